@@ -1,0 +1,80 @@
+/**
+ * Every error that a user or a caller can meet has a stable code. `retryable` says whether the same work may succeed
+ * if tried again with nothing changed (an outage), or will fail the same way (bad input).
+ */
+const CODES = {
+  // What an item can cost: its own row, nothing else.
+  EMPTY_TEXT: { retryable: false },
+  RECORD_INVALID: { retryable: false },
+  RECORD_TOO_LARGE: { retryable: false },
+  IMAGE_NOT_FOUND: { retryable: false },
+  IMAGE_INVALID: { retryable: false },
+  IMAGE_TOO_LARGE: { retryable: false },
+  URL_REFUSED: { retryable: false },
+  FETCH_FAILED: { retryable: false },
+  FETCH_UNAVAILABLE: { retryable: true },
+  FETCH_TOO_LARGE: { retryable: false },
+  NOT_GRANTED: { retryable: false },
+  NOT_FINITE: { retryable: false },
+  ITEM_FAILED: { retryable: false },
+  ITEM_CRASHED_WORKER: { retryable: false },
+  // What stops a command before anything is queued.
+  USAGE: { retryable: false },
+  CONFIG_INVALID: { retryable: false },
+  INPUT_NOT_FOUND: { retryable: false },
+  INPUT_UNREADABLE: { retryable: false },
+  INPUT_EMPTY: { retryable: false },
+  INPUT_CHANGED: { retryable: false },
+  COLUMN_NOT_FOUND: { retryable: false },
+  MODEL_NOT_FOUND: { retryable: false },
+  MODEL_INVALID: { retryable: false },
+  OUTPUT_FOREIGN: { retryable: false },
+  OUTPUT_LOCKED: { retryable: false },
+  OUTPUT_NOT_RESUMABLE: { retryable: false },
+  SPEC_DIFFERS: { retryable: false },
+  // What fails a job, and, when tries run out, its slice.
+  JOB_INVALID: { retryable: false },
+  RUN_UNKNOWN: { retryable: false },
+  PART_MISMATCH: { retryable: false },
+  STORE_FAILED: { retryable: true },
+  STORE_NOT_FOUND: { retryable: false },
+  REDIS_UNREACHABLE: { retryable: true },
+  REDIS_UNFIT: { retryable: false },
+  REDIS_MISSING: { retryable: false },
+  INFERENCE_FAILED: { retryable: true },
+  ABORTED: { retryable: true },
+  INTERNAL: { retryable: false },
+} as const satisfies Record<string, { retryable: boolean }>;
+
+export type ErrorCode = keyof typeof CODES;
+export const ERROR_CODES = Object.keys(CODES) as ErrorCode[];
+
+/** The one base error: `message` says what was expected, what came and, where there is one, the mend. */
+export class LabelmillError extends Error {
+  override readonly name = "LabelmillError";
+  readonly code: ErrorCode;
+  readonly retryable: boolean;
+
+  constructor(code: ErrorCode, message: string, options: { cause?: unknown; retryable?: boolean } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.retryable = options.retryable ?? CODES[code].retryable;
+  }
+}
+
+/** The error itself if it is ours, else one of ours with `code` that keeps it as its cause. */
+export function toLabelmillError(error: unknown, code: ErrorCode = "INTERNAL"): LabelmillError {
+  return error instanceof LabelmillError ? error : new LabelmillError(code, messageOf(error), { cause: error });
+}
+
+/** The message of whatever was thrown; an AggregateError's is often empty, so its parts speak for it. */
+export function messageOf(error: unknown): string {
+  if (error instanceof AggregateError && error.message === "") return error.errors.map(messageOf).join("; ");
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** The system's error code (`ENOENT`, `ECONNRESET`, …) of whatever was thrown, if it has one. */
+export function systemCode(error: unknown): string | undefined {
+  const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
+  return typeof code === "string" ? code : undefined;
+}

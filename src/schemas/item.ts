@@ -1,0 +1,39 @@
+import { z } from "zod";
+
+/** Why an item has no label. `retryable` only where a later try may succeed (an unreachable host, say). */
+export const ItemErrorSchema = z.strictObject({
+  code: z.string().regex(/^[A-Z][A-Z_]*$/),
+  message: z.string().max(4096),
+  retryable: z.literal(true).optional(),
+});
+export type ItemError = z.infer<typeof ItemErrorSchema>;
+
+/** The longest text that travels, in UTF-16 code units. No model of ours reads more than some thousands of tokens. */
+export const MAX_TEXT_LENGTH = 1_000_000;
+
+/**
+ * One text or one image reference on its way to a worker, or the reason why its record has neither.
+ * Exactly one of `text`, `image` and `error` is there.
+ */
+export const ItemSchema = z
+  .strictObject({
+    id: z.string().max(4096),
+    /** Index into the job's `sources`. */
+    source: z.int().nonnegative(),
+    /** The record's number in its source, from 0; a header is not a record, a malformed line is one. */
+    record: z.int().nonnegative(),
+    /** The line on which the record begins, from 1. */
+    line: z.int().positive().optional(),
+    text: z.string().max(MAX_TEXT_LENGTH).optional(),
+    /** `file:`, `http:` or `https:` URL. */
+    image: z.string().max(8192).optional(),
+    error: ItemErrorSchema.optional(),
+    /** The columns that the caller asked to keep. */
+    input: z.record(z.string(), z.unknown()).optional(),
+    /** Bytes that are not UTF-8 were replaced by U+FFFD. */
+    repaired: z.literal(true).optional(),
+  })
+  .refine((item) => [item.text, item.image, item.error].filter((part) => part !== undefined).length === 1, {
+    message: "exactly one of text, image and error",
+  });
+export type Item = z.infer<typeof ItemSchema>;

@@ -1,0 +1,63 @@
+/** Names that producers and workers must agree on: queues, job ids, part keys, the files of an output. */
+
+/** The job schema's major version: it is part of the queues' names, so an older worker never meets a job it cannot read. */
+export const SCHEMA_VERSION = 1;
+
+/** Prefix of every key in Redis. The braces make it a hash tag: all keys live in one slot of a cluster. */
+export const KEY_PREFIX = "{labelmill}";
+
+export const LANES = ["interactive", "bulk"] as const;
+export type Lane = (typeof LANES)[number];
+
+/** Finalizer jobs of all runs, served by every worker. */
+export const RUNS_QUEUE = `labelmill${SCHEMA_VERSION}.runs`;
+/** Jobs whose payload does not parse, with the reason. Nothing takes from it but a person. */
+export const DEAD_LETTER_QUEUE = `labelmill${SCHEMA_VERSION}.dead`;
+/** Events for whoever asked for them: at least once, bounded. */
+export const RESULTS_QUEUE = "labelmill-results";
+
+export const RUN_FILE = "_run.json";
+export const PARTS_FILE = "_parts.jsonl";
+export const MANIFEST_FILE = "_manifest.json";
+export const SUCCESS_FILE = "_SUCCESS";
+/** Held by the command that works on a local output. */
+export const LOCK_FILE = "_lock";
+
+/** The queue of one version (digest) of one model, one lane. */
+export function queueName(model: { id: string; digest: string }, lane: Lane): string {
+  const id = model.id.replaceAll(/[^A-Za-z0-9_-]/g, "-").slice(0, 64);
+  return `labelmill${SCHEMA_VERSION}.${id}.${model.digest.slice(0, 8)}.${lane}`;
+}
+
+export function jobId(run: string, slice: number): string {
+  return `${run}-${sliceNumber(slice)}`;
+}
+
+/** The run and slice that a job id names, or undefined if it names none. */
+export function parseJobId(id: string): { run: string; slice: number } | undefined {
+  const found = /^([0-9a-f]{16})-(\d{7})$/.exec(id);
+  return found ? { run: found[1]!, slice: Number(found[2]) } : undefined;
+}
+
+export function finalizeJobId(run: string): string {
+  return `${run}-finalize`;
+}
+
+/** The one key that slice `slice` of `run` writes. The run's id in it keeps a late worker of another run out. */
+export function partKey(run: string, slice: number): string {
+  return `part-${sliceNumber(slice)}-${run.slice(0, 8)}.jsonl`;
+}
+
+/** Whether a key in an output has the form of a part's, of whatever run. */
+export function isPartKey(key: string): boolean {
+  return /^part-\d{7}-[0-9a-f]{8}\.jsonl$/.test(key);
+}
+
+/** The Redis channel on which a run's watchers hear that something of it changed. */
+export function runChannel(run: string): string {
+  return `${KEY_PREFIX}:run:${run}:changed`;
+}
+
+function sliceNumber(slice: number): string {
+  return String(slice).padStart(7, "0");
+}

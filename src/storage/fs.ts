@@ -1,0 +1,212 @@
+import { constants, type Stats } from "node:fs";
+import { type FileHandle, lstat, mkdir, open, readdir, realpath, rename } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { LabelmillError, systemCode } from "../errors.ts";
+import { linkIfAbsent, linksWork, removeLeftovers, syncFolder, withAside } from "./aside.ts";
+import { storeError } from "./fs-error.ts";
+import { checkKey, isKey, sortKeys } from "./key.ts";
+import type { Body, ObjectStore, StoredObject } from "./store.ts";
+
+/** Never through a link, and never waiting for somebody to write to a pipe. */
+const OPEN_FOR_READING = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+
+const PIECE_BYTES = 1 << 18;
+const STATS_AT_ONCE = 64;
+
+/**
+ * Objects as files in a folder. Where the file system has no hard links, `putIfAbsent` looks and then renames: what stands
+ * there is always whole, but of two writers at the same moment both may win, and `conditionalWrites` says so. A folder
+ * swapped for a symbolic link between our look and our use is not noticed: who can do that has the store already.
+ */
+export class FsStore implements ObjectStore {
+  readonly uri: string;
+  readonly conditionalWrites: boolean;
+  /** Real path. */
+  readonly #root: string;
+  /** Folders below the root that are safe on the disk, and whose leftovers are removed. */
+  readonly #known = new Set<string>();
+
+  private constructor(root: string, conditionalWrites: boolean) {
+    this.#root = root;
+    this.uri = pathToFileURL(`${root}/`).href;
+    this.conditionalWrites = conditionalWrites;
+  }
+
+  /**
+   * Makes the folder if it is not there, and removes what killed writers left in it more than an hour ago.
+   * @throws LabelmillError STORE_FAILED
+   */
+  static async open(folder: string): Promise<FsStore> {
+    try {
+      const root = await makeRoot(folder);
+      await removeLeftovers(root);
+      return new FsStore(root, await linksWork(root));
+    } catch (error) {
+      throw storeError(error, "write", folder);
+    }
+  }
+
+  async get(key: string): Promise<Uint8Array> {
+    const file = await this.#open(key);
+    try {
+      return await file.readFile();
+    } catch (error) {
+      throw storeError(error, "read", this.#path(key));
+    } finally {
+      await file.close();
+    }
+  }
+
+  async *stream(key: string): AsyncGenerator<Uint8Array> {
+    const file = await this.#open(key);
+    try {
+      for (;;) {
+        const { bytesRead, buffer } = await file.read(new Uint8Array(PIECE_BYTES), 0, PIECE_BYTES, null);
+        if (bytesRead === 0) return;
+        yield buffer.subarray(0, bytesRead);
+      }
+    } catch (error) {
+      throw storeError(error, "read", this.#path(key));
+    } finally {
+      await file.close();
+    }
+  }
+
+  async put(key: string, body: Body): Promise<void> {
+    await this.#write(key, body, async (aside, path) => rename(aside, path));
+  }
+
+  async putIfAbsent(key: string, body: Uint8Array): Promise<boolean> {
+    return this.#write(key, body, async (aside, path) => {
+      if (this.conditionalWrites && (await linkIfAbsent(aside, path))) return true;
+      const there = await lstatIfThere(path);
+      if (there) {
+        if (!there.isFile()) throw this.#notAFile(key);
+        return false;
+      }
+      if (this.conditionalWrites) throw new LabelmillError("STORE_FAILED", `${path} was removed while it was written`);
+      await rename(aside, path);
+      return true;
+    });
+  }
+
+  async *list(prefix: string): AsyncGenerator<StoredObject> {
+    try {
+      yield* walk(this.#root, "", prefix);
+    } catch (error) {
+      throw storeError(error, "list", this.#root);
+    }
+  }
+
+  #path(key: string): string {
+    return join(this.#root, key);
+  }
+
+  async #write<T>(key: string, body: Body, place: (aside: string, path: string) => Promise<T>): Promise<T> {
+    checkKey(key);
+    const path = this.#path(key);
+    try {
+      const folder = dirname(path);
+      await this.#enter(key, true);
+      return await withAside(folder, basename(path), body, (aside) => place(aside, path));
+    } catch (error) {
+      throw storeError(error, "write", path);
+    }
+  }
+
+  async #open(key: string): Promise<FileHandle> {
+    checkKey(key);
+    const path = this.#path(key);
+    try {
+      await this.#enter(key, false);
+      const file = await open(path, OPEN_FOR_READING);
+      const found = await file.stat();
+      if (found.isFile()) return file;
+      await file.close();
+      throw found.isDirectory() ? this.#notFound(key) : this.#notAFile(key);
+    } catch (error) {
+      const code = systemCode(error);
+      if (code === "ENOENT" || code === "ENOTDIR") throw this.#notFound(key);
+      if (code === "ELOOP" || code === "ENXIO") throw this.#notAFile(key);
+      throw storeError(error, "read", path);
+    }
+  }
+
+  /** Goes down the folders of a key one by one, none of them a link, and makes those that are missing if `make`. */
+  async #enter(key: string, make: boolean): Promise<void> {
+    let folder = this.#root;
+    for (const segment of key.split("/").slice(0, -1)) {
+      const above = folder;
+      folder = join(folder, segment);
+      if (make) await makeFolder(folder);
+      const found = await lstat(folder);
+      if (found.isSymbolicLink()) throw this.#notAFile(key);
+      if (make && !this.#known.has(folder)) {
+        await removeLeftovers(folder);
+        // Whoever made it: it must be safe on the disk before we say that of what lies in it.
+        await syncFolder(above);
+        this.#known.add(folder);
+      }
+    }
+  }
+
+  #notFound(key: string): LabelmillError {
+    return new LabelmillError("STORE_NOT_FOUND", `${this.#path(key)} is not there`);
+  }
+
+  #notAFile(key: string): LabelmillError {
+    const message = `${this.#path(key)} is no plain file in plain folders, and links are not followed: remove it, or choose another folder`;
+    return new LabelmillError("NOT_GRANTED", message);
+  }
+}
+
+/** Makes a folder and what is missing above it. @returns its real path */
+async function makeRoot(folder: string): Promise<string> {
+  const made = await mkdir(folder, { recursive: true });
+  const root = await realpath(folder);
+  if (made === undefined) return root;
+  const top = await realpath(dirname(made));
+  for (let at = root; at !== top; at = dirname(at)) await syncFolder(dirname(at));
+  return root;
+}
+
+async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder);
+  } catch (error) {
+    if (systemCode(error) !== "EEXIST") throw error;
+  }
+}
+
+async function lstatIfThere(path: string): Promise<Stats | undefined> {
+  try {
+    return await lstat(path);
+  } catch (error) {
+    if (systemCode(error) === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+/** The objects in a folder and below it. `above` is the folder's place in the store, with a `/` at its end. */
+async function* walk(root: string, above: string, prefix: string): AsyncGenerator<StoredObject> {
+  const found: string[] = [];
+  for (const entry of await readdir(join(root, above), { withFileTypes: true })) {
+    const key = above + entry.name;
+    // What is no key could not be read by it: asides, links, names of other programs that no store takes.
+    if (!isKey(key)) continue;
+    // A folder is sorted by its name with the `/`, so that its keys come in their place among the others.
+    if (entry.isDirectory()) found.push(`${key}/`);
+    else if (entry.isFile() && key.startsWith(prefix)) found.push(key);
+  }
+  const sorted = sortKeys(found);
+  for (let at = 0; at < sorted.length; at += STATS_AT_ONCE) {
+    const some = sorted.slice(at, at + STATS_AT_ONCE);
+    const stats = await Promise.all(some.map((key) => (key.endsWith("/") ? undefined : lstatIfThere(join(root, key)))));
+    for (const [i, key] of some.entries()) {
+      const stat = stats[i];
+      if (stat) yield { key, size: stat.size };
+      else if (key.endsWith("/") && (key.startsWith(prefix) || prefix.startsWith(key))) yield* walk(root, key, prefix);
+    }
+  }
+}

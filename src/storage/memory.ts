@@ -1,0 +1,71 @@
+import { LabelmillError } from "../errors.ts";
+import { checkKey, sortKeys } from "./key.ts";
+import type { Body, ObjectStore, StoredObject } from "./store.ts";
+
+/** Every store of this process by name: two workers of one process that open one name see one store. */
+const STORES = new Map<string, Map<string, Uint8Array>>();
+
+const PIECE_BYTES = 1 << 18;
+
+/** A store in this process's memory, for tests and for trying things out: gone when the process ends. */
+export class MemoryStore implements ObjectStore {
+  readonly uri: string;
+  readonly conditionalWrites = true;
+  /** Nobody else has these bytes: they are copied on their way in and out. */
+  readonly #objects: Map<string, Uint8Array>;
+
+  constructor(name: string) {
+    this.uri = `memory:${name}/`;
+    const objects = STORES.get(name) ?? new Map<string, Uint8Array>();
+    STORES.set(name, objects);
+    this.#objects = objects;
+  }
+
+  async get(key: string): Promise<Uint8Array> {
+    return this.#find(key).slice();
+  }
+
+  async *stream(key: string): AsyncGenerator<Uint8Array> {
+    const bytes = this.#find(key);
+    for (let at = 0; at < bytes.length; at += PIECE_BYTES) yield bytes.slice(at, at + PIECE_BYTES);
+  }
+
+  async put(key: string, body: Body): Promise<void> {
+    checkKey(key);
+    const pieces: Uint8Array[] = [];
+    if (body instanceof Uint8Array) pieces.push(body);
+    else for await (const piece of body) pieces.push(piece.slice());
+    this.#objects.set(key, joined(pieces));
+  }
+
+  async putIfAbsent(key: string, body: Uint8Array): Promise<boolean> {
+    checkKey(key);
+    if (this.#objects.has(key)) return false;
+    this.#objects.set(key, joined([body]));
+    return true;
+  }
+
+  async *list(prefix: string): AsyncGenerator<StoredObject> {
+    for (const key of sortKeys([...this.#objects.keys()].filter((key) => key.startsWith(prefix)))) {
+      const size = this.#objects.get(key)?.length;
+      if (size !== undefined) yield { key, size };
+    }
+  }
+
+  #find(key: string): Uint8Array {
+    checkKey(key);
+    const bytes = this.#objects.get(key);
+    if (!bytes) throw new LabelmillError("STORE_NOT_FOUND", `${this.uri}${key} is not there`);
+    return bytes;
+  }
+}
+
+function joined(pieces: Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    bytes.set(piece, at);
+    at += piece.length;
+  }
+  return bytes;
+}

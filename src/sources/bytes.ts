@@ -1,0 +1,205 @@
+import { createReadStream } from "node:fs";
+import { stat } from "node:fs/promises";
+import type { Readable } from "node:stream";
+import { createGunzip } from "node:zlib";
+import { LabelmillError, messageOf, systemCode } from "../errors.ts";
+import { quoted } from "./source.ts";
+
+const READ_BYTES = 256 * 1024;
+/** Compressed bytes given at once: they unpack to 17 MB at the very most, which bounds what an archive made to harm can take. */
+const GZIP_INPUT_BYTES = 16 * 1024;
+/** Where an archive is corrupt, what was unpacked into the last of these buffers is lost with it. */
+const GZIP_OUTPUT_BYTES = 4 * 1024;
+
+/** The archive breaks off or is corrupt: what came before stands. */
+export class BrokenInput extends Error {}
+
+/** A stream of bytes of which the beginning can be looked at first. An error met while looking is thrown where reading gets there. */
+export class Peekable implements AsyncIterable<Buffer> {
+  readonly #chunks: AsyncIterator<Buffer>;
+  #head: Buffer[] = [];
+  #done = false;
+  #failure: unknown;
+
+  constructor(chunks: AsyncIterable<Buffer>) {
+    this.#chunks = chunks[Symbol.asyncIterator]();
+  }
+
+  /** The first `length` bytes or more, fewer only where the stream is shorter. */
+  async peek(length: number): Promise<Buffer> {
+    let held = this.#head.reduce((sum, chunk) => sum + chunk.length, 0);
+    try {
+      while (!this.#done && held < length) {
+        const { value, done } = await this.#chunks.next();
+        if (done) {
+          this.#done = true;
+        } else {
+          this.#head.push(value);
+          held += value.length;
+        }
+      }
+    } catch (error) {
+      this.#done = true;
+      this.#failure = error;
+    }
+    return Buffer.concat(this.#head);
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Buffer> {
+    try {
+      yield* this.#head.splice(0);
+      if (this.#failure !== undefined) throw this.#failure;
+      while (!this.#done) {
+        const { value, done } = await this.#chunks.next();
+        if (done) this.#done = true;
+        else yield value;
+      }
+    } finally {
+      await this.close();
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#chunks.return?.();
+  }
+}
+
+/** Refuses what cannot be read as one file: INPUT_NOT_FOUND, INPUT_UNREADABLE (a folder, a pipe, a device, no permission), INPUT_EMPTY. */
+export async function checkFile(path: string): Promise<void> {
+  try {
+    const found = await stat(path);
+    if (!found.isFile()) {
+      const kind = found.isDirectory() ? "a folder" : "a pipe, socket or device";
+      throw new LabelmillError("INPUT_UNREADABLE", `expected a regular file, but ${quoted(path)} is ${kind}`);
+    }
+    if (found.size === 0) throw new LabelmillError("INPUT_EMPTY", `${quoted(path)} is empty`);
+  } catch (error) {
+    throw inputError(path, error);
+  }
+}
+
+/** A file's bytes as they are. Fails with INPUT_NOT_FOUND or INPUT_UNREADABLE. */
+export async function* readFileBytes(path: string): AsyncGenerator<Buffer> {
+  try {
+    yield* createReadStream(path, { highWaterMark: READ_BYTES });
+  } catch (error) {
+    throw inputError(path, error);
+  }
+}
+
+/** Standard input's bytes, which can be read once. */
+export async function* readStdinBytes(stdin: Readable): AsyncGenerator<Buffer> {
+  try {
+    for await (const chunk of stdin) yield typeof chunk === "string" ? Buffer.from(chunk) : chunk;
+  } catch (error) {
+    throw inputError("standard input", error);
+  }
+}
+
+/** Why an input cannot be read, as an error of ours that names it. */
+export function inputError(path: string, error: unknown): LabelmillError {
+  if (error instanceof LabelmillError) return error;
+  const code = systemCode(error);
+  if (code === "ENOENT" || code === "ENOTDIR") {
+    return new LabelmillError("INPUT_NOT_FOUND", `no such file or folder: ${quoted(path)}`, { cause: error });
+  }
+  return new LabelmillError("INPUT_UNREADABLE", `cannot read ${quoted(path)}: ${messageOf(error)}`, { cause: error });
+}
+
+/**
+ * The bytes as UTF-8 without a byte order mark: gzip unpacked (found by its first bytes, several members read as one stream),
+ * UTF-16 with a mark decoded. What is no valid text stays invalid UTF-8, so that whoever reads a record can say so of it.
+ * Throws BrokenInput where an archive breaks.
+ */
+export async function* utf8Bytes(raw: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  const packed = new Peekable(raw);
+  const magic = await packed.peek(2);
+  const plain = new Peekable(magic[0] === 0x1f && magic[1] === 0x8b ? gunzip(packed) : packed);
+  const [first, second, third] = await plain.peek(3);
+  if (first === 0xff && second === 0xfe) yield* fromUtf16(plain, false);
+  else if (first === 0xfe && second === 0xff) yield* fromUtf16(plain, true);
+  else yield* without(plain, first === 0xef && second === 0xbb && third === 0xbf ? 3 : 0);
+}
+
+async function* without(chunks: AsyncIterable<Buffer>, length: number): AsyncGenerator<Buffer> {
+  let skip = length;
+  for await (const chunk of chunks) {
+    const rest = chunk.subarray(skip);
+    skip -= chunk.length - rest.length;
+    if (rest.length > 0) yield rest;
+  }
+}
+
+/**
+ * Each piece is taken before the next is given: a stream that is destroyed by its own error forgets what it holds, and what was
+ * unpacked before the error must stand.
+ */
+async function* gunzip(packed: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  const engine = createGunzip({ chunkSize: GZIP_OUTPUT_BYTES });
+  const unpacked: Buffer[] = [];
+  let failure: Error | undefined;
+  let wake = (): void => {};
+  engine.on("data", (chunk: Buffer) => unpacked.push(chunk));
+  engine.on("error", (error) => {
+    failure = error;
+  });
+  engine.on("close", () => wake());
+  let length = 0;
+  function* taken(): Generator<Buffer> {
+    for (const piece of unpacked.splice(0)) {
+      length += piece.length;
+      yield piece;
+    }
+    if (failure !== undefined) {
+      throw new BrokenInput(`the gzip data breaks after ${length} unpacked bytes: ${failure.message}`, {
+        cause: failure,
+      });
+    }
+  }
+  const told = (give: (done: () => void) => void): Promise<void> =>
+    new Promise((resolve) => {
+      wake = resolve;
+      give(() => resolve());
+    });
+  try {
+    for await (const chunk of packed) {
+      for (let at = 0; at < chunk.length; at += GZIP_INPUT_BYTES) {
+        await told((done) => engine.write(chunk.subarray(at, at + GZIP_INPUT_BYTES), done));
+        yield* taken();
+      }
+    }
+    await told(() => engine.end());
+    yield* taken();
+  } finally {
+    engine.destroy();
+  }
+}
+
+/** Half a character and halves that are out of place become a byte that is not UTF-8. */
+async function* fromUtf16(chunks: AsyncIterable<Buffer>, bigEndian: boolean): AsyncGenerator<Buffer> {
+  const bad = Buffer.of(0xff);
+  let held: Buffer = Buffer.alloc(0);
+  let first = true;
+  for await (const chunk of chunks) {
+    const bytes = Buffer.concat([held, chunk]);
+    // The high half of a pair waits for the low one.
+    let whole = bytes.length & ~1;
+    const high = whole > 0 ? bytes[bigEndian ? whole - 2 : whole - 1]! : 0;
+    if (high >= 0xd8 && high <= 0xdb) whole -= 2;
+    held = bytes.subarray(whole);
+    yield* encoded(bytes.subarray(0, whole));
+  }
+  if (held.length >= 2) yield* encoded(held.subarray(0, 2));
+  if (held.length % 2 === 1) yield bad;
+
+  function* encoded(units: Buffer): Generator<Buffer> {
+    const text = (bigEndian ? Buffer.from(units).swap16() : units).toString("utf16le", first ? 2 : 0);
+    if (units.length > 0) first = false;
+    // Splits at halves that stand alone; in a pattern with `u` a pair is one character and does not match.
+    const parts = text.split(/\p{Surrogate}/u);
+    for (const [index, part] of parts.entries()) {
+      if (index > 0) yield bad;
+      if (part !== "") yield Buffer.from(part);
+    }
+  }
+}

@@ -1,0 +1,74 @@
+import { LabelmillError } from "../errors.ts";
+import type { ReadOptions } from "../schemas/run.ts";
+import { quoted } from "./source.ts";
+
+const LISTED_COLUMNS = 30;
+
+/**
+ * The options with their column found: the told one, else the first of `names` that is there (in any case), else the only
+ * column. Fails with COLUMN_NOT_FOUND where it, the id column or a kept column is not among `columns`; the message lists them.
+ */
+export function resolveColumns(
+  columns: readonly string[],
+  read: ReadOptions,
+  names: readonly string[],
+  label: string,
+): ReadOptions {
+  const column = read.column ?? findNamed(columns, names) ?? (columns.length === 1 ? columns[0]! : undefined);
+  if (column === undefined) {
+    const expected = `expected a column named ${names.slice(0, -1).join(", ")} or ${names.at(-1)}`;
+    throw new LabelmillError(
+      "COLUMN_NOT_FOUND",
+      `${label}: ${expected}, it has ${list(columns)}; name one with --column`,
+    );
+  }
+  for (const wanted of [column, read.idColumn, ...read.keep]) {
+    if (wanted === null || columns.includes(wanted)) continue;
+    const near = nearest(wanted, columns);
+    const hint = near === undefined ? "" : `; did you mean ${quoted(near)}?`;
+    throw new LabelmillError(
+      "COLUMN_NOT_FOUND",
+      `${label} has no column ${quoted(wanted)}: it has ${list(columns)}${hint}`,
+    );
+  }
+  return { ...read, column };
+}
+
+/** The first of `names` among the columns, whatever the case of its letters. */
+export function findNamed(columns: readonly string[], names: readonly string[]): string | undefined {
+  for (const name of names) {
+    const found = columns.find((column) => column.toLowerCase() === name);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+function list(columns: readonly string[]): string {
+  if (columns.length === 0) return "no columns";
+  const more = columns.length > LISTED_COLUMNS ? ` and ${columns.length - LISTED_COLUMNS} more` : "";
+  return columns.slice(0, LISTED_COLUMNS).map(quoted).join(", ") + more;
+}
+
+/** The column that takes the fewest edits to become `wanted`, if they are not more than two fifths of its letters. */
+function nearest(wanted: string, columns: readonly string[]): string | undefined {
+  let best: { column: string; edits: number } | undefined;
+  for (const column of columns.slice(0, 1000)) {
+    const edits = editDistance(wanted.toLowerCase(), column.toLowerCase());
+    if (edits <= Math.ceil(wanted.length * 0.4) && (best === undefined || edits < best.edits)) best = { column, edits };
+  }
+  return best?.column;
+}
+
+/** Levenshtein's distance of the first 64 letters. */
+function editDistance(left: string, right: string): number {
+  let above = Array.from({ length: Math.min(right.length, 64) + 1 }, (_, index) => index);
+  for (let row = 1; row <= Math.min(left.length, 64); row++) {
+    const here = [row];
+    for (let at = 1; at < above.length; at++) {
+      const change = left[row - 1] === right[at - 1] ? 0 : 1;
+      here.push(Math.min(above[at - 1]! + change, above[at]! + 1, here[at - 1]! + 1));
+    }
+    above = here;
+  }
+  return above.at(-1)!;
+}

@@ -1,0 +1,37 @@
+import { createHash } from "node:crypto";
+import { open, realpath } from "node:fs/promises";
+import { pathToFileURL } from "node:url";
+import type { Input } from "../schemas/run.ts";
+
+const END_BYTES = 64 * 1024;
+
+/** A file of a listing: `path` relative to the listed folder with `/` between its segments, `size` in bytes. */
+export type ListedFile = { path: string; size: number; mtimeMs: number };
+
+/**
+ * A file's identity: the URL of its real path, size, modification time, and the SHA-256 (hex) over its first and last
+ * 64 KiB and its size in decimal. A change in the middle that keeps size and time is not seen; reading it all would cost too much.
+ */
+export async function describeFile(path: string): Promise<Input> {
+  await using file = await open(path);
+  const { size, mtime } = await file.stat();
+  const hash = createHash("sha256");
+  for (const position of [0, Math.max(0, size - END_BYTES)]) {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(END_BYTES), 0, END_BYTES, position);
+    hash.update(buffer.subarray(0, bytesRead));
+  }
+  const uri = pathToFileURL(await realpath(path)).href;
+  return { uri, size, modifiedAt: mtime.toISOString(), hash: hash.update(String(size)).digest("hex") };
+}
+
+/** The identity of a listing (a folder's, a pattern's): the number of files, the SHA-256 (hex) over paths, sizes and times in order. */
+export function describeFolder(uri: string, files: readonly ListedFile[]): Input {
+  const hash = createHash("sha256");
+  for (const { path, size, mtimeMs } of files) hash.update(`${JSON.stringify([path, size, mtimeMs])}\n`);
+  return { uri, size: files.length, modifiedAt: null, hash: hash.digest("hex") };
+}
+
+/** The identity of what cannot be looked at beforehand: a URL, or `stdin:`. */
+export function describeUrl(uri: string): Input {
+  return { uri, size: null, modifiedAt: null, hash: null };
+}

@@ -1,0 +1,102 @@
+import { glob, readdir, realpath, stat } from "node:fs/promises";
+import { dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
+import { inputError } from "./bytes.ts";
+import { extensionOf } from "./detect.ts";
+import type { ListedFile } from "./identity.ts";
+
+/** The extensions by which a file of a folder or pattern is an image. */
+const IMAGE_EXTENSIONS = new Set(["jpg", "jpeg", "png", "webp", "gif", "tif", "tiff", "avif", "bmp"]);
+
+export function isImageName(name: string): boolean {
+  return IMAGE_EXTENSIONS.has(extensionOf(name));
+}
+
+/**
+ * The images in a folder and its subfolders, by their paths' byte order. Hidden files and folders are skipped; a link is taken
+ * where it leads to a file in the folder, and folders behind links are not entered.
+ */
+export async function listFolder(folder: string): Promise<ListedFile[]> {
+  const paths: string[] = [];
+  const pending = [""];
+  for (let below = pending.pop(); below !== undefined; below = pending.pop()) {
+    let entries: Awaited<ReturnType<typeof readEntries>>;
+    try {
+      entries = await readEntries(join(folder, below));
+    } catch (error) {
+      throw inputError(join(folder, below), error);
+    }
+    for (const entry of entries) {
+      if (entry.name.startsWith(".")) continue;
+      const path = below === "" ? entry.name : `${below}/${entry.name}`;
+      if (entry.isDirectory()) pending.push(path);
+      else if (isImageName(entry.name) && (entry.isFile() || entry.isSymbolicLink())) paths.push(path);
+    }
+  }
+  return describe(folder, paths);
+}
+
+function readEntries(path: string) {
+  return readdir(path, { withFileTypes: true });
+}
+
+/** The images that a pattern matches, relative to its base folder, with the same order and the same rules as in a folder. */
+export async function listGlob(pattern: string): Promise<ListedFile[]> {
+  const base = globBase(pattern);
+  const paths: string[] = [];
+  for await (const found of glob(pattern)) {
+    const path = relative(base, resolve(found)).replaceAll(sep, "/");
+    if (isImageName(path) && !path.split("/").some((part) => part.startsWith("."))) paths.push(path);
+  }
+  // The pattern itself enters folders behind links, and a link to a folder above would give each file twice.
+  const direct = new Map<string, boolean>();
+  for (const path of paths) {
+    const parent = join(base, dirname(path));
+    if (!direct.has(parent)) direct.set(parent, (await realpath(parent)) === join(await realpath(base), dirname(path)));
+  }
+  return describe(
+    base,
+    paths.filter((path) => direct.get(join(base, dirname(path)))),
+  );
+}
+
+export function isGlob(path: string): boolean {
+  return /[*?[{]/.test(path);
+}
+
+/** The folder that all matches of a pattern are in: the segments before the first with a wildcard. */
+export function globBase(pattern: string): string {
+  const segments = pattern.split(sep);
+  const base = segments.slice(0, segments.findIndex(isGlob)).join(sep);
+  return resolve(base === "" && isAbsolute(pattern) ? sep : base);
+}
+
+/** Sizes and times of the paths that are files inside the folder, in the paths' byte order. */
+async function describe(folder: string, paths: readonly string[]): Promise<ListedFile[]> {
+  if (paths.length === 0) return [];
+  const root = await realpath(folder);
+  const files: ListedFile[] = [];
+  for (const path of byteOrder(paths)) {
+    const found = await fileInside(root, join(folder, path));
+    if (found !== undefined) files.push({ path, ...found });
+  }
+  return files;
+}
+
+/** Undefined for what is gone, is no file, or leads out of the root through a link. */
+async function fileInside(root: string, path: string): Promise<{ size: number; mtimeMs: number } | undefined> {
+  try {
+    const real = await realpath(path);
+    if (!real.startsWith(root.endsWith(sep) ? root : root + sep)) return undefined;
+    const found = await stat(real);
+    return found.isFile() ? { size: found.size, mtimeMs: found.mtimeMs } : undefined;
+  } catch {
+    // A name that is no UTF-8 cannot be opened by what is left of it: its row says so, where a dangling link is passed over.
+    return path.includes("\uFFFD") ? { size: 0, mtimeMs: 0 } : undefined;
+  }
+}
+
+/** Sorted by their bytes in UTF-8, each byte read as one character: far cheaper than to compare buffers. */
+function byteOrder(paths: readonly string[]): string[] {
+  const keys = paths.map((path) => Buffer.from(path).toString("latin1"));
+  return keys.sort().map((key) => Buffer.from(key, "latin1").toString());
+}

@@ -1,0 +1,201 @@
+import { LabelmillError } from "../errors.ts";
+import type { ItemError } from "../schemas/item.ts";
+import type { ReadOptions } from "../schemas/run.ts";
+import { resolveColumns } from "./columns.ts";
+import { type CsvRecord, CsvScanner } from "./csv.ts";
+import { type Line, LineScanner } from "./lines.ts";
+import { MAX_KEPT_BYTES, quoted } from "./source.ts";
+
+/** What was asked for in one record: the column's value, the id column's, the kept columns; or why there is none. */
+export type Row = {
+  value?: string;
+  id?: string;
+  input?: Record<string, unknown>;
+  error?: ItemError;
+  repaired?: boolean;
+};
+
+/** One pass over a table: `take` is given what the scanner finds, in order; undefined is no record (a header, a blank line). */
+export type RowReader = {
+  readonly scanner: {
+    readonly line: number;
+    push(chunk: Uint8Array): Iterable<CsvRecord | Line>;
+    end(): Iterable<CsvRecord | Line>;
+  };
+  take(raw: CsvRecord | Line): Row | undefined;
+  read: ReadOptions;
+  /** The columns are known, and those that were asked for are there. */
+  ready: boolean;
+};
+
+export type Wanted = {
+  /** How the input is called in messages. */
+  label: string;
+  /** What the column may be called where none is told, in lower case. */
+  names: readonly string[];
+  /** In plain lines, blank ones are no records. */
+  skipBlankLines: boolean;
+};
+
+const DEEPEST_KEPT = 64;
+
+export function csvReader(read: ReadOptions, wanted: Wanted): RowReader {
+  const scanner = new CsvScanner(read.delimiter!);
+  const ids = read.idColumn === null ? [] : [read.idColumn];
+  let columns = 0;
+  const takeHeader = (raw: CsvRecord): void => {
+    if ("error" in raw)
+      throw new LabelmillError("INPUT_UNREADABLE", `${wanted.label} has no header: ${raw.error.message}`);
+    const header = raw.fields.map((name) => name.trim());
+    reader.read = resolveColumns(header, read, wanted.names, wanted.label);
+    const { column, keep } = reader.read;
+    columns = header.length;
+    scanner.pick = [column!, ...ids, ...keep].map((name) => header.indexOf(name));
+    reader.ready = true;
+  };
+  const reader: RowReader = {
+    scanner,
+    read,
+    ready: false,
+    take(raw) {
+      if (!reader.ready) return void takeHeader(raw as CsvRecord);
+      if ("error" in raw) return { error: raw.error };
+      const { line, fields, count, repaired } = raw as Extract<CsvRecord, { count: number }>;
+      if (count !== columns) {
+        return invalid(`line ${line}: expected ${columns} columns as in the header, came ${count}`);
+      }
+      const row: Row = { value: fields[0]!, repaired };
+      if (read.idColumn !== null) row.id = fields[1]!;
+      return keepIn(row, line, read.keep.length, () =>
+        read.keep.map((name, index) => [name, fields[1 + ids.length + index]!]),
+      );
+    },
+  };
+  return reader;
+}
+
+/** `settled`: the columns are known from an earlier pass. */
+export function jsonlReader(read: ReadOptions, wanted: Wanted, settled: boolean): RowReader {
+  const reader: RowReader = {
+    scanner: new LineScanner(),
+    read,
+    ready: settled,
+    take(raw) {
+      if ("error" in raw) return { error: raw.error };
+      const { line, text, repaired } = raw as Extract<Line, { text: string }>;
+      if (text.trim() === "") return undefined;
+      const object = parseObject(text);
+      if (object === undefined) return invalid(`line ${line}: expected a JSON object, came ${kindOfLine(text)}`);
+      if (!reader.ready) {
+        reader.read = resolveColumns(Object.keys(object), read, wanted.names, wanted.label);
+        reader.ready = true;
+      }
+      const { column, idColumn, keep } = reader.read;
+      const row: Row = { repaired };
+      if (idColumn !== null) row.id = scalar(object, idColumn, text);
+      row.value = scalar(object, column!, text);
+      if (row.value === undefined) {
+        const came = Object.hasOwn(object, column!)
+          ? `came ${kindOf(object[column!])}`
+          : "which this record does not have";
+        return { ...row, ...invalid(`line ${line}: expected a text in column ${quoted(column!)}, ${came}`) };
+      }
+      return keepIn(row, line, keep.length, () =>
+        keep.filter((name) => Object.hasOwn(object, name)).map((name) => [name, object[name]]),
+      );
+    },
+  };
+  return reader;
+}
+
+export function linesReader(read: ReadOptions, wanted: Wanted): RowReader {
+  return {
+    scanner: new LineScanner(),
+    read,
+    ready: true,
+    take(raw) {
+      if ("error" in raw) return { error: raw.error };
+      const { text, repaired } = raw as Extract<Line, { text: string }>;
+      return wanted.skipBlankLines && text.trim() === "" ? undefined : { value: text, repaired };
+    },
+  };
+}
+
+function invalid(message: string): { error: ItemError } {
+  return { error: { code: "RECORD_INVALID", message: message.slice(0, 4096) } };
+}
+
+/** The row with what is kept of its record, or, where that is too much, with an error in the place of its value. */
+function keepIn(row: Row, line: number, count: number, entries: () => [string, unknown][]): Row {
+  if (count === 0) return row;
+  const input = Object.fromEntries(entries());
+  const error = keptError(input, line);
+  return error === undefined ? { ...row, input } : { id: row.id, repaired: row.repaired, error };
+}
+
+function keptError(input: Record<string, unknown>, line: number): ItemError | undefined {
+  for (const [name, value] of Object.entries(input)) {
+    if (isDeeper(value, DEEPEST_KEPT)) {
+      return invalid(`line ${line}: column ${quoted(name)} cannot be kept: it nests deeper than ${DEEPEST_KEPT}`).error;
+    }
+  }
+  const bytes = Buffer.byteLength(JSON.stringify(input));
+  if (bytes <= MAX_KEPT_BYTES) return undefined;
+  const message = `line ${line}: expected at most ${MAX_KEPT_BYTES} bytes of kept columns, came ${bytes}`;
+  return { code: "RECORD_TOO_LARGE", message };
+}
+
+function isDeeper(value: unknown, levels: number): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  return levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1));
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function parseObject(text: string): Record<string, unknown> | undefined {
+  const value = parseJson(text);
+  return typeof value === "object" && value !== null && !Array.isArray(value)
+    ? (value as Record<string, unknown>)
+    : undefined;
+}
+
+/** A column's text, number or boolean as text; undefined where there is none. */
+function scalar(object: Record<string, unknown>, column: string, text: string): string | undefined {
+  const value = Object.hasOwn(object, column) ? object[column] : undefined;
+  if (typeof value === "string") return value;
+  if (typeof value === "boolean") return String(value);
+  if (typeof value !== "number") return undefined;
+  return Number.isInteger(value) && !Number.isSafeInteger(value)
+    ? (digitsOf(text, column) ?? String(value))
+    : String(value);
+}
+
+/** A number that a double cannot hold (many ids are such), as it is written. */
+function digitsOf(text: string, column: string): string | undefined {
+  try {
+    const written = JSON.parse(text, (_key, value: unknown, context?: { source?: string }) =>
+      typeof value === "number" ? context?.source : value,
+    );
+    return written[column];
+  } catch {
+    // Nests too deep to be walked.
+    return undefined;
+  }
+}
+
+function kindOfLine(text: string): string {
+  const value = parseJson(text);
+  return value === undefined ? "what is no JSON" : kindOf(value);
+}
+
+function kindOf(value: unknown): string {
+  if (value === null) return "null";
+  if (Array.isArray(value)) return "an array";
+  return typeof value === "object" ? "an object" : `a ${typeof value}`;
+}

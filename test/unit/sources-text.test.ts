@@ -1,0 +1,350 @@
+import assert from "node:assert/strict";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { after, before, test } from "node:test";
+import { pathToFileURL } from "node:url";
+import { gzipSync } from "node:zlib";
+import { ItemSchema } from "../../src/schemas/item.ts";
+import type { ReadOptions } from "../../src/schemas/run.ts";
+import type { SourceRecord } from "../../src/sources/source.ts";
+import { openTextSource } from "../../src/sources/text.ts";
+
+const AUTO: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };
+
+let folder: string;
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), "labelmill-sources-"));
+});
+after(() => rm(folder, { recursive: true }));
+
+let files = 0;
+async function file(name: string, content: string | Uint8Array): Promise<string> {
+  const own = join(folder, String(files++));
+  await mkdir(own);
+  await writeFile(join(own, name), content);
+  return join(own, name);
+}
+
+/** All records; each of them must be fit to travel. */
+async function records(path: string | { stdin: Readable }, read: Partial<ReadOptions> = {}): Promise<SourceRecord[]> {
+  const found = await Array.fromAsync((await openTextSource(path, { ...AUTO, ...read })).records());
+  for (const [index, record] of found.entries()) {
+    ItemSchema.parse({ ...record, source: 0 });
+    assert.equal(record.record, index);
+  }
+  return found;
+}
+
+/** Records as `[line, text]`, or `[line, code]` with the error's message left to the caller. */
+function short(found: SourceRecord[]): unknown[] {
+  return found.map(({ line, text, error }) => [line, error === undefined ? text : error.code]);
+}
+
+async function refuses(
+  path: string | { stdin: Readable },
+  read: Partial<ReadOptions>,
+  code: string,
+  message: RegExp,
+): Promise<void> {
+  await assert.rejects(openTextSource(path, { ...AUTO, ...read }), (error: Error & { code: string }) => {
+    assert.equal(error.code, code, error.message);
+    assert.match(error.message, message);
+    return true;
+  });
+}
+
+test("CSV: column, ids, kept columns, and all that was found out", async () => {
+  const path = await file("reviews.csv", 'id,stars,Review\na7,5,"Good, ""really"""\n,1,bad\n');
+  const source = await openTextSource(path, { ...AUTO, idColumn: "id", keep: ["stars"] });
+  assert.deepEqual(source.read, { format: "csv", delimiter: ",", column: "Review", idColumn: "id", keep: ["stars"] });
+  assert.equal(source.input.uri, pathToFileURL(path).href);
+  const expected = [
+    { record: 0, line: 2, id: "a7", text: 'Good, "really"', input: { stars: "5" } },
+    { record: 1, line: 3, id: "reviews.csv#1", text: "bad", input: { stars: "1" } },
+  ];
+  assert.deepEqual(await Array.fromAsync(source.records()), expected);
+  assert.deepEqual(await Array.fromAsync(source.records()), expected, "read again");
+  const again = await openTextSource(path, source.read);
+  assert.deepEqual(again.read, source.read);
+  assert.deepEqual(again.input, source.input);
+});
+
+for (const [delimiter, name] of [
+  [",", "x.csv"],
+  [";", "x.csv"],
+  ["\t", "x.csv"],
+  ["|", "x.csv"],
+  ["\t", "x.tsv"],
+] as const) {
+  test(`the delimiter ${JSON.stringify(delimiter)} of ${name} is found`, async () => {
+    const row = (...fields: string[]): string => `${fields.join(delimiter)}\n`;
+    const path = await file(
+      name,
+      row("id", "text", "n") + row("1", '"a, b; c | d"', "2").repeat(3) + row("2", "e", "4"),
+    );
+    const source = await openTextSource(path, AUTO);
+    assert.equal(source.read.delimiter, delimiter);
+    assert.equal((await Array.fromAsync(source.records()))[0]!.text, "a, b; c | d");
+  });
+}
+
+test("a table of one column, whatever its name", async () => {
+  assert.deepEqual(short(await records(await file("x.csv", "words\nhello; you\nthere\n"))), [
+    [2, "hello; you"],
+    [3, "there"],
+  ]);
+});
+
+test("records that are too short or too long are errors that say so, and the rest goes on", async () => {
+  const found = await records(await file("x.csv", 'id,text\n1,a\n2\n3,b,c\n"4","d\ne"\n5,f\n'));
+  assert.deepEqual(short(found), [
+    [2, "a"],
+    [3, "RECORD_INVALID"],
+    [4, "RECORD_INVALID"],
+    [5, "d\ne"],
+    [7, "f"],
+  ]);
+  assert.match(found[1]!.error!.message, /line 3: expected 2 columns as in the header, came 1/);
+  assert.match(found[2]!.error!.message, /line 4: expected 2 columns as in the header, came 3/);
+});
+
+test("JSONL: values, own types of kept columns, and each kind of bad line", async () => {
+  const lines = [
+    "",
+    "[1]",
+    '{"id":12345678901234567890,"text":"a","n":{"x":[1]},"id2":{"id":7}}',
+    '{"id":2,"text":4.5}',
+    "   ",
+    '{"id":true,"text":false,"n":null}',
+    '{"id":"e","text":null}',
+    '{"text":{"a":1}}',
+    '{"words":"a"}',
+    "{not json",
+    '{"text":"\\ud83d"}',
+    '{"text":"last","__proto__":{"n":1}}',
+  ];
+  const found = await records(await file("x.jsonl", `\uFEFF${lines.join("\r\n")}`), { idColumn: "id", keep: ["n"] });
+  assert.deepEqual(
+    found.map(({ line, id, text, error, input, repaired }) => [line, id, error?.code ?? text, input, repaired]),
+    [
+      [2, "x.jsonl#0", "RECORD_INVALID", undefined, undefined],
+      [3, "12345678901234567890", "a", { n: { x: [1] } }, undefined],
+      [4, "2", "4.5", {}, undefined],
+      [6, "true", "false", { n: null }, undefined],
+      [7, "e", "RECORD_INVALID", undefined, undefined],
+      [8, "x.jsonl#5", "RECORD_INVALID", undefined, undefined],
+      [9, "x.jsonl#6", "RECORD_INVALID", undefined, undefined],
+      [10, "x.jsonl#7", "RECORD_INVALID", undefined, undefined],
+      [11, "x.jsonl#8", "\uFFFD", {}, true],
+      [12, "x.jsonl#9", "last", {}, undefined],
+    ],
+  );
+  const why: [number, RegExp][] = [
+    [0, /line 2: .*came an array/],
+    [4, /line 7: .*"text", came null/],
+    [5, /came an object/],
+    [6, /line 9: .*"text", which this record does not have/],
+    [7, /came what is no JSON/],
+  ];
+  for (const [index, pattern] of why) assert.match(found[index]!.error!.message, pattern);
+});
+
+test("JSONL: what nests too deep is an error of its record", async () => {
+  const deep = "[".repeat(20_000) + "]".repeat(20_000);
+  const lines = `{"text":"a","n":1}\n{"text":"b","n":${deep}}\n{"id":12345678901234567890,"m":${deep},"text":"c"}\n`;
+  const found = await records(await file("x.jsonl", lines), { idColumn: null, keep: ["n"] });
+  assert.deepEqual(short(found), [
+    [1, "a"],
+    [2, "RECORD_INVALID"],
+    [3, "c"],
+  ]);
+});
+
+test("plain lines: empty ones are records, the last line break ends none", async () => {
+  assert.deepEqual(short(await records(await file("x.txt", "one, two\r\n\r\n\nthree\n"))), [
+    [1, "one, two"],
+    [2, ""],
+    [3, ""],
+    [4, "three"],
+  ]);
+  assert.deepEqual(short(await records(await file("y.txt", "\n"))), [[1, ""]]);
+});
+
+test("without a telling name the content says the format", async () => {
+  const formatOf = async (content: string, read: Partial<ReadOptions> = {}): Promise<string> =>
+    (await openTextSource({ stdin: Readable.from([Buffer.from(content)]) }, { ...AUTO, ...read })).read.format;
+  assert.equal(await formatOf('\n{"text":"a"}\n'), "jsonl");
+  assert.equal(await formatOf("id;text\n1;a\n"), "csv");
+  assert.equal(await formatOf("Hello, world\nBye, all\n"), "lines");
+  assert.equal(await formatOf("a,b\n1,2\n", { column: "b" }), "csv");
+  assert.equal(await formatOf("id;text\n1;a\n", { format: "lines" }), "lines");
+});
+
+test("standard input: any chunks, its own identity, read once", async () => {
+  const bytes = Buffer.from("\uFEFFid,text\n1,é\n2,🦊\n");
+  const source = await openTextSource({ stdin: Readable.from([...bytes].map((byte) => Buffer.of(byte))) }, AUTO);
+  assert.deepEqual(source.input, { uri: "stdin:", size: null, modifiedAt: null, hash: null });
+  const found = await Array.fromAsync(source.records());
+  assert.deepEqual(
+    found.map(({ id, text }) => [id, text]),
+    [
+      ["stdin#0", "é"],
+      ["stdin#1", "🦊"],
+    ],
+  );
+  await assert.rejects(Array.fromAsync(source.records()), /once/);
+});
+
+test("UTF-16 in both orders, with pairs, and halves that stand alone", async () => {
+  const text = "text\nplain\n🦊 é\nhalf \ud83e here\nend\ud83e";
+  const little = Buffer.from(`\uFEFF${text}`, "utf16le");
+  for (const [name, bytes] of [
+    ["LE", little],
+    ["BE", Buffer.from(little).swap16()],
+  ] as const) {
+    for (const size of [1, 2, 3, 1000]) {
+      const chunks = Array.from({ length: Math.ceil(bytes.length / size) }, (_, at) =>
+        bytes.subarray(at * size, at * size + size),
+      );
+      const found = await records({ stdin: Readable.from(chunks) }, { format: "csv" });
+      assert.deepEqual(
+        found.map((record) => [record.text, record.repaired]),
+        [
+          ["plain", undefined],
+          ["🦊 é", undefined],
+          ["half \uFFFD here", true],
+          ["end\uFFFD", true],
+        ],
+        `${name} in chunks of ${size}`,
+      );
+    }
+  }
+  const odd = await records(await file("x.txt", Buffer.concat([little, Buffer.of(1)])));
+  assert.equal(odd.at(-1)!.repaired, true);
+});
+
+test("invalid UTF-8 is replaced and flagged where it is", async () => {
+  const bytes = Buffer.concat([Buffer.from("good\n"), Buffer.of(0x62, 0xff, 0x0a), Buffer.from("é\n")]);
+  assert.deepEqual(
+    (await records(await file("x.txt", bytes))).map(({ text, repaired }) => [text, repaired]),
+    [
+      ["good", undefined],
+      ["b\uFFFD", true],
+      ["é", undefined],
+    ],
+  );
+});
+
+test("gzip is found by its content, whatever the name; members are one stream", async () => {
+  const packed = Buffer.concat([gzipSync("text,n\nab"), gzipSync("c,1\ndef,2\n")]);
+  for (const name of ["x.csv.gz", "x.csv"]) {
+    const found = await records(await file(name, packed));
+    assert.deepEqual(
+      found.map(({ id, text }) => [id, text]),
+      [
+        [`${name}#0`, "abc"],
+        [`${name}#1`, "def"],
+      ],
+    );
+  }
+});
+
+test("a gzip file that breaks: what is before stands, then one error that says where", async () => {
+  const rows = Array.from({ length: 50_000 }, (_, row) => `${row},text number ${(row * 7919) % 50_000}\n`);
+  const whole = gzipSync(`id,text\n${rows.join("")}`);
+  const cut = whole.subarray(0, whole.length / 2);
+  const corrupt = Buffer.from(whole);
+  corrupt.fill(0xaa, Math.floor(whole.length / 2), Math.floor(whole.length / 2) + 64);
+  const unlike = Buffer.concat([gzipSync(`id,text\n${rows.join("")}`), Buffer.from("no archive")]);
+  const small = Buffer.concat([gzipSync(`id,text\n${rows.slice(0, 1000).join("")}`), Buffer.from("no archive")]);
+  for (const [name, bytes, good] of [
+    ["cut", cut, 25_000],
+    ["corrupt", corrupt, 25_000],
+    ["unlike", unlike, 49_700],
+    ["small", small, 800],
+  ] as const) {
+    const found = await records(await file(`${name}.csv.gz`, bytes), { idColumn: "id" });
+    const last = found.at(-1)!;
+    assert.equal(last.error?.code, "RECORD_INVALID", name);
+    assert.match(last.error!.message, /^line \d+: the input ends here: the gzip data breaks after \d+ unpacked bytes/);
+    // Compared one by one: the difference of two arrays of this length would take all memory to print.
+    const wrong = found.findIndex(({ id, text }, index) => `${id},${text}\n` !== rows[index]);
+    assert.ok(wrong >= good, `${name}: record ${wrong} differs`);
+    assert.equal(found.filter(({ error }) => error?.message.includes("the input ends here")).length, 1);
+  }
+});
+
+test("a gzip file that unpacks to far more than it holds takes little memory", async () => {
+  const path = await file("bomb.txt", gzipSync(Buffer.alloc(100_000_000, "x")));
+  const before = process.memoryUsage.rss();
+  assert.deepEqual(short(await records(path)), [[1, "RECORD_TOO_LARGE"]]);
+  assert.ok(process.memoryUsage.rss() - before < 90_000_000);
+});
+
+test("limits: a text, the kept columns, an id", async () => {
+  const csv = `id,text,more\n1,${"x".repeat(1_000_000)},\n2,${"x".repeat(1_000_001)},\n3,c,${"y".repeat(66_000)}\n${"i".repeat(5000)},d,\n`;
+  const found = await records(await file("x.csv", csv), { idColumn: "id", keep: ["more"] });
+  assert.deepEqual(
+    found.map(({ id, text, error }) => [id.length, error?.code ?? text?.length]),
+    [
+      [1, 1_000_000],
+      [1, "RECORD_TOO_LARGE"],
+      [1, "RECORD_TOO_LARGE"],
+      [4096, 1],
+    ],
+  );
+});
+
+test("what cannot be read is refused before anything is queued", async () => {
+  await refuses(join(folder, "none.csv"), {}, "INPUT_NOT_FOUND", /none\.csv/);
+  await refuses(folder, {}, "INPUT_UNREADABLE", /is a folder/);
+  await refuses("/dev/null", {}, "INPUT_UNREADABLE", /device/);
+  for (const [name, content] of [
+    ["a.csv", ""],
+    ["b.csv", "\uFEFF"],
+    ["c.csv", "id,text\n"],
+    ["d.jsonl", "\n\n"],
+    ["e.txt", gzipSync("")],
+  ] as const) {
+    await refuses(await file(name, content), {}, "INPUT_EMPTY", new RegExp(name));
+  }
+  await refuses({ stdin: Readable.from([]) }, {}, "INPUT_EMPTY", /standard input/);
+  await refuses(await file("x.csv", '"id,text\n1,a\n'), {}, "INPUT_UNREADABLE", /header.*never closed/);
+  await refuses(await file("x.jsonl", "a\nb\n"), {}, "INPUT_UNREADABLE", /none of the first 2 records.*line 1/);
+  await refuses(
+    await file("x.csv.gz", gzipSync("id,text\n1,a\n").subarray(0, 12)),
+    {},
+    "INPUT_UNREADABLE",
+    /gzip data breaks/,
+  );
+});
+
+test("a column that is not there: the message lists them and suggests the nearest", async () => {
+  const path = await file("x.csv", "id,titel,words\n1,a,b\n");
+  await refuses(path, {}, "COLUMN_NOT_FOUND", /expected a column named text, review.*it has "id", "titel", "words"/);
+  await refuses(path, { column: "title" }, "COLUMN_NOT_FOUND", /no column "title".*did you mean "titel"\?/);
+  await refuses(path, { column: "words", idColumn: "ID" }, "COLUMN_NOT_FOUND", /no column "ID".*did you mean "id"\?/);
+  await refuses(
+    path,
+    { column: "words", keep: ["stars"] },
+    "COLUMN_NOT_FOUND",
+    /no column "stars": it has "id", "titel", "words"$/,
+  );
+  await refuses(await file("x.jsonl", '{"a":1,"b":2}\n'), {}, "COLUMN_NOT_FOUND", /it has "a", "b"/);
+  await refuses(
+    await file("x.txt", "a\n"),
+    { column: "text" },
+    "COLUMN_NOT_FOUND",
+    /plain lines, which have no columns/,
+  );
+  for (const delimiter of ['"', "\n", "é"]) await refuses(path, { delimiter, column: "words" }, "USAGE", /delimiter/);
+});
+
+test("a reader that stops early leaves nothing open", async () => {
+  const path = await file("x.csv", `text\n${"some words\n".repeat(100_000)}`);
+  for (const packed of [path, await file("y.csv", gzipSync(`text\n${"some words\n".repeat(100_000)}`))]) {
+    for await (const record of (await openTextSource(packed, AUTO)).records()) if (record.record === 3) break;
+  }
+});

@@ -1,0 +1,168 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { Tokenizer } from "@huggingface/tokenizers";
+import { z } from "zod";
+import { LabelmillError, messageOf, systemCode } from "../errors.ts";
+
+/** Texts as token ids, special tokens included: text i has `ids[offsets[i]]` up to, not including, `ids[offsets[i + 1]]`. */
+export type EncodedTexts = {
+  ids: Int32Array<ArrayBuffer>;
+  /** One more than there are texts; the first is 0. */
+  offsets: Uint32Array<ArrayBuffer>;
+  /** 1 where something of the text was left out. */
+  truncated: Uint8Array<ArrayBuffer>;
+};
+
+export type TextTokenizer = {
+  /** The most ids of a text, special tokens included. */
+  maxTokens: number;
+  padId: number;
+  encode(texts: readonly string[]): EncodedTexts;
+};
+
+/** What a model that names no limit is given: BERT's. */
+const DEFAULT_MAX_TOKENS = 512;
+/** Longer contexts are read up to here; some files say 1e30 for "no limit". */
+const LARGEST_MAX_TOKENS = 8192;
+
+/**
+ * Only the first `32 × maxTokens` UTF-16 units of a text are read: five to eight times what fills a model with ordinary
+ * text. Tokenizers work from left to right, and a cut changes ids only in the word that it falls into, so the first
+ * `maxTokens` ids are those of the whole text wherever the part gives some more than `maxTokens`. Where it gives fewer
+ * (thousands of blanks in a row, a "word" of tens of thousands of letters), what lies behind is left out, and the text
+ * counts as truncated.
+ */
+const READ_CHARS_PER_TOKEN = 32;
+
+/**
+ * Bringing combining marks into their order takes time with the square of their run's length (65,536 marks: 1.4 s), so
+ * of a run the first 256 are kept. Characters that a normalizer deletes do not end a run. BERT's ids stay the same: it
+ * deletes accents, and without that takes a word of over 100 characters for one unknown token.
+ */
+const MARK_RUN = /[[\p{M}\p{Cc}\p{Cf}\p{Co}\p{Cs}\ufffd]--[\t\n\r]]+/gv;
+const MARK_RUN_LENGTH = 256;
+
+/** Models whose first position is `pad_token_id + 1`: they have that many fewer positions than `max_position_embeddings`. */
+const OFFSET_POSITIONS = new Set([
+  "roberta",
+  "roberta-prelayernorm",
+  "xlm-roberta",
+  "xlm-roberta-xl",
+  "xmod",
+  "camembert",
+  "data2vec-text",
+  "ibert",
+  "longformer",
+  "luke",
+  "mpnet",
+]);
+
+const TokenizerFileSchema = z.looseObject({ model: z.looseObject({}), added_tokens: z.array(z.looseObject({})) });
+const TokenizerConfigSchema = z.looseObject({
+  model_max_length: z.number().positive().nullish(),
+  truncation_side: z.literal("right").nullish(),
+});
+const ConfigSchema = z.looseObject({
+  model_type: z.string().nullish(),
+  max_position_embeddings: z.int().positive().nullish(),
+  pad_token_id: z.int().nonnegative().nullish(),
+});
+
+/**
+ * The tokenizer of a model folder in the Hugging Face layout: `tokenizer.json`, `tokenizer_config.json`, `config.json`.
+ * `maxTokens` is `model_max_length`, bounded by the positions that the model has and by 8,192; 512 where neither is said.
+ * Throws MODEL_INVALID, naming the file, for one that is missing or broken.
+ */
+export async function loadTokenizer(dir: string): Promise<TextTokenizer> {
+  const tokenizerFile = await read(dir, "tokenizer.json", TokenizerFileSchema);
+  const tokenizerConfig = await read(dir, "tokenizer_config.json", TokenizerConfigSchema);
+  const config = await read(dir, "config.json", ConfigSchema);
+  const { tokenizer, before, after } = build(join(dir, "tokenizer.json"), tokenizerFile, tokenizerConfig);
+  const padId = config.pad_token_id ?? 0;
+  const maxTokens = maxTokensOf(config, tokenizerConfig, padId);
+  const room = maxTokens - before.length - after.length;
+  if (room < 1) {
+    throw invalid(join(dir, "tokenizer_config.json"), `model_max_length: ${maxTokens} leaves no room for a text`);
+  }
+
+  function encodeOne(text: string): { ids: number[]; truncated: boolean } {
+    let part = text.slice(0, READ_CHARS_PER_TOKEN * maxTokens);
+    if (tokenizer.normalizer !== null) part = part.replace(MARK_RUN, (run) => run.slice(0, MARK_RUN_LENGTH));
+    const ids: number[] = tokenizer.encode(part, { add_special_tokens: false }).ids;
+    const truncated = ids.length > room || part.length < text.length;
+    if (ids.length > room) ids.length = room;
+    return { ids: [...before, ...ids, ...after], truncated };
+  }
+
+  return { maxTokens, padId, encode: (texts) => pack(texts.map(encodeOne)) };
+}
+
+function pack(texts: readonly { ids: number[]; truncated: boolean }[]): EncodedTexts {
+  const offsets = new Uint32Array(texts.length + 1);
+  texts.forEach(({ ids }, i) => {
+    offsets[i + 1] = offsets[i]! + ids.length;
+  });
+  const packed = new Int32Array(offsets[texts.length]!);
+  const truncated = new Uint8Array(texts.length);
+  texts.forEach((text, i) => {
+    packed.set(text.ids, offsets[i]!);
+    truncated[i] = Number(text.truncated);
+  });
+  return { ids: packed, offsets, truncated };
+}
+
+/** The tokenizer, with the special tokens that it puts before and after a text: found by trying, whatever their kind. */
+function build(
+  path: string,
+  file: object,
+  config: object,
+): { tokenizer: Tokenizer; before: number[]; after: number[] } {
+  try {
+    const tokenizer = new Tokenizer(file, config);
+    const bare: number[] = tokenizer.encode("a", { add_special_tokens: false }).ids;
+    const whole: number[] = tokenizer.encode("a").ids;
+    // What is in no vocabulary must come out as the token for it, or as nothing.
+    const known = tokenizer.encode("a 𓁏").ids.every(Number.isInteger);
+    if (!known) throw new Error("no id for words that are not in its vocabulary");
+    for (let start = 0; bare.length > 0 && start <= whole.length - bare.length; start++) {
+      if (!bare.every((id, i) => id === whole[start + i])) continue;
+      return { tokenizer, before: whole.slice(0, start), after: whole.slice(start + bare.length) };
+    }
+    throw new Error(
+      `the letter "a" comes out as ${JSON.stringify(bare)}, with special tokens as ${JSON.stringify(whole)}`,
+    );
+  } catch (error) {
+    throw invalid(path, `expected a tokenizer that works, got: ${messageOf(error)}`, error);
+  }
+}
+
+function maxTokensOf(
+  config: z.infer<typeof ConfigSchema>,
+  tokenizerConfig: z.infer<typeof TokenizerConfigSchema>,
+  padId: number,
+): number {
+  const positions = config.max_position_embeddings ?? Number.POSITIVE_INFINITY;
+  const usable = OFFSET_POSITIONS.has(config.model_type ?? "") ? positions - padId - 1 : positions;
+  const limit = Math.min(usable, tokenizerConfig.model_max_length ?? Number.POSITIVE_INFINITY);
+  // Above a million it is no limit but the way these files say "none".
+  return limit > 1e6 ? DEFAULT_MAX_TOKENS : Math.min(Math.floor(limit), LARGEST_MAX_TOKENS);
+}
+
+async function read<T extends z.ZodType>(dir: string, name: string, schema: T): Promise<z.infer<T>> {
+  const path = join(dir, name);
+  let json: unknown;
+  try {
+    json = JSON.parse(await readFile(path, "utf8"));
+  } catch (error) {
+    const came = systemCode(error) === "ENOENT" ? "no such file" : messageOf(error);
+    throw invalid(path, `expected a JSON file, got: ${came}`, error);
+  }
+  const parsed = schema.safeParse(json);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0]!;
+  throw invalid(path, `${issue.path.join(".") || "the whole"}: ${issue.message}`);
+}
+
+function invalid(path: string, problem: string, cause?: unknown): LabelmillError {
+  return new LabelmillError("MODEL_INVALID", `${path}: ${problem}`, { cause });
+}

@@ -1,0 +1,206 @@
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { readdir, readFile, stat } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { LabelmillError, messageOf, systemCode } from "../errors.ts";
+import type { Task } from "../schemas/job.ts";
+import { type ImageRecipe, parseImageRecipe } from "./image-recipe.ts";
+
+/** `path` is relative to the model's folder, with `/`; `size` in bytes. */
+export type ModelFile = { path: string; size: number; sha256: string };
+
+/** A model folder, checked: what it is, which files it is made of, and the digest that identifies it. */
+export type Model = {
+  id: string;
+  dir: string;
+  task: Task;
+  revision: string;
+  dtype: "fp32";
+  /** By index of the model's output. */
+  labels: string[];
+  /** The token id that fills short texts up; only texts use it. */
+  padId: number;
+  /** SHA-256 over all that decides an answer: task, dtype, labels, recipe and the files' hashes. */
+  digest: string;
+  files: ModelFile[];
+  /** The ONNX file's absolute path. */
+  modelFile: string;
+  /** How pictures are prepared; image models have one. */
+  recipe?: ImageRecipe;
+};
+
+type Json = Record<string, unknown>;
+
+const CONFIG = "config.json";
+const RECIPE = "preprocessor_config.json";
+const ONNX = "model.onnx";
+const FILES = {
+  "text-classification": [CONFIG, "tokenizer.json", "tokenizer_config.json", `onnx/${ONNX}`],
+  "image-classification": [CONFIG, RECIPE, `onnx/${ONNX}`],
+} as const satisfies Record<Task, readonly string[]>;
+
+/**
+ * Reads a model folder in the Hugging Face layout: `ref` is the name of a folder of `builtInDir`, or a folder, whose last
+ * name is the model's id then. Throws MODEL_NOT_FOUND, or MODEL_INVALID with the file and field that is wrong.
+ */
+export async function loadModel(ref: string, builtInDir: string): Promise<Model> {
+  const dir = await findFolder(ref, builtInDir);
+  const config = await readJson(dir, CONFIG);
+  const task = await taskOf(dir, config);
+  const labels = labelsOf(dir, config);
+  const recipe = task === "image-classification" ? await readRecipe(dir) : undefined;
+  const files = await hashFiles(dir, task);
+  const dtype = "fp32";
+  return {
+    id: basename(dir),
+    dir,
+    task,
+    revision: "local",
+    dtype,
+    labels,
+    padId: padIdOf(dir, config),
+    digest: createHash("sha256").update(canonical({ task, dtype, labels, recipe, files })).digest("hex"),
+    files,
+    modelFile: join(dir, "onnx", ONNX),
+    ...(recipe && { recipe }),
+  };
+}
+
+/** The names of the models that come with the program. */
+export async function builtInModels(builtInDir: string): Promise<string[]> {
+  const entries = await readdir(builtInDir, { withFileTypes: true }).catch(() => []);
+  return entries.flatMap((entry) => (entry.isDirectory() ? [entry.name] : [])).sort();
+}
+
+async function findFolder(ref: string, builtInDir: string): Promise<string> {
+  const builtIn = await builtInModels(builtInDir);
+  if (builtIn.includes(ref)) return resolve(builtInDir, ref);
+  const dir = resolve(ref);
+  const found = await stat(dir).catch(() => undefined);
+  if (found?.isDirectory()) return dir;
+  if (found) throw invalid(dir, "expected a model's folder, got a file");
+  const names = builtIn.join(", ") || "none";
+  throw new LabelmillError(
+    "MODEL_NOT_FOUND",
+    `expected a model, got ${JSON.stringify(ref)}: name a built-in one (${names}) or a model's folder with --model DIR`,
+  );
+}
+
+async function taskOf(dir: string, config: Json): Promise<Task> {
+  if (config.problem_type !== undefined && config.problem_type !== null) {
+    const type = config.problem_type;
+    if (type !== "single_label_classification") {
+      throw invalid(dir, `${CONFIG}: problem_type: expected single_label_classification or none, got ${show(type)}`);
+    }
+  }
+  const architectures = Array.isArray(config.architectures) ? config.architectures : [];
+  if (architectures.length > 0) {
+    if (String(architectures[0]).endsWith("ForSequenceClassification")) return "text-classification";
+    if (String(architectures[0]).endsWith("ForImageClassification")) return "image-classification";
+    const expected = "a name that ends in ForSequenceClassification or ForImageClassification";
+    throw invalid(dir, `${CONFIG}: architectures: expected ${expected}, got ${show(config.architectures)}`);
+  }
+  const [image, text] = await Promise.all([exists(dir, RECIPE), exists(dir, "tokenizer.json")]);
+  if (image !== text) return image ? "image-classification" : "text-classification";
+  const came = image ? "both" : "neither";
+  throw invalid(
+    dir,
+    `${CONFIG}: architectures is missing: expected ${RECIPE} or tokenizer.json to tell the task, got ${came}`,
+  );
+}
+
+function labelsOf(dir: string, config: Json): string[] {
+  const table = config.id2label;
+  if (typeof table !== "object" || table === null || Array.isArray(table)) {
+    throw invalid(dir, `${CONFIG}: id2label: expected an object from index to label, got ${show(table)}`);
+  }
+  const count = Object.keys(table).length;
+  // Softmax over one label is always 1: such a model is a regression.
+  if (count < 2) throw invalid(dir, `${CONFIG}: id2label: expected at least 2 labels, got ${count}`);
+  return Array.from({ length: count }, (_, index) => {
+    const label = (table as Json)[index];
+    if (typeof label !== "string" || label === "") {
+      const expected = `the indexes 0 to ${count - 1}, each with a label`;
+      throw invalid(dir, `${CONFIG}: id2label: expected ${expected}, got ${show(label)} at ${index}`);
+    }
+    return label;
+  });
+}
+
+function padIdOf(dir: string, config: Json): number {
+  const id = config.pad_token_id ?? 0;
+  if (Number.isSafeInteger(id) && (id as number) >= 0 && (id as number) < 2 ** 31) return id as number;
+  throw invalid(dir, `${CONFIG}: pad_token_id: expected a token's id, got ${show(id)}`);
+}
+
+async function readRecipe(dir: string): Promise<ImageRecipe> {
+  const json = await readJson(dir, RECIPE);
+  try {
+    return parseImageRecipe(json);
+  } catch (error) {
+    throw invalid(dir, messageOf(error), error);
+  }
+}
+
+async function readJson(dir: string, path: string): Promise<Json> {
+  const text = await readFile(join(dir, path), "utf8").catch((error: unknown) => {
+    throw unreadable(dir, path, error);
+  });
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw invalid(dir, `${path}: expected JSON: ${messageOf(error)}`, error);
+  }
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Json;
+  throw invalid(dir, `${path}: expected a JSON object, got ${show(value)}`);
+}
+
+/** The files that decide an answer, by path; with weights that the ONNX file keeps beside itself (`model.onnx_data`). */
+async function hashFiles(dir: string, task: Task): Promise<ModelFile[]> {
+  const beside = await readdir(join(dir, "onnx")).catch(() => []);
+  const external = beside.filter((name) => name.startsWith(ONNX) && name !== ONNX).map((name) => `onnx/${name}`);
+  return Promise.all([...FILES[task], ...external].sort().map((path) => hashFile(dir, path)));
+}
+
+async function hashFile(dir: string, path: string): Promise<ModelFile> {
+  const hash = createHash("sha256");
+  const stream = createReadStream(join(dir, path));
+  try {
+    await pipeline(stream, hash);
+  } catch (error) {
+    throw unreadable(dir, path, error);
+  }
+  if (stream.bytesRead === 0) throw invalid(dir, `${path}: expected a file of the model, got an empty one`);
+  return { path, size: stream.bytesRead, sha256: hash.digest("hex") };
+}
+
+function exists(dir: string, path: string): Promise<boolean> {
+  return stat(join(dir, path)).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** JSON with the keys of objects in order, so that equal values have equal bytes. */
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_, part: unknown) =>
+    typeof part === "object" && part !== null && !Array.isArray(part)
+      ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : part,
+  );
+}
+
+function unreadable(dir: string, path: string, error: unknown): LabelmillError {
+  if (systemCode(error) === "ENOENT") return invalid(dir, `${path}: expected this file, but it is missing`, error);
+  return invalid(dir, `${path}: cannot be read: ${messageOf(error)}`, error);
+}
+
+function invalid(dir: string, what: string, cause?: unknown): LabelmillError {
+  return new LabelmillError("MODEL_INVALID", `model ${dir}: ${what}`, { cause });
+}
+
+function show(value: unknown): string {
+  return value === undefined ? "nothing" : JSON.stringify(value).slice(0, 200);
+}

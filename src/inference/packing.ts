@@ -1,0 +1,74 @@
+/**
+ * How a batch and its answer share one buffer on the way to an inference thread and back.
+ *
+ * A batch of n items: n × uint32 sizes in bytes, then the items' bytes without gaps. An answer of the best k of each item:
+ * n × k × float64 scores, then n × k × int32 label indexes, best first; the first index of an item whose logits are not
+ * finite is NOT_FINITE_INDEX.
+ */
+
+/** An item as the model takes it: token ids of a text, or the pixels of an image (uint8, height × width × RGB). */
+export type Packable = Int32Array | Uint8Array;
+
+/** A label's index and its score (0..1). */
+export type Ranked = { index: number; score: number };
+
+export const NOT_FINITE_INDEX = -1;
+
+const SIZE_BYTES = Uint32Array.BYTES_PER_ELEMENT;
+const ANSWER_BYTES = Float64Array.BYTES_PER_ELEMENT + Int32Array.BYTES_PER_ELEMENT;
+
+/** Bytes that a buffer needs for the batch and, later, for its answer. */
+export function packedBytes(items: readonly Packable[], topK: number): number {
+  const batch = items.reduce((sum, item) => sum + SIZE_BYTES + item.byteLength, 0);
+  return Math.max(batch, items.length * topK * ANSWER_BYTES);
+}
+
+export function packBatch(items: readonly Packable[], buffer: ArrayBuffer): void {
+  const sizes = new Uint32Array(buffer, 0, items.length);
+  const bytes = new Uint8Array(buffer);
+  let offset = sizes.byteLength;
+  for (const [at, item] of items.entries()) {
+    sizes[at] = item.byteLength;
+    bytes.set(new Uint8Array(item.buffer, item.byteOffset, item.byteLength), offset);
+    offset += item.byteLength;
+  }
+}
+
+/** The items' token ids, as views of the buffer. */
+export function unpackTexts(buffer: ArrayBuffer, count: number): Int32Array[] {
+  return unpack(buffer, count, (offset, size) => new Int32Array(buffer, offset, size / Int32Array.BYTES_PER_ELEMENT));
+}
+
+/** The items' pixels, as views of the buffer. */
+export function unpackImages(buffer: ArrayBuffer, count: number): Uint8Array[] {
+  return unpack(buffer, count, (offset, size) => new Uint8Array(buffer, offset, size));
+}
+
+function unpack<T>(buffer: ArrayBuffer, count: number, view: (offset: number, size: number) => T): T[] {
+  let offset = count * SIZE_BYTES;
+  return Array.from(new Uint32Array(buffer, 0, count), (size) => {
+    const item = view(offset, size);
+    offset += size;
+    return item;
+  });
+}
+
+/** Where an answer's scores and indexes lie, item after item. */
+export function answerViews(
+  buffer: ArrayBuffer,
+  count: number,
+  topK: number,
+): { scores: Float64Array; indexes: Int32Array } {
+  const scores = new Float64Array(buffer, 0, count * topK);
+  return { scores, indexes: new Int32Array(buffer, scores.byteLength, count * topK) };
+}
+
+/** The best k of each item, or null for one whose logits were not finite. */
+export function unpackAnswer(buffer: ArrayBuffer, count: number, topK: number): (Ranked[] | null)[] {
+  const { scores, indexes } = answerViews(buffer, count, topK);
+  return Array.from({ length: count }, (_, item) => {
+    const first = item * topK;
+    if (indexes[first] === NOT_FINITE_INDEX) return null;
+    return Array.from({ length: topK }, (_, k) => ({ index: indexes[first + k]!, score: scores[first + k]! }));
+  });
+}

@@ -1,0 +1,149 @@
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { appendFile, cp, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { after, before, describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
+import { LabelmillError } from "../../src/errors.ts";
+import { loadModel } from "../../src/inference/model.ts";
+import { writeImageModel, writeTextModel } from "../helpers/onnx.ts";
+
+const BUILT_IN = fileURLToPath(new URL("../../models/", import.meta.url));
+const TINY = { weights: [1, -1], bias: [0, 0] };
+
+let root: string;
+before(async () => {
+  root = await mkdtemp(join(tmpdir(), "labelmill-model-"));
+});
+after(() => rm(root, { recursive: true }));
+
+async function textFolder(change?: (config: Record<string, unknown>) => void): Promise<string> {
+  const dir = await mkdtemp(join(root, "text-"));
+  await writeTextModel(dir, TINY);
+  if (change) {
+    const config = JSON.parse(await readFile(join(dir, "config.json"), "utf8"));
+    change(config);
+    await writeFile(join(dir, "config.json"), JSON.stringify(config));
+  }
+  return dir;
+}
+
+async function imageFolder(): Promise<string> {
+  const dir = await mkdtemp(join(root, "image-"));
+  await writeImageModel(dir, TINY);
+  return dir;
+}
+
+async function rejects(dir: string, ...words: string[]) {
+  await assert.rejects(loadModel(dir, BUILT_IN), (error: unknown) => {
+    assert.ok(error instanceof LabelmillError);
+    assert.equal(error.code, "MODEL_INVALID");
+    for (const word of [dir, ...words]) assert.ok(error.message.includes(word), `${error.message}: names ${word}`);
+    return true;
+  });
+}
+
+describe("loadModel", () => {
+  it("reads the built-in text model", async () => {
+    const model = await loadModel("tiny-sentiment", BUILT_IN);
+    assert.equal(model.id, "tiny-sentiment");
+    assert.equal(model.task, "text-classification");
+    assert.deepEqual(model.labels, ["NEGATIVE", "POSITIVE"]);
+    assert.deepEqual([model.revision, model.dtype, model.padId, model.recipe], ["local", "fp32", 0, undefined]);
+    assert.equal(model.modelFile, join(BUILT_IN, "tiny-sentiment/onnx/model.onnx"));
+    assert.match(model.digest, /^[0-9a-f]{64}$/);
+    const paths = model.files.map((file) => file.path);
+    assert.deepEqual(paths, ["config.json", "onnx/model.onnx", "tokenizer.json", "tokenizer_config.json"]);
+    for (const file of model.files) {
+      const bytes = await readFile(join(model.dir, file.path));
+      assert.equal(file.size, bytes.length);
+      assert.equal(file.sha256, createHash("sha256").update(bytes).digest("hex"));
+    }
+  });
+
+  it("reads the built-in image model with its recipe", async () => {
+    const model = await loadModel("tiny-image", BUILT_IN);
+    assert.equal(model.task, "image-classification");
+    assert.equal(model.labels.length, 10);
+    assert.deepEqual([model.labels[0], model.labels[9]], ["airplane", "truck"]);
+    assert.deepEqual([model.recipe?.width, model.recipe?.height, model.recipe?.filter], [32, 32, "bicubic"]);
+  });
+
+  it("takes a folder, by whatever path, and calls it by its last name", async () => {
+    const dir = await textFolder();
+    const model = await loadModel(`${dir}/`, BUILT_IN);
+    assert.equal(model.id, basename(dir));
+    const link = join(root, "link");
+    await symlink(dir, link);
+    assert.equal((await loadModel(link, BUILT_IN)).digest, model.digest);
+  });
+
+  it("gives the same digest to equal folders and another to any difference", async () => {
+    const dir = await textFolder();
+    const copy = join(root, "copy");
+    await cp(dir, copy, { recursive: true });
+    await writeFile(join(copy, "README.md"), "not part of the model");
+    const { digest } = await loadModel(dir, BUILT_IN);
+    assert.equal((await loadModel(copy, BUILT_IN)).digest, digest);
+    await appendFile(join(copy, "tokenizer_config.json"), "\n");
+    const changed = (await loadModel(copy, BUILT_IN)).digest;
+    assert.notEqual(changed, digest);
+    await writeFile(join(copy, "onnx/model.onnx_data"), "weights");
+    const external = await loadModel(copy, BUILT_IN);
+    assert.ok(external.files.some((file) => file.path === "onnx/model.onnx_data"));
+    assert.notEqual(external.digest, changed);
+  });
+
+  it("tells the task from the files where the architecture is not said", async () => {
+    const dir = await textFolder((config) => delete config.architectures);
+    assert.equal((await loadModel(dir, BUILT_IN)).task, "text-classification");
+    await cp(join(await imageFolder(), "preprocessor_config.json"), join(dir, "preprocessor_config.json"));
+    await rejects(dir, "architectures", "both");
+    await rm(join(dir, "tokenizer.json"));
+    assert.equal((await loadModel(dir, BUILT_IN)).task, "image-classification");
+    await rm(join(dir, "preprocessor_config.json"));
+    await rejects(dir, "architectures", "neither");
+  });
+
+  it("names the built-in models and the mend when there is no such model", async () => {
+    await assert.rejects(loadModel("no-such-model", BUILT_IN), (error: unknown) => {
+      assert.ok(error instanceof LabelmillError && error.code === "MODEL_NOT_FOUND");
+      assert.match(error.message, /"no-such-model".*tiny-image, tiny-sentiment.*--model DIR/);
+      return true;
+    });
+  });
+
+  it("names the file that is missing, empty or no JSON", async () => {
+    for (const file of ["config.json", "tokenizer.json", "tokenizer_config.json", "onnx/model.onnx"]) {
+      const dir = await textFolder();
+      await rm(join(dir, file));
+      await rejects(dir, file, "missing");
+      await writeFile(join(dir, file), "");
+      await rejects(dir, file);
+    }
+    const image = await imageFolder();
+    await rm(join(image, "preprocessor_config.json"));
+    await rejects(image, "preprocessor_config.json", "missing");
+    await writeFile(join(image, "preprocessor_config.json"), '{"size": "large"}');
+    await rejects(image, "preprocessor_config.json", "size");
+    const text = await textFolder();
+    await writeFile(join(text, "config.json"), "[1, 2]");
+    await rejects(text, "config.json", "object");
+    await rejects(join(text, "config.json"), "got a file");
+  });
+
+  for (const [what, change, ...words] of [
+    ["labels that leave a number out", (c) => (c.id2label = { 0: "A", 2: "B" }), "id2label", "0 to 1", "nothing at 1"],
+    ["a label that is no text", (c) => (c.id2label = { 0: "A", 1: 7 }), "id2label", "7"],
+    ["an empty label", (c) => (c.id2label = { 0: "A", 1: "" }), "id2label", '""'],
+    ["one label", (c) => (c.id2label = { 0: "A" }), "id2label", "at least 2"],
+    ["labels in a list", (c) => (c.id2label = ["A", "B"]), "id2label", '["A","B"]'],
+    ["no labels", (c) => delete c.id2label, "id2label", "nothing"],
+    ["another task", (c) => (c.architectures = ["BertForMaskedLM"]), "architectures", "BertForMaskedLM"],
+    ["many labels at once", (c) => (c.problem_type = "multi_label_classification"), "problem_type", "multi_label"],
+    ["a padding token that is no id", (c) => (c.pad_token_id = "[PAD]"), "pad_token_id", "[PAD]"],
+  ] as [string, (config: Record<string, unknown>) => void, ...string[]][]) {
+    it(`refuses ${what}`, async () => rejects(await textFolder(change), "config.json", ...words));
+  }
+});

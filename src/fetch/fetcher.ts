@@ -1,0 +1,84 @@
+import type { FileHandle } from "node:fs/promises";
+import { LabelmillError, systemCode } from "../errors.ts";
+import { collect, tooLarge } from "./collect.ts";
+import type { FileGrants } from "./grants.ts";
+import type { Resolve } from "./guard.ts";
+import { aborted, HttpFetcher } from "./http.ts";
+import { DEFAULT_LIMITS, type FetchLimits } from "./limits.ts";
+import { showUrl } from "./show.ts";
+
+const READ_BYTES = 256 * 1024;
+
+/** Brings the bytes behind an item's reference: `file:` inside the grants, http and https through the guard. */
+export class Fetcher {
+  readonly #grants: FileGrants;
+  readonly #limits: FetchLimits;
+  readonly #http: HttpFetcher;
+
+  /**
+   * @param options.allowPrivate whether hosts may have private and loopback addresses
+   * @param options.limits those that differ from DEFAULT_LIMITS
+   * @param options.resolve the name resolver, the system's by default
+   */
+  constructor(options: {
+    grants: FileGrants;
+    allowPrivate: boolean;
+    limits?: Partial<FetchLimits>;
+    resolve?: Resolve;
+  }) {
+    this.#grants = options.grants;
+    this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#http = new HttpFetcher({
+      allowPrivate: options.allowPrivate,
+      limits: this.#limits,
+      resolve: options.resolve,
+    });
+  }
+
+  /**
+   * The bytes of one image, undecoded and unjudged: they may be empty.
+   *
+   * @param ref an absolute URL
+   * @throws LabelmillError URL_REFUSED, NOT_GRANTED, IMAGE_NOT_FOUND, IMAGE_INVALID (not a regular file),
+   * FETCH_TOO_LARGE, FETCH_FAILED, FETCH_UNAVAILABLE, ABORTED. Messages hold no credentials and no queries.
+   */
+  async get(ref: string, signal: AbortSignal): Promise<Uint8Array> {
+    const url = URL.parse(ref);
+    // Not shown: what does not parse may hold a password anywhere.
+    if (!url) throw new LabelmillError("URL_REFUSED", "expected an absolute URL, got something that is none");
+    if (url.protocol === "file:") return await this.#readFile(url, signal);
+    return await this.#http.get(url, signal);
+  }
+
+  /** Drops the connections; fetches under way end with ABORTED. */
+  async close(): Promise<void> {
+    await this.#http.close();
+  }
+
+  async #readFile(url: URL, signal: AbortSignal): Promise<Uint8Array> {
+    if (signal.aborted) throw aborted(signal.reason);
+    await using handle = await this.#grants.open(url.href);
+    const shown = showUrl(url);
+    const { maxFileBytes } = this.#limits;
+    if ((await handle.stat()).size > maxFileBytes) throw tooLarge(maxFileBytes, shown);
+    try {
+      // The size is no bound: a file may grow while it is read.
+      return await collect(chunksOf(handle, signal), maxFileBytes, shown);
+    } catch (error) {
+      if (error instanceof LabelmillError) throw error;
+      const message = `${shown}: could not be read (${systemCode(error) ?? "unknown"})`;
+      throw new LabelmillError("FETCH_UNAVAILABLE", message, { cause: error });
+    }
+  }
+}
+
+/** One buffer for all chunks: each holds until the next is asked for. */
+async function* chunksOf(handle: FileHandle, signal: AbortSignal): AsyncIterable<Uint8Array> {
+  const buffer = Buffer.allocUnsafe(READ_BYTES);
+  for (;;) {
+    if (signal.aborted) throw aborted(signal.reason);
+    const { bytesRead } = await handle.read(buffer, 0, READ_BYTES);
+    if (bytesRead === 0) return;
+    yield buffer.subarray(0, bytesRead);
+  }
+}

@@ -1,0 +1,41 @@
+import { Queue } from "bullmq";
+import type { Redis } from "ioredis";
+import type { FinalizeJob } from "../schemas/job.ts";
+import { finalizeJobId, KEY_PREFIX, RUNS_QUEUE, SCHEMA_VERSION } from "../schemas/names.ts";
+
+export type Retries = { attempts: number; backoffMs: number };
+
+/** Asks for a run to be closed. The finalizer is idempotent: whoever finds a run complete may ask. */
+export class FinalizerQueue {
+  readonly #queue: Queue;
+  readonly #retries: Retries;
+
+  constructor(redis: Redis, retries: Retries) {
+    this.#queue = new Queue(RUNS_QUEUE, { connection: redis, prefix: KEY_PREFIX });
+    this.#retries = retries;
+  }
+
+  async add(run: string, output: string): Promise<void> {
+    const id = finalizeJobId(run);
+    // Adding an id that exists does nothing, and one that failed for good may be there. One that runs cannot be removed, nor need be.
+    await this.#queue.remove(id);
+    await this.#queue.add("finalize", { v: SCHEMA_VERSION, run, output } satisfies FinalizeJob, {
+      jobId: id,
+      ...jobRetries(this.#retries),
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#queue.close();
+  }
+}
+
+/** What becomes of a job that ends: done, it is removed; failed, it is tried again, then kept a while for a person to see. */
+export function jobRetries({ attempts, backoffMs }: Retries) {
+  return {
+    attempts,
+    backoff: { type: "exponential", delay: backoffMs },
+    removeOnComplete: true,
+    removeOnFail: { count: 1000 },
+  };
+}

@@ -1,0 +1,197 @@
+import type { Redis } from "ioredis";
+import { LabelmillError } from "../errors.ts";
+import type { Range, Receipt } from "../schemas/manifest.ts";
+import { KEY_PREFIX, runChannel } from "../schemas/names.ts";
+import { type RunState, RunStateSchema } from "../schemas/run.ts";
+import { RUN_SCRIPTS } from "./scripts.ts";
+import { statesBefore } from "./state.ts";
+
+/** What a committed slice adds to its run. */
+export type Committed = { receipt: Receipt; labels: Record<string, number>; errorCodes: Record<string, number> };
+
+/** `committed` and `again`: the slice is done. `failed`: it failed for good before. `complete`: no slice of the run is open. */
+export type SliceEnd = { outcome: "committed" | "again" | "failed" | "unknown" | "unplanned"; complete: boolean };
+
+export type Progress = {
+  state: RunState;
+  output: string;
+  /** Slices planned in all; undefined until the planner is through. */
+  slices: number | undefined;
+  /** Items planned so far. */
+  items: number;
+  committed: number;
+  failed: number;
+  rows: number;
+  errors: number;
+  bytes: number;
+};
+
+export type SliceRecord = {
+  slice: number;
+  planned: Range[];
+  receipt?: Receipt;
+  failed?: { code: string; message: string };
+};
+
+type Scripted = Record<keyof typeof RUN_SCRIPTS, (keys: number, ...args: (string | number)[]) => Promise<unknown>>;
+
+/** What Redis holds of runs under way: per slice its planned ranges and its end, per run counters. The store is the record of what is done. */
+export class RunLedger {
+  readonly #redis: Redis;
+  readonly #scripts: Scripted;
+
+  constructor(redis: Redis) {
+    this.#redis = redis;
+    for (const [name, lua] of Object.entries(RUN_SCRIPTS)) redis.defineCommand(name, { lua });
+    this.#scripts = redis as unknown as Scripted;
+  }
+
+  /** Opens the run for planning; slices that are committed stay so, slices that failed for good get another chance. */
+  async begin(run: string, output: string): Promise<void> {
+    await this.#call("labelmillBegin", run, new Date().toISOString(), output);
+  }
+
+  /** Notes what slices hold, before they are queued: the count of what is in is the planner's, not the writer's. */
+  async plan(run: string, slices: readonly { slice: number; ranges: Range[] }[], itemsSoFar: number): Promise<void> {
+    const fields = slices.flatMap(({ slice, ranges }) => [
+      String(slice),
+      JSON.stringify(ranges.map(({ input, first, count }) => [input, first, count])),
+    ]);
+    await this.#redis
+      .multi()
+      .hset(runKeys(run)[1]!, ...fields)
+      .hset(runKeys(run)[0]!, "items", itemsSoFar)
+      .exec();
+  }
+
+  /** All slices are planned. True: all of them have ended already. */
+  async planDone(run: string, totals: { slices: number; items: number }): Promise<boolean> {
+    return (await this.#call("labelmillPlanDone", run, totals.slices, totals.items)) === 1;
+  }
+
+  async commit(run: string, slice: number, { receipt, labels, errorCodes }: Committed): Promise<SliceEnd> {
+    const entries = [...Object.entries(labels), ...Object.entries(errorCodes)].flat();
+    return sliceEnd(
+      await this.#call(
+        "labelmillCommit",
+        run,
+        slice,
+        encodeReceipt(receipt),
+        receipt.rows,
+        receipt.errors,
+        receipt.bytes,
+        Object.keys(labels).length,
+        ...entries,
+      ),
+    );
+  }
+
+  async isCommitted(run: string, slice: number): Promise<boolean> {
+    return (await this.#redis.hexists(runKeys(run)[2]!, String(slice))) === 1;
+  }
+
+  async fail(run: string, slice: number, reason: { code: string; message: string }): Promise<SliceEnd> {
+    return sliceEnd(await this.#call("labelmillFail", run, slice, JSON.stringify(reason)));
+  }
+
+  async transition(run: string, to: RunState): Promise<boolean> {
+    return (await this.#call("labelmillTransition", run, to, ...statesBefore(to))) === 1;
+  }
+
+  /** Tells the run's watchers to look again. */
+  async announce(run: string): Promise<void> {
+    await this.#redis.publish(runChannel(run), "");
+  }
+
+  /** @returns undefined where Redis knows no such run */
+  async progress(run: string): Promise<Progress | undefined> {
+    const found = await this.#redis.hgetall(runKeys(run)[0]!);
+    if (found.state === undefined) return undefined;
+    const number = (key: string) => Number(found[key] ?? 0);
+    return {
+      state: RunStateSchema.parse(found.state),
+      output: found.output ?? "",
+      slices: found.planDone === "1" ? number("slices") : undefined,
+      items: number("items"),
+      committed: number("committed"),
+      failed: number("failed"),
+      rows: number("rows"),
+      errors: number("errors"),
+      bytes: number("bytes"),
+    };
+  }
+
+  /** Rows by label, and rows in error by code. */
+  async counts(run: string): Promise<{ labels: Record<string, number>; errorCodes: Record<string, number> }> {
+    const [labels, errorCodes] = await Promise.all([
+      this.#redis.hgetall(runKeys(run)[4]!),
+      this.#redis.hgetall(runKeys(run)[5]!),
+    ]);
+    return { labels: numbers(labels), errorCodes: numbers(errorCodes) };
+  }
+
+  /** The plan and what became of it, slice by slice in order, from `first` on. */
+  async *slices(run: string, count: number, chunk = 500): AsyncGenerator<SliceRecord> {
+    const [, plan, receipts, failed] = runKeys(run) as [string, string, string, string];
+    for (let first = 0; first < count; first += chunk) {
+      const fields = Array.from({ length: Math.min(chunk, count - first) }, (_, i) => String(first + i));
+      const [planned, done, lost] = await Promise.all(
+        [plan, receipts, failed].map((key) => this.#redis.hmget(key, ...fields)),
+      );
+      for (let i = 0; i < fields.length; i++) {
+        const ranges = planned![i];
+        if (!ranges)
+          throw new LabelmillError("INTERNAL", `run ${run}: slice ${first + i} of ${count} is not in the plan`);
+        yield {
+          slice: first + i,
+          planned: (JSON.parse(ranges) as [number, number, number][]).map(([input, from, items]) => ({
+            input,
+            first: from,
+            count: items,
+          })),
+          ...(done![i] ? { receipt: decodeReceipt(done![i]!) } : {}),
+          ...(lost![i] ? { failed: JSON.parse(lost![i]!) } : {}),
+        };
+      }
+    }
+  }
+
+  /** Forgets the run: its record is the store's. */
+  async forget(run: string): Promise<void> {
+    await this.#redis.del(...runKeys(run));
+  }
+
+  #call(script: keyof Scripted, run: string, ...args: (string | number)[]): Promise<unknown> {
+    const keys = runKeys(run);
+    return this.#scripts[script](keys.length, ...keys, ...args);
+  }
+}
+
+function runKeys(run: string): string[] {
+  const key = `${KEY_PREFIX}:run:${run}`;
+  return [key, ...["plan", "receipts", "failed", "labels", "codes"].map((part) => `${key}:${part}`)];
+}
+
+function sliceEnd(answer: unknown): SliceEnd {
+  const [outcome, complete] = answer as [SliceEnd["outcome"], number];
+  return { outcome, complete: complete === 1 };
+}
+
+/** `rows,errors,bytes,sha256` with the hash in base64url: some 55 bytes a slice. */
+function encodeReceipt({ rows, errors, bytes, sha256 }: Receipt): string {
+  return [rows, errors, bytes, Buffer.from(sha256, "hex").toString("base64url")].join(",");
+}
+
+function decodeReceipt(text: string): Receipt {
+  const [rows, errors, bytes, hash] = text.split(",");
+  return {
+    rows: Number(rows),
+    errors: Number(errors),
+    bytes: Number(bytes),
+    sha256: Buffer.from(hash!, "base64url").toString("hex"),
+  };
+}
+
+function numbers(counts: Record<string, string>): Record<string, number> {
+  return Object.fromEntries(Object.entries(counts).map(([key, value]) => [key, Number(value)]));
+}

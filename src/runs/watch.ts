@@ -1,0 +1,63 @@
+import type { Redis } from "ioredis";
+import { runChannel } from "../schemas/names.ts";
+
+/**
+ * Hears that something of a run changed: on its channel, and, since a message may be lost, every so often anyway. Redis
+ * is asked again each time: a message says nothing but "look".
+ */
+export class RunChanges {
+  readonly #subscriber: Redis;
+  readonly #channel: string;
+  readonly #pollMs: number;
+  #wake = Promise.withResolvers<void>();
+
+  private constructor(subscriber: Redis, run: string, pollMs: number) {
+    this.#subscriber = subscriber;
+    this.#channel = runChannel(run);
+    this.#pollMs = pollMs;
+  }
+
+  /** @param subscriber a connection of its own: one that listens can do nothing else */
+  static async open(subscriber: Redis, run: string, pollMs = 5_000): Promise<RunChanges> {
+    const changes = new RunChanges(subscriber, run, pollMs);
+    subscriber.on("message", (channel) => {
+      if (channel === changes.#channel) changes.notify();
+    });
+    await subscriber.subscribe(changes.#channel);
+    return changes;
+  }
+
+  /** Wakes whoever waits, for a reason of this process's own. */
+  notify(): void {
+    const { resolve } = this.#wake;
+    this.#wake = Promise.withResolvers<void>();
+    resolve();
+  }
+
+  /** Settles when `check` says true; it is asked at once, at every change, and every `pollMs`. */
+  async until(check: () => Promise<boolean>, signal: AbortSignal): Promise<void> {
+    for (;;) {
+      signal.throwIfAborted();
+      // Taken before the look: a change during it must not be missed.
+      const changed = this.#wake.promise;
+      if (await check()) return;
+      await this.#changeOrPoll(changed, signal);
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#subscriber.unsubscribe(this.#channel);
+  }
+
+  async #changeOrPoll(changed: Promise<void>, signal: AbortSignal): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, this.#pollMs);
+    signal.addEventListener("abort", () => resolve(), { once: true });
+    void changed.then(resolve);
+    try {
+      await promise;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}

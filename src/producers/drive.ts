@@ -1,0 +1,74 @@
+import { LabelmillError } from "../errors.ts";
+import type { Progress, RunLedger } from "../runs/ledger.ts";
+import { isEnded } from "../runs/state.ts";
+import type { RunChanges } from "../runs/watch.ts";
+import type { RunState } from "../schemas/run.ts";
+import type { Slice } from "../sources/slices.ts";
+import type { Planner } from "./planner.ts";
+
+export type Drive = {
+  run: string;
+  ledger: RunLedger;
+  planner: Planner;
+  changes: RunChanges;
+  /** The run's slices from the first on; the same ones at each call. */
+  slices: () => AsyncIterable<Slice>;
+  onProgress: (progress: Progress) => void;
+};
+
+/** Looks without any progress after which the queue is searched for slices that got lost. */
+const PATIENCE = 3;
+
+/**
+ * Plans a run and stays with it to its end: whoever watches a run adds again what is planned, unfinished and in no queue, and
+ * plans it anew if Redis lost it (parts that stand are adopted).
+ * @returns the run's end state
+ * @throws the planner's error, or what `signal` was aborted with
+ */
+export async function driveRun(drive: Drive, signal: AbortSignal): Promise<RunState> {
+  for (;;) {
+    const stop = new AbortController();
+    const either = AbortSignal.any([signal, stop.signal]);
+    const planned = drive.planner.plan(drive.slices(), drive.changes, either);
+    const watched = planned.then(() => watch(drive, either));
+    const shown = show(drive, either);
+    try {
+      return await watched;
+    } catch (error) {
+      if (!(error instanceof LabelmillError) || error.code !== "RUN_UNKNOWN") throw error;
+    } finally {
+      stop.abort();
+      await Promise.allSettled([watched, shown]);
+    }
+  }
+}
+
+async function watch({ run, ledger, planner, changes, slices }: Drive, signal: AbortSignal): Promise<RunState> {
+  let state: RunState | undefined;
+  let before = "";
+  let idleLooks = 0;
+  await changes.until(async () => {
+    const progress = await ledger.progress(run);
+    if (!progress) throw new LabelmillError("RUN_UNKNOWN", `Redis lost the run ${run}`, { retryable: true });
+    state = progress.state;
+    const now = JSON.stringify(progress);
+    idleLooks = now === before ? idleLooks + 1 : 0;
+    before = now;
+    if (idleLooks === PATIENCE) {
+      idleLooks = 0;
+      if (progress.committed + progress.failed === progress.slices) await planner.addFinalizer();
+      const lost = await planner.lostSlices();
+      if (lost.size > 0) await planner.requeue(lost, slices(), signal);
+    }
+    return isEnded(state);
+  }, signal);
+  return state!;
+}
+
+async function show({ run, ledger, changes, onProgress }: Drive, signal: AbortSignal): Promise<void> {
+  await changes.until(async () => {
+    const progress = await ledger.progress(run);
+    if (progress) onProgress(progress);
+    return false;
+  }, signal);
+}

@@ -1,0 +1,136 @@
+import { Queue } from "bullmq";
+import type { Redis } from "ioredis";
+import { LabelmillError } from "../errors.ts";
+import { FinalizerQueue, jobRetries, type Retries } from "../runs/finalizer-queue.ts";
+import type { RunLedger } from "../runs/ledger.ts";
+import { isEnded } from "../runs/state.ts";
+import type { RunChanges } from "../runs/watch.ts";
+import { type Job, JobSchema } from "../schemas/job.ts";
+import { jobId, KEY_PREFIX, type Lane, partKey, queueName, SCHEMA_VERSION } from "../schemas/names.ts";
+import type { RunFile } from "../schemas/run.ts";
+import type { Slice } from "../sources/slices.ts";
+
+export type PlannerOptions = {
+  lane: Lane;
+  /** Slices of this run queued or active at a time. */
+  windowSlices: number;
+  retries: Retries;
+};
+
+/** Puts the slices of one run on its model's queue, as room comes, and knows how to find the ones that got lost there. */
+export class Planner {
+  readonly #ledger: RunLedger;
+  readonly #runFile: RunFile;
+  readonly #output: string;
+  readonly #options: PlannerOptions;
+  readonly #jobs: Queue;
+  readonly #finalizer: FinalizerQueue;
+
+  constructor(redis: Redis, ledger: RunLedger, runFile: RunFile, output: string, options: PlannerOptions) {
+    this.#ledger = ledger;
+    this.#runFile = runFile;
+    this.#output = output;
+    this.#options = options;
+    this.#jobs = new Queue(queueName(runFile.spec.model, options.lane), { connection: redis, prefix: KEY_PREFIX });
+    this.#finalizer = new FinalizerQueue(redis, options.retries);
+  }
+
+  /**
+   * Plans the whole run: each slice is noted in the ledger, then queued; slices that are committed already are not queued
+   * again. Waits while the run's window is full.
+   * @param slices the same slices in the same order each time this run is planned
+   */
+  async plan(
+    slices: AsyncIterable<Slice>,
+    changes: RunChanges,
+    signal: AbortSignal,
+  ): Promise<{ slices: number; items: number }> {
+    const { run } = this.#runFile;
+    await this.#ledger.begin(run, this.#output);
+    let count = 0;
+    let items = 0;
+    for await (const slice of slices) {
+      signal.throwIfAborted();
+      await this.#roomFor(count, changes, signal);
+      count += 1;
+      items += slice.items.length;
+      await this.#ledger.plan(run, [slice], items);
+      if (!(await this.#ledger.isCommitted(run, slice.slice))) await this.#add(slice);
+    }
+    if (count === 0) throw new LabelmillError("INPUT_EMPTY", "the inputs hold no record: nothing to label");
+    if (await this.#ledger.planDone(run, { slices: count, items })) await this.addFinalizer();
+    return { slices: count, items };
+  }
+
+  /** All slices have ended: the run can be closed. */
+  async addFinalizer(): Promise<void> {
+    await this.#finalizer.add(this.#runFile.run, this.#output);
+  }
+
+  /**
+   * Slices that are planned, have not ended, and are in no queue: their jobs got lost, or failed without a word to the ledger.
+   * Empty while the run is being planned.
+   */
+  async lostSlices(): Promise<Set<number>> {
+    const lost = new Set<number>();
+    const progress = await this.#ledger.progress(this.#runFile.run);
+    if (progress?.slices === undefined || isEnded(progress.state)) return lost;
+    for await (const { slice, receipt, failed } of this.#ledger.slices(this.#runFile.run, progress.slices)) {
+      if (receipt || failed) continue;
+      const state = await this.#jobs.getJobState(jobId(this.#runFile.run, slice));
+      if (state === "unknown" || state === "failed" || state === "completed") lost.add(slice);
+    }
+    return lost;
+  }
+
+  /** Queues the slices of `lost` again, out of all the slices of the run. */
+  async requeue(lost: ReadonlySet<number>, slices: AsyncIterable<Slice>, signal: AbortSignal): Promise<void> {
+    let left = lost.size;
+    for await (const slice of slices) {
+      signal.throwIfAborted();
+      if (!lost.has(slice.slice)) continue;
+      await this.#add(slice);
+      left -= 1;
+      if (left === 0) break;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#jobs.close();
+    await this.#finalizer.close();
+  }
+
+  async #add(slice: Slice): Promise<void> {
+    const { run, spec } = this.#runFile;
+    const job: Job = {
+      v: SCHEMA_VERSION,
+      run,
+      slice: slice.slice,
+      model: { id: spec.model.id, digest: spec.model.digest, task: spec.model.task },
+      output: this.#output,
+      key: partKey(run, slice.slice),
+      topK: spec.topK,
+      events: spec.events,
+      sources: slice.sources,
+      items: slice.items,
+    };
+    const id = jobId(run, slice.slice);
+    // Adding an id that exists does nothing at all, and a try of this run that failed may have left one.
+    await this.#jobs.remove(id);
+    await this.#jobs.add("slice", JobSchema.parse(job), {
+      jobId: id,
+      ...jobRetries(this.#options.retries),
+    });
+  }
+
+  /** Backpressure is the run's own: the queue's depth would let the biggest run starve the others. */
+  async #roomFor(planned: number, changes: RunChanges, signal: AbortSignal): Promise<void> {
+    if (planned < this.#options.windowSlices) return;
+    await changes.until(async () => {
+      const progress = await this.#ledger.progress(this.#runFile.run);
+      if (!progress)
+        throw new LabelmillError("RUN_UNKNOWN", `Redis lost the run ${this.#runFile.run}`, { retryable: true });
+      return planned - progress.committed - progress.failed < this.#options.windowSlices;
+    }, signal);
+  }
+}

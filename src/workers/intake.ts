@@ -1,0 +1,55 @@
+import type { Worker } from "bullmq";
+
+/**
+ * How many slices a worker takes, by the items it holds: another one as soon as fewer than `fullAt` items are on hand, none
+ * while more are, so that a worker that comes later finds work too.
+ */
+export class Intake {
+  readonly #fullAt: number;
+  readonly #most: number;
+  readonly #worker: () => Worker;
+  #slices = 0;
+  #items = 0;
+
+  constructor(worker: () => Worker, fullAt: number, most: number) {
+    this.#worker = worker;
+    this.#fullAt = fullAt;
+    this.#most = most;
+  }
+
+  /** A slice of so many items was taken. The answer is to be called for each item that is through, and with the rest at the end. */
+  take(items: number): { done: (count: number) => void; [Symbol.dispose]: () => void } {
+    let left = items;
+    this.#slices += 1;
+    this.#items += items;
+    this.#adjust(false);
+    const done = (count: number) => {
+      const counted = Math.min(count, left);
+      left -= counted;
+      const wasFull = this.#items >= this.#fullAt;
+      this.#items -= counted;
+      if (wasFull && this.#items < this.#fullAt) this.#adjust(true);
+    };
+    return {
+      done,
+      [Symbol.dispose]: () => {
+        this.#slices -= 1;
+        done(left);
+        this.#adjust(false);
+      },
+    };
+  }
+
+  #adjust(wake: boolean): void {
+    const worker = this.#worker();
+    const room = this.#items < this.#fullAt;
+    const before = worker.concurrency;
+    // Without room, one less than is running: a slice that ends is then not replaced.
+    worker.concurrency = Math.min(this.#most, Math.max(1, room ? this.#slices + 1 : this.#slices - 1));
+    // BullMQ looks at its concurrency only when a job ends or when it is resumed.
+    if (wake && worker.concurrency > before && !worker.closing && !worker.isPaused()) {
+      void worker.pause(true);
+      void worker.resume();
+    }
+  }
+}

@@ -1,0 +1,68 @@
+import type { Redis } from "ioredis";
+import { KEY_PREFIX } from "../schemas/names.ts";
+
+export type SliceRef = { run: string; slice: number };
+
+/** How often a slice lost its worker, and on which of its items a worker died while it ran them one by one. */
+export type Losses = { times: number; crashedOn: ReadonlySet<number> };
+
+/**
+ * Evidence about slices whose worker's process died, so that an item that kills it is found. It must outlive the process: it
+ * is kept in Redis, or beside the output where Redis dies with the command.
+ */
+export interface LossRecord {
+  /** @param stalls how often the queue saw the job lose its worker */
+  take(slice: SliceRef, stalls: number): Promise<Losses>;
+  /** Saved before item `index` is run alone: if the process dies now, that item did it. */
+  at(slice: SliceRef, index: number): Promise<void>;
+  /** The slice goes back unfinished, with its worker alive and well. */
+  giveBack(slice: SliceRef): Promise<void>;
+  end(slice: SliceRef): Promise<void>;
+}
+
+type Evidence = { at: number | null; crashedOn: number[] };
+
+/** The queue counts the losses; one hash field a slice holds the rest, only while a slice is run item by item. */
+export class RedisLossRecord implements LossRecord {
+  readonly #redis: Redis;
+
+  constructor(redis: Redis) {
+    this.#redis = redis;
+  }
+
+  async take(ref: SliceRef, stalls: number): Promise<Losses> {
+    if (stalls === 0) return { times: 0, crashedOn: new Set() };
+    const evidence = await this.#read(ref);
+    if (evidence.at !== null) {
+      evidence.crashedOn.push(evidence.at);
+      await this.#write(ref, { at: null, crashedOn: evidence.crashedOn });
+    }
+    return { times: stalls, crashedOn: new Set(evidence.crashedOn) };
+  }
+
+  async at(ref: SliceRef, index: number): Promise<void> {
+    await this.#write(ref, { ...(await this.#read(ref)), at: index });
+  }
+
+  async giveBack(ref: SliceRef): Promise<void> {
+    const evidence = await this.#read(ref);
+    if (evidence.at !== null) await this.#write(ref, { ...evidence, at: null });
+  }
+
+  async end({ run, slice }: SliceRef): Promise<void> {
+    await this.#redis.hdel(key(run), String(slice));
+  }
+
+  async #read({ run, slice }: SliceRef): Promise<Evidence> {
+    const found = await this.#redis.hget(key(run), String(slice));
+    return found ? JSON.parse(found) : { at: null, crashedOn: [] };
+  }
+
+  async #write({ run, slice }: SliceRef, evidence: Evidence): Promise<void> {
+    await this.#redis.hset(key(run), String(slice), JSON.stringify(evidence));
+  }
+}
+
+function key(run: string): string {
+  return `${KEY_PREFIX}:run:${run}:losses`;
+}

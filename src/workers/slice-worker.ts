@@ -1,0 +1,100 @@
+import { type Job as QueuedJob, UnrecoverableError, WaitingError } from "bullmq";
+import { LabelmillError, toLabelmillError } from "../errors.ts";
+import type { Logger } from "../logger.ts";
+import type { RunLedger } from "../runs/ledger.ts";
+import { type Job, JobSchema } from "../schemas/job.ts";
+import { parseJobId } from "../schemas/names.ts";
+import type { Row } from "../schemas/row.ts";
+import type { Gate } from "./gate.ts";
+import type { Intake } from "./intake.ts";
+import { type LabelItems, labelOneByOne, labelTogether } from "./label-items.ts";
+import type { LossRecord, SliceRef } from "./losses.ts";
+import { processSlice, type SliceSteps } from "./process.ts";
+
+/** A slice that lost its worker this often is run alone, item by item. */
+const LOSSES_UNTIL_ALONE = 2;
+
+export type SliceWorkerParts = {
+  steps: Omit<SliceSteps, "label">;
+  label: LabelItems;
+  ledger: RunLedger;
+  losses: LossRecord;
+  gate: Gate;
+  intake: Intake;
+  /** Keeps a job that does not parse, with the reason. */
+  bury: (job: QueuedJob, reason: string) => Promise<void>;
+  /** All slices of the run have ended: it can be closed. */
+  finalize: (run: string, output: string) => Promise<void>;
+  log: Logger;
+};
+
+/**
+ * What surrounds `processSlice` for a job of the queue: parsing, the room it takes, the suspicion of killing the process, and
+ * what happens when it fails. Throws what BullMQ is to do next: try again, give back, or never again.
+ */
+export async function handleSlice(
+  queued: QueuedJob,
+  token: string,
+  signal: AbortSignal,
+  parts: SliceWorkerParts,
+): Promise<void> {
+  const job = await parse(queued, parts);
+  const log = parts.log.child({ run: job.run, job: queued.id });
+  using room = parts.intake.take(job.items.length);
+  const label: LabelItems = (items, topK, stop) => parts.label(items, topK, stop, room.done);
+  try {
+    const losses = await parts.losses.take(job, queued.stalledCounter);
+    const alone = losses.times >= LOSSES_UNTIL_ALONE;
+    if (alone) log.warn({ losses: losses.times }, "slice lost its worker again: running it alone, item by item");
+    const labelSlice = (of: Job, stop: AbortSignal): Promise<Row[]> =>
+      alone
+        ? labelOneByOne(of, losses, label, (index) => parts.losses.at(of, index), stop)
+        : labelTogether(of, label, stop);
+    const work = () => processSlice(job, { ...parts.steps, label: labelSlice }, signal);
+    await (alone ? parts.gate.alone(work) : parts.gate.together(work));
+    await parts.losses.end(job);
+    log.debug({ items: job.items.length }, "slice done");
+  } catch (error) {
+    await parts.losses.giveBack(job);
+    if (signal.aborted) {
+      log.info("slice given back");
+      await queued.moveToWait(token);
+      throw new WaitingError();
+    }
+    throw await failed(queued, job, toLabelmillError(error), { ...parts, log });
+  }
+}
+
+async function parse(queued: QueuedJob, parts: SliceWorkerParts): Promise<Job> {
+  const parsed = JobSchema.safeParse(queued.data);
+  const named = parseJobId(queued.id ?? "");
+  if (parsed.success && named?.run === parsed.data.run && named.slice === parsed.data.slice) return parsed.data;
+  const issue = parsed.error?.issues[0];
+  const reason = issue
+    ? `${issue.path.join(".") || "payload"}: ${issue.message}`
+    : "the job's id is not that of its run and slice";
+  parts.log.error({ job: queued.id, reason }, "job does not parse: moved to the dead-letter queue");
+  await parts.bury(queued, reason);
+  // Its run, if there is one, must not wait for it for ever.
+  if (named) await endSlice(named, new LabelmillError("JOB_INVALID", reason), parts);
+  throw new UnrecoverableError(`JOB_INVALID: ${reason}`);
+}
+
+async function failed(queued: QueuedJob, job: Job, error: LabelmillError, parts: SliceWorkerParts): Promise<Error> {
+  const tries = queued.attemptsMade + 1;
+  const lastTry = !error.retryable || tries >= (queued.opts.attempts ?? 1);
+  parts.log[lastTry ? "error" : "warn"](
+    { code: error.code, err: error, try: tries },
+    lastTry ? "slice failed for good" : "slice failed, to be tried again",
+  );
+  if (!lastTry) return error;
+  await endSlice(job, error, parts);
+  return new UnrecoverableError(`${error.code}: ${error.message}`);
+}
+
+async function endSlice(ref: SliceRef, error: LabelmillError, parts: SliceWorkerParts): Promise<void> {
+  const end = await parts.ledger.fail(ref.run, ref.slice, { code: error.code, message: error.message.slice(0, 1000) });
+  await parts.ledger.announce(ref.run);
+  const progress = end.complete ? await parts.ledger.progress(ref.run) : undefined;
+  if (progress) await parts.finalize(ref.run, progress.output);
+}

@@ -1,0 +1,84 @@
+import { LabelmillError } from "../errors.ts";
+import type { FileGrants } from "../fetch/grants.ts";
+import type { Logger } from "../logger.ts";
+import type { RunLedger } from "../runs/ledger.ts";
+import { getIfThere } from "../runs/output.ts";
+import type { Job } from "../schemas/job.ts";
+import { openStore } from "../storage/open.ts";
+import { encodePart, readPart } from "../storage/part.ts";
+import type { ObjectStore } from "../storage/store.ts";
+import type { ResultEvents } from "./events.ts";
+import type { SliceSteps, StandingPart } from "./process.ts";
+
+export type StepParts = {
+  outputs: Outputs;
+  ledger: RunLedger;
+  events: ResultEvents;
+  finalize: (run: string, output: string) => Promise<void>;
+  log: Logger;
+};
+
+/** The real steps of a slice, all but the labeling. */
+export function sliceSteps({ outputs, ledger, events, finalize, log }: StepParts): Omit<SliceSteps, "label"> {
+  return {
+    openOutput: (uri) => outputs.open(uri),
+    adopt: async (store, job) => {
+      const bytes = await getIfThere(store, job.key);
+      return bytes && adoptPart(bytes, job);
+    },
+    encode: encodePart,
+    commit: async (job, part) => {
+      const end = await ledger.commit(job.run, job.slice, part);
+      if (end.complete) await finalize(job.run, job.output);
+      if (end.outcome === "committed" || end.outcome === "again") return "done";
+      log.warn({ run: job.run, slice: job.slice, outcome: end.outcome }, "the ledger does not want this slice");
+      return "stray";
+    },
+    publish: async (job, part) => {
+      await events.publish(job, part);
+      await ledger.announce(job.run);
+    },
+  };
+}
+
+/** Stores by their URI, opened once: whoever can write to Redis must not be able to name a path of their choice. */
+export class Outputs {
+  readonly #grants: FileGrants;
+  readonly #open = new Map<string, Promise<ObjectStore>>();
+
+  constructor(grants: FileGrants) {
+    this.#grants = grants;
+  }
+
+  /** @throws LabelmillError NOT_GRANTED */
+  async open(uri: string): Promise<ObjectStore> {
+    if (uri.startsWith("file:")) await this.#grants.resolveOutput(uri);
+    const known = this.#open.get(uri);
+    if (known) return known;
+    const opening = openStore(uri);
+    this.#open.set(uri, opening);
+    opening.catch(() => this.#open.delete(uri));
+    const oldest = this.#open.keys().next().value!;
+    if (this.#open.size > MOST_OPEN) this.#open.delete(oldest);
+    return opening;
+  }
+}
+
+const MOST_OPEN = 100;
+
+/** @throws LabelmillError PART_MISMATCH where the bytes are not a part of this slice */
+function adoptPart(bytes: Uint8Array, job: Job): StandingPart {
+  const part = readPart(bytes);
+  const matches =
+    part.rows.length === job.items.length &&
+    part.rows.every(({ source }, i) => {
+      const item = job.items[i]!;
+      return source.record === item.record && source.uri === job.sources[item.source];
+    });
+  if (!matches)
+    throw new LabelmillError(
+      "PART_MISMATCH",
+      `${job.output}${job.key} stands, but its rows are not the records of this slice: the output was changed, or its run planned otherwise`,
+    );
+  return part;
+}

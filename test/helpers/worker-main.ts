@@ -1,0 +1,43 @@
+// A worker in a process of its own, for tests that end it. Its options come as JSON in the first argument; it writes "ready"
+// on standard output when it serves, and stops on SIGTERM.
+import { loadConfig } from "../../src/config.ts";
+import { loadModel } from "../../src/inference/model.ts";
+import { createLogger } from "../../src/logger.ts";
+import type { RedisAddress } from "../../src/redis/connect.ts";
+import { type RunningWorker, startWorker } from "../../src/workers/worker.ts";
+import { type KillPoint, killAround } from "./kill-points.ts";
+
+export type WorkerProcessOptions = {
+  redis: RedisAddress;
+  model: string;
+  roots: string[];
+  settings: Record<string, unknown>;
+  kills: KillPoint[];
+  evidence: string;
+  /** A text that ends the process when it is to be labeled. */
+  poison?: string;
+};
+
+const options = JSON.parse(process.argv[2]!) as WorkerProcessOptions;
+let worker: RunningWorker | undefined;
+const kills = killAround(options.kills, options.evidence, () => worker?.engine.held ?? 0);
+worker = await startWorker({
+  redis: options.redis,
+  config: loadConfig({ flags: { threads: 1, ...options.settings } }),
+  model: await loadModel(options.model, new URL("../../models/", import.meta.url).pathname),
+  roots: options.roots,
+  log: createLogger(process.env.LABELMILL_TEST_LOG ?? "silent", false),
+  around: (parts) => {
+    const { steps, label } = kills(parts);
+    return {
+      steps,
+      label: async (items, ...rest) => {
+        if (options.poison !== undefined && items.some((item) => item.text === options.poison))
+          process.kill(process.pid, "SIGKILL");
+        return label(items, ...rest);
+      },
+    };
+  },
+});
+process.once("SIGTERM", () => void worker!.close());
+process.stdout.write("ready\n");

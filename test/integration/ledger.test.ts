@@ -1,0 +1,102 @@
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { after, test } from "node:test";
+import { openRedis } from "../../src/redis/connect.ts";
+import { type Committed, RunLedger } from "../../src/runs/ledger.ts";
+import { RedisLossRecord } from "../../src/workers/losses.ts";
+import { lossRecordConformance } from "../helpers/loss-record-conformance.ts";
+import { startTestRedis } from "../helpers/redis.ts";
+
+const server = await startTestRedis();
+const redis = await openRedis(server.address, "producer");
+const ledger = new RunLedger(redis);
+after(async () => {
+  redis.disconnect();
+  await server.close();
+});
+
+const newRun = () => randomBytes(8).toString("hex");
+const part = (rows: number, errors = 0): Committed => ({
+  receipt: { rows, errors, bytes: rows * 10, sha256: "ab".repeat(32) },
+  labels: rows > errors ? { POSITIVE: rows - errors } : {},
+  errorCodes: errors > 0 ? { EMPTY_TEXT: errors } : {},
+});
+const slice = (index: number, count: number) => ({ slice: index, ranges: [{ input: 0, first: index * 10, count }] });
+
+test("a slice is counted once, however often it is committed", async () => {
+  const run = newRun();
+  await ledger.begin(run, "memory:x");
+  await ledger.plan(run, [slice(0, 10), slice(1, 5)], 15);
+  assert.deepEqual(await ledger.commit(run, 0, part(10, 2)), { outcome: "committed", complete: false });
+  assert.deepEqual(await ledger.commit(run, 0, part(10, 2)), { outcome: "again", complete: false });
+  assert.equal(await ledger.planDone(run, { slices: 2, items: 15 }), false);
+  assert.deepEqual(await ledger.commit(run, 1, part(5)), { outcome: "committed", complete: true });
+  assert.deepEqual(await ledger.commit(run, 1, part(5)), { outcome: "again", complete: true });
+  const { state, slices, items, committed, failed, rows, errors, bytes } = (await ledger.progress(run))!;
+  assert.deepEqual(
+    { state, slices, items, committed, failed, rows, errors, bytes },
+    { state: "running", slices: 2, items: 15, committed: 2, failed: 0, rows: 15, errors: 2, bytes: 150 },
+  );
+  assert.deepEqual(await ledger.counts(run), { labels: { POSITIVE: 13 }, errorCodes: { EMPTY_TEXT: 2 } });
+  assert.deepEqual(await Array.fromAsync(ledger.slices(run, 2)), [
+    { slice: 0, planned: [{ input: 0, first: 0, count: 10 }], receipt: part(10, 2).receipt },
+    { slice: 1, planned: [{ input: 0, first: 10, count: 5 }], receipt: part(5).receipt },
+  ]);
+});
+
+test("ten commits of one slice at once: one counts", async () => {
+  const run = newRun();
+  await ledger.begin(run, "memory:x");
+  await ledger.plan(run, [slice(0, 3)], 3);
+  const ends = await Promise.all(Array.from({ length: 10 }, () => ledger.commit(run, 0, part(3))));
+  assert.equal(ends.filter(({ outcome }) => outcome === "committed").length, 1);
+  assert.equal((await ledger.progress(run))!.rows, 3);
+});
+
+test("a slice that failed for good stays so until the run is planned again", async () => {
+  const run = newRun();
+  await ledger.begin(run, "memory:x");
+  await ledger.plan(run, [slice(0, 3)], 3);
+  assert.equal(await ledger.planDone(run, { slices: 1, items: 3 }), false);
+  const reason = { code: "STORE_FAILED", message: "full" };
+  assert.deepEqual(await ledger.fail(run, 0, reason), { outcome: "failed", complete: true });
+  assert.deepEqual(await ledger.fail(run, 0, reason), { outcome: "failed", complete: true });
+  assert.equal((await ledger.progress(run))!.failed, 1);
+  assert.deepEqual(await ledger.commit(run, 0, part(3)), { outcome: "failed", complete: true });
+  assert.deepEqual((await Array.fromAsync(ledger.slices(run, 1)))[0]!.failed, reason);
+  await ledger.begin(run, "memory:x");
+  assert.deepEqual(await ledger.commit(run, 0, part(3)), { outcome: "committed", complete: false });
+  assert.deepEqual(await ledger.fail(run, 0, reason), { outcome: "committed", complete: false });
+});
+
+test("what was never planned, or is of no run, changes nothing", async () => {
+  const run = newRun();
+  assert.deepEqual(await ledger.commit(run, 0, part(1)), { outcome: "unknown", complete: false });
+  assert.deepEqual(await ledger.fail(run, 0, { code: "X", message: "" }), { outcome: "unknown", complete: false });
+  assert.equal(await ledger.progress(run), undefined);
+  await ledger.begin(run, "memory:x");
+  assert.deepEqual(await ledger.commit(run, 9, part(1)), { outcome: "unplanned", complete: false });
+  assert.equal((await ledger.progress(run))!.rows, 0);
+});
+
+test("states change only along the edges of the state machine", async () => {
+  const run = newRun();
+  await ledger.begin(run, "memory:x");
+  assert.equal(await ledger.transition(run, "finalizing"), false);
+  await ledger.plan(run, [slice(0, 1)], 1);
+  await ledger.planDone(run, { slices: 1, items: 1 });
+  assert.equal(await ledger.transition(run, "finalizing"), true);
+  assert.equal(await ledger.transition(run, "finalizing"), true);
+  assert.equal(await ledger.transition(run, "succeeded"), true);
+  assert.equal(await ledger.transition(run, "failed"), false);
+});
+
+test("all keys of a run carry the hash tag of the whole project", async () => {
+  for (const key of await redis.keys("*")) assert.match(key, /^\{labelmill\}:run:/);
+});
+
+lossRecordConformance("redis", async () => ({
+  // Redis outlives the process, so a new one finds what the last one left.
+  reopen: async () => new RedisLossRecord(redis),
+  close: async () => void (await redis.flushall()),
+}));

@@ -1,6 +1,8 @@
 import { createHash } from "node:crypto";
 import { open, realpath } from "node:fs/promises";
 import { pathToFileURL } from "node:url";
+import { isDeepStrictEqual } from "node:util";
+import { LabelmillError } from "../errors.ts";
 import type { Input } from "../schemas/run.ts";
 
 const END_BYTES = 64 * 1024;
@@ -34,4 +36,19 @@ export function describeFolder(uri: string, files: readonly ListedFile[]): Input
 /** The identity of what cannot be looked at beforehand: a URL, or `stdin:`. */
 export function describeUrl(uri: string): Input {
   return { uri, size: null, modifiedAt: null, hash: null };
+}
+
+/** The records of an input that must be at their end what it was when it was opened, or the run says INPUT_CHANGED. */
+export async function* unchanged<T>(
+  records: AsyncIterable<T>,
+  before: Input,
+  describe: () => Promise<Input>,
+): AsyncGenerator<T> {
+  yield* records;
+  const now = await describe();
+  if (!isDeepStrictEqual(now, before))
+    throw new LabelmillError(
+      "INPUT_CHANGED",
+      `${before.uri} changed while it was read (${before.size} bytes of ${before.modifiedAt} then, ${now.size} of ${now.modifiedAt} now): label it into another --out`,
+    );
 }

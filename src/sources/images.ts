@@ -6,7 +6,7 @@ import { LabelmillError, systemCode } from "../errors.ts";
 import type { Input, ReadOptions } from "../schemas/run.ts";
 import { checkFile, inputError } from "./bytes.ts";
 import { formatOfName } from "./detect.ts";
-import { describeFile, describeFolder, describeUrl, type ListedFile } from "./identity.ts";
+import { describeFile, describeFolder, describeUrl, type ListedFile, unchanged } from "./identity.ts";
 import { globBase, isGlob, isImageName, listFolder, listGlob } from "./listing.ts";
 import { fileReference, type Reference, readReference } from "./references.ts";
 import { MAX_ID_LENGTH, quoted, type Source, type SourceRecord } from "./source.ts";
@@ -50,7 +50,8 @@ export async function openImageSource(from: string | { stdin: Readable }, read: 
           `${expected}, came ${quoted(from)}; if it is a list, say --format`,
         );
       }
-      return openList(origin, dirname(path), await describeFile(from), read);
+      const source = await openList(origin, dirname(path), await describeFile(from), read);
+      return { ...source, records: () => unchanged(source.records(), source.input, () => describeFile(from)) };
     }
   }
 }

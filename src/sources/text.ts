@@ -1,7 +1,7 @@
 import type { Readable } from "node:stream";
 import { MAX_TEXT_LENGTH } from "../schemas/item.ts";
 import type { ReadOptions } from "../schemas/run.ts";
-import { describeFile, describeUrl } from "./identity.ts";
+import { describeFile, describeUrl, unchanged } from "./identity.ts";
 import type { Row } from "./rows.ts";
 import type { Source, SourceRecord } from "./source.ts";
 import { fileOrigin, openTable, stdinOrigin } from "./table.ts";
@@ -17,7 +17,8 @@ export async function openTextSource(from: string | { stdin: Readable }, read: R
   const origin = typeof from === "string" ? await fileOrigin(from) : stdinOrigin(from.stdin);
   const input = typeof from === "string" ? await describeFile(from) : describeUrl("stdin:");
   const table = await openTable(origin, read, { names: TEXT_COLUMNS, skipBlankLines: false }, textItem);
-  return { input, ...table };
+  if (typeof from !== "string") return { input, ...table };
+  return { input, ...table, records: () => unchanged(table.records(), input, () => describeFile(from)) };
 }
 
 function textItem({ value }: Row & { value: string }): Partial<SourceRecord> {

@@ -7,6 +7,9 @@ import { EventsSchema, MAX_SLICE_ITEMS } from "./schemas/job.ts";
 /** Cores that this process may use. */
 export const CORES = availableParallelism();
 
+/** Sessions of one thread are the fastest, but each holds a copy of the model. */
+const DEFAULT_THREADS = Math.min(CORES, 4);
+
 // sharp decodes in libuv's pool, whose default of 4 threads also serves files and DNS; it reads the variable at its first use.
 process.env.UV_THREADPOOL_SIZE ??= String(Math.max(4, CORES + 2));
 
@@ -48,8 +51,14 @@ export const ConfigSchema = z.strictObject({
     .max(1000)
     .default(64)
     .describe("Most slices that a worker works on at a time (it takes them by items)."),
-  threads: count.max(64).default(CORES).describe("Inference threads, one session each."),
-  intraOpThreads: count.max(64).default(1).describe("Threads of one session."),
+  threads: count
+    .max(64)
+    .default(DEFAULT_THREADS)
+    .describe("Inference threads, each with a session and so a copy of the model."),
+  intraOpThreads: count
+    .max(64)
+    .default(Math.max(1, Math.floor(CORES / DEFAULT_THREADS)))
+    .describe("Threads of one session; threads × these = cores is the fastest."),
   textBudget: count.max(1_000_000).default(512).describe("Padded tokens in a batch of texts (longest × count)."),
   imageBudget: count.max(4096).default(8).describe("Images in a batch."),
   imagesInFlight: count.max(4096).default(64).describe("Images fetched, decoded or waiting for the model at a time."),

@@ -1,0 +1,56 @@
+import type { Progress } from "../runs/ledger.ts";
+import type { Terminal } from "./terminal.ts";
+
+const BAR_CELLS = 24;
+/** Off a terminal a line is written this often at most: a log is read later, by somebody who scrolls. */
+const LINE_EVERY_MS = 10_000;
+
+/** Shows how far a run is: a bar on a terminal, a line now and then elsewhere. */
+export class ProgressBar {
+  readonly #terminal: Terminal;
+  readonly #startedAt = performance.now();
+  #lastLineAt = performance.now();
+  /** Rows that stood before this command began. */
+  #rowsBefore: number | undefined;
+
+  constructor(terminal: Terminal) {
+    this.#terminal = terminal;
+  }
+
+  show(progress: Progress): void {
+    this.#rowsBefore ??= progress.rows;
+    const seconds = (performance.now() - this.#startedAt) / 1000;
+    const rate = (progress.rows - this.#rowsBefore) / Math.max(seconds, 0.001);
+    if (this.#terminal.progressIsLive) this.#terminal.progress(describe(progress, rate));
+    else if (performance.now() - this.#lastLineAt >= LINE_EVERY_MS && !isComplete(progress)) {
+      this.#lastLineAt = performance.now();
+      this.#terminal.say(describe(progress, rate));
+    }
+  }
+
+  end(): void {
+    this.#terminal.clearProgress();
+  }
+}
+
+function describe(progress: Progress, rate: number): string {
+  const { rows, items, errors, slices, state } = progress;
+  const total = slices === undefined ? `${items}+` : String(items);
+  const share = items === 0 ? 0 : rows / items;
+  const filled = slices === undefined ? 0 : Math.floor(share * BAR_CELLS);
+  const bar = `${"█".repeat(filled)}${"░".repeat(BAR_CELLS - filled)}`;
+  const left = slices !== undefined && rate > 0 && rows < items ? ` · ${duration((items - rows) / rate)} left` : "";
+  const wrong = errors > 0 ? ` · ${errors} in error` : "";
+  return `${bar} ${rows}/${total} · ${rate.toFixed(rate < 10 ? 1 : 0)}/s${left}${wrong}${state === "finalizing" ? " · closing" : ""}`;
+}
+
+function isComplete(progress: Progress): boolean {
+  return progress.slices !== undefined && progress.committed + progress.failed === progress.slices;
+}
+
+export function duration(seconds: number): string {
+  if (seconds < 10) return `${seconds.toFixed(1)} s`;
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 90 ? `${minutes} min` : `${(minutes / 60).toFixed(1)} h`;
+}

@@ -1,0 +1,107 @@
+import { relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Manifest } from "../schemas/manifest.ts";
+import { PARTS_FILE, partKey } from "../schemas/names.ts";
+import type { Row } from "../schemas/row.ts";
+import { readPart } from "../storage/part.ts";
+import type { ObjectStore } from "../storage/store.ts";
+import { duration } from "./progress.ts";
+import type { Terminal } from "./terminal.ts";
+
+const BAR_CELLS = 30;
+const MOST_LABELS = 10;
+
+export type Report = { store: ObjectStore; manifest: Manifest; seconds: number | undefined; sample: number };
+
+/** What a run came to: some rows, the labels as bars, where the results lie. */
+export async function report(terminal: Terminal, { store, manifest, seconds, sample }: Report): Promise<void> {
+  const { totals, model, state } = manifest;
+  const place = showPlace(store.uri);
+  if (terminal.json) {
+    const { run, labels, errorCodes, failedSlices } = manifest;
+    terminal.printJson({ run, state, out: store.uri, model, totals, labels, errorCodes, failedSlices, seconds });
+    return;
+  }
+  for (const line of sampleTable(await firstRows(store, manifest, sample), terminal)) terminal.print(line);
+  for (const line of bars(manifest.labels, terminal)) terminal.print(line);
+  for (const [code, count] of Object.entries(manifest.errorCodes).sort((a, b) => b[1] - a[1]))
+    terminal.print(`${terminal.style("red", code)}: ${count}`);
+  for (const { slice, code, message } of manifest.failed.slice(0, 3))
+    terminal.print(`${terminal.style("red", code)} in slice ${slice}: ${message}`);
+  terminal.print();
+  const took = seconds === undefined ? "" : ` in ${duration(seconds)}`;
+  const failed =
+    manifest.failedSlices > 0 ? `, ${manifest.failedSlices} slices failed for good: run the same command again` : "";
+  terminal.print(
+    `${terminal.style("bold", `${totals.labeled} labeled, ${totals.errors} in error`)} of ${totals.planned}${took} with ${model.id}${failed}`,
+  );
+  terminal.print(
+    `Results: ${place} (${partKey(manifest.run, 0)}${totals.slices > 1 ? ", …" : ""}; ${PARTS_FILE} lists them)`,
+  );
+  terminal.print(`Proof:   labelmill verify ${place}`);
+}
+
+/** A folder as a person would type it. */
+export function showPlace(uri: string): string {
+  if (!uri.startsWith("file:")) return uri;
+  const path = fileURLToPath(uri);
+  const near = relative(process.cwd(), path);
+  return near === "" ? "." : near.startsWith("..") ? path : near;
+}
+
+async function firstRows(store: ObjectStore, manifest: Manifest, count: number): Promise<Row[]> {
+  const failed = new Set(manifest.failed.map(({ slice }) => slice));
+  const rows: Row[] = [];
+  for (let slice = 0; slice < manifest.totals.slices && rows.length < count; slice++)
+    if (!failed.has(slice))
+      rows.push(...readPart(await store.get(partKey(manifest.run, slice))).rows.slice(0, count - rows.length));
+  return rows;
+}
+
+function sampleTable(rows: readonly Row[], terminal: Terminal): string[] {
+  if (rows.length === 0) return [];
+  const cells = rows.map((row) => {
+    const verdict =
+      "error" in row ? { label: row.error.code, score: "" } : { label: row.label, score: row.score.toFixed(3) };
+    const kept = Object.entries(row.input ?? {}).filter(([key]) => key !== "image");
+    return {
+      id: row.id,
+      ...verdict,
+      kept: kept.map(([, value]) => oneLine(String(value))).join(" · "),
+      bad: "error" in row,
+    };
+  });
+  const idWidth = Math.min(28, Math.max(2, ...cells.map(({ id }) => id.length)));
+  const labelWidth = Math.min(24, Math.max(5, ...cells.map(({ label }) => label.length)));
+  const rest = terminal.width - idWidth - labelWidth - 11;
+  const header = `${"id".padEnd(idWidth)}  ${"label".padEnd(labelWidth)}  score`;
+  return [
+    terminal.style("dim", header),
+    ...cells.map(({ id, label, score, kept, bad }) => {
+      const shown = cut(label, labelWidth).padEnd(labelWidth);
+      return `${cut(id, idWidth).padEnd(idWidth)}  ${terminal.style(bad ? "red" : "green", shown)}  ${score.padEnd(5)}  ${cut(kept, rest)}`.trimEnd();
+    }),
+    "",
+  ];
+}
+
+function bars(labels: Record<string, number>, terminal: Terminal): string[] {
+  const counts = Object.entries(labels).sort((a, b) => b[1] - a[1]);
+  const most = counts[0]?.[1] ?? 0;
+  const width = Math.min(24, Math.max(0, ...counts.map(([label]) => label.length)));
+  const lines = counts.slice(0, MOST_LABELS).map(([label, count]) => {
+    const bar = "█".repeat(Math.max(1, Math.round((count / most) * BAR_CELLS)));
+    return `${cut(label, width).padEnd(width)}  ${terminal.style("cyan", bar)} ${count}`;
+  });
+  return counts.length > MOST_LABELS ? [...lines, `and ${counts.length - MOST_LABELS} more labels`] : lines;
+}
+
+function oneLine(text: string): string {
+  // Control characters of an input must not reach the terminal.
+  return text.replaceAll(/[\s\p{Cc}]+/gu, " ").trim();
+}
+
+function cut(text: string, width: number): string {
+  const clean = oneLine(text);
+  return clean.length <= width ? clean : `${clean.slice(0, Math.max(0, width - 1))}…`;
+}

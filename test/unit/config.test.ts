@@ -1,0 +1,62 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import { withSettings } from "../../scripts/settings-table.ts";
+import { CONFIG_KEYS, envName, flagName, loadConfig } from "../../src/config.ts";
+import { LabelmillError } from "../../src/errors.ts";
+
+test("flags go over the environment, the environment over the file, the file over the default", () => {
+  const file = { name: "settings.json", content: { sliceItems: 1, threads: 3, lockMs: 2000 } };
+  const variables = { LABELMILL_SLICE_ITEMS: "2", LABELMILL_THREADS: "4" };
+  const config = loadConfig({ flags: { sliceItems: "5" }, variables, file });
+  assert.deepEqual([config.sliceItems, config.threads, config.lockMs, config.stallCheckMs], [5, 4, 2000, 5000]);
+});
+
+test("words of the environment become what they mean", () => {
+  const variables = {
+    LABELMILL_ALLOW_PRIVATE: "true",
+    LABELMILL_FILE_ROOTS: "/a:/b",
+    REDIS_URL: "redis://h:1/2",
+    LABELMILL_EVENTS: "",
+  };
+  const config = loadConfig({ variables });
+  assert.deepEqual(
+    [config.allowPrivate, config.fileRoots, config.redisUrl, config.events],
+    [true, ["/a", "/b"], "redis://h:1/2", "none"],
+  );
+  assert.equal(loadConfig({ variables: { LABELMILL_ALLOW_PRIVATE: "no" } }).allowPrivate, false);
+});
+
+test("a wrong value is refused, naming where it came from, what came and what was expected", () => {
+  const cases: [Parameters<typeof loadConfig>[0], RegExp][] = [
+    [{ flags: { sliceItems: "0" } }, /^--slice-items: .*>=1.*got "0"/],
+    [{ variables: { LABELMILL_EVENTS: "all" } }, /^LABELMILL_EVENTS: .*none.*parts.*rows.*got "all"/],
+    [{ file: { name: "s.json", content: { threads: "many" } } }, /^s\.json: threads: /],
+    [{ file: { name: "s.json", content: { treads: 1 } } }, /^s\.json: treads: /],
+    [{ file: { name: "s.json", content: [1] } }, /^s\.json: expected a JSON object/],
+  ];
+  for (const [given, message] of cases)
+    assert.throws(
+      () => loadConfig(given),
+      (error: unknown) =>
+        error instanceof LabelmillError && error.code === "CONFIG_INVALID" && message.test(error.message),
+    );
+});
+
+test("an address with a password is never shown", () => {
+  assert.throws(
+    () => loadConfig({ variables: { REDIS_URL: "http://:secret@host" } }),
+    (error: Error) => !error.message.includes("secret"),
+  );
+});
+
+test("every setting has a flag and a variable of its own", () => {
+  assert.equal(new Set(CONFIG_KEYS.map(flagName)).size, CONFIG_KEYS.length);
+  assert.equal(new Set(CONFIG_KEYS.map(envName)).size, CONFIG_KEYS.length);
+});
+
+test("the README's table of settings is that of the schema", () => {
+  const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
+  assert.equal(readme, withSettings(readme), "run: node scripts/settings-table.ts");
+  assert.ok(readme.split("\n").length < 200, "the README stays under 200 lines");
+});

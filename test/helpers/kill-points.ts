@@ -19,15 +19,20 @@ export type KillStep = (typeof KILL_STEPS)[number];
 /** End the process at `step` of slice `slice`, as often as `times`; the count is kept in files, since the process forgets. */
 export type KillPoint = { step: KillStep; slice: number; times: number };
 
+/** Items in a slice where a test does not say. */
+export const SLICE_ITEMS = 500;
+
 /**
  * Wraps the real parts of a worker with functions that end the process (SIGKILL: nothing is cleaned up).
  * @param evidence a folder: a file is made there for each death
  * @param held items in the batcher: how it is known that a slice is prepared
+ * @param sliceItems items in a slice of the run's one input
  */
 export function killAround(
   points: readonly KillPoint[],
   evidence: string,
   held: () => number,
+  sliceItems = SLICE_ITEMS,
 ): NonNullable<WorkerOptions["around"]> {
   const dieAt = (step: KillStep, slice: number) => {
     for (const point of points)
@@ -40,7 +45,6 @@ export function killAround(
         }
   };
   return ({ steps, label }) => {
-    // Which slice a call of `label` is for: it is asked for right after its part was looked for.
     const wrapped: typeof steps = {
       ...steps,
       openOutput: async (uri) => killInPuts(await steps.openOutput(uri), dieAt),
@@ -73,12 +77,9 @@ export function killAround(
   }
 
   function sliceOf(record: number): number {
-    return Math.floor(record / SLICE_ITEMS);
+    return Math.floor(record / sliceItems);
   }
 }
-
-/** The slices of runs that are killed hold this many items, of one input. */
-export const SLICE_ITEMS = 500;
 
 function killInPuts(store: ObjectStore, dieAt: (step: KillStep, slice: number) => void): ObjectStore {
   return new Proxy(store, {

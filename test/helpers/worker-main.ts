@@ -20,10 +20,11 @@ export type WorkerProcessOptions = {
 
 const options = JSON.parse(process.argv[2]!) as WorkerProcessOptions;
 let worker: RunningWorker | undefined;
-const kills = killAround(options.kills, options.evidence, () => worker?.engine.held ?? 0);
+const config = loadConfig({ flags: { threads: 1, ...options.settings } });
+const kills = killAround(options.kills, options.evidence, () => worker?.engine.held ?? 0, config.sliceItems);
 worker = await startWorker({
   redis: options.redis,
-  config: loadConfig({ flags: { threads: 1, ...options.settings } }),
+  config,
   model: await loadModel(options.model, new URL("../../models/", import.meta.url).pathname),
   roots: options.roots,
   log: createLogger(process.env.LABELMILL_TEST_LOG ?? "silent", false),

@@ -20,13 +20,16 @@ export type BatcherOptions<T, R> = {
 /** Totals since the start: batches and items cut, and their cost in tokens (texts) or items (images), without and with padding. */
 export type BatcherStats = { batches: number; items: number; realCost: number; paddedCost: number };
 
+/** Told how many items of one call got their answer, and the number of the batch (from 1) that brought it. */
+export type OnAnswers = (count: number, batch: number) => void;
+
 /** Items that were added together, and whoever waits for them. */
 type Call<T, R> = {
   outcomes: Outcome<R>[];
   missing: number;
   resolve: (outcomes: Outcome<R>[]) => void;
   reject: (error: unknown) => void;
-  onAnswers: ((count: number) => void) | undefined;
+  onAnswers: OnAnswers | undefined;
   group?: Group<Held<T, R>>;
 };
 
@@ -61,13 +64,9 @@ export class Batcher<T, R> {
    * An item that makes its batch fail gets ITEM_FAILED, its neighbours their answers. Rejects with a retryable
    * LabelmillError when the machinery failed, with ABORTED when the signal says so or the batcher is closed; what still
    * waits of them is dropped then.
-   * @param onAnswers told, batch by batch, how many of these items got their answer
+   * @param onAnswers told batch by batch
    */
-  async add(
-    items: readonly Entry<T>[],
-    signal?: AbortSignal,
-    onAnswers?: (count: number) => void,
-  ): Promise<Outcome<R>[]> {
+  async add(items: readonly Entry<T>[], signal?: AbortSignal, onAnswers?: OnAnswers): Promise<Outcome<R>[]> {
     if (this.#closed) throw new LabelmillError("ABORTED", "expected an open batcher, got one that is closing");
     if (signal?.aborted) throw aborted(signal);
     if (items.length === 0) return [];
@@ -104,6 +103,7 @@ export class Batcher<T, R> {
   async #send(): Promise<void> {
     const batch = this.#queue.cut(this.#options.budget);
     this.#count(batch);
+    const number = this.stats.batches;
     this.#out++;
     this.#running += batch.length;
     const held = batch.map((entry) => entry.value);
@@ -115,7 +115,7 @@ export class Batcher<T, R> {
         settle(held[at]!, outcome);
         answered.set(call, (answered.get(call) ?? 0) + 1);
       });
-      for (const [call, count] of answered) call.onAnswers?.(count);
+      for (const [call, count] of answered) call.onAnswers?.(count, number);
     } catch (error) {
       for (const call of new Set(held.map((item) => item.call))) this.#fail(call, toLabelmillError(error));
     }

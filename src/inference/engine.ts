@@ -2,7 +2,7 @@ import { LabelmillError } from "../errors.ts";
 import type { ItemError } from "../schemas/item.ts";
 import type { Task } from "../schemas/job.ts";
 import type { LabelScore } from "../schemas/row.ts";
-import { Batcher, type BatcherStats } from "./batcher.ts";
+import { Batcher, type BatcherStats, type OnAnswers } from "./batcher.ts";
 import type { Model } from "./model.ts";
 import type { Packable } from "./packing.ts";
 import { BATCHES_PER_THREAD, SessionPool } from "./session-pool.ts";
@@ -91,7 +91,7 @@ export class Engine {
     prepared: readonly Prepared[],
     topK: number,
     signal?: AbortSignal,
-    onAnswers?: (count: number) => void,
+    onAnswers?: OnAnswers,
   ): Promise<Outcome[]> {
     const k = Math.min(topK, this.model.labels.length);
     const checked = prepared.map((item) => this.#check(item, k));

@@ -22,32 +22,32 @@ export class Intake {
     let left = items;
     this.#slices += 1;
     this.#items += items;
-    this.#adjust(false);
+    this.#adjust();
     const done = (count: number) => {
       const counted = Math.min(count, left);
       left -= counted;
       const wasFull = this.#items >= this.#fullAt;
       this.#items -= counted;
-      if (wasFull && this.#items < this.#fullAt) this.#adjust(true);
+      if (wasFull && this.#items < this.#fullAt) this.#adjust();
     };
     return {
       done,
       [Symbol.dispose]: () => {
         this.#slices -= 1;
         done(left);
-        this.#adjust(false);
+        this.#adjust();
       },
     };
   }
 
-  #adjust(wake: boolean): void {
+  #adjust(): void {
     const worker = this.#worker();
     const room = this.#items < this.#fullAt;
     const before = worker.concurrency;
     // Without room, one less than is running: a slice that ends is then not replaced.
     worker.concurrency = Math.min(this.#most, Math.max(1, room ? this.#slices + 1 : this.#slices - 1));
     // BullMQ looks at its concurrency only when a job ends or when it is resumed.
-    if (wake && worker.concurrency > before && !worker.closing && !worker.isPaused()) {
+    if (worker.concurrency > before && !worker.closing && !worker.isPaused()) {
       void worker.pause(true);
       void worker.resume();
     }

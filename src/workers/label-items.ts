@@ -9,13 +9,13 @@ export type ItemOutcome = { labels: LabelScore[]; truncated?: true } | { error: 
 
 /**
  * Labels items that arrived together: an array of the same length comes back, an error in the place of an item that failed.
- * `onAnswers` is told, as it goes, how many of them the model is through with.
+ * `onAnswers` is told, as it goes, how many of them are through, and in which batch, if they came to one.
  */
 export type LabelItems = (
   items: readonly Item[],
   topK: number,
   signal: AbortSignal,
-  onAnswers?: (count: number) => void,
+  onAnswers?: (count: number, batch?: number) => void,
 ) => Promise<ItemOutcome[]>;
 
 /** All items of a slice at once: the rule. */

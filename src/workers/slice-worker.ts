@@ -41,7 +41,11 @@ export async function handleSlice(
   const job = await parse(queued, parts);
   const log = parts.log.child({ run: job.run, job: queued.id });
   using room = parts.intake.take(job.items.length);
-  const label: LabelItems = (items, topK, stop) => parts.label(items, topK, stop, room.done);
+  const label: LabelItems = (items, topK, stop) =>
+    parts.label(items, topK, stop, (count, batch) => {
+      room.done(count);
+      log.debug({ batch, items: count }, "items through");
+    });
   try {
     const losses = await parts.losses.take(job, queued.stalledCounter);
     const alone = losses.times >= LOSSES_UNTIL_ALONE;

@@ -13,6 +13,9 @@ const DEFAULT_THREADS = Math.min(CORES, 4);
 // sharp decodes in libuv's pool, whose default of 4 threads also serves files and DNS; it reads the variable at its first use.
 process.env.UV_THREADPOOL_SIZE ??= String(Math.max(4, CORES + 2));
 
+// onnxruntime reports its use, and leaves files in the temporary folder, unless it is told not to before it loads.
+process.env.ORT_DISABLE_TELEMETRY ??= "1";
+
 const ms = z.coerce.number().int().min(100).max(3_600_000);
 const count = z.coerce.number().int().min(1);
 const flag = z.union([z.boolean(), z.stringbool()]);

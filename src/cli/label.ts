@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { basename, resolve } from "node:path";
 import type { Readable } from "node:stream";
+import { fileURLToPath } from "node:url";
 import type { Config } from "../config.ts";
 import { LabelmillError } from "../errors.ts";
 import { loadModel, type Model } from "../inference/model.ts";
@@ -48,7 +49,7 @@ export type LabelWorld = {
 export const EXIT = { labeled: 0, failed: 1, usage: 2, someInError: 3, interrupted: 130 } as const;
 
 const BUILT_IN = { text: "tiny-sentiment", images: "tiny-image" } as const;
-const BUILT_IN_DIR = new URL("../../models/", import.meta.url);
+const BUILT_IN_DIR = fileURLToPath(new URL("../../models/", import.meta.url));
 
 /**
  * The main job: reads the inputs, labels every item, leaves an output that proves itself.
@@ -104,8 +105,7 @@ export function exitCode(state: RunState): number {
 }
 
 async function resolveModel(request: LabelRequest, terminal: Terminal): Promise<Model> {
-  const { pathname } = BUILT_IN_DIR;
-  const model = await loadModel(request.model ?? BUILT_IN[request.kind], decodeURIComponent(pathname));
+  const model = await loadModel(request.model ?? BUILT_IN[request.kind], BUILT_IN_DIR);
   const wanted = request.kind === "text" ? "text-classification" : "image-classification";
   if (model.task !== wanted)
     throw new LabelmillError(

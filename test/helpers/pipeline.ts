@@ -79,7 +79,11 @@ export class TestPipeline implements AsyncDisposable {
       child.kill("SIGKILL");
       await once(child, "exit");
     });
-    await Promise.race([once(child.stdout!, "data"), once(child, "exit")]);
+    const ended = once(child, "exit").then(([code, signal]) => {
+      throw new Error(`the worker process ended with ${code ?? signal} before it was ready`);
+    });
+    ended.catch(() => {});
+    await Promise.race([once(child.stdout!, "data"), ended]);
     return child;
   }
 

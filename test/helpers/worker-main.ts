@@ -1,5 +1,6 @@
 // A worker in a process of its own, for tests that end it. Its options come as JSON in the first argument; it writes "ready"
 // on standard output when it serves, and stops on SIGTERM.
+import { fileURLToPath } from "node:url";
 import { loadConfig } from "../../src/config.ts";
 import { loadModel } from "../../src/inference/model.ts";
 import { createLogger } from "../../src/logger.ts";
@@ -25,7 +26,7 @@ const kills = killAround(options.kills, options.evidence, () => worker?.engine.h
 worker = await startWorker({
   redis: options.redis,
   config,
-  model: await loadModel(options.model, new URL("../../models/", import.meta.url).pathname),
+  model: await loadModel(options.model, fileURLToPath(new URL("../../models/", import.meta.url))),
   roots: options.roots,
   log: createLogger(process.env.LABELMILL_TEST_LOG ?? "silent", false),
   around: (parts) => {

@@ -1,0 +1,200 @@
+/**
+ * Runs every check of the project, or those named: `npm test`, `npm test -- unit`, `npm test -- test/unit/batcher.test.ts`.
+ * Each group gets a temporary folder and an environment of its own; what it leaves behind (a process, a file) fails it.
+ * The last line is `N passed, N failed, N skipped`, where the type check and the lint count as one each.
+ */
+import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { delimiter, dirname, join, relative, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { canSeeProcesses, kill, leftFiles, markedProcesses, sweepProcesses } from "./leaks.mjs";
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const MINUTE = 60_000;
+
+/** `testMs` bounds one test; `groupMs` is what a group takes only if something in it hangs. */
+const GROUPS = [
+  { name: "types", command: ["node_modules/typescript/bin/tsc", "--noEmit"], groupMs: 2 * MINUTE },
+  { name: "lint", command: ["node_modules/@biomejs/biome/bin/biome", "check"], groupMs: MINUTE },
+  { name: "architecture", path: "test/architecture.test.ts", concurrency: 1, testMs: 30_000, groupMs: MINUTE },
+  { name: "unit", path: "test/unit", concurrency: 2, testMs: MINUTE, groupMs: 4 * MINUTE },
+  { name: "integration", path: "test/integration", concurrency: 2, testMs: 3 * MINUTE, groupMs: 8 * MINUTE },
+  { name: "e2e", path: "test/e2e", concurrency: 1, testMs: 4 * MINUTE, groupMs: 8 * MINUTE },
+];
+
+/** A unix socket's path has at most 108 bytes, so the folder that it lies in has to be short. */
+const temporaryBase = tmpdir().length <= 20 ? tmpdir() : "/tmp";
+
+/** Set while a group runs, so that a signal reaches it. */
+let running;
+let interrupted;
+
+/** The test files of a group. */
+function filesOf({ path }) {
+  const full = join(root, path);
+  if (!existsSync(full)) return [];
+  if (path.endsWith(".ts")) return [path];
+  const names = readdirSync(full, { recursive: true }).filter((name) => name.endsWith(".test.ts"));
+  return names.sort().map((name) => join(path, name));
+}
+
+/** What to run: all groups, or those named and those of the files named. */
+function select(names) {
+  const all = GROUPS.map((group) => (group.path ? { ...group, files: filesOf(group) } : group));
+  if (names.length === 0) return all;
+  const wanted = new Map();
+  for (const name of names) {
+    const file = relative(root, resolve(name));
+    const group = all.find((each) => each.name === name) ?? all.find((each) => each.files?.includes(file));
+    if (!group) {
+      throw new Error(`expected a group (${all.map((each) => each.name).join(", ")}) or a test file, got ${name}`);
+    }
+    const files = group.name === name ? group.files : [...(wanted.get(group.name)?.files ?? []), file];
+    wanted.set(group.name, { ...group, files });
+  }
+  return all.flatMap((group) => wanted.get(group.name) ?? []);
+}
+
+/** The environment of a group: nothing of the caller's that would lead a test to the caller's own Redis or settings. */
+function environment(marker, temporary) {
+  const kept = Object.entries(process.env).filter(
+    ([name]) => !name.startsWith("LABELMILL_") && name !== "REDIS_URL" && name !== "NODE_TEST_CONTEXT",
+  );
+  return {
+    ...Object.fromEntries(kept),
+    PATH: [join(root, "node_modules", ".bin"), process.env.PATH].join(delimiter),
+    TMPDIR: temporary,
+    LABELMILL_TEST_RUN: marker,
+    // The inference library's, for tests that load it without our configuration; the package's test does without.
+    ORT_DISABLE_TELEMETRY: "1",
+    // Compilers keep theirs in the temporary folder, where it would pass for a leak.
+    NODE_DISABLE_COMPILE_CACHE: "1",
+  };
+}
+
+function argumentsOf(group, report) {
+  if (group.command) return group.command;
+  return [
+    "--test",
+    `--test-concurrency=${group.concurrency}`,
+    `--test-timeout=${group.testMs}`,
+    "--test-reporter=spec",
+    "--test-reporter-destination=stdout",
+    "--test-reporter=tap",
+    `--test-reporter-destination=${report}`,
+    ...group.files,
+  ];
+}
+
+/** Runs node with `args`; resolves to whether it succeeded and what it had to be stopped for. */
+function runNode(args, env, group) {
+  return new Promise((done, reject) => {
+    const problems = [];
+    const child = spawn(process.execPath, args, { cwd: root, env, stdio: ["ignore", "inherit", "inherit"] });
+    running = child;
+    // node:test bounds a test, not a file whose process does not end: that one is found and ended here, and node:test goes on.
+    const timer = setTimeout(() => {
+      const minutes = group.groupMs / MINUTE;
+      const files = markedProcesses(env.LABELMILL_TEST_RUN).filter(({ parent }) => group.files && parent === child.pid);
+      for (const { pid, command } of files) {
+        problems.push(`did not end within ${minutes} min: ${command.split(" ").at(-1)}`);
+        kill(pid);
+      }
+      if (files.length === 0) {
+        problems.push(`did not end within ${minutes} min`);
+        child.kill("SIGKILL");
+      }
+    }, group.groupMs);
+    child.on("error", reject);
+    child.on("close", (code) => {
+      clearTimeout(timer);
+      running = undefined;
+      done({ ok: code === 0, problems });
+    });
+  });
+}
+
+/** The counts at the end of a TAP report; undefined if the run broke off before it wrote them. */
+function readCounts(report) {
+  const text = existsSync(report) ? readFileSync(report, "utf8") : "";
+  const found =
+    /^# tests (\d+)\n# suites \d+\n# pass (\d+)\n# fail (\d+)\n# cancelled (\d+)\n# skipped (\d+)\n# todo (\d+)\n# duration_ms [\d.]+\s*$/m;
+  const [, tests, pass, fail, cancelled, skipped, todo] = (found.exec(text) ?? []).map(Number);
+  if (tests === undefined) return undefined;
+  return { tests, passed: pass, failed: fail + cancelled, skipped: skipped + todo };
+}
+
+/** Runs one group and sweeps behind it. */
+async function runGroup(group) {
+  const began = Date.now();
+  console.log(`\n── ${group.name}${group.files ? ` (${group.files.length} files)` : ""} ──`);
+  if (group.files?.length === 0) {
+    return { name: group.name, passed: 0, failed: 1, skipped: 0, ms: 0, problems: [`no test in ${group.path}`] };
+  }
+  const marker = randomBytes(12).toString("hex");
+  const temporary = mkdtempSync(join(temporaryBase, "lm-"));
+  const reports = mkdtempSync(join(temporaryBase, "lm-"));
+  const report = join(reports, "report.tap");
+  try {
+    const { ok, problems } = await runNode(argumentsOf(group, report), environment(marker, temporary), group);
+    problems.push(...(await sweepProcesses(marker)), ...leftFiles(temporary));
+    const counts = group.files ? readCounts(report) : { tests: 1, passed: Number(ok), failed: Number(!ok), skipped: 0 };
+    if (counts === undefined) problems.push("broke off before its end");
+    else if (counts.tests === 0) problems.push("ran no test");
+    else if (!ok && counts.failed === 0) problems.push("failed outside of its tests");
+    const { passed = 0, failed = 0, skipped = 0 } = counts ?? {};
+    return { name: group.name, passed, failed: failed + problems.length, skipped, ms: Date.now() - began, problems };
+  } finally {
+    rmSync(temporary, { recursive: true, force: true });
+    rmSync(reports, { recursive: true, force: true });
+  }
+}
+
+function summarize(results) {
+  console.log("\n── summary ──");
+  for (const { name, passed, failed, skipped, ms, problems } of results) {
+    const state = failed === 0 ? "ok    " : "FAILED";
+    console.log(`${state} ${name.padEnd(13)}${countsIn({ passed, failed, skipped })} in ${(ms / 1000).toFixed(1)} s`);
+    for (const problem of problems) console.log(`         ${problem}`);
+  }
+  const sum = (key) => results.reduce((total, result) => total + result[key], 0);
+  const totals = { passed: sum("passed"), failed: sum("failed"), skipped: sum("skipped") };
+  console.log(`\n${countsIn(totals)}`);
+  return totals.failed === 0;
+}
+
+function countsIn({ passed, failed, skipped }) {
+  return `${passed} passed, ${failed} failed, ${skipped} skipped`;
+}
+
+async function main() {
+  if (Number(process.versions.node.split(".")[0]) < 24) throw new Error("run it with `npm test`, which brings Node 24");
+  const groups = select(process.argv.slice(2));
+  console.log(`node ${process.version}, ${process.platform} ${process.arch}`);
+  console.log(
+    existsSync(join(root, "..", "shared"))
+      ? "../shared is there: the tests that need its data run"
+      : "../shared is not beside the project: the tests that need its data are skipped",
+  );
+  if (!canSeeProcesses) console.log("processes left behind are looked for on Linux only");
+  for (const signal of ["SIGINT", "SIGTERM"]) {
+    process.on(signal, () => {
+      interrupted = signal;
+      running?.kill(signal);
+    });
+  }
+  const results = [];
+  for (const group of groups) {
+    results.push(await runGroup(group));
+    if (interrupted) break;
+  }
+  const ok = summarize(results);
+  process.exitCode = interrupted === "SIGINT" ? 130 : interrupted ? 143 : ok ? 0 : 1;
+}
+
+main().catch((error) => {
+  console.error(`test: ${error.message}`);
+  process.exitCode = 2;
+});

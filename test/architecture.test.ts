@@ -1,0 +1,265 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import {
+  type Area,
+  absolutePaths,
+  cycles,
+  fileForm,
+  importMatrix,
+  inexactVersions,
+  lockAddresses,
+  MATRIX,
+  type Manifest,
+  processAccess,
+  undeclaredImports,
+  unusedDependencies,
+  vendors,
+} from "./helpers/architecture-rules.ts";
+import { parseModules, type SourceText } from "./helpers/modules.ts";
+
+const root = join(import.meta.dirname, "..");
+
+/** What git holds or would take in: nothing that .gitignore names. */
+const tracked = listFiles();
+const code = tracked.filter(({ path }) => /\.(ts|mjs)$/.test(path));
+const modules = parseModules(code);
+const sources = modules.filter(({ path }) => path.startsWith("src/"));
+const manifest: Manifest = JSON.parse(read("package.json"));
+
+function read(path: string): string {
+  return readFileSync(join(root, path), "latin1");
+}
+
+function listFiles(): SourceText[] {
+  const args = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
+  const { status, stdout, stderr } = spawnSync("git", args, { cwd: root, encoding: "utf8", maxBuffer: 1 << 26 });
+  assert.equal(status, 0, `the files are listed by git, in a clone: ${stderr}`);
+  return stdout.split("\0").flatMap((path) => {
+    try {
+      return path === "" ? [] : [{ path, text: read(path) }];
+    } catch {
+      // Deleted in the tree, still in the index; or a link.
+      return [];
+    }
+  });
+}
+
+/** Files by path, each with its text: what a rule is shown to see it fail. */
+function sample(files: Record<string, string>) {
+  return parseModules(Object.entries(files).map(([path, text]) => ({ path, text })));
+}
+
+/** Holds that `rule` finds nothing here, and exactly `expected` in samples that break it. */
+function holds(name: string, violations: string[], samples: () => [found: string[], expected: (string | RegExp)[]][]) {
+  test(name, () => {
+    assert.deepEqual(violations, [], `\n${violations.join("\n")}`);
+  });
+  test(`${name}: fails where it is broken`, () => {
+    for (const [found, expected] of samples()) {
+      assert.equal(found.length, expected.length, found.join("\n"));
+      for (const [i, pattern] of expected.entries()) assert.match(found[i]!, new RegExp(pattern));
+    }
+  });
+}
+
+test("there are sources to read, each in an area that the matrix knows", () => {
+  assert.ok(sources.length > 20);
+  assert.ok(modules.some(({ path }) => path.startsWith("test/")));
+});
+
+holds("each area imports only what the matrix lets it", importMatrix(sources), () => [
+  [
+    importMatrix(
+      sample({
+        "src/workers/a.ts": `import { plan } from "../producers/planner.ts";`,
+        "src/producers/a.ts": `export * from "../workers/worker.ts";`,
+        "src/schemas/a.ts": `type T = import("../errors.ts").T;`,
+        "src/sources/a.ts": `const { a } = await import("../cli/a.ts");`,
+        "src/redis/a.ts": `import { type Config } from "../config.ts";`,
+        "src/drawer/a.ts": `import { LabelmillError } from "../errors.ts";`,
+        "src/storage/a.ts": `import { a } from "../../scripts/setup.mjs";`,
+        "src/storage/b.ts": `const name = "./a.ts"; await import(name); require("./a.ts");`,
+      }),
+    ),
+    [
+      "src/workers/a.ts:1: workers may not import producers",
+      "src/producers/a.ts:1: producers may not import workers",
+      "src/schemas/a.ts:1: schemas may not import errors",
+      "src/sources/a.ts:1: sources may not import cli",
+      "src/redis/a.ts:1: redis may import only types of config",
+      "src/drawer/a.ts: drawer is not in the matrix",
+      "src/storage/a.ts:1: .* leads out of src",
+      "src/storage/b.ts:1: .* cannot be read",
+      "src/storage/b.ts:1: .* cannot be read",
+    ],
+  ],
+  [
+    importMatrix(
+      sample({
+        "src/redis/a.ts": `// import { plan } from "../producers/planner.ts";
+          import type { Config } from "../config.ts"; const text = \`\nimport { a } from "../cli/a.ts";\`;`,
+        "src/cli/a.ts": `import { a } from "../workers/a.ts"; import { b } from "./b.ts"; import c from "node:fs";`,
+      }),
+    ),
+    [],
+  ],
+]);
+
+holds("each vendor has its place", vendors(sources, manifest), () => [
+  [
+    vendors(
+      sample({
+        "src/cli/a.ts": `import { Queue } from "bullmq"; import { Command } from "commander";`,
+        "src/storage/a.ts": `import type { Redis } from "ioredis";`,
+        "src/inference/image.ts": `import sharp from "sharp"; import { parse } from "csv-parse/sync";`,
+        "src/inference/b.ts": `const sharp = await import("sharp");`,
+        "src/runs/a.ts": `import pino from "pino";`,
+        "src/logger.ts": `import pino from "pino";`,
+      }),
+      { dependencies: { "left-pad": "1.0.0" } },
+    ),
+    [
+      "src/cli/a.ts:1: bullmq belongs in src/redis/, src/runs/, src/producers/, src/workers/",
+      "src/storage/a.ts:1: ioredis belongs in",
+      "src/inference/image.ts:1: csv-parse belongs in src/sources/",
+      "src/inference/b.ts:1: sharp belongs in src/inference/image.ts",
+      "src/runs/a.ts:1: pino belongs in src/logger.ts",
+      "left-pad has no place",
+    ],
+  ],
+]);
+
+holds("one file reads the environment, one ends the process", processAccess(sources), () => [
+  [
+    processAccess(
+      sample({
+        "src/cli.ts": `process.exit(1); const home = process.env.HOME;`,
+        "src/config.ts": `process.exit(1); const home = process.env.HOME;`,
+        "src/a.ts": `const { env } = process; globalThis.process["exit"]; "process.env"; process.exitCode = 1;`,
+        "src/b.ts": `import { env } from "node:process";`,
+      }),
+    ),
+    [
+      "src/cli.ts:1: process.env",
+      "src/config.ts:1: process.exit",
+      "src/a.ts:1: process.env",
+      "src/a.ts:1: process.exit",
+      "src/b.ts:1: process.env",
+    ],
+  ],
+]);
+
+holds("no import cycles", cycles(sources), () => [
+  [
+    cycles(
+      sample({
+        "src/a/a.ts": `import { b } from "./b.ts";`,
+        "src/a/b.ts": `import { c } from "../c.ts";`,
+        "src/c.ts": `const { a } = await import("./a/a.ts");`,
+        "src/d.ts": `import { a } from "./a/a.ts"; import type { E } from "./e.ts";`,
+        "src/e.ts": `export { D } from "./d.ts";`,
+        "src/self.ts": `import { x } from "./self.ts";`,
+      }),
+    ),
+    ["src/a/a.ts → src/a/b.ts → src/c.ts → src/a/a.ts", "src/self.ts → src/self.ts"],
+  ],
+]);
+
+holds("no barrels, no default exports, no file over 300 lines", fileForm(sources), () => [
+  [
+    fileForm(
+      sample({
+        "src/a.ts": `import { a } from "./b.ts"; export { a }; export * from "./c.ts";`,
+        "src/b.ts": `export default function b() {}`,
+        "src/c.ts": `function c() { switch (1) { default: } }\nexport { c as default };`,
+        "src/d.ts": "\n".repeat(301),
+        "src/e.ts": `${"\n".repeat(299)}export const e = 1;\n`,
+        "src/f.ts": `export type { A } from "./a.ts"; export const f = 1;`,
+      }),
+    ),
+    ["src/a.ts: .*barrel", "src/b.ts:1: .*default", "src/c.ts:2: .*default", "src/d.ts: 301 lines"],
+  ],
+]);
+
+holds("every import is declared", undeclaredImports(modules, manifest), () => [
+  [
+    undeclaredImports(
+      sample({
+        "src/a.ts": `import fc from "fast-check"; import fs from "fs"; import a from "zod/v4"; import b from "@scope/x/y";`,
+        "test/a.ts": `import fc from "fast-check"; import type { C } from "left-pad"; import os from "node:os";`,
+      }),
+      { dependencies: { zod: "4.0.0" }, devDependencies: { "fast-check": "4.0.0" } },
+    ),
+    ["src/a.ts:1: fast-check .*dependencies", "src/a.ts:1: fs", "src/a.ts:1: @scope/x ", "test/a.ts:1: left-pad"],
+  ],
+]);
+
+holds("every dependency is used", unusedDependencies(modules, manifest, read("tsconfig.json")), () => [
+  [
+    unusedDependencies(
+      sample({ "src/a.ts": `import { z } from "zod";`, "test/a.ts": `import sharp from "sharp";` }),
+      { dependencies: { zod: "4.0.0", sharp: "1.0.0" }, devDependencies: { tap: "1.0.0", "@types/node": "24.0.0" } },
+      `{"compilerOptions": {"types": []}}`,
+    ),
+    ["sharp", "tap", "@types/node"],
+  ],
+]);
+
+holds("versions are exact", inexactVersions(manifest), () => [
+  [
+    inexactVersions({
+      dependencies: { a: "^1.0.0", b: "1.0.0", c: "1.0" },
+      devDependencies: { d: "latest" },
+      optionalDependencies: { e: "1.2.3-rc.1" },
+      overrides: { f: ">=2.0.0" },
+    }),
+    ["a", "c", "d", "f"],
+  ],
+]);
+
+holds("the lock file names no host, and has a hash of everything", lockAddresses(read("package-lock.json")), () => [
+  [
+    lockAddresses(
+      JSON.stringify({
+        packages: {
+          "": {},
+          "node_modules/a": { resolved: "https://registry.example/a.tgz", integrity: "sha512-x" },
+          "node_modules/b": { version: "1.0.0" },
+          "node_modules/c": { version: "1.0.0", integrity: "sha512-x" },
+        },
+      }),
+    ),
+    ["node_modules/a: .*resolved", "node_modules/b: .*integrity"],
+  ],
+]);
+
+// Written in pieces: whole, these samples would be what they show.
+const [home, users, drive] = [["", "home", "ann", "x"].join("/"), ["", "Users", "ann"].join("/"), "C:\\"];
+holds("no path of a developer's machine", absolutePaths(tracked, root), () => [
+  [
+    absolutePaths(
+      [
+        { path: "a.md", text: `one\nsee ${home}` },
+        { path: "b.ts", text: `"${users}/x"; "${drive}Users\\ann"; ` },
+        { path: "c.sh", text: "cd /check/out/here/src" },
+        { path: "d.md", text: "https://example.org/home/ann ./home/x /check/out/hereafter" },
+      ],
+      "/check/out/here",
+    ),
+    ["a.md:2", "b.ts:1", "c.sh:1"],
+  ],
+]);
+
+test("the matrix has no cycle of its own, but for types", () => {
+  const seen = new Set<Area>();
+  const visit = (area: Area, path: Area[]) => {
+    assert.ok(!path.includes(area), [...path, area].join(" → "));
+    if (seen.has(area)) return;
+    for (const next of MATRIX[area]!.value) visit(next, [...path, area]);
+    seen.add(area);
+  };
+  for (const area of Object.keys(MATRIX)) if (area !== "cli") visit(area, []);
+});

@@ -1,0 +1,129 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, delimiter, join } from "node:path";
+import { after, before, test } from "node:test";
+
+const root = join(import.meta.dirname, "..", "..");
+const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+
+const folder = mkdtempSync(join(tmpdir(), "package-"));
+const project = join(folder, "project");
+const bin = join(project, "node_modules", ".bin");
+const temporary = join(folder, "tmp");
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+/** The caller's environment without what npm tells its scripts about the project that they are of. */
+const env: NodeJS.ProcessEnv = Object.fromEntries(
+  Object.entries(process.env).filter(([name]) => !/^npm_(package|lifecycle|command|config_(local_)?prefix)/.test(name)),
+);
+// What the command has to turn off itself.
+delete env.ORT_DISABLE_TELEMETRY;
+env.PATH = [bin, env.PATH].join(delimiter);
+
+function run(
+  command: string,
+  args: string[],
+  { cwd, input = "", tmp = tmpdir() }: { cwd: string; input?: string; tmp?: string },
+) {
+  const options = { cwd, input, env: { ...env, TMPDIR: tmp }, encoding: "utf8" } as const;
+  const { status, stdout, stderr, error } = spawnSync(command, args, options);
+  if (error) throw error;
+  return { status, stdout, stderr };
+}
+
+function npm(args: string[], cwd: string): string {
+  const { status, stdout, stderr } = run("npm", args, { cwd });
+  assert.equal(status, 0, stderr);
+  return stdout;
+}
+
+// A copy is packed, so that the checkout gets no dist/ from its tests.
+before(() => {
+  const checkout = join(folder, "checkout");
+  const left = new Set(["node_modules", ".git", "dist", ".labelmill"]);
+  cpSync(root, checkout, { recursive: true, filter: (path) => !left.has(basename(path)) });
+  symlinkSync(join(root, "node_modules"), join(checkout, "node_modules"));
+  // .npmrc keeps scripts from running, our own prepack among them: whoever packs asks for it.
+  npm(["pack", "--ignore-scripts=false", "--pack-destination", folder], checkout);
+  mkdirSync(project);
+  mkdirSync(temporary);
+  const tarball = join(folder, `labelmill-${version}.tgz`);
+  npm(
+    ["install", "--prefer-offline", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", project, tarball],
+    project,
+  );
+});
+
+test("holds what it runs on, and nothing of the development", () => {
+  const installed = join(project, "node_modules", "labelmill");
+  const entries = readdirSync(installed);
+  for (const name of ["bin", "dist", "models", "examples", "LICENSE", "README.md", "CHANGELOG.md"]) {
+    assert.ok(entries.includes(name), `${name} is missing`);
+  }
+  for (const name of ["src", "test", "scripts", "bench", "infra"])
+    assert.ok(!entries.includes(name), `${name} is packed`);
+  const dist = readdirSync(join(installed, "dist"), { recursive: true, encoding: "utf8" });
+  assert.ok(dist.includes("cli.js") && dist.includes("cli.d.ts"));
+  assert.deepEqual(
+    dist.filter((name) => name.endsWith(".ts") && !name.endsWith(".d.ts")),
+    [],
+  );
+});
+
+test("labelmill --version is the package's", () => {
+  const { status, stdout, stderr } = run(join(bin, "labelmill"), ["--version"], { cwd: project });
+  assert.equal(status, 0, stderr);
+  assert.match(stdout, new RegExp(`^(labelmill )?${version.replaceAll(".", "\\.")}\n$`));
+});
+
+test("labels three texts from standard input", () => {
+  const texts = [
+    "I love this kettle, it is wonderful.",
+    "Broke after a day, a terrible waste of money.",
+    "Great value!",
+  ];
+  const { status, stderr } = run(join(bin, "labelmill"), ["label", "text", "-", "--out", "out", "--json"], {
+    cwd: project,
+    tmp: temporary,
+    input: `${texts.join("\n")}\n`,
+  });
+  assert.equal(status, 0, stderr);
+  const out = join(project, "out");
+  const files = readdirSync(out);
+  for (const name of ["_run.json", "_parts.jsonl", "_manifest.json", "_SUCCESS"]) assert.ok(files.includes(name), name);
+  const rows = files
+    .filter((name) => name.startsWith("part-"))
+    .sort()
+    .flatMap((name) => readFileSync(join(out, name), "utf8").trimEnd().split("\n"))
+    .map((line) => JSON.parse(line));
+  assert.deepEqual(
+    rows.map(({ label, source }) => [source.record, label]),
+    [
+      [0, "POSITIVE"],
+      [1, "NEGATIVE"],
+      [2, "POSITIVE"],
+    ],
+  );
+  assert.deepEqual(readdirSync(temporary), [], "nothing is left in the temporary folder");
+  for (const { score } of rows) assert.ok(score > 0.5 && score <= 1);
+  assert.equal(run(join(bin, "labelmill"), ["verify", "out"], { cwd: project }).status, 0);
+});
+
+test("the declared types and schemas can be imported", () => {
+  const code = `import { RowSchema } from "labelmill/schemas/row"; console.log(typeof RowSchema.parse);`;
+  const { stdout, stderr } = run(process.execPath, ["--input-type=module", "-e", code], { cwd: project });
+  assert.equal(stdout, "function\n", stderr);
+});
+
+test("an old Node gets one clear line", () => {
+  const play = `Object.defineProperty(process, "versions", { value: { ...process.versions, node: "20.20.2" } })`;
+  const { status, stderr } = run(
+    process.execPath,
+    ["--import", `data:text/javascript,${encodeURIComponent(play)}`, join(bin, "labelmill"), "--version"],
+    { cwd: project },
+  );
+  assert.equal(status, 1);
+  assert.match(stderr, /^labelmill needs Node 24 or newer, and this is 20\.20\.2\. .*\n$/);
+});

@@ -1,0 +1,215 @@
+/** The rules of the tree, each a function from what it looks at to its violations, in words. `src/` is cut into areas:
+ * its folders, and the files beside them by their names. */
+import { isBuiltin } from "node:module";
+import { posix } from "node:path";
+import type { Module, SourceText } from "./modules.ts";
+
+export type Area = string;
+export type Manifest = Partial<
+  Record<"dependencies" | "devDependencies" | "optionalDependencies" | "overrides", Record<string, string>>
+>;
+
+const MAX_LINES = 300;
+
+/** Who may import whom; `name:type` for types only. Everything may import itself. */
+export const MATRIX: Record<Area, { value: Area[]; type: Area[] }> = parseMatrix({
+  schemas: "",
+  errors: "",
+  logger: "",
+  metrics: "",
+  software: "",
+  config: "schemas errors",
+  redis: "errors config:type",
+  storage: "errors schemas",
+  fetch: "schemas storage errors",
+  sources: "schemas storage fetch errors",
+  inference: "errors schemas:type",
+  runs: "schemas storage redis errors logger metrics software",
+  producers: "sources runs schemas storage redis errors logger metrics",
+  workers: "sources fetch runs inference schemas storage redis errors logger metrics config:type",
+  server: "metrics schemas",
+  cli: "schemas errors logger metrics software config redis storage fetch sources inference runs producers workers server",
+});
+
+function parseMatrix(rows: Record<Area, string>) {
+  const entries = Object.entries(rows).map(([area, row]) => {
+    const words = row.split(" ").filter((word) => word !== "");
+    const type = words.filter((word) => word.endsWith(":type")).map((word) => word.replace(":type", ""));
+    return [area, { value: words.filter((word) => !word.endsWith(":type")), type }] as const;
+  });
+  return Object.fromEntries(entries);
+}
+
+/** Where each package may be imported: folders and files. Null: wherever it is needed. */
+const VENDORS: Record<string, string[] | null> = {
+  zod: null,
+  bullmq: ["src/redis/", "src/runs/", "src/producers/", "src/workers/"],
+  ioredis: ["src/redis/", "src/runs/", "src/producers/", "src/workers/"],
+  "onnxruntime-node": ["src/inference/session-thread.ts"],
+  sharp: ["src/inference/image.ts"],
+  "@huggingface/tokenizers": ["src/inference/tokenizer.ts"],
+  // The two sides of one thread.
+  piscina: ["src/inference/prepare-pool.ts", "src/inference/prepare-thread.ts"],
+  undici: ["src/fetch/"],
+  "ipaddr.js": ["src/fetch/"],
+  "csv-parse": ["src/sources/"],
+  commander: ["src/cli.ts", "src/cli/"],
+  pino: ["src/logger.ts"],
+};
+
+export function areaOf(path: string): Area {
+  return path.split("/")[1]!.replace(/\.ts$/, "");
+}
+
+/** The path of the file that a relative import means, undefined for a package. */
+function targetOf(path: string, specifier: string): string | undefined {
+  return specifier.startsWith(".") ? posix.join(posix.dirname(path), specifier) : undefined;
+}
+
+/** `zod` of `zod/v4`, `@scope/name` of `@scope/name/part`. */
+function packageOf(specifier: string): string {
+  return specifier
+    .split("/")
+    .slice(0, specifier.startsWith("@") ? 2 : 1)
+    .join("/");
+}
+
+export function importMatrix(modules: readonly Module[]): string[] {
+  return modules.flatMap(({ path, imports, hiddenImports }) => {
+    const area = areaOf(path);
+    const may = MATRIX[area];
+    if (!may) return [`${path}: ${area} is not in the matrix: say in it what it may import`];
+    const hidden = hiddenImports.map((line) => `${path}:${line}: what is imported here cannot be read from the source`);
+    const found = imports.flatMap(({ specifier, kind, line }) => {
+      const target = targetOf(path, specifier);
+      if (target === undefined) return [];
+      if (!target.startsWith("src/")) return `${path}:${line}: ${specifier} leads out of src`;
+      const other = areaOf(target);
+      if (other === area || may.value.includes(other)) return [];
+      if (!may.type.includes(other)) return `${path}:${line}: ${area} may not import ${other}`;
+      return kind === "type" ? [] : `${path}:${line}: ${area} may import only types of ${other} (\`import type\`)`;
+    });
+    return [...found, ...hidden];
+  });
+}
+
+export function vendors(modules: readonly Module[], { dependencies = {} }: Manifest): string[] {
+  const misplaced = modules.flatMap(({ path, imports }) =>
+    imports.flatMap(({ specifier, line }) => {
+      const name = packageOf(specifier);
+      const places = VENDORS[name];
+      if (!places || places.some((place) => path === place || (place.endsWith("/") && path.startsWith(place))))
+        return [];
+      return `${path}:${line}: ${name} belongs in ${places.join(", ")}`;
+    }),
+  );
+  const unknown = Object.keys(dependencies).filter((name) => !(name in VENDORS));
+  return [...misplaced, ...unknown.map((name) => `${name} has no place: say which files may import it`)];
+}
+
+export function processAccess(modules: readonly Module[]): string[] {
+  const allowed: Record<string, string> = { env: "src/config.ts", exit: "src/cli.ts" };
+  return modules.flatMap(({ path, processUses }) =>
+    processUses.flatMap(({ name, line }) => {
+      // A computed name may be any.
+      const place = name === "[…]" ? "nowhere" : allowed[name];
+      return place === undefined || place === path ? [] : `${path}:${line}: process.${name} belongs in ${place}`;
+    }),
+  );
+}
+
+/** Cycles of imports that are there when the code runs, `import()` among them; types are not. Each cycle once. */
+export function cycles(modules: readonly Module[]): string[] {
+  const graph = new Map(
+    modules.map(({ path, imports }) => {
+      const targets = imports.filter(({ kind }) => kind !== "type").map(({ specifier }) => targetOf(path, specifier));
+      return [path, targets.filter((target) => target !== undefined)];
+    }),
+  );
+  const found: string[] = [];
+  const done = new Set<string>();
+  const visit = (path: string, trail: string[]): void => {
+    const start = trail.indexOf(path);
+    if (start >= 0) found.push([...trail.slice(start), path].join(" → "));
+    if (start >= 0 || done.has(path)) return;
+    for (const next of graph.get(path) ?? []) visit(next, [...trail, path]);
+    done.add(path);
+  };
+  for (const path of graph.keys()) visit(path, []);
+  return found;
+}
+
+export function fileForm(modules: readonly Module[]): string[] {
+  return modules.flatMap(({ path, text, isBarrel, defaultExports }) => {
+    const lines = text.replace(/\n$/, "").split("\n").length;
+    return [
+      ...(isBarrel ? [`${path}: a barrel: import from where the names are defined`] : []),
+      ...defaultExports.map((line) => `${path}:${line}: a default export: name it`),
+      ...(lines > MAX_LINES ? [`${path}: ${lines} lines, of ${MAX_LINES} at most: one noun a file`] : []),
+    ];
+  });
+}
+
+/** What `src/` and `bin/` import is needed by users, so no devDependency will do. */
+export function undeclaredImports(modules: readonly Module[], manifest: Manifest): string[] {
+  return modules.flatMap(({ path, imports }) => {
+    const shipped = path.startsWith("src/") || path.startsWith("bin/");
+    const declared = { ...manifest.dependencies, ...(shipped ? {} : manifest.devDependencies) };
+    return imports.flatMap(({ specifier, line }) => {
+      if (specifier.startsWith(".") || specifier.startsWith("node:")) return [];
+      const name = packageOf(specifier);
+      if (isBuiltin(name)) return `${path}:${line}: ${name} is Node's own: node:${name}`;
+      return name in declared ? [] : `${path}:${line}: ${name} is not in the ${shipped ? "" : "dev"}dependencies`;
+    });
+  });
+}
+
+/** A development tool may also be used by its path in a script, or, for types, by its name in tsconfig.json. */
+export function unusedDependencies(modules: readonly Module[], manifest: Manifest, tsconfig: string): string[] {
+  const importedBy = (prefix: string) =>
+    new Set(
+      modules
+        .filter(({ path }) => path.startsWith(prefix))
+        .flatMap((m) => m.imports.map((i) => packageOf(i.specifier))),
+    );
+  const [bySources, byAll] = [importedBy("src/"), importedBy("")];
+  const scripts = modules.filter(({ path }) => path.startsWith("scripts/")).map(({ text }) => text);
+  const types: string[] = JSON.parse(tsconfig).compilerOptions.types;
+  const isUsedTool = (name: string) =>
+    byAll.has(name) ||
+    scripts.some((text) => text.includes(`node_modules/${name}/`)) ||
+    types.some((type) => `@types/${type}` === name);
+  return [
+    ...Object.keys(manifest.dependencies ?? {}).filter((name) => !bySources.has(name)),
+    ...Object.keys(manifest.devDependencies ?? {}).filter((name) => !isUsedTool(name)),
+  ];
+}
+
+export function inexactVersions(manifest: Manifest): string[] {
+  const all = [manifest.dependencies, manifest.devDependencies, manifest.optionalDependencies, manifest.overrides];
+  return all
+    .flatMap((group) => Object.entries(group ?? {}))
+    .filter(([, version]) => !/^\d+\.\d+\.\d+(-[\w.]+)?$/.test(version))
+    .map(([name, version]) => `${name}: ${version} is not an exact version`);
+}
+
+export function lockAddresses(lock: string): string[] {
+  const { packages } = JSON.parse(lock) as { packages: Record<string, { resolved?: string; integrity?: string }> };
+  return Object.entries(packages).flatMap(([path, { resolved, integrity }]) => {
+    if (path === "") return [];
+    if (resolved !== undefined) return `${path}: resolved: ${resolved}`;
+    return integrity === undefined ? `${path}: no integrity` : [];
+  });
+}
+
+/** Paths of somebody's home, and of the checkout itself. */
+export function absolutePaths(files: readonly SourceText[], checkout: string): string[] {
+  const homes = /(?<![\w.:~/-])(\/home\/\w|\/Users\/\w|\/root\/\w)|\b[A-Z]:\\Users\\/;
+  const here = new RegExp(`(?<![\\w./-])${checkout.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}(?![\\w-])`);
+  return files.flatMap(({ path, text }) => {
+    // Most files have none: only then is the line looked for.
+    if (!homes.test(text) && !here.test(text)) return [];
+    const line = text.split("\n").findIndex((each) => homes.test(each) || here.test(each)) + 1;
+    return [`${path}:${line}: a path of one machine`];
+  });
+}

@@ -1,0 +1,121 @@
+import {
+  isCallExpression,
+  isElementAccessExpression,
+  isExportAssignment,
+  isExportDeclaration,
+  isIdentifier,
+  isImportDeclaration,
+  isImportTypeNode,
+  isLiteralTypeNode,
+  isPropertyAccessExpression,
+  isStringLiteral,
+  isVariableDeclaration,
+  type Node,
+  type SourceFile,
+  SyntaxKind,
+} from "typescript/unstable/ast";
+import { createVirtualFileSystem } from "typescript/unstable/fs";
+import { API } from "typescript/unstable/sync";
+
+export type SourceText = { path: string; text: string };
+
+/** An import, or a re-export, as the compiler reads it. `type` imports are gone when the code runs. */
+export type Import = { specifier: string; kind: "value" | "type" | "dynamic"; line: number };
+
+/** What the rules look at in one file. Lines count from 1. */
+export type Module = SourceText & {
+  imports: Import[];
+  /** Nothing in it but imports and exports of others' names, at least one of these. */
+  isBarrel: boolean;
+  defaultExports: number[];
+  /** `import()` or `require` whose target no reader of the source can know. */
+  hiddenImports: number[];
+  /** Uses of `process.NAME`, however they are written. */
+  processUses: { name: string; line: number }[];
+};
+
+/** Parses the files, TypeScript or JavaScript, with the compiler's own parser; nothing is resolved or checked. */
+export function parseModules(files: readonly SourceText[]): Module[] {
+  const root = "/virtual";
+  const config = {
+    compilerOptions: { allowJs: true, noLib: true, noResolve: true, types: [] },
+    files: files.map(({ path }) => `${root}/${path}`),
+  };
+  const texts = Object.fromEntries(files.map(({ path, text }) => [`${root}/${path}`, text]));
+  const fs = createVirtualFileSystem({ ...texts, [`${root}/tsconfig.json`]: JSON.stringify(config) });
+  const api = new API({ cwd: root, fs });
+  try {
+    const { program } = api.updateSnapshot({ openProjects: [`${root}/tsconfig.json`] }).getProjects()[0]!;
+    return files.map(({ path, text }) => {
+      const source = program.getSourceFile(`${root}/${path}`);
+      if (!source) throw new Error(`the compiler did not read ${path}`);
+      return readModule(path, text, source);
+    });
+  } finally {
+    api.close();
+  }
+}
+
+function readModule(path: string, text: string, source: SourceFile): Module {
+  const module: Module = {
+    path,
+    text,
+    imports: [],
+    isBarrel: false,
+    defaultExports: [],
+    hiddenImports: [],
+    processUses: [],
+  };
+  const lineOf = (node: Node) => text.slice(0, node.getStart(source)).split("\n").length;
+  const add = (specifier: Node, kind: Import["kind"]) => {
+    if (isStringLiteral(specifier) || specifier.kind === SyntaxKind.NoSubstitutionTemplateLiteral) {
+      module.imports.push({ specifier: (specifier as { text?: string }).text ?? "", kind, line: lineOf(specifier) });
+    } else module.hiddenImports.push(lineOf(specifier));
+  };
+  const useProcess = (name: string, node: Node) => module.processUses.push({ name, line: lineOf(node) });
+
+  const visit = (node: Node): void => {
+    if (isImportDeclaration(node)) {
+      const isType = node.importClause?.phaseModifier === SyntaxKind.TypeKeyword;
+      add(node.moduleSpecifier, isType ? "type" : "value");
+      // `import { env } from "node:process"` is process.env in other words.
+      if (/"(node:)?process"/.test(node.moduleSpecifier.getText(source))) {
+        for (const [name] of (node.importClause?.getText(source) ?? "").matchAll(/\b(env|exit)\b/g))
+          useProcess(name, node);
+      }
+    } else if (isExportDeclaration(node)) {
+      if (node.moduleSpecifier) add(node.moduleSpecifier, node.isTypeOnly ? "type" : "value");
+      if (/\bas default\b|\{\s*default\b(?!\s+as)/.test(node.exportClause?.getText(source) ?? "")) {
+        module.defaultExports.push(lineOf(node));
+      }
+    } else if (isExportAssignment(node)) {
+      module.defaultExports.push(lineOf(node));
+    } else if (node.kind === SyntaxKind.DefaultKeyword && node.parent?.kind !== SyntaxKind.DefaultClause) {
+      module.defaultExports.push(lineOf(node));
+    } else if (isImportTypeNode(node)) {
+      if (isLiteralTypeNode(node.argument)) add(node.argument.literal, "type");
+    } else if (isCallExpression(node)) {
+      if (node.expression.kind === SyntaxKind.ImportKeyword) add(node.arguments[0] ?? node, "dynamic");
+      else if (isIdentifier(node.expression) && /^(require|createRequire)$/.test(node.expression.text)) {
+        module.hiddenImports.push(lineOf(node));
+      }
+    } else if (isPropertyAccessExpression(node) && isProcess(node.expression, source)) {
+      useProcess(node.name.text, node);
+    } else if (isElementAccessExpression(node) && isProcess(node.expression, source)) {
+      const name = node.argumentExpression;
+      useProcess(isStringLiteral(name) ? name.text : "[…]", node);
+    } else if (isVariableDeclaration(node) && node.initializer && isProcess(node.initializer, source)) {
+      for (const [name] of node.name.getText(source).matchAll(/\b(env|exit)\b/g)) useProcess(name, node);
+    }
+    node.forEachChild((child) => visit(child));
+  };
+  source.forEachChild((child) => visit(child));
+
+  const others = source.statements.filter((statement) => !isImportDeclaration(statement));
+  module.isBarrel = others.length > 0 && others.every(isExportDeclaration);
+  return module;
+}
+
+function isProcess(node: Node, source: SourceFile): boolean {
+  return /^(globalThis\.)?process$/.test(node.getText(source));
+}

@@ -36,6 +36,7 @@ export async function finalizeRun(run: string, store: ObjectStore, ledger: RunLe
   await store.put(MANIFEST_FILE, encodeJson(manifest));
   if (manifest.state !== "failed") await store.put(SUCCESS_FILE, new Uint8Array());
   await ledger.transition(run, manifest.state);
+  if (manifest.state !== "failed") await ledger.retire(run);
   await ledger.announce(run);
   return manifest.state;
 }

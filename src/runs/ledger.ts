@@ -6,6 +6,8 @@ import { type RunState, RunStateSchema } from "../schemas/run.ts";
 import { RUN_SCRIPTS } from "./scripts.ts";
 import { statesBefore } from "./state.ts";
 
+const RETIRED_RUN_SECONDS = 24 * 3600;
+
 /** What a committed slice adds to its run. */
 export type Committed = { receipt: Receipt; labels: Record<string, number>; errorCodes: Record<string, number> };
 
@@ -156,9 +158,11 @@ export class RunLedger {
     }
   }
 
-  /** Forgets the run: its record is the store's. */
-  async forget(run: string): Promise<void> {
-    await this.#redis.del(...runKeys(run));
+  /** The run is over and its record is the store's: Redis forgets it after a day, in which late workers still find it. */
+  async retire(run: string): Promise<void> {
+    const pipeline = this.#redis.pipeline();
+    for (const key of runKeys(run)) pipeline.expire(key, RETIRED_RUN_SECONDS);
+    await pipeline.exec();
   }
 
   #call(script: keyof Scripted, run: string, ...args: (string | number)[]): Promise<unknown> {

@@ -6,6 +6,7 @@
 /** ARGV: time, output. A run that is there keeps what it holds; one that ended badly, or was left, is planned again. */
 const BEGIN = `
 local state = redis.call('HGET', KEYS[1], 'state')
+for _, key in ipairs(KEYS) do redis.call('PERSIST', key) end
 redis.call('HSET', KEYS[1], 'state', 'planning', 'output', ARGV[2], 'planDone', '0')
 redis.call('HSETNX', KEYS[1], 'createdAt', ARGV[1])
 redis.call('DEL', KEYS[4])

@@ -91,6 +91,18 @@ test("states change only along the edges of the state machine", async () => {
   assert.equal(await ledger.transition(run, "failed"), false);
 });
 
+test("a retired run is forgotten after a day, unless it is planned again", async () => {
+  const run = newRun();
+  await ledger.begin(run, "memory:x");
+  await ledger.plan(run, [slice(0, 1)], 1);
+  await ledger.retire(run);
+  const keys = await redis.keys(`*${run}*`);
+  assert.ok(keys.length > 1);
+  for (const key of keys) assert.ok((await redis.ttl(key)) > 80_000, key);
+  await ledger.begin(run, "memory:x");
+  for (const key of keys) assert.equal(await redis.ttl(key), -1, key);
+});
+
 test("all keys of a run carry the hash tag of the whole project", async () => {
   for (const key of await redis.keys("*")) assert.match(key, /^\{labelmill\}:run:/);
 });

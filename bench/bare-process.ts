@@ -1,0 +1,114 @@
+/** The other side: onnxruntime-node alone, on the items that the pipeline gets, prepared as the pipeline prepares them. */
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { performance } from "node:perf_hooks";
+import { fileURLToPath } from "node:url";
+import { Worker } from "node:worker_threads";
+import { decodeImage } from "../src/inference/image.ts";
+import type { Model } from "../src/inference/model.ts";
+import { type Packable, packBatch, packedBytes } from "../src/inference/packing.ts";
+import { loadTokenizer } from "../src/inference/tokenizer.ts";
+import type { BareSetup, PackedBatch } from "./bare-thread.ts";
+import { answerCalls } from "./calls.ts";
+import { openInput } from "./inputs.ts";
+import { kindOf, openModel } from "./models.ts";
+
+/** How onnxruntime-node is asked: `budget` is the padded tokens of a batch (longest × count), or its images. */
+export type BareWay = { sessions: number; threads: number; budget: number };
+export type BareRun = { items: number; seconds: number };
+/** Lengths in tokens; of images they are 1. */
+export type BareInput = { items: number; meanLength: number; longest: number };
+
+/** The pictures' pixels do not change the speed, so this many are held, to be taken in turn: whole batches of each size. */
+const HELD_IMAGES = 32;
+const THREAD = new URL("./bare-thread.ts", import.meta.url);
+
+/** What is measured: `items` of them, in their turn where fewer are held. */
+let loaded: { model: Model; held: Packable[]; items: number } | undefined;
+
+const calls = {
+  load: async ({ model: ref, input }: { model: string; input: string }): Promise<BareInput> => {
+    const model = await openModel(ref);
+    const found = await (kindOf(model) === "text" ? readTokens(model, input) : readPixels(model, input));
+    loaded = { model, ...found };
+    const lengths = found.held.map(lengthOf);
+    const total = lengths.reduce((sum, length) => sum + length, 0);
+    const longest = lengths.reduce((most, length) => Math.max(most, length), 0);
+    return { items: found.items, meanLength: total / lengths.length, longest };
+  },
+
+  /** All items, `passes` times; the answer is the time that it took, start and warm-up of the sessions not counted. */
+  run: async ({ way, warmUpMs, passes }: { way: BareWay; warmUpMs: number; passes: number }): Promise<BareRun> => {
+    const { model, held, items } = loaded!;
+    const batches = cut(held, way.budget).map(pack);
+    const inBatches = batches.reduce((sum, { count }) => sum + count, 0);
+    const runs = Math.max(1, Math.round(((passes * items) / inBatches) * batches.length));
+    const setup: BareSetup = {
+      modelFile: model.modelFile,
+      input: model.recipe ? { kind: "image", recipe: model.recipe } : { kind: "text", padId: model.padId },
+      intraOpThreads: way.threads,
+      batches,
+      runs,
+      warmUpMs,
+      next: new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT),
+    };
+    const workers = Array.from({ length: way.sessions }, () => new Worker(THREAD, { workerData: setup }));
+    const exits = workers.map((worker) => once(worker, "exit"));
+    await Promise.all(workers.map((worker) => once(worker, "message")));
+    const startedAt = performance.now();
+    const done = workers.map((worker) => once(worker, "message"));
+    for (const worker of workers) worker.postMessage("go");
+    await Promise.all(done);
+    const seconds = (performance.now() - startedAt) / 1000;
+    await Promise.all(exits);
+    return { items: (runs / batches.length) * inBatches, seconds };
+  },
+};
+export type BareCalls = typeof calls;
+
+async function readTokens(model: Model, input: string): Promise<{ held: Packable[]; items: number }> {
+  const tokenizer = await loadTokenizer(model.dir);
+  const held: Packable[] = [];
+  for await (const { text } of (await openInput("text", input)).records()) {
+    held.push(tokenizer.encode([text!]).ids);
+  }
+  return { held, items: held.length };
+}
+
+async function readPixels(model: Model, input: string): Promise<{ held: Packable[]; items: number }> {
+  const held: Packable[] = [];
+  let items = 0;
+  for await (const { image } of (await openInput("images", input)).records()) {
+    items++;
+    if (held.length < HELD_IMAGES) held.push(await decodeImage(await readFile(fileURLToPath(image!)), model.recipe!));
+  }
+  for (let at = 0; held.length < HELD_IMAGES; at++) held.push(held[at]!);
+  return { held, items };
+}
+
+function lengthOf(item: Packable): number {
+  return item instanceof Int32Array ? item.length : 1;
+}
+
+/** Sorted by length, the longest first, so that the threads end together; each batch as large as the budget lets it be. */
+function cut(held: readonly Packable[], budget: number): Packable[][] {
+  const batches: Packable[][] = [];
+  let room = 0;
+  for (const item of held.toSorted((a, b) => lengthOf(b) - lengthOf(a))) {
+    if (room === 0) {
+      batches.push([]);
+      room = Math.max(1, Math.floor(budget / lengthOf(item)));
+    }
+    batches.at(-1)!.push(item);
+    room--;
+  }
+  return batches;
+}
+
+function pack(items: readonly Packable[]): PackedBatch {
+  const buffer = new ArrayBuffer(packedBytes(items, 0));
+  packBatch(items, buffer);
+  return { buffer, count: items.length };
+}
+
+answerCalls(calls, async () => {});

@@ -1,0 +1,40 @@
+import { readFileSync } from "node:fs";
+import { cpus, loadavg, platform, release, totalmem } from "node:os";
+import { CORES } from "../src/config.ts";
+import { SOFTWARE } from "../src/software.ts";
+
+export type Machine = {
+  cpu: string;
+  cores: number;
+  memoryGiB: number;
+  system: string;
+  /** Processes that wanted to run, on average over the minute before the benchmark. */
+  loadBefore: number;
+};
+
+/** By package; `redis` is the server's. */
+export type Versions = Record<string, string>;
+
+const SHOWN = ["onnxruntime-node", "bullmq", "sharp"];
+
+export function describeMachine(): Machine {
+  return {
+    cpu: cpus()[0]?.model.trim() ?? "unknown",
+    cores: CORES,
+    memoryGiB: Math.round((totalmem() / 2 ** 30) * 10) / 10,
+    system: `${platform()} ${release()}`,
+    loadBefore: Math.round(loadavg()[0]! * 10) / 10,
+  };
+}
+
+/** The package's own dependencies are exact, so they are what is installed. */
+export function describeVersions(redis: string): Versions {
+  const { dependencies } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
+  const [name, version] = SOFTWARE.split(" ");
+  return {
+    [name!]: version!,
+    node: process.versions.node,
+    ...Object.fromEntries(SHOWN.map((each) => [each, dependencies[each] as string])),
+    redis,
+  };
+}

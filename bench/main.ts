@@ -1,0 +1,67 @@
+import { mkdir, mkdtemp, realpath, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { readEnvironment } from "../src/config.ts";
+import { LabelmillError, messageOf } from "../src/errors.ts";
+import { type Benchmark, figuresOf } from "./figures.ts";
+import { describeMachine, describeVersions } from "./machine.ts";
+import { type Measured, measure } from "./measure.ts";
+import { openModel } from "./models.ts";
+import { type BenchOptions, readOptions, USAGE } from "./options.ts";
+import { reportOf } from "./report.ts";
+import { measureStartup } from "./startup.ts";
+
+const DOCS = fileURLToPath(new URL("../docs/benchmarks.md", import.meta.url));
+const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
+
+// The first signal ends the processes of the two sides and cleans up; the second ends this one at once.
+const interrupted = new AbortController();
+for (const name of ["SIGINT", "SIGTERM"] as const) {
+  process.once(name, () => interrupted.abort(new Error(`interrupted by ${name}`)));
+}
+
+try {
+  const options = readOptions(process.argv.slice(2));
+  if (options) await bench(options, interrupted.signal);
+  else process.stdout.write(USAGE);
+} catch (error) {
+  const { signal } = interrupted;
+  const code = error instanceof LabelmillError ? error.code : undefined;
+  process.stderr.write(`bench: ${messageOf(signal.aborted ? signal.reason : error)}\n`);
+  if (code === "USAGE") process.stderr.write(`\n${USAGE}`);
+  const asked = code === "USAGE" || code === "MODEL_NOT_FOUND" || code === "MODEL_INVALID";
+  process.exitCode = signal.aborted ? EXIT.interrupted : asked ? EXIT.usage : EXIT.failed;
+}
+
+async function bench(options: BenchOptions, signal: AbortSignal): Promise<void> {
+  const machine = describeMachine();
+  const say = (line: string) => void process.stderr.write(`${line}\n`);
+  if (options.quick) say("--quick: rough and short, to see that all runs");
+  // A model that cannot be loaded is told before the first one is measured.
+  for (const model of options.models) await openModel(model);
+  const folder = await realpath(await mkdtemp(join(readEnvironment().temporaryDir, "labelmill-bench-")));
+  try {
+    const models: Measured[] = [];
+    for (const [at, model] of options.models.entries()) {
+      models.push(await measure(model, join(folder, String(at)), options, say, signal));
+    }
+    say("start of the command");
+    const startup = await measureStartup(folder, options.starts, signal);
+    const { command, quick, rounds, seconds } = options;
+    const versions = describeVersions(models[0]!.setup.redis);
+    const date = new Date().toISOString();
+    await tell({ date, command, quick, rounds, seconds, machine, versions, models, startup }, options);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function tell(benchmark: Benchmark, { json, docs }: BenchOptions): Promise<void> {
+  const { date, command, machine, versions } = benchmark;
+  const report = reportOf(benchmark);
+  process.stdout.write(report);
+  if (docs) await mkdir(join(DOCS, ".."), { recursive: true });
+  if (docs) await writeFile(DOCS, report);
+  const figures = figuresOf(benchmark);
+  if (json) await writeFile(json, `${JSON.stringify({ date, command, machine, versions, figures }, undefined, 2)}\n`);
+}

@@ -1,0 +1,203 @@
+import assert from "node:assert/strict";
+import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
+import { once } from "node:events";
+import { watch } from "node:fs";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { connect } from "node:net";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { PartLineSchema } from "../../src/schemas/manifest.ts";
+import { type Row, RowSchema } from "../../src/schemas/row.ts";
+import { temporaryFolder } from "./pipeline.ts";
+
+const CLI = fileURLToPath(new URL("../../src/cli.ts", import.meta.url));
+/** A command that hangs is ended, and its test fails by the signal. */
+const MAX_MS = 90_000;
+
+/** How a command ended; `code` is null where a signal ended it. */
+export type Ended = { code: number | null; signal: NodeJS.Signals | null; stdout: string; stderr: string };
+
+export type RunOptions = Pick<SpawnOptions, "uid" | "gid" | "cwd"> & {
+  /** What it reads on standard input; nothing by default. */
+  input?: string | Uint8Array;
+  env?: Record<string, string>;
+  /** Run instead of the command line's own script. */
+  script?: string;
+};
+
+/** A temporary folder in which commands run, as a user's would, with a folder of their own for temporary files. */
+export class Workspace implements AsyncDisposable {
+  readonly path: string;
+  readonly #release: () => Promise<void>;
+  readonly #running = new Set<RunningCommand>();
+
+  private constructor(path: string, release: () => Promise<void>) {
+    this.path = path;
+    this.#release = release;
+  }
+
+  static async open(): Promise<Workspace> {
+    const folder = await temporaryFolder();
+    await mkdir(join(folder.path, "tmp"));
+    return new Workspace(folder.path, () => folder[Symbol.asyncDispose]());
+  }
+
+  file(...names: string[]): string {
+    return join(this.path, ...names);
+  }
+
+  async write(name: string, content: string | Uint8Array): Promise<string> {
+    const path = this.file(name);
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, content);
+    return path;
+  }
+
+  start(args: readonly string[], { input = "", env, script = CLI, ...as }: RunOptions = {}): RunningCommand {
+    const child = spawn(process.execPath, [script, ...args], {
+      cwd: this.path,
+      env: { ...cleanEnvironment(), TMPDIR: this.file("tmp"), ...env },
+      stdio: ["pipe", "pipe", "pipe"],
+      timeout: MAX_MS,
+      killSignal: "SIGKILL",
+      ...as,
+    });
+    // A command may end before it has read all of its input.
+    child.stdin.on("error", () => {}).end(input);
+    const command = new RunningCommand(child);
+    this.#running.add(command);
+    void command.ended.then(() => this.#running.delete(command));
+    return command;
+  }
+
+  run(args: readonly string[], options?: RunOptions): Promise<Ended> {
+    return this.start(args, options).ended;
+  }
+
+  /** Runs a command that is to end with `code`, and says what it said where it does not. */
+  async expect(code: number, args: readonly string[], options?: RunOptions): Promise<Ended> {
+    const ended = await this.run(args, options);
+    assert.equal(
+      ended.code,
+      code,
+      `labelmill ${args.join(" ")}: ${ended.signal ?? ""}\n${ended.stdout}${ended.stderr}`,
+    );
+    return ended;
+  }
+
+  /** The rows of an output, part after part as `_parts.jsonl` lists them. */
+  async rows(out: string): Promise<Row[]> {
+    const rows: Row[] = [];
+    for (const line of await readLines(this.file(out, "_parts.jsonl"))) {
+      const { key } = PartLineSchema.parse(JSON.parse(line));
+      for (const row of await readLines(this.file(out, key))) rows.push(RowSchema.parse(JSON.parse(row)));
+    }
+    return rows;
+  }
+
+  /** Settles when the Redis server that a command of this workspace started is gone. */
+  async redisGone(): Promise<void> {
+    const folder = (await readdir(this.file("tmp"))).find((name) => name.startsWith("labelmill-"));
+    if (!folder) return;
+    const { promise: gone, resolve } = Promise.withResolvers<void>();
+    // A server that is gone already refuses, which is what is waited for too.
+    connect(this.file("tmp", folder, "redis.sock"))
+      .on("error", () => {})
+      .on("close", () => resolve())
+      .resume();
+    await gone;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const command of this.#running) {
+      command.child.kill("SIGKILL");
+      await command.ended;
+    }
+    await this.redisGone();
+    await this.#release();
+  }
+}
+
+/** A command under way. */
+export class RunningCommand {
+  readonly child: ChildProcess;
+  readonly ended: Promise<Ended>;
+  stdout = "";
+  stderr = "";
+
+  constructor(child: ChildProcess) {
+    this.child = child;
+    child.stdout!.setEncoding("utf8").on("data", (text: string) => {
+      this.stdout += text;
+    });
+    child.stderr!.setEncoding("utf8").on("data", (text: string) => {
+      this.stderr += text;
+    });
+    this.ended = once(child, "close").then(([code, signal]) => {
+      return { code, signal, stdout: this.stdout, stderr: this.stderr };
+    });
+  }
+
+  /** Waits until standard error says `words`; fails if the command ends first. */
+  async says(words: string): Promise<void> {
+    while (!this.stderr.includes(words)) await this.#orEnd(once(this.child.stderr!, "data"), `to say "${words}"`);
+  }
+
+  /** Waits until `check` holds, asked again at each change in the folder; fails if the command ends first. */
+  async until(folder: string, check: () => Promise<boolean>): Promise<void> {
+    const watcher = watch(folder);
+    try {
+      for (;;) {
+        const change = once(watcher, "change");
+        change.catch(() => {});
+        if (await check()) return;
+        await this.#orEnd(change, `to change ${folder}`);
+      }
+    } finally {
+      watcher.close();
+    }
+  }
+
+  async #orEnd(event: Promise<unknown>, what: string): Promise<void> {
+    const first = await Promise.race([event, this.ended.then((ended) => ({ ended }))]);
+    if (first && typeof first === "object" && "ended" in first)
+      assert.fail(`the command ended, expected it ${what}: ${JSON.stringify(first.ended)}`);
+  }
+}
+
+/** Whether a file of this form is in the folder. */
+export async function holds(folder: string, form: RegExp): Promise<boolean> {
+  return (await readdir(folder)).some((name) => form.test(name));
+}
+
+export async function readLines(path: string): Promise<string[]> {
+  const text = await readFile(path, "utf8");
+  assert.ok(text === "" || text.endsWith("\n"), `${path} ends with a newline`);
+  return text.split("\n").slice(0, -1);
+}
+
+/** The one JSON value that a command with --json printed. */
+export function jsonOf({ stdout }: Ended): Record<string, unknown> {
+  assert.match(stdout, /^[^\n]+\n$/, "one line on standard output");
+  return JSON.parse(stdout);
+}
+
+/** What a row says in short: its label, or the code of its error. */
+export function verdict(row: Row): string {
+  return "error" in row ? row.error.code : row.label;
+}
+
+/** That nothing in a text tells a terminal what to do. */
+export function assertPlain(text: string): void {
+  assert.ok(!text.includes("\u001b"), "no colours off a terminal");
+}
+
+/** The caller's environment, without what would lead a command to the caller's own Redis, settings or colours. */
+function cleanEnvironment(): Record<string, string> {
+  const kept = Object.entries(process.env).filter(
+    ([name]) =>
+      !(name.startsWith("LABELMILL_") && name !== "LABELMILL_TEST_RUN") &&
+      !["REDIS_URL", "NODE_TEST_CONTEXT", "FORCE_COLOR", "NO_COLOR", "CLICOLOR_FORCE"].includes(name),
+  );
+  return Object.fromEntries(kept) as Record<string, string>;
+}

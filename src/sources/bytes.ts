@@ -1,5 +1,5 @@
-import { createReadStream } from "node:fs";
-import { stat } from "node:fs/promises";
+import { constants, createReadStream } from "node:fs";
+import { access, stat } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { LabelmillError, messageOf, systemCode } from "../errors.ts";
@@ -73,6 +73,7 @@ export async function checkFile(path: string): Promise<void> {
       throw new LabelmillError("INPUT_UNREADABLE", `expected a regular file, but ${quoted(path)} is ${kind}`);
     }
     if (found.size === 0) throw new LabelmillError("INPUT_EMPTY", `${quoted(path)} is empty`);
+    await access(path, constants.R_OK);
   } catch (error) {
     throw inputError(path, error);
   }

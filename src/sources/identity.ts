@@ -45,10 +45,11 @@ export async function* unchanged<T>(
   describe: () => Promise<Input>,
 ): AsyncGenerator<T> {
   yield* records;
-  const now = await describe();
-  if (!isDeepStrictEqual(now, before))
-    throw new LabelmillError(
-      "INPUT_CHANGED",
-      `${before.uri} changed while it was read (${before.size} bytes of ${before.modifiedAt} then, ${now.size} of ${now.modifiedAt} now): label it into another --out`,
-    );
+  const now = await describe().catch(() => undefined);
+  if (isDeepStrictEqual(now, before)) return;
+  const found = now ? `${now.size} of ${now.modifiedAt} now` : "now it is gone";
+  throw new LabelmillError(
+    "INPUT_CHANGED",
+    `${before.uri} changed while it was read (${before.size} bytes of ${before.modifiedAt} then, ${found}): label it into another --out`,
+  );
 }

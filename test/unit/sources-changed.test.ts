@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { appendFile, writeFile } from "node:fs/promises";
+import { appendFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { openImageSource } from "../../src/sources/images.ts";
@@ -17,4 +17,12 @@ for (const open of [openTextSource, openImageSource])
     assert.equal((await Array.fromAsync(source.records())).length, 2, "unchanged: no complaint");
     await appendFile(path, "c.png\n");
     await assert.rejects(Array.fromAsync(source.records()), { code: "INPUT_CHANGED", message: /list\.txt changed/ });
+    const records = (await open(path, { ...READ, keep: [] })).records()[Symbol.asyncIterator]();
+    await records.next();
+    await rm(path);
+    await assert.rejects(drain(records), { code: "INPUT_CHANGED", message: /now it is gone/ });
   });
+
+async function drain(records: AsyncIterator<unknown>): Promise<void> {
+  for (let next = await records.next(); !next.done; next = await records.next());
+}

@@ -56,6 +56,7 @@ export async function measure(
   // The same items as often as it takes the faster side to fill the time.
   const passes = Math.max(1, Math.ceil((best.rate * options.seconds) / count));
   const input = await bare.call("load", { model: ref, input: path });
+  if (input.items !== count) throw new Error(`expected ${count} items in ${path}, read ${input.items}`);
   const runs = await inTurn(
     options.rounds,
     () => pipeline.call("run", { input: path }),
@@ -63,7 +64,6 @@ export async function measure(
     (round, a, b) =>
       say(`${model.id}: round ${round} of ${options.rounds}: pipeline ${rate(a)}/s, onnxruntime-node ${rate(b)}/s`),
   );
-  if (input.items !== count) throw new Error(`expected ${count} items in ${path}, read ${input.items}`);
   return {
     id: model.id,
     kind,

@@ -31,7 +31,8 @@ export async function driveRun(drive: Drive, signal: AbortSignal): Promise<RunSt
     const either = AbortSignal.any([signal, stop.signal]);
     const planned = drive.planner.plan(drive.slices(), drive.changes, either);
     const watched = planned.then(() => watch(drive, either));
-    const shown = show(drive, either);
+    // It may end before the rest does; what it is told is told by the others too.
+    const shown = show(drive, either).catch(() => {});
     try {
       return await watched;
     } catch (error) {

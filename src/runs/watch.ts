@@ -52,12 +52,15 @@ export class RunChanges {
   async #changeOrPoll(changed: Promise<void>, signal: AbortSignal): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(resolve, this.#pollMs);
-    signal.addEventListener("abort", () => resolve(), { once: true });
+    const aborted = () => resolve();
+    signal.addEventListener("abort", aborted);
     void changed.then(resolve);
     try {
       await promise;
     } finally {
       clearTimeout(timer);
+      // A run changes thousands of times, and its signal lives as long as it does.
+      signal.removeEventListener("abort", aborted);
     }
   }
 }

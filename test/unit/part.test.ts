@@ -33,7 +33,7 @@ test("a part's bytes, literally", () => {
     },
   ]);
   const expected =
-    '{"id":"1","label":"POSITIVE","score":0.75,"labels":[{"label":"POSITIVE","score":0.75},{"label":"NEGATIVE","score":0.25}],"truncated":true,"repaired":true,"source":{"uri":"file:///a.csv","record":0,"line":2},"input":{"z":1,"a":null}}\n' +
+    '{"id":"1","label":"POSITIVE","score":0.75,"labels":[{"label":"POSITIVE","score":0.75},{"label":"NEGATIVE","score":0.25}],"truncated":true,"repaired":true,"input":{"z":1,"a":null},"source":{"uri":"file:///a.csv","record":0,"line":2}}\n' +
     '{"id":"é","error":{"code":"FETCH_UNAVAILABLE","message":"x\\n\u2028\\ud800","retryable":true},"source":{"uri":"file:///a.csv","record":1}}\n';
   assert.equal(text(part.bytes), expected);
   assert.deepEqual(part.receipt, {

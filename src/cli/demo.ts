@@ -9,7 +9,7 @@ const EXAMPLES = fileURLToPath(new URL("../../examples/", import.meta.url));
 export async function demo(world: LabelWorld, out: string | undefined, signal: AbortSignal): Promise<number> {
   const folder = resolve(out ?? join("demo-output", new Date().toISOString().replaceAll(/[:.]/g, "-")));
   const { terminal } = world;
-  const show = async (kind: LabelKind, title: string, input: string, keep: string[]): Promise<number> => {
+  const show = async (kind: LabelKind, title: string, input: string, keep: string[]) => {
     terminal.print(terminal.style("bold", title));
     const read: LabelRequest["read"] = { format: "auto", delimiter: null, column: null, idColumn: null, keep };
     const request: LabelRequest = {
@@ -23,15 +23,14 @@ export async function demo(world: LabelWorld, out: string | undefined, signal: A
     if (kind === "text") request.read = { ...read, column: "review", idColumn: "id" };
     // Small slices, so that there is some progress to see.
     const config = { ...world.config, sliceItems: kind === "text" ? 30 : 4 };
-    const code = await label(request, { ...world, config }, signal);
+    const labeled = await label(request, { ...world, config }, signal);
     terminal.print();
-    return code;
+    return labeled;
   };
-  const codes = [
-    await show("text", "1. Reviews: positive or negative?", "reviews.csv", ["product", "review"]),
-    await show("images", "2. Pictures: what is in them?", "images", []),
-  ];
-  const worst = Math.max(...codes);
+  const text = await show("text", "1. Reviews: positive or negative?", "reviews.csv", ["product", "review"]);
+  const images = await show("images", "2. Pictures: what is in them?", "images", []);
+  const worst = Math.max(text.code, images.code);
+  if (terminal.json) terminal.printJson({ text: text.summary, images: images.summary });
   if (worst === EXIT.labeled)
     terminal.print(
       `All is in ${showPlace(pathToFileURL(`${folder}/`).href)}. Now your own: npm run labelmill -- label text FILE`,

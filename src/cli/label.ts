@@ -18,7 +18,7 @@ import { FsStore } from "../storage/fs.ts";
 import { lockOutput } from "../storage/output-lock.ts";
 import type { WorkerOptions } from "../workers/worker.ts";
 import { ProgressBar } from "./progress.ts";
-import { report, showPlace } from "./report.ts";
+import { type Report, report, showPlace, summarize } from "./report.ts";
 import { runSession } from "./session.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -46,6 +46,8 @@ export type LabelWorld = {
   around?: WorkerOptions["around"];
 };
 
+export type Labeled = { code: number; summary: ReturnType<typeof summarize> };
+
 export const EXIT = { labeled: 0, failed: 1, usage: 2, someInError: 3, interrupted: 130 } as const;
 
 const BUILT_IN = { text: "tiny-sentiment", images: "tiny-image" } as const;
@@ -53,10 +55,10 @@ const BUILT_IN_DIR = fileURLToPath(new URL("../../models/", import.meta.url));
 
 /**
  * The main job: reads the inputs, labels every item, leaves an output that proves itself.
- * @returns the exit code
+ * @returns the exit code, and what --json prints
  * @throws LabelmillError; whatever `signal` was aborted with, when it was
  */
-export async function label(request: LabelRequest, world: LabelWorld, signal: AbortSignal): Promise<number> {
+export async function label(request: LabelRequest, world: LabelWorld, signal: AbortSignal): Promise<Labeled> {
   const { config, terminal, log } = world;
   const model = await resolveModel(request, terminal);
   const sources = await openSources(request, world.stdin);
@@ -66,8 +68,7 @@ export async function label(request: LabelRequest, world: LabelWorld, signal: Ab
   const opened = await openOutput(store, plannedRun(request, config, model, sources));
   if (opened.kind === "finished") {
     terminal.say(`${showPlace(store.uri)} is finished already (run ${opened.runFile.run}): nothing to do`);
-    await report(terminal, { store, manifest: opened.manifest, seconds: undefined, sample: request.sample });
-    return exitCode(opened.manifest.state);
+    return tell(terminal, { store, manifest: opened.manifest, seconds: undefined, sample: request.sample });
   }
   const { runFile } = opened;
   terminal.say(
@@ -95,8 +96,12 @@ export async function label(request: LabelRequest, world: LabelWorld, signal: Ab
   const manifest = await readManifest(store);
   if (!manifest) throw new LabelmillError("INTERNAL", `run ${runFile.run} ended as ${state} without a manifest`);
   const seconds = (performance.now() - startedAt) / 1000;
-  await report(terminal, { store, manifest, seconds, sample: request.sample });
-  return exitCode(state);
+  return tell(terminal, { store, manifest, seconds, sample: request.sample });
+}
+
+async function tell(terminal: Terminal, of: Report): Promise<Labeled> {
+  if (!terminal.json) await report(terminal, of);
+  return { code: exitCode(of.manifest.state), summary: summarize(of) };
 }
 
 export function exitCode(state: RunState): number {

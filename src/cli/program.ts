@@ -133,6 +133,7 @@ ${EXIT_CODES}`,
   withSettings(program.command("demo"))
     .description("Label the examples that come with labelmill.")
     .option("--out <folder>", "where to (default: a new folder in demo-output/)")
+    .option("--json", "print one JSON value")
     .action(async (options) => done(await demo(await world(options), options.out, signal)));
   inherit(program);
   return program;
@@ -196,11 +197,13 @@ async function runLabel(
   };
   const { topK, sample } = options;
   const [model, out] = [text("model"), text("out")];
-  return label(
+  const { code, summary } = await label(
     { kind, inputs, read, topK, sample, ...(model ? { model } : {}), ...(out ? { out } : {}) },
     world,
     signal,
   );
+  if (world.terminal.json) world.terminal.printJson(summary);
+  return code;
 }
 
 async function readConfig(flags: Record<string, unknown>, environment: Environment): Promise<Config> {

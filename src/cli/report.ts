@@ -13,15 +13,16 @@ const MOST_LABELS = 10;
 
 export type Report = { store: ObjectStore; manifest: Manifest; seconds: number | undefined; sample: number };
 
-/** What a run came to: some rows, the labels as bars, where the results lie. */
+/** What --json prints of a run. */
+export function summarize({ store, manifest, seconds }: Report) {
+  const { run, state, model, totals, labels, errorCodes, failedSlices } = manifest;
+  return { run, state, out: store.uri, model, totals, labels, errorCodes, failedSlices, seconds };
+}
+
+/** What a run came to, for people: some rows, the labels as bars, where the results lie. */
 export async function report(terminal: Terminal, { store, manifest, seconds, sample }: Report): Promise<void> {
-  const { totals, model, state } = manifest;
+  const { totals, model } = manifest;
   const place = showPlace(store.uri);
-  if (terminal.json) {
-    const { run, labels, errorCodes, failedSlices } = manifest;
-    terminal.printJson({ run, state, out: store.uri, model, totals, labels, errorCodes, failedSlices, seconds });
-    return;
-  }
   for (const line of sampleTable(await firstRows(store, manifest, sample), terminal)) terminal.print(line);
   for (const line of bars(manifest.labels, terminal)) terminal.print(line);
   for (const [code, count] of Object.entries(manifest.errorCodes).sort((a, b) => b[1] - a[1]))

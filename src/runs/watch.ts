@@ -54,6 +54,8 @@ export class RunChanges {
     const timer = setTimeout(resolve, this.#pollMs);
     const aborted = () => resolve();
     signal.addEventListener("abort", aborted);
+    // It may have been aborted during the look, and then tells nobody any more.
+    if (signal.aborted) resolve();
     void changed.then(resolve);
     try {
       await promise;

@@ -48,6 +48,8 @@ export async function labelOneByOne(
       rows.push(toRow(item, job, outcome!));
     }
   }
+  // Past the last item: whatever ends the process from here on, no item did it.
+  await note(job.items.length);
   return rows;
 }
 

@@ -38,6 +38,16 @@ test("the demo labels both examples, shows a table and bars, and says where the 
   assertPlain(stdout);
 });
 
+test("the demo's result as one JSON value", async () => {
+  await using work = await Workspace.open();
+  const { stdout } = await work.expect(0, ["demo", "--out", "shown", "--json"]);
+  const { text, images } = JSON.parse(stdout);
+  assert.deepEqual(
+    [text.state, text.totals.labeled, images.state, images.totals.errors],
+    ["succeeded", 235, "succeeded", 0],
+  );
+});
+
 /** A row's beginning in the table: what stands between its wide gaps. */
 function cells(row: Row): string {
   return [row.id, verdict(row), "score" in row ? row.score.toFixed(3) : ""].join(" ");

@@ -192,12 +192,19 @@ export function assertPlain(text: string): void {
   assert.ok(!text.includes("\u001b"), "no colours off a terminal");
 }
 
-/** The caller's environment, without what would lead a command to the caller's own Redis, settings or colours. */
+/** The caller's environment, without what would lead a command to the caller's own Redis, settings or colours, or do its work. */
 function cleanEnvironment(): Record<string, string> {
   const kept = Object.entries(process.env).filter(
     ([name]) =>
       !(name.startsWith("LABELMILL_") && name !== "LABELMILL_TEST_RUN") &&
-      !["REDIS_URL", "NODE_TEST_CONTEXT", "FORCE_COLOR", "NO_COLOR", "CLICOLOR_FORCE"].includes(name),
+      ![
+        "REDIS_URL",
+        "NODE_TEST_CONTEXT",
+        "FORCE_COLOR",
+        "NO_COLOR",
+        "CLICOLOR_FORCE",
+        "ORT_DISABLE_TELEMETRY",
+      ].includes(name),
   );
   return Object.fromEntries(kept) as Record<string, string>;
 }

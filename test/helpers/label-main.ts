@@ -43,7 +43,7 @@ function around(real: WrappedParts): WrappedParts {
   };
 }
 
-process.exitCode = await label(
+const { code } = await label(
   {
     kind: "text",
     inputs: [input],
@@ -62,4 +62,5 @@ process.exitCode = await label(
   },
   new AbortController().signal,
 );
+process.exitCode = code;
 process.stdin.destroy();

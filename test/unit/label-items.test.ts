@@ -59,7 +59,7 @@ test("item by item: each is noted before it runs, one that killed the process be
   };
   const losses = { times: 2, crashedOn: new Set([0]) };
   const rows = await labelOneByOne(JOB, losses, label, async (index) => void trace.push(`note ${index}`), never);
-  assert.deepEqual(trace, ["note 2", "run bad"]);
+  assert.deepEqual(trace, ["note 2", "run bad", "note 3"], "nothing is blamed for what happens after the last item");
   assert.deepEqual(
     rows.map((row) => ("error" in row ? row.error.code : row.label)),
     ["ITEM_CRASHED_WORKER", "RECORD_INVALID", "BAD"],

@@ -3,7 +3,7 @@ import type { BareWay } from "./bare-process.ts";
 import type { Tried } from "./bare-side.ts";
 import { type Benchmark, ratioOf } from "./figures.ts";
 import type { Measured } from "./measure.ts";
-import { isUnstable, type Summary } from "./rounds.ts";
+import { isUnstable, STABLE_SPREAD, type Summary } from "./rounds.ts";
 import type { Startup } from "./startup.ts";
 
 /** A table: its head, and its rows; the first column is of words, the others are of numbers. */
@@ -43,7 +43,8 @@ function head({ quick, rounds, seconds, date, command, machine, versions }: Benc
     "**Pipeline** is a real run, from opening the input to the manifest: the embedded Redis server, planner, worker, and parts in",
     "a folder, with default settings. **onnxruntime-node alone** gets the same items, prepared and in memory before the clock",
     "starts, in a process of its own: it neither tokenizes nor decodes, and all texts are sorted by length. The best of its sweep",
-    "counts. Figures are medians of the rounds; `unstable` marks rounds that lie further apart than 10 % of their median.",
+    "counts. Figures are medians of the rounds; `unstable` marks rounds that lie further apart than 10 % of their median, and",
+    "a ratio with such a side, or whose second side was over 10 % faster in its sweep.",
   ];
 }
 
@@ -55,7 +56,7 @@ function modelSection(measured: Measured): string[] {
   const rows = [
     summaryRow("pipeline, items/s", pipeline),
     summaryRow("onnxruntime-node alone, items/s", bare),
-    ["pipeline ÷ onnxruntime-node", ratioOf(measured).toFixed(3), "", "", ""],
+    ["pipeline ÷ onnxruntime-node", ratioOf(measured).toFixed(3), "", "", ratioMark(measured)],
     summaryRow("event-loop delay at p99, ms", loopDelayMs, { mark: false }),
   ];
   if (kind === "text") rows.push(["padding efficiency", paddingEfficiency.toFixed(3), "", "", ""]);
@@ -72,6 +73,12 @@ function modelSection(measured: Measured): string[] {
     "",
     ...render(sweepTable(sweep)),
   ];
+}
+
+/** A ratio is worth what its two sides are; and a side that did better in the sweep was held up later, or lucky then. */
+function ratioMark({ pipeline, bare, best }: Measured): string {
+  const belowSweep = bare.median < (1 - STABLE_SPREAD) * best.rate;
+  return belowSweep || isUnstable(pipeline) || isUnstable(bare) ? "unstable" : "";
 }
 
 function startupSection({ firstBatchMs, totalMs }: Startup): string[] {

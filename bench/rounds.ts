@@ -2,7 +2,7 @@
 export type Summary = { median: number; min: number; max: number };
 
 /** Rounds whose extremes lie further apart than this part of their median say little. */
-const STABLE_SPREAD = 0.1;
+export const STABLE_SPREAD = 0.1;
 
 /** `values` are not empty. */
 export function summarize(values: readonly number[]): Summary {

@@ -52,6 +52,8 @@ async function watch({ run, ledger, planner, changes, slices }: Drive, signal: A
     const progress = await ledger.progress(run);
     if (!progress) throw new LabelmillError("RUN_UNKNOWN", `Redis lost the run ${run}`, { retryable: true });
     state = progress.state;
+    if (state === "failed" && progress.reason)
+      throw new LabelmillError("STORE_FAILED", `the run could not be closed: ${progress.reason}`);
     const now = JSON.stringify(progress);
     idleLooks = now === before ? idleLooks + 1 : 0;
     before = now;

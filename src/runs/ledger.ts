@@ -26,6 +26,8 @@ export type Progress = {
   rows: number;
   errors: number;
   bytes: number;
+  /** Why the run could not be closed. */
+  reason?: string;
 };
 
 export type SliceRecord = {
@@ -100,6 +102,13 @@ export class RunLedger {
     return (await this.#call("labelmillTransition", run, to, ...statesBefore(to))) === 1;
   }
 
+  /** The run's files could not be written: it failed, for a reason of its own. */
+  async failClosing(run: string, reason: string): Promise<void> {
+    if (!(await this.transition(run, "failed"))) return;
+    await this.#redis.hset(runKeys(run)[0]!, "reason", reason);
+    await this.announce(run);
+  }
+
   /** Tells the run's watchers to look again. */
   async announce(run: string): Promise<void> {
     await this.#redis.publish(runChannel(run), "");
@@ -120,6 +129,7 @@ export class RunLedger {
       rows: number("rows"),
       errors: number("errors"),
       bytes: number("bytes"),
+      ...(found.reason ? { reason: found.reason } : {}),
     };
   }
 

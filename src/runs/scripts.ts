@@ -10,6 +10,7 @@ for _, key in ipairs(KEYS) do redis.call('PERSIST', key) end
 redis.call('HSET', KEYS[1], 'state', 'planning', 'output', ARGV[2], 'planDone', '0')
 redis.call('HSETNX', KEYS[1], 'createdAt', ARGV[1])
 redis.call('DEL', KEYS[4])
+redis.call('HDEL', KEYS[1], 'reason')
 redis.call('HSET', KEYS[1], 'failed', '0')
 for _, counter in ipairs({'items', 'committed', 'rows', 'errors', 'bytes'}) do redis.call('HSETNX', KEYS[1], counter, '0') end
 return state`;

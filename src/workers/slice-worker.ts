@@ -5,6 +5,7 @@ import type { RunLedger } from "../runs/ledger.ts";
 import { type Job, JobSchema } from "../schemas/job.ts";
 import { parseJobId } from "../schemas/names.ts";
 import type { Row } from "../schemas/row.ts";
+import { type DeadLetters, firstIssue, isLastTry } from "./dead-letters.ts";
 import type { Gate } from "./gate.ts";
 import type { Intake } from "./intake.ts";
 import { type LabelItems, labelOneByOne, labelTogether } from "./label-items.ts";
@@ -21,8 +22,7 @@ export type SliceWorkerParts = {
   losses: LossRecord;
   gate: Gate;
   intake: Intake;
-  /** Keeps a job that does not parse, with the reason. */
-  bury: (job: QueuedJob, reason: string) => Promise<void>;
+  deadLetters: DeadLetters;
   /** All slices of the run have ended: it can be closed. */
   finalize: (run: string, output: string) => Promise<void>;
   log: Logger;
@@ -73,22 +73,17 @@ async function parse(queued: QueuedJob, parts: SliceWorkerParts): Promise<Job> {
   const parsed = JobSchema.safeParse(queued.data);
   const named = parseJobId(queued.id ?? "");
   if (parsed.success && named?.run === parsed.data.run && named.slice === parsed.data.slice) return parsed.data;
-  const issue = parsed.error?.issues[0];
-  const reason = issue
-    ? `${issue.path.join(".") || "payload"}: ${issue.message}`
-    : "the job's id is not that of its run and slice";
-  parts.log.error({ job: queued.id, reason }, "job does not parse: moved to the dead-letter queue");
-  await parts.bury(queued, reason);
+  const reason = parsed.error ? firstIssue(parsed.error) : "the job's id is not that of its run and slice";
+  const buried = await parts.deadLetters.bury(queued, reason);
   // Its run, if there is one, must not wait for it for ever.
   if (named) await endSlice(named, new LabelmillError("JOB_INVALID", reason), parts);
-  throw new UnrecoverableError(`JOB_INVALID: ${reason}`);
+  throw buried;
 }
 
 async function failed(queued: QueuedJob, job: Job, error: LabelmillError, parts: SliceWorkerParts): Promise<Error> {
-  const tries = queued.attemptsMade + 1;
-  const lastTry = !error.retryable || tries >= (queued.opts.attempts ?? 1);
+  const lastTry = !error.retryable || isLastTry(queued);
   parts.log[lastTry ? "error" : "warn"](
-    { code: error.code, err: error, try: tries },
+    { code: error.code, err: error, try: queued.attemptsMade + 1 },
     lastTry ? "slice failed for good" : "slice failed, to be tried again",
   );
   if (!lastTry) return error;

@@ -1,4 +1,4 @@
-import { Queue, Worker as QueueWorker } from "bullmq";
+import { Worker as QueueWorker } from "bullmq";
 import type { Redis } from "ioredis";
 import type { Config } from "../config.ts";
 import { Fetcher } from "../fetch/fetcher.ts";
@@ -8,12 +8,12 @@ import type { Model } from "../inference/model.ts";
 import { PreparePool } from "../inference/prepare-pool.ts";
 import type { Logger } from "../logger.ts";
 import { connectRedis, type RedisAddress } from "../redis/connect.ts";
-import { finalizeRun } from "../runs/finalize.ts";
 import { FinalizerQueue } from "../runs/finalizer-queue.ts";
 import { RunLedger } from "../runs/ledger.ts";
-import { FinalizeJobSchema } from "../schemas/job.ts";
-import { DEAD_LETTER_QUEUE, KEY_PREFIX, queueName, RUNS_QUEUE } from "../schemas/names.ts";
+import { KEY_PREFIX, queueName, RUNS_QUEUE } from "../schemas/names.ts";
+import { DeadLetters } from "./dead-letters.ts";
 import { ResultEvents } from "./events.ts";
+import { handleFinalize } from "./finalizer.ts";
 import { Gate } from "./gate.ts";
 import { Intake } from "./intake.ts";
 import type { LabelItems } from "./label-items.ts";
@@ -68,8 +68,8 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   const ledger = new RunLedger(redis);
   const events = new ResultEvents(redis, config.resultsMaxWaiting);
   opening.defer(() => events.close());
-  const dead = new Queue(DEAD_LETTER_QUEUE, connection);
-  opening.defer(() => dead.close());
+  const deadLetters = new DeadLetters(redis, log);
+  opening.defer(() => deadLetters.close());
   const finalizers = new FinalizerQueue(redis, config);
   opening.defer(() => finalizers.close());
   const finalize = (run: string, output: string) => finalizers.add(run, output);
@@ -94,10 +94,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     losses: options.losses ?? new RedisLossRecord(redis),
     gate: new Gate(),
     intake,
-    bury: async (job: { queueName: string; id?: string; data: unknown }, reason: string) => {
-      const data = JSON.stringify(job.data)?.slice(0, 100_000);
-      await dead.add("dead", { queue: job.queueName, job: job.id, reason, data }, { removeOnComplete: true });
-    },
+    deadLetters,
     finalize,
     log,
   };
@@ -108,12 +105,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   );
   const finalizer = new QueueWorker(
     RUNS_QUEUE,
-    async (queued) => {
-      const job = FinalizeJobSchema.parse(queued.data);
-      const store = await steps.openOutput(job.output);
-      const state = await finalizeRun(job.run, store, ledger);
-      log.info({ run: job.run, state }, "run finalized");
-    },
+    (job) => handleFinalize(job, { openOutput: steps.openOutput, ledger, deadLetters, log }),
     { ...connection, ...timing, autorun: false },
   );
   for (const worker of [slices, finalizer]) {

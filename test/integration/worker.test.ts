@@ -15,7 +15,15 @@ import { RunLedger } from "../../src/runs/ledger.ts";
 import { verifyOutput } from "../../src/runs/verify.ts";
 import { EventSchema } from "../../src/schemas/event.ts";
 import type { Job } from "../../src/schemas/job.ts";
-import { DEAD_LETTER_QUEUE, jobId, KEY_PREFIX, partKey, queueName, RESULTS_QUEUE } from "../../src/schemas/names.ts";
+import {
+  DEAD_LETTER_QUEUE,
+  jobId,
+  KEY_PREFIX,
+  partKey,
+  queueName,
+  RESULTS_QUEUE,
+  RUNS_QUEUE,
+} from "../../src/schemas/names.ts";
 import { readPart } from "../../src/storage/part.ts";
 import { DROPPED_EVENTS_KEY, ResultEvents } from "../../src/workers/events.ts";
 import { startWorker, type WorkerOptions } from "../../src/workers/worker.ts";
@@ -214,6 +222,59 @@ test("a store that fails for a while costs tries, not rows", async () => {
   assert.equal(state, "succeeded");
   assert.ok(failures > 2);
   assert.ok((await verifyOutput(store)).ok);
+});
+
+test("a run whose files cannot be written has failed and says why; the same again closes it", async () => {
+  await using pipeline = await TestPipeline.open();
+  let full = true;
+  const path = await writeTexts(join(pipeline.folder, "texts.csv"), 20);
+  await serve(
+    pipeline,
+    { attempts: 2 },
+    {
+      around: ({ steps, label }) => ({
+        label,
+        steps: {
+          ...steps,
+          openOutput: async (uri) => {
+            const store = await steps.openOutput(uri);
+            const put: typeof store.put = async (key, body) => {
+              if (full) throw new LabelmillError("STORE_FAILED", "the disk is full");
+              await store.put(key, body);
+            };
+            return new Proxy(store, {
+              get: (target, name) => {
+                const value = name === "put" ? put : Reflect.get(target, name, target);
+                return typeof value === "function" ? value.bind(target) : value;
+              },
+            });
+          },
+        },
+      }),
+    },
+  );
+  const input = { kind: "text", path, model: MODEL, out: "out" } as const;
+  await assert.rejects(pipeline.run(input, { attempts: 2 }), { code: "STORE_FAILED", message: /disk is full/ });
+  full = false;
+  const { state, store } = await pipeline.run(input, { attempts: 2 });
+  assert.equal(state, "succeeded");
+  assert.ok((await verifyOutput(store)).ok);
+});
+
+test("a request to close a run that does not parse goes to the dead-letter queue", async () => {
+  await using pipeline = await TestPipeline.open();
+  const { connection } = await serve(pipeline);
+  const runs = new Queue(RUNS_QUEUE, connection);
+  const dead = new Queue(DEAD_LETTER_QUEUE, connection);
+  const events = new QueueEvents(RUNS_QUEUE, { connection: connection.connection.duplicate(), prefix: KEY_PREFIX });
+  for (const opened of [runs, dead, events]) pipeline.defer(() => opened.close());
+  await events.waitUntilReady();
+  const job = await runs.add("finalize", { v: 1, run: "../../etc", output: "memory:x" }, { attempts: 5 });
+  await assert.rejects(job.waitUntilFinished(events), /JOB_INVALID: run: /);
+  assert.deepEqual(
+    (await dead.getJobs()).map(({ data }) => data.reason.split(":")[0]),
+    ["run"],
+  );
 });
 
 test("a worker frozen past its lock, then thawed, doubles nothing", async () => {

@@ -1,0 +1,42 @@
+import { Queue, type Job as QueuedJob, UnrecoverableError } from "bullmq";
+import type { Redis } from "ioredis";
+import type { z } from "zod";
+import type { Logger } from "../logger.ts";
+import { DEAD_LETTER_QUEUE, KEY_PREFIX } from "../schemas/names.ts";
+
+/** The most of a payload that is kept, in UTF-16 units: it may be of any size. */
+const KEPT_LENGTH = 100_000;
+
+/** Jobs that do not parse: kept with the reason for a person to see, never tried again. */
+export class DeadLetters {
+  readonly #queue: Queue;
+  readonly #log: Logger;
+
+  constructor(redis: Redis, log: Logger) {
+    this.#queue = new Queue(DEAD_LETTER_QUEUE, { connection: redis, prefix: KEY_PREFIX });
+    this.#log = log;
+  }
+
+  /** @returns what the processor throws then, so that BullMQ does not try the job again */
+  async bury(job: QueuedJob, reason: string): Promise<UnrecoverableError> {
+    this.#log.error({ job: job.id, reason }, "job does not parse: moved to the dead-letter queue");
+    const data = JSON.stringify(job.data)?.slice(0, KEPT_LENGTH);
+    await this.#queue.add("dead", { queue: job.queueName, job: job.id, reason, data }, { removeOnComplete: true });
+    return new UnrecoverableError(`JOB_INVALID: ${reason}`);
+  }
+
+  async close(): Promise<void> {
+    await this.#queue.close();
+  }
+}
+
+/** Where in a payload the first thing is wrong, and what. */
+export function firstIssue(error: z.ZodError): string {
+  const issue = error.issues[0]!;
+  return `${issue.path.join(".") || "payload"}: ${issue.message}`;
+}
+
+/** Whether BullMQ will not try the job again if it fails now. */
+export function isLastTry(job: QueuedJob): boolean {
+  return job.attemptsMade + 1 >= (job.opts.attempts ?? 1);
+}

@@ -65,22 +65,23 @@ function sampleTable(rows: readonly Row[], terminal: Terminal): string[] {
     const verdict =
       "error" in row ? { label: row.error.code, score: "" } : { label: row.label, score: row.score.toFixed(3) };
     const kept = Object.entries(row.input ?? {}).filter(([key]) => key !== "image");
+    const aside = "error" in row ? row.error.message : kept.map(([, value]) => oneLine(String(value))).join(" · ");
     return {
       id: row.id,
       ...verdict,
-      kept: kept.map(([, value]) => oneLine(String(value))).join(" · "),
+      aside,
       bad: "error" in row,
     };
   });
   const idWidth = Math.min(28, Math.max(2, ...cells.map(({ id }) => id.length)));
   const labelWidth = Math.min(24, Math.max(5, ...cells.map(({ label }) => label.length)));
-  const rest = terminal.width - idWidth - labelWidth - 11;
+  const rest = Math.max(0, terminal.width - idWidth - labelWidth - 11);
   const header = `${"id".padEnd(idWidth)}  ${"label".padEnd(labelWidth)}  score`;
   return [
     terminal.style("dim", header),
-    ...cells.map(({ id, label, score, kept, bad }) => {
+    ...cells.map(({ id, label, score, aside, bad }) => {
       const shown = cut(label, labelWidth).padEnd(labelWidth);
-      return `${cut(id, idWidth).padEnd(idWidth)}  ${terminal.style(bad ? "red" : "green", shown)}  ${score.padEnd(5)}  ${cut(kept, rest)}`.trimEnd();
+      return `${cut(id, idWidth).padEnd(idWidth)}  ${terminal.style(bad ? "red" : "green", shown)}  ${score.padEnd(5)}  ${cut(aside, rest)}`.trimEnd();
     }),
     "",
   ];

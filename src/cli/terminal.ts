@@ -16,7 +16,7 @@ export class Terminal {
   }
 
   get width(): number {
-    return Math.max(40, Math.min(this.#out.columns ?? 100, 140));
+    return Math.max(40, Math.min(this.#out.columns || 100, 140));
   }
 
   /** A line of the result; nothing with --json, whose result is one value. */
@@ -43,7 +43,7 @@ export class Terminal {
   /** One line that is written over: on a terminal only. */
   progress(line: string): void {
     if (!this.#err.isTTY) return;
-    this.#err.write(`\r${line.slice(0, (this.#err.columns ?? 80) - 1)}\u001b[K`);
+    this.#err.write(`\r${line.slice(0, (this.#err.columns || 80) - 1)}\u001b[K`);
     this.#progress = line;
   }
 

@@ -6,7 +6,7 @@ import type { Model } from "../inference/model.ts";
 import type { Logger } from "../logger.ts";
 import { driveRun } from "../producers/drive.ts";
 import { Planner } from "../producers/planner.ts";
-import { openRedis, type RedisAddress } from "../redis/connect.ts";
+import { describeAddress, openRedis, type RedisAddress } from "../redis/connect.ts";
 import { startEmbeddedRedis } from "../redis/embedded.ts";
 import { type Progress, RunLedger } from "../runs/ledger.ts";
 import { RunChanges } from "../runs/watch.ts";
@@ -15,6 +15,8 @@ import type { Slice } from "../sources/slices.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { LossJournal } from "../workers/journal.ts";
 import { startWorker, type WorkerOptions } from "../workers/worker.ts";
+
+const JOURNAL_FILE = "_inflight";
 
 export type SessionOptions = {
   config: Config;
@@ -75,12 +77,20 @@ export async function runSession(options: SessionOptions, signal: AbortSignal): 
   const state = await driveRun(
     { run: runFile.run, ledger, planner, changes, slices: options.slices, onProgress: options.onProgress },
     AbortSignal.any([signal, lostRedis.signal]),
-  );
+  ).catch((error: unknown) => {
+    if (error instanceof LabelmillError || connection.status === "ready") throw error;
+    const where = describeAddress(redis);
+    throw new LabelmillError(
+      "REDIS_UNREACHABLE",
+      `lost Redis at ${where}: run the same command again when it is back`,
+      {
+        cause: error,
+      },
+    );
+  });
   finished = state === "succeeded" || state === "finished_with_errors";
   return state;
 }
-
-const JOURNAL_FILE = "_inflight";
 
 async function openRedisFor(
   { config, environment, say }: SessionOptions,

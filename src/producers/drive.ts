@@ -29,27 +29,38 @@ export async function driveRun(drive: Drive, signal: AbortSignal): Promise<RunSt
   for (;;) {
     const stop = new AbortController();
     const either = AbortSignal.any([signal, stop.signal]);
-    const planned = drive.planner.plan(drive.slices(), drive.changes, either);
-    const watched = planned.then(() => watch(drive, either));
-    // It may end before the rest does; what it is told is told by the others too.
-    const shown = show(drive, either).catch(() => {});
+    let planned = false;
+    const planning = drive.planner.plan(drive.slices(), drive.changes, either).then(() => {
+      planned = true;
+      drive.changes.notify();
+    });
+    const watching = watch(drive, () => planned, either);
     try {
-      return await watched;
+      const [, state] = await Promise.all([planning, watching]);
+      return state;
     } catch (error) {
       if (!(error instanceof LabelmillError) || error.code !== "RUN_UNKNOWN") throw error;
     } finally {
       stop.abort();
-      await Promise.allSettled([watched, shown]);
+      await Promise.allSettled([planning, watching]);
     }
   }
 }
 
-async function watch({ run, ledger, planner, changes, slices }: Drive, signal: AbortSignal): Promise<RunState> {
+async function watch(
+  { run, ledger, planner, changes, slices, onProgress }: Drive,
+  isPlanned: () => boolean,
+  signal: AbortSignal,
+): Promise<RunState> {
   let state: RunState | undefined;
   let before = "";
   let idleLooks = 0;
   await changes.until(async () => {
+    // Asked first: a run that was planned before the look is not unknown, nor in its last state, for want of its plan.
+    const planned = isPlanned();
     const progress = await ledger.progress(run);
+    if (progress) onProgress(progress);
+    if (!planned) return false;
     if (!progress) throw new LabelmillError("RUN_UNKNOWN", `Redis lost the run ${run}`, { retryable: true });
     state = progress.state;
     if (state === "failed" && progress.reason)
@@ -66,12 +77,4 @@ async function watch({ run, ledger, planner, changes, slices }: Drive, signal: A
     return isEnded(state);
   }, signal);
   return state!;
-}
-
-async function show({ run, ledger, changes, onProgress }: Drive, signal: AbortSignal): Promise<void> {
-  await changes.until(async () => {
-    const progress = await ledger.progress(run);
-    if (progress) onProgress(progress);
-    return false;
-  }, signal);
 }

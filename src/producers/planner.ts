@@ -1,12 +1,13 @@
-import { Queue } from "bullmq";
+import type { Queue } from "bullmq";
 import type { Redis } from "ioredis";
 import { LabelmillError } from "../errors.ts";
 import { FinalizerQueue, jobRetries, type Retries } from "../runs/finalizer-queue.ts";
 import type { RunLedger } from "../runs/ledger.ts";
+import { openQueue } from "../runs/queue.ts";
 import { isEnded } from "../runs/state.ts";
 import type { RunChanges } from "../runs/watch.ts";
 import { type Job, JobSchema } from "../schemas/job.ts";
-import { jobId, KEY_PREFIX, type Lane, partKey, queueName, SCHEMA_VERSION } from "../schemas/names.ts";
+import { jobId, type Lane, partKey, queueName, SCHEMA_VERSION } from "../schemas/names.ts";
 import type { RunFile } from "../schemas/run.ts";
 import type { Slice } from "../sources/slices.ts";
 
@@ -31,7 +32,7 @@ export class Planner {
     this.#runFile = runFile;
     this.#output = output;
     this.#options = options;
-    this.#jobs = new Queue(queueName(runFile.spec.model, options.lane), { connection: redis, prefix: KEY_PREFIX });
+    this.#jobs = openQueue(redis, queueName(runFile.spec.model, options.lane));
     this.#finalizer = new FinalizerQueue(redis, options.retries);
   }
 
@@ -40,11 +41,7 @@ export class Planner {
    * again. Waits while the run's window is full.
    * @param slices the same slices in the same order each time this run is planned
    */
-  async plan(
-    slices: AsyncIterable<Slice>,
-    changes: RunChanges,
-    signal: AbortSignal,
-  ): Promise<{ slices: number; items: number }> {
+  async plan(slices: AsyncIterable<Slice>, changes: RunChanges, signal: AbortSignal): Promise<void> {
     const { run } = this.#runFile;
     await this.#ledger.begin(run, this.#output);
     let count = 0;
@@ -59,7 +56,6 @@ export class Planner {
     }
     if (count === 0) throw new LabelmillError("INPUT_EMPTY", "the inputs hold no record: nothing to label");
     if (await this.#ledger.planDone(run, { slices: count, items })) await this.addFinalizer();
-    return { slices: count, items };
   }
 
   /** All slices have ended: the run can be closed. */

@@ -1,7 +1,8 @@
-import { Queue } from "bullmq";
+import type { Queue } from "bullmq";
 import type { Redis } from "ioredis";
 import type { FinalizeJob } from "../schemas/job.ts";
-import { finalizeJobId, KEY_PREFIX, RUNS_QUEUE, SCHEMA_VERSION } from "../schemas/names.ts";
+import { finalizeJobId, RUNS_QUEUE, SCHEMA_VERSION } from "../schemas/names.ts";
+import { openQueue } from "./queue.ts";
 
 export type Retries = { attempts: number; backoffMs: number };
 
@@ -11,7 +12,7 @@ export class FinalizerQueue {
   readonly #retries: Retries;
 
   constructor(redis: Redis, retries: Retries) {
-    this.#queue = new Queue(RUNS_QUEUE, { connection: redis, prefix: KEY_PREFIX });
+    this.#queue = openQueue(redis, RUNS_QUEUE);
     this.#retries = retries;
   }
 

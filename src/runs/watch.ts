@@ -6,20 +6,18 @@ import { runChannel } from "../schemas/names.ts";
  * is asked again each time: a message says nothing but "look".
  */
 export class RunChanges {
-  readonly #subscriber: Redis;
   readonly #channel: string;
   readonly #pollMs: number;
   #wake = Promise.withResolvers<void>();
 
-  private constructor(subscriber: Redis, run: string, pollMs: number) {
-    this.#subscriber = subscriber;
+  private constructor(run: string, pollMs: number) {
     this.#channel = runChannel(run);
     this.#pollMs = pollMs;
   }
 
   /** @param subscriber a connection of its own: one that listens can do nothing else */
   static async open(subscriber: Redis, run: string, pollMs = 5_000): Promise<RunChanges> {
-    const changes = new RunChanges(subscriber, run, pollMs);
+    const changes = new RunChanges(run, pollMs);
     subscriber.on("message", (channel) => {
       if (channel === changes.#channel) changes.notify();
     });
@@ -43,10 +41,6 @@ export class RunChanges {
       if (await check()) return;
       await this.#changeOrPoll(changed, signal);
     }
-  }
-
-  async close(): Promise<void> {
-    await this.#subscriber.unsubscribe(this.#channel);
   }
 
   async #changeOrPoll(changed: Promise<void>, signal: AbortSignal): Promise<void> {

@@ -1,8 +1,9 @@
-import { Queue, type Job as QueuedJob, UnrecoverableError } from "bullmq";
+import { type Queue, type Job as QueuedJob, UnrecoverableError } from "bullmq";
 import type { Redis } from "ioredis";
 import type { z } from "zod";
 import type { Logger } from "../logger.ts";
-import { DEAD_LETTER_QUEUE, KEY_PREFIX } from "../schemas/names.ts";
+import { openQueue } from "../runs/queue.ts";
+import { DEAD_LETTER_QUEUE } from "../schemas/names.ts";
 
 /** The most of a payload that is kept, in UTF-16 units: it may be of any size. */
 const KEPT_LENGTH = 100_000;
@@ -13,7 +14,7 @@ export class DeadLetters {
   readonly #log: Logger;
 
   constructor(redis: Redis, log: Logger) {
-    this.#queue = new Queue(DEAD_LETTER_QUEUE, { connection: redis, prefix: KEY_PREFIX });
+    this.#queue = openQueue(redis, DEAD_LETTER_QUEUE);
     this.#log = log;
   }
 
@@ -34,9 +35,4 @@ export class DeadLetters {
 export function firstIssue(error: z.ZodError): string {
   const issue = error.issues[0]!;
   return `${issue.path.join(".") || "payload"}: ${issue.message}`;
-}
-
-/** Whether BullMQ will not try the job again if it fails now. */
-export function isLastTry(job: QueuedJob): boolean {
-  return job.attemptsMade + 1 >= (job.opts.attempts ?? 1);
 }

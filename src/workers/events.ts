@@ -1,5 +1,6 @@
-import { Queue } from "bullmq";
+import type { Queue } from "bullmq";
 import type { Redis } from "ioredis";
+import { openQueue } from "../runs/queue.ts";
 import { type LabelEvent, MAX_EVENT_ROWS } from "../schemas/event.ts";
 import type { Job } from "../schemas/job.ts";
 import { jobId, KEY_PREFIX, RESULTS_QUEUE, SCHEMA_VERSION } from "../schemas/names.ts";
@@ -22,7 +23,7 @@ export class ResultEvents {
 
   constructor(redis: Redis, maxWaiting: number) {
     this.#redis = redis;
-    this.#queue = new Queue(RESULTS_QUEUE, { connection: redis, prefix: KEY_PREFIX });
+    this.#queue = openQueue(redis, RESULTS_QUEUE);
     this.#maxWaiting = maxWaiting;
     this.#checkEvery = Math.max(1, Math.min(100, Math.floor(maxWaiting / 10)));
   }

@@ -1,11 +1,11 @@
 import { type Job as QueuedJob, UnrecoverableError } from "bullmq";
-import { toLabelmillError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { finalizeRun } from "../runs/finalize.ts";
 import type { RunLedger } from "../runs/ledger.ts";
 import { FinalizeJobSchema } from "../schemas/job.ts";
 import type { ObjectStore } from "../storage/store.ts";
-import { type DeadLetters, firstIssue, isLastTry } from "./dead-letters.ts";
+import { type DeadLetters, firstIssue } from "./dead-letters.ts";
+import { infrastructureError, isLastTry } from "./tries.ts";
 
 export type FinalizerParts = {
   openOutput(uri: string): Promise<ObjectStore>;
@@ -24,7 +24,7 @@ export async function handleFinalize(queued: QueuedJob, parts: FinalizerParts): 
     const state = await finalizeRun(run, await openOutput(output), ledger);
     log.info({ run, state }, "run finalized");
   } catch (thrown) {
-    const error = toLabelmillError(thrown);
+    const error = infrastructureError(thrown);
     const forGood = !error.retryable || isLastTry(queued);
     log[forGood ? "error" : "warn"]({ run, code: error.code, err: error }, "run could not be closed");
     if (!forGood) throw error;

@@ -1,16 +1,17 @@
 import { type Job as QueuedJob, UnrecoverableError, WaitingError } from "bullmq";
-import { LabelmillError, toLabelmillError } from "../errors.ts";
+import { LabelmillError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { RunLedger } from "../runs/ledger.ts";
 import { type Job, JobSchema } from "../schemas/job.ts";
 import { parseJobId } from "../schemas/names.ts";
 import type { Row } from "../schemas/row.ts";
-import { type DeadLetters, firstIssue, isLastTry } from "./dead-letters.ts";
+import { type DeadLetters, firstIssue } from "./dead-letters.ts";
 import type { Gate } from "./gate.ts";
 import type { Intake } from "./intake.ts";
 import { type LabelItems, labelOneByOne, labelTogether } from "./label-items.ts";
 import type { LossRecord, SliceRef } from "./losses.ts";
 import { processSlice, type SliceSteps } from "./process.ts";
+import { infrastructureError, isLastTry } from "./tries.ts";
 
 /** A slice that lost its worker this often is run alone, item by item. */
 const LOSSES_UNTIL_ALONE = 2;
@@ -65,7 +66,7 @@ export async function handleSlice(
       await queued.moveToWait(token);
       throw new WaitingError();
     }
-    throw await failed(queued, job, toLabelmillError(error), { ...parts, log });
+    throw await failed(queued, job, infrastructureError(error), { ...parts, log });
   }
 }
 

@@ -41,6 +41,8 @@ export function sliceSteps({ outputs, ledger, events, finalize, log }: StepParts
   };
 }
 
+const MOST_OPEN = 100;
+
 /** Stores by their URI, opened once: whoever can write to Redis must not be able to name a path of their choice. */
 export class Outputs {
   readonly #grants: FileGrants;
@@ -63,8 +65,6 @@ export class Outputs {
     return opening;
   }
 }
-
-const MOST_OPEN = 100;
 
 /** @throws LabelmillError PART_MISMATCH where the bytes are not a part of this slice */
 function adoptPart(bytes: Uint8Array, job: Job): StandingPart {

@@ -18,6 +18,7 @@ import { Gate } from "./gate.ts";
 import { Intake } from "./intake.ts";
 import type { LabelItems } from "./label-items.ts";
 import { type LossRecord, RedisLossRecord } from "./losses.ts";
+import { tellOutages, whenLost } from "./outages.ts";
 import { imageLabeler, textLabeler } from "./prepare.ts";
 import type { SliceSteps } from "./process.ts";
 import { handleSlice } from "./slice-worker.ts";
@@ -64,6 +65,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
 
   const redis = connectRedis(options.redis, "worker");
   opening.defer(() => quit(redis));
+  tellOutages(redis, log);
   const connection = { connection: redis, prefix: KEY_PREFIX };
   const ledger = new RunLedger(redis);
   const events = new ResultEvents(redis, config.resultsMaxWaiting);
@@ -108,23 +110,42 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     (job) => handleFinalize(job, { openOutput: steps.openOutput, ledger, deadLetters, log }),
     { ...connection, ...timing, autorun: false },
   );
-  for (const worker of [slices, finalizer]) {
-    worker.on("error", (error) => log.warn({ err: error }, "queue worker"));
+  const workers = [slices, finalizer];
+  opening.defer(() => stopWorkers(workers, redis, stop, config.graceMs));
+  for (const worker of workers) {
+    // Those of an outage are told once, by the connection.
+    worker.on("error", (error) => redis.status === "ready" && log.warn({ err: error }, "queue worker"));
     void worker.run().catch((error: unknown) => log.error({ err: error }, "queue worker stopped"));
   }
-  await Promise.all([slices.waitUntilReady(), finalizer.waitUntilReady()]);
+  await Promise.all(workers.map((worker) => worker.waitUntilReady()));
   log.info({ model: model.id, digest: model.digest.slice(0, 8), threads: config.threads }, "worker ready");
 
   const rest = opening.move();
-  return {
-    engine,
-    close: async () => {
-      const grace = setTimeout(() => stop.abort(), config.graceMs);
-      await Promise.all([slices.close(), finalizer.close()]);
-      clearTimeout(grace);
-      await rest.disposeAsync();
-    },
-  };
+  return { engine, close: () => rest.disposeAsync() };
+}
+
+/**
+ * Takes no more; lets what is under way finish within the grace time, then has it given back. Where Redis is gone nothing can be
+ * finished nor given back: it is dropped at once, and other tries find out by its locks.
+ */
+async function stopWorkers(
+  workers: QueueWorker[],
+  redis: Redis,
+  stop: AbortController,
+  graceMs: number,
+): Promise<void> {
+  const grace = setTimeout(() => stop.abort(), graceMs);
+  let lost = false;
+  const gone = whenLost(redis).then(() => {
+    lost = true;
+  });
+  await Promise.race([gone, Promise.all(workers.map((worker) => worker.pause()))]);
+  clearTimeout(grace);
+  if (lost) {
+    stop.abort();
+    redis.disconnect();
+  }
+  await Promise.all(workers.map((worker) => worker.close(lost)));
 }
 
 async function openLabeler(

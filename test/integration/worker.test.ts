@@ -28,6 +28,7 @@ import { readPart } from "../../src/storage/part.ts";
 import { DROPPED_EVENTS_KEY, ResultEvents } from "../../src/workers/events.ts";
 import { startWorker, type WorkerOptions } from "../../src/workers/worker.ts";
 import { FAST, MODELS, TestPipeline, writeTexts } from "../helpers/pipeline.ts";
+import { startTestRedis } from "../helpers/redis.ts";
 
 const MODEL = "tiny-sentiment";
 
@@ -222,6 +223,61 @@ test("a store that fails for a while costs tries, not rows", async () => {
   assert.equal(state, "succeeded");
   assert.ok(failures > 2);
   assert.ok((await verifyOutput(store)).ok);
+});
+
+test("an error that nobody foresaw is tried again, like any other of the machinery", async () => {
+  await using pipeline = await TestPipeline.open();
+  let failures = 0;
+  const path = await writeTexts(join(pipeline.folder, "texts.csv"), 10);
+  await serve(
+    pipeline,
+    {},
+    {
+      around: ({ steps, label }) => ({
+        label,
+        steps: {
+          ...steps,
+          commit: async (job, part) => {
+            if (failures++ === 0) throw new Error("OOM command not allowed when used memory > 'maxmemory'.");
+            return steps.commit(job, part);
+          },
+        },
+      }),
+    },
+  );
+  const { state } = await pipeline.run({ kind: "text", path, model: MODEL, out: "out" });
+  assert.deepEqual([state, failures], ["succeeded", 2]);
+});
+
+test("a worker closes although its Redis is gone, and does not wait for it", async () => {
+  await using pipeline = await TestPipeline.open();
+  const redis = await startTestRedis();
+  const { promise: labeling, resolve } = Promise.withResolvers<void>();
+  const worker = await startWorker({
+    redis: redis.address,
+    config: loadConfig({ flags: { threads: 1, ...FAST, graceMs: 60_000 } }),
+    model: await loadModel(MODEL, MODELS),
+    roots: [pipeline.folder],
+    log: createLogger("silent", false),
+    around: ({ steps, label }) => ({
+      steps,
+      label: (items, topK, signal) => {
+        resolve();
+        return once(signal, "abort").then(() => label(items, topK, signal));
+      },
+    }),
+  });
+  const adding = await openRedis(redis.address, "producer");
+  const queue = new Queue(queueName(worker.engine.model, "bulk"), { connection: adding, prefix: KEY_PREFIX });
+  queue.on("error", () => {});
+  const job = jobOf(pipeline, worker.engine.model, ["fine"]);
+  await queue.add("slice", job, { jobId: jobId(job.run, 0) });
+  await labeling;
+  await redis.close();
+  // Within the test's time, not within the minute of grace.
+  await worker.close();
+  await queue.close();
+  adding.disconnect();
 });
 
 test("a run whose files cannot be written has failed and says why; the same again closes it", async () => {

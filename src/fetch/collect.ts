@@ -7,10 +7,16 @@ const FIRST_BYTES = 64 * 1024;
  * single bytes nothing, and us a hundred times the limit.
  *
  * @param what names the source in the message
+ * @param expectedBytes what room is made for at first, at most `maxBytes`
  * @throws LabelmillError FETCH_TOO_LARGE at the first byte over `maxBytes`
  */
-export async function collect(stream: AsyncIterable<Uint8Array>, maxBytes: number, what: string): Promise<Uint8Array> {
-  let held = Buffer.allocUnsafeSlow(FIRST_BYTES);
+export async function collect(
+  stream: AsyncIterable<Uint8Array>,
+  maxBytes: number,
+  what: string,
+  expectedBytes = FIRST_BYTES,
+): Promise<Uint8Array> {
+  let held = Buffer.allocUnsafeSlow(expectedBytes);
   let bytes = 0;
   for await (const chunk of stream) {
     if (bytes + chunk.length > maxBytes) throw tooLarge(maxBytes, what);

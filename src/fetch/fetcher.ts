@@ -60,10 +60,11 @@ export class Fetcher {
     await using handle = await this.#grants.open(url.href);
     const shown = showUrl(url);
     const { maxFileBytes } = this.#limits;
-    if ((await handle.stat()).size > maxFileBytes) throw tooLarge(maxFileBytes, shown);
+    const { size } = await handle.stat();
+    if (size > maxFileBytes) throw tooLarge(maxFileBytes, shown);
     try {
       // The size is no bound: a file may grow while it is read.
-      return await collect(chunksOf(handle, signal), maxFileBytes, shown);
+      return await collect(chunksOf(handle, size, signal), maxFileBytes, shown, size);
     } catch (error) {
       if (error instanceof LabelmillError) throw error;
       const message = `${shown}: could not be read (${systemCode(error) ?? "unknown"})`;
@@ -73,11 +74,12 @@ export class Fetcher {
 }
 
 /** One buffer for all chunks: each holds until the next is asked for. */
-async function* chunksOf(handle: FileHandle, signal: AbortSignal): AsyncIterable<Uint8Array> {
-  const buffer = Buffer.allocUnsafe(READ_BYTES);
+async function* chunksOf(handle: FileHandle, size: number, signal: AbortSignal): AsyncIterable<Uint8Array> {
+  // One byte more than the file has: most files are then read in one go, and their end is seen in the next.
+  const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, size + 1));
   for (;;) {
     if (signal.aborted) throw aborted(signal.reason);
-    const { bytesRead } = await handle.read(buffer, 0, READ_BYTES);
+    const { bytesRead } = await handle.read(buffer, 0, buffer.length);
     if (bytesRead === 0) return;
     yield buffer.subarray(0, bytesRead);
   }

@@ -56,14 +56,16 @@ async function watch(
   let before = "";
   let idleLooks = 0;
   await changes.until(async () => {
-    // Asked first: a run that was planned before the look is not unknown, nor in its last state, for want of its plan.
+    // Asked before the look: what was planned by then cannot be missing, nor left in an earlier state.
     const planned = isPlanned();
     const progress = await ledger.progress(run);
-    if (progress) onProgress(progress);
-    if (!planned) return false;
-    if (!progress) throw new LabelmillError("RUN_UNKNOWN", `Redis lost the run ${run}`, { retryable: true });
+    if (!progress) {
+      if (!planned) return false;
+      throw new LabelmillError("RUN_UNKNOWN", `Redis lost the run ${run}`, { retryable: true });
+    }
+    onProgress(progress);
     state = progress.state;
-    if (state === "failed" && progress.reason)
+    if (planned && state === "failed" && progress.reason)
       throw new LabelmillError("STORE_FAILED", `the run could not be closed: ${progress.reason}`);
     const now = JSON.stringify(progress);
     idleLooks = now === before ? idleLooks + 1 : 0;
@@ -74,7 +76,7 @@ async function watch(
       const lost = await planner.lostSlices();
       if (lost.size > 0) await planner.requeue(lost, slices(), signal);
     }
-    return isEnded(state);
+    return planned && isEnded(state);
   }, signal);
   return state!;
 }

@@ -4,7 +4,6 @@ import { LabelmillError } from "../errors.ts";
 import { FinalizerQueue, jobRetries, type Retries } from "../runs/finalizer-queue.ts";
 import type { RunLedger } from "../runs/ledger.ts";
 import { openQueue } from "../runs/queue.ts";
-import { isEnded } from "../runs/state.ts";
 import type { RunChanges } from "../runs/watch.ts";
 import { type Job, JobSchema } from "../schemas/job.ts";
 import { jobId, type Lane, partKey, queueName, SCHEMA_VERSION } from "../schemas/names.ts";
@@ -65,15 +64,14 @@ export class Planner {
 
   /**
    * Slices that are planned, have not ended, and are in no queue: their jobs got lost, or failed without a word to the ledger.
-   * Empty while the run is being planned.
+   * One that is being queued at this moment may be among them: queued twice, it is still done once.
    */
   async lostSlices(): Promise<Set<number>> {
+    const { run } = this.#runFile;
     const lost = new Set<number>();
-    const progress = await this.#ledger.progress(this.#runFile.run);
-    if (progress?.slices === undefined || isEnded(progress.state)) return lost;
-    for await (const { slice, receipt, failed } of this.#ledger.slices(this.#runFile.run, progress.slices)) {
+    for await (const { slice, receipt, failed } of this.#ledger.slices(run, await this.#ledger.plannedSlices(run))) {
       if (receipt || failed) continue;
-      const state = await this.#jobs.getJobState(jobId(this.#runFile.run, slice));
+      const state = await this.#jobs.getJobState(jobId(run, slice));
       if (state === "unknown" || state === "failed" || state === "completed") lost.add(slice);
     }
     return lost;

@@ -90,6 +90,11 @@ export class RunLedger {
     );
   }
 
+  /** Slices in the plan so far. */
+  async plannedSlices(run: string): Promise<number> {
+    return this.#redis.hlen(runKeys(run)[1]!);
+  }
+
   async isCommitted(run: string, slice: number): Promise<boolean> {
     return (await this.#redis.hexists(runKeys(run)[2]!, String(slice))) === 1;
   }

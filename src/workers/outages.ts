@@ -4,7 +4,8 @@ import type { Logger } from "../logger.ts";
 /** One line when the connection to Redis is lost, however often it is tried again, and one when it is back. */
 export function tellOutages(redis: Redis, log: Logger): void {
   let lost = false;
-  redis.on("close", () => {
+  // Not `close`, which an orderly end causes too.
+  redis.on("reconnecting", () => {
     if (!lost) log.warn("connection to Redis lost: trying again");
     lost = true;
   });

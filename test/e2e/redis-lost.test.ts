@@ -32,8 +32,10 @@ test("the command's own Redis server dies: one clear line, an end, and the same 
   const { code, stderr } = await first.ended;
   assert.equal(code, 1, stderr);
   assert.match(stderr, /^labelmill: REDIS_UNREACHABLE: .*run the same command again/m);
+  assert.equal(stderr.match(/connection to Redis lost/g)?.length, 1, stderr);
   assert.ok(stderr.split("\n").length < 10, stderr);
 
-  await work.expect(0, command);
+  const again = await work.expect(0, command);
+  assert.doesNotMatch(again.stderr, /"level"|lost/, "nothing to warn of where nothing was lost");
   await work.expect(0, ["verify", "out"]);
 });

@@ -52,7 +52,6 @@ const VENDORS: Record<string, string[] | null> = {
   piscina: ["src/inference/prepare-pool.ts", "src/inference/prepare-thread.ts"],
   undici: ["src/fetch/"],
   "ipaddr.js": ["src/fetch/"],
-  "csv-parse": ["src/sources/"],
   commander: ["src/cli.ts", "src/cli/"],
   pino: ["src/logger.ts"],
 };

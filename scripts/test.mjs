@@ -14,14 +14,14 @@ import { canSeeProcesses, kill, leftFiles, markedProcesses, sweepProcesses } fro
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const MINUTE = 60_000;
 
-/** `testMs` bounds one test; `groupMs` is what a group takes only if something in it hangs. */
+/** `testMs` bounds one test; `groupMs` is what a group takes only if something in it hangs; `s3`: it may start an S3 server. */
 const GROUPS = [
   { name: "types", command: ["node_modules/typescript/bin/tsc", "--noEmit"], groupMs: 2 * MINUTE },
   { name: "lint", command: ["node_modules/@biomejs/biome/bin/biome", "check"], groupMs: MINUTE },
   { name: "architecture", path: "test/architecture.test.ts", concurrency: 1, testMs: 30_000, groupMs: MINUTE },
   { name: "unit", path: "test/unit", concurrency: 2, testMs: MINUTE, groupMs: 4 * MINUTE },
-  { name: "integration", path: "test/integration", concurrency: 2, testMs: 3 * MINUTE, groupMs: 8 * MINUTE },
-  { name: "e2e", path: "test/e2e", concurrency: 1, testMs: 4 * MINUTE, groupMs: 8 * MINUTE },
+  { name: "integration", path: "test/integration", concurrency: 2, testMs: 3 * MINUTE, groupMs: 8 * MINUTE, s3: true },
+  { name: "e2e", path: "test/e2e", concurrency: 1, testMs: 4 * MINUTE, groupMs: 8 * MINUTE, s3: true },
 ];
 
 /** A unix socket's path has at most 108 bytes, so the folder that it lies in has to be short. */
@@ -58,7 +58,7 @@ function select(names) {
 }
 
 /** The environment of a group: nothing of the caller's that would lead a test to the caller's own Redis or settings. */
-function environment(marker, temporary) {
+function environment(marker, temporary, s3) {
   const kept = Object.entries(process.env).filter(
     ([name]) => !name.startsWith("LABELMILL_") && name !== "REDIS_URL" && name !== "NODE_TEST_CONTEXT",
   );
@@ -67,6 +67,7 @@ function environment(marker, temporary) {
     PATH: [join(root, "node_modules", ".bin"), process.env.PATH].join(delimiter),
     TMPDIR: temporary,
     LABELMILL_TEST_RUN: marker,
+    ...(s3 ? { LABELMILL_TEST_S3: JSON.stringify(s3) } : {}),
     // The inference library's, for tests that load it without our configuration; the package's test does without.
     ORT_DISABLE_TELEMETRY: "1",
     // Compilers keep theirs in the temporary folder, where it would pass for a leak.
@@ -127,7 +128,7 @@ function readCounts(report) {
 }
 
 /** Runs one group and sweeps behind it. */
-async function runGroup(group) {
+async function runGroup(group, s3) {
   const began = Date.now();
   console.log(`\n── ${group.name}${group.files ? ` (${group.files.length} files)` : ""} ──`);
   if (group.files?.length === 0) {
@@ -138,7 +139,7 @@ async function runGroup(group) {
   const reports = mkdtempSync(join(temporaryBase, "lm-"));
   const report = join(reports, "report.tap");
   try {
-    const { ok, problems } = await runNode(argumentsOf(group, report), environment(marker, temporary), group);
+    const { ok, problems } = await runNode(argumentsOf(group, report), environment(marker, temporary, s3), group);
     problems.push(...(await sweepProcesses(marker)), ...leftFiles(temporary));
     const counts = group.files ? readCounts(report) : { tests: 1, passed: Number(ok), failed: Number(!ok), skipped: 0 };
     if (counts === undefined) problems.push("broke off before its end");
@@ -150,6 +151,21 @@ async function runGroup(group) {
     rmSync(temporary, { recursive: true, force: true });
     rmSync(reports, { recursive: true, force: true });
   }
+}
+
+/** What the tests use as S3, found or made before they start, so that no test waits for it and everyone uses the same. */
+async function chooseS3() {
+  const { chooseS3Server } = await import("../test/helpers/s3-choice.ts");
+  const choice = await chooseS3Server(process.env, console.log);
+  console.log(`S3 for the tests: ${choice.name}`);
+  if (choice.kind === "fauxqs") {
+    console.log(
+      "THE TESTS OF CONDITIONAL WRITES ARE SKIPPED: install Python 3 with venv, or SeaweedFS (weed on the PATH)",
+    );
+    if (process.env.LABELMILL_TEST_S3_NEEDED)
+      throw new Error("LABELMILL_TEST_S3_NEEDED: expected an S3 server that honours conditional writes, found none");
+  }
+  return choice;
 }
 
 function summarize(results) {
@@ -178,6 +194,7 @@ async function main() {
       ? "../shared is there: the tests that need its data run"
       : "../shared is not beside the project: the tests that need its data are skipped",
   );
+  const s3 = groups.some((group) => group.s3) ? await chooseS3() : undefined;
   if (!canSeeProcesses) console.log("processes left behind are looked for on Linux only");
   for (const signal of ["SIGINT", "SIGTERM"]) {
     process.on(signal, () => {
@@ -187,7 +204,7 @@ async function main() {
   }
   const results = [];
   for (const group of groups) {
-    results.push(await runGroup(group));
+    results.push(await runGroup(group, group.s3 ? s3 : undefined));
     if (interrupted) break;
   }
   const ok = summarize(results);

@@ -4,9 +4,10 @@ import { open, readFile, readlink } from "node:fs/promises";
 import { hostname } from "node:os";
 import { z } from "zod";
 import { LabelmillError, systemCode } from "../errors.ts";
+import { LOCK_FILE } from "../schemas/names.ts";
 
 /** Far above what a holder comes to: anything longer is somebody else's file. */
-const MAX_BYTES = 4096;
+export const MAX_HOLDER_BYTES = 4096;
 
 /** Who holds a lock: the content of its file. Printed to people, so without control characters. */
 export const HolderSchema = z.strictObject({
@@ -19,6 +20,8 @@ export const HolderSchema = z.strictObject({
   since: z.iso.datetime(),
   /** Of this one holding: a process may hold the lock again later. */
   token: z.string().regex(/^[0-9a-f]{16}$/),
+  /** How often it was renewed: where no time can be set without writing, each writing must differ from the one before. */
+  beat: z.int().nonnegative().optional(),
 });
 export type Holder = z.infer<typeof HolderSchema>;
 
@@ -58,9 +61,9 @@ export async function readHeld(path: string): Promise<Held | undefined> {
     const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     try {
       const found = await file.stat();
-      if (!found.isFile() || found.size > MAX_BYTES) throw foreign(path);
+      if (!found.isFile() || found.size > MAX_HOLDER_BYTES) throw foreign(path);
       const text = await file.readFile("utf8");
-      const holder = parse(text);
+      const holder = parseHolder(text);
       // A crash of the whole machine may leave nothing, NULs or a beginning of what was written.
       if (!holder && !/^(\0*|\{"host":[^\n]*\n?)$/.test(text)) throw foreign(path);
       const beatAt = found.mtimeMs;
@@ -114,7 +117,8 @@ async function machine(): Promise<string | null> {
   }
 }
 
-function parse(text: string): Holder | undefined {
+/** @returns undefined for what is no whole holder */
+export function parseHolder(text: string): Holder | undefined {
   try {
     return HolderSchema.parse(JSON.parse(text));
   } catch {
@@ -122,7 +126,19 @@ function parse(text: string): Holder | undefined {
   }
 }
 
-function foreign(path: string): LabelmillError {
+/** @param place the output, as a path or a URI */
+export function lockedBy(place: string, { holder, beatAt }: Pick<Held, "holder" | "beatAt">): LabelmillError {
+  const who = holder
+    ? `process ${holder.pid} on ${holder.host}, since ${holder.since}`
+    : `a command that was writing ${LOCK_FILE} at ${new Date(beatAt).toISOString()}`;
+  return new LabelmillError(
+    "OUTPUT_LOCKED",
+    `${place} is in use by ${who}: wait for it, stop it, or choose another output (if its machine is gone, try again in a minute)`,
+  );
+}
+
+/** @param path the lock's own, or its URI */
+export function foreign(path: string): LabelmillError {
   return new LabelmillError(
     "OUTPUT_FOREIGN",
     `${path} is not a lock that labelmill wrote: move it away, or choose another output`,

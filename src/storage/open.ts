@@ -2,15 +2,22 @@ import { fileURLToPath } from "node:url";
 import { LabelmillError } from "../errors.ts";
 import { FsStore } from "./fs.ts";
 import { MemoryStore } from "./memory.ts";
+import type { S3 } from "./s3.ts";
+import { S3Store } from "./s3-store.ts";
 import type { ObjectStore } from "./store.ts";
 
-const KNOWN = "file:///FOLDER, memory:NAME";
+const KNOWN = "file:///FOLDER, s3://BUCKET/PREFIX/, memory:NAME";
 
 /**
- * The store at a URI, as `ObjectStore.uri` gives it: `file:///FOLDER` (made if it is not there) or `memory:NAME`.
- * @throws LabelmillError USAGE for any other URI, STORE_FAILED if the folder can be neither found nor made
+ * The store at a URI, as `ObjectStore.uri` gives it: `file:///FOLDER` (made if it is not there), `s3://BUCKET/PREFIX/` (the
+ * bucket has to be there) or `memory:NAME`.
+ * @throws LabelmillError USAGE for any other URI, and for S3 where no `s3` is given; STORE_FAILED if there is no such place
  */
-export async function openStore(uri: string): Promise<ObjectStore> {
+export async function openStore(uri: string, s3?: S3): Promise<ObjectStore> {
+  if (/^s3:/i.test(uri)) {
+    if (s3) return S3Store.open(s3, uri);
+    throw new LabelmillError("USAGE", `${shown(uri)} is on S3, which is not set up here: use file:///FOLDER`);
+  }
   if (/^file:\/\//i.test(uri)) return FsStore.open(folderOf(uri));
   const name = /^memory:([A-Za-z0-9._-]{1,100})\/?$/.exec(uri)?.[1];
   if (name !== undefined) return new MemoryStore(name);
@@ -29,6 +36,9 @@ function folderOf(uri: string): string {
 }
 
 function unknown(uri: string, cause?: unknown): LabelmillError {
-  const shown = uri.slice(0, 200).replace(/\/\/[^/@]*@/, "//***@");
-  return new LabelmillError("USAGE", `expected the URI of a store (${KNOWN}), got ${JSON.stringify(shown)}`, { cause });
+  return new LabelmillError("USAGE", `expected the URI of a store (${KNOWN}), got ${shown(uri)}`, { cause });
+}
+
+function shown(uri: string): string {
+  return JSON.stringify(uri.slice(0, 200).replace(/\/\/[^/@]*@/, "//***@"));
 }

@@ -5,11 +5,18 @@ import { LabelmillError, systemCode } from "../errors.ts";
 import { LOCK_FILE } from "../schemas/names.ts";
 import { asidePath, isNoLinks, linkIfAbsent, remove } from "./aside.ts";
 import { storeError } from "./fs-error.ts";
-import { encodeHolder, type Held, type Holder, isGone, isOnThisMachine, newHolder, readHeld } from "./lock-holder.ts";
+import { HeldLock, LOCK_TIMES } from "./held-lock.ts";
+import {
+  encodeHolder,
+  type Held,
+  type Holder,
+  isGone,
+  isOnThisMachine,
+  lockedBy,
+  newHolder,
+  readHeld,
+} from "./lock-holder.ts";
 
-const BEAT_MS = 5_000;
-/** A holder whose process we cannot look at is taken for dead after this time without a beat. */
-const STALE_MS = 60_000;
 /** Each try that fails means that another command got further meanwhile. */
 const MAX_TRIES = 100;
 
@@ -35,7 +42,11 @@ export async function lockOutput(folder: string): Promise<OutputLock> {
     // Not synced: what a crash of the machine leaves is a torn file of a command that is gone, and that is dealt with.
     await writeFile(aside, encodeHolder(holder), { flag: "wx" });
     await acquire(folder, aside, holder);
-    return new HeldLock(lock, holder);
+    return new HeldLock({
+      place: lock,
+      beat: () => beat(lock, holder),
+      letGo: () => end(lock, holder.token),
+    });
   } catch (error) {
     // It may have become ours before something failed, and nobody could take it while this process lives.
     await letGo(lock, holder.token).catch(() => {});
@@ -62,7 +73,7 @@ async function acquire(folder: string, aside: string, holder: Holder): Promise<v
       if (await claim(aside, lock, holder)) return;
       continue;
     }
-    if (!(await isDead(last, aside))) throw locked(folder, last);
+    if (!(await isDead(last, aside))) throw lockedBy(folder, last);
     if (await takeOver(folder, aside, holder, chain)) return;
   }
   throw new LabelmillError("OUTPUT_LOCKED", `${folder} is wanted by too many commands at once: try again`);
@@ -115,7 +126,7 @@ async function claim(aside: string, place: string, holder: Holder): Promise<bool
 async function isDead(held: Held, aside: string): Promise<boolean> {
   if (held.holder && (await isOnThisMachine(held.holder))) return isGone(held.holder);
   // Our aside was written a moment ago: both times are of the file system's clock, which need not agree with ours.
-  return (await stat(aside)).mtimeMs - held.beatAt > STALE_MS;
+  return (await stat(aside)).mtimeMs - held.beatAt > LOCK_TIMES.staleMs;
 }
 
 /** Removes `_lock` if it is still this holding's. */
@@ -127,79 +138,30 @@ function claimPath(folder: string, token: string): string {
   return join(folder, `.${LOCK_FILE}.${token}.claim`);
 }
 
-function locked(folder: string, { holder, beatAt }: Held): LabelmillError {
-  const who = holder
-    ? `process ${holder.pid} on ${holder.host}, since ${holder.since}`
-    : `a command that was writing ${LOCK_FILE} at ${new Date(beatAt).toISOString()}`;
-  return new LabelmillError(
-    "OUTPUT_LOCKED",
-    `${folder} is in use by ${who}: wait for it, stop it, or choose another output (if its machine is gone, try again in a minute)`,
-  );
+/** Writes the same bytes again, which sets the file's time by the file system's own clock. */
+async function beat(path: string, holder: Holder): Promise<"ours" | "taken" | "gone"> {
+  const bytes = encodeHolder(holder);
+  try {
+    const file = await open(path, constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    try {
+      if (!(await file.readFile()).equals(bytes)) return "taken";
+      await file.write(bytes, 0, bytes.length, 0);
+      return "ours";
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    if (systemCode(error) === "ENOENT") return "gone";
+    throw error;
+  }
 }
 
-class HeldLock implements OutputLock {
-  readonly lost: AbortSignal;
-  readonly #lose = new AbortController();
-  readonly #path: string;
-  readonly #holder: Holder;
-  readonly #timer: NodeJS.Timeout;
-  #beating: Promise<void> | undefined;
-  #beatAt = performance.now();
-  #released: Promise<void> | undefined;
-
-  constructor(path: string, holder: Holder) {
-    this.lost = this.#lose.signal;
-    this.#path = path;
-    this.#holder = holder;
-    this.#timer = setInterval(() => {
-      this.#beating ??= this.#beat().finally(() => {
-        this.#beating = undefined;
-      });
-    }, BEAT_MS).unref();
-  }
-
-  release(): Promise<void> {
-    this.#released ??= this.#end();
-    return this.#released;
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.release();
-  }
-
-  /** Writes the same bytes again, which sets the file's time by the file system's own clock. Never fails. */
-  async #beat(): Promise<void> {
-    const bytes = encodeHolder(this.#holder);
-    try {
-      const file = await open(this.#path, constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-      try {
-        if (!(await file.readFile()).equals(bytes)) return this.#giveUp("another command took it");
-        await file.write(bytes, 0, bytes.length, 0);
-      } finally {
-        await file.close();
-      }
-      this.#beatAt = performance.now();
-    } catch (error) {
-      if (systemCode(error) === "ENOENT") this.#giveUp("somebody removed it", error);
-      // Anything else may pass, but whoever sees no beat for that long may take the lock.
-      else if (performance.now() - this.#beatAt > STALE_MS) this.#giveUp("it could not be renewed", error);
-    }
-  }
-
-  #giveUp(why: string, cause?: unknown): void {
-    clearInterval(this.#timer);
-    this.#lose.abort(new LabelmillError("OUTPUT_LOCKED", `the lock ${this.#path} is lost: ${why}`, { cause }));
-  }
-
-  async #end(): Promise<void> {
-    clearInterval(this.#timer);
-    await this.#beating;
-    try {
-      await letGo(this.#path, this.#holder.token);
-    } catch (error) {
-      // Something else stands there by now, so the lock is not ours to remove.
-      if (error instanceof LabelmillError) return;
-      throw storeError(error, "lock", this.#path);
-    }
+async function end(path: string, token: string): Promise<void> {
+  try {
+    await letGo(path, token);
+  } catch (error) {
+    // Something else stands there by now, so the lock is not ours to remove.
+    if (error instanceof LabelmillError) return;
+    throw storeError(error, "lock", path);
   }
 }

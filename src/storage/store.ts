@@ -17,7 +17,10 @@ export interface ObjectStore {
   stream(key: string): AsyncIterable<Uint8Array>;
   /** Writes or replaces: readers see the old object or the new one, never a part of it. */
   put(key: string, body: Body): Promise<void>;
-  /** Writes if nothing is there. True: these bytes stand, safely stored. False: others stood there before, untouched. */
+  /**
+   * Writes if nothing is there. True: these bytes stand, safely stored. False: something stood there before, untouched; on S3
+   * that may be what an earlier try of this very call wrote, if the server wrote it and then answered an error: read it.
+   */
   putIfAbsent(key: string, body: Uint8Array): Promise<boolean>;
   /** The objects whose keys begin with `prefix`, in the keys' byte order; sizes in bytes. */
   list(prefix: string): AsyncIterable<StoredObject>;

@@ -5,7 +5,7 @@ import { posix } from "node:path";
 import type { Module, SourceText } from "./modules.ts";
 
 export type Area = string;
-export type Manifest = Partial<
+export type Manifest = { name?: string } & Partial<
   Record<"dependencies" | "devDependencies" | "optionalDependencies" | "overrides", Record<string, string>>
 >;
 
@@ -25,10 +25,11 @@ export const MATRIX: Record<Area, { value: Area[]; type: Area[] }> = parseMatrix
   sources: "schemas storage fetch errors",
   inference: "errors schemas:type",
   runs: "schemas storage redis errors logger metrics software",
-  producers: "sources runs schemas storage redis errors logger metrics",
-  workers: "sources fetch runs inference schemas storage redis errors logger metrics config:type",
+  fleet: "schemas errors",
+  producers: "sources fleet runs schemas storage redis errors logger metrics software",
+  workers: "sources fetch fleet runs inference schemas storage redis errors logger metrics software config:type",
   server: "metrics schemas",
-  cli: "schemas errors logger metrics software config redis storage fetch sources inference runs producers workers server",
+  cli: "schemas errors logger metrics software config redis storage fetch sources inference fleet runs producers workers server",
 });
 
 function parseMatrix(rows: Record<Area, string>) {
@@ -43,8 +44,9 @@ function parseMatrix(rows: Record<Area, string>) {
 /** Where each package may be imported: folders and files. Null: wherever it is needed. */
 const VENDORS: Record<string, string[] | null> = {
   zod: null,
+  "@aws-sdk/client-s3": ["src/storage/s3-client.ts"],
   bullmq: ["src/redis/", "src/runs/", "src/producers/", "src/workers/"],
-  ioredis: ["src/redis/", "src/runs/", "src/producers/", "src/workers/"],
+  ioredis: ["src/redis/", "src/fleet/", "src/runs/", "src/producers/", "src/workers/"],
   "onnxruntime-node": ["src/inference/session-thread.ts"],
   sharp: ["src/inference/image.ts"],
   "@huggingface/tokenizers": ["src/inference/tokenizer.ts"],
@@ -157,6 +159,8 @@ export function undeclaredImports(modules: readonly Module[], manifest: Manifest
     return imports.flatMap(({ specifier, line }) => {
       if (specifier.startsWith(".") || specifier.startsWith("node:")) return [];
       const name = packageOf(specifier);
+      // The examples import the package as its users do.
+      if (name === manifest.name) return [];
       if (isBuiltin(name)) return `${path}:${line}: ${name} is Node's own: node:${name}`;
       return name in declared ? [] : `${path}:${line}: ${name} is not in the ${shipped ? "" : "dev"}dependencies`;
     });

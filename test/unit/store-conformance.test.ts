@@ -191,8 +191,13 @@ describe("openStore", () => {
       "file:///a?b",
       "memory:",
     ];
-    for (const uri of [...wrong, "memory:a/b", "memory:..//", "s3://bucket", "http://x", "file:///a%00b"])
-      await assert.rejects(openStore(uri), isError("USAGE", /file:\/\/\/FOLDER, memory:NAME/), uri);
+    for (const uri of [...wrong, "memory:a/b", "memory:..//", "http://x", "file:///a%00b"])
+      await assert.rejects(
+        openStore(uri),
+        isError("USAGE", /file:\/\/\/FOLDER, s3:\/\/BUCKET\/PREFIX\/, memory:NAME/),
+        uri,
+      );
+    await assert.rejects(openStore("s3://bucket/x/"), isError("USAGE", /is on S3, which is not set up here/));
     await assert.rejects(openStore("https://me:hidden@host/x"), (error: Error) => !error.message.includes("hidden"));
   });
 });

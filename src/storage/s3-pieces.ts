@@ -1,0 +1,75 @@
+import type { Readable } from "node:stream";
+import { LabelmillError, messageOf } from "../errors.ts";
+import { s3Status } from "./s3-error.ts";
+
+/** What a server answers to a GET. `left` is the length of the body, undefined where the server does not say. */
+export type S3Answer = { body: Readable; left: number | undefined; etag: string; ranged: boolean };
+
+export type S3Reading = {
+  what: string;
+  /** The object's bytes from `offset` on, if it has that ETag. */
+  get(offset: number, etag: string | undefined): Promise<S3Answer>;
+  /** Waits before another try, or throws. */
+  again(error: unknown, failed: number): Promise<void>;
+};
+
+/**
+ * One object in pieces, whatever breaks on the way: a connection that breaks is taken up where it broke.
+ * @throws LabelmillError INPUT_CHANGED if another object stands there than at first, or than `expected`
+ */
+export async function* readPieces({ what, get, again }: S3Reading, expected?: string): AsyncGenerator<Buffer> {
+  let etag = expected;
+  let offset = 0;
+  for (let failed = 1; ; failed += 1) {
+    try {
+      const answer = await get(offset, etag);
+      // Its errors come by the reading; one that comes when nobody reads any more must not end the process.
+      const body = answer.body.on("error", () => {});
+      try {
+        etag ??= answer.etag;
+        if (answer.etag !== etag) throw changed(what);
+        let { left } = answer;
+        // A server that knows no ranges sends all of it again.
+        let skip = answer.ranged ? 0 : offset;
+        for await (const piece of received(body)) {
+          if (left !== undefined) left -= piece.length;
+          const fresh = piece.subarray(skip);
+          skip -= piece.length - fresh.length;
+          if (fresh.length === 0) continue;
+          failed = 0;
+          offset += fresh.length;
+          yield fresh;
+        }
+        if (left !== undefined && left !== 0) throw brokenOff();
+        return;
+      } finally {
+        body.destroy();
+      }
+    } catch (error) {
+      const status = s3Status(error);
+      if (status === 412 || (status === 416 && offset > 0)) throw changed(what);
+      await again(error, failed);
+    }
+  }
+}
+
+/** A body whose connection breaks says so in many ways, all of which are the same to us. */
+async function* received(body: Readable): AsyncGenerator<Buffer> {
+  const pieces = body[Symbol.asyncIterator]();
+  for (;;) {
+    const next = await pieces.next().catch((error) => {
+      throw brokenOff(error);
+    });
+    if (next.done) return;
+    yield next.value;
+  }
+}
+
+function brokenOff(cause?: unknown): Error {
+  const why = cause === undefined ? "" : `: ${messageOf(cause)}`;
+  return Object.assign(new Error(`the connection broke in the middle${why}`, { cause }), { code: "ECONNRESET" });
+}
+
+function changed(what: string): LabelmillError {
+  return new LabelmillError("INPUT_CHANGED", `${what} was replaced while it was read: run the same command again`);
+}

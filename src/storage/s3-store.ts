@@ -1,0 +1,111 @@
+import { LabelmillError } from "../errors.ts";
+import { checkKey, isKey } from "./key.ts";
+import { parseS3Uri, type S3, type S3Place, s3Uri } from "./s3.ts";
+import { s3Code } from "./s3-error.ts";
+import type { Body, ObjectStore, StoredObject } from "./store.ts";
+
+/** In the form of a name that stores keep for themselves, so that no object has it and no list shows it. */
+const PROBE = ".probe.0000000000000000.aside";
+
+/** By bucket: whether it refuses a second write. Found out once. */
+const KNOWN = new WeakMap<S3, Map<string, Promise<boolean>>>();
+
+/**
+ * Objects below a prefix of a bucket. Where the server ignores conditions, `putIfAbsent` looks and then puts: of two writers
+ * at the same moment both may win, and `conditionalWrites` says so.
+ */
+export class S3Store implements ObjectStore {
+  readonly uri: string;
+  readonly conditionalWrites: boolean;
+  readonly #s3: S3;
+  readonly #bucket: string;
+  /** Empty, or with a `/` at its end. */
+  readonly #root: string;
+
+  private constructor(s3: S3, { bucket, key }: S3Place, conditionalWrites: boolean) {
+    this.#s3 = s3;
+    this.#bucket = bucket;
+    this.#root = key;
+    this.uri = s3Uri({ bucket, key });
+    this.conditionalWrites = conditionalWrites;
+  }
+
+  /**
+   * Finds out what the server can by writing below the prefix, and removes what it wrote.
+   * @param uri `s3://BUCKET/PREFIX`, with or without a `/` at its end
+   * @throws LabelmillError USAGE, STORE_FAILED
+   */
+  static async open(s3: S3, uri: string): Promise<S3Store> {
+    const { bucket, key } = parseS3Uri(uri);
+    const root = { bucket, key: key === "" || key.endsWith("/") ? key : `${key}/` };
+    return new S3Store(s3, root, await conditionalWrites(s3, root));
+  }
+
+  async get(key: string): Promise<Uint8Array> {
+    return this.#s3.get(this.#at(key));
+  }
+
+  async *stream(key: string): AsyncGenerator<Uint8Array> {
+    yield* this.#s3.stream(this.#at(key));
+  }
+
+  async put(key: string, body: Body): Promise<void> {
+    await this.#s3.put(this.#at(key), body);
+  }
+
+  async putIfAbsent(key: string, body: Uint8Array): Promise<boolean> {
+    const at = this.#at(key);
+    if (this.conditionalWrites) return this.#s3.putIfAbsent(at, body);
+    if (await isThere(this.#s3, at)) return false;
+    await this.#s3.put(at, body);
+    return true;
+  }
+
+  async *list(prefix: string): AsyncGenerator<StoredObject> {
+    for await (const { key, size } of this.#s3.list(this.#bucket, this.#root + prefix)) {
+      const ours = key.slice(this.#root.length);
+      // What is no key could not be read by it: our own probe, the markers of folders, names that no store takes.
+      if (isKey(ours)) yield { key: ours, size };
+    }
+  }
+
+  #at(key: string): S3Place {
+    checkKey(key);
+    return { bucket: this.#bucket, key: this.#root + key };
+  }
+}
+
+function conditionalWrites(s3: S3, root: S3Place): Promise<boolean> {
+  const known = KNOWN.get(s3) ?? new Map<string, Promise<boolean>>();
+  KNOWN.set(s3, known);
+  const answer = known.get(root.bucket) ?? probe(s3, { bucket: root.bucket, key: root.key + PROBE });
+  known.set(root.bucket, answer);
+  answer.catch(() => known.delete(root.bucket));
+  return answer;
+}
+
+/** Of several that probe at once, only who made the object removes it: for the others it was there, which is an answer too. */
+async function probe(s3: S3, at: S3Place): Promise<boolean> {
+  try {
+    if (!(await s3.putIfAbsent(at, new Uint8Array()))) return true;
+    const again = await s3.putIfAbsent(at, new Uint8Array());
+    await s3.delete(at);
+    return !again;
+  } catch (error) {
+    const code = error instanceof LabelmillError && error.code === "STORE_FAILED" ? s3Code(error.cause) : "";
+    if (code === "NotImplemented") return false;
+    // Who may only read never writes; who should, is told why it cannot by the first write.
+    if (code === "AccessDenied") return true;
+    throw error;
+  }
+}
+
+async function isThere(s3: S3, at: S3Place): Promise<boolean> {
+  try {
+    await s3.head(at);
+    return true;
+  } catch (error) {
+    if (error instanceof LabelmillError && error.code === "STORE_NOT_FOUND") return false;
+    throw error;
+  }
+}

@@ -1,0 +1,271 @@
+import type { Readable } from "node:stream";
+import { LabelmillError } from "../errors.ts";
+import { answeredAt, openS3Client, type S3Client, type S3Settings } from "./s3-client.ts";
+import { type S3Asked, s3Code, s3Status } from "./s3-error.ts";
+import { readPieces } from "./s3-pieces.ts";
+import { again, S3_LIMITS, type S3Limits, throwIfAborted } from "./s3-tries.ts";
+import { type AskS3, inPieces, PIECE_BYTES, uploadPieces } from "./s3-upload.ts";
+import { type S3Place, s3Uri } from "./s3-uri.ts";
+
+export type { S3Settings } from "./s3-client.ts";
+export { parseS3Uri, type S3Place, s3Uri } from "./s3-uri.ts";
+
+/** `size` in bytes; `etag` without its quotes. */
+export type S3Found = { size: number; etag: string; modifiedAt: Date };
+/** An object as it was at one moment; `readAt` is that moment by the server's clock. */
+export type S3Snapshot = S3Found & { bytes: Uint8Array; readAt: Date };
+
+type S3Condition = { IfMatch?: string; IfNoneMatch?: string };
+type Begun = S3Found & { readAt: Date };
+
+/**
+ * S3, or a server that speaks its language. One a process, handed down; `close` ends its connections.
+ *
+ * Every method tries again, with jitter, what may pass. What it throws in the end is a LabelmillError: STORE_NOT_FOUND for a
+ * key that is not there, STORE_FAILED for the rest, retryable if it is an outage; ABORTED by the caller's signal.
+ */
+export class S3 {
+  readonly #settings: S3Settings;
+  readonly #limits: S3Limits;
+  #opened: Promise<S3Client> | undefined;
+  /** Without the bucket that may stand before it. */
+  #host = "an unknown host";
+
+  /** @throws LabelmillError CONFIG_INVALID for an endpoint that is no http(s) URL */
+  constructor(settings: S3Settings = {}, limits: Partial<S3Limits> = {}) {
+    const { endpoint } = settings;
+    if (endpoint !== undefined) {
+      const url = URL.parse(endpoint);
+      if (!url || !/^https?:$/.test(url.protocol) || url.username || url.password)
+        throw new LabelmillError(
+          "CONFIG_INVALID",
+          "expected S3's endpoint as http(s)://HOST[:PORT], without credentials",
+        );
+      this.#host = url.host;
+    }
+    this.#settings = settings;
+    this.#limits = { ...S3_LIMITS, ...limits };
+  }
+
+  async head(at: S3Place): Promise<S3Found> {
+    return this.#ask("read", at, async ({ sdk, client }) => {
+      const asked = { Bucket: at.bucket, Key: at.key };
+      try {
+        return foundOf(await client.send(new sdk.HeadObjectCommand(asked)));
+      } catch (error) {
+        const status = s3Status(error);
+        if (status === undefined || status < 300 || status >= 500) throw error;
+        // Its answer has no body, so no reason: a bucket that is not there looks like an object that is not.
+        const output = await client.send(new sdk.GetObjectCommand(asked));
+        drop(output.Body as Readable);
+        return foundOf(output);
+      }
+    });
+  }
+
+  /** The whole object. @throws LabelmillError FETCH_TOO_LARGE for one over `maxBytes`, before its body is read */
+  async get(at: S3Place, options: { maxBytes?: number; signal?: AbortSignal } = {}): Promise<Uint8Array> {
+    return (await this.snapshot(at, options)).bytes;
+  }
+
+  /** The whole object with what is known of it. Throws as `get` does. */
+  async snapshot(at: S3Place, options: { maxBytes?: number; signal?: AbortSignal } = {}): Promise<S3Snapshot> {
+    const { maxBytes = Number.POSITIVE_INFINITY } = options;
+    for (let tries = 1; ; tries += 1) {
+      const pieces: Buffer[] = [];
+      let found: Begun | undefined;
+      let size = 0;
+      const check = () => {
+        if (Math.max(size, found?.size ?? 0) > maxBytes)
+          throw new LabelmillError("FETCH_TOO_LARGE", `${s3Uri(at)}: expected at most ${maxBytes} bytes, it has more`);
+      };
+      const begin = (answer: Begun) => {
+        found = answer;
+        check();
+      };
+      try {
+        for await (const piece of this.#read(at, options, begin)) {
+          pieces.push(piece);
+          size += piece.length;
+          check();
+        }
+        return { ...found!, size, bytes: Buffer.concat(pieces) };
+      } catch (error) {
+        // Replaced between two pieces: what is there now is as good, if it keeps still.
+        const changed = error instanceof LabelmillError && error.code === "INPUT_CHANGED";
+        if (!changed || tries >= this.#limits.tries) throw error;
+      }
+    }
+  }
+
+  /**
+   * The object in pieces, all of the one that stood there at first, or of `etag`: a connection that breaks is taken up where
+   * it broke. @throws LabelmillError INPUT_CHANGED if another object stands there (by then)
+   */
+  stream(at: S3Place, options: { etag?: string; signal?: AbortSignal } = {}): AsyncGenerator<Buffer> {
+    return this.#read(at, options);
+  }
+
+  /** Writes or replaces. A body in pieces that breaks off leaves what was there; its error comes through as it is. */
+  async put(at: S3Place, body: Uint8Array | AsyncIterable<Uint8Array>): Promise<void> {
+    if (body instanceof Uint8Array) return this.#putWhole(at, body);
+    const pieces = inPieces(body);
+    try {
+      const first = await pieces.next();
+      if (first.done) return await this.#putWhole(at, new Uint8Array());
+      if (first.value.length < PIECE_BYTES) return await this.#putWhole(at, first.value);
+      const ask: AskS3 = (doing, request) => this.#ask(doing, at, request);
+      await uploadPieces({ ask, size: async () => (await this.head(at)).size }, at, first.value, pieces);
+    } finally {
+      await pieces.return(undefined);
+    }
+  }
+
+  /**
+   * Writes if nothing is there, where the server honours `If-None-Match`. False: something stands there, which may be what an
+   * earlier try of this very call wrote, if the server wrote and then answered an error.
+   */
+  async putIfAbsent(at: S3Place, body: Uint8Array): Promise<boolean> {
+    return this.#putIf(at, body, { IfNoneMatch: "*" });
+  }
+
+  /** Replaces the object that has this ETag, where the server honours `If-Match`. False as for `putIfAbsent`: read and see. */
+  async replace(at: S3Place, body: Uint8Array, etag: string): Promise<boolean> {
+    return this.#putIf(at, body, { IfMatch: quoted(etag) });
+  }
+
+  /** What is not there is fine. With an ETag, only that object, where the server honours `If-Match`. */
+  async delete(at: S3Place, etag?: string): Promise<void> {
+    try {
+      await this.#ask("delete", at, ({ sdk, client }) => {
+        const condition = etag === undefined ? {} : { IfMatch: quoted(etag) };
+        return client.send(new sdk.DeleteObjectCommand({ Bucket: at.bucket, Key: at.key, ...condition }));
+      });
+    } catch (error) {
+      if (!(error instanceof LabelmillError)) throw error;
+      if (error.code === "STORE_NOT_FOUND" || s3Status(error.cause) === 412) return;
+      // A younger condition than that of PUT.
+      if (etag !== undefined && s3Code(error.cause) === "NotImplemented") return this.delete(at);
+      throw error;
+    }
+  }
+
+  /** The objects whose keys begin with `prefix`, as the server orders them: S3 does in the keys' byte order. */
+  async *list(bucket: string, prefix: string): AsyncGenerator<{ key: string } & S3Found> {
+    let token: string | undefined;
+    do {
+      const page = await this.#ask("list", { bucket, key: prefix }, ({ sdk, client }) =>
+        client.send(
+          new sdk.ListObjectsV2Command({
+            Bucket: bucket,
+            Prefix: prefix,
+            // A key may hold what XML cannot.
+            EncodingType: "url",
+            ...(token === undefined ? {} : { ContinuationToken: token }),
+          }),
+        ),
+      );
+      for (const { Key, Size, ETag, LastModified } of page.Contents ?? []) {
+        const key = page.EncodingType === "url" ? decodeURIComponent(Key!.replaceAll("+", " ")) : Key!;
+        // Some servers take `//` for `/`.
+        if (key.startsWith(prefix)) yield { key, ...foundOf({ ContentLength: Size, ETag, LastModified }) };
+      }
+      token = page.IsTruncated ? page.NextContinuationToken : undefined;
+    } while (token !== undefined);
+  }
+
+  close(): void {
+    this.#opened?.then(({ client }) => client.destroy()).catch(() => {});
+  }
+
+  async #send<T>(request: (opened: S3Client) => Promise<T>): Promise<T> {
+    this.#opened ??= openS3Client(this.#settings, this.#limits, (host) => {
+      this.#host = host;
+    });
+    return request(await this.#opened);
+  }
+
+  async #ask<T>(doing: S3Asked["doing"], at: S3Place, request: (opened: S3Client) => Promise<T>): Promise<T> {
+    for (let failed = 1; ; failed += 1) {
+      try {
+        return await this.#send(request);
+      } catch (error) {
+        await again(error, failed, this.#asked(doing, at), this.#limits);
+      }
+    }
+  }
+
+  #asked(doing: S3Asked["doing"], at: S3Place): S3Asked {
+    const host = this.#host.startsWith(`${at.bucket}.`) ? this.#host.slice(at.bucket.length + 1) : this.#host;
+    return { doing, what: s3Uri(at), host };
+  }
+
+  /** `begin` is told what the first answer says, before any piece, and may throw. */
+  #read(
+    at: S3Place,
+    { etag, signal }: { etag?: string; signal?: AbortSignal },
+    begin?: (found: Begun) => void,
+  ): AsyncGenerator<Buffer> {
+    const get = async (offset: number, ifMatch: string | undefined) => {
+      throwIfAborted(signal);
+      const output = await this.#send(({ sdk, client }) =>
+        client.send(
+          new sdk.GetObjectCommand({
+            Bucket: at.bucket,
+            Key: at.key,
+            ...(ifMatch ? { IfMatch: quoted(ifMatch) } : {}),
+            ...(offset === 0 ? {} : { Range: `bytes=${offset}-` }),
+          }),
+          signal ? { abortSignal: signal } : {},
+        ),
+      );
+      const body = output.Body as Readable;
+      const found = foundOf(output);
+      try {
+        if (offset === 0) begin?.({ ...found, readAt: answeredAt(output) });
+      } catch (error) {
+        drop(body);
+        throw error;
+      }
+      return { body, left: output.ContentLength, etag: found.etag, ranged: output.ContentRange !== undefined };
+    };
+    const retry = (error: unknown, failed: number) =>
+      again(error, failed, this.#asked("read", at), this.#limits, signal);
+    return readPieces({ what: s3Uri(at), get, again: retry }, etag);
+  }
+
+  async #putWhole(at: S3Place, body: Uint8Array, condition: S3Condition = {}): Promise<void> {
+    await this.#ask("write", at, ({ sdk, client }) =>
+      client.send(new sdk.PutObjectCommand({ Bucket: at.bucket, Key: at.key, Body: body, ...condition })),
+    );
+  }
+
+  async #putIf(at: S3Place, body: Uint8Array, condition: S3Condition): Promise<boolean> {
+    try {
+      await this.#putWhole(at, body, condition);
+      return true;
+    } catch (error) {
+      if (!(error instanceof LabelmillError)) throw error;
+      // Nothing there at all is another thing than what was to be replaced.
+      const gone = condition.IfMatch !== undefined && error.code === "STORE_NOT_FOUND";
+      if (gone || s3Status(error.cause) === 412) return false;
+      throw error;
+    }
+  }
+}
+
+function foundOf(answer: { ContentLength?: number; ETag?: string; LastModified?: Date }): S3Found {
+  return {
+    size: answer.ContentLength ?? 0,
+    etag: (answer.ETag ?? "").replace(/^"(.*)"$/, "$1"),
+    modifiedAt: answer.LastModified ?? new Date(0),
+  };
+}
+
+function quoted(etag: string): string {
+  return etag.startsWith("W/") ? etag : `"${etag}"`;
+}
+
+function drop(body: Readable): void {
+  body.on("error", () => {}).destroy();
+}

@@ -1,0 +1,167 @@
+import { Agent, createServer, type IncomingMessage, request, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { pipeline } from "node:stream/promises";
+
+export const FAULTS = ["error", "slow-down", "reset", "cut", "stall", "lie", "lost"] as const;
+/**
+ * What happens to a request instead of its answer. Not forwarded: `error` answers 500, `slow-down` 503, `reset` breaks the
+ * connection, `stall` never answers. Forwarded: `cut` breaks the connection in the middle of the answer's body, `lie` answers
+ * 500 after the server did what it was asked, `lost` breaks the connection then.
+ */
+export type Fault = (typeof FAULTS)[number];
+
+type Rule = { fault: Fault; left: number; method: string | undefined; path: RegExp | undefined };
+type Weather = { faults: readonly Fault[]; probability: number; random: () => number };
+
+const CODES = {
+  error: [500, "InternalError"],
+  lie: [500, "InternalError"],
+  "slow-down": [503, "SlowDown"],
+} as const;
+
+/**
+ * Stands before an S3 server and spoils requests on demand. The Host header goes through unchanged, for the signature holds it.
+ * What is unspoilt goes through as it is.
+ */
+export class FaultProxy implements AsyncDisposable {
+  readonly endpoint: string;
+  readonly #target: URL;
+  readonly #server: Server;
+  readonly #agent = new Agent({ keepAlive: true });
+  readonly #rules: Rule[] = [];
+  readonly #counts = new Map<Fault, number>();
+  #weather: Weather | undefined;
+  /** Every request that came, as `METHOD /path?query`, with the range it asked for behind it. */
+  readonly requests: string[] = [];
+  /** Called when a request is about to be spoilt. */
+  onFault: (() => void) | undefined;
+  /** Called when a client has left in the middle of an answer. */
+  onBroken: (() => void) | undefined;
+
+  private constructor(target: URL, server: Server) {
+    this.#target = target;
+    this.#server = server;
+    this.endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    server.on("connection", (socket) => socket.on("error", () => {}));
+    server.on("request", (incoming, answer) => {
+      this.#handle(incoming, answer).catch(() => incoming.socket.destroy());
+    });
+  }
+
+  /** @param endpoint the server's, http */
+  static async start(endpoint: string): Promise<FaultProxy> {
+    const server = createServer();
+    await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+    return new FaultProxy(new URL(endpoint), server);
+  }
+
+  /** Spoils the next `times` requests that match; rules are tried in the order they came. */
+  next(fault: Fault, times: number, match: { method?: string; path?: RegExp } = {}): void {
+    this.#rules.push({ fault, left: times, method: match.method, path: match.path });
+  }
+
+  /** From now on spoils each request that no rule matches with this probability, by one of `faults`. */
+  weather(faults: readonly Fault[], probability: number, seed: number): void {
+    this.#weather = { faults, probability, random: seeded(seed) };
+  }
+
+  /** No more faults. */
+  clear(): void {
+    this.#rules.length = 0;
+    this.#weather = undefined;
+  }
+
+  /** How many requests were spoilt, in all or in one way. */
+  count(fault?: Fault): number {
+    if (fault) return this.#counts.get(fault) ?? 0;
+    return [...this.#counts.values()].reduce((sum, each) => sum + each, 0);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const closed = new Promise((done) => this.#server.close(done));
+    this.#server.closeAllConnections();
+    this.#agent.destroy();
+    await closed;
+  }
+
+  #faultOf({ method, url = "" }: IncomingMessage): Fault | undefined {
+    const rule = this.#rules.find((each) => {
+      return each.left > 0 && (each.method ?? method) === method && (each.path?.test(url) ?? true);
+    });
+    if (rule) {
+      rule.left -= 1;
+      return rule.fault;
+    }
+    if (!this.#weather || this.#weather.random() >= this.#weather.probability) return undefined;
+    const { faults, random } = this.#weather;
+    return faults[Math.floor(random() * faults.length)];
+  }
+
+  async #handle(incoming: IncomingMessage, answer: ServerResponse): Promise<void> {
+    // A client that leaves breaks both: nothing that this process has to know.
+    for (const each of [incoming, answer]) each.on("error", () => {});
+    const { method, url, headers } = incoming;
+    this.requests.push(`${method} ${url}${headers.range ? ` ${headers.range}` : ""}`);
+    const fault = this.#faultOf(incoming);
+    if (fault) this.#counts.set(fault, this.count(fault) + 1);
+    if (fault) this.onFault?.();
+    if (fault === "reset") return void incoming.socket.resetAndDestroy();
+    if (fault === "stall") return void incoming.resume();
+    if (fault === "error" || fault === "slow-down") {
+      for await (const _ of incoming);
+      return refuse(answer, fault);
+    }
+    const from = await this.#forward(incoming);
+    if (fault === "cut") return cut(from, answer);
+    if (fault === "lie" || fault === "lost") {
+      for await (const _ of from);
+      return fault === "lie" ? refuse(answer, fault) : void incoming.socket.resetAndDestroy();
+    }
+    answer.writeHead(from.statusCode!, from.rawHeaders);
+    await pipeline(from, answer).catch((error) => {
+      this.onBroken?.();
+      throw error;
+    });
+  }
+
+  #forward(incoming: IncomingMessage): Promise<IncomingMessage> {
+    return new Promise((done, reject) => {
+      const { hostname, port } = this.#target;
+      const { method, url: path, headers } = incoming;
+      const onward = request({ hostname, port, agent: this.#agent, method, path, headers }, done);
+      onward.on("error", reject);
+      incoming.pipe(onward);
+      // Whoever asked has left: so do we.
+      incoming.on("close", () => incoming.complete || onward.destroy());
+    });
+  }
+}
+
+function refuse(answer: ServerResponse, fault: keyof typeof CODES): void {
+  const [status, code] = CODES[fault];
+  const body = `<?xml version="1.0" encoding="UTF-8"?><Error><Code>${code}</Code><Message>by the fault proxy</Message></Error>`;
+  answer.writeHead(status, { "content-type": "application/xml", "content-length": Buffer.byteLength(body) });
+  answer.end(answer.req.method === "HEAD" ? undefined : body);
+}
+
+/** Half of the body, then the end of the connection. Without a body, the end alone. */
+async function cut(from: IncomingMessage, answer: ServerResponse): Promise<void> {
+  const body = Buffer.concat(await Array.fromAsync(from as AsyncIterable<Buffer>));
+  if (body.length === 0) return void answer.socket?.destroy();
+  answer.writeHead(from.statusCode!, from.rawHeaders);
+  answer.flushHeaders();
+  const half = body.subarray(0, Math.floor(body.length / 2));
+  await new Promise((done) => (half.length > 0 ? answer.write(half, done) : done(undefined)));
+  answer.socket?.destroy();
+}
+
+/** Mulberry32: the same numbers, from 0 to 1, for the same seed. */
+function seeded(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}

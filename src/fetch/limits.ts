@@ -2,7 +2,7 @@
 export type FetchLimits = {
   /** The longest body over http(s). */
   maxBytes: number;
-  /** The longest file. */
+  /** The longest file or S3 object. */
   maxFileBytes: number;
   /** Name look-up, TCP and TLS of one connection. */
   connectTimeoutMs: number;

@@ -25,7 +25,7 @@ export const ItemSchema = z
     /** The line on which the record begins, from 1. */
     line: z.int().positive().optional(),
     text: z.string().max(MAX_TEXT_LENGTH).optional(),
-    /** `file:`, `http:` or `https:` URL. */
+    /** `file:`, `http:`, `https:` or `s3:` URL. */
     image: z.string().max(8192).optional(),
     error: ItemErrorSchema.optional(),
     /** The columns that the caller asked to keep. */

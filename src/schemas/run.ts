@@ -33,10 +33,13 @@ export const SpecSchema = z.strictObject({
 });
 export type Spec = z.infer<typeof SpecSchema>;
 
-/** What an input was when the run was planned. `hash` is of its ends (a file) or its listing (a folder). */
+/**
+ * What an input was when the run was planned. `hash` is of its ends (a file) or its listing (a folder, a prefix of S3), or it is
+ * `etag:` and the ETag (an object of S3).
+ */
 export const InputSchema = z.strictObject({
   uri: z.string(),
-  /** Bytes of a file, files of a folder; null where it cannot be known (standard input, a URL). */
+  /** Bytes of a file or object, files of a folder or prefix; null where it cannot be known (standard input, a URL). */
   size: z.int().nonnegative().nullable(),
   modifiedAt: z.iso.datetime().nullable(),
   hash: z.string().nullable(),

@@ -4,11 +4,15 @@ import { pathToFileURL } from "node:url";
 import { isDeepStrictEqual } from "node:util";
 import { LabelmillError } from "../errors.ts";
 import type { Input } from "../schemas/run.ts";
+import type { S3Found } from "../storage/s3.ts";
 
 const END_BYTES = 64 * 1024;
 
-/** A file of a listing: `path` relative to the listed folder with `/` between its segments, `size` in bytes. */
-export type ListedFile = { path: string; size: number; mtimeMs: number };
+/**
+ * A file or object of a listing: `path` relative to what was listed with `/` between its segments, `size` in bytes, `version` its
+ * modification time in ms, or its ETag.
+ */
+export type Listed = { path: string; size: number; version: number | string };
 
 /**
  * A file's identity: the URL of its real path, size, modification time, and the SHA-256 (hex) over its first and last
@@ -26,10 +30,15 @@ export async function describeFile(path: string): Promise<Input> {
   return { uri, size, modifiedAt: mtime.toISOString(), hash: hash.update(String(size)).digest("hex") };
 }
 
-/** The identity of a listing (a folder's, a pattern's): the number of files, the SHA-256 (hex) over paths, sizes and times in order. */
-export function describeFolder(uri: string, files: readonly ListedFile[]): Input {
+/** An object's identity: its URI, size, modification time and, as the hash, `etag:` and its ETag. */
+export function describeObject(uri: string, { size, etag, modifiedAt }: S3Found): Input {
+  return { uri, size, modifiedAt: modifiedAt.toISOString(), hash: `etag:${etag}` };
+}
+
+/** The identity of a listing (a folder's, a pattern's, a prefix's): the number of files, the SHA-256 (hex) over all of them in order. */
+export function describeListing(uri: string, files: readonly Listed[]): Input {
   const hash = createHash("sha256");
-  for (const { path, size, mtimeMs } of files) hash.update(`${JSON.stringify([path, size, mtimeMs])}\n`);
+  for (const { path, size, version } of files) hash.update(`${JSON.stringify([path, size, version])}\n`);
   return { uri, size: files.length, modifiedAt: null, hash: hash.digest("hex") };
 }
 
@@ -38,13 +47,8 @@ export function describeUrl(uri: string): Input {
   return { uri, size: null, modifiedAt: null, hash: null };
 }
 
-/** The records of an input that must be at their end what it was when it was opened, or the run says INPUT_CHANGED. */
-export async function* unchanged<T>(
-  records: AsyncIterable<T>,
-  before: Input,
-  describe: () => Promise<Input>,
-): AsyncGenerator<T> {
-  yield* records;
+/** Fails with INPUT_CHANGED where an input is not what it was before it was read. */
+export async function checkUnchanged(before: Input, describe: () => Promise<Input>): Promise<void> {
   const now = await describe().catch(() => undefined);
   if (isDeepStrictEqual(now, before)) return;
   const found = now ? `${now.size} of ${now.modifiedAt} now` : "now it is gone";

@@ -1,59 +1,38 @@
-import { open, realpath, stat } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { realpath } from "node:fs/promises";
 import type { Readable } from "node:stream";
-import { pathToFileURL } from "node:url";
-import { LabelmillError, systemCode } from "../errors.ts";
+import { LabelmillError } from "../errors.ts";
 import type { Input, ReadOptions } from "../schemas/run.ts";
-import { checkFile, inputError } from "./bytes.ts";
+import type { S3 } from "../storage/s3.ts";
 import { formatOfName } from "./detect.ts";
-import { describeFile, describeFolder, describeUrl, type ListedFile, unchanged } from "./identity.ts";
-import { globBase, isGlob, isImageName, listFolder, listGlob } from "./listing.ts";
-import { fileReference, type Reference, readReference } from "./references.ts";
+import { describeUrl } from "./identity.ts";
+import { findLocalImages, localGrant } from "./local-images.ts";
+import { type Origin, stdinOrigin } from "./origin.ts";
+import { type Base, inFolder, type Reference, readReference } from "./references.ts";
+import { findS3Images, s3Grant } from "./s3-images.ts";
+import { isS3Uri } from "./s3-origin.ts";
 import { MAX_ID_LENGTH, quoted, type Source, type SourceRecord } from "./source.ts";
-import { fileOrigin, type Origin, openTable, stdinOrigin } from "./table.ts";
+import { openTable } from "./table.ts";
 
 /** What an image column may be called where none is told, the best name first. */
 const IMAGE_COLUMNS = ["image", "url", "path", "file", "image_url", "uri"];
 
-type Kind = "url" | "folder" | "glob" | "image" | "list";
+/** What an argument names: images, or a list of them in which paths are relative to `base`. */
+export type FoundImages = { input: Input; references(): Iterable<Reference> } | { origin: Origin; base: Base };
 
 /**
- * Opens images: a file, a folder, a pattern, a URL, or a list of paths and URLs (a file, or standard input). Fails before anything
- * is queued, with INPUT_NOT_FOUND, INPUT_UNREADABLE, INPUT_EMPTY, COLUMN_NOT_FOUND, URL_REFUSED or USAGE.
+ * Opens images: a file, a folder, a pattern, an object or prefix of S3, a URL, or a list of paths and URLs (a file, an object, or
+ * standard input). Fails before anything is queued, with INPUT_NOT_FOUND, INPUT_UNREADABLE, INPUT_EMPTY, COLUMN_NOT_FOUND,
+ * URL_REFUSED or USAGE.
  */
-export async function openImageSource(from: string | { stdin: Readable }, read: ReadOptions): Promise<Source> {
-  if (typeof from !== "string") return openList(stdinOrigin(from.stdin), process.cwd(), describeUrl("stdin:"), read);
-  const path = resolve(from);
-  switch (await kindOf(from)) {
-    case "url":
-      return openUrl(from, read);
-    case "image":
-      await checkFile(from);
-      return listed(await describeFile(from), read, () => [fileReference(from, path)]);
-    case "folder": {
-      const files = await listFolder(path);
-      if (files.length === 0) throw new LabelmillError("INPUT_EMPTY", `there are no images in ${quoted(from)}`);
-      const uri = pathToFileURL(await realpath(path)).href;
-      return listed(describeFolder(uri, files), read, () => references(path, files));
-    }
-    case "glob": {
-      const files = await listGlob(from);
-      if (files.length === 0) throw new LabelmillError("INPUT_NOT_FOUND", `no image matches ${quoted(from)}`);
-      return listed(describeFolder(pathToFileURL(path).href, files), read, () => references(globBase(from), files));
-    }
-    case "list": {
-      const origin = await fileOrigin(from);
-      if (read.format === "auto" && formatOfName(from) === "auto") {
-        const expected = "expected an image, a folder or a list (.txt, .lst, .csv, .tsv, .jsonl)";
-        throw new LabelmillError(
-          "INPUT_UNREADABLE",
-          `${expected}, came ${quoted(from)}; if it is a list, say --format`,
-        );
-      }
-      const source = await openList(origin, dirname(path), await describeFile(from), read);
-      return { ...source, records: () => unchanged(source.records(), source.input, () => describeFile(from)) };
-    }
+export async function openImageSource(from: string | { stdin: Readable }, read: ReadOptions, s3?: S3): Promise<Source> {
+  if (typeof from !== "string") return openList(stdinOrigin(from.stdin), inFolder(process.cwd()), read);
+  const found = await find(from, s3);
+  if ("references" in found) return listed(found.input, read, found.references);
+  if (read.format === "auto" && formatOfName(found.origin.name) === "auto") {
+    const expected = "expected an image, a folder or a list (.txt, .lst, .csv, .tsv, .jsonl)";
+    throw new LabelmillError("INPUT_UNREADABLE", `${expected}, came ${quoted(from)}; if it is a list, say --format`);
   }
+  return openList(found.origin, found.base, read);
 }
 
 /**
@@ -62,52 +41,33 @@ export async function openImageSource(from: string | { stdin: Readable }, read: 
  */
 export async function grantsOf(from: string): Promise<string[]> {
   if (from === "-") return [await realpath(process.cwd())];
-  switch (await kindOf(from)) {
-    case "url":
-      return [];
-    case "glob":
-      return [await realpath(globBase(from)).catch((error: unknown) => Promise.reject(inputError(from, error)))];
-    case "list":
-      return [await realpath(dirname(resolve(from)))];
-    default:
-      return [await realpath(from)];
-  }
+  return isUrl(from) ? [] : [await localGrant(from)];
 }
 
-/** What an argument is; a file that is no image is taken for a list. */
-async function kindOf(from: string): Promise<Kind> {
-  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(from)) return "url";
-  try {
-    const found = await stat(from);
-    if (found.isDirectory()) return "folder";
-    return found.isFile() && (isImageName(from) || (await hasImageMagic(from))) ? "image" : "list";
-  } catch (error) {
-    if (systemCode(error) === "ENOENT" && isGlob(from)) return "glob";
-    throw inputError(from, error);
-  }
+/**
+ * The `s3://` URIs that an argument makes readable, as S3Grants takes them: a prefix, an image itself, the prefix that a list on S3
+ * lies in. A list that lies elsewhere grants nothing on S3, whatever it names. Fails with URL_REFUSED.
+ */
+export function s3GrantsOf(from: string): string[] {
+  return isS3Uri(from) ? [s3Grant(from)] : [];
 }
 
-/** Whether the file begins as JPEG, PNG, GIF, TIFF, WebP, AVIF or BMP does. */
-async function hasImageMagic(path: string): Promise<boolean> {
-  await using file = await open(path);
-  const { buffer, bytesRead } = await file.read(Buffer.alloc(12), 0, 12, 0);
-  const magic = buffer.toString("hex", 0, bytesRead);
-  return /^(?:ffd8ff|89504e47|47494638|49492a00|4d4d002a|52494646.{8}57454250|.{8}66747970617669|424d.{8}0{8})/.test(
-    magic,
-  );
+async function find(from: string, s3: S3 | undefined): Promise<FoundImages> {
+  if (isS3Uri(from)) return await findS3Images(from, s3);
+  return isUrl(from) ? findUrl(from) : await findLocalImages(from);
 }
 
-function openUrl(from: string, read: ReadOptions): Source {
-  const reference = readReference(from, "");
+function isUrl(from: string): boolean {
+  return /^[a-z][a-z0-9+.-]*:\/\//i.test(from);
+}
+
+function findUrl(from: string): FoundImages {
+  const reference = readReference(from, inFolder(""));
   const why = "error" in reference ? reference.error.message : "a file is named by its path";
   if ("error" in reference || reference.image.startsWith("file:")) {
     throw new LabelmillError("URL_REFUSED", `${quoted(reference.shown)}: ${why}`);
   }
-  return listed(describeUrl(reference.image), read, () => [reference]);
-}
-
-function* references(folder: string, files: readonly ListedFile[]): Generator<Reference> {
-  for (const { path } of files) yield fileReference(path, join(folder, path));
+  return { input: describeUrl(reference.image), references: () => [reference] };
 }
 
 function listed(input: Input, read: ReadOptions, all: () => Iterable<Reference>): Source {
@@ -126,16 +86,15 @@ function listed(input: Input, read: ReadOptions, all: () => Iterable<Reference>)
   };
 }
 
-async function openList(origin: Origin, folder: string, input: Input, read: ReadOptions): Promise<Source> {
+function openList(origin: Origin, base: Base, read: ReadOptions): Promise<Source> {
   const wanted = { names: IMAGE_COLUMNS, skipBlankLines: true };
-  const table = await openTable(origin, read, wanted, ({ value, id, input: kept }) => {
-    const reference = readReference(value, folder);
+  return openTable(origin, read, wanted, ({ value, id, input: kept }) => {
+    const reference = readReference(value, base);
     const item = itemOf(reference, kept);
     // The reference names the record where no id column does.
     if (!id && reference.shown !== "") item.id = idOf(reference);
     return item;
   });
-  return { input, ...table };
 }
 
 function idOf(reference: Reference): string {

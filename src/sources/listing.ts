@@ -1,21 +1,14 @@
 import { glob, readdir, realpath, stat } from "node:fs/promises";
 import { dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { inputError } from "./bytes.ts";
-import { extensionOf } from "./detect.ts";
-import type { ListedFile } from "./identity.ts";
-
-/** The extensions by which a file of a folder or pattern is an image. */
-const IMAGE_EXTENSIONS = new Set(["jpg", "jpeg", "png", "webp", "gif", "tif", "tiff", "avif", "bmp"]);
-
-export function isImageName(name: string): boolean {
-  return IMAGE_EXTENSIONS.has(extensionOf(name));
-}
+import type { Listed } from "./identity.ts";
+import { isImageName } from "./image-file.ts";
 
 /**
  * The images in a folder and its subfolders, by their paths' byte order. Hidden files and folders are skipped; a link is taken
  * where it leads to a file in the folder, and folders behind links are not entered.
  */
-export async function listFolder(folder: string): Promise<ListedFile[]> {
+export async function listFolder(folder: string): Promise<Listed[]> {
   const paths: string[] = [];
   const pending = [""];
   for (let below = pending.pop(); below !== undefined; below = pending.pop()) {
@@ -40,7 +33,7 @@ function readEntries(path: string) {
 }
 
 /** The images that a pattern matches, relative to its base folder, with the same order and the same rules as in a folder. */
-export async function listGlob(pattern: string): Promise<ListedFile[]> {
+export async function listGlob(pattern: string): Promise<Listed[]> {
   const base = globBase(pattern);
   const paths: string[] = [];
   for await (const found of glob(pattern)) {
@@ -71,10 +64,10 @@ export function globBase(pattern: string): string {
 }
 
 /** Sizes and times of the paths that are files inside the folder, in the paths' byte order. */
-async function describe(folder: string, paths: readonly string[]): Promise<ListedFile[]> {
+async function describe(folder: string, paths: readonly string[]): Promise<Listed[]> {
   if (paths.length === 0) return [];
   const root = await realpath(folder);
-  const files: ListedFile[] = [];
+  const files: Listed[] = [];
   for (const path of byteOrder(paths)) {
     const found = await fileInside(root, join(folder, path));
     if (found !== undefined) files.push({ path, ...found });
@@ -83,20 +76,20 @@ async function describe(folder: string, paths: readonly string[]): Promise<Liste
 }
 
 /** Undefined for what is gone, is no file, or leads out of the root through a link. */
-async function fileInside(root: string, path: string): Promise<{ size: number; mtimeMs: number } | undefined> {
+async function fileInside(root: string, path: string): Promise<Omit<Listed, "path"> | undefined> {
   try {
     const real = await realpath(path);
     if (!real.startsWith(root.endsWith(sep) ? root : root + sep)) return undefined;
     const found = await stat(real);
-    return found.isFile() ? { size: found.size, mtimeMs: found.mtimeMs } : undefined;
+    return found.isFile() ? { size: found.size, version: found.mtimeMs } : undefined;
   } catch {
     // A name that is no UTF-8 cannot be opened by what is left of it: its row says so, where a dangling link is passed over.
-    return path.includes("\uFFFD") ? { size: 0, mtimeMs: 0 } : undefined;
+    return path.includes("\uFFFD") ? { size: 0, version: 0 } : undefined;
   }
 }
 
 /** Sorted by their bytes in UTF-8, each byte read as one character: far cheaper than to compare buffers. */
-function byteOrder(paths: readonly string[]): string[] {
+export function byteOrder(paths: readonly string[]): string[] {
   const keys = paths.map((path) => Buffer.from(path).toString("latin1"));
   return keys.sort().map((key) => Buffer.from(key, "latin1").toString());
 }

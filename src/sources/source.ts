@@ -17,7 +17,7 @@ export type SourceRecord = {
 
 /**
  * An input that was found good when it was opened. `records()` reads it from its beginning: as often as wanted for files,
- * folders and URLs, once for standard input.
+ * folders, URLs and S3, once for standard input.
  */
 export interface Source {
   /** The input's identity when it was opened. */

@@ -1,37 +1,16 @@
-import { basename } from "node:path";
-import type { Readable } from "node:stream";
 import { LabelmillError } from "../errors.ts";
 import type { ReadOptions } from "../schemas/run.ts";
-import { BrokenInput, checkFile, Peekable, readFileBytes, readStdinBytes, utf8Bytes } from "./bytes.ts";
+import { BrokenInput, Peekable, utf8Bytes } from "./bytes.ts";
 import { detectFormat, HEAD_BYTES } from "./detect.ts";
+import type { Origin } from "./origin.ts";
 import { csvReader, jsonlReader, linesReader, type Row, type RowReader, type Wanted } from "./rows.ts";
-import { MAX_ID_LENGTH, quoted, type SourceRecord } from "./source.ts";
+import { MAX_ID_LENGTH, type Source, type SourceRecord } from "./source.ts";
 
 /** How many records are searched for the first JSON object. */
 const HEAD_RECORDS = 1000;
 
-/** Where the bytes of a table or list come from. */
-export type Origin = {
-  /** The name by which the format may be known, and the ids' beginning. */
-  name: string;
-  label: string;
-  bytes(): AsyncIterable<Buffer>;
-  /** The bytes can be read once only. */
-  once: boolean;
-};
-
 /** What becomes of a row that has a value; undefined fields are left out. */
 export type ToItem = (row: Row & { value: string }) => Partial<SourceRecord>;
-
-/** A file that is there, readable and not empty: else INPUT_NOT_FOUND, INPUT_UNREADABLE, INPUT_EMPTY. */
-export async function fileOrigin(path: string): Promise<Origin> {
-  await checkFile(path);
-  return { name: basename(path), label: quoted(path), bytes: () => readFileBytes(path), once: false };
-}
-
-export function stdinOrigin(stdin: Readable): Origin {
-  return { name: "stdin", label: "standard input", bytes: () => readStdinBytes(stdin), once: true };
-}
 
 /**
  * Opens a table (CSV, JSONL) or plain lines: finds out how it is to be read and reads as far as its first good record.
@@ -43,7 +22,7 @@ export async function openTable(
   read: ReadOptions,
   wanted: Omit<Wanted, "label">,
   toItem: ToItem,
-): Promise<{ read: ReadOptions; records(): AsyncIterable<SourceRecord> }> {
+): Promise<Source> {
   const bytes = new Peekable(utf8Bytes(origin.bytes()));
   const head = await bytes.peek(HEAD_BYTES);
   const asked = { ...wanted, label: origin.label };
@@ -64,12 +43,16 @@ export async function openTable(
     throw error;
   }
   reader.ready = true;
-  if (origin.once) return { read: reader.read, records: once(first, rows) };
+  const { input } = origin;
+  if (origin.once) return { input, read: reader.read, records: once(first, rows) };
   await rows.return(undefined);
-  const again = (): RowReader => readerOf(reader.read, asked, true);
   return {
+    input,
     read: reader.read,
-    records: () => readRows(utf8Bytes(origin.bytes()), again(), origin, toItem),
+    async *records() {
+      yield* readRows(utf8Bytes(origin.bytes()), readerOf(reader.read, asked, true), origin, toItem);
+      await origin.checkUnchanged();
+    },
   };
 }
 

@@ -1,24 +1,33 @@
 import type { Readable } from "node:stream";
 import { MAX_TEXT_LENGTH } from "../schemas/item.ts";
 import type { ReadOptions } from "../schemas/run.ts";
-import { describeFile, describeUrl, unchanged } from "./identity.ts";
+import type { S3 } from "../storage/s3.ts";
+import { openInputs } from "./inputs.ts";
+import { openOrigin } from "./origin.ts";
 import type { Row } from "./rows.ts";
 import type { Source, SourceRecord } from "./source.ts";
-import { fileOrigin, openTable, stdinOrigin } from "./table.ts";
+import { openTable } from "./table.ts";
 
 /** What a text column may be called where none is told, the best name first. */
 const TEXT_COLUMNS = ["text", "review", "sentence", "content", "comment", "body", "message"];
 
 /**
- * Opens a file of texts, or standard input: CSV, JSONL or plain lines, packed with gzip or not. Fails before anything is queued,
- * with INPUT_NOT_FOUND, INPUT_UNREADABLE, INPUT_EMPTY, COLUMN_NOT_FOUND or USAGE.
+ * Opens a file of texts, an object of S3 (an `s3://` URI), or standard input: CSV, JSONL or plain lines, packed with gzip or not.
+ * Fails before anything is queued, with INPUT_NOT_FOUND, INPUT_UNREADABLE, INPUT_EMPTY, COLUMN_NOT_FOUND, STORE_FAILED (S3) or USAGE.
  */
-export async function openTextSource(from: string | { stdin: Readable }, read: ReadOptions): Promise<Source> {
-  const origin = typeof from === "string" ? await fileOrigin(from) : stdinOrigin(from.stdin);
-  const input = typeof from === "string" ? await describeFile(from) : describeUrl("stdin:");
-  const table = await openTable(origin, read, { names: TEXT_COLUMNS, skipBlankLines: false }, textItem);
-  if (typeof from !== "string") return { input, ...table };
-  return { input, ...table, records: () => unchanged(table.records(), input, () => describeFile(from)) };
+export async function openTextSource(from: string | { stdin: Readable }, read: ReadOptions, s3?: S3): Promise<Source> {
+  const origin = await openOrigin(from, s3);
+  return await openTable(origin, read, { names: TEXT_COLUMNS, skipBlankLines: false }, textItem);
+}
+
+/** Opens all inputs (`-` is standard input), several at a time, in their order. Fails as the first of them that cannot be opened. */
+export function openTextSources(
+  inputs: readonly string[],
+  read: ReadOptions,
+  stdin: Readable,
+  s3?: S3,
+): Promise<Source[]> {
+  return openInputs(inputs, (input) => openTextSource(input === "-" ? { stdin } : input, read, s3));
 }
 
 function textItem({ value }: Row & { value: string }): Partial<SourceRecord> {

@@ -75,19 +75,21 @@ test("missing, special and foreign files each have their code", async (t) => {
 
 test("other schemes and what is no URL are refused, and their text is not repeated", async (t) => {
   const { fetcher } = await world(t);
-  for (const ref of [
-    "ftp://h/s3cr3t",
-    "data:,s3cr3t",
-    "s3://b/s3cr3t",
-    "s3cr3t.png",
-    "",
-    "http://u:s3cr3t@[",
-    "C:\\s3cr3t",
-  ]) {
+  for (const ref of ["ftp://h/s3cr3t", "data:,s3cr3t", "s3cr3t.png", "", "http://u:s3cr3t@[", "C:\\s3cr3t"]) {
     await assert.rejects(fetcher.get(ref, never), (error: Error & { code: string }) => {
       assert.equal(error.code, "URL_REFUSED", ref);
       assert.doesNotMatch(error.message, /s3cr3t/);
       return true;
+    });
+  }
+});
+
+test("without an S3, nothing on S3 is granted", async (t) => {
+  const { fetcher } = await world(t);
+  for (const ref of ["s3://bucket/a.png", "S3:s3cr3t", "s3://u:s3cr3t@bucket/a.png"]) {
+    await assert.rejects(fetcher.get(ref, never), {
+      code: "NOT_GRANTED",
+      message: /^(?!.*s3cr3t).*LABELMILL_S3_ROOTS/,
     });
   }
 });

@@ -8,7 +8,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
 import { ItemSchema } from "../../src/schemas/item.ts";
 import type { ReadOptions } from "../../src/schemas/run.ts";
-import { grantsOf, openImageSource } from "../../src/sources/images.ts";
+import { grantsOf, openImageSource, s3GrantsOf } from "../../src/sources/images.ts";
 import type { SourceRecord } from "../../src/sources/source.ts";
 
 const AUTO: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };
@@ -203,7 +203,7 @@ test("a plain list: paths against the list's own folder, URLs, and each referenc
       [3, "file:///abs/x.jpg"],
       [4, "https://example.com/x.jpg"],
       [5, pathToFileURL(join(photos, "é.gif")).href],
-      [6, "URL_REFUSED"],
+      [6, "s3://bucket/x.jpg"],
       [7, "URL_REFUSED"],
       [8, "URL_REFUSED"],
       [9, "URL_REFUSED"],
@@ -217,6 +217,52 @@ test("a plain list: paths against the list's own folder, URLs, and each referenc
   assert.equal(found[6]!.id, "http://***@example.com/x.jpg");
   assert.ok(!JSON.stringify(found).includes("hunter2"));
   assert.deepEqual(await grantsOf(path), [root]);
+});
+
+test("a local list may name objects of S3, and grants none of them", async () => {
+  const lines = [
+    "s3://bucket/a b%20%23é%25.jpg",
+    "S3://bucket/x.jpg",
+    "s3://bucket/a/../x.jpg",
+    "s3://bucket/a/%2e%2e/x.jpg",
+    "s3://bucket/a?.jpg",
+    "s3://bucket/100%.jpg",
+    "s3://bucket/./x.jpg",
+    "s3://bucket//x.jpg",
+    "s3://bucket/folder/",
+    "s3://bucket",
+    "s3:bucket/x.jpg",
+    "s3://joe:hunter2@bucket/x.jpg",
+    `s3://bucket/${"x".repeat(1025)}`,
+    `s3://bucket/${"x".repeat(9000)}`,
+  ];
+  const path = await file("s3.txt", lines.join("\n"));
+  const found = await records(path);
+  assert.deepEqual(
+    found.map(({ image, error }) => error?.code ?? image),
+    ["s3://bucket/a%20b%20%23%C3%A9%25.jpg", "s3://bucket/x.jpg", ...Array(11).fill("URL_REFUSED"), "RECORD_TOO_LARGE"],
+  );
+  assert.deepEqual([found[0]!.id, found[11]!.id], [lines[0], "s3://***@bucket/x.jpg"]);
+  assert.ok(!JSON.stringify(found).includes("hunter2"));
+  assert.deepEqual(s3GrantsOf(path), []);
+});
+
+test("an argument on S3 grants the prefix it is or lies in, an image itself, and no file", async () => {
+  const granted: Record<string, string> = {
+    "s3://bucket": "s3://bucket/",
+    "s3://bucket/a/": "s3://bucket/a/",
+    "s3://bucket/a/list.csv": "s3://bucket/a/",
+    "s3://bucket/list": "s3://bucket/",
+    "s3://bucket/a/x.JPG": "s3://bucket/a/x.JPG",
+  };
+  for (const [from, root] of Object.entries(granted)) {
+    assert.deepEqual(s3GrantsOf(from), [root]);
+    assert.deepEqual(await grantsOf(from), []);
+  }
+  for (const from of ["s3://bucket/a/../list.csv", "s3://bucket/a//"]) {
+    assert.throws(() => s3GrantsOf(from), { code: "URL_REFUSED" });
+    await refuses(from, "URL_REFUSED", /empty segments/);
+  }
 });
 
 test("lists as tables, packed or not: column, ids, kept columns", async () => {

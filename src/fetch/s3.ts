@@ -1,0 +1,48 @@
+import { LabelmillError } from "../errors.ts";
+import type { S3 } from "../storage/s3.ts";
+import { tooLarge } from "./collect.ts";
+import { aborted } from "./http.ts";
+import { type S3Grants, showS3 } from "./s3-grants.ts";
+
+/**
+ * The bytes of a granted object.
+ *
+ * @param ref an `s3:` URI
+ * @throws LabelmillError URL_REFUSED, NOT_GRANTED, IMAGE_INVALID (a prefix), IMAGE_NOT_FOUND, FETCH_TOO_LARGE (over `maxBytes`,
+ * unread), FETCH_FAILED (refused by the server), FETCH_UNAVAILABLE (after all the store's tries), ABORTED (by `signal`, at once)
+ */
+export async function getObject(
+  ref: string,
+  { s3, grants, maxBytes, signal }: { s3: S3; grants: S3Grants; maxBytes: number; signal: AbortSignal },
+): Promise<Uint8Array> {
+  const at = grants.check(ref);
+  const shown = showS3(ref);
+  if (at.key === "" || at.key.endsWith("/")) {
+    throw new LabelmillError("IMAGE_INVALID", `${shown}: expected an object, got a bucket or prefix`);
+  }
+  const left = Promise.withResolvers<never>();
+  const leave = () => left.reject(aborted(signal.reason));
+  signal.addEventListener("abort", leave, { once: true });
+  try {
+    return await Promise.race([s3.get(at, { maxBytes, signal }), left.promise]);
+  } catch (error) {
+    throw translate(error, shown, maxBytes);
+  } finally {
+    signal.removeEventListener("abort", leave);
+  }
+}
+
+/** What the store says of an object, as what it means for an image. */
+function translate(error: unknown, shown: string, maxBytes: number): unknown {
+  if (!(error instanceof LabelmillError)) return error;
+  const { code, message, retryable } = error;
+  if (code === "FETCH_TOO_LARGE") return tooLarge(maxBytes, shown);
+  if (code === "STORE_NOT_FOUND") {
+    return new LabelmillError("IMAGE_NOT_FOUND", `${shown}: expected an object, got none`, { cause: error });
+  }
+  // Replaced over and over while it was read: it may keep still later.
+  if (code === "INPUT_CHANGED" || (code === "STORE_FAILED" && retryable)) {
+    return new LabelmillError("FETCH_UNAVAILABLE", message, { cause: error });
+  }
+  return code === "STORE_FAILED" ? new LabelmillError("FETCH_FAILED", message, { cause: error }) : error;
+}

@@ -1,0 +1,53 @@
+import { basename } from "node:path";
+import type { Readable } from "node:stream";
+import type { Input } from "../schemas/run.ts";
+import type { S3 } from "../storage/s3.ts";
+import { checkFile, readFileBytes, readStdinBytes } from "./bytes.ts";
+import { checkUnchanged, describeFile, describeUrl } from "./identity.ts";
+import { isS3Uri, s3Origin } from "./s3-origin.ts";
+import { quoted } from "./source.ts";
+
+/** Where the bytes of an input come from. */
+export type Origin = {
+  /** The name by which the format may be known, and the ids' beginning. */
+  name: string;
+  label: string;
+  /** What it was when it was found. */
+  input: Input;
+  bytes(): AsyncIterable<Buffer>;
+  /** The bytes can be read once only. */
+  once: boolean;
+  /** Called when the bytes have been read: fails with INPUT_CHANGED if they need not be those of `input`. */
+  checkUnchanged(): Promise<void>;
+};
+
+/** Finds a file, an object of S3 (an `s3://` URI) or standard input. Fails with INPUT_NOT_FOUND, INPUT_UNREADABLE or INPUT_EMPTY. */
+export async function openOrigin(from: string | { stdin: Readable }, s3?: S3): Promise<Origin> {
+  if (typeof from !== "string") return stdinOrigin(from.stdin);
+  return isS3Uri(from) ? await s3Origin(from, s3) : await fileOrigin(from);
+}
+
+/** A file that is there, readable and not empty: else INPUT_NOT_FOUND, INPUT_UNREADABLE, INPUT_EMPTY. */
+export async function fileOrigin(path: string): Promise<Origin> {
+  await checkFile(path);
+  const input = await describeFile(path);
+  return {
+    name: basename(path),
+    label: quoted(path),
+    input,
+    bytes: () => readFileBytes(path),
+    once: false,
+    checkUnchanged: () => checkUnchanged(input, () => describeFile(path)),
+  };
+}
+
+export function stdinOrigin(stdin: Readable): Origin {
+  return {
+    name: "stdin",
+    label: "standard input",
+    input: describeUrl("stdin:"),
+    bytes: () => readStdinBytes(stdin),
+    once: true,
+    checkUnchanged: async () => {},
+  };
+}

@@ -1,0 +1,68 @@
+import { LabelmillError } from "../errors.ts";
+import { parseS3Reference } from "../fetch/s3-grants.ts";
+import type { S3 } from "../storage/s3.ts";
+import { type S3Place, s3Uri } from "../storage/s3-uri.ts";
+import { Peekable } from "./bytes.ts";
+import { describeListing, type Listed } from "./identity.ts";
+import { beginsAsImage, IMAGE_MAGIC_BYTES, isImageName } from "./image-file.ts";
+import type { FoundImages } from "./images.ts";
+import { byteOrder } from "./listing.ts";
+import type { Origin } from "./origin.ts";
+import { belowPrefix, objectReference, type Reference } from "./references.ts";
+import { given, isPrefix, s3InputError, s3Origin } from "./s3-origin.ts";
+import { quoted } from "./source.ts";
+
+/** What an `s3://` URI names: an image, the images below a prefix, or a list. */
+export async function findS3Images(from: string, s3: S3 | undefined): Promise<FoundImages> {
+  const at = parseS3Reference(from);
+  if (!isPrefix(at)) {
+    const origin = await s3Origin(from, s3);
+    if (!(await isImage(origin))) return { origin, base: belowPrefix(prefixOf(at)) };
+    return { input: origin.input, references: () => [objectReference(from, s3Uri(at))] };
+  }
+  const files = await listImages(at, given(from, s3));
+  if (files.length === 0) throw new LabelmillError("INPUT_EMPTY", `there are no images below ${quoted(from)}`);
+  return { input: describeListing(s3Uri(at), files), references: () => references(at, files) };
+}
+
+/** What an `s3://` argument makes readable: a prefix, an image itself, and with any other object, a list then, what lies beside it. */
+export function s3Grant(from: string): string {
+  const at = parseS3Reference(from);
+  return s3Uri(isPrefix(at) || isImageName(at.key) ? at : prefixOf(at));
+}
+
+/** The prefix that an object lies in, as a file in its folder. */
+function prefixOf({ bucket, key }: S3Place): S3Place {
+  return { bucket, key: key.slice(0, key.lastIndexOf("/") + 1) };
+}
+
+async function isImage(origin: Origin): Promise<boolean> {
+  if (isImageName(origin.name)) return true;
+  const bytes = new Peekable(origin.bytes());
+  try {
+    return beginsAsImage(await bytes.peek(IMAGE_MAGIC_BYTES));
+  } finally {
+    await bytes.close();
+  }
+}
+
+/** The images below a prefix in the byte order of their keys, with the rules of a folder: nothing hidden. */
+async function listImages(at: S3Place, s3: S3): Promise<Listed[]> {
+  const files = new Map<string, Listed>();
+  try {
+    for await (const { key, size, etag } of s3.list(at.bucket, at.key)) {
+      const path = key.slice(at.key.length);
+      if (isImageName(path) && !path.split("/").some((part) => part.startsWith("."))) {
+        files.set(path, { path, size, version: etag });
+      }
+    }
+  } catch (error) {
+    throw s3InputError(s3Uri(at), error);
+  }
+  // Not every server lists in that order.
+  return byteOrder([...files.keys()]).map((path) => files.get(path)!);
+}
+
+function* references({ bucket, key }: S3Place, files: readonly Listed[]): Generator<Reference> {
+  for (const { path } of files) yield objectReference(path, s3Uri({ bucket, key: key + path }));
+}

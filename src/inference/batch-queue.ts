@@ -1,17 +1,16 @@
+import type { Batch } from "./batch.ts";
 import { compareWaiting, type Entry, type Group, Shelf, type Waiting } from "./shelf.ts";
 
-/** The most batches that may pass over a waiting item, that is, take an item that arrived after it. */
+/** The most batches that may pass over a waiting item, that is, take an item of the same queue that arrived after it. */
 export const MAX_PASSED_OVER = 8;
 
-/** An item is put with others only if the shortest of them is at least this part of the longest: more padding costs more than another batch. */
-const SIMILAR = 1 / 2;
-
 /**
- * What waits for a batch. A batch begins with the longest item of the oldest group and takes the nearest in length from all
- * groups, shorter ones first, while its padded cost (longest × count) stays within the budget.
+ * What waits for a batch. An empty batch begins with the longest item of the oldest group; then it takes the nearest in length
+ * to its first item from all groups, shorter ones first, while they fit.
  *
  * Invariant: no item is passed over by more than MAX_PASSED_OVER batches. The count of an item is the number of batches whose
- * newest item arrived after it; so it is the same for a whole group, and at least as high for an older group as for a younger one.
+ * newest item of this queue arrived after it; so it is the same for a whole group, and at least as high for an older group as
+ * for a younger one.
  */
 export class BatchQueue<T> {
   readonly #all = new Shelf<T>();
@@ -21,10 +20,16 @@ export class BatchQueue<T> {
   #ahead: number[] = [];
   #arrivals = 0;
   #added = 0;
+  #cost = 0;
 
   /** Items that wait. */
   get size(): number {
     return this.#all.size;
+  }
+
+  /** The sum of the lengths of what waits. */
+  get cost(): number {
+    return this.#cost;
   }
 
   /** Adds items that arrive together; lengths are positive. The group that comes back is good for `discard`. */
@@ -37,40 +42,35 @@ export class BatchQueue<T> {
     this.#groups.add(group);
     group.shelf.merge(sorted);
     this.#all.merge(sorted);
+    for (const { length } of sorted) this.#cost += length;
     return group;
   }
 
-  /** Takes the next batch; empty only if nothing waits. Its padded cost exceeds the budget only if it is one item. */
-  cut(budget: number): Entry<T>[] {
+  /** Moves to a batch what fits in it, and says how many items that was. A batch that comes empty stays so only if nothing waits. */
+  fill(batch: Batch<Waiting<T>>): number {
     const [oldest] = this.#groups;
-    const seed = oldest?.shelf.longest();
-    if (!seed) return [];
-    const batch: Waiting<T>[] = [];
-    let shortest = seed.length;
-    let longest = seed.length;
+    if (!oldest) return 0;
+    const before = batch.entries.length;
     const take = (entry: Waiting<T>): boolean => {
-      const low = Math.min(shortest, entry.length);
-      const high = Math.max(longest, entry.length);
-      if (batch.length > 0 && (high * (batch.length + 1) > budget || low < high * SIMILAR)) return false;
-      shortest = low;
-      longest = high;
-      this.#mark(entry);
-      batch.push(entry);
-      return true;
+      const fits = batch.take(entry);
+      if (fits) this.#mark(entry);
+      return fits;
     };
-    take(seed);
+    if (before === 0) take(oldest.shelf.longest()!);
+    const { length } = batch.entries[0]!;
     for (const group of this.#groups) {
       if (this.#passedOver(group) < MAX_PASSED_OVER) {
-        this.#all.offer(seed.length, take);
+        this.#all.offer(length, take);
         break;
       }
       // Nothing newer than this group may be taken before the whole of it is.
-      group.shelf.offer(seed.length, take);
+      group.shelf.offer(length, take);
       if (group.shelf.size > 0) break;
     }
-    this.#ahead.push(batch.reduce((newest, entry) => Math.max(newest, entry.group.arrival), 0));
-    this.#tidy(new Set(batch.map((entry) => entry.group)));
-    return batch;
+    const taken = batch.entries.slice(before);
+    this.#ahead.push(taken.reduce((newest, entry) => Math.max(newest, entry.group.arrival), 0));
+    this.#tidy(new Set(taken.map((entry) => entry.group)));
+    return taken.length;
   }
 
   /** Drops what still waits of a group and says how many items that was. */
@@ -85,6 +85,7 @@ export class BatchQueue<T> {
     entry.taken = true;
     entry.group.shelf.took();
     this.#all.took();
+    this.#cost -= entry.length;
   }
 
   #passedOver(group: Group<T>): number {

@@ -1,6 +1,7 @@
 import { LabelmillError, messageOf, toLabelmillError } from "../errors.ts";
-import { BatchQueue } from "./batch-queue.ts";
-import type { Entry, Group } from "./shelf.ts";
+import type { Lane } from "../schemas/names.ts";
+import { Lanes } from "./lanes.ts";
+import type { Entry } from "./shelf.ts";
 
 /** What became of one item: its answer, or the error that it cost. */
 export type Outcome<R> = R | LabelmillError;
@@ -8,55 +9,82 @@ export type Outcome<R> = R | LabelmillError;
 export type BatcherOptions<T, R> = {
   /** The most padded cost (longest × count) of a batch. */
   budget: number;
-  /** Batches that may be out at once: one running and one ready per thread. */
-  slots: number;
+  /** Threads that do the work, at least 1. */
+  threads: number;
+  /** The most batches that a thread may have: one that runs, the others ready. */
+  batchesPerThread: number;
   /**
-   * Does the work: as many answers as items, in their order, an Error in the place of an item that failed. If it throws a
-   * retryable LabelmillError, the machinery failed, not an item.
+   * Does the work on a thread (0 to threads − 1): as many answers as items, in their order, an Error in the place of an item
+   * that failed. If it throws a retryable LabelmillError, the machinery failed, not an item.
    */
-  run: (batch: T[]) => Promise<(R | Error)[]>;
+  run: (batch: T[], thread: number) => Promise<(R | Error)[]>;
 };
 
 /** Totals since the start: batches and items cut, and their cost in tokens (texts) or items (images), without and with padding. */
-export type BatcherStats = { batches: number; items: number; realCost: number; paddedCost: number };
+export type BatcherStats = {
+  batches: number;
+  items: number;
+  realCost: number;
+  paddedCost: number;
+  /** Time in which a batch was out, in milliseconds. */
+  busyMs: number;
+  /** What each lane has of `items` and `realCost`. */
+  lanes: Record<Lane, { items: number; realCost: number }>;
+};
 
 /** Told how many items of one call got their answer, and the number of the batch (from 1) that brought it. */
 export type OnAnswers = (count: number, batch: number) => void;
 
 /** Items that were added together, and whoever waits for them. */
-type Call<T, R> = {
+type Call<R> = {
+  lane: Lane;
   outcomes: Outcome<R>[];
   missing: number;
   resolve: (outcomes: Outcome<R>[]) => void;
   reject: (error: unknown) => void;
   onAnswers: OnAnswers | undefined;
-  group?: Group<Held<T, R>>;
+  /** Drops those that still wait. */
+  drop?: () => void;
 };
 
-type Held<T, R> = { value: T; call: Call<T, R>; index: number };
+type Held<T, R> = { value: T; call: Call<R>; index: number };
 
-/** Gathers items into batches, which are cut when a slot is free, and gives each item its own outcome. */
+/**
+ * Gathers items into batches and gives each item its own outcome. A thread without a batch is given one at once, whatever waits;
+ * one that runs is given the next as soon as what waits is worth a full one: cut sooner, it would be small for no gain.
+ */
 export class Batcher<T, R> {
-  readonly stats: BatcherStats = { batches: 0, items: 0, realCost: 0, paddedCost: 0 };
+  readonly stats: BatcherStats = {
+    batches: 0,
+    items: 0,
+    realCost: 0,
+    paddedCost: 0,
+    busyMs: 0,
+    lanes: { interactive: { items: 0, realCost: 0 }, bulk: { items: 0, realCost: 0 } },
+  };
   readonly #options: BatcherOptions<T, R>;
-  readonly #queue = new BatchQueue<Held<T, R>>();
-  #out = 0;
+  readonly #lanes = new Lanes<Held<T, R>>();
+  /** Batches that are out, thread by thread. */
+  readonly #out: number[];
   #running = 0;
+  /** Counted so far; meaningful while something runs. */
+  #busySince = 0;
   #turn = false;
   #closed: PromiseWithResolvers<void> | undefined;
 
   constructor(options: BatcherOptions<T, R>) {
     this.#options = options;
+    this.#out = new Array(options.threads).fill(0);
   }
 
   /** Items that wait for a batch. */
   get depth(): number {
-    return this.#queue.size;
+    return this.#lanes.size;
   }
 
   /** Items that wait or are in a batch that is out. */
   get held(): number {
-    return this.#queue.size + this.#running;
+    return this.#lanes.size + this.#running;
   }
 
   /**
@@ -65,14 +93,28 @@ export class Batcher<T, R> {
    * LabelmillError when the machinery failed, with ABORTED when the signal says so or the batcher is closed; what still
    * waits of them is dropped then.
    * @param onAnswers told batch by batch
+   * @param lane interactive items go first
    */
-  async add(items: readonly Entry<T>[], signal?: AbortSignal, onAnswers?: OnAnswers): Promise<Outcome<R>[]> {
+  async add(
+    items: readonly Entry<T>[],
+    signal?: AbortSignal,
+    onAnswers?: OnAnswers,
+    lane: Lane = "bulk",
+  ): Promise<Outcome<R>[]> {
     if (this.#closed) throw new LabelmillError("ABORTED", "expected an open batcher, got one that is closing");
     if (signal?.aborted) throw aborted(signal);
     if (items.length === 0) return [];
     const { promise, resolve, reject } = Promise.withResolvers<Outcome<R>[]>();
-    const call: Call<T, R> = { outcomes: new Array(items.length), missing: items.length, resolve, reject, onAnswers };
-    call.group = this.#queue.add(items.map(({ length, value }, index) => ({ length, value: { value, call, index } })));
+    const call: Call<R> = {
+      lane,
+      outcomes: new Array(items.length),
+      missing: items.length,
+      resolve,
+      reject,
+      onAnswers,
+    };
+    const held = items.map(({ length, value }, index) => ({ length, value: { value, call, index } }));
+    call.drop = this.#lanes.add(lane, held);
     const onAbort = () => this.#fail(call, aborted(signal));
     signal?.addEventListener("abort", onAbort, { once: true });
     this.#cutSoon();
@@ -96,20 +138,30 @@ export class Batcher<T, R> {
     this.#turn = true;
     setImmediate(() => {
       this.#turn = false;
-      while (this.#out < this.#options.slots && this.#queue.size > 0) void this.#send();
+      this.#cut();
     });
   }
 
-  async #send(): Promise<void> {
-    const batch = this.#queue.cut(this.#options.budget);
+  #cut(): void {
+    const { budget, batchesPerThread } = this.#options;
+    while (this.#lanes.size > 0) {
+      const fewest = Math.min(...this.#out);
+      if (fewest === batchesPerThread || (fewest > 0 && this.#lanes.cost < budget)) return;
+      void this.#send(this.#out.indexOf(fewest));
+    }
+  }
+
+  async #send(thread: number): Promise<void> {
+    const batch = this.#lanes.cut(this.#options.budget);
     this.#count(batch);
     const number = this.stats.batches;
-    this.#out++;
+    this.#out[thread]!++;
+    if (this.#running === 0) this.#busySince = performance.now();
     this.#running += batch.length;
     const held = batch.map((entry) => entry.value);
     try {
-      const outcomes = await this.#runOrHalve(held);
-      const answered = new Map<Call<T, R>, number>();
+      const outcomes = await this.#runOrHalve(held, thread);
+      const answered = new Map<Call<R>, number>();
       outcomes.forEach((outcome, at) => {
         const { call } = held[at]!;
         settle(held[at]!, outcome);
@@ -119,22 +171,27 @@ export class Batcher<T, R> {
     } catch (error) {
       for (const call of new Set(held.map((item) => item.call))) this.#fail(call, toLabelmillError(error));
     }
-    this.#out--;
+    this.#out[thread]!--;
     this.#running -= batch.length;
+    this.#countTime();
     if (this.held === 0) this.#closed?.resolve();
     this.#cutSoon();
   }
 
-  /** A batch that fails is halved until the culprits are alone. The halves run one after the other, in the batch's slot. */
-  async #runOrHalve(held: Held<T, R>[]): Promise<Outcome<R>[]> {
+  /** A batch that fails is halved until the culprits are alone. The halves run one after the other, in the batch's place. */
+  async #runOrHalve(held: Held<T, R>[], thread: number): Promise<Outcome<R>[]> {
     let answers: (R | Error)[];
     try {
-      answers = await this.#options.run(held.map((item) => item.value));
+      answers = await this.#options.run(
+        held.map((item) => item.value),
+        thread,
+      );
     } catch (error) {
       if (error instanceof LabelmillError && error.retryable) throw error;
       if (held.length === 1) return [toItemError(error)];
       const half = held.length >>> 1;
-      return [...(await this.#runOrHalve(held.slice(0, half))), ...(await this.#runOrHalve(held.slice(half)))];
+      const first = await this.#runOrHalve(held.slice(0, half), thread);
+      return [...first, ...(await this.#runOrHalve(held.slice(half), thread))];
     }
     if (answers.length !== held.length) {
       throw new LabelmillError("INTERNAL", `expected ${held.length} answers for a batch, got ${answers.length}`);
@@ -142,17 +199,26 @@ export class Batcher<T, R> {
     return answers.map((answer) => (answer instanceof Error ? toItemError(answer) : answer));
   }
 
-  #fail(call: Call<T, R>, error: LabelmillError): void {
+  #fail(call: Call<R>, error: LabelmillError): void {
     call.reject(error);
-    this.#queue.discard(call.group!);
+    call.drop?.();
     if (this.held === 0) this.#closed?.resolve();
   }
 
-  #count(batch: readonly Entry<unknown>[]): void {
+  #countTime(): void {
+    const now = performance.now();
+    this.stats.busyMs += now - this.#busySince;
+    this.#busySince = now;
+  }
+
+  #count(batch: readonly Entry<Held<T, R>>[]): void {
     this.stats.batches++;
     this.stats.items += batch.length;
     let longest = 0;
-    for (const { length } of batch) {
+    for (const { length, value } of batch) {
+      const lane = this.stats.lanes[value.call.lane];
+      lane.items++;
+      lane.realCost += length;
       this.stats.realCost += length;
       longest = Math.max(longest, length);
     }

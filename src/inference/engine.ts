@@ -1,6 +1,7 @@
 import { LabelmillError } from "../errors.ts";
 import type { ItemError } from "../schemas/item.ts";
 import type { Task } from "../schemas/job.ts";
+import type { Lane } from "../schemas/names.ts";
 import type { LabelScore } from "../schemas/row.ts";
 import { Batcher, type BatcherStats, type OnAnswers } from "./batcher.ts";
 import type { Model } from "./model.ts";
@@ -48,8 +49,9 @@ export class Engine {
     this.#pool = pool;
     this.#batcher = new Batcher<Work, LabelScore[]>({
       budget: options.budget,
-      slots: options.threads * BATCHES_PER_THREAD,
-      run: (batch) => this.#run(batch),
+      threads: options.threads,
+      batchesPerThread: BATCHES_PER_THREAD,
+      run: (batch, thread) => this.#run(batch, thread),
     });
   }
 
@@ -86,17 +88,19 @@ export class Engine {
    * Rejects with INFERENCE_FAILED (retryable) when the machinery failed, with ABORTED when the signal says so or the engine
    * is closed; what still waits is dropped then.
    * @param onAnswers told, batch by batch, how many of these items the model is through with
+   * @param lane interactive items go first; bulk keeps a fifth of the model while it waits
    */
   async label(
     prepared: readonly Prepared[],
     topK: number,
     signal?: AbortSignal,
     onAnswers?: OnAnswers,
+    lane: Lane = "bulk",
   ): Promise<Outcome[]> {
     const k = Math.min(topK, this.model.labels.length);
     const checked = prepared.map((item) => this.#check(item, k));
     const entries = checked.filter((entry): entry is Entry<Work> => !(entry instanceof LabelmillError));
-    const answers = (await this.#batcher.add(entries, signal, onAnswers)).values();
+    const answers = (await this.#batcher.add(entries, signal, onAnswers, lane)).values();
     return checked.map((entry) => {
       const answer = entry instanceof LabelmillError ? entry : answers.next().value!;
       return answer instanceof LabelmillError ? { error: itemError(answer) } : { labels: answer };
@@ -113,10 +117,10 @@ export class Engine {
     await this.close();
   }
 
-  async #run(batch: Work[]): Promise<(LabelScore[] | LabelmillError)[]> {
+  async #run(batch: Work[], thread: number): Promise<(LabelScore[] | LabelmillError)[]> {
     const topK = batch.reduce((most, work) => Math.max(most, work.topK), 1);
     const inputs = batch.map((work) => work.input);
-    const answers = await this.#pool.run(inputs, topK);
+    const answers = await this.#pool.run(inputs, topK, thread);
     return answers.map((ranked, at) => {
       if (!ranked) return new LabelmillError("NOT_FINITE", "expected finite logits, got NaN or an infinity");
       const best = ranked.slice(0, batch[at]!.topK);

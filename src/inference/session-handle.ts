@@ -37,11 +37,6 @@ export class SessionHandle {
     });
   }
 
-  /** Batches that are out. */
-  get pending(): number {
-    return this.#waiting.length;
-  }
-
   /** Sends a batch, before `ready` too. The answer brings its buffer back. Rejects with INFERENCE_FAILED if the thread is lost. */
   run(batch: BatchMessage): Promise<AnswerMessage> {
     if (this.lost) return Promise.reject(this.lost);

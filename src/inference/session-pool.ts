@@ -30,13 +30,13 @@ export class SessionPool {
   }
 
   /**
-   * Runs a batch on the least busy thread: the best `topK` (1..labels) of each item, or null where its logits are not finite.
+   * Runs a batch on a thread (0 to threads − 1): the best `topK` (1..labels) of each item, or null where its logits are not finite.
    * Throws INFERENCE_FAILED (retryable) if the thread is lost, and a plain Error if the model failed on the batch.
    */
-  async run(items: readonly Packable[], topK: number): Promise<(Ranked[] | null)[]> {
+  async run(items: readonly Packable[], topK: number, thread: number): Promise<(Ranked[] | null)[]> {
     const buffer = this.#takeBuffer(packedBytes(items, topK));
     packBatch(items, buffer);
-    const answer = await this.#leastBusy().run({ kind: "batch", buffer, count: items.length, topK });
+    const answer = await this.#handle(thread).run({ kind: "batch", buffer, count: items.length, topK });
     try {
       if (answer.kind === "failed") throw new Error(answer.message);
       return unpackAnswer(answer.buffer, items.length, topK);
@@ -51,11 +51,9 @@ export class SessionPool {
   }
 
   /** A thread that was lost is replaced when its turn comes; if the new one cannot start, the batch fails and the next tries again. */
-  #leastBusy(): SessionHandle {
-    const pending = this.#threads.map((thread) => thread.pending);
-    const place = pending.indexOf(Math.min(...pending));
-    if (this.#threads[place]!.lost) this.#threads[place] = new SessionHandle(this.#setup);
-    return this.#threads[place]!;
+  #handle(thread: number): SessionHandle {
+    if (this.#threads[thread]!.lost) this.#threads[thread] = new SessionHandle(this.#setup);
+    return this.#threads[thread]!;
   }
 
   #takeBuffer(bytes: number): ArrayBuffer {

@@ -7,6 +7,9 @@ import type { ImageRecipe } from "./image-recipe.ts";
 import { type Packable, packBatch, packedBytes } from "./packing.ts";
 import { writeAnswer } from "./scores.ts";
 
+/** An execution provider, by onnxruntime's name. */
+export type Device = "cpu" | "cuda";
+
 /** What a thread is started with. */
 export type SessionSetup = {
   modelFile: string;
@@ -14,7 +17,7 @@ export type SessionSetup = {
   input: { kind: "text"; padId: number } | { kind: "image"; recipe: ImageRecipe };
   /** Labels of the model: the width of its output. */
   labels: number;
-  device: "cpu";
+  device: Device;
   intraOpThreads: number;
 };
 
@@ -72,6 +75,8 @@ async function load({ modelFile, input, labels, device, intraOpThreads }: Sessio
     intraOpNumThreads: intraOpThreads,
     interOpNumThreads: 1,
     logSeverityLevel: FATAL_ONLY,
+    // Otherwise nodes that the device cannot run would run on the CPU, and nobody would hear of it.
+    ...(device === "cpu" ? {} : { extra: { session: { disable_cpu_ep_fallback: "1" } } }),
   });
   try {
     const collate = makeCollator(session, input);

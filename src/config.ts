@@ -19,10 +19,11 @@ process.env.ORT_DISABLE_TELEMETRY ??= "1";
 const ms = z.coerce.number().int().min(100).max(3_600_000);
 const count = z.coerce.number().int().min(1);
 const flag = z.union([z.boolean(), z.stringbool()]);
-const paths = z.union([
-  z.array(z.string()),
-  z.string().transform((list) => list.split(delimiter).filter((path) => path !== "")),
-]);
+const list = (separator: string) =>
+  z.union([
+    z.array(z.string()),
+    z.string().transform((all) => all.split(separator).flatMap((each) => (each.trim() === "" ? [] : [each.trim()]))),
+  ]);
 
 /**
  * Every setting: its bounds, its default and what it means. From a key come the flag (`--slice-items`), the environment
@@ -39,6 +40,23 @@ export const ConfigSchema = z.strictObject({
     .enum(["silent", "error", "warn", "info", "debug"])
     .default("warn")
     .describe("What goes to the log (standard error; JSON off a terminal)."),
+  s3Endpoint: z
+    .url({ protocol: /^https?$/, error: "an http:// or https:// URL" })
+    .optional()
+    .describe("Where S3 is, for servers other than Amazon's."),
+  s3Region: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("The buckets' region. None: as the AWS SDK finds it (`AWS_REGION`, profile)."),
+  s3PathStyle: flag
+    .default(false)
+    .describe("Buckets in the path, not in the host's name: most servers other than Amazon's."),
+  s3Roots: list(",")
+    .default([])
+    .describe(
+      "`s3://` buckets and prefixes, besides the command's inputs and output, that may be opened (commas between).",
+    ),
   cacheDir: z.string().default(defaultCacheDir()).describe("Where a downloaded Redis server is kept."),
   sliceItems: count.max(MAX_SLICE_ITEMS).default(500).describe("Items in a slice: one job, one part."),
   sliceBytes: count.min(1024).max(64_000_000).default(1_000_000).describe("Bytes in a slice; whichever comes first."),
@@ -52,12 +70,16 @@ export const ConfigSchema = z.strictObject({
     .describe("Events that may wait unread; older ones are dropped."),
   concurrency: count
     .max(1000)
-    .default(64)
+    .default(256)
     .describe("Most slices that a worker works on at a time (it takes them by items)."),
+  device: z
+    .enum(["auto", "cpu"])
+    .default("auto")
+    .describe("Where models run. `auto` takes the best there is, which is the CPU."),
   threads: count
     .max(64)
     .default(DEFAULT_THREADS)
-    .describe("Inference threads, each with a session and so a copy of the model."),
+    .describe("Inference threads of a model, each with a session and so a copy of it."),
   intraOpThreads: count
     .max(64)
     .default(Math.max(1, Math.floor(CORES / DEFAULT_THREADS)))
@@ -69,9 +91,12 @@ export const ConfigSchema = z.strictObject({
   stallCheckMs: ms.default(5_000).describe("How often workers look for such jobs."),
   attempts: count.max(100).default(5).describe("Tries of a slice when Redis, the store or the device fails."),
   backoffMs: ms.default(1_000).describe("Wait before the second try; it doubles each time."),
+  fullMs: ms
+    .default(60_000)
+    .describe("How long a submission waits for room in a Redis that is out of memory, before it fails."),
   graceMs: ms.default(10_000).describe("How long running slices may finish after SIGINT or SIGTERM."),
   allowPrivate: flag.default(false).describe("Fetch from private and loopback addresses too."),
-  fileRoots: paths
+  fileRoots: list(delimiter)
     .default([])
     .describe("Folders, besides the command's inputs and output, that `file:` references may open."),
 });

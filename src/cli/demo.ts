@@ -1,6 +1,7 @@
 import { join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { EXIT, type LabelKind, type LabelRequest, type LabelWorld, label } from "./label.ts";
+import { EXIT, type LabelRequest, type LabelWorld, label } from "./label.ts";
+import type { LabelKind } from "./model-choice.ts";
 import { showPlace } from "./report.ts";
 
 const EXAMPLES = fileURLToPath(new URL("../../examples/", import.meta.url));
@@ -19,10 +20,11 @@ export async function demo(world: LabelWorld, out: string | undefined, signal: A
       out: join(folder, kind),
       topK: 5,
       sample: 6,
+      lane: "bulk",
     };
     if (kind === "text") request.read = { ...read, column: "review", idColumn: "id" };
     // Small slices, so that there is some progress to see.
-    const config = { ...world.config, sliceItems: kind === "text" ? 30 : 4 };
+    const config = { ...world.config, redisUrl: undefined, sliceItems: kind === "text" ? 30 : 4 };
     const labeled = await label(request, { ...world, config }, signal);
     terminal.print();
     return labeled;

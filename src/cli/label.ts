@@ -1,40 +1,50 @@
 import { randomBytes } from "node:crypto";
-import { basename, resolve } from "node:path";
+import { resolve } from "node:path";
 import type { Readable } from "node:stream";
-import { fileURLToPath } from "node:url";
+import { pathToFileURL } from "node:url";
 import type { Config } from "../config.ts";
 import { LabelmillError } from "../errors.ts";
-import { loadModel, type Model } from "../inference/model.ts";
 import type { Logger } from "../logger.ts";
 import { openOutput, readManifest } from "../runs/output.ts";
-import { SCHEMA_VERSION } from "../schemas/names.ts";
-import type { ReadOptions, RunFile, RunState, Spec } from "../schemas/run.ts";
+import { type Lane, SCHEMA_VERSION } from "../schemas/names.ts";
+import type { ReadOptions, RunFile, RunState } from "../schemas/run.ts";
 import { SOFTWARE } from "../software.ts";
-import { grantsOf, openImageSource } from "../sources/images.ts";
+import { grantsOf, openImageSource, s3GrantsOf } from "../sources/images.ts";
+import { expandInputs, openInputs } from "../sources/inputs.ts";
 import { cutSlices } from "../sources/slices.ts";
 import type { Source } from "../sources/source.ts";
-import { openTextSource } from "../sources/text.ts";
-import { FsStore } from "../storage/fs.ts";
-import { lockOutput } from "../storage/output-lock.ts";
+import { openTextSources } from "../sources/text.ts";
+import type { S3 } from "../storage/s3.ts";
 import type { WorkerOptions } from "../workers/worker.ts";
+import { type ChosenModel, chooseModel, type LabelKind } from "./model-choice.ts";
+import { asPrefix, defaultOut, lockOut, openOut } from "./place.ts";
 import { ProgressBar } from "./progress.ts";
+import { checkWorkers, localPath, readWorkers, withoutLocalImages } from "./remote.ts";
 import { type Report, report, showPlace, summarize } from "./report.ts";
+import { isS3, s3Of } from "./s3.ts";
 import { runSession } from "./session.ts";
 import type { Terminal } from "./terminal.ts";
-
-export type LabelKind = "text" | "images";
 
 /** What `labelmill label` was asked for. */
 export type LabelRequest = {
   kind: LabelKind;
   inputs: readonly string[];
   read: ReadOptions;
-  /** A built-in model's name or a folder; none: the built-in one of this kind. */
+  /** A built-in model's name, a folder, or what workers serve; none: the built-in one of this kind. */
   model?: string;
   out?: string;
   topK: number;
   /** Rows shown at the end. */
   sample: number;
+  lane: Lane;
+  /** Leave when the last slice is queued. */
+  detach?: boolean;
+  /** With REDIS_URL: work in this process too. Without it, a worker of the command's own is the only one. */
+  withWorker?: boolean;
+  /** Queue though nobody serves the model. */
+  queueAnyway?: boolean;
+  /** All workers see the paths that this machine sees. */
+  sharedFiles?: boolean;
 };
 
 export type LabelWorld = {
@@ -46,12 +56,9 @@ export type LabelWorld = {
   around?: WorkerOptions["around"];
 };
 
-export type Labeled = { code: number; summary: ReturnType<typeof summarize> };
+export type Labeled = { code: number; summary: Record<string, unknown> };
 
 export const EXIT = { labeled: 0, failed: 1, usage: 2, someInError: 3, interrupted: 130 } as const;
-
-const BUILT_IN = { text: "tiny-sentiment", images: "tiny-image" } as const;
-const BUILT_IN_DIR = fileURLToPath(new URL("../../models/", import.meta.url));
 
 /**
  * The main job: reads the inputs, labels every item, leaves an output that proves itself.
@@ -60,11 +67,24 @@ const BUILT_IN_DIR = fileURLToPath(new URL("../../models/", import.meta.url));
  */
 export async function label(request: LabelRequest, world: LabelWorld, signal: AbortSignal): Promise<Labeled> {
   const { config, terminal, log } = world;
-  const model = await resolveModel(request, terminal);
-  const sources = await openSources(request, world.stdin);
-  const folder = resolve(request.out ?? defaultOut(request.inputs[0]!));
-  const store = await FsStore.open(folder);
-  await using lock = await lockOutput(folder);
+  await using open = new AsyncDisposableStack();
+  const s3 = s3Of(config);
+  open.defer(() => s3.close());
+  const out = asPrefix(request.out ?? defaultOut(request.inputs[0]!));
+  const workers = config.redisUrl ? await readWorkers({ url: config.redisUrl }) : undefined;
+  const model = await chooseModel(request.kind, request.model, request.withWorker ? undefined : workers);
+  if (!request.model) terminal.say(`No --model: taking the built-in ${model.pin.id}`);
+  const roots = await rootsOf(request);
+  if (workers) {
+    if (!request.sharedFiles && !isS3(out))
+      throw localPath(`the output ${out}`, "name one with --out s3://BUCKET/PREFIX/");
+    const files = [...(isS3(out) ? [] : [resolve(out)]), ...(request.sharedFiles ? roots.files : [])];
+    const places = [...(isS3(out) ? [out] : []), ...roots.s3, ...files.map((path) => pathToFileURL(path).href)];
+    if (!request.withWorker && !request.queueAnyway) await checkWorkers(workers, model.pin, places);
+  }
+  const sources = await openSources(request, world.stdin, s3, workers !== undefined && !request.sharedFiles);
+  const store = await openOut(out, s3);
+  const lock = open.use(await lockOut(out, store, s3));
   const opened = await openOutput(store, plannedRun(request, config, model, sources));
   if (opened.kind === "finished") {
     terminal.say(`${showPlace(store.uri)} is finished already (run ${opened.runFile.run}): nothing to do`);
@@ -73,7 +93,7 @@ export async function label(request: LabelRequest, world: LabelWorld, signal: Ab
   const { runFile } = opened;
   terminal.say(
     opened.kind === "new"
-      ? `Run ${runFile.run}: ${model.id}, results to ${showPlace(store.uri)}`
+      ? `Run ${runFile.run}: ${model.pin.id}, results to ${showPlace(store.uri)}`
       : `Taking up run ${runFile.run} in ${showPlace(store.uri)}: parts that are there stand`,
   );
   const startedAt = performance.now();
@@ -82,20 +102,26 @@ export async function label(request: LabelRequest, world: LabelWorld, signal: Ab
   const state = await runSession(
     {
       ...world,
-      model,
+      ...(config.redisUrl && !request.withWorker ? {} : { model: model.files! }),
+      s3,
       store,
       runFile,
+      lane: request.lane,
+      detach: request.detach === true,
       slices: () => cutSlices(sources, { items: sliceItems, bytes: sliceBytes }),
-      roots: request.kind === "images" ? (await Promise.all(request.inputs.map(grantsOf))).flat() : [],
+      roots,
       onProgress: (now) => progress.show(now),
       say: (line) => terminal.say(line),
     },
     AbortSignal.any([signal, lock.lost]),
   ).finally(() => progress.end());
   log.debug({ run: runFile.run, state }, "run ended");
+  const seconds = (performance.now() - startedAt) / 1000;
+  if (request.detach && (state === "running" || state === "finalizing"))
+    return left(terminal, runFile.run, store.uri, state);
+  if (state === "cancelled") return cancelled(terminal, runFile.run, store.uri);
   const manifest = await readManifest(store);
   if (!manifest) throw new LabelmillError("INTERNAL", `run ${runFile.run} ended as ${state} without a manifest`);
-  const seconds = (performance.now() - startedAt) / 1000;
   return tell(terminal, { store, manifest, seconds, sample: request.sample });
 }
 
@@ -104,58 +130,63 @@ async function tell(terminal: Terminal, of: Report): Promise<Labeled> {
   return { code: exitCode(of.manifest.state), summary: summarize(of) };
 }
 
+function left(terminal: Terminal, run: string, out: string, state: RunState): Labeled {
+  terminal.print(`All slices of run ${run} are queued; its workers do the rest. See: labelmill status ${run}`);
+  return { code: EXIT.labeled, summary: { run, state, out, detached: true } };
+}
+
+function cancelled(terminal: Terminal, run: string, out: string): Labeled {
+  terminal.print(
+    `Run ${run} was cancelled: the parts in ${showPlace(out)} stand, and the same command takes it up again`,
+  );
+  return { code: EXIT.failed, summary: { run, state: "cancelled", out } };
+}
+
 export function exitCode(state: RunState): number {
   if (state === "succeeded") return EXIT.labeled;
   return state === "finished_with_errors" ? EXIT.someInError : EXIT.failed;
 }
 
-async function resolveModel(request: LabelRequest, terminal: Terminal): Promise<Model> {
-  const model = await loadModel(request.model ?? BUILT_IN[request.kind], BUILT_IN_DIR);
-  const wanted = request.kind === "text" ? "text-classification" : "image-classification";
-  if (model.task !== wanted)
-    throw new LabelmillError(
-      "MODEL_INVALID",
-      `label ${request.kind} needs a model for ${wanted}; ${model.id} is for ${model.task}`,
-    );
-  if (!request.model) terminal.say(`No --model: taking the built-in ${model.id}`);
-  return model;
+/** What the workers have to open: of texts nothing, since they travel in the jobs. */
+async function rootsOf({ kind, inputs }: LabelRequest): Promise<{ files: string[]; s3: string[] }> {
+  if (kind === "text") return { files: [], s3: [] };
+  const s3 = inputs.filter(isS3).flatMap(s3GrantsOf);
+  const files = await Promise.all(inputs.filter((input) => !isS3(input)).map(grantsOf));
+  return { files: files.flat(), s3 };
 }
 
-async function openSources({ kind, inputs, read }: LabelRequest, stdin: Readable): Promise<Source[]> {
+async function openSources(
+  { kind, inputs, read }: LabelRequest,
+  stdin: Readable,
+  s3: S3,
+  remote: boolean,
+): Promise<Source[]> {
   if (inputs.filter((input) => input === "-").length > 1)
     throw new LabelmillError("USAGE", "standard input (-) can be read once only");
-  const open = kind === "text" ? openTextSource : openImageSource;
-  const sources: Source[] = [];
-  for (const input of inputs) sources.push(await open(input === "-" ? { stdin } : input, read));
-  return sources;
+  if (kind === "text") return openTextSources(await expandInputs(inputs, s3), read, stdin, s3);
+  return openInputs(inputs, async (input) => {
+    const source = await openImageSource(input === "-" ? { stdin } : input, read, s3);
+    return remote ? withoutLocalImages(source) : source;
+  });
 }
 
-function plannedRun(request: LabelRequest, config: Config, model: Model, sources: readonly Source[]): RunFile {
-  const { id, revision, digest, dtype, task } = model;
-  const spec: Spec = {
-    model: { id, revision, digest, dtype, task },
-    read: request.read,
-    topK: Math.min(request.topK, model.labels.length),
-    sliceItems: config.sliceItems,
-    sliceBytes: config.sliceBytes,
-    events: config.events,
-  };
+function plannedRun(request: LabelRequest, config: Config, model: ChosenModel, sources: readonly Source[]): RunFile {
   return {
     schemaVersion: SCHEMA_VERSION,
     run: randomBytes(8).toString("hex"),
     createdAt: new Date().toISOString(),
     software: SOFTWARE,
-    spec,
+    spec: {
+      model: model.pin,
+      read: request.read,
+      topK: Math.min(request.topK, model.labels),
+      sliceItems: config.sliceItems,
+      sliceBytes: config.sliceBytes,
+      events: config.events,
+    },
     inputs: sources.map(({ input, read: { format, delimiter, column } }) => ({
       ...input,
       read: { format, delimiter, column },
     })),
   };
-}
-
-/** `reviews.csv` → `reviews-labels` in the current folder. */
-function defaultOut(input: string): string {
-  const name = input === "-" ? "stdin" : basename(input).replace(/(\.[A-Za-z0-9]{1,5}){1,2}$/, "");
-  const clean = name.replaceAll(/[^\p{L}\p{N}._-]+/gu, "-").replaceAll(/^[.-]+|-+$/g, "");
-  return `${clean || "output"}-labels`;
 }

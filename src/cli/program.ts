@@ -1,17 +1,18 @@
 import { readFile } from "node:fs/promises";
 import type { Readable } from "node:stream";
-import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
-import { CONFIG_KEYS, type Config, ConfigSchema, type Environment, envName, flagName, loadConfig } from "../config.ts";
+import { Command, CommanderError } from "commander";
+import { type Config, type Environment, loadConfig } from "../config.ts";
 import { type ErrorCode, LabelmillError, messageOf, toLabelmillError } from "../errors.ts";
 import { createLogger } from "../logger.ts";
 import { SOFTWARE } from "../software.ts";
+import { EXIT_CODES, S3_SETTINGS, withSettings } from "./command-options.ts";
+import type { CommandContext } from "./context.ts";
 import { demo } from "./demo.ts";
-import { EXIT, type LabelKind, type LabelWorld, label } from "./label.ts";
+import { EXIT, type LabelWorld } from "./label.ts";
+import { labelCommand } from "./label-commands.ts";
+import { serviceCommands } from "./service-commands.ts";
 import { Terminal } from "./terminal.ts";
 import { verify } from "./verify.ts";
-
-const EXIT_CODES = `
-Exit codes: 0 all labeled · 1 failed · 2 wrong usage or input, nothing queued · 3 done, some items in error · 130 interrupted`;
 
 /** Errors that a user mends by asking differently: nothing was queued. */
 const USAGE_CODES: ReadonlySet<ErrorCode> = new Set([
@@ -28,6 +29,8 @@ const USAGE_CODES: ReadonlySet<ErrorCode> = new Set([
   "OUTPUT_NOT_RESUMABLE",
   "SPEC_DIFFERS",
   "NOT_GRANTED",
+  "NO_WORKER",
+  "LOCAL_PATH_REMOTE_WORKER",
 ]);
 
 /** Runs one command line. @returns its exit code; errors are told on standard error (as JSON with --json) */
@@ -38,8 +41,12 @@ export async function runProgram(
   signal: AbortSignal,
 ): Promise<number> {
   let code: number = EXIT.labeled;
-  const program = buildProgram(environment, stdin, signal, (result) => {
-    code = result;
+  const program = buildProgram({
+    signal,
+    world: (options) => openWorld(options, environment, stdin),
+    done: (result) => {
+      code = result;
+    },
   });
   try {
     await program.parseAsync([...args], { from: "user" });
@@ -54,12 +61,7 @@ export async function runProgram(
   }
 }
 
-function buildProgram(
-  environment: Environment,
-  stdin: Readable,
-  signal: AbortSignal,
-  done: (code: number) => void,
-): Command {
+function buildProgram(context: CommandContext): Command {
   const program = new Command("labelmill")
     .description("Label texts and images at scale, without losing or doubling a row.")
     .version(SOFTWARE.split(" ")[1]!, "--version")
@@ -70,71 +72,30 @@ function buildProgram(
       `
 Examples:
   labelmill label text reviews.csv --column review --id-column id
-  labelmill label images photos/ --model ./my-model --out photo-labels
+  labelmill label images photos/ --top-k 3 --out photo-labels
   zcat comments.jsonl.gz | labelmill label text - --column body --json
   labelmill verify reviews-labels
+  REDIS_URL=redis://10.0.0.5 labelmill worker
 ${EXIT_CODES}`,
     );
-
-  const world = async (options: Record<string, unknown>): Promise<LabelWorld> => {
-    const config = await readConfig(options, environment);
-    const terminal = new Terminal(options.json === true);
-    const log = createLogger(config.logLevel, process.stderr.isTTY === true);
-    return { config, environment, stdin, terminal, log };
-  };
-
-  const labelCommand = program.command("label").description("Label the items of files, folders or lists.");
-  labelCommand.addCommand(
-    withSettings(withLabelOptions(new Command("text")))
-      .description("Label texts in CSV, JSONL or plain lines; gzip is recognised; - is standard input.")
-      .argument("<file...>", "files, or - for standard input")
-      .addHelpText(
-        "after",
-        `
-Examples:
-  labelmill label text reviews.csv --column review --keep product --out reviews-labels
-  printf 'good\\nbad\\n' | labelmill label text - --format lines
-${EXIT_CODES}`,
-      )
-      .action(async (inputs: string[], options) =>
-        done(await runLabel("text", inputs, options, await world(options), signal)),
-      ),
-  );
-  labelCommand.addCommand(
-    withSettings(withLabelOptions(new Command("images")))
-      .description(
-        "Label images: files, folders, globs, https:// addresses, or lists of them (a line or a column each).",
-      )
-      .argument("<path...>", "files, folders, globs, addresses or lists; - for a list on standard input")
-      .addHelpText(
-        "after",
-        `
-Examples:
-  labelmill label images photos/ --top-k 3
-  labelmill label images products.csv --column image_url --id-column sku
-${EXIT_CODES}`,
-      )
-      .action(async (inputs: string[], options) =>
-        done(await runLabel("images", inputs, options, await world(options), signal)),
-      ),
-  );
-  program
-    .command("verify")
+  program.addCommand(labelCommand(context));
+  withSettings(program.command("verify"), S3_SETTINGS)
     .description(
       "Read all of an output again and prove it: each planned record once, every hash true, nothing unlisted.",
     )
-    .argument("<out>", "the folder that --out named")
+    .argument("<out>", "the folder or s3:// prefix that --out named")
     .option("--json", "print one JSON value")
     .addHelpText(
       "after",
       "\nExample:\n  labelmill verify reviews-labels\n\nExit codes: 0 proved · 1 not proved, and the differences · 2 wrong usage",
     )
-    .action(async (out: string, options) => done(await verify(out, new Terminal(options.json === true))));
+    .action(async (out: string, options) => context.done(await verify(out, await context.world(options))));
   withSettings(program.command("demo"))
-    .description("Label the examples that come with labelmill.")
+    .description("Label the examples that come with labelmill, on this machine.")
     .option("--out <folder>", "where to (default: a new folder in demo-output/)")
     .option("--json", "print one JSON value")
-    .action(async (options) => done(await demo(await world(options), options.out, signal)));
+    .action(async (options) => context.done(await demo(await context.world(options), options.out, context.signal)));
+  for (const command of serviceCommands(context)) program.addCommand(command);
   inherit(program);
   return program;
 }
@@ -147,63 +108,15 @@ function inherit(parent: Command): void {
   }
 }
 
-function withLabelOptions(command: Command): Command {
-  return command
-    .option("--column <name>", "the column that holds the text or the image reference (default: found by its name)")
-    .option(
-      "--id-column <name>",
-      "the column that holds the id (default: made from the file's name and the record's number)",
-    )
-    .option("--keep <column...>", "columns to copy into the rows")
-    .addOption(
-      new Option("--format <format>", "of the input").choices(["auto", "csv", "jsonl", "lines"]).default("auto"),
-    )
-    .option("--delimiter <character>", "of a CSV file, `tab` for tabulators (default: found by looking)", oneCharacter)
-    .option(
-      "--model <id|folder>",
-      "a built-in model (tiny-sentiment, tiny-image) or a folder in the Hugging Face layout",
-    )
-    .option("--out <folder>", "where the results go (default: <input>-labels)")
-    .option("--top-k <n>", "labels in a row, best first", wholeNumber(1, 1000), 5)
-    .option("--sample <n>", "rows shown at the end", wholeNumber(0, 1000), 5)
-    .option("--json", "print one JSON value");
-}
-
-/** Every setting is a flag too; the names come from the one table in config.ts. */
-function withSettings(command: Command): Command {
-  command.optionsGroup("Settings (flags go over the environment, the environment over --config):");
-  command.option("--config <file>", "a JSON file of settings");
-  for (const key of CONFIG_KEYS) {
-    const description = `${ConfigSchema.shape[key].description} [${envName(key)}]`;
-    command.option(key === "allowPrivate" ? flagName(key) : `${flagName(key)} <value>`, description);
-  }
-  return command;
-}
-
-async function runLabel(
-  kind: LabelKind,
-  inputs: string[],
-  options: Record<string, unknown> & { topK: number; sample: number; keep?: string[] },
-  world: LabelWorld,
-  signal: AbortSignal,
-): Promise<number> {
-  const text = (key: string) => (options[key] as string | undefined) ?? null;
-  const read = {
-    format: options.format as "auto",
-    delimiter: text("delimiter"),
-    column: text("column"),
-    idColumn: text("idColumn"),
-    keep: options.keep ?? [],
-  };
-  const { topK, sample } = options;
-  const [model, out] = [text("model"), text("out")];
-  const { code, summary } = await label(
-    { kind, inputs, read, topK, sample, ...(model ? { model } : {}), ...(out ? { out } : {}) },
-    world,
-    signal,
-  );
-  if (world.terminal.json) world.terminal.printJson(summary);
-  return code;
+async function openWorld(
+  options: Record<string, unknown>,
+  environment: Environment,
+  stdin: Readable,
+): Promise<LabelWorld> {
+  const config = await readConfig(options, environment);
+  const terminal = new Terminal(options.json === true);
+  const log = createLogger(config.logLevel, process.stderr.isTTY === true);
+  return { config, environment, stdin, terminal, log };
 }
 
 async function readConfig(flags: Record<string, unknown>, environment: Environment): Promise<Config> {
@@ -233,19 +146,4 @@ function reportError(error: unknown, json: boolean, signal: AbortSignal): number
 
 function printJsonError(code: ErrorCode, message: string): void {
   process.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`);
-}
-
-function wholeNumber(min: number, max: number) {
-  return (value: string): number => {
-    const number = Number(value);
-    if (!Number.isInteger(number) || number < min || number > max)
-      throw new InvalidArgumentError(`Expected a whole number from ${min} to ${max}.`);
-    return number;
-  };
-}
-
-function oneCharacter(value: string): string {
-  const character = value === "tab" || value === "\\t" ? "\t" : value;
-  if (character.length !== 1) throw new InvalidArgumentError("Expected one character, or `tab`.");
-  return character;
 }

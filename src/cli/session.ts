@@ -6,12 +6,16 @@ import type { Model } from "../inference/model.ts";
 import type { Logger } from "../logger.ts";
 import { driveRun } from "../producers/drive.ts";
 import { Planner } from "../producers/planner.ts";
+import { Room } from "../producers/room.ts";
 import { describeAddress, openRedis, type RedisAddress } from "../redis/connect.ts";
 import { startEmbeddedRedis } from "../redis/embedded.ts";
+import { Channels } from "../runs/channels.ts";
 import { type Progress, RunLedger } from "../runs/ledger.ts";
 import { RunChanges } from "../runs/watch.ts";
+import type { Lane } from "../schemas/names.ts";
 import type { RunFile, RunState } from "../schemas/run.ts";
 import type { Slice } from "../sources/slices.ts";
+import type { S3 } from "../storage/s3.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { LossJournal } from "../workers/journal.ts";
 import { startWorker, type WorkerOptions } from "../workers/worker.ts";
@@ -21,12 +25,17 @@ const JOURNAL_FILE = "_inflight";
 export type SessionOptions = {
   config: Config;
   environment: { path: string };
-  model: Model;
+  /** With it, a worker of this process serves it; without, those of REDIS_URL do the work. */
+  model?: Model;
+  s3: S3;
   store: ObjectStore;
   runFile: RunFile;
+  lane: Lane;
+  /** Leave when the last slice is queued. */
+  detach: boolean;
   slices: () => AsyncIterable<Slice>;
-  /** Local files and folders that the worker may read, besides the output. */
-  roots: readonly string[];
+  /** What the worker may open, besides the output: files and folders, `s3://` prefixes. */
+  roots: { files: readonly string[]; s3: readonly string[] };
   onProgress: (progress: Progress) => void;
   say: (line: string) => void;
   log: Logger;
@@ -35,32 +44,16 @@ export type SessionOptions = {
 };
 
 /**
- * One run from its plan to its end in this process: a Redis server (the given one, else an empty one of our own), a worker, the
- * planner. Whatever happens, all of it is closed again, last opened first.
+ * One run from its plan to its end: the planner, a Redis server (the given one, else an empty one of our own), and, without a given
+ * one or where it is asked for, a worker of this process. Whatever happens, all of it is closed again, last opened first.
  * @throws whatever `signal` was aborted with, once the slices under way are finished or given back
  */
 export async function runSession(options: SessionOptions, signal: AbortSignal): Promise<RunState> {
-  const { config, model, store, runFile, log } = options;
+  const { config, store, runFile } = options;
   await using open = new AsyncDisposableStack();
-  const outFolder = fileURLToPath(store.uri);
   const lostRedis = new AbortController();
   const redis = await openRedisFor(options, open, lostRedis);
-
-  // A server of our own forgets everything when it ends, so who died on what is noted beside the output.
-  let finished = false;
-  const losses = config.redisUrl ? undefined : new LossJournal(join(outFolder, JOURNAL_FILE));
-  open.defer(() => losses?.close(finished));
-
-  const worker = await startWorker({
-    redis,
-    config,
-    model,
-    log,
-    roots: [...options.roots, outFolder],
-    ...(losses ? { losses } : {}),
-    ...(options.around ? { around: options.around } : {}),
-  });
-  open.defer(() => worker.close());
+  const losses = await openWorker(options, redis, open);
 
   const connection = await openRedis(redis, "producer");
   open.defer(() => connection.disconnect());
@@ -68,14 +61,16 @@ export async function runSession(options: SessionOptions, signal: AbortSignal): 
   open.defer(() => subscriber.disconnect());
   const ledger = new RunLedger(connection);
   const planner = new Planner(connection, ledger, runFile, store.uri, {
-    lane: "bulk",
+    lane: options.lane,
     windowSlices: config.windowSlices,
     retries: config,
+    room: new Room(config.fullMs, options.say),
   });
   open.defer(() => planner.close());
-  const changes = await RunChanges.open(subscriber, runFile.run);
+  const changes = await RunChanges.open(new Channels(subscriber), runFile.run);
+  const { slices, onProgress, detach } = options;
   const state = await driveRun(
-    { run: runFile.run, ledger, planner, changes, slices: options.slices, onProgress: options.onProgress },
+    { run: runFile.run, ledger, planner, changes, slices, onProgress, detach },
     AbortSignal.any([signal, lostRedis.signal]),
   ).catch((error: unknown) => {
     if (error instanceof LabelmillError || connection.status === "ready") throw error;
@@ -88,8 +83,37 @@ export async function runSession(options: SessionOptions, signal: AbortSignal): 
       },
     );
   });
-  finished = state === "succeeded" || state === "finished_with_errors";
+  if (state === "succeeded" || state === "finished_with_errors") losses?.forget();
   return state;
+}
+
+/** @returns the record of losses, where it is not in Redis */
+async function openWorker(
+  options: SessionOptions,
+  redis: RedisAddress,
+  open: AsyncDisposableStack,
+): Promise<LossJournal | undefined> {
+  const { config, model, store, runFile, s3, log } = options;
+  if (!model) return undefined;
+  const folder = store.uri.startsWith("file:") ? fileURLToPath(store.uri) : undefined;
+  // A server of our own forgets everything when it ends, so who died on what is noted beside the output, or on this machine.
+  const journal = folder ? join(folder, JOURNAL_FILE) : join(config.cacheDir, "inflight", runFile.run);
+  const losses = config.redisUrl ? undefined : new LossJournal(journal);
+  open.defer(() => losses?.close());
+  const worker = await startWorker({
+    redis,
+    config,
+    models: [model],
+    s3,
+    log,
+    roots: folder
+      ? { ...options.roots, files: [...options.roots.files, folder] }
+      : { ...options.roots, s3: [...options.roots.s3, store.uri] },
+    ...(losses ? { losses } : {}),
+    ...(options.around ? { around: options.around } : {}),
+  });
+  open.defer(() => worker.close());
+  return losses;
 }
 
 async function openRedisFor(

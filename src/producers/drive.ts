@@ -14,15 +14,17 @@ export type Drive = {
   /** The run's slices from the first on; the same ones at each call. */
   slices: () => AsyncIterable<Slice>;
   onProgress: (progress: Progress) => void;
+  /** Leave when the last slice is queued: workers do the rest. */
+  detach?: boolean;
 };
 
 /** Looks without any progress after which the queue is searched for slices that got lost. */
 const PATIENCE = 3;
 
 /**
- * Plans a run and stays with it to its end: whoever watches a run adds again what is planned, unfinished and in no queue, and
+ * Plans a run and stays with it to its end, or to the end of the plan: whoever watches a run adds again what is planned, unfinished and in no queue, and
  * plans it anew if Redis lost it (parts that stand are adopted).
- * @returns the run's end state
+ * @returns the run's end state; the state it was left in, if it is left
  * @throws the planner's error, or what `signal` was aborted with
  */
 export async function driveRun(drive: Drive, signal: AbortSignal): Promise<RunState> {
@@ -36,8 +38,8 @@ export async function driveRun(drive: Drive, signal: AbortSignal): Promise<RunSt
     });
     const watching = watch(drive, () => planned, either);
     try {
-      const [, state] = await Promise.all([planning, watching]);
-      return state;
+      // The watcher ends before the planner only where the run was cancelled.
+      return await Promise.race([watching, planning.then(() => watching)]);
     } catch (error) {
       if (!(error instanceof LabelmillError) || error.code !== "RUN_UNKNOWN") throw error;
     } finally {
@@ -48,7 +50,7 @@ export async function driveRun(drive: Drive, signal: AbortSignal): Promise<RunSt
 }
 
 async function watch(
-  { run, ledger, planner, changes, slices, onProgress }: Drive,
+  { run, ledger, planner, changes, slices, onProgress, detach }: Drive,
   isPlanned: () => boolean,
   signal: AbortSignal,
 ): Promise<RunState> {
@@ -58,6 +60,7 @@ async function watch(
   await changes.until(async () => {
     // Asked before the look: what was planned by then cannot be missing, nor left in an earlier state.
     const planned = isPlanned();
+    const { begun } = planner;
     const progress = await ledger.progress(run);
     if (!progress) {
       if (!planned) return false;
@@ -65,6 +68,8 @@ async function watch(
     }
     onProgress(progress);
     state = progress.state;
+    // What stood there before the planner began was another command's end.
+    if (begun && state === "cancelled") return true;
     if (planned && state === "failed" && progress.reason)
       throw new LabelmillError("STORE_FAILED", `the run could not be closed: ${progress.reason}`);
     const now = JSON.stringify(progress);
@@ -76,7 +81,7 @@ async function watch(
       const lost = await planner.lostSlices();
       if (lost.size > 0) await planner.requeue(lost, slices(), signal);
     }
-    return planned && isEnded(state);
+    return planned && (detach || isEnded(state));
   }, signal);
   return state!;
 }

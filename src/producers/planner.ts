@@ -4,17 +4,21 @@ import { LabelmillError } from "../errors.ts";
 import { FinalizerQueue, jobRetries, type Retries } from "../runs/finalizer-queue.ts";
 import type { RunLedger } from "../runs/ledger.ts";
 import { openQueue } from "../runs/queue.ts";
+import { Turns } from "../runs/turns.ts";
 import type { RunChanges } from "../runs/watch.ts";
 import { type Job, JobSchema } from "../schemas/job.ts";
 import { jobId, type Lane, partKey, queueName, SCHEMA_VERSION } from "../schemas/names.ts";
 import type { RunFile } from "../schemas/run.ts";
 import type { Slice } from "../sources/slices.ts";
+import type { Room } from "./room.ts";
 
 export type PlannerOptions = {
   lane: Lane;
   /** Slices of this run queued or active at a time. */
   windowSlices: number;
   retries: Retries;
+  /** Waits where Redis is out of memory. */
+  room: Room;
 };
 
 /** Puts the slices of one run on its model's queue, as room comes, and knows how to find the ones that got lost there. */
@@ -25,6 +29,11 @@ export class Planner {
   readonly #options: PlannerOptions;
   readonly #jobs: Queue;
   readonly #finalizer: FinalizerQueue;
+  readonly #turns: Turns;
+  /** The run is open in Redis: from here on, what is read there of it is this planning's. */
+  begun = false;
+  /** That of the slice queued last. */
+  #turn = 0;
 
   constructor(redis: Redis, ledger: RunLedger, runFile: RunFile, output: string, options: PlannerOptions) {
     this.#ledger = ledger;
@@ -32,6 +41,7 @@ export class Planner {
     this.#output = output;
     this.#options = options;
     this.#jobs = openQueue(redis, queueName(runFile.spec.model, options.lane));
+    this.#turns = new Turns(redis, this.#jobs.name);
     this.#finalizer = new FinalizerQueue(redis, options.retries);
   }
 
@@ -41,8 +51,10 @@ export class Planner {
    * @param slices the same slices in the same order each time this run is planned
    */
   async plan(slices: AsyncIterable<Slice>, changes: RunChanges, signal: AbortSignal): Promise<void> {
-    const { run } = this.#runFile;
-    await this.#ledger.begin(run, this.#output);
+    const { run, spec } = this.#runFile;
+    const { lane, room } = this.#options;
+    await room.take(() => this.#ledger.begin(run, { output: this.#output, model: spec.model, lane }), signal);
+    this.begun = true;
     let count = 0;
     let items = 0;
     for await (const slice of slices) {
@@ -50,8 +62,8 @@ export class Planner {
       await this.#roomFor(count, changes, signal);
       count += 1;
       items += slice.items.length;
-      await this.#ledger.plan(run, [slice], items);
-      if (!(await this.#ledger.isCommitted(run, slice.slice))) await this.#add(slice);
+      await room.take(() => this.#ledger.plan(run, [slice], items), signal);
+      if (!(await this.#ledger.isCommitted(run, slice.slice))) await room.take(() => this.#add(slice), signal);
     }
     if (count === 0) throw new LabelmillError("INPUT_EMPTY", "the inputs hold no record: nothing to label");
     if (await this.#ledger.planDone(run, { slices: count, items })) await this.addFinalizer();
@@ -83,7 +95,7 @@ export class Planner {
     for await (const slice of slices) {
       signal.throwIfAborted();
       if (!lost.has(slice.slice)) continue;
-      await this.#add(slice);
+      await this.#options.room.take(() => this.#add(slice), signal);
       left -= 1;
       if (left === 0) break;
     }
@@ -111,8 +123,11 @@ export class Planner {
     const id = jobId(run, slice.slice);
     // Adding an id that exists does nothing at all, and a try of this run that failed may have left one.
     await this.#jobs.remove(id);
+    if (this.#options.lane === "bulk") this.#turn = await this.#turns.next(this.#turn);
     await this.#jobs.add("slice", JobSchema.parse(job), {
       jobId: id,
+      // Interactive slices are few and small: first come, first served.
+      ...(this.#options.lane === "bulk" ? { priority: this.#turn } : {}),
       ...jobRetries(this.#options.retries),
     });
   }

@@ -30,6 +30,7 @@ export type SearchOptions = {
   cacheDir: string;
   /** Where `apt-get` and `dpkg-deb` are looked up, in the form of PATH. */
   path: string;
+  /** Told before anything is fetched; what it throws keeps it from being fetched, and that way is closed. */
   say: (line: string) => void;
 };
 

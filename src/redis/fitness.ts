@@ -8,7 +8,7 @@ import { isSupported, OLDEST_VERSION } from "./version.ts";
  * `where` is the address for messages. Throws REDIS_UNFIT.
  */
 export async function checkRedis(redis: Redis, where: string): Promise<void> {
-  const info = parseInfo(await unlessRefused(redis.info(), ""));
+  const info = await readInfo(redis);
   const version = info.get("redis_version");
   if (version !== undefined && !isSupported(version)) {
     throw new LabelmillError(
@@ -26,6 +26,11 @@ export async function checkRedis(redis: Redis, where: string): Promise<void> {
         "Run: redis-cli CONFIG SET maxmemory-policy noeviction (and set it in redis.conf, to keep it after a restart)",
     );
   }
+}
+
+/** What the server's INFO says, by its field's name (`redis_version`, `aof_enabled`, …); nothing where this user may not ask. */
+export async function readInfo(redis: Redis): Promise<ReadonlyMap<string, string>> {
+  return parseInfo(await unlessRefused(redis.info(), ""));
 }
 
 /** The reply, or `otherwise` where the server answered with an error: ACLs and managed services forbid such commands. */

@@ -1,12 +1,18 @@
 import type { Redis } from "ioredis";
 import { LabelmillError } from "../errors.ts";
 import type { Range, Receipt } from "../schemas/manifest.ts";
-import { KEY_PREFIX, runChannel } from "../schemas/names.ts";
+import { CANCELLED_CHANNEL, KEY_PREFIX, LANES, type Lane, runChannel } from "../schemas/names.ts";
 import { type RunState, RunStateSchema } from "../schemas/run.ts";
 import { RUN_SCRIPTS } from "./scripts.ts";
-import { statesBefore } from "./state.ts";
+import { isEnded, statesBefore } from "./state.ts";
 
 const RETIRED_RUN_SECONDS = 24 * 3600;
+
+/** The runs that Redis knows, by the time at which they were first begun. */
+const RUNS_KEY = `${KEY_PREFIX}:runs`;
+
+/** What a run is, beside its plan: where it writes, and the queue that its slices are on. */
+export type RunAbout = { output: string; model: { id: string; digest: string }; lane: Lane };
 
 /** What a committed slice adds to its run. */
 export type Committed = { receipt: Receipt; labels: Record<string, number>; errorCodes: Record<string, number> };
@@ -14,9 +20,8 @@ export type Committed = { receipt: Receipt; labels: Record<string, number>; erro
 /** `committed` and `again`: the slice is done. `failed`: it failed for good before. `complete`: no slice of the run is open. */
 export type SliceEnd = { outcome: "committed" | "again" | "failed" | "unknown" | "unplanned"; complete: boolean };
 
-export type Progress = {
+export type Progress = RunAbout & {
   state: RunState;
-  output: string;
   /** Slices planned in all; undefined until the planner is through. */
   slices: number | undefined;
   /** Items planned so far. */
@@ -29,6 +34,9 @@ export type Progress = {
   /** Why the run could not be closed. */
   reason?: string;
 };
+
+/** How a run goes: its progress, and its rows a second since it was last begun (to its end, if it has ended). */
+export type RunOverview = Progress & { run: string; createdAt: string; rowsPerSecond: number };
 
 export type SliceRecord = {
   slice: number;
@@ -51,8 +59,11 @@ export class RunLedger {
   }
 
   /** Opens the run for planning; slices that are committed stay so, slices that failed for good get another chance. */
-  async begin(run: string, output: string): Promise<void> {
-    await this.#call("labelmillBegin", run, new Date().toISOString(), output);
+  async begin(run: string, { output, model, lane }: RunAbout): Promise<void> {
+    const now = new Date();
+    // First: listed without being there it does no harm, there without being listed it would be overlooked.
+    await this.#redis.zadd(RUNS_KEY, "NX", now.getTime(), run);
+    await this.#call("labelmillBegin", run, now.toISOString(), output, model.id, model.digest, lane);
   }
 
   /** Notes what slices hold, before they are queued: the count of what is in is the planner's, not the writer's. */
@@ -107,6 +118,19 @@ export class RunLedger {
     return (await this.#call("labelmillTransition", run, to, ...statesBefore(to))) === 1;
   }
 
+  async isCancelled(run: string): Promise<boolean> {
+    return (await this.#redis.hget(runKeys(run)[0]!, "state")) === "cancelled";
+  }
+
+  /** Ends a run that is under way: what is committed stays, the rest is not done. @returns false where it is not under way */
+  async cancel(run: string): Promise<boolean> {
+    if (!(await this.transition(run, "cancelled"))) return false;
+    await this.#redis.publish(CANCELLED_CHANNEL, run);
+    await this.announce(run);
+    await this.retire(run);
+    return true;
+  }
+
   /** The run's files could not be written: it failed, for a reason of its own. */
   async failClosing(run: string, reason: string): Promise<void> {
     if (!(await this.transition(run, "failed"))) return;
@@ -122,20 +146,27 @@ export class RunLedger {
   /** @returns undefined where Redis knows no such run */
   async progress(run: string): Promise<Progress | undefined> {
     const found = await this.#redis.hgetall(runKeys(run)[0]!);
+    return found.state === undefined ? undefined : progressOf(found);
+  }
+
+  /** @returns undefined where Redis knows no such run */
+  async overview(run: string): Promise<RunOverview | undefined> {
+    const [found, now] = await Promise.all([this.#redis.hgetall(runKeys(run)[0]!), this.#redis.time()]);
     if (found.state === undefined) return undefined;
-    const number = (key: string) => Number(found[key] ?? 0);
-    return {
-      state: RunStateSchema.parse(found.state),
-      output: found.output ?? "",
-      slices: found.planDone === "1" ? number("slices") : undefined,
-      items: number("items"),
-      committed: number("committed"),
-      failed: number("failed"),
-      rows: number("rows"),
-      errors: number("errors"),
-      bytes: number("bytes"),
-      ...(found.reason ? { reason: found.reason } : {}),
-    };
+    const progress = progressOf(found);
+    const until = isEnded(progress.state) ? Number(found.changedAt) : Number(now[0]);
+    const seconds = Math.max(1, until - Number(found.begunAt));
+    const rowsPerSecond = (progress.rows - Number(found.begunRows)) / seconds;
+    return { run, createdAt: found.createdAt!, rowsPerSecond, ...progress };
+  }
+
+  /** The runs that Redis knows, the latest first. */
+  async runs(limit: number): Promise<RunOverview[]> {
+    const ids = await this.#redis.zrevrange(RUNS_KEY, 0, limit - 1);
+    const all = await Promise.all(ids.map((run) => this.overview(run)));
+    const forgotten = ids.filter((_, i) => all[i] === undefined);
+    if (forgotten.length > 0) await this.#redis.zrem(RUNS_KEY, ...forgotten);
+    return all.filter((run) => run !== undefined);
   }
 
   /** Rows by label, and rows in error by code. */
@@ -184,6 +215,24 @@ export class RunLedger {
     const keys = runKeys(run);
     return this.#scripts[script](keys.length, ...keys, ...args);
   }
+}
+
+function progressOf(found: Record<string, string>): Progress {
+  const number = (key: string) => Number(found[key] ?? 0);
+  return {
+    state: RunStateSchema.parse(found.state),
+    output: found.output ?? "",
+    model: { id: found.model ?? "", digest: found.digest ?? "" },
+    lane: LANES.find((lane) => lane === found.lane) ?? "bulk",
+    slices: found.planDone === "1" ? number("slices") : undefined,
+    items: number("items"),
+    committed: number("committed"),
+    failed: number("failed"),
+    rows: number("rows"),
+    errors: number("errors"),
+    bytes: number("bytes"),
+    ...(found.reason ? { reason: found.reason } : {}),
+  };
 }
 
 function runKeys(run: string): string[] {

@@ -1,18 +1,23 @@
 /**
- * The steps that must be atomic. Redis does not roll a script back, so each one checks first and writes after.
+ * The steps that must be atomic. Redis does not roll a script back, so each one checks first and writes after. Where memory is out, it
+ * refuses a script at its first write, but only if that one could need memory: so none begins with a DEL or a PERSIST.
  * KEYS are always those of `runKeys`, in that order: 1 run, 2 plan, 3 receipts, 4 failed, 5 labels, 6 error codes.
  */
 
-/** ARGV: time, output. A run that is there keeps what it holds; one that ended badly, or was left, is planned again. */
+/**
+ * ARGV: time, output, model's id, model's digest, lane. A run that is there keeps what it holds; one that ended badly, or was left,
+ * is planned again.
+ */
 const BEGIN = `
 local state = redis.call('HGET', KEYS[1], 'state')
+redis.call('HSET', KEYS[1], 'state', 'planning', 'output', ARGV[2], 'planDone', '0', 'model', ARGV[3], 'digest', ARGV[4], 'lane', ARGV[5])
 for _, key in ipairs(KEYS) do redis.call('PERSIST', key) end
-redis.call('HSET', KEYS[1], 'state', 'planning', 'output', ARGV[2], 'planDone', '0')
 redis.call('HSETNX', KEYS[1], 'createdAt', ARGV[1])
 redis.call('DEL', KEYS[4])
 redis.call('HDEL', KEYS[1], 'reason')
 redis.call('HSET', KEYS[1], 'failed', '0')
 for _, counter in ipairs({'items', 'committed', 'rows', 'errors', 'bytes'}) do redis.call('HSETNX', KEYS[1], counter, '0') end
+redis.call('HSET', KEYS[1], 'begunAt', redis.call('TIME')[1], 'begunRows', redis.call('HGET', KEYS[1], 'rows'))
 return state`;
 
 /** ARGV: slices, items. All slices are in the plan: from here on the run can be complete. Returns 1 if it is. */
@@ -59,7 +64,7 @@ const TRANSITION = `
 local state = redis.call('HGET', KEYS[1], 'state')
 for i = 2, #ARGV do
   if state == ARGV[i] then
-    redis.call('HSET', KEYS[1], 'state', ARGV[1])
+    redis.call('HSET', KEYS[1], 'state', ARGV[1], 'changedAt', redis.call('TIME')[1])
     return 1
   end
 end

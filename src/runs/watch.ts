@@ -1,28 +1,27 @@
-import type { Redis } from "ioredis";
 import { runChannel } from "../schemas/names.ts";
+import type { Channels } from "./channels.ts";
 
 /**
  * Hears that something of a run changed: on its channel, and, since a message may be lost, every so often anyway. Redis
  * is asked again each time: a message says nothing but "look".
  */
 export class RunChanges {
-  readonly #channel: string;
   readonly #pollMs: number;
   #wake = Promise.withResolvers<void>();
+  #stop = (): void => {};
 
-  private constructor(run: string, pollMs: number) {
-    this.#channel = runChannel(run);
+  private constructor(pollMs: number) {
     this.#pollMs = pollMs;
   }
 
-  /** @param subscriber a connection of its own: one that listens can do nothing else */
-  static async open(subscriber: Redis, run: string, pollMs = 5_000): Promise<RunChanges> {
-    const changes = new RunChanges(run, pollMs);
-    subscriber.on("message", (channel) => {
-      if (channel === changes.#channel) changes.notify();
-    });
-    await subscriber.subscribe(changes.#channel);
+  static async open(channels: Channels, run: string, pollMs = 5_000): Promise<RunChanges> {
+    const changes = new RunChanges(pollMs);
+    changes.#stop = await channels.listen(runChannel(run), () => changes.notify());
     return changes;
+  }
+
+  close(): void {
+    this.#stop();
   }
 
   /** Wakes whoever waits, for a reason of this process's own. */

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { ItemSchema } from "./item.ts";
-import { partKey, SCHEMA_VERSION } from "./names.ts";
+import { partKey, SCHEMA_VERSION, singleKey } from "./names.ts";
 
 export const RunIdSchema = z.string().regex(/^[0-9a-f]{16}$/);
 export const DigestSchema = z.string().regex(/^[0-9a-f]{64}$/);
@@ -25,11 +25,20 @@ export const JobSchema = z
     key: z.string(),
     topK: z.int().min(1).max(1000),
     events: EventsSchema,
+    /**
+     * The job is all of its run: nothing was planned in Redis and nothing is finalized in the store. Its record is its part. For
+     * submissions of one slice, from whatever language.
+     */
+    single: z.literal(true).optional(),
     /** What the items' `source` counts. */
     sources: z.array(z.string().max(8192)).min(1).max(MAX_SLICE_ITEMS),
     items: z.array(ItemSchema).min(1).max(MAX_SLICE_ITEMS),
   })
-  .refine((job) => job.key === partKey(job.run, job.slice), { path: ["key"], message: "the key of this run and slice" })
+  .refine((job) => job.key === (job.single ? singleKey(job.run) : partKey(job.run, job.slice)), {
+    path: ["key"],
+    message: "the key of this run and slice",
+  })
+  .refine((job) => !job.single || job.slice === 0, { path: ["slice"], message: "a single job is slice 0" })
   .refine((job) => job.items.every((item) => item.source < job.sources.length), {
     path: ["items"],
     message: "every item's source is one of the job's sources",

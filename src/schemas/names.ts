@@ -48,15 +48,25 @@ export function partKey(run: string, slice: number): string {
   return `part-${sliceNumber(slice)}-${run.slice(0, 8)}.jsonl`;
 }
 
+/** The one key that a single writes: many share one output, so all of the run's id is in it. */
+export function singleKey(run: string): string {
+  return `single-${run}.jsonl`;
+}
+
 /** Whether a key in an output has the form of a part's, of whatever run. */
 export function isPartKey(key: string): boolean {
   return /^part-\d{7}-[0-9a-f]{8}\.jsonl$/.test(key);
 }
 
-/** The Redis channel on which a run's watchers hear that something of it changed. */
+/** The Redis channel on which a run's watchers hear that something of it changed; of a single, its event. */
 export function runChannel(run: string): string {
   return `${KEY_PREFIX}:run:${run}:changed`;
 }
+
+/** The Redis channel on which every event is told as it is queued, for those who read along and take nothing. */
+export const FEED_CHANNEL = `${KEY_PREFIX}:results:feed`;
+/** The Redis channel on which workers hear the ids of runs that were cancelled. */
+export const CANCELLED_CHANNEL = `${KEY_PREFIX}:cancelled`;
 
 function sliceNumber(slice: number): string {
   return String(slice).padStart(7, "0");

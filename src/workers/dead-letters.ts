@@ -7,6 +7,7 @@ import { DEAD_LETTER_QUEUE } from "../schemas/names.ts";
 
 /** The most of a payload that is kept, in UTF-16 units: it may be of any size. */
 const KEPT_LENGTH = 100_000;
+const KEPT_ITEMS = 1000;
 
 /** Jobs that do not parse: kept with the reason for a person to see, never tried again. */
 export class DeadLetters {
@@ -21,7 +22,7 @@ export class DeadLetters {
   /** @returns what the processor throws then, so that BullMQ does not try the job again */
   async bury(job: QueuedJob, reason: string): Promise<UnrecoverableError> {
     this.#log.error({ job: job.id, reason }, "job does not parse: moved to the dead-letter queue");
-    const data = JSON.stringify(job.data)?.slice(0, KEPT_LENGTH);
+    const data = JSON.stringify(shortened(job.data))?.slice(0, KEPT_LENGTH);
     await this.#queue.add("dead", { queue: job.queueName, job: job.id, reason, data }, { removeOnComplete: true });
     return new UnrecoverableError(`JOB_INVALID: ${reason}`);
   }
@@ -29,6 +30,12 @@ export class DeadLetters {
   async close(): Promise<void> {
     await this.#queue.close();
   }
+}
+
+/** Of very many items the first ones: written out whole, they would take the memory that the payload took once more. */
+function shortened(data: unknown): unknown {
+  const { items } = (data ?? {}) as { items?: unknown };
+  return Array.isArray(items) ? { ...(data as object), items: items.slice(0, KEPT_ITEMS) } : data;
 }
 
 /** Where in a payload the first thing is wrong, and what. */

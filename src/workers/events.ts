@@ -1,13 +1,12 @@
 import type { Queue } from "bullmq";
 import type { Redis } from "ioredis";
+import type { LabelmillError } from "../errors.ts";
+import { DROPPED_EVENTS_KEY } from "../runs/outbox.ts";
 import { openQueue } from "../runs/queue.ts";
 import { type LabelEvent, MAX_EVENT_ROWS } from "../schemas/event.ts";
 import type { Job } from "../schemas/job.ts";
-import { jobId, KEY_PREFIX, RESULTS_QUEUE, SCHEMA_VERSION } from "../schemas/names.ts";
+import { FEED_CHANNEL, jobId, RESULTS_QUEUE, SCHEMA_VERSION } from "../schemas/names.ts";
 import type { StandingPart } from "./process.ts";
-
-/** Where the number of events that were dropped unread is counted. */
-export const DROPPED_EVENTS_KEY = `${KEY_PREFIX}:results:dropped`;
 
 /**
  * The results queue as a bounded outbox: an event waits there for a consumer, and where too many wait the oldest are dropped and
@@ -28,22 +27,9 @@ export class ResultEvents {
     this.#checkEvery = Math.max(1, Math.min(100, Math.floor(maxWaiting / 10)));
   }
 
-  async publish(job: Job, part: StandingPart): Promise<void> {
-    if (job.events === "none") return;
-    const event: LabelEvent = {
-      v: SCHEMA_VERSION,
-      id: jobId(job.run, job.slice),
-      run: job.run,
-      slice: job.slice,
-      output: job.output,
-      part: job.key,
-      model: { id: job.model.id, digest: job.model.digest },
-      rows: part.receipt.rows,
-      errors: part.receipt.errors,
-      labels: part.labels,
-      ...(job.events === "rows" && part.rows.length <= MAX_EVENT_ROWS ? { items: [...part.rows] } : {}),
-    };
+  async publish(event: LabelEvent): Promise<void> {
     await this.#queue.add("labeled", event, { jobId: event.id, removeOnComplete: true, removeOnFail: true });
+    await this.#redis.publish(FEED_CHANNEL, JSON.stringify(event));
     this.#sinceCheck += 1;
     if (this.#sinceCheck >= this.#checkEvery) await this.#dropSurplus();
   }
@@ -54,9 +40,38 @@ export class ResultEvents {
 
   async #dropSurplus(): Promise<void> {
     this.#sinceCheck = 0;
-    const surplus = (await this.#queue.getWaitingCount()) - this.#maxWaiting;
+    const surplus = (await this.#queue.getWaitingCount()) + this.#checkEvery - this.#maxWaiting;
     if (surplus <= 0) return;
     const dropped = await this.#queue.clean(0, surplus, "wait");
     await this.#redis.incrby(DROPPED_EVENTS_KEY, dropped.length);
   }
+}
+
+/** What is told of a committed slice; its rows only where they are few and somebody wants them. */
+export function committedEvent(job: Job, { receipt, labels, rows }: StandingPart): LabelEvent {
+  const wanted = (job.events === "rows" || job.single) && rows.length <= MAX_EVENT_ROWS;
+  return {
+    ...aboutJob(job),
+    rows: receipt.rows,
+    errors: receipt.errors,
+    labels,
+    ...(wanted ? { items: [...rows] } : {}),
+  };
+}
+
+/** What is told of a slice that failed for good. */
+export function failedEvent(job: Job, { code, message }: LabelmillError): LabelEvent {
+  return { ...aboutJob(job), rows: 0, errors: 0, labels: {}, failed: { code, message: message.slice(0, 1000) } };
+}
+
+function aboutJob(job: Job) {
+  return {
+    v: SCHEMA_VERSION,
+    id: jobId(job.run, job.slice),
+    run: job.run,
+    slice: job.slice,
+    output: job.output,
+    part: job.key,
+    model: { id: job.model.id, digest: job.model.digest },
+  } as const;
 }

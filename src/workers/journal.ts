@@ -1,4 +1,5 @@
-import { closeSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
+import { dirname } from "node:path";
 import { systemCode } from "../errors.ts";
 import type { Losses, LossRecord, SliceRef } from "./losses.ts";
 
@@ -16,6 +17,7 @@ export class LossJournal implements LossRecord {
 
   constructor(path: string) {
     this.#path = path;
+    mkdirSync(dirname(path), { recursive: true });
     this.#slices = replay(readIfThere(path));
     this.#file = openSync(path, "a", 0o600);
     // A torn last line must not run into the next one.
@@ -42,10 +44,13 @@ export class LossJournal implements LossRecord {
     this.#append(`end ${slice}`);
   }
 
-  /** @param finished the run is over: nothing of this is needed any more */
-  close(finished: boolean): void {
+  /** The run is over: nothing of this is needed any more. */
+  forget(): void {
+    rmSync(this.#path, { force: true });
+  }
+
+  close(): void {
     closeSync(this.#file);
-    if (finished) rmSync(this.#path, { force: true });
   }
 
   #append(line: string): void {

@@ -27,14 +27,29 @@ export type SliceSteps = {
  * later try adopts it, commits that part's receipt (not that of its own rows), and tells of it again.
  */
 export async function processSlice(job: Job, steps: SliceSteps, signal: AbortSignal): Promise<void> {
-  const store = await steps.openOutput(job.output);
-  const part = (await steps.adopt(store, job)) ?? (await write(store, job, steps, signal));
+  const part = await (job.single ? labelAtOnce(job, steps, signal) : adoptOrLabel(job, steps, signal));
   if ((await steps.commit(job, part)) === "stray") return;
   await steps.publish(job, part);
 }
 
-async function write(store: ObjectStore, job: Job, steps: SliceSteps, signal: AbortSignal): Promise<StandingPart> {
-  const rows = await steps.label(job, signal);
+async function adoptOrLabel(job: Job, steps: SliceSteps, signal: AbortSignal): Promise<StandingPart> {
+  const store = await steps.openOutput(job.output);
+  return (await steps.adopt(store, job)) ?? write(store, job, await steps.label(job, signal), steps, signal);
+}
+
+/** Somebody waits for a single, and hardly ever has an earlier try left a part: it is looked for when the write finds one there. */
+async function labelAtOnce(job: Job, steps: SliceSteps, signal: AbortSignal): Promise<StandingPart> {
+  const [store, rows] = await Promise.all([steps.openOutput(job.output), steps.label(job, signal)]);
+  return write(store, job, rows, steps, signal);
+}
+
+async function write(
+  store: ObjectStore,
+  job: Job,
+  rows: Row[],
+  steps: SliceSteps,
+  signal: AbortSignal,
+): Promise<StandingPart> {
   signal.throwIfAborted();
   const { bytes, ...part } = steps.encode(rows);
   if (await store.putIfAbsent(job.key, bytes)) return { ...part, rows };

@@ -2,10 +2,14 @@ import { type Job as QueuedJob, UnrecoverableError, WaitingError } from "bullmq"
 import { LabelmillError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { RunLedger } from "../runs/ledger.ts";
-import { type Job, JobSchema } from "../schemas/job.ts";
+import type { SingleEnds } from "../runs/singles.ts";
+import type { Turns } from "../runs/turns.ts";
+import { type Job, JobSchema, MAX_SLICE_ITEMS } from "../schemas/job.ts";
 import { parseJobId } from "../schemas/names.ts";
 import type { Row } from "../schemas/row.ts";
+import type { Cancellations } from "./cancellations.ts";
 import { type DeadLetters, firstIssue } from "./dead-letters.ts";
+import { failedEvent, type ResultEvents } from "./events.ts";
 import type { Gate } from "./gate.ts";
 import type { Intake } from "./intake.ts";
 import { type LabelItems, labelOneByOne, labelTogether } from "./label-items.ts";
@@ -16,22 +20,32 @@ import { infrastructureError, isLastTry } from "./tries.ts";
 /** A slice that lost its worker this often is run alone, item by item. */
 const LOSSES_UNTIL_ALONE = 2;
 
-export type SliceWorkerParts = {
-  steps: Omit<SliceSteps, "label">;
-  label: LabelItems;
+/** What all queues of a worker share. */
+export type SharedParts = {
   ledger: RunLedger;
+  singles: SingleEnds;
+  cancellations: Cancellations;
   losses: LossRecord;
   gate: Gate;
-  intake: Intake;
   deadLetters: DeadLetters;
+  events: ResultEvents;
   /** All slices of the run have ended: it can be closed. */
   finalize: (run: string, output: string) => Promise<void>;
   log: Logger;
 };
 
+export type SliceWorkerParts = SharedParts & {
+  steps: Omit<SliceSteps, "label">;
+  label: LabelItems;
+  intake: Intake;
+  turns: Turns;
+  /** Of the model that is served here. */
+  digest: string;
+};
+
 /**
- * What surrounds `processSlice` for a job of the queue: parsing, the room it takes, the suspicion of killing the process, and
- * what happens when it fails. Throws what BullMQ is to do next: try again, give back, or never again.
+ * What surrounds `processSlice` for a job of the queue: parsing, the room it takes, the end of its run, the suspicion of killing the
+ * process, and what happens when it fails. Throws what BullMQ is to do next: try again, give back, or never again.
  */
 export async function handleSlice(
   queued: QueuedJob,
@@ -42,6 +56,9 @@ export async function handleSlice(
   const job = await parse(queued, parts);
   const log = parts.log.child({ run: job.run, job: queued.id });
   using room = parts.intake.take(job.items.length);
+  if (queued.priority > 0) await parts.turns.taken(queued.priority);
+  using run = await parts.cancellations.watch(job);
+  if (run.signal.aborted) return log.debug("slice of a cancelled run dropped");
   const label: LabelItems = (items, topK, stop) =>
     parts.label(items, topK, stop, (count, batch) => {
       room.done(count);
@@ -55,12 +72,14 @@ export async function handleSlice(
       alone
         ? labelOneByOne(of, losses, label, (index) => parts.losses.at(of, index), stop)
         : labelTogether(of, label, stop);
-    const work = () => processSlice(job, { ...parts.steps, label: labelSlice }, signal);
+    const stop = AbortSignal.any([signal, run.signal]);
+    const work = () => processSlice(job, { ...parts.steps, label: labelSlice }, stop);
     await (alone ? parts.gate.alone(work) : parts.gate.together(work));
     await parts.losses.end(job);
     log.debug({ items: job.items.length }, "slice done");
   } catch (error) {
     await parts.losses.giveBack(job);
+    if (run.signal.aborted) return log.info("slice of a cancelled run dropped");
     if (signal.aborted) {
       log.info("slice given back");
       await queued.moveToWait(token);
@@ -71,14 +90,27 @@ export async function handleSlice(
 }
 
 async function parse(queued: QueuedJob, parts: SliceWorkerParts): Promise<Job> {
-  const parsed = JobSchema.safeParse(queued.data);
-  const named = parseJobId(queued.id ?? "");
-  if (parsed.success && named?.run === parsed.data.run && named.slice === parsed.data.slice) return parsed.data;
-  const reason = parsed.error ? firstIssue(parsed.error) : "the job's id is not that of its run and slice";
+  const reason = whyNot(queued, parts.digest);
+  if (reason === undefined) return queued.data;
   const buried = await parts.deadLetters.bury(queued, reason);
   // Its run, if there is one, must not wait for it for ever.
+  const named = parseJobId(queued.id ?? "");
   if (named) await endSlice(named, new LabelmillError("JOB_INVALID", reason), parts);
   throw buried;
+}
+
+/** What is wrong with a job, if anything is. */
+function whyNot({ id, data }: QueuedJob, digest: string): string | undefined {
+  // Before each item is looked at: millions of them would take the worker's memory.
+  const count = Array.isArray(data?.items) ? data.items.length : 0;
+  if (count > MAX_SLICE_ITEMS) return `items: expected at most ${MAX_SLICE_ITEMS}, came ${count}`;
+  const parsed = JobSchema.safeParse(data);
+  if (parsed.error) return firstIssue(parsed.error);
+  const { run, slice, model } = parsed.data;
+  const named = parseJobId(id ?? "");
+  if (named?.run !== run || named.slice !== slice) return "the job's id is not that of its run and slice";
+  if (model.digest !== digest) return `model.digest: expected that of the model served on this queue, ${digest}`;
+  return undefined;
 }
 
 async function failed(queued: QueuedJob, job: Job, error: LabelmillError, parts: SliceWorkerParts): Promise<Error> {
@@ -88,7 +120,10 @@ async function failed(queued: QueuedJob, job: Job, error: LabelmillError, parts:
     lastTry ? "slice failed for good" : "slice failed, to be tried again",
   );
   if (!lastTry) return error;
-  await endSlice(job, error, parts);
+  const event = failedEvent(job, error);
+  if (job.events !== "none") await parts.events.publish(event);
+  if (job.single) await parts.singles.set(event);
+  else await endSlice(job, error, parts);
   return new UnrecoverableError(`${error.code}: ${error.message}`);
 }
 

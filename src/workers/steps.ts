@@ -1,25 +1,29 @@
 import { LabelmillError } from "../errors.ts";
 import type { FileGrants } from "../fetch/grants.ts";
+import type { S3Grants } from "../fetch/s3-grants.ts";
 import type { Logger } from "../logger.ts";
 import type { RunLedger } from "../runs/ledger.ts";
 import { getIfThere } from "../runs/output.ts";
+import type { SingleEnds } from "../runs/singles.ts";
 import type { Job } from "../schemas/job.ts";
 import { openStore } from "../storage/open.ts";
 import { encodePart, readPart } from "../storage/part.ts";
+import type { S3 } from "../storage/s3.ts";
 import type { ObjectStore } from "../storage/store.ts";
-import type { ResultEvents } from "./events.ts";
+import { committedEvent, type ResultEvents } from "./events.ts";
 import type { SliceSteps, StandingPart } from "./process.ts";
 
 export type StepParts = {
   outputs: Outputs;
   ledger: RunLedger;
+  singles: SingleEnds;
   events: ResultEvents;
   finalize: (run: string, output: string) => Promise<void>;
   log: Logger;
 };
 
 /** The real steps of a slice, all but the labeling. */
-export function sliceSteps({ outputs, ledger, events, finalize, log }: StepParts): Omit<SliceSteps, "label"> {
+export function sliceSteps({ outputs, ledger, singles, events, finalize, log }: StepParts): Omit<SliceSteps, "label"> {
   return {
     openOutput: (uri) => outputs.open(uri),
     adopt: async (store, job) => {
@@ -28,6 +32,8 @@ export function sliceSteps({ outputs, ledger, events, finalize, log }: StepParts
     },
     encode: encodePart,
     commit: async (job, part) => {
+      // Its part is all the record it has.
+      if (job.single) return "done";
       const end = await ledger.commit(job.run, job.slice, part);
       if (end.complete) await finalize(job.run, job.output);
       if (end.outcome === "committed" || end.outcome === "again") return "done";
@@ -35,8 +41,10 @@ export function sliceSteps({ outputs, ledger, events, finalize, log }: StepParts
       return "stray";
     },
     publish: async (job, part) => {
-      await events.publish(job, part);
-      await ledger.announce(job.run);
+      const event = committedEvent(job, part);
+      if (job.events !== "none") await events.publish(event);
+      if (job.single) await singles.set(event);
+      else await ledger.announce(job.run);
     },
   };
 }
@@ -45,19 +53,22 @@ const MOST_OPEN = 100;
 
 /** Stores by their URI, opened once: whoever can write to Redis must not be able to name a path of their choice. */
 export class Outputs {
-  readonly #grants: FileGrants;
+  readonly #grants: { files: FileGrants; s3: S3Grants };
+  readonly #s3: S3;
   readonly #open = new Map<string, Promise<ObjectStore>>();
 
-  constructor(grants: FileGrants) {
+  constructor(grants: { files: FileGrants; s3: S3Grants }, s3: S3) {
     this.#grants = grants;
+    this.#s3 = s3;
   }
 
   /** @throws LabelmillError NOT_GRANTED */
   async open(uri: string): Promise<ObjectStore> {
-    if (uri.startsWith("file:")) await this.#grants.resolveOutput(uri);
+    if (uri.startsWith("s3:")) this.#grants.s3.check(uri);
+    else await this.#grants.files.resolveOutput(uri);
     const known = this.#open.get(uri);
     if (known) return known;
-    const opening = openStore(uri);
+    const opening = openStore(uri, this.#s3);
     this.#open.set(uri, opening);
     opening.catch(() => this.#open.delete(uri));
     const oldest = this.#open.keys().next().value!;

@@ -1,35 +1,40 @@
+import { randomBytes } from "node:crypto";
 import { Worker as QueueWorker } from "bullmq";
 import type { Redis } from "ioredis";
 import type { Config } from "../config.ts";
 import { Fetcher } from "../fetch/fetcher.ts";
 import { FileGrants } from "../fetch/grants.ts";
-import { Engine } from "../inference/engine.ts";
+import { S3Grants } from "../fetch/s3-grants.ts";
+import { WorkerRegistry } from "../fleet/registry.ts";
+import type { Engine } from "../inference/engine.ts";
 import type { Model } from "../inference/model.ts";
-import { PreparePool } from "../inference/prepare-pool.ts";
 import type { Logger } from "../logger.ts";
 import { connectRedis, type RedisAddress } from "../redis/connect.ts";
+import { Channels } from "../runs/channels.ts";
 import { FinalizerQueue } from "../runs/finalizer-queue.ts";
 import { RunLedger } from "../runs/ledger.ts";
-import { KEY_PREFIX, queueName, RUNS_QUEUE } from "../schemas/names.ts";
+import { SingleEnds } from "../runs/singles.ts";
+import { KEY_PREFIX, RUNS_QUEUE } from "../schemas/names.ts";
+import type { S3 } from "../storage/s3.ts";
+import { Cancellations } from "./cancellations.ts";
 import { DeadLetters } from "./dead-letters.ts";
 import { ResultEvents } from "./events.ts";
 import { handleFinalize } from "./finalizer.ts";
 import { Gate } from "./gate.ts";
-import { Intake } from "./intake.ts";
-import type { LabelItems } from "./label-items.ts";
 import { type LossRecord, RedisLossRecord } from "./losses.ts";
+import { type ModelService, openService, type WrappedParts } from "./model-service.ts";
 import { tellOutages, whenLost } from "./outages.ts";
-import { imageLabeler, textLabeler } from "./prepare.ts";
-import type { SliceSteps } from "./process.ts";
-import { handleSlice } from "./slice-worker.ts";
+import { Registration } from "./registration.ts";
+import type { SharedParts } from "./slice-worker.ts";
 import { Outputs, sliceSteps } from "./steps.ts";
 
 export type WorkerOptions = {
   redis: RedisAddress;
   config: Config;
-  model: Model;
-  /** Files and folders that `file:` references and outputs may open. */
-  roots: readonly string[];
+  models: readonly Model[];
+  s3: S3;
+  /** What references and outputs may open, besides what the settings grant: files and folders, and `s3://` prefixes. */
+  roots: { files: readonly string[]; s3: readonly string[] };
   log: Logger;
   /** Kept in Redis unless Redis dies with this process. */
   losses?: LossRecord;
@@ -37,10 +42,9 @@ export type WorkerOptions = {
   around?: (parts: WrappedParts) => WrappedParts;
 };
 
-export type WrappedParts = { steps: Omit<SliceSteps, "label">; label: LabelItems };
-
 export type RunningWorker = {
-  readonly engine: Engine;
+  /** One for each model, in their order. */
+  readonly engines: readonly Engine[];
   /**
    * Stops taking slices, lets those under way finish within the grace time, gives the rest back, then closes everything in
    * the reverse of the order it was opened in.
@@ -48,69 +52,51 @@ export type RunningWorker = {
   close(): Promise<void>;
 };
 
-/** Serves the queue of one model, and the queue of runs to be closed, until it is told to stop. */
+/** Serves the queues of its models, and the queue of runs to be closed, until it is told to stop. */
 export async function startWorker(options: WorkerOptions): Promise<RunningWorker> {
-  const { config, model, log } = options;
+  const { config, models, s3, log } = options;
   await using opening = new AsyncDisposableStack();
-  const engine = await Engine.start({
-    model,
-    threads: config.threads,
-    intraOpThreads: config.intraOpThreads,
-    budget: model.task === "text-classification" ? config.textBudget : config.imageBudget,
-  });
-  opening.defer(() => engine.close());
-
-  const grants = new FileGrants([...options.roots, ...config.fileRoots]);
-  const realLabel = await openLabeler(engine, grants, options, opening);
-
   const redis = connectRedis(options.redis, "worker");
   opening.defer(() => quit(redis));
   tellOutages(redis, log);
-  const connection = { connection: redis, prefix: KEY_PREFIX };
-  const ledger = new RunLedger(redis);
-  const events = new ResultEvents(redis, config.resultsMaxWaiting);
-  opening.defer(() => events.close());
-  const deadLetters = new DeadLetters(redis, log);
-  opening.defer(() => deadLetters.close());
-  const finalizers = new FinalizerQueue(redis, config);
-  opening.defer(() => finalizers.close());
-  const finalize = (run: string, output: string) => finalizers.add(run, output);
+  const subscriber = connectRedis(options.redis, "worker");
+  opening.defer(() => subscriber.disconnect());
 
-  const outputs = new Outputs(grants);
-  const realSteps = sliceSteps({ outputs, ledger, events, finalize, log });
-  const real: WrappedParts = { steps: realSteps, label: realLabel };
-  const { steps, label } = options.around?.(real) ?? real;
+  const fileRoots = [...options.roots.files, ...config.fileRoots];
+  const s3Roots = [...options.roots.s3, ...config.s3Roots];
+  const grants = { files: new FileGrants(fileRoots), s3: new S3Grants(s3Roots) };
+  const fetcher = new Fetcher({ grants: grants.files, s3, s3Grants: grants.s3, allowPrivate: config.allowPrivate });
+  opening.defer(() => fetcher.close());
 
+  const shared = await openShared(redis, subscriber, options, opening);
+  const steps = sliceSteps({ ...shared, outputs: new Outputs(grants, s3) });
   const stop = new AbortController();
-  const timing = {
+  const queueOptions = {
+    connection: redis,
+    prefix: KEY_PREFIX,
+    autorun: false,
     lockDuration: config.lockMs,
     stalledInterval: config.stallCheckMs,
     // A slice that loses its worker is looked after by `handleSlice`; BullMQ's own limit would fail it without a word to the run.
     maxStalledCount: Number.MAX_SAFE_INTEGER,
+    // Where a producer in another language does not say: what is done must not pile up.
+    removeOnComplete: { count: 0 },
+    removeOnFail: { count: 1000 },
   };
-  const intake: Intake = new Intake(() => slices, fullAt(options), config.concurrency);
-  const parts = {
-    steps,
-    label,
-    ledger,
-    losses: options.losses ?? new RedisLossRecord(redis),
-    gate: new Gate(),
-    intake,
-    deadLetters,
-    finalize,
-    log,
-  };
-  const slices: QueueWorker = new QueueWorker(
-    queueName(model, "bulk"),
-    (job, token) => handleSlice(job, token!, stop.signal, parts),
-    { ...connection, ...timing, autorun: false, concurrency: 1 },
-  );
-  const finalizer = new QueueWorker(
-    RUNS_QUEUE,
-    (job) => handleFinalize(job, { openOutput: steps.openOutput, ledger, deadLetters, log }),
-    { ...connection, ...timing, autorun: false },
-  );
-  const workers = [slices, finalizer];
+  const around = options.around ?? ((parts) => parts);
+  const services: ModelService[] = [];
+  for (const model of models)
+    services.push(
+      await openService(
+        model,
+        { redis, config, fetcher, shared, steps, around, stop: stop.signal, queueOptions },
+        opening,
+      ),
+    );
+  const engines = services.map(({ engine }) => engine);
+  const { openOutput } = around({ steps, label: async () => [] }).steps;
+  const finalizer = new QueueWorker(RUNS_QUEUE, (job) => handleFinalize(job, { ...shared, openOutput }), queueOptions);
+  const workers = [...services.flatMap(({ queues }) => queues), finalizer];
   opening.defer(() => stopWorkers(workers, redis, stop, config.graceMs));
   for (const worker of workers) {
     // Those of an outage are told once, by the connection.
@@ -118,10 +104,44 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     void worker.run().catch((error: unknown) => log.error({ err: error }, "queue worker stopped"));
   }
   await Promise.all(workers.map((worker) => worker.waitUntilReady()));
-  log.info({ model: model.id, digest: model.digest.slice(0, 8), threads: config.threads }, "worker ready");
+
+  const id = randomBytes(8).toString("hex");
+  const registry = new WorkerRegistry(redis);
+  const registration = new Registration({ id, registry, engines, threads: config.threads, fileRoots, s3Roots, log });
+  // First of all: nobody is to queue for a worker that leaves.
+  opening.defer(() => registration.end(redis.status === "ready"));
+  redis.on("ready", () => registration.beat());
+  await registration.told();
+  log.info({ worker: id, models: models.map((model) => model.id), threads: config.threads }, "worker ready");
 
   const rest = opening.move();
-  return { engine, close: () => rest.disposeAsync() };
+  return { engines, close: () => rest.disposeAsync() };
+}
+
+async function openShared(
+  redis: Redis,
+  subscriber: Redis,
+  { config, log, losses }: WorkerOptions,
+  opening: AsyncDisposableStack,
+): Promise<SharedParts> {
+  const events = new ResultEvents(redis, config.resultsMaxWaiting);
+  opening.defer(() => events.close());
+  const deadLetters = new DeadLetters(redis, log);
+  opening.defer(() => deadLetters.close());
+  const finalizers = new FinalizerQueue(redis, config);
+  opening.defer(() => finalizers.close());
+  const ledger = new RunLedger(redis);
+  return {
+    ledger,
+    singles: new SingleEnds(redis),
+    cancellations: await Cancellations.open(new Channels(subscriber), ledger),
+    losses: losses ?? new RedisLossRecord(redis),
+    gate: new Gate(),
+    deadLetters,
+    events,
+    finalize: (run, output) => finalizers.add(run, output),
+    log,
+  };
 }
 
 /**
@@ -146,29 +166,6 @@ async function stopWorkers(
     redis.disconnect();
   }
   await Promise.all(workers.map((worker) => worker.close(lost)));
-}
-
-async function openLabeler(
-  engine: Engine,
-  grants: FileGrants,
-  { config, model }: WorkerOptions,
-  opening: AsyncDisposableStack,
-): Promise<LabelItems> {
-  if (model.task === "image-classification") {
-    const fetcher = new Fetcher({ grants, allowPrivate: config.allowPrivate });
-    opening.defer(() => fetcher.close());
-    return imageLabeler(engine, fetcher, config.imagesInFlight);
-  }
-  const pool = await PreparePool.start({ modelDir: model.dir, threads: 1 });
-  opening.defer(() => pool.close());
-  return textLabeler(engine, pool);
-}
-
-/** Two batches a thread keep the model busy while the next slice is fetched and prepared. */
-function fullAt({ config, model }: WorkerOptions): number {
-  const tokensOfATypicalText = 32;
-  const batch = model.task === "text-classification" ? config.textBudget / tokensOfATypicalText : config.imageBudget;
-  return Math.ceil(2 * batch * config.threads);
 }
 
 async function quit(redis: Redis): Promise<void> {

@@ -117,6 +117,14 @@ test("the declared types and schemas can be imported", () => {
   assert.equal(stdout, "function\n", stderr);
 });
 
+test("the library can be imported, with its types", () => {
+  const code = `import { createProducer } from "labelmill";
+    await createProducer({ redisUrl: "redis://127.0.0.1:1", output: "s3://bucket/" }).catch(({ code }) => console.log(code));`;
+  const { stdout, stderr } = run(process.execPath, ["--input-type=module", "-e", code], { cwd: project });
+  assert.equal(stdout, "REDIS_UNREACHABLE\n", stderr);
+  assert.ok(readdirSync(join(project, "node_modules", "labelmill", "dist", "producers")).includes("producer.d.ts"));
+});
+
 test("an old Node gets one clear line", () => {
   const play = `Object.defineProperty(process, "versions", { value: { ...process.versions, node: "20.20.2" } })`;
   const { status, stderr } = run(

@@ -21,7 +21,7 @@ export type RunOptions = Pick<SpawnOptions, "uid" | "gid" | "cwd"> & {
   /** What it reads on standard input; nothing by default. */
   input?: string | Uint8Array;
   env?: Record<string, string>;
-  /** Run instead of the command line's own script. */
+  /** Run instead of the command line's own script; "" runs Node with the arguments alone. */
   script?: string;
 };
 
@@ -54,7 +54,7 @@ export class Workspace implements AsyncDisposable {
   }
 
   start(args: readonly string[], { input = "", env, script = CLI, ...as }: RunOptions = {}): RunningCommand {
-    const child = spawn(process.execPath, [script, ...args], {
+    const child = spawn(process.execPath, script === "" ? [...args] : [script, ...args], {
       cwd: this.path,
       env: { ...cleanEnvironment(), TMPDIR: this.file("tmp"), ...env },
       stdio: ["pipe", "pipe", "pipe"],
@@ -141,6 +141,11 @@ export class RunningCommand {
   /** Waits until standard error says `words`; fails if the command ends first. */
   async says(words: string): Promise<void> {
     while (!this.stderr.includes(words)) await this.#orEnd(once(this.child.stderr!, "data"), `to say "${words}"`);
+  }
+
+  /** Waits until what it printed on standard output is as `check` says; fails if the command ends first. */
+  async prints(check: (stdout: string) => boolean): Promise<void> {
+    while (!check(this.stdout)) await this.#orEnd(once(this.child.stdout!, "data"), "to print more");
   }
 
   /** Waits until `check` holds, asked again at each change in the folder; fails if the command ends first. */

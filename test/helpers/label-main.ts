@@ -4,7 +4,7 @@ import { label } from "../../src/cli/label.ts";
 import { Terminal } from "../../src/cli/terminal.ts";
 import { loadConfig, readEnvironment } from "../../src/config.ts";
 import { createLogger } from "../../src/logger.ts";
-import type { WrappedParts } from "../../src/workers/worker.ts";
+import type { WrappedParts } from "../../src/workers/model-service.ts";
 import { type KillPoint, killAround } from "./kill-points.ts";
 
 export type LabelMainOptions = {
@@ -51,6 +51,7 @@ const { code } = await label(
     out,
     topK: 5,
     sample: 0,
+    lane: "bulk",
   },
   {
     config: loadConfig({ flags: settings }),

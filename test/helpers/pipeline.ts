@@ -4,13 +4,18 @@ import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { loadConfig } from "../../src/config.ts";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import type { Redis } from "ioredis";
+import { s3Of } from "../../src/cli/s3.ts";
+import { type Config, loadConfig } from "../../src/config.ts";
 import { loadModel, type Model } from "../../src/inference/model.ts";
+import { createLogger } from "../../src/logger.ts";
 import { driveRun } from "../../src/producers/drive.ts";
 import { Planner } from "../../src/producers/planner.ts";
+import { createProducer, type Producer, type ProducerOptions } from "../../src/producers/producer.ts";
+import { Room } from "../../src/producers/room.ts";
 import { openRedis } from "../../src/redis/connect.ts";
-import type { EmbeddedRedis } from "../../src/redis/embedded.ts";
+import { Channels } from "../../src/runs/channels.ts";
 import { RunLedger } from "../../src/runs/ledger.ts";
 import { openOutput } from "../../src/runs/output.ts";
 import { RunChanges } from "../../src/runs/watch.ts";
@@ -19,8 +24,11 @@ import { openImageSource } from "../../src/sources/images.ts";
 import { cutSlices } from "../../src/sources/slices.ts";
 import type { Source } from "../../src/sources/source.ts";
 import { openTextSource } from "../../src/sources/text.ts";
-import { FsStore } from "../../src/storage/fs.ts";
-import { startTestRedis } from "./redis.ts";
+import { openStore } from "../../src/storage/open.ts";
+import { S3, type S3Settings } from "../../src/storage/s3.ts";
+import type { ObjectStore } from "../../src/storage/store.ts";
+import { type RunningWorker, startWorker, type WorkerOptions } from "../../src/workers/worker.ts";
+import { TcpRedis } from "./tcp-redis.ts";
 import type { WorkerProcessOptions } from "./worker-main.ts";
 
 export const MODELS = fileURLToPath(new URL("../../models/", import.meta.url));
@@ -42,20 +50,22 @@ export async function writeTexts(path: string, count: number): Promise<string> {
   return path;
 }
 
+type WorkerParts = Partial<Omit<WorkerOptions, "models" | "s3">> & { models?: string[]; s3?: S3Settings };
+
 /** Redis, a run under way and worker processes: what a test of the whole pipeline needs, closed in reverse order. */
 export class TestPipeline implements AsyncDisposable {
   readonly folder: string;
-  readonly redis: EmbeddedRedis;
+  readonly redis: TcpRedis;
   readonly #opened = new AsyncDisposableStack();
 
-  private constructor(folder: string, redis: EmbeddedRedis) {
+  private constructor(folder: string, redis: TcpRedis) {
     this.folder = folder;
     this.redis = redis;
   }
 
   static async open(): Promise<TestPipeline> {
     const folder = await temporaryFolder();
-    const redis = await startTestRedis();
+    const redis = await TcpRedis.start();
     const pipeline = new TestPipeline(folder.path, redis);
     pipeline.#opened.use(folder);
     pipeline.#opened.use(redis);
@@ -65,7 +75,7 @@ export class TestPipeline implements AsyncDisposable {
   /** A worker process that serves `model`; resolves when it is ready. */
   async spawnWorker(options: Partial<WorkerProcessOptions> & { model: string }): Promise<ChildProcess> {
     const all: WorkerProcessOptions = {
-      redis: this.redis.address,
+      redis: { url: this.redis.url },
       roots: [this.folder],
       settings: FAST,
       kills: [],
@@ -89,18 +99,21 @@ export class TestPipeline implements AsyncDisposable {
 
   /**
    * Plans a run of one input and stays with it to its end.
+   * @param input `out` is a folder in the pipeline's own, or an `s3://` prefix
    * @param settings of config.ts, over the fast ones
    */
   async run(
     input: { kind: "text" | "images"; path: string; model: string; out: string },
     settings: Record<string, unknown> = {},
     signal: AbortSignal = new AbortController().signal,
-  ): Promise<{ state: RunState; store: FsStore; runFile: RunFile; ledger: RunLedger }> {
+  ): Promise<{ state: RunState; store: ObjectStore; runFile: RunFile; ledger: RunLedger }> {
     const config = loadConfig({ flags: { ...FAST, ...settings } });
     const model = await loadModel(input.model, MODELS);
     const open = input.kind === "text" ? openTextSource : openImageSource;
     const source = await open(input.path, { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] });
-    const store = await FsStore.open(join(this.folder, input.out));
+    const s3 = s3Of(config);
+    this.#opened.defer(() => s3.close());
+    const store = await openStore(input.out.startsWith("s3:") ? input.out : this.output(input.out), s3);
     const { runFile } = await openOutput(store, runFileOf(model, config, source));
     const redis = await openRedis(this.redis.address, "producer");
     this.#opened.defer(() => redis.disconnect());
@@ -111,12 +124,48 @@ export class TestPipeline implements AsyncDisposable {
       lane: "bulk",
       windowSlices: config.windowSlices,
       retries: config,
+      room: new Room(config.fullMs, () => {}),
     });
     this.#opened.defer(() => planner.close());
-    const changes = await RunChanges.open(subscriber, runFile.run, 500);
+    const changes = await RunChanges.open(new Channels(subscriber), runFile.run, 500);
     const slices = () => cutSlices([source], { items: config.sliceItems, bytes: config.sliceBytes });
     const state = await driveRun({ run: runFile.run, ledger, planner, changes, slices, onProgress: () => {} }, signal);
     return { state, store, runFile, ledger };
+  }
+
+  /** A worker of this process. */
+  async worker(settings: Partial<Config> = {}, options: WorkerParts = {}): Promise<RunningWorker> {
+    const { models = ["tiny-sentiment"], s3, ...rest } = options;
+    const client = new S3(s3);
+    this.#opened.defer(() => client.close());
+    const worker = await startWorker({
+      redis: this.redis.address,
+      config: loadConfig({ flags: { ...FAST, ...settings } }),
+      models: await Promise.all(models.map((model) => loadModel(model, MODELS))),
+      s3: client,
+      roots: { files: [this.folder], s3: [] },
+      log: createLogger(process.env.LABELMILL_TEST_LOG ?? "silent", false),
+      ...rest,
+    });
+    this.#opened.defer(() => worker.close());
+    return worker;
+  }
+
+  async producer(options: Partial<ProducerOptions> = {}): Promise<Producer> {
+    const producer = await createProducer({ redisUrl: this.redis.url, output: this.output("labels"), ...options });
+    return this.#opened.use(producer);
+  }
+
+  /** A connection of the test's own. */
+  async connection(): Promise<Redis> {
+    const redis = await openRedis(this.redis.address, "worker");
+    this.#opened.defer(() => redis.disconnect());
+    return redis;
+  }
+
+  /** A folder in the pipeline's own as the URI of an output. */
+  output(name: string): string {
+    return pathToFileURL(`${join(this.folder, name)}/`).href;
   }
 
   defer(release: () => void | Promise<void>): void {

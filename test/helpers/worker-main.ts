@@ -1,6 +1,7 @@
 // A worker in a process of its own, for tests that end it. Its options come as JSON in the first argument; it writes "ready"
 // on standard output when it serves, and stops on SIGTERM.
 import { fileURLToPath } from "node:url";
+import { s3Of } from "../../src/cli/s3.ts";
 import { loadConfig } from "../../src/config.ts";
 import { loadModel } from "../../src/inference/model.ts";
 import { createLogger } from "../../src/logger.ts";
@@ -22,12 +23,13 @@ export type WorkerProcessOptions = {
 const options = JSON.parse(process.argv[2]!) as WorkerProcessOptions;
 let worker: RunningWorker | undefined;
 const config = loadConfig({ flags: { threads: 1, ...options.settings } });
-const kills = killAround(options.kills, options.evidence, () => worker?.engine.held ?? 0, config.sliceItems);
+const kills = killAround(options.kills, options.evidence, () => worker?.engines[0]?.held ?? 0, config.sliceItems);
 worker = await startWorker({
   redis: options.redis,
   config,
-  model: await loadModel(options.model, fileURLToPath(new URL("../../models/", import.meta.url))),
-  roots: options.roots,
+  models: [await loadModel(options.model, fileURLToPath(new URL("../../models/", import.meta.url)))],
+  s3: s3Of(config),
+  roots: { files: options.roots, s3: [] },
   log: createLogger(process.env.LABELMILL_TEST_LOG ?? "silent", false),
   around: (parts) => {
     const { steps, label } = kills(parts);

@@ -5,12 +5,13 @@ import { type Config, loadConfig } from "../../src/config.ts";
 import { loadModel } from "../../src/inference/model.ts";
 import { createLogger } from "../../src/logger.ts";
 import { openRedis } from "../../src/redis/connect.ts";
+import { S3 } from "../../src/storage/s3.ts";
 import { startWorker } from "../../src/workers/worker.ts";
 import { FAST, MODELS, TestPipeline, writeTexts } from "../helpers/pipeline.ts";
 
 const MODEL = "tiny-sentiment";
 /** Two batches of short texts, for one thread. */
-const FULL_AT = 32;
+const FULL_AT = 64;
 
 /** A worker whose labeler keeps every slice until it is let go, and tells of each that it took. */
 async function holdingWorker(pipeline: TestPipeline, settings: Partial<Config> = {}) {
@@ -20,8 +21,9 @@ async function holdingWorker(pipeline: TestPipeline, settings: Partial<Config> =
   const worker = await startWorker({
     redis: pipeline.redis.address,
     config: loadConfig({ flags: { threads: 1, ...FAST, ...settings } }),
-    model: await loadModel(MODEL, MODELS),
-    roots: [pipeline.folder],
+    models: [await loadModel(MODEL, MODELS)],
+    s3: new S3(),
+    roots: { files: [pipeline.folder], s3: [] },
     log: createLogger("silent", false),
     around: ({ steps, label }) => ({
       steps,
@@ -61,15 +63,15 @@ async function aFewRoundTrips(pipeline: TestPipeline): Promise<void> {
 test("small slices are taken while others run, until the worker holds two batches a thread", async () => {
   await using pipeline = await TestPipeline.open();
   const worker = await holdingWorker(pipeline);
-  const path = await writeTexts(join(pipeline.folder, "texts.csv"), 60);
-  const settings = { sliceItems: 1, windowSlices: 100 };
+  const path = await writeTexts(join(pipeline.folder, "texts.csv"), 100);
+  const settings = { sliceItems: 1, windowSlices: 200 };
   const running = pipeline.run({ kind: "text", path, model: MODEL, out: "out" }, settings);
   await worker.until(FULL_AT);
   await aFewRoundTrips(pipeline);
   assert.equal(worker.taken.length, FULL_AT, "full is full");
   worker.openGate();
   assert.equal((await running).state, "succeeded");
-  assert.equal(worker.taken.length, 60);
+  assert.equal(worker.taken.length, 100);
 });
 
 test("a large slice fills the worker; the next is taken when little of it is left, before it ends", async () => {

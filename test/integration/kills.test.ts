@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { verifyOutput } from "../../src/runs/verify.ts";
 import { KILL_STEPS, type KillPoint } from "../helpers/kill-points.ts";
 import { FAST, TestPipeline, writeTexts } from "../helpers/pipeline.ts";
+import { startTestS3 } from "../helpers/s3-server.ts";
 import type { WorkerProcessOptions } from "../helpers/worker-main.ts";
 
 const EXAMPLES = fileURLToPath(new URL("../../examples/images/", import.meta.url));
@@ -41,14 +42,22 @@ async function runThroughKills(
   kind: "text" | "images",
   { sliceItems, everySlices }: { sliceItems: number; everySlices: number },
   input: (folder: string) => Promise<string>,
+  place: { out: string; settings: Record<string, unknown> } = { out: "out", settings: {} },
 ) {
   await using pipeline = await TestPipeline.open();
   const over = new AbortController();
   const model = kind === "text" ? "tiny-sentiment" : "tiny-image";
   const kills = killsAtEachStep(everySlices);
-  const supervised = supervise(pipeline, { model, kills, settings: { ...FAST, sliceItems } }, over.signal);
+  const supervised = supervise(
+    pipeline,
+    { model, kills, settings: { ...FAST, sliceItems, ...place.settings } },
+    over.signal,
+  );
   const path = await input(pipeline.folder);
-  const { state, store } = await pipeline.run({ kind, path, model, out: "out" }, { sliceItems, events: "parts" });
+  const { state, store } = await pipeline.run(
+    { kind, path, model, out: place.out },
+    { sliceItems, events: "parts", ...place.settings },
+  );
   over.abort();
   const deaths = await supervised;
   const evidence = (await readdir(pipeline.folder)).filter((name) => /^[a-z]+-\d+-\d+$/.test(name));
@@ -72,6 +81,20 @@ test("10,000 texts and a kill -9 at each step, twice on the same slice: nothing 
     totals: { parts: 20, planned: 10_000, labeled: 10_000, errors: 0 },
     problems: [],
   });
+});
+
+test("the same over S3", async () => {
+  await using server = await startTestS3();
+  const bucket = await server.makeBucket();
+  const { endpoint, region, pathStyle } = server.settings;
+  const settings = { s3Endpoint: endpoint, s3Region: region, s3PathStyle: pathStyle, s3Roots: [`s3://${bucket}`] };
+  const { ok, totals } = await runThroughKills(
+    "text",
+    { sliceItems: 125, everySlices: 3 },
+    (folder) => writeTexts(join(folder, "texts.csv"), 2_500),
+    { out: `s3://${bucket}/out/`, settings },
+  );
+  assert.deepEqual({ ok, totals }, { ok: true, totals: { parts: 20, planned: 2_500, labeled: 2_500, errors: 0 } });
 });
 
 test("300 images and a kill -9 at each step, twice on the same slice: nothing lost, nothing doubled", async () => {

@@ -15,6 +15,7 @@ after(async () => {
   await server.close();
 });
 
+const ABOUT = { output: "memory:x", model: { id: "m", digest: "0".repeat(64) }, lane: "bulk" } as const;
 const newRun = () => randomBytes(8).toString("hex");
 const part = (rows: number, errors = 0): Committed => ({
   receipt: { rows, errors, bytes: rows * 10, sha256: "ab".repeat(32) },
@@ -25,7 +26,7 @@ const slice = (index: number, count: number) => ({ slice: index, ranges: [{ inpu
 
 test("a slice is counted once, however often it is committed", async () => {
   const run = newRun();
-  await ledger.begin(run, "memory:x");
+  await ledger.begin(run, ABOUT);
   await ledger.plan(run, [slice(0, 10), slice(1, 5)], 15);
   assert.deepEqual(await ledger.commit(run, 0, part(10, 2)), { outcome: "committed", complete: false });
   assert.deepEqual(await ledger.commit(run, 0, part(10, 2)), { outcome: "again", complete: false });
@@ -46,7 +47,7 @@ test("a slice is counted once, however often it is committed", async () => {
 
 test("ten commits of one slice at once: one counts", async () => {
   const run = newRun();
-  await ledger.begin(run, "memory:x");
+  await ledger.begin(run, ABOUT);
   await ledger.plan(run, [slice(0, 3)], 3);
   const ends = await Promise.all(Array.from({ length: 10 }, () => ledger.commit(run, 0, part(3))));
   assert.equal(ends.filter(({ outcome }) => outcome === "committed").length, 1);
@@ -55,7 +56,7 @@ test("ten commits of one slice at once: one counts", async () => {
 
 test("a slice that failed for good stays so until the run is planned again", async () => {
   const run = newRun();
-  await ledger.begin(run, "memory:x");
+  await ledger.begin(run, ABOUT);
   await ledger.plan(run, [slice(0, 3)], 3);
   assert.equal(await ledger.planDone(run, { slices: 1, items: 3 }), false);
   const reason = { code: "STORE_FAILED", message: "full" };
@@ -64,7 +65,7 @@ test("a slice that failed for good stays so until the run is planned again", asy
   assert.equal((await ledger.progress(run))!.failed, 1);
   assert.deepEqual(await ledger.commit(run, 0, part(3)), { outcome: "failed", complete: true });
   assert.deepEqual((await Array.fromAsync(ledger.slices(run, 1)))[0]!.failed, reason);
-  await ledger.begin(run, "memory:x");
+  await ledger.begin(run, ABOUT);
   assert.deepEqual(await ledger.commit(run, 0, part(3)), { outcome: "committed", complete: false });
   assert.deepEqual(await ledger.fail(run, 0, reason), { outcome: "committed", complete: false });
 });
@@ -74,14 +75,14 @@ test("what was never planned, or is of no run, changes nothing", async () => {
   assert.deepEqual(await ledger.commit(run, 0, part(1)), { outcome: "unknown", complete: false });
   assert.deepEqual(await ledger.fail(run, 0, { code: "X", message: "" }), { outcome: "unknown", complete: false });
   assert.equal(await ledger.progress(run), undefined);
-  await ledger.begin(run, "memory:x");
+  await ledger.begin(run, ABOUT);
   assert.deepEqual(await ledger.commit(run, 9, part(1)), { outcome: "unplanned", complete: false });
   assert.equal((await ledger.progress(run))!.rows, 0);
 });
 
 test("states change only along the edges of the state machine", async () => {
   const run = newRun();
-  await ledger.begin(run, "memory:x");
+  await ledger.begin(run, ABOUT);
   assert.equal(await ledger.transition(run, "finalizing"), false);
   await ledger.plan(run, [slice(0, 1)], 1);
   await ledger.planDone(run, { slices: 1, items: 1 });
@@ -93,18 +94,18 @@ test("states change only along the edges of the state machine", async () => {
 
 test("a retired run is forgotten after a day, unless it is planned again", async () => {
   const run = newRun();
-  await ledger.begin(run, "memory:x");
+  await ledger.begin(run, ABOUT);
   await ledger.plan(run, [slice(0, 1)], 1);
   await ledger.retire(run);
   const keys = await redis.keys(`*${run}*`);
   assert.ok(keys.length > 1);
   for (const key of keys) assert.ok((await redis.ttl(key)) > 80_000, key);
-  await ledger.begin(run, "memory:x");
+  await ledger.begin(run, ABOUT);
   for (const key of keys) assert.equal(await redis.ttl(key), -1, key);
 });
 
 test("all keys of a run carry the hash tag of the whole project", async () => {
-  for (const key of await redis.keys("*")) assert.match(key, /^\{labelmill\}:run:/);
+  for (const key of await redis.keys("*")) assert.match(key, /^\{labelmill\}:runs?(:|$)/);
 });
 
 lossRecordConformance("redis", async () => ({

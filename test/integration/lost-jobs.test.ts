@@ -23,7 +23,7 @@ async function queueOf(pipeline: TestPipeline) {
 async function waiting(pipeline: TestPipeline, queue: Queue, count: number): Promise<void> {
   const redis = await openRedis(pipeline.redis.address, "worker");
   const key = queue.toKey("events");
-  for (let last = "0-0"; (await queue.getWaitingCount()) < count; ) {
+  for (let last = "0-0"; (await queue.getJobCountByTypes("waiting", "prioritized")) < count; ) {
     const read = await redis.xread("BLOCK", 0, "STREAMS", key, last);
     last = read!.at(-1)![1].at(-1)![0];
   }

@@ -12,6 +12,7 @@ import { loadModel } from "../../src/inference/model.ts";
 import { createLogger } from "../../src/logger.ts";
 import { openRedis } from "../../src/redis/connect.ts";
 import { RunLedger } from "../../src/runs/ledger.ts";
+import { DROPPED_EVENTS_KEY } from "../../src/runs/outbox.ts";
 import { verifyOutput } from "../../src/runs/verify.ts";
 import { EventSchema } from "../../src/schemas/event.ts";
 import type { Job } from "../../src/schemas/job.ts";
@@ -25,7 +26,8 @@ import {
   RUNS_QUEUE,
 } from "../../src/schemas/names.ts";
 import { readPart } from "../../src/storage/part.ts";
-import { DROPPED_EVENTS_KEY, ResultEvents } from "../../src/workers/events.ts";
+import { S3 } from "../../src/storage/s3.ts";
+import { committedEvent, ResultEvents } from "../../src/workers/events.ts";
 import { startWorker, type WorkerOptions } from "../../src/workers/worker.ts";
 import { FAST, MODELS, TestPipeline, writeTexts } from "../helpers/pipeline.ts";
 import { startTestRedis } from "../helpers/redis.ts";
@@ -38,8 +40,9 @@ async function serve(pipeline: TestPipeline, settings: Partial<Config> = {}, opt
   const worker = await startWorker({
     redis: pipeline.redis.address,
     config: loadConfig({ flags: { threads: 1, ...FAST, ...settings } }),
-    model,
-    roots: [pipeline.folder],
+    models: [model],
+    s3: new S3(),
+    roots: { files: [pipeline.folder], s3: [] },
     log: createLogger("silent", false),
     ...options,
   });
@@ -72,7 +75,7 @@ function jobOf(pipeline: TestPipeline, model: { id: string; digest: string }, te
 }
 
 async function plan(ledger: RunLedger, job: Job): Promise<void> {
-  await ledger.begin(job.run, job.output);
+  await ledger.begin(job.run, { output: job.output, model: job.model, lane: "bulk" });
   await ledger.plan(
     job.run,
     [{ slice: 0, ranges: [{ input: 0, first: 0, count: job.items.length }] }],
@@ -118,7 +121,7 @@ test("a job that does not parse goes to the dead-letter queue with the reason, a
 
 test("a job that names an output outside the grants fails with NOT_GRANTED, and nothing is written", async () => {
   await using pipeline = await TestPipeline.open();
-  const world = await serve(pipeline, {}, { roots: [join(pipeline.folder, "granted")] });
+  const world = await serve(pipeline, {}, { roots: { files: [join(pipeline.folder, "granted")], s3: [] } });
   const job = jobOf(pipeline, world.model, ["fine"]);
   for (const output of [job.output, `${pathToFileURL(pipeline.folder).href}/granted/../out/`]) {
     const hostile = { ...job, output };
@@ -179,7 +182,7 @@ test("the part that stands is adopted: its receipt is committed, not that of oth
   await writeFile(join(pipeline.folder, "out", job.key), `${theirs.join("\n")}\n`);
   assert.equal(await finish(world, job, jobId(job.run, 0)), "completed");
   assert.deepEqual(await world.ledger.counts(job.run), { labels: { OTHER: 2 }, errorCodes: {} });
-  assert.equal(world.worker.engine.stats.items, 0, "nothing was labeled again");
+  assert.equal(world.worker.engines[0]!.stats.items, 0, "nothing was labeled again");
 });
 
 test("a part that is not of this slice is never adopted nor replaced", async () => {
@@ -256,8 +259,9 @@ test("a worker closes although its Redis is gone, and does not wait for it", asy
   const worker = await startWorker({
     redis: redis.address,
     config: loadConfig({ flags: { threads: 1, ...FAST, graceMs: 60_000 } }),
-    model: await loadModel(MODEL, MODELS),
-    roots: [pipeline.folder],
+    models: [await loadModel(MODEL, MODELS)],
+    s3: new S3(),
+    roots: { files: [pipeline.folder], s3: [] },
     log: createLogger("silent", false),
     around: ({ steps, label }) => ({
       steps,
@@ -268,9 +272,9 @@ test("a worker closes although its Redis is gone, and does not wait for it", asy
     }),
   });
   const adding = await openRedis(redis.address, "producer");
-  const queue = new Queue(queueName(worker.engine.model, "bulk"), { connection: adding, prefix: KEY_PREFIX });
+  const queue = new Queue(queueName(worker.engines[0]!.model, "bulk"), { connection: adding, prefix: KEY_PREFIX });
   queue.on("error", () => {});
-  const job = jobOf(pipeline, worker.engine.model, ["fine"]);
+  const job = jobOf(pipeline, worker.engines[0]!.model, ["fine"]);
   await queue.add("slice", job, { jobId: jobId(job.run, 0) });
   await labeling;
   await redis.close();
@@ -363,7 +367,7 @@ test("two workers, one starting late: both work to the end", async () => {
   const late = await serve(pipeline);
   const { store, ledger, runFile } = await running;
   assert.ok((await verifyOutput(store)).ok);
-  const lateItems = late.worker.engine.stats.items;
+  const lateItems = late.worker.engines[0]!.stats.items;
   assert.ok(lateItems >= 300, `the late worker labeled ${lateItems} of 3000 items`);
   assert.equal((await ledger.progress(runFile.run))!.committed, 60);
 });
@@ -383,7 +387,7 @@ test("events wait in a bounded outbox: the oldest are dropped and counted", asyn
   };
   const base = jobOf(pipeline, model, ["x"]);
   for (let slice = 0; slice < 200; slice++)
-    await events.publish({ ...base, slice, key: partKey(base.run, slice), events: "parts" }, part);
+    await events.publish(committedEvent({ ...base, slice, key: partKey(base.run, slice), events: "parts" }, part));
   const waiting = await queue.getJobs(["waiting"]);
   const dropped = Number(await redis.get(DROPPED_EVENTS_KEY));
   assert.ok(waiting.length <= 55, `${waiting.length} wait`);

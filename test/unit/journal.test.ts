@@ -18,12 +18,13 @@ lossRecordConformance("journal", async () => {
   return {
     async reopen() {
       // A process that dies closes its file and writes nothing more.
-      last?.close(false);
+      last?.close();
       last = new LossJournal(join(place.path, "_inflight"));
       return last;
     },
     async close() {
-      last?.close(true);
+      last?.forget();
+      last?.close();
       await place[Symbol.asyncDispose]();
     },
   };
@@ -35,10 +36,11 @@ test("a line torn by the death of the process spoils no other", async () => {
   const ref = { run: "0123456789abcdef", slice: 1 };
   const first = new LossJournal(path);
   await first.take(ref);
-  first.close(false);
+  first.close();
   appendFileSync(path, "tak");
   const second = new LossJournal(path);
   assert.equal((await second.take(ref)).times, 1);
-  second.close(true);
+  second.forget();
+  second.close();
   assert.deepEqual(await readdir(place.path), []);
 });

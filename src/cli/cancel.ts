@@ -1,0 +1,31 @@
+import { LabelmillError } from "../errors.ts";
+import { openRedis } from "../redis/connect.ts";
+import { RunLedger } from "../runs/ledger.ts";
+import { lastingRedis } from "./context.ts";
+import { EXIT, type LabelWorld } from "./label.ts";
+
+/** `labelmill cancel RUN`. @returns the exit code: 1 where there was nothing to cancel. @throws LabelmillError RUN_UNKNOWN */
+export async function cancel(run: string, { config, terminal }: LabelWorld): Promise<number> {
+  const redis = await openRedis(lastingRedis(config), "producer");
+  try {
+    const ledger = new RunLedger(redis);
+    const cancelled = await ledger.cancel(run);
+    const progress = await ledger.progress(run);
+    if (!progress) throw unknownRun(run);
+    const { state, output, rows, items } = progress;
+    if (terminal.json) terminal.printJson({ run, cancelled, state, out: output, rows, items });
+    else if (cancelled)
+      terminal.print(`Run ${run} is cancelled: ${rows} of ${items} planned items are in ${output}, and stay there`);
+    else terminal.print(`Run ${run} is ${state}: nothing to cancel`);
+    return cancelled ? EXIT.labeled : EXIT.failed;
+  } finally {
+    redis.disconnect();
+  }
+}
+
+export function unknownRun(run: string): LabelmillError {
+  return new LabelmillError(
+    "RUN_UNKNOWN",
+    `expected the id of a run that Redis knows, got ${JSON.stringify(run.slice(0, 80))}: labelmill status lists them`,
+  );
+}

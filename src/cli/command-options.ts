@@ -1,0 +1,69 @@
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { CONFIG_KEYS, type ConfigKey, ConfigSchema, envName, flagName } from "../config.ts";
+import { LANES } from "../schemas/names.ts";
+
+/** Settings of commands that only look into Redis. */
+export const REDIS_SETTINGS: readonly ConfigKey[] = ["redisUrl", "logLevel"];
+/** Settings of commands that only read and write objects. */
+export const S3_SETTINGS: readonly ConfigKey[] = ["s3Endpoint", "s3Region", "s3PathStyle"];
+
+export const EXIT_CODES = `
+Exit codes: 0 all labeled · 1 failed · 2 wrong usage or input, nothing queued · 3 done, some items in error · 130 interrupted`;
+
+const SWITCHES: ReadonlySet<ConfigKey> = new Set(["allowPrivate", "s3PathStyle"]);
+
+/** Settings are flags too; the names come from the one table in config.ts. */
+export function withSettings(command: Command, keys: readonly ConfigKey[] = CONFIG_KEYS): Command {
+  command.optionsGroup("Settings (flags go over the environment, the environment over --config):");
+  command.option("--config <file>", "a JSON file of settings");
+  for (const key of keys) {
+    const description = `${ConfigSchema.shape[key].description} [${envName(key)}]`;
+    command.option(SWITCHES.has(key) ? flagName(key) : `${flagName(key)} <value>`, description);
+  }
+  return command;
+}
+
+export function withLabelOptions(command: Command): Command {
+  return command
+    .option("--column <name>", "the column that holds the text or the image reference (default: found by its name)")
+    .option(
+      "--id-column <name>",
+      "the column that holds the id (default: made from the file's name and the record's number)",
+    )
+    .option("--keep <column...>", "columns to copy into the rows")
+    .addOption(
+      new Option("--format <format>", "of the input").choices(["auto", "csv", "jsonl", "lines"]).default("auto"),
+    )
+    .option("--delimiter <character>", "of a CSV file, `tab` for tabulators (default: found by looking)", oneCharacter)
+    .option(
+      "--model <name>",
+      "a built-in model, the folder of one in the Hugging Face layout, or what the workers serve (default: the built-in one)",
+    )
+    .option("--out <place>", "a folder or s3://BUCKET/PREFIX/ for the results (default: <input>-labels)")
+    .option("--top-k <n>", "labels in a row, best first", wholeNumber(1, 1000), 5)
+    .option("--sample <n>", "rows shown at the end", wholeNumber(0, 1000), 5)
+    .option("--json", "print one JSON value")
+    .optionsGroup("With REDIS_URL, whose workers then do the work:")
+    .addOption(
+      new Option("--lane <lane>", "interactive goes first, bulk keeps at least a fifth").choices(LANES).default("bulk"),
+    )
+    .option("--detach", "leave when the last slice is queued")
+    .option("--with-worker", "work in this process too")
+    .option("--queue-anyway", "queue though no worker is there that serves the model")
+    .option("--shared-files", "local paths are the same on all workers");
+}
+
+export function wholeNumber(min: number, max: number) {
+  return (value: string): number => {
+    const number = Number(value);
+    if (!Number.isInteger(number) || number < min || number > max)
+      throw new InvalidArgumentError(`Expected a whole number from ${min} to ${max}.`);
+    return number;
+  };
+}
+
+function oneCharacter(value: string): string {
+  const character = value === "tab" || value === "\\t" ? "\t" : value;
+  if (character.length !== 1) throw new InvalidArgumentError("Expected one character, or `tab`.");
+  return character;
+}

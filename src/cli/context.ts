@@ -1,0 +1,23 @@
+import type { Config } from "../config.ts";
+import { LabelmillError } from "../errors.ts";
+import type { RedisAddress } from "../redis/connect.ts";
+import type { LabelWorld } from "./label.ts";
+
+/** What a command line gives its commands. */
+export type CommandContext = {
+  /** The settings, resolved from a command's flags, and where it reads and writes. */
+  world(options: Record<string, unknown>): Promise<LabelWorld>;
+  /** Aborts at the first interrupt. */
+  signal: AbortSignal;
+  /** The exit code. */
+  done(code: number): void;
+};
+
+/** The server of a command that can do nothing with one of its own. @throws LabelmillError USAGE */
+export function lastingRedis({ redisUrl }: Config): RedisAddress {
+  if (redisUrl) return { url: redisUrl };
+  throw new LabelmillError(
+    "USAGE",
+    "this command needs the Redis server that producers and workers share: set REDIS_URL, or say --redis-url",
+  );
+}

@@ -1,0 +1,81 @@
+import { Command } from "commander";
+import type { Lane } from "../schemas/names.ts";
+import { EXIT_CODES, withLabelOptions, withSettings } from "./command-options.ts";
+import type { CommandContext } from "./context.ts";
+import { type LabelRequest, type LabelWorld, label } from "./label.ts";
+import type { LabelKind } from "./model-choice.ts";
+
+export function labelCommand(context: CommandContext): Command {
+  const command = new Command("label").description("Label the items of files, folders, lists or S3 objects.");
+  const run = (kind: LabelKind) => async (inputs: string[], options: Options) =>
+    context.done(await runLabel(kind, inputs, options, await context.world(options), context.signal));
+  command.addCommand(
+    withSettings(withLabelOptions(new Command("text")))
+      .description("Label texts in CSV, JSONL or plain lines; gzip is recognised; - is standard input.")
+      .argument("<input...>", "files, s3:// objects or prefixes, or - for standard input")
+      .addHelpText(
+        "after",
+        `
+Examples:
+  labelmill label text reviews.csv --column review --keep product --out reviews-labels
+  printf 'good\\nbad\\n' | labelmill label text - --format lines
+  labelmill label text s3://data/reviews/ --out s3://data/labels/reviews/ --detach
+${EXIT_CODES}`,
+      )
+      .action(run("text")),
+  );
+  command.addCommand(
+    withSettings(withLabelOptions(new Command("images")))
+      .description(
+        "Label images: files, folders, globs, s3:// and https:// addresses, or lists of them (a line or a column each).",
+      )
+      .argument(
+        "<path...>",
+        "files, folders, globs, addresses, s3:// prefixes or lists; - for a list on standard input",
+      )
+      .addHelpText(
+        "after",
+        `
+Examples:
+  labelmill label images photos/ --top-k 3
+  labelmill label images products.csv --column image_url --id-column sku
+${EXIT_CODES}`,
+      )
+      .action(run("images")),
+  );
+  return command;
+}
+
+type Options = Record<string, unknown> & { topK: number; sample: number; lane: Lane; keep?: string[] };
+
+async function runLabel(
+  kind: LabelKind,
+  inputs: string[],
+  options: Options,
+  world: LabelWorld,
+  signal: AbortSignal,
+): Promise<number> {
+  const text = (key: string) => (options[key] as string | undefined) ?? null;
+  const given = (key: string) => options[key] === true;
+  const read = {
+    format: options.format as "auto",
+    delimiter: text("delimiter"),
+    column: text("column"),
+    idColumn: text("idColumn"),
+    keep: options.keep ?? [],
+  };
+  const { topK, sample, lane } = options;
+  const [model, out] = [text("model"), text("out")];
+  const request: LabelRequest = {
+    ...{ kind, inputs, read, topK, sample, lane },
+    ...(model ? { model } : {}),
+    ...(out ? { out } : {}),
+    detach: given("detach"),
+    withWorker: given("withWorker"),
+    queueAnyway: given("queueAnyway"),
+    sharedFiles: given("sharedFiles"),
+  };
+  const { code, summary } = await label(request, world, signal);
+  if (world.terminal.json) world.terminal.printJson(summary);
+  return code;
+}

@@ -1,0 +1,50 @@
+import { openRedis } from "../redis/connect.ts";
+import { Channels } from "../runs/channels.ts";
+import { droppedEvents, waitingEvents } from "../runs/outbox.ts";
+import { type LabelEvent, parseEvent } from "../schemas/event.ts";
+import { FEED_CHANNEL } from "../schemas/names.ts";
+import { lastingRedis } from "./context.ts";
+import { EXIT, type LabelWorld } from "./label.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** `labelmill results`: what waits on the results queue, and with `follow` what comes. Nothing is taken from whoever consumes it. */
+export async function results(follow: boolean, { config, terminal }: LabelWorld, signal: AbortSignal): Promise<number> {
+  const address = lastingRedis(config);
+  await using open = new AsyncDisposableStack();
+  const redis = await openRedis(address, "producer");
+  open.defer(() => redis.disconnect());
+  // What comes while the waiting ones are listed is kept, so that nothing falls between.
+  const come: LabelEvent[] = [];
+  let tell = (event: LabelEvent): void => void come.push(event);
+  if (follow) {
+    const subscriber = await openRedis(address, "worker");
+    open.defer(() => subscriber.disconnect());
+    await new Channels(subscriber).listen(FEED_CHANNEL, (text) => {
+      const event = parseEvent(text);
+      if (event) tell(event);
+    });
+  }
+  const told = new Set<string>();
+  for await (const event of waitingEvents(redis)) {
+    told.add(event.id);
+    show(event, terminal);
+  }
+  const dropped = await droppedEvents(redis);
+  if (dropped > 0) terminal.say(`${dropped} events were dropped unread: their parts are in the store all the same`);
+  if (!follow) return EXIT.labeled;
+  for (const event of come) if (!told.has(event.id)) show(event, terminal);
+  tell = (event) => show(event, terminal);
+  if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+  return EXIT.interrupted;
+}
+
+function show(event: LabelEvent, terminal: Terminal): void {
+  if (terminal.json) terminal.printJson(event);
+  else terminal.print(describe(event, terminal));
+}
+
+function describe({ id, model, rows, errors, labels, output, part, failed }: LabelEvent, terminal: Terminal): string {
+  if (failed) return `${id}  ${model.id}  ${terminal.style("red", `${failed.code}: ${failed.message}`)}`;
+  const counts = Object.entries(labels).map(([label, count]) => `${label} ${count}`);
+  return `${id}  ${model.id}  ${rows} rows${errors > 0 ? `, ${errors} in error` : ""}  ${counts.join("  ")}  ${output}${part}`;
+}

@@ -1,0 +1,58 @@
+import { LabelmillError } from "../errors.ts";
+import { readManifest } from "../runs/output.ts";
+import { partKey } from "../schemas/names.ts";
+import type { Row } from "../schemas/row.ts";
+import type { RunState } from "../schemas/run.ts";
+import { readPart } from "../storage/part.ts";
+import type { ObjectStore } from "../storage/store.ts";
+import type { RunResult } from "./single-run.ts";
+
+/** A submission of several slices: a run with a manifest, which `labelmill verify` proves. */
+export class PlannedRun {
+  readonly run: string;
+  readonly output: string;
+  readonly #store: ObjectStore;
+  readonly #driven: Promise<RunState>;
+
+  /** @param driven settles with the run's end */
+  constructor(run: string, store: ObjectStore, driven: Promise<RunState>) {
+    this.run = run;
+    this.output = store.uri;
+    this.#store = store;
+    this.#driven = driven;
+    // Whoever does not wait for it need not handle its failure.
+    driven.catch(() => {});
+  }
+
+  /** Resolves when it has ended, well or not. @throws LabelmillError ABORTED if the producer is closed first */
+  async wait(): Promise<RunResult> {
+    const state = await this.#driven;
+    const { run, output } = this;
+    if (state === "cancelled") return { run, state, output, rows: 0, errors: 0, labels: {} };
+    const manifest = await readManifest(this.#store);
+    if (!manifest) throw new LabelmillError("INTERNAL", `run ${run} ended as ${state} without a manifest`);
+    const { totals, labels, failed } = manifest;
+    return {
+      run,
+      state: manifest.state as RunResult["state"],
+      output,
+      rows: totals.labeled + totals.errors,
+      errors: totals.errors,
+      labels,
+      ...(failed[0] ? { failed: { code: failed[0].code, message: failed[0].message } } : {}),
+    };
+  }
+
+  /** The rows, in the order of the items, when it has ended: part by part. @throws LabelmillError RUN_FAILED where slices have none */
+  async *rows(): AsyncGenerator<Row> {
+    const { state, failed } = await this.wait();
+    if (state === "failed" || state === "cancelled")
+      throw new LabelmillError(
+        "RUN_FAILED",
+        `the run ${this.run} is ${state}${failed ? `: ${failed.code}: ${failed.message}` : ""}`,
+      );
+    const { totals } = (await readManifest(this.#store))!;
+    for (let slice = 0; slice < totals.slices; slice++)
+      yield* readPart(await this.#store.get(partKey(this.run, slice))).rows;
+  }
+}

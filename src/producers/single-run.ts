@@ -1,0 +1,135 @@
+import type { Queue } from "bullmq";
+import { LabelmillError } from "../errors.ts";
+import type { Channels } from "../runs/channels.ts";
+import { jobRetries, type Retries } from "../runs/finalizer-queue.ts";
+import type { SingleEnd, SingleEnds } from "../runs/singles.ts";
+import { parseEvent } from "../schemas/event.ts";
+import type { Job } from "../schemas/job.ts";
+import { jobId, runChannel } from "../schemas/names.ts";
+import type { Row } from "../schemas/row.ts";
+import { readPart } from "../storage/part.ts";
+import type { ObjectStore } from "../storage/store.ts";
+import type { Room } from "./room.ts";
+
+const LOOK_EVERY_MS = 5_000;
+
+export type SingleRunParts = {
+  job: Job;
+  queue: Queue;
+  retries: Retries;
+  room: Room;
+  channels: Channels;
+  ends: SingleEnds;
+  openStore: (uri: string) => Promise<ObjectStore>;
+};
+
+/** How a submission ended: `failed` says why there are no rows. */
+export type RunResult = {
+  run: string;
+  state: "succeeded" | "finished_with_errors" | "failed" | "cancelled";
+  /** Where its rows are: the object of a submission of one slice, else the prefix of an output that `labelmill verify` proves. */
+  output: string;
+  rows: number;
+  errors: number;
+  labels: Record<string, number>;
+  failed?: { code: string; message: string };
+};
+
+/** A submission that is one job: its end is heard of, and looked for in case that was not heard. */
+export class SingleRun {
+  readonly run: string;
+  readonly output: string;
+  readonly #parts: SingleRunParts;
+  readonly #end = Promise.withResolvers<SingleEnd>();
+  #rows: Row[] | undefined;
+  #stop: () => void = () => {};
+  #looking: NodeJS.Timeout | undefined;
+
+  private constructor(parts: SingleRunParts) {
+    this.#parts = parts;
+    this.run = parts.job.run;
+    this.output = parts.job.output + parts.job.key;
+    // Whoever does not wait for it need not handle its failure.
+    this.#end.promise.catch(() => {});
+  }
+
+  /** Queues the job. @throws LabelmillError REDIS_FULL, and whatever Redis says when it is not there: then nothing was queued */
+  static async start(parts: SingleRunParts, signal: AbortSignal): Promise<SingleRun> {
+    const single = new SingleRun(parts);
+    const { run, channels, room } = { ...parts, run: single.run };
+    const deaf = await channels.listen(runChannel(run), (message) => single.#hear(message));
+    const abort = () => single.#fail(new LabelmillError("ABORTED", "the producer was closed before the run had ended"));
+    signal.addEventListener("abort", abort, { once: true });
+    single.#stop = () => {
+      deaf();
+      clearInterval(single.#looking);
+      signal.removeEventListener("abort", abort);
+    };
+    try {
+      await room.take(() => single.#add(), signal);
+    } catch (error) {
+      single.#stop();
+      throw error;
+    }
+    single.#looking = setInterval(() => void single.#look().catch(() => {}), LOOK_EVERY_MS);
+    return single;
+  }
+
+  /** Resolves when it has ended, well or not. @throws LabelmillError ABORTED if the producer is closed first */
+  async wait(): Promise<RunResult> {
+    const { rows, errors, labels, failed } = await this.#end.promise;
+    const { run, output } = this;
+    const state = failed ? "failed" : errors > 0 ? "finished_with_errors" : "succeeded";
+    return { run, state, output, rows, errors, labels, ...(failed ? { failed } : {}) };
+  }
+
+  /** The rows, in the order of the items, when it has ended. @throws LabelmillError RUN_FAILED where it failed and has none */
+  async *rows(): AsyncGenerator<Row> {
+    const { failed } = await this.#end.promise;
+    const { job, openStore } = this.#parts;
+    if (failed) throw new LabelmillError("RUN_FAILED", `the run ${this.run} failed: ${failed.code}: ${failed.message}`);
+    if (!this.#rows) {
+      const store = await openStore(job.output);
+      this.#rows = readPart(await store.get(job.key)).rows;
+    }
+    yield* this.#rows;
+  }
+
+  async #add(): Promise<void> {
+    const { queue, job, retries } = this.#parts;
+    await queue.add("slice", job, { jobId: jobId(job.run, job.slice), ...jobRetries(retries) });
+  }
+
+  #hear(message: string): void {
+    const event = parseEvent(message);
+    if (event?.run !== this.run) return;
+    this.#rows = event.items;
+    this.#settle(event);
+  }
+
+  /** A message may be lost, and so may a job: a Redis that was emptied has neither. */
+  async #look(): Promise<void> {
+    const { ends, queue, job } = this.#parts;
+    const id = jobId(job.run, job.slice);
+    // The end is noted before the job goes: looked at in this order, one of the two is there.
+    const state = await queue.getJobState(id);
+    const end = await ends.get(this.run);
+    if (end) return this.#settle(end);
+    if (state === "unknown" || state === "completed") await this.#add();
+    if (state === "failed") {
+      const failed = await queue.getJob(id);
+      const reason = failed?.failedReason ?? "its job failed";
+      this.#fail(new LabelmillError("RUN_FAILED", `the run ${this.run} failed: ${reason}`));
+    }
+  }
+
+  #settle(end: SingleEnd): void {
+    this.#stop();
+    this.#end.resolve(end);
+  }
+
+  #fail(error: LabelmillError): void {
+    this.#stop();
+    this.#end.reject(error);
+  }
+}

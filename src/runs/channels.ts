@@ -1,0 +1,29 @@
+import type { Redis } from "ioredis";
+
+/** What is told on channels of Redis, for any number of listeners on one connection. */
+export class Channels {
+  readonly #subscriber: Redis;
+  readonly #listeners = new Map<string, Set<(message: string) => void>>();
+
+  /** @param subscriber a connection of its own: one that listens can do nothing else. It subscribes anew when it reconnects */
+  constructor(subscriber: Redis) {
+    this.#subscriber = subscriber;
+    subscriber.on("message", (channel, message) => {
+      for (const listener of this.#listeners.get(channel) ?? []) listener(message);
+    });
+  }
+
+  /** Resolves when it listens. What comes back ends that. */
+  async listen(channel: string, listener: (message: string) => void): Promise<() => void> {
+    const there = this.#listeners.get(channel) ?? new Set();
+    this.#listeners.set(channel, there.add(listener));
+    await this.#subscriber.subscribe(channel);
+    return () => {
+      there.delete(listener);
+      if (there.size > 0) return;
+      this.#listeners.delete(channel);
+      // Where the connection is gone there is nothing to end.
+      this.#subscriber.unsubscribe(channel).catch(() => {});
+    };
+  }
+}

@@ -1,0 +1,109 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { join } from "node:path";
+import { performance } from "node:perf_hooks";
+import { test } from "node:test";
+import { KEY_PREFIX } from "../../src/schemas/names.ts";
+import { TestPipeline, writeTexts } from "../helpers/pipeline.ts";
+
+const MODEL = "tiny-sentiment";
+const BIG_ITEMS = 100_000;
+
+/** A run of 100,000 texts that is under way: some of its slices are done. It goes on until the test is over. */
+async function bigRun(pipeline: TestPipeline, sliceItems: number) {
+  const path = await writeTexts(join(pipeline.folder, "big.csv"), BIG_ITEMS);
+  const redis = await pipeline.connection();
+  await redis.psubscribe(`${KEY_PREFIX}:run:*:changed`);
+  const over = new AbortController();
+  const running = pipeline.run({ kind: "text", path, model: MODEL, out: "big" }, { sliceItems }, over.signal);
+  const stopped = assert.rejects(running);
+  pipeline.defer(async () => {
+    over.abort();
+    await stopped;
+  });
+  const [, channel] = await once(redis, "pmessage");
+  await redis.punsubscribe();
+  const key = (channel as string).replace(/:changed$/, "");
+  return {
+    /** Slices of it that are done. */
+    committed: async () => Number(await redis.hget(key, "committed")),
+    rows: async () => Number(await redis.hget(key, "rows")),
+  };
+}
+
+test("a small run takes turns with one of 100,000 items, from the moment it comes", async () => {
+  await using pipeline = await TestPipeline.open();
+  await pipeline.spawnWorker({ model: MODEL, settings: {} });
+  const sliceItems = 200;
+  const big = await bigRun(pipeline, sliceItems);
+  for (const slices of [1, 4]) {
+    const path = await writeTexts(join(pipeline.folder, `small-${slices}.csv`), slices * sliceItems);
+    const before = await big.committed();
+    const { state } = await pipeline.run({ kind: "text", path, model: MODEL, out: `small-${slices}` }, { sliceItems });
+    const meanwhile = (await big.committed()) - before;
+    assert.equal(state, "succeeded");
+    // As many turns as its own, those that were under way when it came, and one until its end was seen.
+    assert.ok(
+      meanwhile <= slices + 4,
+      `${meanwhile} slices of the big run were done while ${slices} of the small one were`,
+    );
+  }
+});
+
+test("two hundred single texts during a bulk run: p99 under a second, and the bulk run keeps half its rate", async () => {
+  await using pipeline = await TestPipeline.open();
+  await pipeline.spawnWorker({ model: MODEL, settings: {} });
+  const big = await bigRun(pipeline, 500);
+  const producer = await pipeline.producer();
+  const rateOver = async (work: () => Promise<void>) => {
+    const [rows, at] = [await big.rows(), performance.now()];
+    await work();
+    return ((await big.rows()) - rows) / (performance.now() - at);
+  };
+  const redis = await pipeline.connection();
+  await redis.psubscribe(`${KEY_PREFIX}:run:*:changed`);
+  /** The rate is counted in whole slices: from the end of one to the end of another. */
+  const slices = async (count: number) => {
+    for (let i = 0; i < count; i++) await once(redis, "pmessage");
+  };
+  await slices(1);
+  const alone = await rateOver(() => slices(6));
+  const took: number[] = [];
+  const single = async (i: number) => {
+    const at = performance.now();
+    const run = await producer.submit({ model: MODEL, texts: [`it was a fine day, number ${i}`] });
+    assert.equal((await run.wait()).state, "succeeded");
+    took.push(performance.now() - at);
+  };
+  const beside = await rateOver(async () => {
+    // Twenty at a time, so that they come all along.
+    for (let i = 0; i < 200; i += 20) await Promise.all(Array.from({ length: 20 }, (_, j) => single(i + j)));
+    await slices(2);
+  });
+  took.sort((a, b) => a - b);
+  const p99 = took[Math.ceil(took.length * 0.99) - 1]!;
+  assert.ok(p99 < 1000, `p99 is ${Math.round(p99)} ms`);
+  assert.ok(
+    beside >= alone / 2,
+    `the bulk run made ${(1000 * beside).toFixed(0)} rows/s, alone ${(1000 * alone).toFixed(0)}`,
+  );
+});
+
+test("two hundred single texts submitted at once share batches", async () => {
+  await using pipeline = await TestPipeline.open();
+  const worker = await pipeline.worker();
+  const producer = await pipeline.producer();
+  const round = async () => {
+    const texts = Array.from({ length: 200 }, (_, i) => `it was a good day, number ${i}`);
+    const runs = await Promise.all(texts.map((text) => producer.submit({ model: MODEL, texts: [text] })));
+    for (const run of runs) assert.equal((await run.wait()).state, "succeeded");
+  };
+  // A worker that has just begun knows neither how long texts are nor how to go fast.
+  await round();
+  const before = { ...worker.engines[0]!.stats };
+  for (let i = 0; i < 3; i++) await round();
+  const { items, batches } = worker.engines[0]!.stats;
+  assert.equal(items - before.items, 600);
+  const mean = (items - before.items) / (batches - before.batches);
+  assert.ok(mean >= 16, `${mean.toFixed(1)} items a batch`);
+});

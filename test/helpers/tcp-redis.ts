@@ -1,0 +1,74 @@
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
+import type { EmbeddedRedis } from "../../src/redis/embedded.ts";
+import { startTestRedis } from "./redis.ts";
+
+/**
+ * A Redis server at an address that processes of their own can be given, and that stays the same when the server is killed and
+ * another, empty one takes its place.
+ */
+export class TcpRedis implements AsyncDisposable {
+  readonly url: string;
+  readonly #door: Server;
+  readonly #sockets = new Set<Socket>();
+  #server: EmbeddedRedis | undefined;
+
+  private constructor(door: Server, server: EmbeddedRedis) {
+    this.#door = door;
+    this.#server = server;
+    this.url = `redis://127.0.0.1:${(door.address() as AddressInfo).port}`;
+    door.on("connection", (outer) => this.#pass(outer));
+  }
+
+  static async start(): Promise<TcpRedis> {
+    const server = await startTestRedis();
+    const door = createServer().listen(0, "127.0.0.1");
+    await once(door, "listening");
+    return new TcpRedis(door, server);
+  }
+
+  /** The address behind the door, for connections of the test's own. */
+  get address() {
+    if (!this.#server) throw new Error("the server is down");
+    return this.#server.address;
+  }
+
+  /** Ends the server as a kill would: what it held is gone, and connections break. */
+  async kill(): Promise<void> {
+    const server = this.#server;
+    this.#server = undefined;
+    await server?.close();
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  /** An empty server in the place of one that was killed. */
+  async restart(): Promise<void> {
+    await this.kill();
+    this.#server = await startTestRedis();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill();
+    this.#door.close();
+    await once(this.#door, "close");
+  }
+
+  #pass(outer: Socket): void {
+    const address = this.#server?.address;
+    if (!address || !("socket" in address)) return void outer.destroy();
+    const inner = connect(address.socket);
+    for (const [one, other] of [
+      [outer, inner],
+      [inner, outer],
+    ] as const) {
+      this.#sockets.add(one);
+      one.setNoDelay(true).pipe(other);
+      one
+        .on("error", () => {})
+        .on("close", () => {
+          this.#sockets.delete(one);
+          other.destroy();
+        });
+    }
+  }
+}

@@ -43,28 +43,47 @@ const calls = {
     const batches = cut(held, way.budget).map(pack);
     const inBatches = batches.reduce((sum, { count }) => sum + count, 0);
     const runs = Math.max(1, Math.round(((passes * items) / inBatches) * batches.length));
-    const setup: BareSetup = {
-      modelFile: model.modelFile,
-      input: model.recipe ? { kind: "image", recipe: model.recipe } : { kind: "text", padId: model.padId },
-      intraOpThreads: way.threads,
-      batches,
-      runs,
-      warmUpMs,
-      next: new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT),
-    };
-    const workers = Array.from({ length: way.sessions }, () => new Worker(THREAD, { workerData: setup }));
-    const exits = workers.map((worker) => once(worker, "exit"));
-    await Promise.all(workers.map((worker) => once(worker, "message")));
-    const startedAt = performance.now();
-    const done = workers.map((worker) => once(worker, "message"));
-    for (const worker of workers) worker.postMessage("go");
-    await Promise.all(done);
-    const seconds = (performance.now() - startedAt) / 1000;
-    await Promise.all(exits);
+    const { seconds } = await runBatches(model, way, batches, runs, warmUpMs);
     return { items: (runs / batches.length) * inBatches, seconds };
+  },
+
+  /** All items once, each alone, in their order and in one session. @returns milliseconds of each */
+  each: async ({ threads, warmUpMs }: { threads: number; warmUpMs: number }): Promise<number[]> => {
+    const { model, held } = loaded!;
+    const alone = held.map((item) => pack([item]));
+    const { times } = await runBatches(model, { sessions: 1, threads }, alone, alone.length, warmUpMs);
+    return times;
   },
 };
 export type BareCalls = typeof calls;
+
+async function runBatches(
+  model: Model,
+  { sessions, threads }: Omit<BareWay, "budget">,
+  batches: PackedBatch[],
+  runs: number,
+  warmUpMs: number,
+): Promise<{ seconds: number; times: number[] }> {
+  const setup: BareSetup = {
+    modelFile: model.modelFile,
+    input: model.recipe ? { kind: "image", recipe: model.recipe } : { kind: "text", padId: model.padId },
+    intraOpThreads: threads,
+    batches,
+    runs,
+    warmUpMs,
+    next: new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT),
+  };
+  const workers = Array.from({ length: sessions }, () => new Worker(THREAD, { workerData: setup }));
+  const exits = workers.map((worker) => once(worker, "exit"));
+  await Promise.all(workers.map((worker) => once(worker, "message")));
+  const startedAt = performance.now();
+  const done = workers.map((worker) => once(worker, "message") as Promise<[number[]]>);
+  for (const worker of workers) worker.postMessage("go");
+  const times = (await Promise.all(done)).flatMap(([each]) => each);
+  const seconds = (performance.now() - startedAt) / 1000;
+  await Promise.all(exits);
+  return { seconds, times };
+}
 
 async function readTokens(model: Model, input: string): Promise<{ held: Packable[]; items: number }> {
   const tokenizer = await loadTokenizer(model.dir);

@@ -1,4 +1,4 @@
-import type { LabelKind } from "../src/cli/label.ts";
+import type { LabelKind } from "../src/cli/model-choice.ts";
 import type { BareCalls, BareWay } from "./bare-process.ts";
 import type { CalledProcess } from "./calls.ts";
 

@@ -1,7 +1,7 @@
 import { copyFile, link, mkdir, readdir, stat, writeFile } from "node:fs/promises";
 import { extname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { LabelKind } from "../src/cli/label.ts";
+import type { LabelKind } from "../src/cli/model-choice.ts";
 import { LabelmillError } from "../src/errors.ts";
 import type { ReadOptions } from "../src/schemas/run.ts";
 import { openImageSource } from "../src/sources/images.ts";

@@ -12,10 +12,10 @@ export type Machine = {
   loadBefore: number;
 };
 
-/** By package; `redis` is the server's. */
+/** By package; `redis` and `s3` are the servers'. */
 export type Versions = Record<string, string>;
 
-const SHOWN = ["onnxruntime-node", "bullmq", "sharp"];
+const SHOWN = ["onnxruntime-node", "bullmq", "ioredis", "@aws-sdk/client-s3", "sharp"];
 
 export function describeMachine(): Machine {
   return {
@@ -28,13 +28,13 @@ export function describeMachine(): Machine {
 }
 
 /** The package's own dependencies are exact, so they are what is installed. */
-export function describeVersions(redis: string): Versions {
+export function describeVersions(servers: { redis: string; s3?: string }): Versions {
   const { dependencies } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
   const [name, version] = SOFTWARE.split(" ");
   return {
     [name!]: version!,
     node: process.versions.node,
     ...Object.fromEntries(SHOWN.map((each) => [each, dependencies[each] as string])),
-    redis,
+    ...servers,
   };
 }

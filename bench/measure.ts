@@ -1,5 +1,5 @@
 import { mkdir } from "node:fs/promises";
-import type { LabelKind } from "../src/cli/label.ts";
+import type { LabelKind } from "../src/cli/model-choice.ts";
 import { CORES } from "../src/config.ts";
 import type { BareCalls, BareInput } from "./bare-process.ts";
 import { bestOf, sweep, type Tried, waysOf } from "./bare-side.ts";
@@ -59,11 +59,16 @@ export async function measure(
   if (input.items !== count) throw new Error(`expected ${count} items in ${path}, read ${input.items}`);
   const runs = await inTurn(
     options.rounds,
-    () => pipeline.call("run", { input: path }),
-    () => bare.call("run", { way: best.way, warmUpMs, passes }),
-    (round, a, b) =>
-      say(`${model.id}: round ${round} of ${options.rounds}: pipeline ${rate(a)}/s, onnxruntime-node ${rate(b)}/s`),
+    {
+      pipeline: () => pipeline.call("run", { input: path }),
+      bare: () => bare.call("run", { way: best.way, warmUpMs, passes }),
+    },
+    (round, run) =>
+      say(
+        `${model.id}: round ${round} of ${options.rounds}: pipeline ${shown(run.pipeline)}/s, onnxruntime-node ${shown(run.bare)}/s`,
+      ),
   );
+  const pipelines = runs.map((run) => run.pipeline);
   return {
     id: model.id,
     kind,
@@ -72,29 +77,33 @@ export async function measure(
     setup,
     sweep: tried,
     best,
-    pipeline: summarize(runs.first.map(({ items, seconds }) => items / seconds)),
-    bare: summarize(runs.second.map(({ items, seconds }) => items / seconds)),
-    loopDelayMs: summarize(runs.first.map(({ loopDelayMs }) => loopDelayMs)),
-    paddingEfficiency: sum(runs.first, "realCost") / sum(runs.first, "paddedCost"),
-    errors: Math.max(...runs.first.map(({ errors }) => errors)),
+    pipeline: summarize(pipelines.map(rateOf)),
+    bare: summarize(runs.map((run) => rateOf(run.bare))),
+    loopDelayMs: summarize(pipelines.map(({ loopDelayMs }) => loopDelayMs)),
+    paddingEfficiency: sum(pipelines, "realCost") / sum(pipelines, "paddedCost"),
+    errors: Math.max(...pipelines.map(({ errors }) => errors)),
   };
 }
 
 /** Two runs: a small one, which says how large the other must be to last `seconds`. */
-async function warmUp(
+export async function warmUp(
   pipeline: CalledProcess<PipelineCalls>,
   maker: InputMaker,
   seconds: number,
 ): Promise<{ path: string; rate: number }> {
   const first = await maker.make(FIRST_ITEMS);
   const small = await pipeline.call("run", { input: first.path });
-  const { path } = await maker.make(Math.ceil((small.items / small.seconds) * seconds));
-  const { items, seconds: took } = await pipeline.call("run", { input: path });
-  return { path, rate: items / took };
+  const { path } = await maker.make(Math.ceil(rateOf(small) * seconds));
+  const run = await pipeline.call("run", { input: path });
+  return { path, rate: rateOf(run) };
 }
 
-function rate({ items, seconds }: { items: number; seconds: number }): string {
-  return (items / seconds).toFixed(1);
+export function rateOf({ items, seconds }: Pick<PipelineRun, "items" | "seconds">): number {
+  return items / seconds;
+}
+
+export function shown(run: Pick<PipelineRun, "items" | "seconds">): string {
+  return rateOf(run).toFixed(1);
 }
 
 function sum(runs: readonly PipelineRun[], key: "realCost" | "paddedCost"): number {

@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url";
-import type { LabelKind } from "../src/cli/label.ts";
+import type { LabelKind } from "../src/cli/model-choice.ts";
 import { loadModel, type Model } from "../src/inference/model.ts";
 
 const BUILT_IN_DIR = fileURLToPath(new URL("../models/", import.meta.url));

@@ -2,7 +2,13 @@ import { basename, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { LabelmillError, messageOf } from "../src/errors.ts";
 
+/** What can be measured by itself; `latency` to `memory` are the service's. */
+export const PARTS = ["models", "startup", "latency", "throughput", "slices", "memory"] as const;
+export type Part = (typeof PARTS)[number];
+
 export type BenchOptions = {
+  /** What is measured: all of it, unless some is named. */
+  parts: ReadonlySet<Part>;
   /** The built-in models' names, then the folders that were given. */
   models: string[];
   /** Rough and short: to see that all runs, not to be quoted. */
@@ -25,11 +31,13 @@ export type BenchOptions = {
 
 export const USAGE = `npm run bench -- [options]
 
-Items/s of the whole pipeline and of onnxruntime-node alone on the same items, side by side, for the built-in models.
+Items/s of the whole pipeline and of onnxruntime-node alone on the same items, side by side, for the built-in models; then the
+service, over a Redis and an S3 server of the benchmark's own.
 
   --model DIR    a model folder to measure too; may be given again
+  --only PART    measure only ${PARTS.join(", ")}; may be given again
   --json FILE    write the figures as JSON
-  --docs         write docs/benchmarks.md
+  --docs         write docs/benchmarks.md; of all parts
   --quick        rough and short: 2 rounds of 4 s
   --rounds N     rounds (default 5)
   --seconds S    seconds of each side in a round, about (default 20)
@@ -47,8 +55,12 @@ export function readOptions(args: readonly string[]): BenchOptions | undefined {
   const names = models.map((model) => basename(model));
   const twice = names.find((name, at) => names.indexOf(name) < at);
   if (twice) throw new LabelmillError("USAGE", `expected models with different names, got ${twice} twice`);
+  const parts = (values.only ?? PARTS).map(partOf);
+  if (values.docs && values.only)
+    throw new LabelmillError("USAGE", "--docs: expected all parts to be measured, got --only");
   return {
     models,
+    parts: new Set(parts),
     quick,
     rounds: wholeNumber("--rounds", values.rounds, quick ? 2 : 5, 100),
     seconds: wholeNumber("--seconds", values.seconds, quick ? 4 : 20, 600),
@@ -66,6 +78,7 @@ function parse(args: readonly string[]) {
       args: [...args],
       options: {
         model: { type: "string", multiple: true },
+        only: { type: "string", multiple: true },
         json: { type: "string" },
         docs: { type: "boolean" },
         quick: { type: "boolean" },
@@ -77,6 +90,12 @@ function parse(args: readonly string[]) {
   } catch (error) {
     throw new LabelmillError("USAGE", messageOf(error), { cause: error });
   }
+}
+
+function partOf(name: string): Part {
+  const part = PARTS.find((each) => each === name);
+  if (part) return part;
+  throw new LabelmillError("USAGE", `--only: expected one of ${PARTS.join(", ")}, got ${name}`);
 }
 
 function wholeNumber(name: string, value: string | undefined, otherwise: number, most: number): number {

@@ -6,29 +6,23 @@ import { randomBytes } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { monitorEventLoopDelay, performance } from "node:perf_hooks";
-import { type Config, loadConfig, readEnvironment } from "../src/config.ts";
+import type { Config } from "../src/config.ts";
 import type { Model } from "../src/inference/model.ts";
 import { createLogger } from "../src/logger.ts";
-import { driveRun } from "../src/producers/drive.ts";
-import { Planner } from "../src/producers/planner.ts";
-import { openRedis, type RedisAddress } from "../src/redis/connect.ts";
-import { startEmbeddedRedis } from "../src/redis/embedded.ts";
-import { RunLedger } from "../src/runs/ledger.ts";
-import { openOutput, readManifest } from "../src/runs/output.ts";
-import { RunChanges } from "../src/runs/watch.ts";
-import { SCHEMA_VERSION } from "../src/schemas/names.ts";
-import type { RunFile } from "../src/schemas/run.ts";
-import { SOFTWARE } from "../src/software.ts";
-import { cutSlices } from "../src/sources/slices.ts";
-import type { Source } from "../src/sources/source.ts";
+import type { RedisAddress } from "../src/redis/connect.ts";
+import { readManifest } from "../src/runs/output.ts";
 import { FsStore } from "../src/storage/fs.ts";
+import { S3 } from "../src/storage/s3.ts";
 import { LossJournal } from "../src/workers/journal.ts";
 import { type RunningWorker, startWorker } from "../src/workers/worker.ts";
 import { answerCalls } from "./calls.ts";
+import { defaultConfig } from "./config.ts";
 import { openInput } from "./inputs.ts";
 import { kindOf, openModel } from "./models.ts";
+import { startOwnRedis } from "./redis.ts";
+import { label } from "./run.ts";
 
-export type PipelineSetup = { redis: string; threads: number; intraOpThreads: number; budget: number };
+export type PipelineSetup = { threads: number; intraOpThreads: number; budget: number };
 export type PipelineRun = {
   items: number;
   errors: number;
@@ -42,7 +36,6 @@ export type PipelineRun = {
 };
 
 const DELAY_SAMPLE_MS = 5;
-const TOP_K = 5;
 
 type Started = { config: Config; model: Model; redis: RedisAddress; worker: RunningWorker };
 const opened = new AsyncDisposableStack();
@@ -51,27 +44,34 @@ let started: Started | undefined;
 const calls = {
   /** @param folder holds all inputs and outputs */
   start: async ({ model: ref, folder }: { model: string; folder: string }): Promise<PipelineSetup> => {
-    const environment = readEnvironment();
-    // The defaults, whatever the caller's settings; only the Redis server may have to be looked for where they say.
-    const config = loadConfig({ flags: { cacheDir: environment.variables.LABELMILL_CACHE_DIR } });
+    const config = defaultConfig();
     const model = await openModel(ref);
-    const { cacheDir, threads, intraOpThreads } = config;
-    const say = (line: string) => void process.stderr.write(`${line}\n`);
-    const server = await startEmbeddedRedis({ cacheDir, path: environment.path, say });
+    const { threads, intraOpThreads } = config;
+    const server = await startOwnRedis();
     opened.defer(() => server.close());
     const losses = new LossJournal(join(folder, "losses"));
-    opened.defer(() => losses.close(true));
+    opened.defer(() => losses.close());
+    const s3 = new S3();
+    opened.defer(() => s3.close());
     const log = createLogger(config.logLevel, false);
-    const worker = await startWorker({ redis: server.address, config, model, log, roots: [folder], losses });
+    const worker = await startWorker({
+      redis: server.address,
+      config,
+      models: [model],
+      s3,
+      log,
+      roots: { files: [folder], s3: [] },
+      losses,
+    });
     opened.defer(() => worker.close());
     started = { config, model, redis: server.address, worker };
     const budget = kindOf(model) === "text" ? config.textBudget : config.imageBudget;
-    return { redis: await redisVersion(server.address), threads, intraOpThreads, budget };
+    return { threads, intraOpThreads, budget };
   },
 
   run: async ({ input }: { input: string }): Promise<PipelineRun> => {
     const { worker, model } = started!;
-    const before = { ...worker.engine.stats };
+    const before = { ...worker.engines[0]!.stats };
     const folder = join(dirname(input), `out-${randomBytes(4).toString("hex")}`);
     const delay = monitorEventLoopDelay({ resolution: DELAY_SAMPLE_MS });
     delay.enable();
@@ -83,7 +83,7 @@ const calls = {
     delay.disable();
     const { totals } = (await readManifest(store))!;
     await rm(folder, { recursive: true });
-    const { stats } = worker.engine;
+    const { stats } = worker.engines[0]!;
     return {
       items: totals.planned,
       errors: totals.errors,
@@ -96,55 +96,5 @@ const calls = {
   },
 };
 export type PipelineCalls = typeof calls;
-
-async function label({ config, model, redis }: Started, source: Source, store: FsStore): Promise<void> {
-  await using open = new AsyncDisposableStack();
-  const { runFile } = await openOutput(store, runFileOf(config, model, source));
-  const connection = await openRedis(redis, "producer");
-  open.defer(() => connection.disconnect());
-  const subscriber = await openRedis(redis, "worker");
-  open.defer(() => subscriber.disconnect());
-  const ledger = new RunLedger(connection);
-  const { windowSlices, sliceItems, sliceBytes } = config;
-  const planner = new Planner(connection, ledger, runFile, store.uri, { lane: "bulk", windowSlices, retries: config });
-  open.defer(() => planner.close());
-  const changes = await RunChanges.open(subscriber, runFile.run);
-  const slices = () => cutSlices([source], { items: sliceItems, bytes: sliceBytes });
-  const drive = { run: runFile.run, ledger, planner, changes, slices, onProgress: () => {} };
-  const state = await driveRun(drive, new AbortController().signal);
-  if (state === "failed") throw new Error(`the run ended as ${state}`);
-}
-
-function runFileOf(config: Config, model: Model, { input, read }: Source): RunFile {
-  const { id, revision, digest, dtype, task } = model;
-  const { sliceItems, sliceBytes, events } = config;
-  const { format, delimiter, column } = read;
-  return {
-    schemaVersion: SCHEMA_VERSION,
-    run: randomBytes(8).toString("hex"),
-    createdAt: new Date().toISOString(),
-    software: SOFTWARE,
-    spec: {
-      model: { id, revision, digest, dtype, task },
-      read: { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] },
-      topK: Math.min(TOP_K, model.labels.length),
-      sliceItems,
-      sliceBytes,
-      events,
-    },
-    inputs: [{ ...input, read: { format, delimiter, column } }],
-  };
-}
-
-async function redisVersion(address: RedisAddress): Promise<string> {
-  const redis = await openRedis(address, "producer");
-  try {
-    const info = await redis.info("server");
-    const valkey = /^valkey_version:(\S+)/m.exec(info)?.[1];
-    return valkey ? `valkey ${valkey}` : (/^redis_version:(\S+)/m.exec(info)?.[1] ?? "unknown");
-  } finally {
-    redis.disconnect();
-  }
-}
 
 answerCalls(calls, () => opened.disposeAsync());

@@ -1,13 +1,12 @@
-import type { LabelKind } from "../src/cli/label.ts";
+import type { LabelKind } from "../src/cli/model-choice.ts";
 import type { BareWay } from "./bare-process.ts";
 import type { Tried } from "./bare-side.ts";
 import { type Benchmark, ratioOf } from "./figures.ts";
 import type { Measured } from "./measure.ts";
-import { isUnstable, STABLE_SPREAD, type Summary } from "./rounds.ts";
+import { isUnstable, STABLE_SPREAD } from "./rounds.ts";
+import { serviceSections } from "./service-report.ts";
 import type { Startup } from "./startup.ts";
-
-/** A table: its head, and its rows; the first column is of words, the others are of numbers. */
-type Table = { head: string[]; rows: string[][] };
+import { number, ratioRow, render, SUMMARY_HEAD, summaryRow, type Table } from "./table.ts";
 
 export const UNITS = { text: "texts", images: "images" } as const satisfies Record<LabelKind, string>;
 
@@ -17,11 +16,12 @@ const BUSY_SHARE = 0.25;
 /** The benchmark as a Markdown page, which reads well on a terminal too: standard output and docs/benchmarks.md are the same. */
 export function reportOf(benchmark: Benchmark): string {
   const { models, startup } = benchmark;
+  const service = serviceSections(benchmark);
   return [
     ...head(benchmark),
     ...models.flatMap((model) => ["", ...modelSection(model)]),
-    "",
-    ...startupSection(startup),
+    ...(startup ? ["", ...startupSection(startup)] : []),
+    ...(service.length > 0 ? ["", ...service] : []),
     "",
   ].join("\n");
 }
@@ -35,7 +35,7 @@ function head({ quick, rounds, seconds, date, command, machine, versions }: Benc
     "# Benchmarks",
     "",
     ...(quick ? [rough, ""] : []),
-    `Measured on ${date.slice(0, 10)} by \`${command}\`: ${rounds} rounds of about ${seconds} s a side, the two sides in turn.`,
+    `Measured on ${date.slice(0, 10)} by \`${command}\`: ${rounds} rounds of about ${seconds} s a side, the sides in turn.`,
     "",
     `- machine: ${cpu}, ${cores} cores, ${memoryGiB} GiB, ${system}; load before: ${loadBefore}${busy}`,
     `- versions: ${software.join(", ")}`,
@@ -56,7 +56,7 @@ function modelSection(measured: Measured): string[] {
   const rows = [
     summaryRow("pipeline, items/s", pipeline),
     summaryRow("onnxruntime-node alone, items/s", bare),
-    ["pipeline ÷ onnxruntime-node", ratioOf(measured).toFixed(3), "", "", ratioMark(measured)],
+    ratioRow("pipeline ÷ onnxruntime-node", ratioOf(measured), isUnstableRatio(measured)),
     summaryRow("event-loop delay at p99, ms", loopDelayMs, { mark: false }),
   ];
   if (kind === "text") rows.push(["padding efficiency", paddingEfficiency.toFixed(3), "", "", ""]);
@@ -67,7 +67,7 @@ function modelSection(measured: Measured): string[] {
     `of ${sizeOf(kind, setup.budget)}; onnxruntime-node alone is the fastest with ${layoutOf(best.way)} and ${sizeOf(kind, best.way.budget)}.`,
     ...(errors > 0 ? ["", `**${errors} items of a round ended in an error row.**`] : []),
     "",
-    ...render({ head: ["", "median", "least", "most", ""], rows }),
+    ...render({ head: SUMMARY_HEAD, rows }),
     "",
     `The sweep of onnxruntime-node alone, items/s by ${kind === "text" ? "padded tokens" : "images"} of a batch:`,
     "",
@@ -76,9 +76,9 @@ function modelSection(measured: Measured): string[] {
 }
 
 /** A ratio is worth what its two sides are; and a side that did better in the sweep was held up later, or lucky then. */
-function ratioMark({ pipeline, bare, best }: Measured): string {
+function isUnstableRatio({ pipeline, bare, best }: Measured): boolean {
   const belowSweep = bare.median < (1 - STABLE_SPREAD) * best.rate;
-  return belowSweep || isUnstable(pipeline) || isUnstable(bare) ? "unstable" : "";
+  return belowSweep || isUnstable(pipeline) || isUnstable(bare);
 }
 
 function startupSection({ firstBatchMs, totalMs }: Startup): string[] {
@@ -91,13 +91,8 @@ function startupSection({ firstBatchMs, totalMs }: Startup): string[] {
     "",
     "`labelmill label text` with three texts and the built-in model, from the start of the process:",
     "",
-    ...render({ head: ["", "median", "least", "most", ""], rows }),
+    ...render({ head: SUMMARY_HEAD, rows }),
   ];
-}
-
-function summaryRow(name: string, summary: Summary, { mark } = { mark: true }): string[] {
-  const { median, min, max } = summary;
-  return [name, number(median), number(min), number(max), mark && isUnstable(summary) ? "unstable" : ""];
 }
 
 function sweepTable(tried: readonly Tried[]): Table {
@@ -116,18 +111,4 @@ function layoutOf({ sessions, threads }: Omit<BareWay, "budget">): string {
 
 function sizeOf(kind: LabelKind, budget: number): string {
   return kind === "text" ? `${budget} padded tokens` : `${budget} image${budget === 1 ? "" : "s"}`;
-}
-
-/** 1,234 · 123.4 · 12.34 · 1.234 */
-function number(value: number): string {
-  if (Number.isInteger(value) || value >= 1000) return Math.round(value).toLocaleString("en");
-  return value.toPrecision(4);
-}
-
-function render({ head, rows }: Table): string[] {
-  const widths = head.map((_, column) => Math.max(3, ...[head, ...rows].map((row) => row[column]!.length)));
-  const line = (row: readonly string[]) =>
-    `| ${row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!))).join(" | ")} |`;
-  const rule = `|${widths.map((width, column) => (column === 0 ? ` ${"-".repeat(width)} ` : ` ${"-".repeat(width - 1)}: `)).join("|")}|`;
-  return [line(head), rule, ...rows.map(line)];
 }

@@ -16,20 +16,27 @@ export function isUnstable({ median, min, max }: Summary): boolean {
   return max - min > STABLE_SPREAD * median;
 }
 
-/** Runs the two sides in turn (A B A B …), so that whatever else the machine does in the meantime falls on both. */
-export async function inTurn<A, B>(
+/** The value below which that share of them lies, 0..1, of which `values` has one (nearest rank). They are not empty. */
+export function percentile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)]!;
+}
+
+type Sides = Record<string, () => Promise<unknown>>;
+export type Round<S extends Sides> = { [Side in keyof S]: Awaited<ReturnType<S[Side]>> };
+
+/** Runs the sides in turn (A B A B …), so that whatever else the machine does in the meantime falls on all. */
+export async function inTurn<S extends Sides>(
   rounds: number,
-  first: () => Promise<A>,
-  second: () => Promise<B>,
-  onRound: (round: number, a: A, b: B) => void,
-): Promise<{ first: A[]; second: B[] }> {
-  const results: { first: A[]; second: B[] } = { first: [], second: [] };
+  sides: S,
+  onRound: (round: number, results: Round<S>) => void,
+): Promise<Round<S>[]> {
+  const all: Round<S>[] = [];
   for (let round = 1; round <= rounds; round++) {
-    const a = await first();
-    const b = await second();
-    results.first.push(a);
-    results.second.push(b);
-    onRound(round, a, b);
+    const results: Record<string, unknown> = {};
+    for (const [name, side] of Object.entries(sides)) results[name] = await side();
+    all.push(results as Round<S>);
+    onRound(round, results as Round<S>);
   }
-  return results;
+  return all;
 }

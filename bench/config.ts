@@ -1,0 +1,6 @@
+import { type Config, loadConfig, readEnvironment } from "../src/config.ts";
+
+/** The defaults, whatever the caller's settings; only the Redis server may have to be looked for where they say. */
+export function defaultConfig(): Config {
+  return loadConfig({ flags: { cacheDir: readEnvironment().variables.LABELMILL_CACHE_DIR } });
+}

@@ -1,0 +1,70 @@
+/** One run from its plan to its end, as src/cli/session.ts makes it, for whichever process plans it. */
+import { randomBytes } from "node:crypto";
+import type { Config } from "../src/config.ts";
+import type { Model } from "../src/inference/model.ts";
+import { driveRun } from "../src/producers/drive.ts";
+import { Planner } from "../src/producers/planner.ts";
+import { Room } from "../src/producers/room.ts";
+import { openRedis, type RedisAddress } from "../src/redis/connect.ts";
+import { Channels } from "../src/runs/channels.ts";
+import { RunLedger } from "../src/runs/ledger.ts";
+import { openOutput } from "../src/runs/output.ts";
+import { RunChanges } from "../src/runs/watch.ts";
+import { SCHEMA_VERSION } from "../src/schemas/names.ts";
+import type { RunFile } from "../src/schemas/run.ts";
+import { SOFTWARE } from "../src/software.ts";
+import { cutSlices } from "../src/sources/slices.ts";
+import type { Source } from "../src/sources/source.ts";
+import type { ObjectStore } from "../src/storage/store.ts";
+
+export type RunParts = {
+  config: Config;
+  model: Model;
+  redis: RedisAddress;
+  /** Leave when the last slice is queued. */
+  detach?: boolean;
+};
+
+const TOP_K = 5;
+
+/** Resolves when the run has ended and its manifest stands, or when it is queued; throws where slices of it failed for good. */
+export async function label({ config, model, redis, detach = false }: RunParts, source: Source, store: ObjectStore) {
+  await using open = new AsyncDisposableStack();
+  const { runFile } = await openOutput(store, runFileOf(config, model, source));
+  const connection = await openRedis(redis, "producer");
+  open.defer(() => connection.disconnect());
+  const subscriber = await openRedis(redis, "worker");
+  open.defer(() => subscriber.disconnect());
+  const ledger = new RunLedger(connection);
+  const { windowSlices, sliceItems, sliceBytes } = config;
+  const room = new Room(config.fullMs, () => {});
+  const options = { lane: "bulk", windowSlices, retries: config, room } as const;
+  const planner = new Planner(connection, ledger, runFile, store.uri, options);
+  open.defer(() => planner.close());
+  const changes = await RunChanges.open(new Channels(subscriber), runFile.run);
+  const slices = () => cutSlices([source], { items: sliceItems, bytes: sliceBytes });
+  const drive = { run: runFile.run, ledger, planner, changes, slices, onProgress: () => {}, detach };
+  const state = await driveRun(drive, new AbortController().signal);
+  if (state === "failed") throw new Error(`the run ended as ${state}`);
+}
+
+function runFileOf(config: Config, model: Model, { input, read }: Source): RunFile {
+  const { id, revision, digest, dtype, task } = model;
+  const { sliceItems, sliceBytes, events } = config;
+  const { format, delimiter, column } = read;
+  return {
+    schemaVersion: SCHEMA_VERSION,
+    run: randomBytes(8).toString("hex"),
+    createdAt: new Date().toISOString(),
+    software: SOFTWARE,
+    spec: {
+      model: { id, revision, digest, dtype, task },
+      read: { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] },
+      topK: Math.min(TOP_K, model.labels.length),
+      sliceItems,
+      sliceBytes,
+      events,
+    },
+    inputs: [{ ...input, read: { format, delimiter, column } }],
+  };
+}

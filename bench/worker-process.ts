@@ -1,0 +1,69 @@
+/** A worker of the service: what `labelmill worker` starts for one model, with default settings. */
+import { createLogger } from "../src/logger.ts";
+import { isPartKey } from "../src/schemas/names.ts";
+import { MemoryStore } from "../src/storage/memory.ts";
+import { S3, type S3Settings } from "../src/storage/s3.ts";
+import type { ObjectStore } from "../src/storage/store.ts";
+import type { WrappedParts } from "../src/workers/model-service.ts";
+import { startWorker } from "../src/workers/worker.ts";
+import { answerCalls } from "./calls.ts";
+import { defaultConfig } from "./config.ts";
+import { openModel } from "./models.ts";
+
+export type WorkerStart = {
+  redis: string;
+  model: string;
+  s3: S3Settings;
+  /** What it may open. */
+  roots: { files: string[]; s3: string[] };
+  /** Empty work: every item has its label at once, and parts go into this process's memory. */
+  empty?: boolean;
+};
+
+const opened = new AsyncDisposableStack();
+
+const calls = {
+  /** @returns the threads that it labels with, and those that each of them has */
+  start: async ({ redis, model: ref, s3: settings, roots, empty }: WorkerStart) => {
+    const config = defaultConfig();
+    const model = await openModel(ref);
+    const s3 = new S3(settings);
+    opened.defer(() => s3.close());
+    const log = createLogger(config.logLevel, false);
+    const around = empty ? { around: withoutWork } : {};
+    const worker = await startWorker({ redis: { url: redis }, config, models: [model], s3, log, roots, ...around });
+    opened.defer(() => worker.close());
+    return { threads: config.threads, intraOpThreads: config.intraOpThreads };
+  },
+};
+export type WorkerCalls = typeof calls;
+
+function withoutWork({ steps }: WrappedParts): WrappedParts {
+  const outputs = new Map<string, Promise<ObjectStore>>();
+  const openOutput = (uri: string) => {
+    const known = outputs.get(uri) ?? steps.openOutput(uri).then(partsInMemory);
+    outputs.set(uri, known);
+    return known;
+  };
+  return {
+    steps: { ...steps, openOutput },
+    label: async (items) => items.map(() => ({ labels: [{ label: "none", score: 1 }] })),
+  };
+}
+
+/** The run's own files stay where they are. */
+function partsInMemory(store: ObjectStore): ObjectStore {
+  const parts = new MemoryStore("parts");
+  const placeOf = (key: string) => (isPartKey(key) ? parts : store);
+  return {
+    uri: store.uri,
+    conditionalWrites: store.conditionalWrites,
+    get: (key) => placeOf(key).get(key),
+    stream: (key) => placeOf(key).stream(key),
+    put: (key, body) => placeOf(key).put(key, body),
+    putIfAbsent: (key, body) => placeOf(key).putIfAbsent(key, body),
+    list: (prefix) => store.list(prefix),
+  };
+}
+
+answerCalls(calls, () => opened.disposeAsync());

@@ -53,7 +53,8 @@ export class Planner {
   async plan(slices: AsyncIterable<Slice>, changes: RunChanges, signal: AbortSignal): Promise<void> {
     const { run, spec } = this.#runFile;
     const { lane, room } = this.#options;
-    await room.take(() => this.#ledger.begin(run, { output: this.#output, model: spec.model, lane }), signal);
+    const about = { output: this.#output, model: spec.model, lane };
+    const isNew = await room.take(() => this.#ledger.begin(run, about), signal);
     this.begun = true;
     let count = 0;
     let items = 0;
@@ -63,7 +64,9 @@ export class Planner {
       count += 1;
       items += slice.items.length;
       await room.take(() => this.#ledger.plan(run, [slice], items), signal);
-      if (!(await this.#ledger.isCommitted(run, slice.slice))) await room.take(() => this.#add(slice), signal);
+      if (isNew) await room.take(() => this.#add(slice), signal);
+      else if (!(await this.#ledger.isCommitted(run, slice.slice)))
+        await room.take(() => this.#addAgain(slice), signal);
     }
     if (count === 0) throw new LabelmillError("INPUT_EMPTY", "the inputs hold no record: nothing to label");
     if (await this.#ledger.planDone(run, { slices: count, items })) await this.addFinalizer();
@@ -95,7 +98,7 @@ export class Planner {
     for await (const slice of slices) {
       signal.throwIfAborted();
       if (!lost.has(slice.slice)) continue;
-      await this.#options.room.take(() => this.#add(slice), signal);
+      await this.#options.room.take(() => this.#addAgain(slice), signal);
       left -= 1;
       if (left === 0) break;
     }
@@ -104,6 +107,12 @@ export class Planner {
   async close(): Promise<void> {
     await this.#jobs.close();
     await this.#finalizer.close();
+  }
+
+  /** Adding an id that exists does nothing at all, and an earlier try of this run may have left one. */
+  async #addAgain(slice: Slice): Promise<void> {
+    await this.#jobs.remove(jobId(this.#runFile.run, slice.slice));
+    await this.#add(slice);
   }
 
   async #add(slice: Slice): Promise<void> {
@@ -120,12 +129,9 @@ export class Planner {
       sources: slice.sources,
       items: slice.items,
     };
-    const id = jobId(run, slice.slice);
-    // Adding an id that exists does nothing at all, and a try of this run that failed may have left one.
-    await this.#jobs.remove(id);
     if (this.#options.lane === "bulk") this.#turn = await this.#turns.next(this.#turn);
     await this.#jobs.add("slice", JobSchema.parse(job), {
-      jobId: id,
+      jobId: jobId(run, slice.slice),
       // Interactive slices are few and small: first come, first served.
       ...(this.#options.lane === "bulk" ? { priority: this.#turn } : {}),
       ...jobRetries(this.#options.retries),

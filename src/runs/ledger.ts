@@ -58,12 +58,15 @@ export class RunLedger {
     this.#scripts = redis as unknown as Scripted;
   }
 
-  /** Opens the run for planning; slices that are committed stay so, slices that failed for good get another chance. */
-  async begin(run: string, { output, model, lane }: RunAbout): Promise<void> {
+  /**
+   * Opens the run for planning; slices that are committed stay so, slices that failed for good get another chance.
+   * @returns whether Redis knew nothing of the run
+   */
+  async begin(run: string, { output, model, lane }: RunAbout): Promise<boolean> {
     const now = new Date();
     // First: listed without being there it does no harm, there without being listed it would be overlooked.
     await this.#redis.zadd(RUNS_KEY, "NX", now.getTime(), run);
-    await this.#call("labelmillBegin", run, now.toISOString(), output, model.id, model.digest, lane);
+    return (await this.#call("labelmillBegin", run, now.toISOString(), output, model.id, model.digest, lane)) === null;
   }
 
   /** Notes what slices hold, before they are queued: the count of what is in is the planner's, not the writer's. */

@@ -1,5 +1,9 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { runChannel } from "../schemas/names.ts";
 import type { Channels } from "./channels.ts";
+
+/** A run may change thousands of times a second: between two looks lies at least this. */
+const REST_MS = 20;
 
 /**
  * Hears that something of a run changed: on its channel, and, since a message may be lost, every so often anyway. Redis
@@ -38,7 +42,7 @@ export class RunChanges {
       // Taken before the look: a change during it must not be missed.
       const changed = this.#wake.promise;
       if (await check()) return;
-      await this.#changeOrPoll(changed, signal);
+      await Promise.all([this.#changeOrPoll(changed, signal), delay(REST_MS)]);
     }
   }
 

@@ -25,6 +25,8 @@ type Evidence = { at: number | null; crashedOn: number[] };
 /** The queue counts the losses; one hash field a slice holds the rest, only while a slice is run item by item. */
 export class RedisLossRecord implements LossRecord {
   readonly #redis: Redis;
+  /** Slices taken here of which something may be noted: most slices never lose a worker, and cost no round trip. */
+  readonly #lost = new Set<string>();
 
   constructor(redis: Redis) {
     this.#redis = redis;
@@ -32,6 +34,7 @@ export class RedisLossRecord implements LossRecord {
 
   async take(ref: SliceRef, stalls: number): Promise<Losses> {
     if (stalls === 0) return { times: 0, crashedOn: new Set() };
+    this.#lost.add(nameOf(ref));
     const evidence = await this.#read(ref);
     if (evidence.at !== null) {
       evidence.crashedOn.push(evidence.at);
@@ -45,12 +48,13 @@ export class RedisLossRecord implements LossRecord {
   }
 
   async giveBack(ref: SliceRef): Promise<void> {
+    if (!this.#lost.delete(nameOf(ref))) return;
     const evidence = await this.#read(ref);
     if (evidence.at !== null) await this.#write(ref, { ...evidence, at: null });
   }
 
-  async end({ run, slice }: SliceRef): Promise<void> {
-    await this.#redis.hdel(key(run), String(slice));
+  async end(ref: SliceRef): Promise<void> {
+    if (this.#lost.delete(nameOf(ref))) await this.#redis.hdel(key(ref.run), String(ref.slice));
   }
 
   async #read({ run, slice }: SliceRef): Promise<Evidence> {
@@ -61,6 +65,10 @@ export class RedisLossRecord implements LossRecord {
   async #write({ run, slice }: SliceRef, evidence: Evidence): Promise<void> {
     await this.#redis.hset(key(run), String(slice), JSON.stringify(evidence));
   }
+}
+
+function nameOf({ run, slice }: SliceRef): string {
+  return `${run}-${slice}`;
 }
 
 function key(run: string): string {

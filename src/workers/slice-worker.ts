@@ -56,8 +56,11 @@ export async function handleSlice(
   const job = await parse(queued, parts);
   const log = parts.log.child({ run: job.run, job: queued.id });
   using room = parts.intake.take(job.items.length);
-  if (queued.priority > 0) await parts.turns.taken(queued.priority);
-  using run = await parts.cancellations.watch(job);
+  const [watched] = await Promise.all([
+    parts.cancellations.watch(job),
+    queued.priority > 0 ? parts.turns.taken(queued.priority) : undefined,
+  ]);
+  using run = watched;
   if (run.signal.aborted) return log.debug("slice of a cancelled run dropped");
   const label: LabelItems = (items, topK, stop) =>
     parts.label(items, topK, stop, (count, batch) => {

@@ -42,9 +42,10 @@ export function sliceSteps({ outputs, ledger, singles, events, finalize, log }: 
     },
     publish: async (job, part) => {
       const event = committedEvent(job, part);
-      if (job.events !== "none") await events.publish(event);
+      // Whoever waits for a single hears of it first.
       if (job.single) await singles.set(event);
       else await ledger.announce(job.run);
+      if (job.events !== "none") await events.publish(event);
     },
   };
 }

@@ -12,7 +12,8 @@ const MODEL = "tiny-sentiment";
 
 /** A worker, its interactive queue, and a single that is as it should be. */
 async function serve(pipeline: TestPipeline) {
-  await pipeline.worker({ threads: 1 });
+  // Reading ten million items stops the thread that renews locks for a while.
+  await pipeline.worker({ threads: 1, lockMs: 20_000 });
   const model = await loadModel(MODEL, MODELS);
   const connection = await pipeline.connection();
   const queue = new Queue(queueName(model, "interactive"), { connection, prefix: KEY_PREFIX });

@@ -31,8 +31,8 @@ test("one text: labeled, told on its channel, its part an object of its own", as
   await using pipeline = await TestPipeline.open();
   await pipeline.worker({ threads: 1 });
   const producer = await pipeline.producer();
-  const events: LabelEvent[] = [];
-  await producer.subscribe((event) => events.push(event));
+  const told = Promise.withResolvers<LabelEvent>();
+  await producer.subscribe(told.resolve);
   const run = await producer.submit({ model: MODEL, texts: [{ text: "wonderful, great", id: "a", input: { n: 1 } }] });
   assert.ok(run instanceof SingleRun);
   const result = await run.wait();
@@ -49,10 +49,8 @@ test("one text: labeled, told on its channel, its part an object of its own", as
   assert.deepEqual([row.id, row.label, row.input, row.labels.length], ["a", "POSITIVE", { n: 1 }, 2]);
   assert.deepEqual(row.source, { uri: "submitted:", record: 0 });
   assert.deepEqual(await readdir(join(pipeline.folder, "labels")), [`single-${run.run}.jsonl`]);
-  assert.deepEqual(
-    events.map(({ id, items }) => [id, items?.length]),
-    [[`${run.run}-0000000`, 1]],
-  );
+  const { id, items } = await told.promise;
+  assert.deepEqual([id, items], [`${run.run}-0000000`, [row]]);
 });
 
 test("a bad item costs its own row; a wrong kind of item too", async () => {

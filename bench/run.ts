@@ -37,7 +37,7 @@ export async function label({ config, model, redis, detach = false }: RunParts, 
   open.defer(() => subscriber.disconnect());
   const ledger = new RunLedger(connection);
   const { windowSlices, sliceItems, sliceBytes } = config;
-  const room = new Room(config.fullMs, () => {});
+  const room = new Room(connection, config.fullMs, () => {});
   const options = { lane: "bulk", windowSlices, retries: config, room } as const;
   const planner = new Planner(connection, ledger, runFile, store.uri, options);
   open.defer(() => planner.close());

@@ -8,6 +8,7 @@ import type { Logger } from "../logger.ts";
 import { openOutput, readManifest } from "../runs/output.ts";
 import { type Lane, SCHEMA_VERSION } from "../schemas/names.ts";
 import type { ReadOptions, RunFile, RunState } from "../schemas/run.ts";
+import type { WorkerInfo } from "../schemas/worker.ts";
 import { SOFTWARE } from "../software.ts";
 import { grantsOf, openImageSource, s3GrantsOf } from "../sources/images.ts";
 import { expandInputs, openInputs } from "../sources/inputs.ts";
@@ -71,17 +72,13 @@ export async function label(request: LabelRequest, world: LabelWorld, signal: Ab
   const s3 = s3Of(config);
   open.defer(() => s3.close());
   const out = asPrefix(request.out ?? defaultOut(request.inputs[0]!));
+  if (request.detach && !config.redisUrl)
+    throw new LabelmillError("USAGE", "--detach leaves the work to the workers of a lasting Redis: set REDIS_URL");
   const workers = config.redisUrl ? await readWorkers({ url: config.redisUrl }) : undefined;
   const model = await chooseModel(request.kind, request.model, request.withWorker ? undefined : workers);
   if (!request.model) terminal.say(`No --model: taking the built-in ${model.pin.id}`);
   const roots = await rootsOf(request);
-  if (workers) {
-    if (!request.sharedFiles && !isS3(out))
-      throw localPath(`the output ${out}`, "name one with --out s3://BUCKET/PREFIX/");
-    const files = [...(isS3(out) ? [] : [resolve(out)]), ...(request.sharedFiles ? roots.files : [])];
-    const places = [...(isS3(out) ? [out] : []), ...roots.s3, ...files.map((path) => pathToFileURL(path).href)];
-    if (!request.withWorker && !request.queueAnyway) await checkWorkers(workers, model.pin, places);
-  }
+  if (workers) await checkRemote(request, workers, model, out, roots);
   const sources = await openSources(request, world.stdin, s3, workers !== undefined && !request.sharedFiles);
   const store = await openOut(out, s3);
   const lock = open.use(await lockOut(out, store, s3));
@@ -147,8 +144,25 @@ export function exitCode(state: RunState): number {
   return state === "finished_with_errors" ? EXIT.someInError : EXIT.failed;
 }
 
+/** @throws LabelmillError LOCAL_PATH_REMOTE_WORKER, NO_WORKER, NOT_GRANTED */
+async function checkRemote(
+  { sharedFiles, withWorker, queueAnyway }: LabelRequest,
+  workers: readonly WorkerInfo[],
+  model: ChosenModel,
+  out: string,
+  roots: Roots,
+): Promise<void> {
+  if (!sharedFiles && !isS3(out)) throw localPath(`the output ${out}`, "name one with --out s3://BUCKET/PREFIX/");
+  if (withWorker || queueAnyway) return;
+  const files = [...(isS3(out) ? [] : [resolve(out)]), ...(sharedFiles ? roots.files : [])];
+  const places = [...(isS3(out) ? [out] : []), ...roots.s3, ...files.map((path) => pathToFileURL(path).href)];
+  await checkWorkers(workers, model.pin, places);
+}
+
+type Roots = { files: string[]; s3: string[] };
+
 /** What the workers have to open: of texts nothing, since they travel in the jobs. */
-async function rootsOf({ kind, inputs }: LabelRequest): Promise<{ files: string[]; s3: string[] }> {
+async function rootsOf({ kind, inputs }: LabelRequest): Promise<Roots> {
   if (kind === "text") return { files: [], s3: [] };
   const s3 = inputs.filter(isS3).flatMap(s3GrantsOf);
   const files = await Promise.all(inputs.filter((input) => !isS3(input)).map(grantsOf));

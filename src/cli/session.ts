@@ -57,6 +57,10 @@ export async function runSession(options: SessionOptions, signal: AbortSignal): 
 
   const connection = await openRedis(redis, "producer");
   open.defer(() => connection.disconnect());
+  let lost = false;
+  connection.once("close", () => {
+    lost = true;
+  });
   const subscriber = await openRedis(redis, "worker");
   open.defer(() => subscriber.disconnect());
   const ledger = new RunLedger(connection);
@@ -64,7 +68,7 @@ export async function runSession(options: SessionOptions, signal: AbortSignal): 
     lane: options.lane,
     windowSlices: config.windowSlices,
     retries: config,
-    room: new Room(config.fullMs, options.say),
+    room: new Room(connection, config.fullMs, options.say),
   });
   open.defer(() => planner.close());
   const changes = await RunChanges.open(new Channels(subscriber), runFile.run);
@@ -73,15 +77,10 @@ export async function runSession(options: SessionOptions, signal: AbortSignal): 
     { run: runFile.run, ledger, planner, changes, slices, onProgress, detach },
     AbortSignal.any([signal, lostRedis.signal]),
   ).catch((error: unknown) => {
-    if (error instanceof LabelmillError || connection.status === "ready") throw error;
-    const where = describeAddress(redis);
-    throw new LabelmillError(
-      "REDIS_UNREACHABLE",
-      `lost Redis at ${where}: run the same command again when it is back`,
-      {
-        cause: error,
-      },
-    );
+    // It may be back by now: that it was gone is what counts.
+    if (error instanceof LabelmillError || !lost) throw error;
+    const message = `lost Redis at ${describeAddress(redis)}: run the same command again when it is back`;
+    throw new LabelmillError("REDIS_UNREACHABLE", message, { cause: error });
   });
   if (state === "succeeded" || state === "finished_with_errors") losses?.forget();
   return state;

@@ -2,6 +2,7 @@ import { LabelmillError, messageOf, toLabelmillError } from "../errors.ts";
 import type { Lane } from "../schemas/names.ts";
 import { Lanes } from "./lanes.ts";
 import type { Entry } from "./shelf.ts";
+import { Threads } from "./threads.ts";
 
 /** What became of one item: its answer, or the error that it cost. */
 export type Outcome<R> = R | LabelmillError;
@@ -49,9 +50,16 @@ type Call<R> = {
 
 type Held<T, R> = { value: T; call: Call<R>; index: number };
 
+/** An idle thread leaves less than this part of a budget to one that runs, if that is through within SOON_MS. */
+const WORTH_A_THREAD = 1 / 2;
+/** A wait that nobody notices. */
+const SOON_MS = 25;
+
 /**
- * Gathers items into batches and gives each item its own outcome. A thread without a batch is given one at once, whatever waits;
- * one that runs is given the next as soon as what waits is worth a full one: cut sooner, it would be small for no gain.
+ * Gathers items into batches and gives each item its own outcome. A thread without a batch is given one at once, whatever waits,
+ * unless that is little and another thread is as good as through with its own: so single items that come one by one share batches
+ * where the model is fast, and never wait for one that is slow. A thread that runs is given the next as soon as what waits is worth
+ * a full one: cut sooner, it would be small for no gain.
  */
 export class Batcher<T, R> {
   readonly stats: BatcherStats = {
@@ -64,8 +72,7 @@ export class Batcher<T, R> {
   };
   readonly #options: BatcherOptions<T, R>;
   readonly #lanes = new Lanes<Held<T, R>>();
-  /** Batches that are out, thread by thread. */
-  readonly #out: number[];
+  readonly #threads: Threads;
   #running = 0;
   /** Counted so far; meaningful while something runs. */
   #busySince = 0;
@@ -74,7 +81,7 @@ export class Batcher<T, R> {
 
   constructor(options: BatcherOptions<T, R>) {
     this.#options = options;
-    this.#out = new Array(options.threads).fill(0);
+    this.#threads = new Threads(options.threads);
   }
 
   /** Items that wait for a batch. */
@@ -145,17 +152,19 @@ export class Batcher<T, R> {
   #cut(): void {
     const { budget, batchesPerThread } = this.#options;
     while (this.#lanes.size > 0) {
-      const fewest = Math.min(...this.#out);
-      if (fewest === batchesPerThread || (fewest > 0 && this.#lanes.cost < budget)) return;
-      void this.#send(this.#out.indexOf(fewest));
+      const { thread, out } = this.#threads.leastBusy();
+      if (out === batchesPerThread || (out > 0 && this.#lanes.cost < budget)) return;
+      const little = this.#lanes.cost < budget * WORTH_A_THREAD;
+      if (little && this.#threads.endsWithin(SOON_MS, performance.now())) return;
+      void this.#send(thread);
     }
   }
 
   async #send(thread: number): Promise<void> {
     const batch = this.#lanes.cut(this.#options.budget);
-    this.#count(batch);
+    const cost = this.#count(batch);
     const number = this.stats.batches;
-    this.#out[thread]!++;
+    this.#threads.begin(thread, cost, performance.now());
     if (this.#running === 0) this.#busySince = performance.now();
     this.#running += batch.length;
     const held = batch.map((entry) => entry.value);
@@ -171,7 +180,7 @@ export class Batcher<T, R> {
     } catch (error) {
       for (const call of new Set(held.map((item) => item.call))) this.#fail(call, toLabelmillError(error));
     }
-    this.#out[thread]!--;
+    this.#threads.end(thread, performance.now());
     this.#running -= batch.length;
     this.#countTime();
     if (this.held === 0) this.#closed?.resolve();
@@ -211,7 +220,8 @@ export class Batcher<T, R> {
     this.#busySince = now;
   }
 
-  #count(batch: readonly Entry<Held<T, R>>[]): void {
+  /** @returns the batch's padded cost */
+  #count(batch: readonly Entry<Held<T, R>>[]): number {
     this.stats.batches++;
     this.stats.items += batch.length;
     let longest = 0;
@@ -222,7 +232,9 @@ export class Batcher<T, R> {
       this.stats.realCost += length;
       longest = Math.max(longest, length);
     }
-    this.stats.paddedCost += longest * batch.length;
+    const padded = longest * batch.length;
+    this.stats.paddedCost += padded;
+    return padded;
   }
 }
 

@@ -77,7 +77,7 @@ async function watch(
     before = now;
     if (idleLooks === PATIENCE) {
       idleLooks = 0;
-      if (progress.committed + progress.failed === progress.slices) await planner.addFinalizer();
+      if (progress.committed + progress.failed === progress.slices) await planner.addFinalizer(signal);
       const lost = await planner.lostSlices();
       if (lost.size > 0) await planner.requeue(lost, slices(), signal);
     }

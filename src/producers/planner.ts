@@ -69,12 +69,12 @@ export class Planner {
         await room.take(() => this.#addAgain(slice), signal);
     }
     if (count === 0) throw new LabelmillError("INPUT_EMPTY", "the inputs hold no record: nothing to label");
-    if (await this.#ledger.planDone(run, { slices: count, items })) await this.addFinalizer();
+    if (await this.#ledger.planDone(run, { slices: count, items })) await this.addFinalizer(signal);
   }
 
   /** All slices have ended: the run can be closed. */
-  async addFinalizer(): Promise<void> {
-    await this.#finalizer.add(this.#runFile.run, this.#output);
+  async addFinalizer(signal: AbortSignal): Promise<void> {
+    await this.#options.room.take(() => this.#finalizer.add(this.#runFile.run, this.#output), signal);
   }
 
   /**

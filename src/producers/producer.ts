@@ -69,7 +69,7 @@ export class Producer implements AsyncDisposable {
     this.#close = close;
     this.#s3 = new S3(options.s3);
     this.#ends = new SingleEnds(redis);
-    this.#room = new Room(this.#options.fullMs, () => {});
+    this.#room = new Room(redis, this.#options.fullMs, () => {});
   }
 
   /**

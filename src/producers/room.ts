@@ -1,27 +1,41 @@
 import { setTimeout as delay } from "node:timers/promises";
+import type { Redis } from "ioredis";
 import { LabelmillError, messageOf } from "../errors.ts";
 
 const FIRST_WAIT_MS = 100;
 const LONGEST_WAIT_MS = 2_000;
 
-/** Waits for room in a Redis that is out of memory: it refuses each write as a whole, so the same write may be tried again. */
+/**
+ * What a producer writes to Redis: it waits for room in one that is out of memory, which refuses each write as a whole, so that the
+ * same may be tried again; and it ends when the connection does, since BullMQ would wait for that to come back.
+ */
 export class Room {
+  readonly #redis: Redis;
   readonly #patienceMs: number;
   readonly #say: (line: string) => void;
+  /** Ends the writes that are under way. */
+  readonly #ends = new Set<(error: Error) => void>();
 
   /** @param say told once each time that a wait begins */
-  constructor(patienceMs: number, say: (line: string) => void) {
+  constructor(redis: Redis, patienceMs: number, say: (line: string) => void) {
+    this.#redis = redis;
     this.#patienceMs = patienceMs;
     this.#say = say;
+    redis.on("close", () => {
+      for (const end of this.#ends) end(lost());
+    });
   }
 
-  /** @throws LabelmillError REDIS_FULL after the patience; whatever else `write` or `signal` throws, at once */
+  /**
+   * @throws LabelmillError REDIS_FULL after the patience; whatever else `write` or `signal` throws, at once; an error when the
+   * connection is or gets lost, and then the write may yet be done when it is back
+   */
   async take<T>(write: () => Promise<T>, signal: AbortSignal): Promise<T> {
     const until = performance.now() + this.#patienceMs;
     for (let waitMs = FIRST_WAIT_MS, waits = 0; ; waitMs = Math.min(LONGEST_WAIT_MS, waitMs * 2), waits++) {
       signal.throwIfAborted();
       try {
-        return await write();
+        return await this.#whileConnected(write);
       } catch (error) {
         if (!isFull(error)) throw error;
         if (performance.now() + waitMs > until) throw full(this.#patienceMs, error);
@@ -30,6 +44,21 @@ export class Room {
       }
     }
   }
+
+  async #whileConnected<T>(write: () => Promise<T>): Promise<T> {
+    if (this.#redis.status !== "ready") throw lost();
+    const { promise, reject } = Promise.withResolvers<never>();
+    this.#ends.add(reject);
+    try {
+      return await Promise.race([write(), promise]);
+    } finally {
+      this.#ends.delete(reject);
+    }
+  }
+}
+
+function lost(): Error {
+  return new Error("the connection to Redis is lost");
 }
 
 /** Redis answers with a reply that begins with OOM, a script's too; a transaction with one such command is thrown away whole. */

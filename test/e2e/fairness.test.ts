@@ -93,17 +93,20 @@ test("two hundred single texts submitted at once share batches", async () => {
   await using pipeline = await TestPipeline.open();
   const worker = await pipeline.worker();
   const producer = await pipeline.producer();
-  const round = async () => {
+  /** @returns items a batch */
+  const round = async (): Promise<number> => {
+    const before = { ...worker.engines[0]!.stats };
     const texts = Array.from({ length: 200 }, (_, i) => `it was a good day, number ${i}`);
     const runs = await Promise.all(texts.map((text) => producer.submit({ model: MODEL, texts: [text] })));
     for (const run of runs) assert.equal((await run.wait()).state, "succeeded");
+    const { items, batches } = worker.engines[0]!.stats;
+    assert.equal(items - before.items, 200);
+    return (items - before.items) / (batches - before.batches);
   };
   // A worker that has just begun knows neither how long texts are nor how to go fast.
   await round();
-  const before = { ...worker.engines[0]!.stats };
-  for (let i = 0; i < 3; i++) await round();
-  const { items, batches } = worker.engines[0]!.stats;
-  assert.equal(items - before.items, 600);
-  const mean = (items - before.items) / (batches - before.batches);
-  assert.ok(mean >= 16, `${mean.toFixed(1)} items a batch`);
+  const means: number[] = [];
+  for (let i = 0; i < 7; i++) means.push(await round());
+  const median = means.toSorted((a, b) => a - b)[3]!;
+  assert.ok(median >= 16, `items a batch: ${means.map((mean) => mean.toFixed(1)).join(", ")}`);
 });

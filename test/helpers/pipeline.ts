@@ -124,7 +124,7 @@ export class TestPipeline implements AsyncDisposable {
       lane: "bulk",
       windowSlices: config.windowSlices,
       retries: config,
-      room: new Room(config.fullMs, () => {}),
+      room: new Room(redis, config.fullMs, () => {}),
     });
     this.#opened.defer(() => planner.close());
     const changes = await RunChanges.open(new Channels(subscriber), runFile.run, 500);

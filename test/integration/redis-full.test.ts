@@ -29,7 +29,7 @@ test("when there is room again, what waited is queued and done", async () => {
   const redis = await pipeline.connection();
   const said: string[] = [];
   const told = Promise.withResolvers<void>();
-  const room = new Room(60_000, (line) => {
+  const room = new Room(redis, 60_000, (line) => {
     said.push(line);
     told.resolve();
   });
@@ -43,7 +43,8 @@ test("when there is room again, what waited is queued and done", async () => {
 });
 
 test("what is no want of room comes through at once, and so does an interrupt", async () => {
-  const room = new Room(60_000, () => {});
+  await using pipeline = await TestPipeline.open();
+  const room = new Room(await pipeline.connection(), 60_000, () => {});
   await assert.rejects(
     room.take(() => Promise.reject(new Error("ERR no such thing")), never),
     /no such thing/,
@@ -54,4 +55,20 @@ test("what is no want of room comes through at once, and so does an interrupt", 
     return Promise.reject(new Error("OOM command not allowed when used memory > 'maxmemory'."));
   };
   await assert.rejects(room.take(full, stop.signal), /stopped/);
+});
+
+test("a write that is under way when the connection is lost ends at once, and so does one that comes then", async () => {
+  await using pipeline = await TestPipeline.open();
+  const room = new Room(await pipeline.connection(), 60_000, () => {});
+  // As BullMQ waits for the connection to come back.
+  const waiting = assert.rejects(
+    room.take(() => new Promise(() => {}), never),
+    /connection to Redis is lost/,
+  );
+  await pipeline.redis.kill();
+  await waiting;
+  await assert.rejects(
+    room.take(() => new Promise(() => {}), never),
+    /connection to Redis is lost/,
+  );
 });

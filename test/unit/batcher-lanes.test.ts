@@ -253,12 +253,36 @@ describe("Batcher's threads", () => {
       [1, 5, 6, 7, 8],
       [0, 9, 10, 11, 12],
     ]);
-    calls.push(add([13]));
+    calls.push(add([13, 14]));
     await turns();
     assert.equal(out.length, 3);
     out[1]!.end();
     await turns();
-    assert.deepEqual(told().slice(3), [[1, 13]]);
+    assert.deepEqual(told().slice(3), [[1, 13, 14]]);
+    for (const { end } of out) end();
+    await Promise.all(calls);
+  });
+
+  it("leaves a little to a thread that is as good as through, so that it is not alone in its batch", async () => {
+    const { add, out, told } = held({ threads: 2 });
+    const calls = [add([1])];
+    await turns();
+    // From here on a batch is believed to take no time at all.
+    out[0]!.end();
+    await turns();
+    calls.push(add([2]));
+    await turns();
+    calls.push(add([3]));
+    await turns();
+    assert.deepEqual(told().slice(1), [[0, 2]], "3 waits, though a thread is idle");
+    out[1]!.end();
+    await turns();
+    calls.push(add([4, 5]));
+    await turns();
+    assert.deepEqual(told().slice(2), [
+      [0, 3],
+      [1, 4, 5],
+    ]);
     for (const { end } of out) end();
     await Promise.all(calls);
   });

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { test } from "node:test";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { EventSchema, type LabelEvent } from "../../src/schemas/event.ts";
 import { RESULTS_QUEUE } from "../../src/schemas/names.ts";
 import { ResultEvents } from "../../src/workers/events.ts";
@@ -51,6 +52,24 @@ test("results --follow reads along: it tells of every event, and the consumer be
   assert.equal((await consumer.ended).code, 0, consumer.stderr);
   const redis = await pipeline.connection();
   assert.equal(await redis.llen(`{labelmill}:${RESULTS_QUEUE}:wait`), 0);
+});
+
+test("the examples of pictures and of events do what they say", async () => {
+  await using pipeline = await TestPipeline.open();
+  await using work = await Workspace.open();
+  const env = { REDIS_URL: pipeline.redis.url, OUTPUT: pipeline.output("labels") };
+  const images = join(EXAMPLES, "images");
+  const roots = { files: [pipeline.folder, images], s3: [] };
+  await pipeline.worker({ threads: 1 }, { models: ["tiny-image"], roots });
+  const example = (name: string) => ["--conditions", "labelmill-source", `${EXAMPLES}${name}`];
+  const listener = work.start(example("subscribe.ts"), { env, script: "" });
+  await listener.prints((text) => text.startsWith("listening\n"));
+  const pictures = ["cat-ginger-tabby.jpg", "gone.jpg"].map((name) => pathToFileURL(join(images, name)).href);
+  const { stdout } = await work.expect(0, [...example("submit-images.ts"), ...pictures], { env, script: "" });
+  assert.match(stdout, /^#0 cat 0\.\d{3}, \w+ 0\.\d{3}, \w+ 0\.\d{3}\n#1 IMAGE_NOT_FOUND .*\n$/);
+  await listener.prints((text) => /^[0-9a-f]{16}-0000000 2 rows in file:.*single-/m.test(text));
+  listener.child.kill("SIGTERM");
+  assert.equal((await listener.ended).code, 0);
 });
 
 test("the example of the library prints labels, and the dropped copy of an event is not handled again", async () => {

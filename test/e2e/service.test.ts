@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { openRedis } from "../../src/redis/connect.ts";
 import { parseS3Uri, S3 } from "../../src/storage/s3.ts";
 import { jsonOf, type RunningCommand, Workspace } from "../helpers/cli.ts";
 import { writeTexts } from "../helpers/pipeline.ts";
@@ -82,6 +83,8 @@ test("without REDIS_URL the same, in one command", async () => {
   await using system = await openSystem();
   const { work, bucket } = system;
   const { REDIS_URL: _, ...env } = system.env;
+  const detached = await work.expect(2, ["label", "text", "x.csv", "--detach"], { env });
+  assert.match(detached.stderr, /USAGE: --detach .*REDIS_URL/);
   const texts = await system.upload("in/reviews.csv", join(EXAMPLES, "reviews.csv"));
   const out = `s3://${bucket}/labels`;
   await work.expect(0, ["label", "text", texts, "--column", "review", "--out", out], { env });
@@ -211,10 +214,18 @@ test("two commands on one output at once: the second is told who has it", async 
 test("a worker waits for a Redis that is not there, and for one that is not fit, saying why once", async () => {
   await using system = await openSystem();
   const { work, env, redis, bucket } = system;
+  const args = ["worker", "--models", "tiny-sentiment"];
+  const admin = await openRedis(redis.address, "producer");
+  await admin.config("SET", "maxmemory-policy", "allkeys-lru");
+  const unfit = work.start(args, { env });
+  await unfit.says("REDIS_UNFIT: Expected maxmemory-policy noeviction");
+  await admin.config("SET", "maxmemory-policy", "noeviction");
+  admin.disconnect();
+  await unfit.says("Serving tiny-sentiment@");
+  unfit.child.kill("SIGTERM");
+  assert.equal((await unfit.ended).code, 0);
   await redis.kill();
-  const worker = work.start(["worker", "--models", "tiny-sentiment"], {
-    env: { ...env, LABELMILL_S3_ROOTS: `s3://${bucket}` },
-  });
+  const worker = work.start(args, { env: { ...env, LABELMILL_S3_ROOTS: `s3://${bucket}` } });
   await worker.says("REDIS_UNREACHABLE");
   await redis.restart();
   await worker.says("Serving tiny-sentiment@");

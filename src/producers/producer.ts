@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import type { Queue } from "bullmq";
 import type { Redis } from "ioredis";
+import { z } from "zod";
 import { LabelmillError } from "../errors.ts";
-import { servedAs, WorkerRegistry } from "../fleet/registry.ts";
 import { describeAddress, openRedis } from "../redis/connect.ts";
 import { Channels } from "../runs/channels.ts";
 import { RunLedger } from "../runs/ledger.ts";
@@ -11,7 +11,7 @@ import { openQueue } from "../runs/queue.ts";
 import { SingleEnds } from "../runs/singles.ts";
 import { RunChanges } from "../runs/watch.ts";
 import { type LabelEvent, parseEvent } from "../schemas/event.ts";
-import { type Job, JobSchema } from "../schemas/job.ts";
+import { type Job, JobSchema, MAX_SLICE_ITEMS } from "../schemas/job.ts";
 import { FEED_CHANNEL, type Lane, queueName, SCHEMA_VERSION, singleKey } from "../schemas/names.ts";
 import type { ModelPin, RunFile } from "../schemas/run.ts";
 import { SOFTWARE } from "../software.ts";
@@ -23,51 +23,64 @@ import { driveRun } from "./drive.ts";
 import { PlannedRun } from "./planned-run.ts";
 import { Planner } from "./planner.ts";
 import { Room } from "./room.ts";
+import { ServedModels } from "./served.ts";
 import { SingleRun } from "./single-run.ts";
-import { type Submission, sourceOf } from "./submission.ts";
+import { optionsOf, type Submission, type SubmissionOptions, sourceOf } from "./submission.ts";
 
-export type ProducerOptions = {
+const OptionsSchema = z.strictObject({
   /** `redis://` or `rediss://`, that of the workers. */
-  redisUrl: string;
+  redisUrl: z.string(),
   /**
    * `s3://BUCKET/PREFIX/`, or `file:///FOLDER/` that all workers see. A submission of one slice becomes the object
    * `single-RUN.jsonl` there, a larger one an output of its own, `RUN/`.
    */
-  output: string;
+  output: z.string().regex(/^(s3|file):\/\//, "expected s3://BUCKET/PREFIX/ or file:///FOLDER/"),
   /** Where S3 is; what is not told, the AWS SDK finds by itself. */
-  s3?: S3Settings;
-  /** Items in a slice; what is not more is one job. 1..20,000, default 500. */
-  sliceItems?: number;
-  /** How long a submission waits for room in a Redis that is out of memory, in milliseconds. Default 60,000. */
-  fullMs?: number;
-};
+  s3: z
+    .strictObject({ endpoint: z.string(), region: z.string(), pathStyle: z.boolean() } satisfies Record<
+      keyof S3Settings,
+      unknown
+    >)
+    .partial()
+    .optional(),
+  /** Items in a slice; what is not more is one job. */
+  sliceItems: z.int().min(1).max(MAX_SLICE_ITEMS).default(500),
+  /** How long a submission waits for room in a Redis that is out of memory, in milliseconds. */
+  fullMs: z.int().min(0).default(60_000),
+});
+export type ProducerOptions = z.input<typeof OptionsSchema>;
 
-const DEFAULTS = { sliceItems: 500, sliceBytes: 1_000_000, windowSlices: 32, fullMs: 60_000 } as const;
+const SLICE_BYTES = 1_000_000;
+const WINDOW_SLICES = 32;
 const RETRIES = { attempts: 5, backoffMs: 1_000 } as const;
-/** Workers tell of themselves every ten seconds: asking for each submission would only cost round trips. */
-const WORKERS_HELD_MS = 2_000;
 
 /** Submits texts and images to the workers of a Redis, and hears of their labels. Made by `createProducer`; close it. */
 export class Producer implements AsyncDisposable {
-  readonly #options: ProducerOptions & typeof DEFAULTS;
+  readonly #options: z.infer<typeof OptionsSchema>;
   readonly #redis: Redis;
   readonly #channels: Channels;
   readonly #closing = new AbortController();
   readonly #s3: S3;
+  readonly #models: ServedModels;
   readonly #ends: SingleEnds;
   readonly #room: Room;
   readonly #queues = new Map<string, Queue>();
   readonly #under = new Set<Promise<unknown>>();
   readonly #close: () => void;
-  #workers: { at: number; found: ReturnType<WorkerRegistry["workers"]> } | undefined;
+  /** How often the connection was lost. */
+  #losses = 0;
 
   /** @param close ends the connections */
-  constructor(options: ProducerOptions, redis: Redis, channels: Channels, close: () => void) {
-    this.#options = { ...DEFAULTS, ...options } as ProducerOptions & typeof DEFAULTS;
+  constructor(options: z.infer<typeof OptionsSchema>, redis: Redis, channels: Channels, close: () => void) {
+    this.#options = options;
     this.#redis = redis;
     this.#channels = channels;
     this.#close = close;
-    this.#s3 = new S3(options.s3);
+    this.#s3 = new S3(options.s3 as S3Settings | undefined);
+    redis.on("close", () => {
+      this.#losses += 1;
+    });
+    this.#models = new ServedModels(redis);
     this.#ends = new SingleEnds(redis);
     this.#room = new Room(redis, this.#options.fullMs, () => {});
   }
@@ -80,10 +93,12 @@ export class Producer implements AsyncDisposable {
    */
   async submit(submission: Submission): Promise<SingleRun | PlannedRun> {
     this.#closing.signal.throwIfAborted();
+    const before = this.#losses;
     try {
       return await this.#submit(submission);
     } catch (error) {
-      if (error instanceof LabelmillError || this.#redis.status === "ready") throw error;
+      if (error instanceof z.ZodError) throw wrongUse("submit", error);
+      if (error instanceof LabelmillError || (before === this.#losses && (await this.#isConnected()))) throw error;
       const where = describeAddress({ url: this.#options.redisUrl });
       throw new LabelmillError("REDIS_UNREACHABLE", `lost Redis at ${where}: submit again when it is back`, {
         cause: error,
@@ -92,18 +107,20 @@ export class Producer implements AsyncDisposable {
   }
 
   async #submit(submission: Submission): Promise<SingleRun | PlannedRun> {
-    const { pin, labels } = await this.#resolve(submission);
-    const topK = Math.min(submission.topK ?? 5, labels);
+    const options = optionsOf(submission);
+    const { pin, labels } = options.pin
+      ? { pin: options.pin, labels: options.topK }
+      : await this.#models.find(options.model);
+    const topK = Math.min(options.topK, labels);
     const source = sourceOf(submission);
-    const { sliceItems, sliceBytes } = this.#options;
-    const slices = cutSlices([source], { items: sliceItems, bytes: sliceBytes });
+    const slices = this.#cut(source);
     const first = await slices.next();
     const second = await slices.next();
     const run = randomBytes(8).toString("hex");
     const output = `${this.#options.output.replace(/\/$/, "")}/`;
     return second.done
-      ? this.#submitSingle(run, output, first.value as Slice, pin, topK, submission)
-      : this.#submitRun(run, `${output}${run}/`, source, pin, topK, submission);
+      ? this.#submitSingle(run, output, first.value as Slice, pin, { ...options, topK })
+      : this.#submitRun(run, `${output}${run}/`, source, pin, { ...options, topK });
   }
 
   /**
@@ -136,8 +153,7 @@ export class Producer implements AsyncDisposable {
     output: string,
     { sources, items }: Slice,
     pin: ModelPin,
-    topK: number,
-    { lane = "interactive", events = "rows" }: Submission,
+    { topK, lane = "interactive", events = "rows" }: SubmissionOptions,
   ): Promise<SingleRun> {
     const { id, digest, task } = pin;
     const job: Job = JobSchema.parse({
@@ -172,10 +188,9 @@ export class Producer implements AsyncDisposable {
     output: string,
     source: Source,
     pin: ModelPin,
-    topK: number,
-    { lane = "bulk", events = "parts" }: Submission,
+    { topK, lane = "bulk", events = "parts" }: SubmissionOptions,
   ): Promise<PlannedRun> {
-    const { sliceItems, sliceBytes, windowSlices } = this.#options;
+    const { sliceItems } = this.#options;
     const store = await openStore(output, this.#s3);
     const { format, delimiter, column } = source.read;
     const wanted: RunFile = {
@@ -183,15 +198,15 @@ export class Producer implements AsyncDisposable {
       run,
       createdAt: new Date().toISOString(),
       software: SOFTWARE,
-      spec: { model: pin, read: source.read, topK, sliceItems, sliceBytes, events },
+      spec: { model: pin, read: source.read, topK, sliceItems, sliceBytes: SLICE_BYTES, events },
       inputs: [{ ...source.input, read: { format, delimiter, column } }],
     };
     const { runFile } = await openOutput(store, wanted);
     const ledger = new RunLedger(this.#redis);
-    const options = { lane, windowSlices, retries: RETRIES, room: this.#room };
+    const options = { lane, windowSlices: WINDOW_SLICES, retries: RETRIES, room: this.#room };
     const planner = new Planner(this.#redis, ledger, runFile, store.uri, options);
     const changes = await RunChanges.open(this.#channels, run);
-    const slices = () => cutSlices([source], { items: sliceItems, bytes: sliceBytes });
+    const slices = () => this.#cut(source);
     const driven = driveRun({ run, ledger, planner, changes, slices, onProgress: () => {} }, this.#closing.signal);
     const ended = driven.finally(async () => {
       changes.close();
@@ -202,30 +217,16 @@ export class Producer implements AsyncDisposable {
     return new PlannedRun(run, store, ended);
   }
 
-  async #resolve({ model, pin }: Submission): Promise<{ pin: ModelPin; labels: number }> {
-    if (pin) return { pin, labels: Number.MAX_SAFE_INTEGER };
-    if (!this.#workers || performance.now() - this.#workers.at > WORKERS_HELD_MS)
-      this.#workers = { at: performance.now(), found: new WorkerRegistry(this.#redis).workers() };
-    const { found: asked } = this.#workers;
-    const versions = servedAs(await asked.catch((error: unknown) => this.#forget(error)), model);
-    const [found] = versions;
-    if (found && versions.length === 1) {
-      const { id, revision, digest, dtype, task, labels } = found;
-      return { pin: { id, revision, digest, dtype, task }, labels };
-    }
-    this.#workers = undefined;
-    const several = versions.map(({ id, digest }) => `${id}@${digest.slice(0, 8)}`).join(", ");
-    throw new LabelmillError(
-      "NO_WORKER",
-      found
-        ? `workers serve several versions of ${model}: name one of ${several}`
-        : `nobody serves ${model}: start one (labelmill worker --models ${model})`,
-    );
+  #cut(source: Source): AsyncGenerator<Slice> {
+    return cutSlices([source], { items: this.#options.sliceItems, bytes: SLICE_BYTES });
   }
 
-  #forget(error: unknown): never {
-    this.#workers = undefined;
-    throw error;
+  /** A connection that broke a moment ago may not know it yet. */
+  #isConnected(): Promise<boolean> {
+    return this.#redis.ping().then(
+      () => true,
+      () => false,
+    );
   }
 
   #queue(pin: ModelPin, lane: Lane): Queue {
@@ -238,9 +239,12 @@ export class Producer implements AsyncDisposable {
 
 /**
  * Opens a producer.
- * @throws LabelmillError REDIS_UNREACHABLE, REDIS_UNFIT, CONFIG_INVALID, each with the mend
+ * @throws LabelmillError USAGE, REDIS_UNREACHABLE, REDIS_UNFIT, CONFIG_INVALID, each with the mend
  */
-export async function createProducer(options: ProducerOptions): Promise<Producer> {
+export async function createProducer(given: ProducerOptions): Promise<Producer> {
+  const parsed = OptionsSchema.safeParse(given);
+  if (!parsed.success) throw wrongUse("createProducer", parsed.error);
+  const options = parsed.data;
   const address = { url: options.redisUrl };
   const redis = await openRedis(address, "producer");
   try {
@@ -253,4 +257,12 @@ export async function createProducer(options: ProducerOptions): Promise<Producer
     redis.disconnect();
     throw error;
   }
+}
+
+/** What was passed in is not what the types say: JavaScript lets that through. */
+function wrongUse(call: string, error: z.ZodError): LabelmillError {
+  const issue = error.issues[0]!;
+  return new LabelmillError("USAGE", `${call}: ${issue.path.join(".") || "options"}: ${issue.message}`, {
+    cause: error,
+  });
 }

@@ -1,9 +1,9 @@
-import type { z } from "zod";
+import { z } from "zod";
 import { LabelmillError } from "../errors.ts";
 import { MAX_TEXT_LENGTH } from "../schemas/item.ts";
-import type { EventsSchema } from "../schemas/job.ts";
-import type { Lane } from "../schemas/names.ts";
-import type { ModelPin } from "../schemas/run.ts";
+import { EventsSchema } from "../schemas/job.ts";
+import { LANES } from "../schemas/names.ts";
+import { ModelPinSchema } from "../schemas/run.ts";
 import { MAX_ID_LENGTH, type Source, type SourceRecord } from "../sources/source.ts";
 
 /** What rows of a submission name as their source. */
@@ -14,19 +14,29 @@ export type TextItem = string | { text: string; id?: string; input?: Record<stri
 /** A reference (`s3:`, `http:`, `https:`, or `file:` where workers were granted it), likewise. */
 export type ImageItem = string | { image: string; id?: string; input?: Record<string, unknown> };
 
-/** What `submit` takes. */
-export type Submission = {
+/** How items are to be labeled. */
+const SubmissionSchema = z.object({
   /** A model's name as workers serve it; `name@digest` where they serve several versions. */
-  model: string;
+  model: z.string().min(1),
   /** Interactive goes first, bulk keeps at least a fifth. Interactive by default where all fits into one slice. */
-  lane?: Lane;
-  /** Labels in a row, best first, 1..1000; 5 by default. */
-  topK?: number;
+  lane: z.enum(LANES).optional(),
+  /** Labels in a row, best first. */
+  topK: z.int().min(1).max(1000).default(5),
   /** What the results queue is told: `rows` by default where all fits into one slice, else `parts`. */
-  events?: z.infer<typeof EventsSchema>;
+  events: EventsSchema.optional(),
   /** Queue though nobody serves the model: then its whole digest and its task have to be told. */
-  pin?: ModelPin;
-} & ({ texts: readonly TextItem[] } | { images: readonly ImageItem[] });
+  pin: ModelPinSchema.optional(),
+});
+
+/** What `submit` takes. */
+export type Submission = z.input<typeof SubmissionSchema> &
+  ({ texts: readonly TextItem[] } | { images: readonly ImageItem[] });
+export type SubmissionOptions = z.infer<typeof SubmissionSchema>;
+
+/** The options of a submission with their defaults. @throws z.ZodError */
+export function optionsOf(submission: Submission): SubmissionOptions {
+  return SubmissionSchema.parse(submission);
+}
 
 /** A submission as a source, in the manner of a file's. @throws LabelmillError USAGE, INPUT_EMPTY */
 export function sourceOf(submission: Submission): Source {

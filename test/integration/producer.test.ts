@@ -178,6 +178,26 @@ test("Redis is gone: a submission fails at once with REDIS_UNREACHABLE, and work
   }
 });
 
+test("what is no submission is USAGE, and nothing is queued", async () => {
+  await using pipeline = await TestPipeline.open();
+  await pipeline.worker({ threads: 1 });
+  const producer = await pipeline.producer();
+  const wrong: [Record<string, unknown>, RegExp][] = [
+    [{ topK: 0 }, /^submit: topK: /],
+    [{ lane: "fast" }, /^submit: lane: /],
+    [{ events: "all" }, /^submit: events: /],
+    [{ model: "" }, /^submit: model: /],
+    [{ texts: [5] }, /^item 0: expected a text, got /],
+    [{ texts: [{ text: "a", input: 7 }] }, /^submit: items\.0\.input: /],
+  ];
+  for (const [part, message] of wrong)
+    await assert.rejects(producer.submit({ model: MODEL, texts: ["a"], ...part } as never), isError("USAGE", message));
+  await assert.rejects(pipeline.producer({ sliceItems: 0 }), isError("USAGE", /^createProducer: sliceItems: /));
+  await assert.rejects(pipeline.producer({ output: "labels" }), isError("USAGE", /^createProducer: output: .*s3:\/\//));
+  const redis = await pipeline.connection();
+  assert.deepEqual(await redis.keys("*:wait"), []);
+});
+
 test("a producer that is closed tells ABORTED to whoever waits", async () => {
   await using pipeline = await TestPipeline.open();
   const producer = await pipeline.producer();

@@ -10,7 +10,7 @@ const HELD_MS = 2_000;
 /** The models that workers serve, by their names. */
 export class ServedModels {
   readonly #registry: WorkerRegistry;
-  #held: { at: number; workers: readonly WorkerInfo[] } | undefined;
+  #held: { at: number; workers: Promise<readonly WorkerInfo[]> } | undefined;
 
   constructor(redis: Redis) {
     this.#registry = new WorkerRegistry(redis);
@@ -35,9 +35,15 @@ export class ServedModels {
     );
   }
 
+  /** The answer is shared while it is still awaited: many may ask at once. One that failed is not held. */
   async #workers(): Promise<readonly WorkerInfo[]> {
     if (!this.#held || performance.now() - this.#held.at > HELD_MS)
-      this.#held = { at: performance.now(), workers: await this.#registry.workers() };
-    return this.#held.workers;
+      this.#held = { at: performance.now(), workers: this.#registry.workers() };
+    try {
+      return await this.#held.workers;
+    } catch (error) {
+      this.#held = undefined;
+      throw error;
+    }
   }
 }

@@ -44,6 +44,8 @@ export class SingleRun {
   #rows: Row[] | undefined;
   #stop: () => void = () => {};
   #looking: NodeJS.Timeout | undefined;
+  /** It was added once: before, whoever adds it waits for that. */
+  #isQueued = false;
 
   private constructor(parts: SingleRunParts) {
     this.#parts = parts;
@@ -65,13 +67,15 @@ export class SingleRun {
       clearInterval(single.#looking);
       signal.removeEventListener("abort", abort);
     };
+    // Before the job is added: a worker may be faster than the answer to that.
+    single.#looking = setInterval(() => void single.#look().catch(() => {}), LOOK_EVERY_MS);
     try {
       await room.take(() => single.#add(), signal);
+      single.#isQueued = true;
     } catch (error) {
       single.#stop();
       throw error;
     }
-    single.#looking = setInterval(() => void single.#look().catch(() => {}), LOOK_EVERY_MS);
     return single;
   }
 
@@ -115,7 +119,7 @@ export class SingleRun {
     const state = await queue.getJobState(id);
     const end = await ends.get(this.run);
     if (end) return this.#settle(end);
-    if (state === "unknown" || state === "completed") await this.#add();
+    if (this.#isQueued && (state === "unknown" || state === "completed")) await this.#add();
     if (state === "failed") {
       const failed = await queue.getJob(id);
       const reason = failed?.failedReason ?? "its job failed";

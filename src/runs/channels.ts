@@ -13,17 +13,23 @@ export class Channels {
     });
   }
 
-  /** Resolves when it listens. What comes back ends that. */
+  /** Resolves when it listens. What comes back ends that. Rejects as the connection does, and then nobody listens. */
   async listen(channel: string, listener: (message: string) => void): Promise<() => void> {
     const there = this.#listeners.get(channel) ?? new Set();
     this.#listeners.set(channel, there.add(listener));
-    await this.#subscriber.subscribe(channel);
-    return () => {
+    const stop = () => {
       there.delete(listener);
       if (there.size > 0) return;
       this.#listeners.delete(channel);
       // Where the connection is gone there is nothing to end.
       this.#subscriber.unsubscribe(channel).catch(() => {});
     };
+    try {
+      await this.#subscriber.subscribe(channel);
+    } catch (error) {
+      stop();
+      throw error;
+    }
+    return stop;
   }
 }

@@ -56,11 +56,10 @@ export async function handleSlice(
   const job = await parse(queued, parts);
   const log = parts.log.child({ run: job.run, job: queued.id });
   using room = parts.intake.take(job.items.length);
-  const [watched] = await Promise.all([
-    parts.cancellations.watch(job),
-    queued.priority > 0 ? parts.turns.taken(queued.priority) : undefined,
-  ]);
-  using run = watched;
+  // Whose turn it is is no more than order: a Redis that cannot note it, being out of memory, must cost the slice nothing.
+  if (queued.priority > 0)
+    void parts.turns.taken(queued.priority).catch((error: unknown) => log.debug({ err: error }, "turn not noted"));
+  using run = await parts.cancellations.watch(job);
   if (run.signal.aborted) return log.debug("slice of a cancelled run dropped");
   const label: LabelItems = (items, topK, stop) =>
     parts.label(items, topK, stop, (count, batch) => {

@@ -6,25 +6,27 @@ import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { decodeImage } from "../src/inference/image.ts";
 import type { Model } from "../src/inference/model.ts";
-import { type Packable, packBatch, packedBytes } from "../src/inference/packing.ts";
 import { loadTokenizer } from "../src/inference/tokenizer.ts";
-import type { BareSetup, PackedBatch } from "./bare-thread.ts";
+import type { BareBatch, BareSetup } from "./bare-thread.ts";
 import { answerCalls } from "./calls.ts";
 import { openInput } from "./inputs.ts";
 import { kindOf, openModel } from "./models.ts";
+import type { Rate } from "./rounds.ts";
 
 /** How onnxruntime-node is asked: `budget` is the padded tokens of a batch (longest × count), or its images. */
 export type BareWay = { sessions: number; threads: number; budget: number };
-export type BareRun = { items: number; seconds: number };
 /** Lengths in tokens; of images they are 1. */
 export type BareInput = { items: number; meanLength: number; longest: number };
+
+/** Token ids of a text, or the pixels of an image. */
+type Prepared = Int32Array | Uint8Array;
 
 /** The pictures' pixels do not change the speed, so this many are held, to be taken in turn: whole batches of each size. */
 const HELD_IMAGES = 32;
 const THREAD = new URL("./bare-thread.ts", import.meta.url);
 
 /** What is measured: `items` of them, in their turn where fewer are held. */
-let loaded: { model: Model; held: Packable[]; items: number } | undefined;
+let loaded: { model: Model; held: Prepared[]; items: number } | undefined;
 
 const calls = {
   load: async ({ model: ref, input }: { model: string; input: string }): Promise<BareInput> => {
@@ -37,20 +39,19 @@ const calls = {
     return { items: found.items, meanLength: total / lengths.length, longest };
   },
 
-  /** All items, `passes` times; the answer is the time that it took, start and warm-up of the sessions not counted. */
-  run: async ({ way, warmUpMs, passes }: { way: BareWay; warmUpMs: number; passes: number }): Promise<BareRun> => {
-    const { model, held, items } = loaded!;
-    const batches = cut(held, way.budget).map(pack);
-    const inBatches = batches.reduce((sum, { count }) => sum + count, 0);
-    const runs = Math.max(1, Math.round(((passes * items) / inBatches) * batches.length));
-    const { seconds } = await runBatches(model, way, batches, runs, warmUpMs);
-    return { items: (runs / batches.length) * inBatches, seconds };
+  /** All items, or so many of them in their turn; the answer is the time that it took, start and warm-up not counted. */
+  run: async ({ way, warmUpMs, items }: { way: BareWay; warmUpMs: number; items?: number }): Promise<Rate> => {
+    const { model, held, items: all } = loaded!;
+    const batches = cut(held, way.budget);
+    const runs = Math.max(1, Math.round(((items ?? all) / held.length) * batches.length));
+    const { seconds } = await runBatches(model, way, batches.map(batchOf), runs, warmUpMs);
+    return { items: (runs / batches.length) * held.length, seconds };
   },
 
   /** All items once, each alone, in their order and in one session. @returns milliseconds of each */
   each: async ({ threads, warmUpMs }: { threads: number; warmUpMs: number }): Promise<number[]> => {
     const { model, held } = loaded!;
-    const alone = held.map((item) => pack([item]));
+    const alone = held.map((item) => batchOf([item]));
     const { times } = await runBatches(model, { sessions: 1, threads }, alone, alone.length, warmUpMs);
     return times;
   },
@@ -60,13 +61,14 @@ export type BareCalls = typeof calls;
 async function runBatches(
   model: Model,
   { sessions, threads }: Omit<BareWay, "budget">,
-  batches: PackedBatch[],
+  batches: BareBatch[],
   runs: number,
   warmUpMs: number,
 ): Promise<{ seconds: number; times: number[] }> {
   const setup: BareSetup = {
     modelFile: model.modelFile,
-    input: model.recipe ? { kind: "image", recipe: model.recipe } : { kind: "text", padId: model.padId },
+    padId: model.padId,
+    recipe: model.recipe,
     intraOpThreads: threads,
     batches,
     runs,
@@ -85,17 +87,17 @@ async function runBatches(
   return { seconds, times };
 }
 
-async function readTokens(model: Model, input: string): Promise<{ held: Packable[]; items: number }> {
+async function readTokens(model: Model, input: string): Promise<{ held: Prepared[]; items: number }> {
   const tokenizer = await loadTokenizer(model.dir);
-  const held: Packable[] = [];
+  const held: Prepared[] = [];
   for await (const { text } of (await openInput("text", input)).records()) {
     held.push(tokenizer.encode([text!]).ids);
   }
   return { held, items: held.length };
 }
 
-async function readPixels(model: Model, input: string): Promise<{ held: Packable[]; items: number }> {
-  const held: Packable[] = [];
+async function readPixels(model: Model, input: string): Promise<{ held: Prepared[]; items: number }> {
+  const held: Prepared[] = [];
   let items = 0;
   for await (const { image } of (await openInput("images", input)).records()) {
     items++;
@@ -105,13 +107,13 @@ async function readPixels(model: Model, input: string): Promise<{ held: Packable
   return { held, items };
 }
 
-function lengthOf(item: Packable): number {
+function lengthOf(item: Prepared): number {
   return item instanceof Int32Array ? item.length : 1;
 }
 
 /** Sorted by length, the longest first, so that the threads end together; each batch as large as the budget lets it be. */
-function cut(held: readonly Packable[], budget: number): Packable[][] {
-  const batches: Packable[][] = [];
+function cut(held: readonly Prepared[], budget: number): Prepared[][] {
+  const batches: Prepared[][] = [];
   let room = 0;
   for (const item of held.toSorted((a, b) => lengthOf(b) - lengthOf(a))) {
     if (room === 0) {
@@ -124,10 +126,9 @@ function cut(held: readonly Packable[], budget: number): Packable[][] {
   return batches;
 }
 
-function pack(items: readonly Packable[]): PackedBatch {
-  const buffer = new ArrayBuffer(packedBytes(items, 0));
-  packBatch(items, buffer);
-  return { buffer, count: items.length };
+function batchOf(items: readonly Prepared[]): BareBatch {
+  const texts = items.filter((item) => item instanceof Int32Array);
+  return texts.length > 0 ? { texts } : { images: items as Uint8Array[] };
 }
 
 answerCalls(calls, async () => {});

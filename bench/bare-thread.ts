@@ -4,14 +4,18 @@
  */
 import { parentPort, workerData } from "node:worker_threads";
 import { InferenceSession, Tensor } from "onnxruntime-node";
-import { imageCollator, textCollator } from "../src/inference/collate.ts";
-import type { SessionSetup } from "../src/inference/session-thread.ts";
+import type { ImageRecipe } from "../src/inference/image-recipe.ts";
 
-/** Items that go through the model in one run, packed as src/inference/packing.ts says. */
-export type PackedBatch = { buffer: ArrayBuffer; count: number };
+/** Items that go through the model in one run: token ids of each, or the pixels of each (height × width × RGB). */
+export type BareBatch = { texts: Int32Array[] } | { images: Uint8Array[] };
 
-export type BareSetup = Pick<SessionSetup, "modelFile" | "input" | "intraOpThreads"> & {
-  batches: PackedBatch[];
+export type BareSetup = {
+  modelFile: string;
+  padId: number;
+  /** Image models have one. */
+  recipe: ImageRecipe | undefined;
+  intraOpThreads: number;
+  batches: BareBatch[];
   /** Runs of all threads together; they begin again with the first batch where there are fewer batches. */
   runs: number;
   warmUpMs: number;
@@ -20,17 +24,13 @@ export type BareSetup = Pick<SessionSetup, "modelFile" | "input" | "intraOpThrea
 };
 
 const port = parentPort!;
-const { modelFile, input, intraOpThreads, batches, runs, warmUpMs, next } = workerData as BareSetup;
+const { modelFile, padId, recipe, intraOpThreads, batches, runs, warmUpMs, next } = workerData as BareSetup;
 const session = await InferenceSession.create(modelFile, {
   executionProviders: ["cpu"],
   intraOpNumThreads: intraOpThreads,
   interOpNumThreads: 1,
 });
-const feeds = batches.map(({ buffer, count }) => {
-  // A collator writes over what it made before, so each batch has one of its own.
-  const collate = input.kind === "text" ? textCollator(session.inputNames, input.padId) : imageCollator(input.recipe);
-  return Object.fromEntries(collate(buffer, count).map(({ name, data, dims }) => [name, new Tensor(data, dims)]));
-});
+const feeds = batches.map((batch) => ("texts" in batch ? textFeeds(batch.texts) : imageFeeds(batch.images)));
 
 const warmUntil = performance.now() + warmUpMs;
 for (let at = 0; at === 0 || performance.now() < warmUntil; at++) await session.run(feeds[at % feeds.length]!);
@@ -48,3 +48,31 @@ port.once("message", async () => {
   await session.release();
 });
 port.postMessage("ready");
+
+function textFeeds(texts: readonly Int32Array[]): Record<string, Tensor> {
+  const longest = Math.max(...texts.map((text) => text.length));
+  const size = texts.length * longest;
+  const ids = new BigInt64Array(size).fill(BigInt(padId));
+  const mask = new BigInt64Array(size);
+  for (const [row, text] of texts.entries()) {
+    ids.set(BigInt64Array.from(text, BigInt), row * longest);
+    mask.fill(1n, row * longest, row * longest + text.length);
+  }
+  const made: Record<string, BigInt64Array> = { input_ids: ids, attention_mask: mask };
+  const dims = [texts.length, longest];
+  return Object.fromEntries(
+    session.inputNames.map((name) => [name, new Tensor("int64", made[name] ?? new BigInt64Array(size), dims)]),
+  );
+}
+
+function imageFeeds(images: readonly Uint8Array[]): Record<string, Tensor> {
+  const { width, height, rescale, mean, std } = recipe!;
+  const area = width * height;
+  const data = new Float32Array(images.length * 3 * area);
+  for (const [item, pixels] of images.entries())
+    for (let at = 0; at < 3 * area; at++) {
+      const channel = at % 3;
+      data[(item * 3 + channel) * area + (at - channel) / 3] = (pixels[at]! * rescale - mean[channel]!) / std[channel]!;
+    }
+  return { [session.inputNames[0]!]: new Tensor("float32", data, [images.length, 3, height, width]) };
+}

@@ -47,6 +47,21 @@ export class CalledProcess<C extends Calls> implements AsyncDisposable {
   }
 }
 
+/** Starts a process and what it is for; where that fails, the process ends. */
+export async function startProcess<C extends Calls, T>(
+  script: URL,
+  signal: AbortSignal,
+  start: (process: CalledProcess<C>) => Promise<T>,
+): Promise<T> {
+  const process = new CalledProcess<C>(script, signal);
+  try {
+    return await start(process);
+  } catch (error) {
+    await process[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
 /** The called process's end. `close` releases all that would keep it alive, once the other end is gone. */
 export function answerCalls(calls: Calls, close: () => Promise<void>): void {
   let turn = Promise.resolve();

@@ -4,16 +4,14 @@ import type { Job } from "../src/schemas/job.ts";
 import { partKey, SCHEMA_VERSION } from "../src/schemas/names.ts";
 import type { BullmqCalls } from "./bullmq-process.ts";
 import { CalledProcess } from "./calls.ts";
-import { inputMaker } from "./inputs.ts";
+import { shortTexts } from "./inputs.ts";
 import { openModel } from "./models.ts";
 import type { BenchOptions } from "./options.ts";
 import { readUse } from "./redis.ts";
-import { inTurn, type Summary, summarize } from "./rounds.ts";
+import { inTurn, summarize } from "./rounds.ts";
+import { measure, ratio, type Section, unmarked } from "./section.ts";
 import { openService } from "./service.ts";
-
-/** Slices (jobs) of a side a second, and what Redis's processor did for one of them. */
-export type EmptySide = { perSecond: Summary; redisMicroseconds: Summary; redisBusy: Summary };
-export type EmptySlices = { slices: number; runs: number; parallel: number; labelmill: EmptySide; bullmq: EmptySide };
+import { number } from "./table.ts";
 
 type EmptyRound = { perSecond: number; redisMicroseconds: number; redisBusy: number };
 
@@ -30,12 +28,19 @@ export async function measureEmptySlices(
   { rounds, seconds }: BenchOptions,
   say: (line: string) => void,
   signal: AbortSignal,
-): Promise<EmptySlices> {
+): Promise<Section> {
   await mkdir(folder);
-  const maker = await inputMaker("text", folder);
+  const maker = await shortTexts(folder);
   await using open = new AsyncDisposableStack();
   const { redis, producer, worker, outputs } = await openService(open, { folder, model: MODEL }, signal);
-  await worker.call("start", { redis, model: MODEL, s3: {}, roots: { files: [folder], s3: [] }, empty: true });
+  await worker.call("start", {
+    redis,
+    model: MODEL,
+    s3: {},
+    cacheDir: folder,
+    roots: { files: [folder], s3: [] },
+    empty: true,
+  });
   const script = new URL("./bullmq-process.ts", import.meta.url);
   const adder = open.use(new CalledProcess<BullmqCalls>(script, signal));
   const taker = open.use(new CalledProcess<BullmqCalls>(script, signal));
@@ -68,12 +73,37 @@ export async function measureEmptySlices(
       `empty slices: round ${round} of ${rounds}: labelmill ${run.labelmill.perSecond.toFixed(0)}/s, BullMQ ${run.bullmq.perSecond.toFixed(0)}/s`,
     ),
   );
+  type Side = "labelmill" | "bullmq";
+  const over = (side: Side, figure: keyof EmptyRound) => summarize(runs.map((run) => run[side][figure]));
+  const ours = measure("labelmill, slices/s", over("labelmill", "perSecond"), "slices_per_second.labelmill");
+  const alone = measure("BullMQ alone, jobs/s", over("bullmq", "perSecond"), "slices_per_second.bullmq");
+  const share = summarize(runs.map((run) => run.labelmill.perSecond / run.bullmq.perSecond));
+  const redisMeasures = (what: string, side: Side) => [
+    measure(
+      `${what}: Redis's processor time for one, µs`,
+      over(side, "redisMicroseconds"),
+      `redis_us_per_slice.${side}`,
+    ),
+    unmarked(`${what}: share of the time that Redis was at work`, over(side, "redisBusy")),
+  ];
   return {
-    slices,
-    runs: RUNS,
-    parallel: PARALLEL.take,
-    labelmill: sideOf(runs.map((run) => run.labelmill)),
-    bullmq: sideOf(runs.map((run) => run.bullmq)),
+    title: "Slices/s that one Redis carries",
+    about: [
+      `${number(slices)} slices of one item a round, in ${RUNS} runs that one process plans at a time, to the last manifest; one worker. Planning, queueing,`,
+      "taking, committing, telling the watchers and closing the runs are real. **Left out** are fetching, tokenizing and the model (every item has its",
+      "label at once), and the store (parts go into the worker's memory; the runs' own files are in a folder). **BullMQ alone** is one process that adds",
+      `as many jobs of that size, ${RUNS} at a time, and one that takes up to ${PARALLEL.take} at a time and does nothing. Redis's processor time is that of its main`,
+      "thread: where its share is far below 1, it is the other processes that have no more cores to run on, and 1 s ÷ its time for",
+      "one is about the most that one Redis carries.",
+    ],
+    measures: [
+      ours,
+      alone,
+      ratio("labelmill ÷ BullMQ alone", share, [ours, alone], "slices_vs_bullmq"),
+      ...redisMeasures("labelmill", "labelmill"),
+      ...redisMeasures("BullMQ alone", "bullmq"),
+    ],
+    details: [],
   };
 }
 
@@ -85,14 +115,6 @@ async function timed(redis: string, work: () => Promise<{ count: number; seconds
     perSecond: count / seconds,
     redisMicroseconds: (cpuSeconds / count) * 1e6,
     redisBusy: cpuSeconds / seconds,
-  };
-}
-
-function sideOf(rounds: readonly EmptyRound[]): EmptySide {
-  return {
-    perSecond: summarize(rounds.map((round) => round.perSecond)),
-    redisMicroseconds: summarize(rounds.map((round) => round.redisMicroseconds)),
-    redisBusy: summarize(rounds.map((round) => round.redisBusy)),
   };
 }
 

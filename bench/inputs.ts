@@ -1,12 +1,15 @@
-import { copyFile, link, mkdir, readdir, stat, writeFile } from "node:fs/promises";
-import { extname, join, relative } from "node:path";
+import { copyFile, link, mkdir, readdir, writeFile } from "node:fs/promises";
+import { basename, extname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { LabelKind } from "../src/cli/model-choice.ts";
 import { LabelmillError } from "../src/errors.ts";
+import type { TextTokenizer } from "../src/inference/tokenizer.ts";
 import type { ReadOptions } from "../src/schemas/run.ts";
 import { openImageSource } from "../src/sources/images.ts";
 import type { Source } from "../src/sources/source.ts";
 import { openTextSource } from "../src/sources/text.ts";
+import { composeMixed } from "./mixed-texts.ts";
+import { isThere } from "./models.ts";
 
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
 /** The better one first: real inputs that may lie beside the project, then the project's own examples. */
@@ -14,38 +17,120 @@ const TEXTS = [join(ROOT, "../shared/data/sst2-dev.tsv"), join(ROOT, "examples/r
 const IMAGES = [join(ROOT, "../shared/data/imagenet-samples"), join(ROOT, "examples/images")];
 const READ: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };
 const SEED = 20_260_301;
-const MOST = { text: 500_000, images: 50_000 } as const satisfies Record<LabelKind, number>;
+const MOST = { text: 2_000_000, images: 50_000 } as const satisfies Record<LabelKind, number>;
+/** Rows that are written at a time. */
+const CHUNK = 10_000;
+
+export type MadeInput = { path: string; count: number };
 
 /** Makes inputs of any size out of few real items, in a folder that the caller removes. */
 export type InputMaker = {
   /** Where the items are from, as it is seen from the project. */
   from: string;
-  /** A new file of texts or folder of images with `count` items (fewer, if that is very many), in an order that is the same each time. */
-  make: (count: number) => Promise<{ path: string; count: number }>;
+  /** Items that are to be taken together for a fair share of each: 1 where they differ little. */
+  block: number;
+  /** A new input with `count` items (fewer, if that is very many), in an order that is the same each time, or with whole blocks. */
+  make: (count: number) => Promise<MadeInput>;
 };
 
 export function openInput(kind: LabelKind, path: string): Promise<Source> {
   return kind === "text" ? openTextSource(path, READ) : openImageSource(path, READ);
 }
 
-export async function inputMaker(kind: LabelKind, folder: string): Promise<InputMaker> {
-  const from = await firstThere(kind === "text" ? TEXTS : IMAGES);
-  const items = kind === "text" ? await readTexts(from) : await copyImages(from, join(folder, "distinct"));
-  const order = shuffled(items);
+/** Reviews as they are, one sentence each: a CSV file. */
+export async function shortTexts(folder: string): Promise<InputMaker> {
+  const from = await firstThere(TEXTS);
+  return textMaker(folder, from, await readTexts(from), 1);
+}
+
+/** Texts of mixed lengths out of such sentences: a CSV file. */
+export async function mixedTexts(folder: string, tokenizer: TextTokenizer): Promise<InputMaker> {
+  const from = await firstThere(TEXTS);
+  const texts = composeMixed(inOrder(await readTexts(from), 0), tokenizer);
+  return textMaker(folder, from, texts, texts.length);
+}
+
+/** Photographs: a folder of hard links to the copies in `pictures`. */
+export function imageFiles(folder: string, pictures: Pictures): InputMaker {
+  return maker({ ...pictureItems(pictures), name: join(folder, "images") }, async (path, items) => {
+    await mkdir(path);
+    let at = 0;
+    // To a reader a hard link is a file like any other, and thousands of copies would fill the disk.
+    for (const image of items) await link(image, join(path, `${String(at++).padStart(6, "0")}${extname(image)}`));
+  });
+}
+
+/** The same photographs by their URLs, none of them twice: a list. */
+export function imageUrls(folder: string, pictures: Pictures, server: string): InputMaker {
+  return maker({ ...pictureItems(pictures), name: join(folder, "urls"), extension: ".txt" }, async (path, items) => {
+    const lines = [...items].map((image, at) => `${server}${at}/${encodeURIComponent(basename(image))}\n`);
+    await writeFile(path, lines.join(""));
+  });
+}
+
+export type Pictures = { from: string; folder: string; files: string[] };
+
+/** Copies of the photographs, on the file system on which links to them are to be. */
+export async function copyPictures(into: string): Promise<Pictures> {
+  const from = await firstThere(IMAGES);
+  await mkdir(into);
+  const names = (await readdir(from)).filter((name) => /\.(jpe?g|png|webp|gif|tiff?|avif)$/i.test(name)).sort();
+  for (const name of names) await copyFile(join(from, name), join(into, name));
+  return { from, folder: into, files: names.map((name) => join(into, name)) };
+}
+
+function textMaker(folder: string, from: string, items: readonly string[], block: number): InputMaker {
+  const made = { from, items, block, most: MOST.text, name: join(folder, "texts"), extension: ".csv" };
+  return maker(made, (path, texts) => writeFile(path, csv(texts)));
+}
+
+function pictureItems({ from, files }: Pictures) {
+  return { from, items: files, block: files.length, most: MOST.images };
+}
+
+type Made<T> = {
+  from: string;
+  items: readonly T[];
+  /** Counts above it are rounded up to whole ones of it. */
+  block: number;
+  most: number;
+  /** What the paths begin with. */
+  name: string;
+  extension?: string;
+};
+
+function maker<T>(
+  { from, items, block, most, name, extension = "" }: Made<T>,
+  write: (path: string, items: Iterable<T>) => Promise<void>,
+): InputMaker {
   let made = 0;
   return {
     from: relative(ROOT, from),
+    block,
     make: async (wanted) => {
-      const count = Math.min(Math.max(1, wanted), MOST[kind]);
-      const path = join(folder, `input-${made++}${kind === "text" ? ".csv" : ""}`);
-      await (kind === "text" ? writeTexts(path, order, count) : linkImages(path, order, count));
+      const asked = Math.min(Math.max(1, wanted), most);
+      const count = wholePasses(asked, block);
+      const path = `${name}-${made++}${extension}`;
+      await write(path, repeated(items, count));
       return { path, count };
     },
   };
 }
 
+/** `count` items, or as many more as it takes for whole blocks, once there is one. */
+export function wholePasses(count: number, block: number): number {
+  return count > block ? Math.ceil(count / block) * block : count;
+}
+
+function* repeated<T>(items: readonly T[], count: number): Generator<T> {
+  for (let at = 0, order: T[] = []; at < count; at++) {
+    if (at % items.length === 0) order = inOrder(items, at);
+    yield order[at % items.length]!;
+  }
+}
+
 async function firstThere(paths: readonly string[]): Promise<string> {
-  for (const path of paths) if (await stat(path).catch(() => undefined)) return path;
+  for (const path of paths) if (await isThere(path)) return path;
   throw new LabelmillError("INPUT_NOT_FOUND", `expected one of ${paths.join(", ")}`);
 }
 
@@ -57,34 +142,22 @@ async function readTexts(path: string): Promise<string[]> {
 }
 
 /** A number at the end keeps any two from being the same. */
-async function writeTexts(path: string, texts: readonly string[], count: number): Promise<void> {
-  const rows = Array.from({ length: count }, (_, at) => {
-    const text = `${texts[at % texts.length]} ${at}`;
-    return `${at},"${text.replaceAll('"', '""')}"\n`;
-  });
-  await writeFile(path, `id,text\n${rows.join("")}`);
-}
-
-async function copyImages(from: string, into: string): Promise<string[]> {
-  await mkdir(into);
-  const names = (await readdir(from)).filter((name) => /\.(jpe?g|png|webp|gif|tiff?|avif)$/i.test(name)).sort();
-  for (const name of names) await copyFile(join(from, name), join(into, name));
-  return names.map((name) => join(into, name));
-}
-
-/** To a reader a hard link is a file like any other, and thousands of copies would fill the disk. */
-async function linkImages(folder: string, images: readonly string[], count: number): Promise<void> {
-  await mkdir(folder);
-  for (let at = 0; at < count; at++) {
-    const image = images[at % images.length]!;
-    await link(image, join(folder, `${String(at).padStart(6, "0")}${extname(image)}`));
+function* csv(texts: Iterable<string>): Generator<string> {
+  let rows = ["id,text\n"];
+  let at = 0;
+  for (const text of texts) {
+    rows.push(`${at},"${`${text} ${at++}`.replaceAll('"', '""')}"\n`);
+    if (rows.length < CHUNK) continue;
+    yield rows.join("");
+    rows = [];
   }
+  yield rows.join("");
 }
 
-/** Fisher and Yates' shuffle with a linear congruential generator (Numerical Recipes' constants): the same order each time. */
-function shuffled<T>(items: readonly T[]): T[] {
+/** Fisher and Yates' shuffle with a linear congruential generator (Numerical Recipes' constants): the same order for the same seed. */
+function inOrder<T>(items: readonly T[], seed: number): T[] {
   const order = [...items];
-  let state = SEED;
+  let state = SEED + seed;
   for (let last = order.length - 1; last > 0; last--) {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
     const other = Math.floor((state / 2 ** 32) * (last + 1));

@@ -1,25 +1,12 @@
 import { mkdir } from "node:fs/promises";
 import type { BareCalls } from "./bare-process.ts";
 import { CalledProcess } from "./calls.ts";
-import { inputMaker } from "./inputs.ts";
+import { shortTexts } from "./inputs.ts";
 import type { BenchOptions } from "./options.ts";
-import { inTurn, percentile, type Summary, summarize } from "./rounds.ts";
+import { inTurn, percentile, summarize } from "./rounds.ts";
+import { measure, type Section } from "./section.ts";
 import { openService, type S3Place } from "./service.ts";
-
-/** Milliseconds at two percentiles, each in every round. */
-export type Percentiles = { p50: Summary; p99: Summary };
-/** `beyond`: text by text, what it took more than the model alone. */
-export type StoreLatency = { total: Percentiles; beyond: Percentiles };
-export type Latency = {
-  texts: number;
-  from: string;
-  meanLength: number;
-  /** Of the session that labels a text. */
-  intraOpThreads: number;
-  s3: StoreLatency;
-  folder: StoreLatency;
-  model: Percentiles;
-};
+import { number } from "./table.ts";
 
 const MODEL = "tiny-sentiment";
 const WARM_UP_TEXTS = 300;
@@ -31,13 +18,19 @@ export async function measureLatency(
   { rounds, quick }: BenchOptions,
   say: (line: string) => void,
   signal: AbortSignal,
-): Promise<Latency> {
+): Promise<Section> {
   await mkdir(folder);
-  const maker = await inputMaker("text", folder);
+  const maker = await shortTexts(folder);
   await using open = new AsyncDisposableStack();
   const { redis, producer, worker, outputs } = await openService(open, { folder, model: MODEL, s3 }, signal);
   const roots = { files: [folder], s3: [outputs.s3!] };
-  const { intraOpThreads } = await worker.call("start", { redis, model: MODEL, s3: s3.settings, roots });
+  const { intraOpThreads } = await worker.call("start", {
+    redis,
+    model: MODEL,
+    s3: s3.settings,
+    cacheDir: folder,
+    roots,
+  });
   const bare = open.use(new CalledProcess<BareCalls>(new URL("./bare-process.ts", import.meta.url), signal));
 
   say("one text: warm-up");
@@ -57,24 +50,31 @@ export async function measureLatency(
       say(`one text: round ${round} of ${rounds}: S3 ${a} ms, folder ${b} ms, onnxruntime-node ${c} ms`);
     },
   );
-  const storeOf = (name: "s3" | "folder"): StoreLatency => ({
-    total: percentilesOf(times.map((round) => round[name])),
-    beyond: percentilesOf(times.map((round) => round[name].map((ms, text) => ms - round.model[text]!))),
-  });
+  const rows = (what: string, figure: string, timesOf: (round: (typeof times)[number]) => number[]) =>
+    (["p50", "p99"] as const).map((name) => {
+      const share = name === "p50" ? 0.5 : 0.99;
+      const value = summarize(times.map((round) => percentile(timesOf(round), share)));
+      return measure(`${what}, ${name}, ms`, value, `${figure}.${name}`);
+    });
+  const beyond = (name: "s3" | "folder") => (round: (typeof times)[number]) =>
+    round[name].map((ms, text) => ms - round.model[text]!);
+  const session = `a session of ${intraOpThreads} thread${intraOpThreads === 1 ? "" : "s"}, as the worker's are`;
   return {
-    texts: input.items,
-    from: maker.from,
-    meanLength: input.meanLength,
-    intraOpThreads,
-    s3: storeOf("s3"),
-    folder: storeOf("folder"),
-    model: percentilesOf(times.map((round) => round.model)),
-  };
-}
-
-function percentilesOf(rounds: readonly (readonly number[])[]): Percentiles {
-  return {
-    p50: summarize(rounds.map((times) => percentile(times, 0.5))),
-    p99: summarize(rounds.map((times) => percentile(times, 0.99))),
+    title: "One text in an idle service",
+    about: [
+      "Milliseconds from `producer.submit` to its end being heard (`run.wait()`), when its rows stand in the store and in the results",
+      `queue: ${number(input.items)} texts a round, one after the other; ${input.meanLength.toFixed(1)} tokens on average, from \`${maker.from}\`, with ${MODEL}. The folder's`,
+      "writes are synced to the disk. **The model alone** is one run of onnxruntime-node for the same text, tokenized before the clock starts,",
+      `one run after the other in a process of its own with ${session}.`,
+      "**Beyond the model** is the difference, text by text: queueing, tokenizing, the ways between processes and threads, the put, the event.",
+    ],
+    measures: [
+      ...rows("model alone", "one_text_ms.model", (round) => round.model),
+      ...rows("S3, in all", "one_text_ms.s3", (round) => round.s3),
+      ...rows("S3, beyond the model", "one_text_ms.s3_beyond_model", beyond("s3")),
+      ...rows("folder, in all", "one_text_ms.folder", (round) => round.folder),
+      ...rows("folder, beyond the model", "single_text_overhead_ms", beyond("folder")),
+    ],
+    details: [],
   };
 }

@@ -27,14 +27,20 @@ export function describeMachine(): Machine {
   };
 }
 
-/** The package's own dependencies are exact, so they are what is installed. */
+/** Dependencies are exact, so they are what is installed. */
 export function describeVersions(servers: { redis: string; s3?: string }): Versions {
-  const { dependencies } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
+  const { dependencies } = readJson("../package.json");
+  const peers = readJson("peers/package.json");
   const [name, version] = SOFTWARE.split(" ");
   return {
     [name!]: version!,
     node: process.versions.node,
-    ...Object.fromEntries(SHOWN.map((each) => [each, dependencies[each] as string])),
+    ...Object.fromEntries(SHOWN.map((each) => [each, dependencies[each]!])),
+    ...peers.dependencies,
     ...servers,
   };
+}
+
+function readJson(path: string): { dependencies: Record<string, string> } {
+  return JSON.parse(readFileSync(new URL(path, import.meta.url), "utf8"));
 }

@@ -3,19 +3,15 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { readEnvironment } from "../src/config.ts";
 import { LabelmillError, messageOf } from "../src/errors.ts";
-import { startTestS3 } from "../test/helpers/s3-server.ts";
-import { measureEmptySlices } from "./empty-slices.ts";
+import { Collected } from "./collected.ts";
 import { type Benchmark, figuresOf } from "./figures.ts";
-import { measureLatency } from "./latency.ts";
-import { describeMachine, describeVersions, type Machine } from "./machine.ts";
-import { type Measured, measure } from "./measure.ts";
-import { measureMemory } from "./memory.ts";
+import { describeMachine, describeVersions } from "./machine.ts";
+import { measureEngine } from "./measure-engine.ts";
+import { measureService } from "./measure-service.ts";
 import { openModel } from "./models.ts";
 import { type BenchOptions, readOptions, USAGE } from "./options.ts";
 import { redisVersion } from "./redis.ts";
 import { reportOf } from "./report.ts";
-import { measureStartup } from "./startup.ts";
-import { measureThroughput } from "./throughput.ts";
 
 const DOCS = fileURLToPath(new URL("../docs/benchmarks.md", import.meta.url));
 const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
@@ -47,50 +43,27 @@ async function bench(options: BenchOptions, signal: AbortSignal): Promise<void> 
   for (const model of options.models) await openModel(model);
   const folder = await realpath(await mkdtemp(join(readEnvironment().temporaryDir, "labelmill-bench-")));
   try {
-    await tell(await measureParts(machine, folder, options, say, signal), options);
+    const redis = await redisVersion();
+    const collected = new Collected(signal);
+    await measureEngine(collected, folder, options, say, signal);
+    const servers = { redis, ...(await measureService(collected, folder, options, say, signal)) };
+    const { command, quick, rounds, seconds } = options;
+    const { engine, service, missing, failed } = collected;
+    const about = { date: new Date().toISOString(), command, quick, rounds, seconds };
+    await tell({ ...about, machine, versions: describeVersions(servers), engine, service, missing }, options);
+    if (failed) process.exitCode = EXIT.failed;
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-async function measureParts(
-  machine: Machine,
-  folder: string,
-  options: BenchOptions,
-  say: (line: string) => void,
-  signal: AbortSignal,
-): Promise<Benchmark> {
-  const { parts, command, quick, rounds, seconds } = options;
-  const at = (name: string) => join(folder, name);
-  const rest = [options, say, signal] as const;
-  const redis = await redisVersion();
-  const models: Measured[] = [];
-  for (const [index, model] of options.models.entries())
-    if (parts.has("models")) models.push(await measure(model, at(String(index)), ...rest));
-  if (parts.has("startup")) say("start of the command");
-  const startup = parts.has("startup") ? await measureStartup(folder, options.starts, signal) : undefined;
-
-  await using open = new AsyncDisposableStack();
-  // Not before it is needed, and before the processes that need it: they find its keys in the environment.
-  const s3 = parts.has("latency") || parts.has("throughput") ? open.use(await startTestS3()) : undefined;
-  const place = s3 && { settings: s3.settings, bucket: await s3.makeBucket() };
-  const latency = parts.has("latency") ? await measureLatency(at("latency"), place!, ...rest) : undefined;
-  const throughput = parts.has("throughput") ? await measureThroughput(at("throughput"), place!, ...rest) : undefined;
-  await open.disposeAsync();
-  const emptySlices = parts.has("slices") ? await measureEmptySlices(at("slices"), ...rest) : undefined;
-  const memory = parts.has("memory") ? await measureMemory(at("memory"), ...rest) : undefined;
-  const date = new Date().toISOString();
-  const versions = describeVersions({ redis, ...(s3 ? { s3: s3.name.replace(/[ ,] ?[(w].*/, "") } : {}) });
-  const service = { latency, throughput, emptySlices, memory };
-  return { date, command, quick, rounds, seconds, machine, versions, models, startup, ...service };
-}
-
 async function tell(benchmark: Benchmark, { json, docs }: BenchOptions): Promise<void> {
-  const { date, command, machine, versions } = benchmark;
+  const { date, command, quick, machine, versions } = benchmark;
   const report = reportOf(benchmark);
   process.stdout.write(report);
   if (docs) await mkdir(join(DOCS, ".."), { recursive: true });
   if (docs) await writeFile(DOCS, report);
   const figures = figuresOf(benchmark);
-  if (json) await writeFile(json, `${JSON.stringify({ date, command, machine, versions, figures }, undefined, 2)}\n`);
+  const all = { date, command, quick, machine, versions, figures };
+  if (json) await writeFile(json, `${JSON.stringify(all, undefined, 2)}\n`);
 }

@@ -1,17 +1,14 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { inputMaker, openInput } from "./inputs.ts";
+import { type MadeInput, openInput, shortTexts } from "./inputs.ts";
 import type { BenchOptions } from "./options.ts";
 import { readUse } from "./redis.ts";
-import { type Summary, summarize } from "./rounds.ts";
+import { summarize } from "./rounds.ts";
+import { type Measure, measure, ratio, type Section } from "./section.ts";
 import { openService } from "./service.ts";
-
-/** Bytes that Redis holds for an item that waits: in all, and of data alone. `textBytes`: of the text itself, UTF-8. */
-export type QueuedItems = { items: number; textBytes: number; used: Summary; dataset: Summary };
-export type QueueMemory = { from: string; sliceItems: number; slices: QueuedItems; singles: QueuedItems };
+import { number } from "./table.ts";
 
 type Grown = { used: number; dataset: number };
-type Input = { path: string; count: number };
 
 const MODEL = "tiny-sentiment";
 const SLICE_ITEMS = 500;
@@ -24,9 +21,9 @@ export async function measureMemory(
   { rounds, quick }: BenchOptions,
   say: (line: string) => void,
   signal: AbortSignal,
-): Promise<QueueMemory> {
+): Promise<Section> {
   await mkdir(folder);
-  const maker = await inputMaker("text", folder);
+  const maker = await shortTexts(folder);
   const share = quick ? 10 : 1;
   say("bytes in Redis");
   const settings = { sliceItems: SLICE_ITEMS, windowSlices: SLICES };
@@ -49,11 +46,20 @@ export async function measureMemory(
     grown.slices.push(await growth(redis, slices));
     grown.singles.push(await growth(redis, () => producer.call("queueSingles", { input: alone.path, output })));
   }
+  const textBytes = await bytesOf(inSlices);
+  const measures = [
+    ...perItem(`slices of ${SLICE_ITEMS}`, inSlices, textBytes, grown.slices, "redis_bytes_per_item.slices"),
+    ...perItem("single submissions", alone, await bytesOf(alone), grown.singles, "redis_bytes_per_item.singles"),
+  ];
   return {
-    from: maker.from,
-    sliceItems: SLICE_ITEMS,
-    slices: await perItem(inSlices, grown.slices),
-    singles: await perItem(alone, grown.singles),
+    title: "Bytes in Redis of a queued item",
+    about: [
+      `By how much \`used_memory\` and \`used_memory_dataset\` grow when nobody takes from the queue, ÷ items: ${number(inSlices.count)} texts in slices (the run's plan`,
+      `included), ${number(alone.count)} single submissions; the producer's connections are gone by then. The texts travel in the jobs (from \`${maker.from}\`; ${textBytes.toFixed(1)} bytes`,
+      "of UTF-8 on average), with id, record and line.",
+    ],
+    measures,
+    details: [],
   };
 }
 
@@ -64,13 +70,18 @@ async function growth(redis: string, queue: () => Promise<void>): Promise<Grown>
   return { used: after.usedBytes - before.usedBytes, dataset: after.datasetBytes - before.datasetBytes };
 }
 
-async function perItem({ path, count }: Input, grown: readonly Grown[]): Promise<QueuedItems> {
-  let textBytes = 0;
-  for await (const { text } of (await openInput("text", path)).records()) textBytes += Buffer.byteLength(text!);
-  return {
-    items: count,
-    textBytes: textBytes / count,
-    used: summarize(grown.map(({ used }) => used / count)),
-    dataset: summarize(grown.map(({ dataset }) => dataset / count)),
-  };
+async function bytesOf({ path, count }: MadeInput): Promise<number> {
+  let bytes = 0;
+  for await (const { text } of (await openInput("text", path)).records()) bytes += Buffer.byteLength(text!);
+  return bytes / count;
+}
+
+function perItem(what: string, { count }: MadeInput, textBytes: number, grown: Grown[], figure: string): Measure[] {
+  const used = grown.map((one) => one.used / count);
+  const all = measure(`${what}, all of Redis's memory`, summarize(used), figure);
+  return [
+    all,
+    measure(`${what}, data alone`, summarize(grown.map(({ dataset }) => dataset / count))),
+    ratio(`${what}, all ÷ bytes of the text`, summarize(used.map((bytes) => bytes / textBytes)), [all]),
+  ];
 }

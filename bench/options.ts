@@ -2,14 +2,26 @@ import { basename, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { LabelmillError, messageOf } from "../src/errors.ts";
 
-/** What can be measured by itself; `latency` to `memory` are the service's. */
-export const PARTS = ["models", "startup", "latency", "throughput", "slices", "memory"] as const;
+/** What can be measured by itself: the engine's, then the service's. */
+export const PARTS = [
+  "text_short",
+  "text_mixed",
+  "images",
+  "free_text",
+  "free_images",
+  "rss",
+  "startup",
+  "latency",
+  "throughput",
+  "slices",
+  "memory",
+] as const;
 export type Part = (typeof PARTS)[number];
 
 export type BenchOptions = {
   /** What is measured: all of it, unless some is named. */
   parts: ReadonlySet<Part>;
-  /** The built-in models' names, then the folders that were given. */
+  /** Folders of models to measure too. */
   models: string[];
   /** Rough and short: to see that all runs, not to be quoted. */
   quick: boolean;
@@ -17,7 +29,7 @@ export type BenchOptions = {
   rounds: number;
   /** How long each side takes in a round, about. */
   seconds: number;
-  /** How long the warm-up of the pipeline and each measurement of the sweep take, about. */
+  /** How long each measurement of a sweep takes, about. */
   sweepSeconds: number;
   /** Starts of the command. */
   starts: number;
@@ -31,27 +43,26 @@ export type BenchOptions = {
 
 export const USAGE = `npm run bench -- [options]
 
-Items/s of the whole pipeline and of onnxruntime-node alone on the same items, side by side, for the built-in models; then the
-service, over a Redis and an S3 server of the benchmark's own.
+The whole pipeline beside onnxruntime-node alone, sharp, the tokenizer and transformers.js on the same items; then the service,
+over a Redis and an S3 server of the benchmark's own.
 
-  --model DIR    a model folder to measure too; may be given again
-  --only PART    measure only ${PARTS.join(", ")}; may be given again
+  --model DIR    a model folder to measure beside onnxruntime-node too; may be given again
+  --only PART    measure only this; may be given again:
+                 ${PARTS.join(", ")}
   --json FILE    write the figures as JSON
   --docs         write docs/benchmarks.md; of all parts
-  --quick        rough and short: 2 rounds of 4 s
+  --quick        rough and short, under 5 minutes: 2 rounds of 3 s
   --rounds N     rounds (default 5)
   --seconds S    seconds of each side in a round, about (default 20)
   --help
 `;
-
-const BUILT_IN = ["tiny-sentiment", "tiny-image"];
 
 /** @returns undefined where only the usage is asked for; throws USAGE */
 export function readOptions(args: readonly string[]): BenchOptions | undefined {
   const values = parse(args);
   if (values.help) return undefined;
   const quick = values.quick === true;
-  const models = [...BUILT_IN, ...(values.model ?? []).map((dir) => resolve(dir))];
+  const models = (values.model ?? []).map((dir) => resolve(dir));
   const names = models.map((model) => basename(model));
   const twice = names.find((name, at) => names.indexOf(name) < at);
   if (twice) throw new LabelmillError("USAGE", `expected models with different names, got ${twice} twice`);
@@ -63,9 +74,9 @@ export function readOptions(args: readonly string[]): BenchOptions | undefined {
     parts: new Set(parts),
     quick,
     rounds: wholeNumber("--rounds", values.rounds, quick ? 2 : 5, 100),
-    seconds: wholeNumber("--seconds", values.seconds, quick ? 4 : 20, 600),
+    seconds: wholeNumber("--seconds", values.seconds, quick ? 3 : 20, 600),
     sweepSeconds: quick ? 1 : 4,
-    starts: quick ? 2 : 7,
+    starts: quick ? 1 : 7,
     docs: values.docs === true,
     command: ["npm run bench", ...(args.length > 0 ? ["--", ...args] : [])].join(" "),
     ...(values.json === undefined ? {} : { json: resolve(values.json) }),

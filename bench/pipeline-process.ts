@@ -7,6 +7,7 @@ import { rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { monitorEventLoopDelay, performance } from "node:perf_hooks";
 import type { Config } from "../src/config.ts";
+import type { Layout } from "../src/inference/layouts.ts";
 import type { Model } from "../src/inference/model.ts";
 import { createLogger } from "../src/logger.ts";
 import type { RedisAddress } from "../src/redis/connect.ts";
@@ -22,7 +23,16 @@ import { kindOf, openModel } from "./models.ts";
 import { startOwnRedis } from "./redis.ts";
 import { label } from "./run.ts";
 
-export type PipelineSetup = { threads: number; intraOpThreads: number; budget: number };
+export type PipelineStart = {
+  model: string;
+  /** Holds all inputs and outputs. */
+  folder: string;
+  /** With a model that costs nothing in the inference threads. */
+  free?: boolean;
+  settings?: Partial<Config>;
+};
+/** Threads of the model and of each session, and by the longest of their lengths the padded tokens of a batch, or its images. */
+export type PipelineWay = { layout: Layout; budgets: Readonly<Record<number, number>> };
 export type PipelineRun = {
   items: number;
   errors: number;
@@ -30,23 +40,30 @@ export type PipelineRun = {
   seconds: number;
   /** Of the thread that talks to Redis, at the 99th percentile. */
   loopDelayMs: number;
-  /** Cost of the batches without and with padding. */
+  /** Cost of the batches without and with padding, and how many they were. */
   realCost: number;
   paddedCost: number;
+  batches: number;
+  /** Of this process, every RSS_SAMPLE_MS. */
+  rssBytes: number[];
+  /** Whether the engine has found how to run: then it is this. */
+  settled: boolean;
+  way: PipelineWay;
 };
 
 const DELAY_SAMPLE_MS = 5;
+const RSS_SAMPLE_MS = 250;
+const FREE_THREAD = new URL("./free-thread.ts", import.meta.url);
 
 type Started = { config: Config; model: Model; redis: RedisAddress; worker: RunningWorker };
 const opened = new AsyncDisposableStack();
 let started: Started | undefined;
 
 const calls = {
-  /** @param folder holds all inputs and outputs */
-  start: async ({ model: ref, folder }: { model: string; folder: string }): Promise<PipelineSetup> => {
-    const config = defaultConfig();
+  start: async ({ model: ref, folder, free, settings }: PipelineStart): Promise<void> => {
+    // What an earlier benchmark found of budgets is not to be there.
+    const config = { ...defaultConfig(), cacheDir: folder, ...settings };
     const model = await openModel(ref);
-    const { threads, intraOpThreads } = config;
     const server = await startOwnRedis();
     opened.defer(() => server.close());
     const losses = new LossJournal(join(folder, "losses"));
@@ -62,18 +79,20 @@ const calls = {
       log,
       roots: { files: [folder], s3: [] },
       losses,
+      ...(free ? { thread: FREE_THREAD } : {}),
     });
     opened.defer(() => worker.close());
     started = { config, model, redis: server.address, worker };
-    const budget = kindOf(model) === "text" ? config.textBudget : config.imageBudget;
-    return { threads, intraOpThreads, budget };
   },
 
   run: async ({ input }: { input: string }): Promise<PipelineRun> => {
     const { worker, model } = started!;
-    const before = { ...worker.engines[0]!.stats };
+    const engine = worker.engines[0]!;
+    const before = { ...engine.stats };
     const folder = join(dirname(input), `out-${randomBytes(4).toString("hex")}`);
     const delay = monitorEventLoopDelay({ resolution: DELAY_SAMPLE_MS });
+    const rssBytes: number[] = [];
+    const sampling = setInterval(() => rssBytes.push(process.memoryUsage.rss()), RSS_SAMPLE_MS);
     delay.enable();
     const startedAt = performance.now();
     const source = await openInput(kindOf(model), input);
@@ -81,9 +100,10 @@ const calls = {
     await label(started!, source, store);
     const seconds = (performance.now() - startedAt) / 1000;
     delay.disable();
+    clearInterval(sampling);
     const { totals } = (await readManifest(store))!;
     await rm(folder, { recursive: true });
-    const { stats } = worker.engines[0]!;
+    const { stats } = engine;
     return {
       items: totals.planned,
       errors: totals.errors,
@@ -92,6 +112,10 @@ const calls = {
       loopDelayMs: Math.max(0, delay.percentile(99) / 1e6 - DELAY_SAMPLE_MS),
       realCost: stats.realCost - before.realCost,
       paddedCost: stats.paddedCost - before.paddedCost,
+      batches: stats.batches - before.batches,
+      rssBytes,
+      settled: engine.settled,
+      way: { layout: engine.layout, budgets: engine.budgets },
     };
   },
 };

@@ -1,8 +1,7 @@
-import { once } from "node:events";
-import { type AddressInfo, createServer } from "node:net";
 import { readEnvironment } from "../src/config.ts";
 import { openRedis } from "../src/redis/connect.ts";
 import { type EmbeddedRedis, startEmbeddedRedis } from "../src/redis/embedded.ts";
+import { freePort } from "../src/redis/launch.ts";
 import { defaultConfig } from "./config.ts";
 
 /** A server of the benchmark's own, at an address that other processes can be given. */
@@ -66,13 +65,4 @@ export async function redisVersion(): Promise<string> {
   } finally {
     redis.disconnect();
   }
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, "close");
-  return port;
 }

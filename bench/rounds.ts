@@ -1,3 +1,6 @@
+/** Items that a side did, and the time that it took. */
+export type Rate = { items: number; seconds: number };
+
 /** What one thing measured in several rounds came to. */
 export type Summary = { median: number; min: number; max: number };
 
@@ -20,6 +23,17 @@ export function isUnstable({ median, min, max }: Summary): boolean {
 export function percentile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)]!;
+}
+
+/** Over what rates say, so that the time is filled. */
+export const MARGIN = 1.05;
+
+export function rateOf({ items, seconds }: Rate): number {
+  return items / seconds;
+}
+
+export function shown(run: Rate): string {
+  return rateOf(run).toFixed(1);
 }
 
 type Sides = Record<string, () => Promise<unknown>>;

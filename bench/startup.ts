@@ -6,25 +6,38 @@ import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import { fileURLToPath } from "node:url";
 import { readEnvironment } from "../src/config.ts";
-import { type Summary, summarize } from "./rounds.ts";
-
-/** Of `label text` with three texts, from its start: until the first batch's labels stand in the output, and until its end. */
-export type Startup = { firstBatchMs: Summary; totalMs: Summary };
+import { summarize } from "./rounds.ts";
+import { type Section, unmarked } from "./section.ts";
 
 const CLI = fileURLToPath(new URL("../src/cli.ts", import.meta.url));
+const MODEL = "tiny-sentiment";
 const PART = /^part-\d{7}-[0-9a-f]{8}\.jsonl$/;
 
 /** Starts the command `starts` times, one after the other, and once before that is not counted. */
-export async function measureStartup(folder: string, starts: number, signal: AbortSignal): Promise<Startup> {
+export async function measureStartup(
+  folder: string,
+  starts: number,
+  say: (line: string) => void,
+  signal: AbortSignal,
+): Promise<Section> {
+  say("start of the command");
+  await mkdir(folder);
   const input = join(folder, "three.csv");
   await writeFile(input, "text\nA joy from the first page to the last.\nNever again.\nIt does what it says.\n");
   const times: { firstBatchMs: number; totalMs: number }[] = [];
   for (let start = 0; start <= starts; start++)
     times.push(await startOnce(input, join(folder, `started-${start}`), signal));
   const counted = times.slice(1);
+  const firstBatch = summarize(counted.map((time) => time.firstBatchMs));
+  const total = summarize(counted.map((time) => time.totalMs));
   return {
-    firstBatchMs: summarize(counted.map((time) => time.firstBatchMs)),
-    totalMs: summarize(counted.map((time) => time.totalMs)),
+    title: "Start of the command",
+    about: ["`labelmill label text` with three texts and the built-in model, from the start of the process."],
+    measures: [
+      unmarked("first batch labeled and in the output, ms", firstBatch, "startup_ms.first_batch"),
+      unmarked("ended, ms", total, "startup_ms.total"),
+    ],
+    details: [],
   };
 }
 
@@ -40,7 +53,7 @@ async function startOnce(
   });
   try {
     const startedAt = performance.now();
-    const command = spawn(process.execPath, [CLI, "label", "text", input, "--out", out, "--json"], {
+    const command = spawn(process.execPath, [CLI, "label", "text", input, "--model", MODEL, "--out", out, "--json"], {
       stdio: ["ignore", "pipe", "pipe"],
       env: ownEnvironment(),
       signal,

@@ -1,19 +1,17 @@
-import { isUnstable, type Summary } from "./rounds.ts";
+import type { Measure } from "./section.ts";
 
 /** A table: its head, and its rows; the first column is of words, the others are of numbers. */
 export type Table = { head: string[]; rows: string[][] };
 
-/** The head over `summaryRow`s. */
-export const SUMMARY_HEAD = ["", "median", "least", "most", ""];
-
-export function summaryRow(name: string, summary: Summary, { mark } = { mark: true }): string[] {
-  const { median, min, max } = summary;
-  return [name, number(median), number(min), number(max), mark && isUnstable(summary) ? "unstable" : ""];
-}
-
-/** A ratio of two medians is worth what these are. */
-export function ratioRow(name: string, ratio: number, unstable: boolean): string[] {
-  return [name, ratio.toFixed(3), "", "", unstable ? "unstable" : ""];
+export function measureTable(measures: readonly Measure[]): Table {
+  const rows = measures.map(({ what, value: { median, min, max }, unstable }) => [
+    what,
+    number(median),
+    number(min),
+    number(max),
+    unstable ? "unstable" : "",
+  ]);
+  return { head: ["", "median", "least", "most", ""], rows };
 }
 
 /** 1,234 · 123.4 · 12.34 · 1.234 */

@@ -1,14 +1,11 @@
 import { mkdir } from "node:fs/promises";
-import { CalledProcess } from "./calls.ts";
-import { inputMaker } from "./inputs.ts";
-import { rateOf, shown, warmUp } from "./measure.ts";
+import { shortTexts } from "./inputs.ts";
 import type { BenchOptions } from "./options.ts";
-import type { PipelineCalls } from "./pipeline-process.ts";
-import { inTurn, type Summary, summarize } from "./rounds.ts";
+import { PipelineSide, untilSettled } from "./pipeline-side.ts";
+import { inTurn, MARGIN, rateOf, shown, summarize } from "./rounds.ts";
+import { measure, ratio, type Section } from "./section.ts";
 import { openService, type S3Place } from "./service.ts";
-
-/** Items/s of one worker, over Redis and S3 and in the embedded command. */
-export type Throughput = { items: number; from: string; service: Summary; embedded: Summary };
+import { number } from "./table.ts";
 
 const MODEL = "tiny-sentiment";
 
@@ -16,41 +13,58 @@ const MODEL = "tiny-sentiment";
 export async function measureThroughput(
   folder: string,
   s3: S3Place,
-  { rounds, seconds, sweepSeconds }: BenchOptions,
+  options: BenchOptions,
   say: (line: string) => void,
   signal: AbortSignal,
-): Promise<Throughput> {
+): Promise<Section> {
+  const { rounds, seconds, quick } = options;
   await mkdir(folder);
-  const maker = await inputMaker("text", folder);
+  const maker = await shortTexts(folder);
   await using open = new AsyncDisposableStack();
-  const embedded = open.use(
-    new CalledProcess<PipelineCalls>(new URL("./pipeline-process.ts", import.meta.url), signal),
-  );
-  await embedded.call("start", { model: MODEL, folder });
+  const embedded = open.use(await PipelineSide.open({ model: MODEL, folder }, signal));
   const { redis, producer, worker, outputs } = await openService(open, { folder, model: MODEL, s3 }, signal);
   const output = outputs.s3!;
-  await worker.call("start", { redis, model: MODEL, s3: s3.settings, roots: { files: [], s3: [output] } });
+  await worker.call("start", {
+    redis,
+    model: MODEL,
+    s3: s3.settings,
+    cacheDir: folder,
+    roots: { files: [], s3: [output] },
+  });
 
   say("service and command: warm-up");
-  const warm = await warmUp(embedded, maker, sweepSeconds);
-  await producer.call("label", { input: warm.path, output });
-  const { path, count } = await maker.make(Math.ceil(warm.rate * seconds));
+  const rate = await embedded.warmUp(maker, options);
+  const input = await maker.make(Math.ceil(rate * seconds * MARGIN));
+  await untilSettled(quick, async () => {
+    await producer.call("label", { input: input.path, output });
+    return worker.call("settled", {});
+  });
   const runs = await inTurn(
     rounds,
     {
-      service: () => producer.call("label", { input: path, output }),
-      embedded: () => embedded.call("run", { input: path }),
+      service: () => producer.call("label", { input: input.path, output }),
+      embedded: () => embedded.run(input),
     },
     (round, run) =>
       say(`round ${round} of ${rounds}: service ${shown(run.service)}/s, embedded command ${shown(run.embedded)}/s`),
   );
-  for (const { items, errors } of runs.flatMap(({ service, embedded: command }) => [service, command]))
-    if (items !== count || errors > 0)
-      throw new Error(`expected ${count} labeled items, got ${items}, ${errors} in error`);
+  for (const { service } of runs)
+    if (service.items !== input.count || service.errors > 0)
+      throw new Error(`expected ${input.count} labeled items, got ${service.items}, ${service.errors} in error`);
+  const over = (figure: (run: (typeof runs)[number]) => number) => summarize(runs.map(figure));
+  const service = over((run) => rateOf(run.service));
+  const one = measure("service: one worker over Redis and S3, items/s", service, `items_per_second.${MODEL}.service`);
+  const command = over((run) => rateOf(run.embedded));
+  const other = measure("embedded command, items/s", command, `items_per_second.${MODEL}.embedded`);
+  const share = over((run) => rateOf(run.service) / rateOf(run.embedded));
   return {
-    items: count,
-    from: maker.from,
-    service: summarize(runs.map((run) => rateOf(run.service))),
-    embedded: summarize(runs.map((run) => rateOf(run.embedded))),
+    title: "Items/s of one worker over Redis and S3",
+    about: [
+      `The same ${number(input.count)} texts a round (from \`${maker.from}\`, repeated) with ${MODEL}, from opening the input, a local file, to the manifest. A producer`,
+      "plans and waits as `label` does with `REDIS_URL`: the texts travel in the jobs, the parts go to S3. The embedded command is the pipeline",
+      "of the other figures: planner and worker in one process, a Redis of its own on a unix socket, a folder.",
+    ],
+    measures: [one, other, ratio("service ÷ embedded command", share, [one, other], `service_vs_embedded.${MODEL}`)],
+    details: [],
   };
 }

@@ -5,7 +5,7 @@ import { MemoryStore } from "../src/storage/memory.ts";
 import { S3, type S3Settings } from "../src/storage/s3.ts";
 import type { ObjectStore } from "../src/storage/store.ts";
 import type { WrappedParts } from "../src/workers/model-service.ts";
-import { startWorker } from "../src/workers/worker.ts";
+import { type RunningWorker, startWorker } from "../src/workers/worker.ts";
 import { answerCalls } from "./calls.ts";
 import { defaultConfig } from "./config.ts";
 import { openModel } from "./models.ts";
@@ -14,6 +14,8 @@ export type WorkerStart = {
   redis: string;
   model: string;
   s3: S3Settings;
+  /** Where it remembers what it finds out. */
+  cacheDir: string;
   /** What it may open. */
   roots: { files: string[]; s3: string[] };
   /** Empty work: every item has its label at once, and parts go into this process's memory. */
@@ -21,11 +23,12 @@ export type WorkerStart = {
 };
 
 const opened = new AsyncDisposableStack();
+let started: RunningWorker | undefined;
 
 const calls = {
   /** @returns the threads that it labels with, and those that each of them has */
-  start: async ({ redis, model: ref, s3: settings, roots, empty }: WorkerStart) => {
-    const config = defaultConfig();
+  start: async ({ redis, model: ref, s3: settings, cacheDir, roots, empty }: WorkerStart) => {
+    const config = { ...defaultConfig(), cacheDir };
     const model = await openModel(ref);
     const s3 = new S3(settings);
     opened.defer(() => s3.close());
@@ -33,8 +36,12 @@ const calls = {
     const around = empty ? { around: withoutWork } : {};
     const worker = await startWorker({ redis: { url: redis }, config, models: [model], s3, log, roots, ...around });
     opened.defer(() => worker.close());
-    return { threads: config.threads, intraOpThreads: config.intraOpThreads };
+    started = worker;
+    return worker.engines[0]!.layout;
   },
+
+  /** Whether it has found how to run its model. */
+  settled: async (_: Record<string, never>) => started!.engines[0]!.settled,
 };
 export type WorkerCalls = typeof calls;
 

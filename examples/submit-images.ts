@@ -1,4 +1,5 @@
-// Submits pictures by their addresses and prints what is in them. Workers have to be granted what is not public.
+// Submits pictures by their addresses and prints what is in them. Workers have to serve the model (labelmill worker --models
+// tiny-image) and be granted what is not public.
 //   REDIS_URL=redis://127.0.0.1:6379 OUTPUT=s3://bucket/labels/ node examples/submit-images.ts s3://bucket/cat.jpg https://example.org/dog.jpg
 import { createProducer } from "labelmill";
 

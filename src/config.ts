@@ -2,19 +2,25 @@ import { availableParallelism, homedir, tmpdir } from "node:os";
 import { delimiter, join, resolve } from "node:path";
 import { z } from "zod";
 import { LabelmillError } from "./errors.ts";
+import { DeviceSettingSchema } from "./schemas/device.ts";
+import { DTYPES } from "./schemas/dtype.ts";
 import { EventsSchema, MAX_SLICE_ITEMS } from "./schemas/job.ts";
 
 /** Cores that this process may use. */
 export const CORES = availableParallelism();
-
-/** Sessions of one thread are the fastest, but each holds a copy of the model. */
-const DEFAULT_THREADS = Math.min(CORES, 4);
 
 // sharp decodes in libuv's pool, whose default of 4 threads also serves files and DNS; it reads the variable at its first use.
 process.env.UV_THREADPOOL_SIZE ??= String(Math.max(4, CORES + 2));
 
 // onnxruntime reports its use, and leaves files in the temporary folder, unless it is told not to before it loads.
 process.env.ORT_DISABLE_TELEMETRY ??= "1";
+
+/** The user's own catalog of models where no other is named: the only one that need not be there. */
+export const DEFAULT_CATALOG = resolve(
+  process.env.XDG_CONFIG_HOME || join(homedir(), ".config"),
+  "labelmill",
+  "catalog.json",
+);
 
 const ms = z.coerce.number().int().min(100).max(3_600_000);
 const count = z.coerce.number().int().min(1);
@@ -57,7 +63,32 @@ export const ConfigSchema = z.strictObject({
     .describe(
       "`s3://` buckets and prefixes, besides the command's inputs and output, that may be opened (commas between).",
     ),
-  cacheDir: z.string().default(defaultCacheDir()).describe("Where a downloaded Redis server is kept."),
+  cacheDir: z
+    .string()
+    .default(defaultCacheDir())
+    .describe("Where pulled models and a downloaded Redis server are kept."),
+  catalog: z
+    .string()
+    .min(1)
+    .default(DEFAULT_CATALOG)
+    .describe("Your own catalog of models, which goes over the one that comes with labelmill."),
+  dtype: z
+    .enum(["auto", ...DTYPES])
+    .default("auto")
+    .describe(
+      "Precision of the models: `fp32`, `fp16`, `q8`. `auto` takes `fp16` on CUDA where a model has it, else `fp32`.",
+    ),
+  offline: flag.default(false).describe("Never ask the hub for models: take what is on this machine."),
+  hfEndpoint: z
+    .url({ protocol: /^https?$/, error: "an http:// or https:// URL" })
+    .refine((url) => !/^https?:\/\/[^/?#]*@/i.test(url), "a URL without a user or a password")
+    .default("https://huggingface.co")
+    .describe("The hub that models are pulled from, or a mirror of it."),
+  hfToken: z
+    .string()
+    .regex(/^[\x21-\x7e]{1,1000}$/, "a token of the hub, in one line")
+    .optional()
+    .describe("A token of the hub, for repositories that ask for one. Never a flag: flags are visible to others."),
   sliceItems: count.max(MAX_SLICE_ITEMS).default(500).describe("Items in a slice: one job, one part."),
   sliceBytes: count.min(1024).max(64_000_000).default(1_000_000).describe("Bytes in a slice; whichever comes first."),
   windowSlices: count.max(10_000).default(32).describe("Slices of one run queued or active at a time."),
@@ -72,21 +103,25 @@ export const ConfigSchema = z.strictObject({
     .max(1000)
     .default(256)
     .describe("Most slices that a worker works on at a time (it takes them by items)."),
-  device: z
-    .enum(["auto", "cpu"])
-    .default("auto")
-    .describe("Where models run. `auto` takes the best there is, which is the CPU."),
+  device: DeviceSettingSchema.default("auto").describe(
+    "Where models run: `cpu`, `cuda` (the first GPU), `cuda:N`, `cuda:all` (a thread each). `auto`: the first GPU if it works, else the CPU.",
+  ),
   threads: count
     .max(64)
-    .default(DEFAULT_THREADS)
-    .describe("Inference threads of a model, each with a session and so a copy of it."),
-  intraOpThreads: count
-    .max(64)
-    .default(Math.max(1, Math.floor(CORES / DEFAULT_THREADS)))
-    .describe("Threads of one session; threads × these = cores is the fastest."),
-  textBudget: count.max(1_000_000).default(512).describe("Padded tokens in a batch of texts (longest × count)."),
-  imageBudget: count.max(4096).default(8).describe("Images in a batch."),
-  imagesInFlight: count.max(4096).default(64).describe("Images fetched, decoded or waiting for the model at a time."),
+    .optional()
+    .describe(
+      "Inference threads of a model on the CPU, each with a session and so a copy of it. None: found while running.",
+    ),
+  intraOpThreads: count.max(64).optional().describe("Threads of one session. None: cores ÷ threads."),
+  textBudget: count
+    .max(1_000_000)
+    .optional()
+    .describe("Padded tokens in a batch of texts (longest × count). None: found while running, by length."),
+  imageBudget: count.max(4096).optional().describe("Images in a batch. None: found while running."),
+  imagesInFlight: count
+    .max(4096)
+    .optional()
+    .describe("Images fetched, decoded or waiting for the model at a time. None: 64, or what its batches take."),
   lockMs: ms.default(10_000).describe("A job whose worker was not heard of for this long goes to another."),
   stallCheckMs: ms.default(5_000).describe("How often workers look for such jobs."),
   attempts: count.max(100).default(5).describe("Tries of a slice when Redis, the store or the device fails."),
@@ -104,10 +139,22 @@ export type Config = Readonly<z.infer<typeof ConfigSchema>>;
 export type ConfigKey = keyof Config;
 export const CONFIG_KEYS = Object.keys(ConfigSchema.shape) as ConfigKey[];
 
+/** Names that other programs gave them. */
+const USUAL_NAMES: Partial<Record<ConfigKey, string>> = {
+  redisUrl: "REDIS_URL",
+  hfEndpoint: "HF_ENDPOINT",
+  hfToken: "HF_TOKEN",
+};
+/** What may hold a secret is not shown where it is wrong. */
+const NOT_SHOWN: ReadonlySet<string> = new Set<ConfigKey>(["redisUrl", "hfEndpoint", "hfToken"]);
+
+/** Whether a setting may be a flag: everybody on a machine can see the flags of its processes. */
+export function isFlag(key: ConfigKey): boolean {
+  return key !== "hfToken";
+}
+
 export function envName(key: ConfigKey): string {
-  return key === "redisUrl"
-    ? "REDIS_URL"
-    : `LABELMILL_${key.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
+  return USUAL_NAMES[key] ?? `LABELMILL_${key.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
 }
 
 export function flagName(key: ConfigKey): string {
@@ -147,15 +194,18 @@ export function loadConfig(given: {
     throw new LabelmillError("CONFIG_INVALID", `${given.file?.name}: expected a JSON object of settings`);
   for (const [key, value] of Object.entries(file)) take(key, value, `${given.file?.name}: ${key}`);
   for (const key of CONFIG_KEYS) take(key, given.variables?.[envName(key)], envName(key));
-  for (const key of CONFIG_KEYS) take(key, given.flags?.[key], flagName(key));
+  for (const key of CONFIG_KEYS.filter(isFlag)) take(key, given.flags?.[key], flagName(key));
 
   const parsed = ConfigSchema.safeParse(merged);
   if (parsed.success) {
-    return Object.freeze({ ...parsed.data, cacheDir: resolve(parsed.data.cacheDir), fileRoots: parsed.data.fileRoots });
+    const { cacheDir, catalog } = parsed.data;
+    return Object.freeze({ ...parsed.data, cacheDir: resolve(cacheDir), catalog: resolve(catalog) });
   }
   const issue = parsed.error.issues[0]!;
   const key = String(issue.path[0] ?? (issue.code === "unrecognized_keys" ? issue.keys[0] : ""));
-  const came = key === "redisUrl" ? "" : `, got ${JSON.stringify(merged[key])}`;
+  // A key that is none of ours may be a secret's, misspelt.
+  const isShown = issue.code !== "unrecognized_keys" && !NOT_SHOWN.has(key);
+  const came = isShown ? `, got ${JSON.stringify(merged[key])}` : "";
   throw new LabelmillError("CONFIG_INVALID", `${origin.get(key) ?? key}: ${issue.message}${came}`);
 }
 

@@ -1,22 +1,31 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { CONFIG_KEYS, type ConfigKey, ConfigSchema, envName, flagName } from "../config.ts";
+import { CONFIG_KEYS, type ConfigKey, ConfigSchema, envName, flagName, isFlag } from "../config.ts";
 import { LANES } from "../schemas/names.ts";
 
 /** Settings of commands that only look into Redis. */
 export const REDIS_SETTINGS: readonly ConfigKey[] = ["redisUrl", "logLevel"];
+/** Settings of commands that look for models, and pull them. */
+export const MODEL_SETTINGS: readonly ConfigKey[] = [
+  "catalog",
+  "cacheDir",
+  "dtype",
+  "offline",
+  "hfEndpoint",
+  "logLevel",
+];
 /** Settings of commands that only read and write objects. */
 export const S3_SETTINGS: readonly ConfigKey[] = ["s3Endpoint", "s3Region", "s3PathStyle"];
 
 export const EXIT_CODES = `
 Exit codes: 0 all labeled · 1 failed · 2 wrong usage or input, nothing queued · 3 done, some items in error · 130 interrupted`;
 
-const SWITCHES: ReadonlySet<ConfigKey> = new Set(["allowPrivate", "s3PathStyle"]);
+const SWITCHES: ReadonlySet<ConfigKey> = new Set(["allowPrivate", "s3PathStyle", "offline"]);
 
 /** Settings are flags too; the names come from the one table in config.ts. */
 export function withSettings(command: Command, keys: readonly ConfigKey[] = CONFIG_KEYS): Command {
   command.optionsGroup("Settings (flags go over the environment, the environment over --config):");
   command.option("--config <file>", "a JSON file of settings");
-  for (const key of keys) {
+  for (const key of keys.filter(isFlag)) {
     const description = `${ConfigSchema.shape[key].description} [${envName(key)}]`;
     command.option(SWITCHES.has(key) ? flagName(key) : `${flagName(key)} <value>`, description);
   }
@@ -37,7 +46,7 @@ export function withLabelOptions(command: Command): Command {
     .option("--delimiter <character>", "of a CSV file, `tab` for tabulators (default: found by looking)", oneCharacter)
     .option(
       "--model <name>",
-      "a built-in model, the folder of one in the Hugging Face layout, or what the workers serve (default: the built-in one)",
+      "a model of the catalog, hf:OWNER/NAME@REVISION, a folder, or what the workers serve (default: the catalog's)",
     )
     .option("--out <place>", "a folder or s3://BUCKET/PREFIX/ for the results (default: <input>-labels)")
     .option("--top-k <n>", "labels in a row, best first", wholeNumber(1, 1000), 5)

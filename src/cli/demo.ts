@@ -1,5 +1,6 @@
 import { join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { BUILT_IN } from "../models/built-in.ts";
 import { EXIT, type LabelRequest, type LabelWorld, label } from "./label.ts";
 import type { LabelKind } from "./model-choice.ts";
 import { showPlace } from "./report.ts";
@@ -17,6 +18,7 @@ export async function demo(world: LabelWorld, out: string | undefined, signal: A
       kind,
       inputs: [join(EXAMPLES, input)],
       read,
+      model: BUILT_IN[kind],
       out: join(folder, kind),
       topK: 5,
       sample: 6,

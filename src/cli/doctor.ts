@@ -1,26 +1,51 @@
 import { join } from "node:path";
-import { builtInModels } from "../inference/model.ts";
-import { type CheckResult, type CheckState, note, runCheck, wrong } from "./check.ts";
-import { checkCpu, checkCuda, checkModel, INSTALL_AGAIN } from "./check-inference.ts";
+import { BUILT_IN, BUILT_IN_DIR } from "../models/built-in.ts";
+import { type ModelSettings, resolveModel } from "../models/resolve.ts";
+import { type CheckResult, type CheckState, note, runCheck } from "./check.ts";
+import { checkGpus } from "./check-gpu.ts";
+import { checkCpu, checkCuda, checkModel } from "./check-inference.ts";
 import { checkNode, neededNode } from "./check-node.ts";
 import { checkOwnRedis, checkRedisServer } from "./check-redis.ts";
 import { checkStore } from "./check-store.ts";
 import { EXIT, type LabelWorld } from "./label.ts";
-import { BUILT_IN_DIR, DEFAULT_MODELS } from "./model-choice.ts";
+import { openModels } from "./model-settings.ts";
+import { PullBar } from "./pull-bar.ts";
 import { s3Of } from "./s3.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** A server may take its time for the first object of a bucket. S3's own words for silence come before a check's. */
 const STORE_MS = 30_000;
 const S3_LIMITS = { tries: 2, connectMs: 4_000, silentMs: 12_000 };
+/** CUDA's libraries are gigabytes, to be read from a disk. */
+const CUDA_MS = 70_000;
 const NAME_WIDTH = 21;
 const STYLES = { ok: "green", wrong: "red", note: "yellow" } as const satisfies Record<CheckState, string>;
 
 /** `labelmill doctor`: a line a check, as each is made. @returns the exit code: 1 if anything is wrong */
-export async function doctor(out: string | undefined, world: LabelWorld, modelsDir = BUILT_IN_DIR): Promise<number> {
-  const { terminal } = world;
+export function doctor(out: string | undefined, world: LabelWorld, modelsDir = BUILT_IN_DIR): Promise<number> {
+  return tellChecks(examine(out, world, modelsDir), world.terminal);
+}
+
+/**
+ * `labelmill doctor --gpu`: the same of all that GPUs need, and of models on each of them.
+ * @param names none: the built-in models
+ */
+export async function doctorGpu(
+  names: readonly string[] | undefined,
+  { config, terminal }: LabelWorld,
+  signal: AbortSignal,
+): Promise<number> {
+  const settings: ModelSettings = { ...(await openModels(config)), device: "cuda" };
+  const models = (names ?? Object.values(BUILT_IN)).map(
+    (name) => () => resolveModel(name, settings, new PullBar(terminal), signal),
+  );
+  return tellChecks(checkGpus(models), terminal);
+}
+
+/** @returns the exit code: 1 if anything is wrong */
+async function tellChecks(found: AsyncIterable<CheckResult>, terminal: Terminal): Promise<number> {
   const checks: CheckResult[] = [];
-  for await (const check of examine(out, world, modelsDir)) {
+  for await (const check of found) {
     checks.push(check);
     show(check, terminal);
   }
@@ -50,12 +75,10 @@ async function* examine(
   };
   yield runCheck("store", tryStore, STORE_MS);
 
-  const modelDir = join(modelsDir, DEFAULT_MODELS.images);
+  const modelDir = join(modelsDir, BUILT_IN.images);
   yield runCheck("provider cpu", () => checkCpu(modelDir));
-  yield runCheck("provider cuda", () => checkCuda(modelDir));
-  const names = await builtInModels(modelsDir);
-  if (names.length === 0) yield runCheck("models", () => wrong(`none in ${modelsDir}`, INSTALL_AGAIN));
-  for (const name of names) yield runCheck(`model ${name}`, () => checkModel(name, modelsDir));
+  yield runCheck("provider cuda", () => checkCuda(modelDir), CUDA_MS);
+  for (const name of Object.values(BUILT_IN)) yield runCheck(`model ${name}`, () => checkModel(join(modelsDir, name)));
 }
 
 function show({ name, state, found, mend }: CheckResult, terminal: Terminal): void {

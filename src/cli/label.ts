@@ -17,9 +17,12 @@ import type { Source } from "../sources/source.ts";
 import { openTextSources } from "../sources/text.ts";
 import type { S3 } from "../storage/s3.ts";
 import type { WorkerOptions } from "../workers/worker.ts";
-import { type ChosenModel, chooseModel, type LabelKind } from "./model-choice.ts";
+import { type ChosenModel, type LabelKind, ModelChoice } from "./model-choice.ts";
+import { openModels } from "./model-settings.ts";
+import { ownDevices } from "./own-devices.ts";
 import { asPrefix, defaultOut, lockOut, openOut } from "./place.ts";
 import { ProgressBar } from "./progress.ts";
+import { PullBar } from "./pull-bar.ts";
 import { checkWorkers, localPath, readWorkers, withoutLocalImages } from "./remote.ts";
 import { type Report, report, showPlace, summarize } from "./report.ts";
 import { isS3, s3Of } from "./s3.ts";
@@ -31,7 +34,7 @@ export type LabelRequest = {
   kind: LabelKind;
   inputs: readonly string[];
   read: ReadOptions;
-  /** A built-in model's name, a folder, or what workers serve; none: the built-in one of this kind. */
+  /** Of the catalog, `hf:…`, a folder, or what workers serve; none: the catalog's default for this kind. */
   model?: string;
   out?: string;
   topK: number;
@@ -55,6 +58,7 @@ export type LabelWorld = {
   terminal: Terminal;
   log: Logger;
   around?: WorkerOptions["around"];
+  thread?: WorkerOptions["thread"];
 };
 
 export type Labeled = { code: number; summary: Record<string, unknown> };
@@ -75,11 +79,16 @@ export async function label(request: LabelRequest, world: LabelWorld, signal: Ab
   if (request.detach && !config.redisUrl)
     throw new LabelmillError("USAGE", "--detach leaves the work to the workers of a lasting Redis: set REDIS_URL");
   const workers = config.redisUrl ? await readWorkers({ url: config.redisUrl }) : undefined;
-  const model = await chooseModel(request.kind, request.model, request.withWorker ? undefined : workers);
-  if (!request.model) terminal.say(`No --model: taking the built-in ${model.pin.id}`);
+  // A model may have to be pulled first: what is wrong with the inputs is told before.
   const roots = await rootsOf(request);
-  if (workers) await checkRemote(request, workers, model, out, roots);
   const sources = await openSources(request, world.stdin, s3, workers !== undefined && !request.sharedFiles);
+  // Workers elsewhere have devices of their own.
+  const devices = config.redisUrl && !request.withWorker ? undefined : await ownDevices(config);
+  const choice = new ModelChoice(await openModels(config, { on: devices }), new PullBar(terminal), signal);
+  const { kind, withWorker, queueAnyway = false } = request;
+  const model = await choice.choose(kind, request.model, withWorker ? undefined : workers, queueAnyway);
+  if (!request.model) terminal.say(`No --model: taking ${model.pin.id}`);
+  if (workers) await checkRemote(request, workers, model, out, roots);
   const store = await openOut(out, s3);
   const lock = open.use(await lockOut(out, store, s3));
   const opened = await openOutput(store, plannedRun(request, config, model, sources));
@@ -99,7 +108,7 @@ export async function label(request: LabelRequest, world: LabelWorld, signal: Ab
   const state = await runSession(
     {
       ...world,
-      ...(config.redisUrl && !request.withWorker ? {} : { model: model.files! }),
+      ...(devices ? { model: model.files!, devices } : {}),
       s3,
       store,
       runFile,

@@ -24,6 +24,9 @@ const USAGE_CODES: ReadonlySet<ErrorCode> = new Set([
   "COLUMN_NOT_FOUND",
   "MODEL_NOT_FOUND",
   "MODEL_INVALID",
+  "MODEL_HASH",
+  "MODEL_FORBIDDEN",
+  "DEVICE_UNAVAILABLE",
   "OUTPUT_FOREIGN",
   "OUTPUT_LOCKED",
   "OUTPUT_NOT_RESUMABLE",
@@ -67,6 +70,8 @@ function buildProgram(context: CommandContext): Command {
     .version(SOFTWARE.split(" ")[1]!, "--version")
     .exitOverride()
     .showSuggestionAfterError()
+    // `models pull --json`: the option is that of `pull`, though `models` has one too.
+    .enablePositionalOptions()
     .addHelpText(
       "after",
       `

@@ -49,12 +49,13 @@ export async function checkWorkers(
   }
 }
 
-function noWorker(workers: readonly WorkerInfo[], model: ModelPin): LabelmillError {
+/** @param model its digest too, where it is known */
+export function noWorker(workers: readonly WorkerInfo[], model: { id: string; digest?: string }): LabelmillError {
   const others = workers.flatMap(({ models }) => models.map(({ id, digest }) => `${id}@${digest.slice(0, 8)}`));
   const there = others.length === 0 ? "no worker is there" : `workers serve ${[...new Set(others)].sort().join(", ")}`;
   return new LabelmillError(
     "NO_WORKER",
-    `nobody serves ${model.id}@${model.digest.slice(0, 8)}: ${there}. Start one (labelmill worker --models ${model.id}), give this command its own (--with-worker), or queue for one to come (--queue-anyway)`,
+    `nobody serves ${model.digest ? `${model.id}@${model.digest.slice(0, 8)}` : model.id}: ${there}. Start one (labelmill worker --models ${model.id}), give this command its own (--with-worker), or queue for one to come (--queue-anyway)`,
   );
 }
 

@@ -15,8 +15,8 @@ export type Report = { store: ObjectStore; manifest: Manifest; seconds: number |
 
 /** What --json prints of a run. */
 export function summarize({ store, manifest, seconds }: Report) {
-  const { run, state, model, totals, labels, errorCodes, failedSlices } = manifest;
-  return { run, state, out: store.uri, model, totals, labels, errorCodes, failedSlices, seconds };
+  const { run, state, model, devices = {}, totals, labels, errorCodes, failedSlices } = manifest;
+  return { run, state, out: store.uri, model, devices, totals, labels, errorCodes, failedSlices, seconds };
 }
 
 /** What a run came to, for people: some rows, the labels as bars, where the results lie. */
@@ -31,10 +31,12 @@ export async function report(terminal: Terminal, { store, manifest, seconds, sam
     terminal.print(`${terminal.style("red", code)} in slice ${slice}: ${message}`);
   terminal.print();
   const took = seconds === undefined ? "" : ` in ${duration(seconds)}`;
+  const devices = Object.keys(manifest.devices ?? {});
+  const on = devices.length > 0 ? ` on ${devices.join(", ")}` : "";
   const failed =
     manifest.failedSlices > 0 ? `, ${manifest.failedSlices} slices failed for good: run the same command again` : "";
   terminal.print(
-    `${terminal.style("bold", `${totals.labeled} labeled, ${totals.errors} in error`)} of ${totals.planned}${took} with ${model.id}${failed}`,
+    `${terminal.style("bold", `${totals.labeled} labeled, ${totals.errors} in error`)} of ${totals.planned}${took} with ${model.id}${on}${failed}`,
   );
   terminal.print(
     `Results: ${place} (${partKey(manifest.run, 0)}${totals.slices > 1 ? ", …" : ""}; ${PARTS_FILE} lists them)`,
@@ -44,8 +46,10 @@ export async function report(terminal: Terminal, { store, manifest, seconds, sam
 
 /** A folder as a person would type it. */
 export function showPlace(uri: string): string {
-  if (!uri.startsWith("file:")) return uri;
-  const path = fileURLToPath(uri);
+  return uri.startsWith("file:") ? showPath(fileURLToPath(uri)) : uri;
+}
+
+export function showPath(path: string): string {
   const near = relative(process.cwd(), path);
   return near === "" ? "." : near.startsWith("..") ? path : near;
 }

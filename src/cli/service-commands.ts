@@ -2,8 +2,8 @@ import { Command } from "commander";
 import { cancel } from "./cancel.ts";
 import { REDIS_SETTINGS, withSettings } from "./command-options.ts";
 import type { CommandContext } from "./context.ts";
-import { doctor } from "./doctor.ts";
-import { listModels } from "./models.ts";
+import { doctor, doctorGpu } from "./doctor.ts";
+import { modelsCommand } from "./model-commands.ts";
 import { results } from "./results.ts";
 import { status } from "./status.ts";
 import { serve } from "./worker.ts";
@@ -15,7 +15,10 @@ export function serviceCommands(context: CommandContext): Command[] {
   return [
     withSettings(new Command("worker"))
       .description("Serve the queues of models until told to stop; as many as you like may run, anywhere.")
-      .option("--models <model...>", "built-in models or folders (default: the built-in ones)")
+      .option(
+        "--models <model...>",
+        "of the catalog, hf:OWNER/NAME@REVISION, or folders; pulled if need be (default: the catalog's for each task)",
+      )
       .addHelpText(
         "after",
         `
@@ -36,14 +39,17 @@ Example:
       .option("--follow", "then tell of each event as it comes")
       .option("--json", "print each event as a line of JSON")
       .action(async (options) => done(await results(options.follow === true, await world(options), signal))),
-    json(withSettings(new Command("models"), REDIS_SETTINGS))
-      .description("List the models that are here, and, with REDIS_URL, those that workers serve.")
-      .action(async (options) => done(await listModels(await world(options)))),
+    modelsCommand(context),
     json(withSettings(new Command("doctor")))
       .description(
         "Check what labelmill needs: Node, Redis, the store, execution providers, models. A line each, with the mend.",
       )
       .option("--out <place>", "a folder or s3:// prefix in which to try reading and writing")
-      .action(async (options) => done(await doctor(options.out, await world(options)))),
+      .option("--gpu", "instead: what GPUs need, and models on each of them, beside the CPU")
+      .option("--models <model...>", "with --gpu: which (default: the built-in ones)")
+      .action(async (options) => {
+        const of = await world(options);
+        done(await (options.gpu ? doctorGpu(options.models, of, signal) : doctor(options.out, of)));
+      }),
   ];
 }

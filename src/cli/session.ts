@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Config } from "../config.ts";
 import { LabelmillError } from "../errors.ts";
+import type { DeviceChoice } from "../inference/devices.ts";
 import type { Model } from "../inference/model.ts";
 import type { Logger } from "../logger.ts";
 import { driveRun } from "../producers/drive.ts";
@@ -27,6 +28,8 @@ export type SessionOptions = {
   environment: { path: string };
   /** With it, a worker of this process serves it; without, those of REDIS_URL do the work. */
   model?: Model;
+  /** Where that worker runs it. */
+  devices?: DeviceChoice;
   s3: S3;
   store: ObjectStore;
   runFile: RunFile;
@@ -39,8 +42,9 @@ export type SessionOptions = {
   onProgress: (progress: Progress) => void;
   say: (line: string) => void;
   log: Logger;
-  /** Tests end the process in the middle of a step. */
+  /** Tests end the process in the middle of a step, or have a session that follows a script. */
   around?: WorkerOptions["around"];
+  thread?: WorkerOptions["thread"];
 };
 
 /**
@@ -51,9 +55,9 @@ export type SessionOptions = {
 export async function runSession(options: SessionOptions, signal: AbortSignal): Promise<RunState> {
   const { config, store, runFile } = options;
   await using open = new AsyncDisposableStack();
-  const lostRedis = new AbortController();
-  const redis = await openRedisFor(options, open, lostRedis);
-  const losses = await openWorker(options, redis, open);
+  const own = new AbortController();
+  const redis = await openRedisFor(options, open, own);
+  const losses = await openWorker(options, redis, open, own);
 
   const connection = await openRedis(redis, "producer");
   open.defer(() => connection.disconnect());
@@ -75,7 +79,7 @@ export async function runSession(options: SessionOptions, signal: AbortSignal): 
   const { slices, onProgress, detach } = options;
   const state = await driveRun(
     { run: runFile.run, ledger, planner, changes, slices, onProgress, detach },
-    AbortSignal.any([signal, lostRedis.signal]),
+    AbortSignal.any([signal, own.signal]),
   ).catch((error: unknown) => {
     // It may be back by now: that it was gone is what counts.
     if (error instanceof LabelmillError || !lost) throw error;
@@ -91,8 +95,9 @@ async function openWorker(
   options: SessionOptions,
   redis: RedisAddress,
   open: AsyncDisposableStack,
+  lost: AbortController,
 ): Promise<LossJournal | undefined> {
-  const { config, model, store, runFile, s3, log } = options;
+  const { config, model, devices, store, runFile, s3, log } = options;
   if (!model) return undefined;
   const folder = store.uri.startsWith("file:") ? fileURLToPath(store.uri) : undefined;
   // A server of our own forgets everything when it ends, so who died on what is noted beside the output, or on this machine.
@@ -108,10 +113,15 @@ async function openWorker(
     roots: folder
       ? { ...options.roots, files: [...options.roots.files, folder] }
       : { ...options.roots, s3: [...options.roots.s3, store.uri] },
+    ...(devices ? { devices } : {}),
     ...(losses ? { losses } : {}),
     ...(options.around ? { around: options.around } : {}),
+    ...(options.thread ? { thread: options.thread } : {}),
   });
   open.defer(() => worker.close());
+  void worker.failed.then(({ code, message, cause }) =>
+    lost.abort(new LabelmillError(code, `${message}; run the same command again`, { cause })),
+  );
   return losses;
 }
 

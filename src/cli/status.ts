@@ -11,6 +11,7 @@ import { lastingRedis } from "./context.ts";
 import { EXIT, type LabelWorld } from "./label.ts";
 import { duration } from "./progress.ts";
 import type { Terminal } from "./terminal.ts";
+import { workerLines } from "./worker-lines.ts";
 
 type Redis = Awaited<ReturnType<typeof openRedis>>;
 
@@ -57,10 +58,11 @@ async function showAll(redis: Redis, terminal: Terminal): Promise<void> {
 async function showRun(run: string, ledger: RunLedger, terminal: Terminal): Promise<void> {
   const overview = await ledger.overview(run);
   if (!overview) throw unknownRun(run);
-  const { labels, errorCodes } = await ledger.counts(run);
-  if (terminal.json) return terminal.printJson({ ...overview, labels, errorCodes });
+  const [{ labels, errorCodes }, devices] = await Promise.all([ledger.counts(run), ledger.devices(run)]);
+  if (terminal.json) return terminal.printJson({ ...overview, devices, labels, errorCodes });
   terminal.print(runLine(overview, terminal));
   terminal.print(`${overview.model.id}@${overview.model.digest.slice(0, 8)}, ${overview.lane}, to ${overview.output}`);
+  for (const [device, why] of Object.entries(devices)) terminal.print(`on ${device}: ${why}`);
   if (overview.reason) terminal.print(terminal.style("red", overview.reason));
   if (overview.failed > 0) terminal.print(terminal.style("red", `${overview.failed} slices failed for good`));
   for (const [label, count] of byCount(labels)) terminal.print(`  ${label}: ${count}`);
@@ -78,14 +80,6 @@ function runLine(run: RunOverview, terminal: Terminal): string {
     errors > 0 ? `${errors} in error` : "",
   ];
   return `${run.run}  ${terminal.style("bold", state)}  ${parts.filter(Boolean).join(" · ")}  ${run.model.id}`;
-}
-
-function workerLines({ id, host, pid, models }: WorkerInfo): string[] {
-  return models.map(({ id: model, digest, device, slots, itemsPerSecond, batches, items, held }) => {
-    const rate = itemsPerSecond === null ? "rate not known yet" : `${itemsPerSecond} items/s`;
-    const mean = batches > 0 ? `, ${(items / batches).toFixed(1)} items a batch` : "";
-    return `${id}  ${host}:${pid}  ${model}@${digest.slice(0, 8)} on ${device}, ${slots} slots, ${rate}${mean}, ${held} items in work`;
-  });
 }
 
 async function readQueues(

@@ -1,40 +1,65 @@
+import { once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
 import { LabelmillError } from "../errors.ts";
-import { loadModel, type Model } from "../inference/model.ts";
+import { type DeviceChoice, describeDevices } from "../inference/devices.ts";
+import type { Model } from "../inference/model.ts";
+import { resolveModel } from "../models/resolve.ts";
 import { describeAddress, openRedis, type RedisAddress } from "../redis/connect.ts";
 import { startWorker } from "../workers/worker.ts";
 import { lastingRedis } from "./context.ts";
 import { EXIT, type LabelWorld } from "./label.ts";
-import { BUILT_IN_DIR, DEFAULT_MODELS } from "./model-choice.ts";
+import { openModels } from "./model-settings.ts";
+import { ownDevices } from "./own-devices.ts";
+import { PullBar } from "./pull-bar.ts";
 import { s3Of } from "./s3.ts";
 import type { Terminal } from "./terminal.ts";
 
 const LONGEST_WAIT_MS = 30_000;
 
-/** `labelmill worker`: serves until `signal` aborts. @returns the exit code of an orderly end */
+/**
+ * `labelmill worker`: pulls what it serves and is not here, then serves until `signal` aborts.
+ * @param names none: the catalog's default of each task
+ * @returns the exit code of an orderly end
+ */
 export async function serve(
   names: readonly string[] | undefined,
-  { config, terminal, log }: LabelWorld,
+  world: LabelWorld,
   signal: AbortSignal,
 ): Promise<number> {
+  const { config, terminal, log } = world;
   const redis = lastingRedis(config);
-  const models = await loadModels(names ?? Object.values(DEFAULT_MODELS));
+  const devices = await ownDevices(config);
+  const models = await loadModels(names, devices, world, signal);
   await using open = new AsyncDisposableStack();
   if (!(await untilThere(redis, terminal, signal))) return EXIT.labeled;
   const s3 = s3Of(config);
   open.defer(() => s3.close());
-  const worker = await startWorker({ redis, config, models, s3, roots: { files: [], s3: [] }, log });
+  const worker = await startWorker({
+    ...{ redis, config, models, devices, s3, roots: { files: [], s3: [] }, log },
+    ...(world.thread ? { thread: world.thread } : {}),
+  });
   open.defer(() => worker.close());
   const served = models.map(({ id, digest }) => `${id}@${digest.slice(0, 8)}`).join(", ");
-  terminal.say(`Serving ${served} from ${describeAddress(redis)}`);
-  if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+  terminal.say(`Serving ${served} from ${describeAddress(redis)}, ${describeDevices(devices)}`);
+  const failure = await Promise.race([worker.failed, aborted(signal)]);
+  if (failure) throw failure;
   return EXIT.labeled;
 }
 
-async function loadModels(names: readonly string[]): Promise<Model[]> {
+async function aborted(signal: AbortSignal): Promise<void> {
+  if (!signal.aborted) await once(signal, "abort");
+}
+
+async function loadModels(
+  names: readonly string[] | undefined,
+  on: DeviceChoice,
+  { config, terminal }: LabelWorld,
+  signal: AbortSignal,
+): Promise<Model[]> {
+  const settings = await openModels(config, { on });
   const models: Model[] = [];
-  for (const name of names) {
-    const model = await loadModel(name, BUILT_IN_DIR);
+  for (const name of names ?? Object.values(settings.catalog.defaults)) {
+    const model = await resolveModel(name, settings, new PullBar(terminal), signal);
     if (models.some(({ digest }) => digest === model.digest))
       throw new LabelmillError("USAGE", `${name} is named twice in --models`);
     models.push(model);

@@ -32,6 +32,12 @@ export class BatchQueue<T> {
     return this.#cost;
   }
 
+  /** The length of the item that an empty batch would begin with; undefined if nothing waits. */
+  get nextLength(): number | undefined {
+    const [oldest] = this.#groups;
+    return oldest?.shelf.longest()?.length;
+  }
+
   /** Adds items that arrive together; lengths are positive. The group that comes back is good for `discard`. */
   add(items: readonly Entry<T>[]): Group<T> {
     const group: Group<T> = { arrival: this.#arrivals++, shelf: new Shelf<T>() };

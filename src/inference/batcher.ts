@@ -1,5 +1,9 @@
 import { LabelmillError, messageOf, toLabelmillError } from "../errors.ts";
 import type { Lane } from "../schemas/names.ts";
+import type { BatchRules, CutReason } from "./batch.ts";
+import { BatcherStats } from "./batcher-stats.ts";
+import type { RanBatch } from "./budgets.ts";
+import { DeviceError } from "./device-error.ts";
 import { Lanes } from "./lanes.ts";
 import type { Entry } from "./shelf.ts";
 import { Threads } from "./threads.ts";
@@ -7,30 +11,25 @@ import { Threads } from "./threads.ts";
 /** What became of one item: its answer, or the error that it cost. */
 export type Outcome<R> = R | LabelmillError;
 
+/** What came of a batch: as many answers as items, in their order, and the ms that they took. */
+export type Answers<R> = { answers: (R | Error)[]; ms: number };
+
 export type BatcherOptions<T, R> = {
-  /** The most padded cost (longest × count) of a batch. */
-  budget: number;
+  rules: BatchRules;
   /** Threads that do the work, at least 1. */
   threads: number;
   /** The most batches that a thread may have: one that runs, the others ready. */
   batchesPerThread: number;
   /**
-   * Does the work on a thread (0 to threads − 1): as many answers as items, in their order, an Error in the place of an item
-   * that failed. If it throws a retryable LabelmillError, the machinery failed, not an item.
+   * Does the work on a thread (0 to threads − 1): an Error in the place of an item that failed. If it throws a retryable
+   * LabelmillError, the machinery failed, not an item; if a DeviceError, a smaller batch may pass.
+   * @param longest of the items' lengths
    */
-  run: (batch: T[], thread: number) => Promise<(R | Error)[]>;
-};
-
-/** Totals since the start: batches and items cut, and their cost in tokens (texts) or items (images), without and with padding. */
-export type BatcherStats = {
-  batches: number;
-  items: number;
-  realCost: number;
-  paddedCost: number;
-  /** Time in which a batch was out, in milliseconds. */
-  busyMs: number;
-  /** What each lane has of `items` and `realCost`. */
-  lanes: Record<Lane, { items: number; realCost: number }>;
+  run: (batch: T[], thread: number, longest: number) => Promise<Answers<R>>;
+  /** Told of each batch that the model is through with. */
+  onRan?: (batch: RanBatch & { reason: CutReason }) => void;
+  /** Told when the device failed on a batch of this padded cost; 0 when it failed on a single item, and so on all. */
+  onDeviceError?: (error: DeviceError, paddedCost: number) => void;
 };
 
 /** Told how many items of one call got their answer, and the number of the batch (from 1) that brought it. */
@@ -39,6 +38,7 @@ export type OnAnswers = (count: number, batch: number) => void;
 /** Items that were added together, and whoever waits for them. */
 type Call<R> = {
   lane: Lane;
+  addedAt: number;
   outcomes: Outcome<R>[];
   missing: number;
   resolve: (outcomes: Outcome<R>[]) => void;
@@ -62,21 +62,16 @@ const SOON_MS = 25;
  * a full one: cut sooner, it would be small for no gain.
  */
 export class Batcher<T, R> {
-  readonly stats: BatcherStats = {
-    batches: 0,
-    items: 0,
-    realCost: 0,
-    paddedCost: 0,
-    busyMs: 0,
-    lanes: { interactive: { items: 0, realCost: 0 }, bulk: { items: 0, realCost: 0 } },
-  };
+  readonly stats = new BatcherStats();
   readonly #options: BatcherOptions<T, R>;
   readonly #lanes = new Lanes<Held<T, R>>();
-  readonly #threads: Threads;
+  #threads: Threads;
   #running = 0;
   /** Counted so far; meaningful while something runs. */
   #busySince = 0;
   #turn = false;
+  /** Set while nothing may begin. */
+  #idle: PromiseWithResolvers<void> | undefined;
   #closed: PromiseWithResolvers<void> | undefined;
 
   constructor(options: BatcherOptions<T, R>) {
@@ -114,6 +109,7 @@ export class Batcher<T, R> {
     const { promise, resolve, reject } = Promise.withResolvers<Outcome<R>[]>();
     const call: Call<R> = {
       lane,
+      addedAt: performance.now(),
       outcomes: new Array(items.length),
       missing: items.length,
       resolve,
@@ -129,6 +125,21 @@ export class Batcher<T, R> {
       return await promise;
     } finally {
       signal?.removeEventListener("abort", onAbort);
+    }
+  }
+
+  /**
+   * Lets the batches that are out end and begins no other until `change` is done, which says how many threads there are from then on.
+   */
+  async change(change: () => Promise<number>): Promise<void> {
+    this.#idle = Promise.withResolvers<void>();
+    if (this.#running === 0) this.#idle.resolve();
+    await this.#idle.promise;
+    try {
+      this.#threads = new Threads(await change());
+    } finally {
+      this.#idle = undefined;
+      this.#cutSoon();
     }
   }
 
@@ -150,9 +161,10 @@ export class Batcher<T, R> {
   }
 
   #cut(): void {
-    const { budget, batchesPerThread } = this.#options;
-    while (this.#lanes.size > 0) {
+    const { rules, batchesPerThread } = this.#options;
+    while (this.#lanes.size > 0 && !this.#idle) {
       const { thread, out } = this.#threads.leastBusy();
+      const budget = rules.peek(this.#lanes.nextLength!);
       if (out === batchesPerThread || (out > 0 && this.#lanes.cost < budget)) return;
       const little = this.#lanes.cost < budget * WORTH_A_THREAD;
       if (little && this.#threads.endsWithin(SOON_MS, performance.now())) return;
@@ -161,17 +173,25 @@ export class Batcher<T, R> {
   }
 
   async #send(thread: number): Promise<void> {
-    const batch = this.#lanes.cut(this.#options.budget);
-    const cost = this.#count(batch);
+    const batch = this.#lanes.cut(this.#options.rules);
+    const { entries, longest, reason } = batch;
+    const paddedCost = batch.cost(entries.length);
+    const held = entries.map((entry) => entry.value);
+    const counted = entries.map(({ length, value }) => ({ length, lane: value.call.lane }));
+    const realCost = this.stats.countBatch(counted, paddedCost, reason);
     const number = this.stats.batches;
-    this.#threads.begin(thread, cost, performance.now());
+    this.#threads.begin(thread, paddedCost, performance.now());
     if (this.#running === 0) this.#busySince = performance.now();
-    this.#running += batch.length;
-    const held = batch.map((entry) => entry.value);
+    this.#running += entries.length;
     try {
-      const outcomes = await this.#runOrHalve(held, thread);
+      const { answers, ms } = await this.#runOrHalve(entries, thread, longest);
+      this.stats.countAnswers(
+        held.map(({ call }) => call.addedAt),
+        ms,
+      );
+      this.#options.onRan?.({ length: entries[0]!.length, paddedCost, realCost, ms, reason });
       const answered = new Map<Call<R>, number>();
-      outcomes.forEach((outcome, at) => {
+      answers.forEach((outcome, at) => {
         const { call } = held[at]!;
         settle(held[at]!, outcome);
         answered.set(call, (answered.get(call) ?? 0) + 1);
@@ -181,31 +201,47 @@ export class Batcher<T, R> {
       for (const call of new Set(held.map((item) => item.call))) this.#fail(call, toLabelmillError(error));
     }
     this.#threads.end(thread, performance.now());
-    this.#running -= batch.length;
+    this.#running -= entries.length;
     this.#countTime();
+    if (this.#running === 0) this.#idle?.resolve();
     if (this.held === 0) this.#closed?.resolve();
     this.#cutSoon();
   }
 
   /** A batch that fails is halved until the culprits are alone. The halves run one after the other, in the batch's place. */
-  async #runOrHalve(held: Held<T, R>[], thread: number): Promise<Outcome<R>[]> {
-    let answers: (R | Error)[];
+  async #runOrHalve(
+    entries: readonly Entry<Held<T, R>>[],
+    thread: number,
+    longest: number,
+  ): Promise<{ answers: Outcome<R>[]; ms: number }> {
+    const items = entries.map(({ value }) => value.value);
+    let ran: Answers<R>;
     try {
-      answers = await this.#options.run(
-        held.map((item) => item.value),
-        thread,
-      );
+      ran = await this.#options.run(items, thread, longest);
     } catch (error) {
       if (error instanceof LabelmillError && error.retryable) throw error;
-      if (held.length === 1) return [toItemError(error)];
-      const half = held.length >>> 1;
-      const first = await this.#runOrHalve(held.slice(0, half), thread);
-      return [...first, ...(await this.#runOrHalve(held.slice(half), thread))];
+      if (error instanceof DeviceError) this.#tellDeviceError(error, entries.length, longest);
+      if (entries.length === 1) return { answers: [toItemError(error)], ms: 0 };
+      const half = entries.length >>> 1;
+      const first = await this.#runOrHalve(entries.slice(0, half), thread, longestOf(entries.slice(0, half)));
+      const second = await this.#runOrHalve(entries.slice(half), thread, longestOf(entries.slice(half)));
+      return { answers: [...first.answers, ...second.answers], ms: first.ms + second.ms };
     }
-    if (answers.length !== held.length) {
-      throw new LabelmillError("INTERNAL", `expected ${held.length} answers for a batch, got ${answers.length}`);
+    const { answers, ms } = ran;
+    if (answers.length !== items.length) {
+      throw new LabelmillError("INTERNAL", `expected ${items.length} answers for a batch, got ${answers.length}`);
     }
-    return answers.map((answer) => (answer instanceof Error ? toItemError(answer) : answer));
+    return { answers: answers.map((answer) => (answer instanceof Error ? toItemError(answer) : answer)), ms };
+  }
+
+  /** @throws LabelmillError INFERENCE_FAILED when a single item was too much: then it is not the item's fault */
+  #tellDeviceError(error: DeviceError, count: number, longest: number): void {
+    const cost = count === 1 ? 0 : this.#options.rules.lengthOf(longest) * count;
+    this.#options.onDeviceError?.(error, cost);
+    if (count > 1) return;
+    throw new LabelmillError("INFERENCE_FAILED", `the device failed on a single item: ${error.message}`, {
+      cause: error,
+    });
   }
 
   #fail(call: Call<R>, error: LabelmillError): void {
@@ -219,23 +255,10 @@ export class Batcher<T, R> {
     this.stats.busyMs += now - this.#busySince;
     this.#busySince = now;
   }
+}
 
-  /** @returns the batch's padded cost */
-  #count(batch: readonly Entry<Held<T, R>>[]): number {
-    this.stats.batches++;
-    this.stats.items += batch.length;
-    let longest = 0;
-    for (const { length, value } of batch) {
-      const lane = this.stats.lanes[value.call.lane];
-      lane.items++;
-      lane.realCost += length;
-      this.stats.realCost += length;
-      longest = Math.max(longest, length);
-    }
-    const padded = longest * batch.length;
-    this.stats.paddedCost += padded;
-    return padded;
-  }
+function longestOf(entries: readonly Entry<unknown>[]): number {
+  return entries.reduce((most, { length }) => Math.max(most, length), 0);
 }
 
 /** A call that was rejected before takes no notice. */

@@ -1,33 +1,18 @@
 import { LabelmillError } from "../errors.ts";
 import type { ItemError } from "../schemas/item.ts";
-import type { Task } from "../schemas/job.ts";
 import type { Lane } from "../schemas/names.ts";
 import type { LabelScore } from "../schemas/row.ts";
-import { Batcher, type BatcherStats, type OnAnswers } from "./batcher.ts";
+import { type Answers, Batcher, type OnAnswers } from "./batcher.ts";
+import type { BatcherStats } from "./batcher-stats.ts";
+import type { Layout } from "./layouts.ts";
 import type { Model } from "./model.ts";
+import type { Device } from "./model-session.ts";
 import type { Packable } from "./packing.ts";
-import { BATCHES_PER_THREAD, SessionPool } from "./session-pool.ts";
-import type { SessionSetup } from "./session-thread.ts";
+import { Runner, type RunnerOptions } from "./runner.ts";
+import { BATCHES_PER_THREAD } from "./session-pool.ts";
 import type { Entry } from "./shelf.ts";
 
-/**
- * Padded cost of a batch on the CPU: tokens of texts, number of images. On mixed lengths 512 tokens were the fastest of
- * what was measured and 8,192 a third slower; eight images are the least that keep a core as busy as it gets.
- */
-export const DEFAULT_BUDGETS = { "text-classification": 512, "image-classification": 8 } as const satisfies Record<
-  Task,
-  number
->;
-
-export type EngineOptions = {
-  model: Model;
-  /** Inference threads, each with a copy of the model. On the CPU, threads × intraOpThreads = cores. */
-  threads: number;
-  /** Threads within one run; one each is the fastest where there are as many inference threads as cores. */
-  intraOpThreads: number;
-  /** The most padded cost of a batch: longest text × texts in tokens, or the number of images. */
-  budget: number;
-};
+export type EngineOptions = RunnerOptions;
 
 /** An item that is ready for the model: its token ids, or its pixels (height × width × RGB, as the model's recipe says). */
 export type Prepared = { tokens: Int32Array } | { pixels: Uint8Array };
@@ -42,30 +27,58 @@ type Work = { input: Packable; topK: number };
 export class Engine {
   readonly model: Model;
   readonly #batcher: Batcher<Work, LabelScore[]>;
-  readonly #pool: SessionPool;
+  readonly #runner: Runner;
+  /** Settles when no other layout of threads is on its way. */
+  #changing: Promise<void> = Promise.resolve();
 
-  private constructor(options: EngineOptions, pool: SessionPool) {
-    this.model = options.model;
-    this.#pool = pool;
+  private constructor(runner: Runner) {
+    this.model = runner.model;
+    this.#runner = runner;
     this.#batcher = new Batcher<Work, LabelScore[]>({
-      budget: options.budget,
-      threads: options.threads,
+      rules: runner,
+      threads: runner.threads,
       batchesPerThread: BATCHES_PER_THREAD,
-      run: (batch, thread) => this.#run(batch, thread),
+      run: (batch, thread, longest) => this.#run(batch, thread, longest),
+      onRan: (batch) => {
+        if (runner.ran(batch)) this.#changing = this.#batcher.change(() => runner.changeLayout());
+      },
+      onDeviceError: (error, cost) => runner.deviceFailed(error, cost),
     });
   }
 
-  /** Resolves when every thread has loaded the model and run it once. Throws MODEL_INVALID or INFERENCE_FAILED. */
+  /** Resolves when every thread has loaded the model and run it. Throws MODEL_INVALID or INFERENCE_FAILED. */
   static async start(options: EngineOptions): Promise<Engine> {
-    const { model, threads, intraOpThreads } = options;
-    const setup: SessionSetup = {
-      modelFile: model.modelFile,
-      input: model.recipe ? { kind: "image", recipe: model.recipe } : { kind: "text", padId: model.padId },
-      labels: model.labels.length,
-      device: "cpu",
-      intraOpThreads,
-    };
-    return new Engine(options, await SessionPool.start(setup, threads));
+    return new Engine(await Runner.start(options));
+  }
+
+  /** Where the model runs, a thread each; on the CPU one for all threads. */
+  get devices(): readonly Device[] {
+    return this.#runner.devices;
+  }
+
+  /** Threads of the model and of each session. */
+  get layout(): Layout {
+    return this.#runner.layout;
+  }
+
+  /** Budgets that were found so far, by the longest of their lengths: padded tokens of a batch, or images. */
+  get budgets(): Readonly<Record<number, number>> {
+    return this.#runner.found;
+  }
+
+  /** Whether the search for budgets and layout is over, as far as lengths have come. */
+  get settled(): boolean {
+    return this.#runner.settled;
+  }
+
+  /** Cost that keeps all threads busy: two batches each of the largest that may be asked for next. */
+  get appetite(): number {
+    return this.#runner.reach * BATCHES_PER_THREAD * this.#runner.threads;
+  }
+
+  /** Settles with the reason when the device has failed on a single item: only a new process may mend that. */
+  get failed(): Promise<LabelmillError> {
+    return this.#runner.failed;
   }
 
   /** Batches and items so far, and their cost with and without padding. */
@@ -110,22 +123,24 @@ export class Engine {
   /** Takes nothing new, answers what it holds and ends its threads. */
   async close(): Promise<void> {
     await this.#batcher.close();
-    await this.#pool.close();
+    await this.#changing;
+    await this.#runner.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
 
-  async #run(batch: Work[], thread: number): Promise<(LabelScore[] | LabelmillError)[]> {
+  async #run(batch: Work[], thread: number, longest: number): Promise<Answers<LabelScore[]>> {
     const topK = batch.reduce((most, work) => Math.max(most, work.topK), 1);
     const inputs = batch.map((work) => work.input);
-    const answers = await this.#pool.run(inputs, topK, thread);
-    return answers.map((ranked, at) => {
-      if (!ranked) return new LabelmillError("NOT_FINITE", "expected finite logits, got NaN or an infinity");
-      const best = ranked.slice(0, batch[at]!.topK);
+    const { ranked, ms } = await this.#runner.run(inputs, longest, topK, thread);
+    const answers = ranked.map((labels, at) => {
+      if (!labels) return new LabelmillError("NOT_FINITE", "expected finite logits, got NaN or an infinity");
+      const best = labels.slice(0, batch[at]!.topK);
       return best.map(({ index, score }) => ({ label: this.model.labels[index]!, score }));
     });
+    return { answers, ms };
   }
 
   /** Sizes that do not fit would shift the whole batch, so they are refused here. */

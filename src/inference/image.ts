@@ -28,7 +28,8 @@ type Raw = { data: Uint8Array; info: OutputInfo };
 
 /**
  * A picture's bytes as `recipe.height` rows of `recipe.width` RGB pixels, 0 to 255, three bytes each, not yet rescaled:
- * first frame, upright, sRGB; alpha is dropped, not blended. Pixels agree with Pillow's filters to about one level.
+ * first frame, upright; alpha is dropped, not blended; an RGB picture's numbers are taken as they are stored, whatever its
+ * colour profile says, as the models' own training did. Pixels agree with Pillow's filters to about one level.
  * Throws IMAGE_TOO_LARGE (over 50 megapixels, said by the header) and IMAGE_INVALID (truncated, of another kind, broken).
  */
 export async function decodeImage(bytes: Uint8Array, recipe: ImageRecipe): Promise<Uint8Array> {
@@ -44,7 +45,7 @@ export async function decodeImage(bytes: Uint8Array, recipe: ImageRecipe): Promi
   }
 }
 
-type Header = Size & { alpha: boolean };
+type Header = Size & { alpha: boolean; cmyk: boolean };
 
 /** Size of the upright picture and kind, without decoding pixels. No decoder sees what does not begin like one of the formats. */
 async function readHeader(bytes: Uint8Array): Promise<Header> {
@@ -60,7 +61,7 @@ async function readHeader(bytes: Uint8Array): Promise<Header> {
     const size = `${width} × ${height}${frames > 1 ? `, ${frames} frames` : ""}`;
     throw new LabelmillError("IMAGE_TOO_LARGE", `expected at most ${MAX_PIXELS / 1e6} megapixels, got ${size}`);
   }
-  return { width, height, alpha: meta.hasAlpha };
+  return { width, height, alpha: meta.hasAlpha, cmyk: meta.space === "cmyk" };
 }
 
 function notAPicture(came: string): LabelmillError {
@@ -106,7 +107,8 @@ function resizedSize(from: Size, recipe: ImageRecipe): Size {
  * whole columns, which spares it work, and the rows are chosen after. (A picture to be turned it reads whole anyway.)
  */
 async function resize(bytes: Uint8Array, from: Header, to: Size, recipe: ImageRecipe): Promise<Uint8Array> {
-  let source = sharp(bytes, { limitInputPixels: MAX_PIXELS, failOn: FAIL_ON }).autoOrient();
+  // CMYK has no RGB numbers of its own: its profile says what they are.
+  let source = sharp(bytes, { limitInputPixels: MAX_PIXELS, failOn: FAIL_ON, ignoreIcc: !from.cmyk }).autoOrient();
   if (from.alpha) source = open(await decode(source.removeAlpha()));
   const options = { fit: "fill", kernel: KERNELS[recipe.filter], fastShrinkOnLoad: false } as const;
   const shrunk = { width: Math.min(from.width, to.width), height: Math.min(from.height, to.height) };

@@ -1,5 +1,5 @@
 import type { Lane } from "../schemas/names.ts";
-import { Batch } from "./batch.ts";
+import { Batch, type BatchRules } from "./batch.ts";
 import { BatchQueue } from "./batch-queue.ts";
 import type { Entry, Waiting } from "./shelf.ts";
 
@@ -12,7 +12,7 @@ export const BULK_PART = 5;
  * waits alone gets everything.
  *
  * Invariants. Within a lane that of BatchQueue: only batches that took something of the lane pass over its items. Across lanes,
- * with L the padded cost of the largest batch (the budget, or one longer item):
+ * with L the padded cost of the largest batch (the largest budget, or one longer item):
  * - Of any row of batches while bulk waits, bulk's cost is a fifth of the row's, less L at most.
  * - While interactive waits, the batches without it that come in a row cost 1¼ L together at most.
  */
@@ -39,14 +39,19 @@ export class Lanes<T> {
     return () => queue.discard(group);
   }
 
+  /** The length of the item that the next batch begins with, most likely; undefined if nothing waits. */
+  get nextLength(): number | undefined {
+    return this.#interactive.nextLength ?? this.#bulk.nextLength;
+  }
+
   /** Takes the next batch; empty only if nothing waits. Its padded cost exceeds the budget only if it is one item. */
-  cut(budget: number): Entry<T>[] {
-    const batch = new Batch<Waiting<T>>(budget);
-    const isBulkDue = this.#bulk.size > 0 && this.#owed >= (BULK_PART - 1) * budget;
+  cut(rules: BatchRules): Batch<Entry<T>> {
+    const batch = new Batch<Waiting<T>>(rules);
+    const isBulkDue = this.#bulk.size > 0 && this.#owed >= (BULK_PART - 1) * rules.reach;
     if (!isBulkDue) this.#interactive.fill(batch);
     const bulk = this.#bulk.fill(batch);
     const owed = this.#owed + batch.cost(batch.entries.length) - BULK_PART * batch.cost(bulk);
     this.#owed = this.#bulk.size > 0 ? Math.max(0, owed) : 0;
-    return batch.entries;
+    return batch;
   }
 }

@@ -1,9 +1,10 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { readdir, readFile, stat } from "node:fs/promises";
-import { basename, join, resolve } from "node:path";
+import { basename, join, posix, resolve } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { LabelmillError, messageOf, systemCode } from "../errors.ts";
+import type { Dtype } from "../schemas/dtype.ts";
 import type { Task } from "../schemas/job.ts";
 import { type ImageRecipe, parseImageRecipe } from "./image-recipe.ts";
 
@@ -16,7 +17,7 @@ export type Model = {
   dir: string;
   task: Task;
   revision: string;
-  dtype: "fp32";
+  dtype: Dtype;
   /** By index of the model's output. */
   labels: string[];
   /** The token id that fills short texts up; only texts use it. */
@@ -32,59 +33,82 @@ export type Model = {
 
 type Json = Record<string, unknown>;
 
+/** Where each precision's weights lie, as Hugging Face's exporters name them. */
+export const ONNX_FILES = {
+  fp32: "onnx/model.onnx",
+  fp16: "onnx/model_fp16.onnx",
+  q8: "onnx/model_quantized.onnx",
+} as const satisfies Record<Dtype, string>;
+
 const CONFIG = "config.json";
 const RECIPE = "preprocessor_config.json";
-const ONNX = "model.onnx";
 const FILES = {
-  "text-classification": [CONFIG, "tokenizer.json", "tokenizer_config.json", `onnx/${ONNX}`],
-  "image-classification": [CONFIG, RECIPE, `onnx/${ONNX}`],
+  "text-classification": [CONFIG, "tokenizer.json", "tokenizer_config.json"],
+  "image-classification": [CONFIG, RECIPE],
 } as const satisfies Record<Task, readonly string[]>;
 
+export type LoadOptions = {
+  /** What the model is called; the folder's last name by default. */
+  id?: string;
+  /** The commit that the files are of; `local` by default. */
+  revision?: string;
+  dtype?: Dtype;
+};
+
 /**
- * Reads a model folder in the Hugging Face layout: `ref` is the name of a folder of `builtInDir`, or a folder, whose last
- * name is the model's id then. Throws MODEL_NOT_FOUND, or MODEL_INVALID with the file and field that is wrong.
+ * Reads a model folder in the Hugging Face layout. The weights may also lie in the folder itself, as Optimum leaves them.
+ * @throws LabelmillError MODEL_NOT_FOUND, or MODEL_INVALID with the file and field that is wrong
  */
-export async function loadModel(ref: string, builtInDir: string): Promise<Model> {
-  const dir = await findFolder(ref, builtInDir);
+export async function loadModel(folder: string, options: LoadOptions = {}): Promise<Model> {
+  const dir = resolve(folder);
+  const { id = basename(dir), revision = "local", dtype = "fp32" } = options;
+  await checkFolder(dir);
   const config = await readJson(dir, CONFIG);
   const task = await taskOf(dir, config);
   const labels = labelsOf(dir, config);
   const recipe = task === "image-classification" ? await readRecipe(dir) : undefined;
-  const files = await hashFiles(dir, task);
-  const dtype = "fp32";
+  const weights = await findWeights(dir, dtype);
+  const files = await hashFiles(dir, task, weights);
   return {
-    id: basename(dir),
+    id,
     dir,
     task,
-    revision: "local",
+    revision,
     dtype,
     labels,
     padId: padIdOf(dir, config),
     digest: createHash("sha256").update(canonical({ task, dtype, labels, recipe, files })).digest("hex"),
     files,
-    modelFile: join(dir, "onnx", ONNX),
+    modelFile: join(dir, weights),
     ...(recipe && { recipe }),
   };
 }
 
-/** The names of the models that come with the program. */
-export async function builtInModels(builtInDir: string): Promise<string[]> {
-  const entries = await readdir(builtInDir, { withFileTypes: true }).catch(() => []);
-  return entries.flatMap((entry) => (entry.isDirectory() ? [entry.name] : [])).sort();
+/** The precisions whose weights are in a folder, in the order of ONNX_FILES. */
+export async function dtypesIn(dir: string): Promise<Dtype[]> {
+  const dtypes = Object.keys(ONNX_FILES) as Dtype[];
+  const found = await Promise.all(dtypes.map((dtype) => weightsOf(dir, dtype)));
+  return dtypes.filter((_, at) => found[at] !== undefined);
 }
 
-async function findFolder(ref: string, builtInDir: string): Promise<string> {
-  const builtIn = await builtInModels(builtInDir);
-  if (builtIn.includes(ref)) return resolve(builtInDir, ref);
-  const dir = resolve(ref);
+async function checkFolder(dir: string): Promise<void> {
   const found = await stat(dir).catch(() => undefined);
-  if (found?.isDirectory()) return dir;
+  if (found?.isDirectory()) return;
   if (found) throw invalid(dir, "expected a model's folder, got a file");
-  const names = builtIn.join(", ") || "none";
-  throw new LabelmillError(
-    "MODEL_NOT_FOUND",
-    `expected a model, got ${JSON.stringify(ref)}: name a built-in one (${names}) or a model's folder with --model DIR`,
-  );
+  throw new LabelmillError("MODEL_NOT_FOUND", `expected a model's folder, found nothing at ${dir}`);
+}
+
+async function weightsOf(dir: string, dtype: Dtype): Promise<string | undefined> {
+  for (const path of [ONNX_FILES[dtype], posix.basename(ONNX_FILES[dtype])]) if (await exists(dir, path)) return path;
+  return undefined;
+}
+
+async function findWeights(dir: string, dtype: Dtype): Promise<string> {
+  const path = await weightsOf(dir, dtype);
+  if (path !== undefined) return path;
+  const others = await dtypesIn(dir);
+  const instead = others.length > 0 ? `: it has ${others.join(", ")}, so say --dtype ${others[0]}` : "";
+  throw invalid(dir, `${ONNX_FILES[dtype]}: expected this file for ${dtype}, but it is missing${instead}`);
 }
 
 async function taskOf(dir: string, config: Json): Promise<Task> {
@@ -158,10 +182,11 @@ async function readJson(dir: string, path: string): Promise<Json> {
 }
 
 /** The files that decide an answer, by path; with weights that the ONNX file keeps beside itself (`model.onnx_data`). */
-async function hashFiles(dir: string, task: Task): Promise<ModelFile[]> {
-  const beside = await readdir(join(dir, "onnx")).catch(() => []);
-  const external = beside.filter((name) => name.startsWith(ONNX) && name !== ONNX).map((name) => `onnx/${name}`);
-  return Promise.all([...FILES[task], ...external].sort().map((path) => hashFile(dir, path)));
+async function hashFiles(dir: string, task: Task, weights: string): Promise<ModelFile[]> {
+  const folder = posix.dirname(weights);
+  const beside = (await readdir(join(dir, folder))).map((name) => posix.join(folder, name));
+  const external = beside.filter((path) => path.startsWith(weights) && path !== weights);
+  return Promise.all([...FILES[task], weights, ...external].sort().map((path) => hashFile(dir, path)));
 }
 
 async function hashFile(dir: string, path: string): Promise<ModelFile> {

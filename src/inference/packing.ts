@@ -35,22 +35,19 @@ export function packBatch(items: readonly Packable[], buffer: ArrayBuffer): void
 }
 
 /** The items' token ids, as views of the buffer. */
-export function unpackTexts(buffer: ArrayBuffer, count: number): Int32Array[] {
-  return unpack(buffer, count, (offset, size) => new Int32Array(buffer, offset, size / Int32Array.BYTES_PER_ELEMENT));
-}
-
-/** The items' pixels, as views of the buffer. */
-export function unpackImages(buffer: ArrayBuffer, count: number): Uint8Array[] {
-  return unpack(buffer, count, (offset, size) => new Uint8Array(buffer, offset, size));
-}
-
-function unpack<T>(buffer: ArrayBuffer, count: number, view: (offset: number, size: number) => T): T[] {
+export function unpackTexts(buffer: ArrayBuffer, count: number): Int32Array<ArrayBuffer>[] {
   let offset = count * SIZE_BYTES;
   return Array.from(new Uint32Array(buffer, 0, count), (size) => {
-    const item = view(offset, size);
+    const item = new Int32Array(buffer, offset, size / Int32Array.BYTES_PER_ELEMENT);
     offset += size;
     return item;
   });
+}
+
+/** The items' pixels, one item after the other, as one view of the buffer. */
+export function unpackImages(buffer: ArrayBuffer, count: number): Uint8Array<ArrayBuffer> {
+  const size = new Uint32Array(buffer, 0, count).reduce((sum, each) => sum + each, 0);
+  return new Uint8Array(buffer, count * SIZE_BYTES, size);
 }
 
 /** Where an answer's scores and indexes lie, item after item. */

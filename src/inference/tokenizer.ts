@@ -1,8 +1,8 @@
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Tokenizer } from "@huggingface/tokenizers";
 import { z } from "zod";
-import { LabelmillError, messageOf, systemCode } from "../errors.ts";
+import { messageOf } from "../errors.ts";
+import { invalidFile, readModelJson, readTokenLimits } from "./token-limits.ts";
 
 /** Texts as token ids, special tokens included: text i has `ids[offsets[i]]` up to, not including, `ids[offsets[i + 1]]`. */
 export type EncodedTexts = {
@@ -19,11 +19,6 @@ export type TextTokenizer = {
   padId: number;
   encode(texts: readonly string[]): EncodedTexts;
 };
-
-/** What a model that names no limit is given: BERT's. */
-const DEFAULT_MAX_TOKENS = 512;
-/** Longer contexts are read up to here; some files say 1e30 for "no limit". */
-const LARGEST_MAX_TOKENS = 8192;
 
 /**
  * Only the first `32 × maxTokens` UTF-16 units of a text are read: five to eight times what fills a model with ordinary
@@ -42,47 +37,19 @@ const READ_CHARS_PER_TOKEN = 32;
 const MARK_RUN = /[[\p{M}\p{Cc}\p{Cf}\p{Co}\p{Cs}\ufffd]--[\t\n\r]]+/gv;
 const MARK_RUN_LENGTH = 256;
 
-/** Models whose first position is `pad_token_id + 1`: they have that many fewer positions than `max_position_embeddings`. */
-const OFFSET_POSITIONS = new Set([
-  "roberta",
-  "roberta-prelayernorm",
-  "xlm-roberta",
-  "xlm-roberta-xl",
-  "xmod",
-  "camembert",
-  "data2vec-text",
-  "ibert",
-  "longformer",
-  "luke",
-  "mpnet",
-]);
-
 const TokenizerFileSchema = z.looseObject({ model: z.looseObject({}), added_tokens: z.array(z.looseObject({})) });
-const TokenizerConfigSchema = z.looseObject({
-  model_max_length: z.number().positive().nullish(),
-  truncation_side: z.literal("right").nullish(),
-});
-const ConfigSchema = z.looseObject({
-  model_type: z.string().nullish(),
-  max_position_embeddings: z.int().positive().nullish(),
-  pad_token_id: z.int().nonnegative().nullish(),
-});
-
 /**
  * The tokenizer of a model folder in the Hugging Face layout: `tokenizer.json`, `tokenizer_config.json`, `config.json`.
  * `maxTokens` is `model_max_length`, bounded by the positions that the model has and by 8,192; 512 where neither is said.
  * Throws MODEL_INVALID, naming the file, for one that is missing or broken.
  */
 export async function loadTokenizer(dir: string): Promise<TextTokenizer> {
-  const tokenizerFile = await read(dir, "tokenizer.json", TokenizerFileSchema);
-  const tokenizerConfig = await read(dir, "tokenizer_config.json", TokenizerConfigSchema);
-  const config = await read(dir, "config.json", ConfigSchema);
+  const tokenizerFile = await readModelJson(dir, "tokenizer.json", TokenizerFileSchema);
+  const { tokenizerConfig, padId, maxTokens } = await readTokenLimits(dir);
   const { tokenizer, before, after } = build(join(dir, "tokenizer.json"), tokenizerFile, tokenizerConfig);
-  const padId = config.pad_token_id ?? 0;
-  const maxTokens = maxTokensOf(config, tokenizerConfig, padId);
   const room = maxTokens - before.length - after.length;
   if (room < 1) {
-    throw invalid(join(dir, "tokenizer_config.json"), `model_max_length: ${maxTokens} leaves no room for a text`);
+    throw invalidFile(join(dir, "tokenizer_config.json"), `model_max_length: ${maxTokens} leaves no room for a text`);
   }
 
   function encodeOne(text: string): { ids: number[]; truncated: boolean } {
@@ -132,37 +99,6 @@ function build(
       `the letter "a" comes out as ${JSON.stringify(bare)}, with special tokens as ${JSON.stringify(whole)}`,
     );
   } catch (error) {
-    throw invalid(path, `expected a tokenizer that works, got: ${messageOf(error)}`, error);
+    throw invalidFile(path, `expected a tokenizer that works, got: ${messageOf(error)}`, error);
   }
-}
-
-function maxTokensOf(
-  config: z.infer<typeof ConfigSchema>,
-  tokenizerConfig: z.infer<typeof TokenizerConfigSchema>,
-  padId: number,
-): number {
-  const positions = config.max_position_embeddings ?? Number.POSITIVE_INFINITY;
-  const usable = OFFSET_POSITIONS.has(config.model_type ?? "") ? positions - padId - 1 : positions;
-  const limit = Math.min(usable, tokenizerConfig.model_max_length ?? Number.POSITIVE_INFINITY);
-  // Above a million it is no limit but the way these files say "none".
-  return limit > 1e6 ? DEFAULT_MAX_TOKENS : Math.min(Math.floor(limit), LARGEST_MAX_TOKENS);
-}
-
-async function read<T extends z.ZodType>(dir: string, name: string, schema: T): Promise<z.infer<T>> {
-  const path = join(dir, name);
-  let json: unknown;
-  try {
-    json = JSON.parse(await readFile(path, "utf8"));
-  } catch (error) {
-    const came = systemCode(error) === "ENOENT" ? "no such file" : messageOf(error);
-    throw invalid(path, `expected a JSON file, got: ${came}`, error);
-  }
-  const parsed = schema.safeParse(json);
-  if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0]!;
-  throw invalid(path, `${issue.path.join(".") || "the whole"}: ${issue.message}`);
-}
-
-function invalid(path: string, problem: string, cause?: unknown): LabelmillError {
-  return new LabelmillError("MODEL_INVALID", `${path}: ${problem}`, { cause });
 }

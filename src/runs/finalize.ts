@@ -5,7 +5,7 @@ import { MANIFEST_FILE, PARTS_FILE, partKey, SUCCESS_FILE } from "../schemas/nam
 import type { RunFile, RunState } from "../schemas/run.ts";
 import { SOFTWARE } from "../software.ts";
 import type { ObjectStore } from "../storage/store.ts";
-import type { RunLedger } from "./ledger.ts";
+import type { Devices, RunLedger } from "./ledger.ts";
 import { encodeJson, readRunFile } from "./output.ts";
 import { endState, isEnded } from "./state.ts";
 
@@ -32,7 +32,8 @@ export async function finalizeRun(run: string, store: ObjectStore, ledger: RunLe
 
   const tally = new Tally(runFile);
   await store.put(PARTS_FILE, tally.lines(ledger.slices(run, progress.slices)));
-  const manifest = tally.manifest(await ledger.counts(run), store.conditionalWrites);
+  const [counts, devices] = await Promise.all([ledger.counts(run), ledger.devices(run)]);
+  const manifest = tally.manifest({ ...counts, devices }, store.conditionalWrites);
   await store.put(MANIFEST_FILE, encodeJson(manifest));
   if (manifest.state !== "failed") await store.put(SUCCESS_FILE, new Uint8Array());
   await ledger.transition(run, manifest.state);
@@ -76,7 +77,7 @@ class Tally {
   }
 
   manifest(
-    counts: { labels: Record<string, number>; errorCodes: Record<string, number> },
+    counts: { labels: Record<string, number>; errorCodes: Record<string, number>; devices: Devices },
     conditionalWrites: boolean,
   ): Manifest {
     const { schemaVersion, run, createdAt, spec, inputs } = this.#runFile;

@@ -17,6 +17,9 @@ export type RunAbout = { output: string; model: { id: string; digest: string }; 
 /** What a committed slice adds to its run. */
 export type Committed = { receipt: Receipt; labels: Record<string, number>; errorCodes: Record<string, number> };
 
+/** Where a model ran, and why there. */
+export type Devices = Readonly<Record<string, string>>;
+
 /** `committed` and `again`: the slice is done. `failed`: it failed for good before. `complete`: no slice of the run is open. */
 export type SliceEnd = { outcome: "committed" | "again" | "failed" | "unknown" | "unplanned"; complete: boolean };
 
@@ -87,8 +90,14 @@ export class RunLedger {
     return (await this.#call("labelmillPlanDone", run, totals.slices, totals.items)) === 1;
   }
 
-  async commit(run: string, slice: number, { receipt, labels, errorCodes }: Committed): Promise<SliceEnd> {
-    const entries = [...Object.entries(labels), ...Object.entries(errorCodes)].flat();
+  /** @param devices where the slice was labeled; none: by somebody else, who did not live to commit it */
+  async commit(
+    run: string,
+    slice: number,
+    { receipt, labels, errorCodes }: Committed,
+    devices: Devices = {},
+  ): Promise<SliceEnd> {
+    const entries = [...Object.entries(devices), ...Object.entries(labels), ...Object.entries(errorCodes)].flat();
     return sliceEnd(
       await this.#call(
         "labelmillCommit",
@@ -98,6 +107,7 @@ export class RunLedger {
         receipt.rows,
         receipt.errors,
         receipt.bytes,
+        Object.keys(devices).length,
         Object.keys(labels).length,
         ...entries,
       ),
@@ -181,6 +191,11 @@ export class RunLedger {
     return { labels: numbers(labels), errorCodes: numbers(errorCodes) };
   }
 
+  /** Where the slices were labeled, as far as that is known. */
+  async devices(run: string): Promise<Devices> {
+    return this.#redis.hgetall(runKeys(run)[6]!);
+  }
+
   /** The plan and what became of it, slice by slice in order, from `first` on. */
   async *slices(run: string, count: number, chunk = 500): AsyncGenerator<SliceRecord> {
     const [, plan, receipts, failed] = runKeys(run) as [string, string, string, string];
@@ -240,7 +255,7 @@ function progressOf(found: Record<string, string>): Progress {
 
 function runKeys(run: string): string[] {
   const key = `${KEY_PREFIX}:run:${run}`;
-  return [key, ...["plan", "receipts", "failed", "labels", "codes"].map((part) => `${key}:${part}`)];
+  return [key, ...["plan", "receipts", "failed", "labels", "codes", "devices"].map((part) => `${key}:${part}`)];
 }
 
 function sliceEnd(answer: unknown): SliceEnd {

@@ -1,7 +1,7 @@
 /**
  * The steps that must be atomic. Redis does not roll a script back, so each one checks first and writes after. Where memory is out, it
  * refuses a script at its first write, but only if that one could need memory: so none begins with a DEL or a PERSIST.
- * KEYS are always those of `runKeys`, in that order: 1 run, 2 plan, 3 receipts, 4 failed, 5 labels, 6 error codes.
+ * KEYS are always those of `runKeys`, in that order: 1 run, 2 plan, 3 receipts, 4 failed, 5 labels, 6 error codes, 7 devices.
  */
 
 /**
@@ -34,7 +34,7 @@ local function complete()
 end`;
 
 /**
- * ARGV: slice, receipt, rows, errors, bytes, number of labels, (label, count)…, (code, count)…
+ * ARGV: slice, receipt, rows, errors, bytes, numbers of devices and of labels, (device, reason)…, (label, count)…, (code, count)…
  * The receipt and the run's counters in one step, once: a second commit changes nothing. Returns [outcome, complete].
  */
 const COMMIT = `${IS_COMPLETE}
@@ -47,8 +47,10 @@ redis.call('HINCRBY', KEYS[1], 'committed', 1)
 redis.call('HINCRBY', KEYS[1], 'rows', ARGV[3])
 redis.call('HINCRBY', KEYS[1], 'errors', ARGV[4])
 redis.call('HINCRBY', KEYS[1], 'bytes', ARGV[5])
-local labels = tonumber(ARGV[6])
-for i = 7, #ARGV, 2 do redis.call('HINCRBY', i < 7 + 2 * labels and KEYS[5] or KEYS[6], ARGV[i], ARGV[i + 1]) end
+local labels = 8 + 2 * tonumber(ARGV[6])
+local codes = labels + 2 * tonumber(ARGV[7])
+for i = 8, labels - 2, 2 do redis.call('HSETNX', KEYS[7], ARGV[i], ARGV[i + 1]) end
+for i = labels, #ARGV, 2 do redis.call('HINCRBY', i < codes and KEYS[5] or KEYS[6], ARGV[i], ARGV[i + 1]) end
 return {'committed', complete() and 1 or 0}`;
 
 /** ARGV: slice, reason. The slice's other end: failed for good. Returns [outcome, complete]. */

@@ -46,6 +46,8 @@ export const ManifestSchema = z.strictObject({
   state: RunStateSchema,
   software: z.string(),
   model: ModelPinSchema,
+  /** Where the model ran (`cpu`, `cuda:0`), and why there, as far as it is known; older versions did not tell. */
+  devices: z.record(z.string(), z.string()).optional(),
   createdAt: z.iso.datetime(),
   finishedAt: z.iso.datetime(),
   /** Each input, with the records that the planner counted in it. */

@@ -39,6 +39,9 @@ export class LossJournal implements LossRecord {
     this.#append(`back ${slice}`);
   }
 
+  /** The slice stays open: whoever takes it next, here or in another process, counts it. */
+  async lost(): Promise<void> {}
+
   async end({ slice }: SliceRef): Promise<void> {
     this.#slices.delete(slice);
     this.#append(`end ${slice}`);

@@ -11,18 +11,24 @@ export type Losses = { times: number; crashedOn: ReadonlySet<number> };
  * is kept in Redis, or beside the output where Redis dies with the command.
  */
 export interface LossRecord {
-  /** @param stalls how often the queue saw the job lose its worker */
-  take(slice: SliceRef, stalls: number): Promise<Losses>;
+  /**
+   * @param stalls how often the queue saw the job lose its worker
+   * @param tries how often it failed
+   */
+  take(slice: SliceRef, stalls: number, tries: number): Promise<Losses>;
   /** Saved before item `index` is run alone: if the process dies now, that item did it. */
   at(slice: SliceRef, index: number): Promise<void>;
   /** The slice goes back unfinished, with its worker alive and well. */
   giveBack(slice: SliceRef): Promise<void>;
+  /** The device, or its thread, was lost with items of the slice: as if the process had died on them. */
+  lost(slice: SliceRef): Promise<void>;
   end(slice: SliceRef): Promise<void>;
 }
 
-type Evidence = { at: number | null; crashedOn: number[] };
+/** `lost`: how often a device was. */
+type Evidence = { at: number | null; crashedOn: number[]; lost?: number };
 
-/** The queue counts the losses; one hash field a slice holds the rest, only while a slice is run item by item. */
+/** The queue counts the workers lost; one hash field a slice holds the rest, only while a slice is under suspicion. */
 export class RedisLossRecord implements LossRecord {
   readonly #redis: Redis;
   /** Slices taken here of which something may be noted: most slices never lose a worker, and cost no round trip. */
@@ -32,15 +38,15 @@ export class RedisLossRecord implements LossRecord {
     this.#redis = redis;
   }
 
-  async take(ref: SliceRef, stalls: number): Promise<Losses> {
-    if (stalls === 0) return { times: 0, crashedOn: new Set() };
+  async take(ref: SliceRef, stalls: number, tries: number): Promise<Losses> {
+    if (stalls === 0 && tries === 0) return { times: 0, crashedOn: new Set() };
     this.#lost.add(nameOf(ref));
     const evidence = await this.#read(ref);
     if (evidence.at !== null) {
       evidence.crashedOn.push(evidence.at);
-      await this.#write(ref, { at: null, crashedOn: evidence.crashedOn });
+      await this.#write(ref, { ...evidence, at: null });
     }
-    return { times: stalls, crashedOn: new Set(evidence.crashedOn) };
+    return { times: stalls + (evidence.lost ?? 0), crashedOn: new Set(evidence.crashedOn) };
   }
 
   async at(ref: SliceRef, index: number): Promise<void> {
@@ -51,6 +57,11 @@ export class RedisLossRecord implements LossRecord {
     if (!this.#lost.delete(nameOf(ref))) return;
     const evidence = await this.#read(ref);
     if (evidence.at !== null) await this.#write(ref, { ...evidence, at: null });
+  }
+
+  async lost(ref: SliceRef): Promise<void> {
+    const evidence = await this.#read(ref);
+    await this.#write(ref, { ...evidence, lost: (evidence.lost ?? 0) + 1 });
   }
 
   async end(ref: SliceRef): Promise<void> {

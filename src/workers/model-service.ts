@@ -1,10 +1,14 @@
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
 import { Worker as QueueWorker, type WorkerOptions as QueueWorkerOptions } from "bullmq";
 import type { Redis } from "ioredis";
 import type { Config } from "../config.ts";
 import type { Fetcher } from "../fetch/fetcher.ts";
-import { Engine } from "../inference/engine.ts";
+import { Engine, type EngineOptions } from "../inference/engine.ts";
 import type { Model } from "../inference/model.ts";
+import type { Device } from "../inference/model-session.ts";
 import { PreparePool } from "../inference/prepare-pool.ts";
+import type { Logger } from "../logger.ts";
 import { Turns } from "../runs/turns.ts";
 import { LANES, type Lane, queueName } from "../schemas/names.ts";
 import { Intake } from "./intake.ts";
@@ -12,6 +16,7 @@ import type { LabelItems } from "./label-items.ts";
 import { imageLabeler, textLabeler } from "./prepare.ts";
 import type { SliceSteps } from "./process.ts";
 import { handleSlice, type SharedParts } from "./slice-worker.ts";
+import { StageTimes } from "./stages.ts";
 
 /** What the parts of a slice are before a test wraps its own around them. */
 export type WrappedParts = { steps: Omit<SliceSteps, "label">; label: LabelItems };
@@ -26,13 +31,22 @@ export type ServiceParts = {
   /** Aborts when the grace time is over. */
   stop: AbortSignal;
   queueOptions: QueueWorkerOptions;
+  log: Logger;
+  /** GPUs; none: the CPU. */
+  devices: readonly Device[] | undefined;
+  /** The file that inference threads run, if it is not onnxruntime's. */
+  thread: URL | undefined;
 };
 
+/** Images held, unless batches take more: enough to decode while the model runs. */
+const IMAGES_IN_FLIGHT = 64;
+/** What a slice takes to be fetched, tokenized, written and committed is well within this. */
+const SOON_MS = 500;
 /** Tokens of a text before any was seen. */
 const TYPICAL_TEXT = 16;
 
-/** One model that is served: its engine, and a worker for each of its queues. */
-export type ModelService = { engine: Engine; queues: QueueWorker[] };
+/** One model that is served: its engine, a worker for each of its queues, and what the stages of their work take. */
+export type ModelService = { engine: Engine; queues: QueueWorker[]; stages: StageTimes };
 
 /** Loads a model and makes the workers of its two lanes, which do not run yet. What is opened is closed by `opening`. */
 export async function openService(
@@ -40,31 +54,32 @@ export async function openService(
   parts: ServiceParts,
   opening: AsyncDisposableStack,
 ): Promise<ModelService> {
-  const { config } = parts;
-  const engine = await Engine.start({
-    model,
-    threads: config.threads,
-    intraOpThreads: config.intraOpThreads,
-    budget: model.task === "text-classification" ? config.textBudget : config.imageBudget,
-  });
+  const engine = await Engine.start(engineOptions(model, parts));
   opening.defer(() => engine.close());
-  const labelerOf = await openLabeler(engine, parts, opening);
-  const queues = LANES.map((lane) =>
-    serveLane(engine, lane, parts.around({ steps: parts.steps, label: labelerOf(lane) }), parts),
-  );
-  return { engine, queues };
+  const stages = new StageTimes();
+  const labelerOf = await openLabeler(engine, stages, parts, opening);
+  const queues = LANES.map((lane) => {
+    const wrapped = parts.around({ steps: parts.steps, label: labelerOf(lane) });
+    return serveLane(engine, lane, { ...wrapped, stages }, parts);
+  });
+  return { engine, queues, stages };
 }
 
-function serveLane(engine: Engine, lane: Lane, { steps, label }: WrappedParts, parts: ServiceParts): QueueWorker {
+function serveLane(
+  engine: Engine,
+  lane: Lane,
+  own: WrappedParts & { stages: StageTimes },
+  parts: ServiceParts,
+): QueueWorker {
   const { redis, config, shared, stop, queueOptions } = parts;
   const name = queueName(engine.model, lane);
   const intake = new Intake(
     () => queue,
-    () => fullAt(engine, config, lane),
+    () => fullAt(engine, lane, config),
     config.concurrency,
   );
-  const own = { ...shared, steps, label, intake, turns: new Turns(redis, name), digest: engine.model.digest };
-  const queue: QueueWorker = new QueueWorker(name, (job, token) => handleSlice(job, token!, stop, own), {
+  const all = { ...shared, ...own, intake, turns: new Turns(redis, name), digest: engine.model.digest };
+  const queue: QueueWorker = new QueueWorker(name, (job, token) => handleSlice(job, token!, stop, all), {
     ...queueOptions,
     concurrency: 1,
   });
@@ -73,22 +88,57 @@ function serveLane(engine: Engine, lane: Lane, { steps, label }: WrappedParts, p
 
 async function openLabeler(
   engine: Engine,
+  stages: StageTimes,
   { config, fetcher }: ServiceParts,
   opening: AsyncDisposableStack,
 ): Promise<(lane: Lane) => LabelItems> {
-  if (engine.model.task === "image-classification")
-    return (lane) => imageLabeler(engine, fetcher, config.imagesInFlight, lane);
-  const pool = await PreparePool.start({ modelDir: engine.model.dir, threads: 1 });
+  if (engine.model.task === "image-classification") {
+    const inFlight = () => imagesInFlight(engine, config);
+    return (lane) => imageLabeler({ engine, fetcher, stages, inFlight, lane });
+  }
+  const pool = await PreparePool.start({ modelDir: engine.model.dir, threads: Math.min(2, availableParallelism()) });
   opening.defer(() => pool.close());
-  return (lane) => textLabeler(engine, pool, lane);
+  return (lane) => textLabeler({ engine, pool, stages, lane });
+}
+
+function engineOptions(model: Model, parts: ServiceParts): EngineOptions {
+  const { config, log, devices, thread } = parts;
+  const { threads, intraOpThreads } = config;
+  const budget = model.task === "text-classification" ? config.textBudget : config.imageBudget;
+  return {
+    ...{ model, devices, threads, intraOpThreads, budget, thread },
+    cores: availableParallelism(),
+    tuningFile: thread ? undefined : tuningFile(model, parts, budget),
+    say: (message, detail) => log.info(detail, message),
+  };
+}
+
+/** What was found is good for the same model, device and cores, and for the same things fixed. */
+function tuningFile(
+  { digest }: Model,
+  { config: { cacheDir, threads, intraOpThreads }, devices }: ServiceParts,
+  budget: number | undefined,
+): string {
+  const place = devices ? `cuda-${devices.length}` : `cpu-${availableParallelism()}`;
+  const layout = (threads ?? intraOpThreads) ? `-${threads ?? "any"}x${intraOpThreads ?? "any"}` : "";
+  const fixed = `${layout}${budget === undefined ? "" : `-${budget}`}`;
+  return join(cacheDir, "tuning", `${digest.slice(0, 16)}-${place}${fixed}.json`);
+}
+
+function imagesInFlight({ appetite }: Engine, config: Config): number {
+  return config.imagesInFlight ?? Math.max(IMAGES_IN_FLIGHT, appetite);
 }
 
 /**
- * Two batches a thread keep the model busy while the next slice is fetched and prepared. Interactive slices are small and many: twice
- * as much of them fills batches better.
+ * How many items are enough. Two batches a thread keep the model busy while the next slice is tokenized, and where it is so fast that
+ * they are gone before that slice is there, what it labels in half a second. Interactive slices are small and many: twice as much of
+ * them fills batches better. Images are long on their way: as many as may be in flight, else the model waits where slices are small.
  */
-function fullAt({ model, stats }: Engine, config: Config, lane: Lane): number {
-  const perItem = stats.items > 0 ? stats.realCost / stats.items : TYPICAL_TEXT;
-  const batch = model.task === "text-classification" ? config.textBudget / perItem : config.imageBudget;
-  return Math.ceil((lane === "interactive" ? 4 : 2) * batch * config.threads);
+function fullAt(engine: Engine, lane: Lane, config: Config): number {
+  const { stats, appetite, model } = engine;
+  const image = model.task === "image-classification";
+  const perItem = image ? 1 : stats.items > 0 ? stats.realCost / stats.items : TYPICAL_TEXT;
+  const batches = ((lane === "interactive" ? 2 : 1) * appetite) / perItem;
+  const soon = stats.busyMs > 0 ? (stats.items / stats.busyMs) * SOON_MS : 0;
+  return Math.ceil(Math.max(batches, soon, image ? imagesInFlight(engine, config) : 0));
 }

@@ -5,14 +5,18 @@ import type { PreparePool } from "../inference/prepare-pool.ts";
 import type { Item, ItemError } from "../schemas/item.ts";
 import type { Lane } from "../schemas/names.ts";
 import { type ItemOutcome, type LabelItems, toItemError } from "./label-items.ts";
+import type { StageTimes } from "./stages.ts";
+
+type LabelerParts = { engine: Engine; stages: StageTimes; lane: Lane };
 
 /** Texts: one message to the tokenizers for all of them, then into the batcher together. */
-export function textLabeler(engine: Engine, pool: PreparePool, lane: Lane): LabelItems {
+export function textLabeler({ engine, pool, stages, lane }: LabelerParts & { pool: PreparePool }): LabelItems {
   return async (items, topK, signal, onAnswers) => {
     const outcomes: ItemOutcome[] = items.map((item) => ({ error: wordless(item) }));
     const told = items.flatMap((item, place) => (item.text?.trim() ? [{ place, text: item.text }] : []));
     if (told.length === 0) return outcomes;
-    const { ids, offsets, truncated } = await pool.tokenize(told.map(({ text }) => text));
+    const texts = told.map(({ text }) => text);
+    const { ids, offsets, truncated } = await stages.time("prepare", texts.length, () => pool.tokenize(texts));
     signal.throwIfAborted();
     const prepared: Prepared[] = told.map((_, i) => ({ tokens: ids.subarray(offsets[i], offsets[i + 1]) }));
     const labeled = await engine.label(prepared, topK, signal, onAnswers, lane);
@@ -25,20 +29,28 @@ export function textLabeler(engine: Engine, pool: PreparePool, lane: Lane): Labe
 }
 
 /**
- * Images: each by itself, as many at a time as `inFlight`, so that decoded pixels never pile up before the model. Each lane has
+ * Images: each by itself, as many at a time as `inFlight` says, so that decoded pixels never pile up before the model. Each lane has
  * permits of its own: one image must not wait for thousands.
  */
-export function imageLabeler(engine: Engine, fetcher: Fetcher, inFlight: number, lane: Lane): LabelItems {
+export function imageLabeler({
+  engine,
+  fetcher,
+  stages,
+  inFlight,
+  lane,
+}: LabelerParts & { fetcher: Fetcher; inFlight: () => number }): LabelItems {
   const permits = new Permits(inFlight);
+  const { recipe } = engine.model;
   return (items, topK, signal, onAnswers) =>
     Promise.all(
       items.map(async (item): Promise<ItemOutcome> => {
         await permits.acquire();
         try {
           signal.throwIfAborted();
-          if (item.image === undefined) return { error: notA("an image's reference") };
-          const bytes = await fetcher.get(item.image, signal);
-          const pixels = await decodeImage(bytes, engine.model.recipe!);
+          const { image } = item;
+          if (image === undefined) return { error: notA("an image's reference") };
+          const bytes = await stages.time("fetch", 1, () => fetcher.get(image, signal));
+          const pixels = await stages.time("prepare", 1, () => decodeImage(bytes, recipe!));
           const [outcome] = await engine.label([{ pixels }], topK, signal, onAnswers, lane);
           return outcome!;
         } catch (error) {
@@ -62,21 +74,24 @@ function notA(what: string): ItemError {
 }
 
 class Permits {
-  #free: number;
+  readonly #most: () => number;
+  #out = 0;
   readonly #waiting: (() => void)[] = [];
 
-  constructor(count: number) {
-    this.#free = count;
+  constructor(most: () => number) {
+    this.#most = most;
   }
 
   async acquire(): Promise<void> {
-    if (this.#free > 0) this.#free -= 1;
+    if (this.#out < this.#most()) this.#out += 1;
     else await new Promise<void>((admitted) => this.#waiting.push(admitted));
   }
 
   release(): void {
-    const next = this.#waiting.shift();
-    if (next) next();
-    else this.#free += 1;
+    this.#out -= 1;
+    while (this.#waiting.length > 0 && this.#out < this.#most()) {
+      this.#out += 1;
+      this.#waiting.shift()!();
+    }
   }
 }

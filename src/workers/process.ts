@@ -2,9 +2,10 @@ import type { Committed } from "../runs/ledger.ts";
 import type { Job } from "../schemas/job.ts";
 import type { Row } from "../schemas/row.ts";
 import type { ObjectStore } from "../storage/store.ts";
+import type { StageTimes } from "./stages.ts";
 
-/** A part as it stands in the store, whoever wrote it. */
-export type StandingPart = Committed & { rows: readonly Row[] };
+/** A part as it stands in the store, whoever wrote it; `own` if it was this try. */
+export type StandingPart = Committed & { rows: readonly Row[]; own?: true };
 
 /** What one slice needs of the world. Tests put their own functions around these. */
 export type SliceSteps = {
@@ -21,24 +22,27 @@ export type SliceSteps = {
   publish(job: Job, part: StandingPart): Promise<void>;
 };
 
+/** The steps, and who keeps the time that they take. */
+type TimedSteps = SliceSteps & { stages: StageTimes };
+
 /**
  * One job, through the whole flow: label the slice's items, put the part, commit its receipt, publish, return. Delivery is at
  * least once, so every step may have been done before by a try that was lost: the first part to be written stands, and every
  * later try adopts it, commits that part's receipt (not that of its own rows), and tells of it again.
  */
-export async function processSlice(job: Job, steps: SliceSteps, signal: AbortSignal): Promise<void> {
+export async function processSlice(job: Job, steps: TimedSteps, signal: AbortSignal): Promise<void> {
   const part = await (job.single ? labelAtOnce(job, steps, signal) : adoptOrLabel(job, steps, signal));
-  if ((await steps.commit(job, part)) === "stray") return;
+  if ((await steps.stages.time("write", 1, () => steps.commit(job, part))) === "stray") return;
   await steps.publish(job, part);
 }
 
-async function adoptOrLabel(job: Job, steps: SliceSteps, signal: AbortSignal): Promise<StandingPart> {
+async function adoptOrLabel(job: Job, steps: TimedSteps, signal: AbortSignal): Promise<StandingPart> {
   const store = await steps.openOutput(job.output);
   return (await steps.adopt(store, job)) ?? write(store, job, await steps.label(job, signal), steps, signal);
 }
 
 /** Somebody waits for a single, and hardly ever has an earlier try left a part: it is looked for when the write finds one there. */
-async function labelAtOnce(job: Job, steps: SliceSteps, signal: AbortSignal): Promise<StandingPart> {
+async function labelAtOnce(job: Job, steps: TimedSteps, signal: AbortSignal): Promise<StandingPart> {
   const [store, rows] = await Promise.all([steps.openOutput(job.output), steps.label(job, signal)]);
   return write(store, job, rows, steps, signal);
 }
@@ -47,11 +51,13 @@ async function write(
   store: ObjectStore,
   job: Job,
   rows: Row[],
-  steps: SliceSteps,
+  steps: TimedSteps,
   signal: AbortSignal,
 ): Promise<StandingPart> {
   signal.throwIfAborted();
   const { bytes, ...part } = steps.encode(rows);
-  if (await store.putIfAbsent(job.key, bytes)) return { ...part, rows };
+  // Counted with the commit.
+  const isFirst = await steps.stages.time("write", 0, () => store.putIfAbsent(job.key, bytes));
+  if (isFirst) return { ...part, rows, own: true };
   return (await steps.adopt(store, job))!;
 }

@@ -4,14 +4,18 @@ import type { Engine } from "../inference/engine.ts";
 import { BATCHES_PER_THREAD } from "../inference/session-pool.ts";
 import type { Logger } from "../logger.ts";
 import { SCHEMA_VERSION } from "../schemas/names.ts";
-import type { ServedModel, WorkerInfo } from "../schemas/worker.ts";
+import type { ModelWork, ServedModel, StageTime, WorkerInfo } from "../schemas/worker.ts";
 import { SOFTWARE } from "../software.ts";
+import { BusyMeter } from "./busy-meter.ts";
+import type { ModelService } from "./model-service.ts";
+import type { StageTimes } from "./stages.ts";
 
 export type RegistrationParts = {
   id: string;
   registry: WorkerRegistry;
-  engines: readonly Engine[];
-  threads: number;
+  services: readonly Pick<ModelService, "engine" | "stages">[];
+  /** Why the models run where they do. */
+  deviceReason: string;
   fileRoots: readonly string[];
   s3Roots: readonly string[];
   log: Logger;
@@ -20,12 +24,14 @@ export type RegistrationParts = {
 /** A worker's place in the registry: told at once, then anew every ten seconds, and given up at the end. */
 export class Registration {
   readonly #parts: RegistrationParts;
+  readonly #busy: readonly BusyMeter[];
   readonly #startedAt = new Date().toISOString();
   readonly #timer: NodeJS.Timeout;
   #beating: Promise<void>;
 
   constructor(parts: RegistrationParts) {
     this.#parts = parts;
+    this.#busy = parts.services.map(() => new BusyMeter(performance.now()));
     this.#beating = this.#beat();
     this.#timer = setInterval(() => this.beat(), BEAT_MS).unref();
   }
@@ -56,7 +62,7 @@ export class Registration {
   }
 
   #info(): WorkerInfo {
-    const { id, engines, threads, fileRoots, s3Roots } = this.#parts;
+    const { id, services, deviceReason, fileRoots, s3Roots } = this.#parts;
     return {
       v: SCHEMA_VERSION,
       id,
@@ -64,23 +70,53 @@ export class Registration {
       pid: process.pid,
       software: SOFTWARE,
       startedAt: this.#startedAt,
-      models: engines.map((engine) => served(engine, threads)),
+      models: services.map((service, at) => served(service, this.#busy[at]!)),
+      deviceReason,
       fileRoots: [...fileRoots],
       s3Roots: [...s3Roots],
     };
   }
 }
 
-function served({ model, stats, held }: Engine, threads: number): ServedModel {
+function served({ engine, stages }: RegistrationParts["services"][number], busy: BusyMeter): ServedModel {
+  const { model, devices, stats, held, layout } = engine;
   const { id, revision, digest, dtype, task, labels } = model;
   return {
     ...{ id, revision, digest, dtype, task },
     labels: labels.length,
-    device: "cpu",
-    slots: threads * BATCHES_PER_THREAD,
+    device: devices.join(", "),
+    slots: layout.threads * BATCHES_PER_THREAD,
     itemsPerSecond: stats.busyMs > 0 ? Math.round((stats.items / stats.busyMs) * 10_000) / 10 : null,
     batches: stats.batches,
     items: stats.items,
     held,
+    work: workOf(engine, stages, busy),
   };
+}
+
+function workOf(engine: Engine, stages: StageTimes, busy: BusyMeter): ModelWork {
+  const { stats, layout, budgets, settled, depth } = engine;
+  const { batches, items, realCost, paddedCost, inferMs, queuedMs, cuts } = stats;
+  return {
+    ...layout,
+    busy: busy.read(performance.now(), inferMs, layout.threads),
+    paddingEfficiency: paddedCost > 0 ? realCost / paddedCost : null,
+    meanBatch: batches > 0 ? items / batches : null,
+    cuts: { ...cuts },
+    budgets: { ...budgets },
+    settled,
+    depth,
+    stages: {
+      wait: mean(stages.total("wait")),
+      fetch: mean(stages.total("fetch")),
+      prepare: mean(stages.total("prepare")),
+      queue: mean({ ms: queuedMs, count: items }),
+      infer: mean({ ms: inferMs, count: items }),
+      write: mean(stages.total("write")),
+    },
+  };
+}
+
+function mean({ ms, count }: { ms: number; count: number }): StageTime {
+  return { count, meanMs: count > 0 ? Math.max(0, ms / count) : null };
 }

@@ -15,10 +15,14 @@ import type { Intake } from "./intake.ts";
 import { type LabelItems, labelOneByOne, labelTogether } from "./label-items.ts";
 import type { LossRecord, SliceRef } from "./losses.ts";
 import { processSlice, type SliceSteps } from "./process.ts";
+import type { StageTimes } from "./stages.ts";
 import { infrastructureError, isLastTry } from "./tries.ts";
 
 /** A slice that lost its worker this often is run alone, item by item. */
 const LOSSES_UNTIL_ALONE = 2;
+
+/** More than a year in a queue is no wait but a wrong clock. */
+const LONGEST_WAIT_MS = 366 * 24 * 3600 * 1000;
 
 /** What all queues of a worker share. */
 export type SharedParts = {
@@ -37,6 +41,7 @@ export type SharedParts = {
 export type SliceWorkerParts = SharedParts & {
   steps: Omit<SliceSteps, "label">;
   label: LabelItems;
+  stages: StageTimes;
   intake: Intake;
   turns: Turns;
   /** Of the model that is served here. */
@@ -55,6 +60,8 @@ export async function handleSlice(
 ): Promise<void> {
   const job = await parse(queued, parts);
   const log = parts.log.child({ run: job.run, job: queued.id });
+  // Later tries have waited for their backoff, or for the end of another worker.
+  if (queued.attemptsStarted === 1) parts.stages.add("wait", waited(queued), 1);
   using room = parts.intake.take(job.items.length);
   // Whose turn it is is no more than order: a Redis that cannot note it, being out of memory, must cost the slice nothing.
   if (queued.priority > 0)
@@ -67,7 +74,7 @@ export async function handleSlice(
       log.debug({ batch, items: count }, "items through");
     });
   try {
-    const losses = await parts.losses.take(job, queued.stalledCounter);
+    const losses = await parts.losses.take(job, queued.stalledCounter, queued.attemptsMade);
     const alone = losses.times >= LOSSES_UNTIL_ALONE;
     if (alone) log.warn({ losses: losses.times }, "slice lost its worker again: running it alone, item by item");
     const labelSlice = (of: Job, stop: AbortSignal): Promise<Row[]> =>
@@ -75,20 +82,30 @@ export async function handleSlice(
         ? labelOneByOne(of, losses, label, (index) => parts.losses.at(of, index), stop)
         : labelTogether(of, label, stop);
     const stop = AbortSignal.any([signal, run.signal]);
-    const work = () => processSlice(job, { ...parts.steps, label: labelSlice }, stop);
+    const steps = { ...parts.steps, label: labelSlice, stages: parts.stages };
+    const work = () => processSlice(job, steps, stop);
     await (alone ? parts.gate.alone(work) : parts.gate.together(work));
     await parts.losses.end(job);
     log.debug({ items: job.items.length }, "slice done");
   } catch (error) {
-    await parts.losses.giveBack(job);
+    const failure = infrastructureError(error);
+    const deviceLost = failure.code === "INFERENCE_FAILED";
+    await (deviceLost ? parts.losses.lost(job) : parts.losses.giveBack(job));
     if (run.signal.aborted) return log.info("slice of a cancelled run dropped");
-    if (signal.aborted) {
+    // It may have been one of its items: that costs a try, else it would go round for ever.
+    if (signal.aborted && !deviceLost) {
       log.info("slice given back");
       await queued.moveToWait(token);
       throw new WaitingError();
     }
-    throw await failed(queued, job, infrastructureError(error), { ...parts, log });
+    throw await failed(queued, job, failure, { ...parts, log });
   }
+}
+
+/** The time from being queued, which the producer wrote down by its own clock, to being taken. */
+function waited({ timestamp, processedOn = Date.now() }: QueuedJob): number {
+  const ms = processedOn - timestamp;
+  return ms > 0 && ms < LONGEST_WAIT_MS ? ms : 0;
 }
 
 async function parse(queued: QueuedJob, parts: SliceWorkerParts): Promise<Job> {

@@ -2,7 +2,7 @@ import { LabelmillError } from "../errors.ts";
 import type { FileGrants } from "../fetch/grants.ts";
 import type { S3Grants } from "../fetch/s3-grants.ts";
 import type { Logger } from "../logger.ts";
-import type { RunLedger } from "../runs/ledger.ts";
+import type { Devices, RunLedger } from "../runs/ledger.ts";
 import { getIfThere } from "../runs/output.ts";
 import type { SingleEnds } from "../runs/singles.ts";
 import type { Job } from "../schemas/job.ts";
@@ -19,11 +19,14 @@ export type StepParts = {
   singles: SingleEnds;
   events: ResultEvents;
   finalize: (run: string, output: string) => Promise<void>;
+  /** Where the models of this worker run. */
+  devices: Devices;
   log: Logger;
 };
 
 /** The real steps of a slice, all but the labeling. */
-export function sliceSteps({ outputs, ledger, singles, events, finalize, log }: StepParts): Omit<SliceSteps, "label"> {
+export function sliceSteps(parts: StepParts): Omit<SliceSteps, "label"> {
+  const { outputs, ledger, singles, events, finalize, devices, log } = parts;
   return {
     openOutput: (uri) => outputs.open(uri),
     adopt: async (store, job) => {
@@ -34,7 +37,7 @@ export function sliceSteps({ outputs, ledger, singles, events, finalize, log }: 
     commit: async (job, part) => {
       // Its part is all the record it has.
       if (job.single) return "done";
-      const end = await ledger.commit(job.run, job.slice, part);
+      const end = await ledger.commit(job.run, job.slice, part, part.own ? devices : {});
       if (end.complete) await finalize(job.run, job.output);
       if (end.outcome === "committed" || end.outcome === "again") return "done";
       log.warn({ run: job.run, slice: job.slice, outcome: end.outcome }, "the ledger does not want this slice");

@@ -2,10 +2,12 @@ import { randomBytes } from "node:crypto";
 import { Worker as QueueWorker } from "bullmq";
 import type { Redis } from "ioredis";
 import type { Config } from "../config.ts";
+import type { LabelmillError } from "../errors.ts";
 import { Fetcher } from "../fetch/fetcher.ts";
 import { FileGrants } from "../fetch/grants.ts";
 import { S3Grants } from "../fetch/s3-grants.ts";
 import { WorkerRegistry } from "../fleet/registry.ts";
+import { type DeviceChoice, describeDevices } from "../inference/devices.ts";
 import type { Engine } from "../inference/engine.ts";
 import type { Model } from "../inference/model.ts";
 import type { Logger } from "../logger.ts";
@@ -36,8 +38,12 @@ export type WorkerOptions = {
   /** What references and outputs may open, besides what the settings grant: files and folders, and `s3://` prefixes. */
   roots: { files: readonly string[]; s3: readonly string[] };
   log: Logger;
+  /** Where the models run; none: the CPU. */
+  devices?: DeviceChoice;
   /** Kept in Redis unless Redis dies with this process. */
   losses?: LossRecord;
+  /** The file that inference threads run, if it is not onnxruntime's: a session that costs nothing, or that follows a script. */
+  thread?: URL;
   /** Wraps the real steps and labeler; tests use it to end the process in the middle of one. */
   around?: (parts: WrappedParts) => WrappedParts;
 };
@@ -46,15 +52,23 @@ export type RunningWorker = {
   /** One for each model, in their order. */
   readonly engines: readonly Engine[];
   /**
+   * Settles when a device has failed on a single item. No slice is taken from then on, and those under way fail or are given back, to
+   * be tried again: by a new process, since this one's hold on the device may be broken.
+   */
+  readonly failed: Promise<LabelmillError>;
+  /**
    * Stops taking slices, lets those under way finish within the grace time, gives the rest back, then closes everything in
    * the reverse of the order it was opened in.
    */
   close(): Promise<void>;
 };
 
+const ON_CPU: DeviceChoice = { devices: undefined, why: "no other was named" };
+
 /** Serves the queues of its models, and the queue of runs to be closed, until it is told to stop. */
 export async function startWorker(options: WorkerOptions): Promise<RunningWorker> {
-  const { config, models, s3, log } = options;
+  const { config, models, s3, log, devices = ON_CPU } = options;
+  log.info(devices, `models run ${describeDevices(devices)}`);
   await using opening = new AsyncDisposableStack();
   const redis = connectRedis(options.redis, "worker");
   opening.defer(() => quit(redis));
@@ -69,7 +83,8 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   opening.defer(() => fetcher.close());
 
   const shared = await openShared(redis, subscriber, options, opening);
-  const steps = sliceSteps({ ...shared, outputs: new Outputs(grants, s3) });
+  const placed = Object.fromEntries((devices.devices ?? ["cpu"]).map((device) => [device, devices.why]));
+  const steps = sliceSteps({ ...shared, outputs: new Outputs(grants, s3), devices: placed });
   const stop = new AbortController();
   const queueOptions = {
     connection: redis,
@@ -89,7 +104,10 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     services.push(
       await openService(
         model,
-        { redis, config, fetcher, shared, steps, around, stop: stop.signal, queueOptions },
+        {
+          ...{ redis, config, fetcher, shared, steps, around, stop: stop.signal, queueOptions, log },
+          ...{ devices: devices.devices, thread: options.thread },
+        },
         opening,
       ),
     );
@@ -104,18 +122,26 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     void worker.run().catch((error: unknown) => log.error({ err: error }, "queue worker stopped"));
   }
   await Promise.all(workers.map((worker) => worker.waitUntilReady()));
+  const failed = Promise.race(engines.map((engine) => engine.failed)).then((error) => {
+    // Told here and now: closing what the device has broken may end the process.
+    log.error({ code: error.code, err: error }, "a device failed: this worker takes no more slices");
+    for (const worker of workers) void worker.pause(true);
+    // In the next turn of the loop: slices that were in the batch are to hear what became of it first, since it costs them a try.
+    setImmediate(() => stop.abort());
+    return error;
+  });
 
   const id = randomBytes(8).toString("hex");
   const registry = new WorkerRegistry(redis);
-  const registration = new Registration({ id, registry, engines, threads: config.threads, fileRoots, s3Roots, log });
+  const registration = new Registration({ id, registry, services, deviceReason: devices.why, fileRoots, s3Roots, log });
   // First of all: nobody is to queue for a worker that leaves.
   opening.defer(() => registration.end(redis.status === "ready"));
   redis.on("ready", () => registration.beat());
   await registration.told();
-  log.info({ worker: id, models: models.map((model) => model.id), threads: config.threads }, "worker ready");
+  log.info({ worker: id, models: models.map((model) => model.id) }, "worker ready");
 
   const rest = opening.move();
-  return { engines, close: () => rest.disposeAsync() };
+  return { engines, failed, close: () => rest.disposeAsync() };
 }
 
 async function openShared(

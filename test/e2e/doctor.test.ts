@@ -7,14 +7,13 @@ import { type CheckResult, runCheck } from "../../src/cli/check.ts";
 import { checkOwnRedis, checkRedisServer } from "../../src/cli/check-redis.ts";
 import { checkStore } from "../../src/cli/check-store.ts";
 import { WorkerRegistry } from "../../src/fleet/registry.ts";
-import { loadModel } from "../../src/inference/model.ts";
+import { loadBuiltIn } from "../../src/models/built-in.ts";
 import { openRedis } from "../../src/redis/connect.ts";
 import { openQueue } from "../../src/runs/queue.ts";
 import { DEAD_LETTER_QUEUE } from "../../src/schemas/names.ts";
 import { SOFTWARE } from "../../src/software.ts";
 import { S3 } from "../../src/storage/s3.ts";
 import { assertPlain, jsonOf, type RunOptions, Workspace } from "../helpers/cli.ts";
-import { MODELS } from "../helpers/pipeline.ts";
 import { startTestRedis } from "../helpers/redis.ts";
 import { startTestS3 } from "../helpers/s3-server.ts";
 import { TcpRedis } from "../helpers/tcp-redis.ts";
@@ -57,13 +56,29 @@ test("on a machine where all is well: a line a check, nothing started, nothing l
   assert.match(checks.get("store")!.found, /above\/and\/below\/: writes, reads, lists, and refuses a second write/);
   assert.equal(checks.get("provider cpu")!.state, "ok");
   for (const id of ["tiny-image", "tiny-sentiment"])
-    assert.ok(checks.get(`model ${id}`)!.found.endsWith((await loadModel(id, MODELS)).digest), id);
+    assert.ok(checks.get(`model ${id}`)!.found.endsWith((await loadBuiltIn(id)).digest), id);
   const cuda = checks.get("provider cuda")!;
   if (cuda.state === "note" && process.platform === "linux" && process.arch === "x64") {
     assert.match(cuda.found, /\.so[.\d]* is missing|CUDA/);
     assert.match(cuda.mend!, /CUDA 12 and cuDNN 9.*onnxruntime-node.*install/);
   }
   assert.deepEqual([await readdir(work.path), await readdir(work.file("tmp"))], [["tmp"], []]);
+});
+
+test("--gpu says what a GPU lacks, or how each one does", async (t) => {
+  const { stdout } = await work.run(["doctor", "--gpu", "--json"]);
+  const { ok, checks } = JSON.parse(stdout) as { ok: boolean; checks: CheckResult[] };
+  if (ok) return t.diagnostic(`a GPU is here: ${JSON.stringify(checks)}`);
+  const { name, state, found, mend } = checks.at(-1)!;
+  assert.equal(state, "wrong");
+  assert.match(`${name} ${found}`, /CUDA|GPU|cuda:0/);
+  assert.ok(mend !== undefined && mend !== "", found);
+  await work.expect(1, ["doctor", "--gpu"]);
+  await work.write("one.csv", "id,text\n1,fine\n");
+  const args = ["label", "text", "one.csv", "--model", "tiny-sentiment", "--out", "never"];
+  const refused = await work.expect(2, [...args, "--device", "cuda"]);
+  assert.match(refused.stderr, /^labelmill: DEVICE_UNAVAILABLE: --device cuda: .*\.so[.\d]* is missing|GPU/m);
+  await assert.rejects(access(work.file("never")), { code: "ENOENT" });
 });
 
 test("a Redis that is not there costs its own line, and its password stays hidden", async () => {

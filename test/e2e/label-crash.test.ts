@@ -39,7 +39,17 @@ describe("kill -9 of the command, and the same command again", { concurrency: 2 
       const deaths = kills.flatMap(({ step, slice }) => [`${step}-${slice}-0`, `${step}-${slice}-1`]);
       assert.deepEqual((await readdir(evidence)).sort(), deaths.sort(), "each step was the last one twice");
 
-      const args = ["label", "text", "texts.csv", "--out", "out", "--slice-items", String(SLICE_ITEMS)];
+      const args = [
+        "label",
+        "text",
+        "--model",
+        "tiny-sentiment",
+        "texts.csv",
+        "--out",
+        "out",
+        "--slice-items",
+        String(SLICE_ITEMS),
+      ];
       const { stderr } = await work.expect(0, args);
       assert.match(stderr, /Taking up run [0-9a-f]{16}/);
       await work.expect(0, ["verify", "out"]);

@@ -62,7 +62,16 @@ test("a list of every kind of image: what is bad costs its own row, what is odd 
   const urls = ["http://127.0.0.1:9/x.jpg", "ftp://example.com/x.jpg", "http://user:secret@example.com/x.jpg"];
   await work.write("list/all.txt", `${[...names, ...urls].join("\n")}\n\n`);
 
-  const ended = await work.expect(3, ["label", "images", "list/all.txt", "--out", "odd", "--json"]);
+  const ended = await work.expect(3, [
+    "label",
+    "images",
+    "--model",
+    "tiny-image",
+    "list/all.txt",
+    "--out",
+    "odd",
+    "--json",
+  ]);
   const rows = await work.rows("odd");
   const said = Object.fromEntries(rows.map((row) => [row.id, verdict(row)]));
   assert.deepEqual(said, {
@@ -100,7 +109,7 @@ test("a list of every kind of image: what is bad costs its own row, what is odd 
 test("a folder, a pattern, a file and a list, in one run", async () => {
   await work.write("shelf/list.txt", "ship.jpg\ndeep/dog.webp\n");
   const inputs = ["shelf", "shelf/**/*.png", "outside.jpg", "shelf/list.txt"];
-  await work.expect(0, ["label", "images", ...inputs, "--out", "forms", "--top-k", "3"]);
+  await work.expect(0, ["label", "images", "--model", "tiny-image", ...inputs, "--out", "forms", "--top-k", "3"]);
   const rows = await work.rows("forms");
   assert.deepEqual(
     rows.map((row) => [row.id, verdict(row), row.source.record, row.input]),
@@ -132,7 +141,7 @@ test("a table with a column of paths and addresses: fetched from a private addre
     const pictures = [`${base}/ship.jpg`, `${base}/moved`, `${base}/none.jpg`, "shelf/ship.jpg"];
     await work.write("table.csv", `sku,picture,note\n${pictures.map((each, i) => `s${i},${each},n${i}`).join("\n")}\n`);
     const columns = ["--column", "picture", "--id-column", "sku", "--keep", "note"];
-    const args = ["label", "images", "table.csv", ...columns];
+    const args = ["label", "images", "--model", "tiny-image", "table.csv", ...columns];
 
     await work.expect(3, [...args, "--out", "refused"]);
     assert.deepEqual(

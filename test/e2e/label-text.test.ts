@@ -54,7 +54,18 @@ describe("label text", { concurrency: 2 }, () => {
     ];
     await work.write("lines.jsonl", jsonl.join("\n"));
     const inputs = ["hostile.csv", "semicolons.csv", "tabs.tsv", "packed.csv", "lines.jsonl"];
-    const ended = await work.expect(3, ["label", "text", ...inputs, "--id-column", "id", "--out", "out", "--json"]);
+    const ended = await work.expect(3, [
+      "label",
+      "text",
+      "--model",
+      "tiny-sentiment",
+      ...inputs,
+      "--id-column",
+      "id",
+      "--out",
+      "out",
+      "--json",
+    ]);
 
     const rows = await work.rows("out");
     const of = (name: string) => rows.filter(({ source }) => source.uri === pathToFileURL(work.file(name)).href);
@@ -102,7 +113,17 @@ describe("label text", { concurrency: 2 }, () => {
     );
     await work.expect(0, ["verify", "out"]);
 
-    const again = await work.expect(3, ["label", "text", ...inputs, "--id-column", "id", "--out", "out"]);
+    const again = await work.expect(3, [
+      "label",
+      "text",
+      "--model",
+      "tiny-sentiment",
+      ...inputs,
+      "--id-column",
+      "id",
+      "--out",
+      "out",
+    ]);
     assert.match(again.stderr, /finished already/);
   });
 
@@ -111,9 +132,21 @@ describe("label text", { concurrency: 2 }, () => {
       "reviews.csv",
       `id,review,product,price\na,"${GOOD}",kettle,3\nb,${BAD.replace(",", "")},"pan, big",4\nc,fine,pot,5\n`,
     );
-    const args = ["label", "text", "reviews.csv", "--id-column", "id", "--keep", "product", "price", "--top-k", "1"];
+    const args = [
+      "label",
+      "text",
+      "--model",
+      "tiny-sentiment",
+      "reviews.csv",
+      "--id-column",
+      "id",
+      "--keep",
+      "product",
+      "price",
+      "--top-k",
+      "1",
+    ];
     const { stdout, stderr } = await work.expect(0, [...args, "--out", "shape", "--slice-items", "2"]);
-    assert.match(stderr, /No --model: taking the built-in tiny-sentiment/);
     assert.match(stdout, /^id +label +score\n/);
     assertPlain(stdout + stderr);
 
@@ -196,7 +229,9 @@ describe("label text", { concurrency: 2 }, () => {
   });
 
   test("standard input: plain lines, and packed CSV", async () => {
-    const lines = await work.expect(0, ["label", "text", "-", "--json"], { input: `${GOOD}\n${BAD}\n${GOOD}` });
+    const lines = await work.expect(0, ["label", "text", "--model", "tiny-sentiment", "-", "--json"], {
+      input: `${GOOD}\n${BAD}\n${GOOD}`,
+    });
     assert.equal(jsonOf(lines).out, pathToFileURL(`${work.file("stdin-labels")}/`).href);
     assert.deepEqual(
       (await work.rows("stdin-labels")).map((row) => [...short(row), row.source.uri]),
@@ -207,9 +242,13 @@ describe("label text", { concurrency: 2 }, () => {
       ],
     );
     const packed = gzipSync(`id|said\nq|${GOOD}\n`);
-    await work.expect(0, ["label", "text", "-", "--column", "said", "--delimiter", "|", "--out", "packed"], {
-      input: packed,
-    });
+    await work.expect(
+      0,
+      ["label", "text", "--model", "tiny-sentiment", "-", "--column", "said", "--delimiter", "|", "--out", "packed"],
+      {
+        input: packed,
+      },
+    );
     assert.deepEqual((await work.rows("packed")).map(verdict), ["POSITIVE"]);
   });
 

@@ -130,7 +130,7 @@ test("people are told in one line on standard error, and standard output stays e
 
 test("Redis that cannot be reached or started: one error with the address and the mend, no password", async () => {
   const url = "redis://someone:hunter2@127.0.0.1:1/0";
-  const to = (out: string) => ["label", "text", "good.csv", "--out", out];
+  const to = (out: string) => ["label", "text", "good.csv", "--model", "tiny-sentiment", "--out", out];
   const [plain, json, missing] = await Promise.all([
     work.expect(1, to("plain"), { env: { REDIS_URL: url } }),
     work.expect(1, [...to("json"), "--redis-url", url, "--json"]),

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { loadModel } from "../../src/inference/model.ts";
+import { loadBuiltIn } from "../../src/models/built-in.ts";
 import { EventSchema } from "../../src/schemas/event.ts";
-import { MODELS, TestPipeline } from "../helpers/pipeline.ts";
+import { TestPipeline } from "../helpers/pipeline.ts";
 import { pythonWith, runProgram } from "../helpers/python.ts";
 
 const SCRIPT = fileURLToPath(new URL("../../examples/submit.py", import.meta.url));
@@ -19,7 +19,7 @@ test("examples/submit.py: a job from Python, by BullMQ's own client, gets its la
   }
   await using pipeline = await TestPipeline.open();
   await pipeline.worker({ threads: 1 });
-  const { id, digest } = await loadModel("tiny-sentiment", MODELS);
+  const { id, digest } = await loadBuiltIn("tiny-sentiment");
   const args = [SCRIPT, pipeline.redis.url, id, digest, pipeline.output("labels"), "Great value, wonderful"];
   const { code, output } = await runProgram(python, args);
   assert.equal(code, 0, output);

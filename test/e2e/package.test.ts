@@ -84,11 +84,15 @@ test("labels three texts from standard input", () => {
     "Broke after a day, a terrible waste of money.",
     "Great value!",
   ];
-  const { status, stderr } = run(join(bin, "labelmill"), ["label", "text", "-", "--out", "out", "--json"], {
-    cwd: project,
-    tmp: temporary,
-    input: `${texts.join("\n")}\n`,
-  });
+  const { status, stderr } = run(
+    join(bin, "labelmill"),
+    ["label", "text", "--model", "tiny-sentiment", "-", "--out", "out", "--json"],
+    {
+      cwd: project,
+      tmp: temporary,
+      input: `${texts.join("\n")}\n`,
+    },
+  );
   assert.equal(status, 0, stderr);
   const out = join(project, "out");
   const files = readdirSync(out);

@@ -12,7 +12,18 @@ test("the command's own Redis server dies: one clear line, an end, and the same 
   await writeTexts(work.file("texts.csv"), 120);
   await writeTextModel(work.file("slow"), { weights: [1, -1], bias: [0, 0], slow: 10_000 });
   const slow = ["--model", "slow", "--threads", "1", "--text-budget", "32"];
-  const command = ["label", "text", "texts.csv", "--out", "out", "--slice-items", "10", ...slow];
+  const command = [
+    "label",
+    "text",
+    "--model",
+    "tiny-sentiment",
+    "texts.csv",
+    "--out",
+    "out",
+    "--slice-items",
+    "10",
+    ...slow,
+  ];
   const first = work.start(command);
   await first.says("Run ");
   await first.until(work.file("out"), async () =>

@@ -16,7 +16,7 @@ test("Redis is killed and restarted empty in the middle of a run on S3: the same
   await worker.says("Serving");
   const out = `s3://${bucket}/out/`;
   const csv = await writeTexts(work.file("texts.csv"), 4_000);
-  const args = ["label", "text", csv, "--out", out, "--slice-items", "100"];
+  const args = ["label", "text", "--model", "tiny-sentiment", csv, "--out", out, "--slice-items", "100"];
   const first = work.start(args, { env });
   await first.says("Run ");
   const s3 = new S3(server.settings);

@@ -124,7 +124,7 @@ test("finished: it says so, does nothing, and exits as the run did; any differen
 
 describe("outputs and signals", { concurrency: 2 }, () => {
   test("a slice that fails for good: exit 1 and no _SUCCESS, until the same command mends it", async () => {
-    const args = ["label", "text", "small.csv", "--out", "small", "--slice-items", "5"];
+    const args = ["label", "text", "--model", "tiny-sentiment", "small.csv", "--out", "small", "--slice-items", "5"];
     await writeTexts(work.file("small.csv"), 15);
     await work.expect(0, args);
     // As a command leaves it that was killed; and somebody put something else in the place of a part.
@@ -173,7 +173,7 @@ describe("outputs and signals", { concurrency: 2 }, () => {
   });
 
   test("standard input cannot be taken up: an output that has a run refuses it", async () => {
-    const args = ["label", "text", "-", "--out", "piped"];
+    const args = ["label", "text", "--model", "tiny-sentiment", "-", "--out", "piped"];
     await work.expect(0, args, { input: "a good one\na bad one\n" });
     const before = await partsOf("piped");
     for (const unfinished of [false, true]) {
@@ -186,7 +186,15 @@ describe("outputs and signals", { concurrency: 2 }, () => {
 
   test("a folder of something else is refused and left as it was", async () => {
     await work.write("home/letter.txt", "dear all\n");
-    const { stderr } = await work.expect(2, ["label", "text", "texts.csv", "--out", "home"]);
+    const { stderr } = await work.expect(2, [
+      "label",
+      "text",
+      "--model",
+      "tiny-sentiment",
+      "texts.csv",
+      "--out",
+      "home",
+    ]);
     assert.match(stderr, /labelmill: OUTPUT_FOREIGN: .*letter\.txt/);
     assert.deepEqual(await readdir(work.file("home")), ["letter.txt"]);
     assert.equal(await readFile(work.file("home", "letter.txt"), "utf8"), "dear all\n");

@@ -29,7 +29,7 @@ async function openSystem() {
     ...{ redis, work, bucket, env },
     /** A worker that may open the bucket; resolves when it serves. */
     async worker(more: Record<string, string> = {}, args: string[] = []): Promise<RunningCommand> {
-      const command = work.start(["worker", ...args], {
+      const command = work.start(["worker", "--models", "tiny-sentiment", "tiny-image", ...args], {
         env: { ...env, LABELMILL_S3_ROOTS: `s3://${bucket}`, LABELMILL_THREADS: "1", ...more },
       });
       await command.says("Serving");
@@ -58,7 +58,11 @@ test("texts and pictures in, labels out, all on S3, by a worker of its own; the 
   for (const name of ["cat-ginger-tabby.jpg", "frog-on-forest-floor.jpg"])
     await system.upload(`pictures/${name}`, join(EXAMPLES, "images", name));
   const out = `s3://${bucket}/labels/reviews/`;
-  const labeled = await work.expect(0, ["label", "text", texts, "--column", "review", "--out", out, "--json"], { env });
+  const labeled = await work.expect(
+    0,
+    ["label", "text", "--model", "tiny-sentiment", texts, "--column", "review", "--out", out, "--json"],
+    { env },
+  );
   assert.deepEqual((jsonOf(labeled).totals as { planned: number }).planned, 235);
   assert.match(
     (await keysOf(out)).join(),
@@ -66,15 +70,27 @@ test("texts and pictures in, labels out, all on S3, by a worker of its own; the 
   );
   const proof = await work.expect(0, ["verify", out, "--json"], { env });
   assert.equal(jsonOf(proof).ok, true);
-  const again = await work.expect(0, ["label", "text", texts, "--column", "review", "--out", out], { env });
+  const again = await work.expect(
+    0,
+    ["label", "text", "--model", "tiny-sentiment", texts, "--column", "review", "--out", out],
+    { env },
+  );
   assert.match(again.stderr, /is finished already/);
 
   const seen = `s3://${bucket}/labels/pictures/`;
-  await work.expect(0, ["label", "images", `s3://${bucket}/pictures/`, "--out", seen, "--json"], { env });
+  await work.expect(
+    0,
+    ["label", "images", "--model", "tiny-image", `s3://${bucket}/pictures/`, "--out", seen, "--json"],
+    { env },
+  );
   const list = await work.write("list.txt", `s3://${bucket}/pictures/cat-ginger-tabby.jpg\n`);
-  const listed = await work.expect(0, ["label", "images", list, "--out", `s3://${bucket}/labels/list/`, "--json"], {
-    env,
-  });
+  const listed = await work.expect(
+    0,
+    ["label", "images", "--model", "tiny-image", list, "--out", `s3://${bucket}/labels/list/`, "--json"],
+    {
+      env,
+    },
+  );
   assert.deepEqual(jsonOf(listed).labels, { cat: 1 });
   await work.expect(0, ["verify", seen], { env });
 });
@@ -83,13 +99,17 @@ test("without REDIS_URL the same, in one command", async () => {
   await using system = await openSystem();
   const { work, bucket } = system;
   const { REDIS_URL: _, ...env } = system.env;
-  const detached = await work.expect(2, ["label", "text", "x.csv", "--detach"], { env });
+  const detached = await work.expect(2, ["label", "text", "--model", "tiny-sentiment", "x.csv", "--detach"], { env });
   assert.match(detached.stderr, /USAGE: --detach .*REDIS_URL/);
   const texts = await system.upload("in/reviews.csv", join(EXAMPLES, "reviews.csv"));
   const out = `s3://${bucket}/labels`;
-  await work.expect(0, ["label", "text", texts, "--column", "review", "--out", out], { env });
+  await work.expect(0, ["label", "text", "--model", "tiny-sentiment", texts, "--column", "review", "--out", out], {
+    env,
+  });
   await work.expect(0, ["verify", out], { env });
-  await work.expect(0, ["label", "text", texts, "--column", "review", "--out", "local"], { env });
+  await work.expect(0, ["label", "text", "--model", "tiny-sentiment", texts, "--column", "review", "--out", "local"], {
+    env,
+  });
   await work.expect(0, ["verify", "local"], { env });
 });
 
@@ -105,23 +125,31 @@ test("what remote workers could not do is refused before anything is queued", as
     assert.match(error.message, message);
   };
   await refused("NO_WORKER", /labelmill worker --models tiny-sentiment.*--with-worker.*--queue-anyway/, [
-    ...["label", "text", csv, "--out", out],
+    ...["label", "text", "--model", "tiny-sentiment", csv, "--out", out],
   ]);
   await refused("MODEL_NOT_FOUND", /no worker is there/, ["label", "text", csv, "--out", out, "--model", "nobody"]);
   await system.worker({ LABELMILL_S3_ROOTS: `s3://${bucket}/other/` });
-  await refused("NOT_GRANTED", /LABELMILL_S3_ROOTS/, ["label", "text", csv, "--out", out]);
-  await refused("LOCAL_PATH_REMOTE_WORKER", /texts-labels.*s3:\/\/.*--shared-files/, ["label", "text", csv]);
+  await refused("NOT_GRANTED", /LABELMILL_S3_ROOTS/, ["label", "text", "--model", "tiny-sentiment", csv, "--out", out]);
+  await refused("LOCAL_PATH_REMOTE_WORKER", /texts-labels.*s3:\/\/.*--shared-files/, [
+    "label",
+    "text",
+    "--model",
+    "tiny-sentiment",
+    csv,
+  ]);
   const images = join(EXAMPLES, "images");
   await refused("LOCAL_PATH_REMOTE_WORKER", /--shared-files/, [
     "label",
     "images",
+    "--model",
+    "tiny-image",
     images,
     "--out",
     `s3://${bucket}/other/x/`,
   ]);
   const list = await work.write("list.txt", "https://example.org/a.jpg\nlocal.jpg\n");
   await refused("LOCAL_PATH_REMOTE_WORKER", /local\.jpg \(record 1/, [
-    ...["label", "images", list, "--out", `s3://${bucket}/other/y/`],
+    ...["label", "images", "--model", "tiny-image", list, "--out", `s3://${bucket}/other/y/`],
   ]);
   assert.deepEqual(await keysOf(`s3://${bucket}/`), [], "nothing was written");
   const { queues, runs } = jsonOf(await work.expect(0, ["status", "--json"], { env })) as Status;
@@ -140,7 +168,9 @@ test("--shared-files: a local output and local pictures, where the worker was gr
   const { work, env } = system;
   const images = join(EXAMPLES, "images");
   await system.worker({ LABELMILL_FILE_ROOTS: `${work.path}:${images}` });
-  await work.expect(0, ["label", "images", images, "--out", "seen", "--shared-files"], { env });
+  await work.expect(0, ["label", "images", "--model", "tiny-image", images, "--out", "seen", "--shared-files"], {
+    env,
+  });
   await work.expect(0, ["verify", "seen"], { env });
 });
 
@@ -149,7 +179,19 @@ test("--detach leaves when all is queued; status tells how it goes, results what
   const { work, env, bucket } = system;
   const csv = await writeTexts(work.file("texts.csv"), 200);
   const out = `s3://${bucket}/out/`;
-  const args = ["label", "text", csv, "--out", out, "--slice-items", "50", "--events", "parts"];
+  const args = [
+    "label",
+    "text",
+    "--model",
+    "tiny-sentiment",
+    csv,
+    "--out",
+    out,
+    "--slice-items",
+    "50",
+    "--events",
+    "parts",
+  ];
   const detached = await work.expect(0, [...args, "--detach", "--queue-anyway", "--json"], { env });
   const { run, state } = jsonOf(detached) as { run: string; state: string };
   assert.equal(state, "running");
@@ -176,7 +218,7 @@ test("cancel ends a run that is under way; its parts stand, and the same command
   const { work, env, bucket } = system;
   const csv = await writeTexts(work.file("texts.csv"), 3_000);
   const out = `s3://${bucket}/out/`;
-  const args = ["label", "text", csv, "--out", out, "--slice-items", "100"];
+  const args = ["label", "text", "--model", "tiny-sentiment", csv, "--out", out, "--slice-items", "100"];
   await system.worker();
   const running = work.start(args, { env });
   await running.says("Run ");
@@ -200,7 +242,7 @@ test("two commands on one output at once: the second is told who has it", async 
   const { work, env, bucket } = system;
   const csv = await writeTexts(work.file("texts.csv"), 5);
   const out = `s3://${bucket}/out/`;
-  const args = ["label", "text", csv, "--out", out, "--queue-anyway"];
+  const args = ["label", "text", "--model", "tiny-sentiment", csv, "--out", out, "--queue-anyway"];
   const first = work.start(args, { env });
   await first.says("Run ");
   const second = await work.expect(2, args, { env });
@@ -230,7 +272,7 @@ test("a worker waits for a Redis that is not there, and for one that is not fit,
   await redis.restart();
   await worker.says("Serving tiny-sentiment@");
   const csv = await writeTexts(work.file("texts.csv"), 5);
-  await work.expect(0, ["label", "text", csv, "--out", `s3://${bucket}/out/`], { env });
+  await work.expect(0, ["label", "text", "--model", "tiny-sentiment", csv, "--out", `s3://${bucket}/out/`], { env });
   worker.child.kill("SIGTERM");
   assert.equal((await worker.ended).code, 0);
   const { workers } = jsonOf(await work.expect(0, ["status", "--json"], { env })) as Status;
@@ -242,14 +284,26 @@ test("a bucket that is not there, and credentials that are wrong: one clear line
   const { work, env, bucket } = system;
   await system.worker({ LABELMILL_S3_ROOTS: `s3://${bucket},s3://no-such-bucket-here` });
   const csv = await writeTexts(work.file("texts.csv"), 5);
-  const missing = await work.expect(1, ["label", "text", csv, "--out", "s3://no-such-bucket-here/x/"], { env });
+  const missing = await work.expect(
+    1,
+    ["label", "text", "--model", "tiny-sentiment", csv, "--out", "s3://no-such-bucket-here/x/"],
+    { env },
+  );
   assert.match(missing.stderr, /^labelmill: STORE_FAILED: .*no such bucket[^\n]*\n$/m);
   const without = { ...env, AWS_ACCESS_KEY_ID: "", AWS_SECRET_ACCESS_KEY: "" };
-  const keyless = await work.expect(1, ["label", "text", csv, "--out", `s3://${bucket}/x/`], { env: without });
+  const keyless = await work.expect(
+    1,
+    ["label", "text", "--model", "tiny-sentiment", csv, "--out", `s3://${bucket}/x/`],
+    { env: without },
+  );
   assert.match(keyless.stderr, /^labelmill: STORE_FAILED: .*no credentials[^\n]*AWS_PROFILE\n$/m);
-  const gone = await work.expect(2, ["label", "text", `s3://${bucket}/nothing.csv`, "--out", `s3://${bucket}/x/`], {
-    env,
-  });
+  const gone = await work.expect(
+    2,
+    ["label", "text", "--model", "tiny-sentiment", `s3://${bucket}/nothing.csv`, "--out", `s3://${bucket}/x/`],
+    {
+      env,
+    },
+  );
   assert.match(gone.stderr, /INPUT_NOT_FOUND.*nothing\.csv/);
   const { runs } = jsonOf(await work.expect(0, ["status", "--json"], { env })) as Status;
   assert.deepEqual(runs, []);

@@ -17,7 +17,17 @@ before(async () => {
   // Every fifth text is empty: an output with errors in rows proves itself too.
   const lines = Array.from({ length: ITEMS }, (_, i) => `${i},${i % 5 === 4 ? "" : `a good thing, number ${i}`}`);
   await work.write("texts.csv", `id;text\n${lines.map((line) => line.replace(",", ";")).join("\n")}\n`);
-  await work.expect(3, ["label", "text", "texts.csv", "--out", "out", "--slice-items", String(SLICE_ITEMS)]);
+  await work.expect(3, [
+    "label",
+    "text",
+    "--model",
+    "tiny-sentiment",
+    "texts.csv",
+    "--out",
+    "out",
+    "--slice-items",
+    String(SLICE_ITEMS),
+  ]);
   run = JSON.parse(await readFile(work.file("out", "_run.json"), "utf8")).run;
 });
 after(() => work[Symbol.asyncDispose]());

@@ -24,12 +24,13 @@ export const MATRIX: Record<Area, { value: Area[]; type: Area[] }> = parseMatrix
   fetch: "schemas storage errors",
   sources: "schemas storage fetch errors",
   inference: "errors schemas:type",
+  models: "errors schemas inference storage",
   runs: "schemas storage redis errors logger metrics software",
   fleet: "schemas errors",
   producers: "sources fleet runs schemas storage redis errors logger metrics software",
   workers: "sources fetch fleet runs inference schemas storage redis errors logger metrics software config:type",
   server: "metrics schemas",
-  cli: "schemas errors logger metrics software config redis storage fetch sources inference fleet runs producers workers server",
+  cli: "schemas errors logger metrics software config redis storage fetch sources inference models fleet runs producers workers server",
 });
 
 function parseMatrix(rows: Record<Area, string>) {
@@ -47,7 +48,8 @@ const VENDORS: Record<string, string[] | null> = {
   "@aws-sdk/client-s3": ["src/storage/s3-client.ts"],
   bullmq: ["src/redis/", "src/runs/", "src/producers/", "src/workers/"],
   ioredis: ["src/redis/", "src/fleet/", "src/runs/", "src/producers/", "src/workers/"],
-  "onnxruntime-node": ["src/inference/session-thread.ts"],
+  "onnxruntime-node": ["src/inference/onnx-session.ts"],
+  "@bufbuild/protobuf": ["src/inference/onnx-proto.ts"],
   sharp: ["src/inference/image.ts"],
   "@huggingface/tokenizers": ["src/inference/tokenizer.ts"],
   // The two sides of one thread.

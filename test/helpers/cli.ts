@@ -56,7 +56,7 @@ export class Workspace implements AsyncDisposable {
   start(args: readonly string[], { input = "", env, script = CLI, ...as }: RunOptions = {}): RunningCommand {
     const child = spawn(process.execPath, script === "" ? [...args] : [script, ...args], {
       cwd: this.path,
-      env: { ...cleanEnvironment(), TMPDIR: this.file("tmp"), ...env },
+      env: { ...cleanEnvironment(), TMPDIR: this.file("tmp"), XDG_CONFIG_HOME: this.file("config"), ...env },
       stdio: ["pipe", "pipe", "pipe"],
       timeout: MAX_MS,
       killSignal: "SIGKILL",
@@ -197,13 +197,18 @@ export function assertPlain(text: string): void {
   assert.ok(!text.includes("\u001b"), "no colours off a terminal");
 }
 
-/** The caller's environment, without what would lead a command to the caller's own Redis, settings or colours, or do its work. */
+/**
+ * The caller's environment, without what would lead a command to the caller's own Redis, settings or colours, or do its work. No
+ * test asks a hub by mistake: those that have one of their own say so.
+ */
 function cleanEnvironment(): Record<string, string> {
   const kept = Object.entries(process.env).filter(
     ([name]) =>
       !(name.startsWith("LABELMILL_") && name !== "LABELMILL_TEST_RUN") &&
       ![
         "REDIS_URL",
+        "HF_ENDPOINT",
+        "HF_TOKEN",
         "NODE_TEST_CONTEXT",
         "FORCE_COLOR",
         "NO_COLOR",
@@ -211,5 +216,5 @@ function cleanEnvironment(): Record<string, string> {
         "ORT_DISABLE_TELEMETRY",
       ].includes(name),
   );
-  return Object.fromEntries(kept) as Record<string, string>;
+  return { ...(Object.fromEntries(kept) as Record<string, string>), LABELMILL_OFFLINE: "1" };
 }

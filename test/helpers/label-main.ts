@@ -6,6 +6,7 @@ import { loadConfig, readEnvironment } from "../../src/config.ts";
 import { createLogger } from "../../src/logger.ts";
 import type { WrappedParts } from "../../src/workers/model-service.ts";
 import { type KillPoint, killAround } from "./kill-points.ts";
+import { SCRIPTED_THREAD } from "./scripted-session.ts";
 
 export type LabelMainOptions = {
   input: string;
@@ -13,11 +14,13 @@ export type LabelMainOptions = {
   settings: Record<string, unknown>;
   kills: KillPoint[];
   evidence: string;
+  /** A model's folder with a script, instead of `tiny-sentiment`. */
+  scripted?: string;
   /** A text that ends the process when it is to be labeled. */
   poison?: string;
 };
 
-const { input, out, settings, kills, evidence, poison } = JSON.parse(process.argv[2]!) as LabelMainOptions;
+const { input, out, settings, kills, evidence, scripted, poison } = JSON.parse(process.argv[2]!) as LabelMainOptions;
 // Items of the slice under way that the model answered: from the first one on, the slice is prepared for certain.
 let answered = 0;
 const killed = killAround(kills, evidence, () => answered);
@@ -47,6 +50,7 @@ const { code } = await label(
   {
     kind: "text",
     inputs: [input],
+    model: scripted ?? "tiny-sentiment",
     read: { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] },
     out,
     topK: 5,
@@ -60,6 +64,7 @@ const { code } = await label(
     terminal: new Terminal(false),
     log: createLogger("silent", false),
     around,
+    ...(scripted === undefined ? {} : { thread: SCRIPTED_THREAD }),
   },
   new AbortController().signal,
 );

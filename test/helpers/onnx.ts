@@ -25,8 +25,8 @@ export type TinyModel = {
 
 const TOKENIZER = new URL("../../models/tiny-sentiment/", import.meta.url);
 
-const FLOAT = 1;
-const INT64 = 7;
+export const FLOAT = 1;
+export const INT64 = 7;
 const BOOL = 9;
 
 /** Writes a text model's folder, with the tokenizer of `tiny-sentiment`. */
@@ -135,7 +135,13 @@ function loopBody(side: number): Buffer {
   return graphProto("body", nodes, [], inputs, outputs);
 }
 
-function graphProto(name: string, nodes: Buffer[], constants: Buffer[], inputs: Buffer[], outputs: Buffer[]): Buffer {
+export function graphProto(
+  name: string,
+  nodes: Buffer[],
+  constants: Buffer[],
+  inputs: Buffer[],
+  outputs: Buffer[],
+): Buffer {
   return Buffer.concat([
     ...nodes.map((part) => field(1, part)),
     field(2, name),
@@ -145,7 +151,7 @@ function graphProto(name: string, nodes: Buffer[], constants: Buffer[], inputs: 
   ]);
 }
 
-function node(type: string, inputs: string[], outputs: string[], attributes: Buffer[] = []): Buffer {
+export function node(type: string, inputs: string[], outputs: string[], attributes: Buffer[] = []): Buffer {
   return Buffer.concat([
     ...inputs.map((name) => field(1, name)),
     ...outputs.map((name) => field(2, name)),
@@ -154,7 +160,7 @@ function node(type: string, inputs: string[], outputs: string[], attributes: Buf
   ]);
 }
 
-function intAttribute(name: string, value: number): Buffer {
+export function intAttribute(name: string, value: number): Buffer {
   return Buffer.concat([field(1, name), field(3, value), field(20, 2)]);
 }
 
@@ -166,20 +172,26 @@ function graphAttribute(name: string, value: Buffer): Buffer {
   return Buffer.concat([field(1, name), field(6, value), field(20, 5)]);
 }
 
-function tensor(name: string, dims: number[], data: Float32Array | BigInt64Array | Uint8Array, type?: number): Buffer {
+export function tensor(
+  name: string,
+  dims: number[],
+  data: Float32Array | BigInt64Array | Uint8Array,
+  type?: number,
+): Buffer {
   const elements = type ?? (data instanceof Float32Array ? FLOAT : INT64);
   const raw = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
   return Buffer.concat([...dims.map((dim) => field(1, dim)), field(2, elements), field(8, name), field(9, raw)]);
 }
 
-function valueInfo(name: string, elements: number, dims: (string | number)[]): Buffer {
-  const shape = dims.map((dim) => field(1, typeof dim === "string" ? field(2, dim) : field(1, dim)));
-  const type = field(1, Buffer.concat([field(1, elements), field(2, Buffer.concat(shape))]));
+/** A dimension is a size or the name of one; null: no shape is stated. */
+export function valueInfo(name: string, elements: number, dims: (string | number)[] | null): Buffer {
+  const shape = dims?.map((dim) => field(1, typeof dim === "string" ? field(2, dim) : field(1, dim)));
+  const type = field(1, Buffer.concat([field(1, elements), ...(shape ? [field(2, Buffer.concat(shape))] : [])]));
   return Buffer.concat([field(1, name), field(2, type)]);
 }
 
 /** A field of a message: a varint for a number (not negative), else bytes with their length. */
-function field(number: number, value: number | string | Buffer): Buffer {
+export function field(number: number, value: number | string | Buffer): Buffer {
   if (typeof value === "number") return Buffer.from([...varint(number << 3), ...varint(value)]);
   const bytes = Buffer.from(value as string);
   return Buffer.concat([Buffer.from([...varint((number << 3) | 2), ...varint(bytes.length)]), bytes]);

@@ -8,8 +8,9 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import type { Redis } from "ioredis";
 import { s3Of } from "../../src/cli/s3.ts";
 import { type Config, loadConfig } from "../../src/config.ts";
-import { loadModel, type Model } from "../../src/inference/model.ts";
+import type { Model } from "../../src/inference/model.ts";
 import { createLogger } from "../../src/logger.ts";
+import { loadBuiltIn } from "../../src/models/built-in.ts";
 import { driveRun } from "../../src/producers/drive.ts";
 import { Planner } from "../../src/producers/planner.ts";
 import { createProducer, type Producer, type ProducerOptions } from "../../src/producers/producer.ts";
@@ -108,7 +109,7 @@ export class TestPipeline implements AsyncDisposable {
     signal: AbortSignal = new AbortController().signal,
   ): Promise<{ state: RunState; store: ObjectStore; runFile: RunFile; ledger: RunLedger }> {
     const config = loadConfig({ flags: { ...FAST, ...settings } });
-    const model = await loadModel(input.model, MODELS);
+    const model = await loadBuiltIn(input.model);
     const open = input.kind === "text" ? openTextSource : openImageSource;
     const source = await open(input.path, { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] });
     const s3 = s3Of(config);
@@ -140,8 +141,9 @@ export class TestPipeline implements AsyncDisposable {
     this.#opened.defer(() => client.close());
     const worker = await startWorker({
       redis: this.redis.address,
-      config: loadConfig({ flags: { ...FAST, ...settings } }),
-      models: await Promise.all(models.map((model) => loadModel(model, MODELS))),
+      // What a worker finds out of a model's speed here is of no use to anybody else.
+      config: loadConfig({ flags: { ...FAST, cacheDir: join(this.folder, "cache"), ...settings } }),
+      models: await Promise.all(models.map((model) => loadBuiltIn(model))),
       s3: client,
       roots: { files: [this.folder], s3: [] },
       log: createLogger(process.env.LABELMILL_TEST_LOG ?? "silent", false),

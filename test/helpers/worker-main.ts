@@ -1,10 +1,7 @@
-// A worker in a process of its own, for tests that end it. Its options come as JSON in the first argument; it writes "ready"
-// on standard output when it serves, and stops on SIGTERM.
-import { fileURLToPath } from "node:url";
 import { s3Of } from "../../src/cli/s3.ts";
 import { loadConfig } from "../../src/config.ts";
-import { loadModel } from "../../src/inference/model.ts";
 import { createLogger } from "../../src/logger.ts";
+import { loadBuiltIn } from "../../src/models/built-in.ts";
 import type { RedisAddress } from "../../src/redis/connect.ts";
 import { type RunningWorker, startWorker } from "../../src/workers/worker.ts";
 import { type KillPoint, killAround } from "./kill-points.ts";
@@ -27,7 +24,7 @@ const kills = killAround(options.kills, options.evidence, () => worker?.engines[
 worker = await startWorker({
   redis: options.redis,
   config,
-  models: [await loadModel(options.model, fileURLToPath(new URL("../../models/", import.meta.url)))],
+  models: [await loadBuiltIn(options.model)],
   s3: s3Of(config),
   roots: { files: options.roots, s3: [] },
   log: createLogger(process.env.LABELMILL_TEST_LOG ?? "silent", false),

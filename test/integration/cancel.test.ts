@@ -4,10 +4,10 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { Queue } from "bullmq";
-import { loadModel } from "../../src/inference/model.ts";
+import { loadBuiltIn } from "../../src/models/built-in.ts";
 import { RunLedger } from "../../src/runs/ledger.ts";
 import { KEY_PREFIX, queueName } from "../../src/schemas/names.ts";
-import { MODELS, TestPipeline, writeTexts } from "../helpers/pipeline.ts";
+import { TestPipeline, writeTexts } from "../helpers/pipeline.ts";
 
 const MODEL = "tiny-sentiment";
 
@@ -43,7 +43,7 @@ test("cancel: a slice under way is aborted, queued ones are dropped, finished pa
   assert.equal(await ledger.cancel(run!.run), true);
   const { state } = await running;
   assert.equal(state, "cancelled");
-  const queue = new Queue(queueName(await loadModel(MODEL, MODELS), "bulk"), { connection: redis, prefix: KEY_PREFIX });
+  const queue = new Queue(queueName(await loadBuiltIn(MODEL), "bulk"), { connection: redis, prefix: KEY_PREFIX });
   pipeline.defer(() => queue.close());
   const again = await pipeline.run(input, { sliceItems: 100, windowSlices: 3 });
   assert.equal(again.state, "succeeded");

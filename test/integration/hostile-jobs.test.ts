@@ -2,11 +2,11 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { Queue, QueueEvents } from "bullmq";
-import { loadModel } from "../../src/inference/model.ts";
+import { loadBuiltIn } from "../../src/models/built-in.ts";
 import { SingleEnds } from "../../src/runs/singles.ts";
 import type { Job } from "../../src/schemas/job.ts";
 import { DEAD_LETTER_QUEUE, jobId, KEY_PREFIX, queueName, singleKey } from "../../src/schemas/names.ts";
-import { MODELS, TestPipeline } from "../helpers/pipeline.ts";
+import { TestPipeline } from "../helpers/pipeline.ts";
 
 const MODEL = "tiny-sentiment";
 
@@ -14,7 +14,7 @@ const MODEL = "tiny-sentiment";
 async function serve(pipeline: TestPipeline) {
   // Reading ten million items stops the thread that renews locks for a while.
   await pipeline.worker({ threads: 1, lockMs: 20_000 });
-  const model = await loadModel(MODEL, MODELS);
+  const model = await loadBuiltIn(MODEL);
   const connection = await pipeline.connection();
   const queue = new Queue(queueName(model, "interactive"), { connection, prefix: KEY_PREFIX });
   pipeline.defer(() => queue.close());

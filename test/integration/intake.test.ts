@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
 import { type Config, loadConfig } from "../../src/config.ts";
-import { loadModel } from "../../src/inference/model.ts";
 import { createLogger } from "../../src/logger.ts";
+import { loadBuiltIn } from "../../src/models/built-in.ts";
 import { openRedis } from "../../src/redis/connect.ts";
 import { S3 } from "../../src/storage/s3.ts";
 import { startWorker } from "../../src/workers/worker.ts";
-import { FAST, MODELS, TestPipeline, writeTexts } from "../helpers/pipeline.ts";
+import { FAST, TestPipeline, writeTexts } from "../helpers/pipeline.ts";
 
 const MODEL = "tiny-sentiment";
 /** Two batches of short texts, for one thread. */
@@ -21,7 +21,7 @@ async function holdingWorker(pipeline: TestPipeline, settings: Partial<Config> =
   const worker = await startWorker({
     redis: pipeline.redis.address,
     config: loadConfig({ flags: { threads: 1, ...FAST, ...settings } }),
-    models: [await loadModel(MODEL, MODELS)],
+    models: [await loadBuiltIn(MODEL)],
     s3: new S3(),
     roots: { files: [pipeline.folder], s3: [] },
     log: createLogger("silent", false),

@@ -3,18 +3,18 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { test } from "node:test";
 import { Queue } from "bullmq";
-import { loadModel } from "../../src/inference/model.ts";
+import { loadBuiltIn } from "../../src/models/built-in.ts";
 import { openRedis } from "../../src/redis/connect.ts";
 import { verifyOutput } from "../../src/runs/verify.ts";
 import { KEY_PREFIX, queueName } from "../../src/schemas/names.ts";
-import { MODELS, TestPipeline, writeTexts } from "../helpers/pipeline.ts";
+import { TestPipeline, writeTexts } from "../helpers/pipeline.ts";
 
 const MODEL = "tiny-sentiment";
 
 async function queueOf(pipeline: TestPipeline) {
   const redis = await openRedis(pipeline.redis.address, "worker");
   pipeline.defer(() => redis.disconnect());
-  const queue = new Queue(queueName(await loadModel(MODEL, MODELS), "bulk"), { connection: redis, prefix: KEY_PREFIX });
+  const queue = new Queue(queueName(await loadBuiltIn(MODEL), "bulk"), { connection: redis, prefix: KEY_PREFIX });
   pipeline.defer(() => queue.close());
   return { redis, queue };
 }

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { Queue } from "bullmq";
 import type { LabelmillError } from "../../src/errors.ts";
-import { loadModel } from "../../src/inference/model.ts";
+import { loadBuiltIn } from "../../src/models/built-in.ts";
 import { PlannedRun } from "../../src/producers/planned-run.ts";
 import { SingleRun } from "../../src/producers/single-run.ts";
 import { verifyOutput } from "../../src/runs/verify.ts";
@@ -13,7 +13,7 @@ import type { LabelEvent } from "../../src/schemas/event.ts";
 import { KEY_PREFIX, queueName } from "../../src/schemas/names.ts";
 import type { Row } from "../../src/schemas/row.ts";
 import { FsStore } from "../../src/storage/fs.ts";
-import { MODELS, TestPipeline } from "../helpers/pipeline.ts";
+import { TestPipeline } from "../helpers/pipeline.ts";
 import { isError } from "../helpers/store-conformance.ts";
 
 const MODEL = "tiny-sentiment";
@@ -123,7 +123,7 @@ test("nobody serves the model: NO_WORKER, and nothing is queued; with a pin it i
   await assert.rejects(producer.submit({ model: MODEL, texts: [] }), isError("NO_WORKER"));
   const redis = await pipeline.connection();
   assert.deepEqual(await redis.keys("*waiting*"), []);
-  const { id, revision, digest, dtype, task } = await loadModel(MODEL, MODELS);
+  const { id, revision, digest, dtype, task } = await loadBuiltIn(MODEL);
   const run = await producer.submit({ model: MODEL, texts: ["good"], pin: { id, revision, digest, dtype, task } });
   const ended = run.wait();
   await pipeline.worker({ threads: 1 });
@@ -146,7 +146,7 @@ test("an output that its worker may not write: the run fails with the reason, an
 test("Redis is killed and comes back empty: a single that waits is queued again and done", async () => {
   await using pipeline = await TestPipeline.open();
   const producer = await pipeline.producer();
-  const { id, revision, digest, dtype, task } = await loadModel(MODEL, MODELS);
+  const { id, revision, digest, dtype, task } = await loadBuiltIn(MODEL);
   const run = await producer.submit({ model: MODEL, texts: ["good"], pin: { id, revision, digest, dtype, task } });
   await pipeline.redis.restart();
   await pipeline.worker({ threads: 1 });
@@ -201,7 +201,7 @@ test("what is no submission is USAGE, and nothing is queued", async () => {
 test("a producer that is closed tells ABORTED to whoever waits", async () => {
   await using pipeline = await TestPipeline.open();
   const producer = await pipeline.producer();
-  const { id, revision, digest, dtype, task } = await loadModel(MODEL, MODELS);
+  const { id, revision, digest, dtype, task } = await loadBuiltIn(MODEL);
   const pin = { id, revision, digest, dtype, task };
   const single = await producer.submit({ model: MODEL, texts: ["good"], pin });
   const waiting = assert.rejects(single.wait(), isError("ABORTED"));

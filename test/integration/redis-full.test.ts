@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { loadModel } from "../../src/inference/model.ts";
+import { loadBuiltIn } from "../../src/models/built-in.ts";
 import { Room } from "../../src/producers/room.ts";
-import { MODELS, TestPipeline } from "../helpers/pipeline.ts";
+import { TestPipeline } from "../helpers/pipeline.ts";
 import { isError } from "../helpers/store-conformance.ts";
 
 const never = new AbortController().signal;
 
 async function pinned() {
-  const { id, revision, digest, dtype, task } = await loadModel("tiny-sentiment", MODELS);
+  const { id, revision, digest, dtype, task } = await loadBuiltIn("tiny-sentiment");
   return { model: id, pin: { id, revision, digest, dtype, task } };
 }
 

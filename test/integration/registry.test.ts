@@ -6,7 +6,7 @@ import { Turns } from "../../src/runs/turns.ts";
 import { KEY_PREFIX } from "../../src/schemas/names.ts";
 import type { WorkerInfo } from "../../src/schemas/worker.ts";
 import { startTestRedis } from "../helpers/redis.ts";
-import { servedModel, workerInfo } from "../helpers/worker-info.ts";
+import { modelWork, servedModel, workerInfo } from "../helpers/worker-info.ts";
 
 const server = await startTestRedis();
 const redis = await openRedis(server.address, "producer");
@@ -45,6 +45,21 @@ test("what another version wrote is passed over", async () => {
   await redis.multi().set(`${KEY_PREFIX}:worker:y`, "no JSON").sadd(`${KEY_PREFIX}:workers`, "y").exec();
   assert.deepEqual(await registry.workers(), [a]);
   for (const id of ["x", "y", a.id]) await registry.leave(id);
+});
+
+test("a worker of an older or a newer version is a worker, with what can be read of it", async () => {
+  const [model, work] = [servedModel(), modelWork()];
+  const write = (info: object) => redis.set(`${KEY_PREFIX}:worker:x`, JSON.stringify(info));
+  await redis.sadd(`${KEY_PREFIX}:workers`, "x");
+  const older = workerInfo({ models: [model] });
+  await write(older);
+  assert.deepEqual(await registry.workers(), [older]);
+  const newer = { ...older, surprise: 1, models: [{ ...model, surprise: 2, work: { ...work, surprise: 3 } }] };
+  await write(newer);
+  assert.deepEqual(await registry.workers(), [{ ...older, models: [{ ...model, work }] }]);
+  await write({ ...older, models: [{ ...model, work: { ...work, busy: "very" } }] });
+  assert.deepEqual(await registry.workers(), [{ ...older, models: [{ ...model, work: undefined }] }]);
+  await registry.leave("x");
 });
 
 test("a model's name finds each version that is served, once; a digest after it finds one", () => {

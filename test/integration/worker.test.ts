@@ -8,8 +8,8 @@ import { pathToFileURL } from "node:url";
 import { Queue, type Job as QueuedJob, QueueEvents } from "bullmq";
 import { type Config, loadConfig } from "../../src/config.ts";
 import { LabelmillError } from "../../src/errors.ts";
-import { loadModel } from "../../src/inference/model.ts";
 import { createLogger } from "../../src/logger.ts";
+import { loadBuiltIn } from "../../src/models/built-in.ts";
 import { openRedis } from "../../src/redis/connect.ts";
 import { RunLedger } from "../../src/runs/ledger.ts";
 import { DROPPED_EVENTS_KEY } from "../../src/runs/outbox.ts";
@@ -29,14 +29,14 @@ import { readPart } from "../../src/storage/part.ts";
 import { S3 } from "../../src/storage/s3.ts";
 import { committedEvent, ResultEvents } from "../../src/workers/events.ts";
 import { startWorker, type WorkerOptions } from "../../src/workers/worker.ts";
-import { FAST, MODELS, TestPipeline, writeTexts } from "../helpers/pipeline.ts";
+import { FAST, TestPipeline, writeTexts } from "../helpers/pipeline.ts";
 import { startTestRedis } from "../helpers/redis.ts";
 
 const MODEL = "tiny-sentiment";
 
 /** A worker in this process, and the queue it serves. */
 async function serve(pipeline: TestPipeline, settings: Partial<Config> = {}, options: Partial<WorkerOptions> = {}) {
-  const model = await loadModel(MODEL, MODELS);
+  const model = await loadBuiltIn(MODEL);
   const worker = await startWorker({
     redis: pipeline.redis.address,
     config: loadConfig({ flags: { threads: 1, ...FAST, ...settings } }),
@@ -134,7 +134,7 @@ test("a job that names an output outside the grants fails with NOT_GRANTED, and 
 
 test("a job's file reference outside the grants costs that row only", async () => {
   await using pipeline = await TestPipeline.open();
-  const model = await loadModel("tiny-image", MODELS);
+  const model = await loadBuiltIn("tiny-image");
   await pipeline.spawnWorker({ model: "tiny-image", roots: [join(pipeline.folder, "out")] });
   const redis = await openRedis(pipeline.redis.address, "worker");
   pipeline.defer(() => redis.disconnect());
@@ -259,7 +259,7 @@ test("a worker closes although its Redis is gone, and does not wait for it", asy
   const worker = await startWorker({
     redis: redis.address,
     config: loadConfig({ flags: { threads: 1, ...FAST, graceMs: 60_000 } }),
-    models: [await loadModel(MODEL, MODELS)],
+    models: [await loadBuiltIn(MODEL)],
     s3: new S3(),
     roots: { files: [pipeline.folder], s3: [] },
     log: createLogger("silent", false),
@@ -378,7 +378,7 @@ test("events wait in a bounded outbox: the oldest are dropped and counted", asyn
   pipeline.defer(() => redis.disconnect());
   const events = new ResultEvents(redis, 50);
   const queue = new Queue(RESULTS_QUEUE, { connection: redis, prefix: KEY_PREFIX });
-  const model = await loadModel(MODEL, MODELS);
+  const model = await loadBuiltIn(MODEL);
   const part = {
     receipt: { rows: 1, errors: 0, bytes: 9, sha256: "0".repeat(64) },
     labels: { A: 1 },

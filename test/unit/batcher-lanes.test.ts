@@ -3,10 +3,11 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import { Batch } from "../../src/inference/batch.ts";
 import { BatchQueue, MAX_PASSED_OVER } from "../../src/inference/batch-queue.ts";
-import { Batcher, type BatcherOptions } from "../../src/inference/batcher.ts";
+import { type Answers, Batcher, type BatcherOptions } from "../../src/inference/batcher.ts";
 import { BULK_PART, Lanes } from "../../src/inference/lanes.ts";
 import type { Waiting } from "../../src/inference/shelf.ts";
 import { LANES, type Lane } from "../../src/schemas/names.ts";
+import { fixedRules } from "../helpers/batch-rules.ts";
 
 type Item = { lane: Lane; group: number; length: number };
 /** Lengths that arrive together in a lane; or a cut; or that what still waits of an earlier arrival is dropped. */
@@ -55,7 +56,7 @@ function play(steps: readonly Step[], budget: number): Item[][] {
   function cut() {
     const urgent = waits("interactive");
     const isBulkDue = waits("bulk").length > 0 && short >= (BULK_PART - 1) * budget;
-    const batch = lanes.cut(budget).map((entry) => entry.value);
+    const batch = lanes.cut(fixedRules(budget)).entries.map((entry) => entry.value);
     batches.push(batch);
     assert.equal(batch.length > 0, waiting.size > 0, "a batch is empty only if nothing waits");
     if (batch.length === 0) return;
@@ -181,11 +182,11 @@ describe("Lanes", () => {
             queue.add(entries);
             continue;
           }
-          const batch = new Batch<Waiting<number>>(budget);
+          const batch = new Batch<Waiting<number>>(fixedRules(budget));
           queue.fill(batch);
           const alone = batch.entries.map((entry) => [entry.length, entry.value]);
           assert.deepEqual(
-            lanes.cut(budget).map((entry) => [entry.length, entry.value]),
+            lanes.cut(fixedRules(budget)).entries.map((entry) => [entry.length, entry.value]),
             alone,
           );
         }
@@ -199,8 +200,11 @@ describe("Lanes", () => {
 function held(options: Partial<BatcherOptions<number, number>>) {
   const out: { batch: number[]; thread: number; end: () => void }[] = [];
   const run = (batch: number[], thread: number) =>
-    new Promise<number[]>((resolve) => out.push({ batch, thread, end: () => resolve(batch) }));
-  const batcher = new Batcher<number, number>({ budget: 4, threads: 1, batchesPerThread: 2, run, ...options });
+    new Promise<Answers<number>>((resolve) =>
+      out.push({ batch, thread, end: () => resolve({ answers: batch, ms: 1 }) }),
+    );
+  const rules = fixedRules(4);
+  const batcher = new Batcher<number, number>({ rules, threads: 1, batchesPerThread: 2, run, ...options });
   const add = (values: number[], lane?: Lane) =>
     batcher.add(
       values.map((value) => ({ length: 1, value })),

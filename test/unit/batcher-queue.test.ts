@@ -4,12 +4,13 @@ import fc from "fast-check";
 import { Batch } from "../../src/inference/batch.ts";
 import { BatchQueue, MAX_PASSED_OVER } from "../../src/inference/batch-queue.ts";
 import type { Entry, Waiting } from "../../src/inference/shelf.ts";
+import { fixedRules } from "../helpers/batch-rules.ts";
 
 type Item = { id: number; group: number; length: number };
 type Step = Item[] | "cut";
 
 function cut<T>(queue: BatchQueue<T>, budget: number): Entry<T>[] {
-  const batch = new Batch<Waiting<T>>(budget);
+  const batch = new Batch<Waiting<T>>(fixedRules(budget));
   queue.fill(batch);
   return batch.entries;
 }

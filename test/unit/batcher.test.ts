@@ -3,11 +3,22 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import { LabelmillError } from "../../src/errors.ts";
 import { Batcher, type BatcherOptions } from "../../src/inference/batcher.ts";
+import { DeviceError } from "../../src/inference/device-error.ts";
+import { fixedRules } from "../helpers/batch-rules.ts";
 
 const entries = (values: readonly number[]) => values.map((value) => ({ length: 1, value }));
 const square = async (batch: number[]): Promise<(number | Error)[]> => batch.map((value) => value * value);
-const make = (options: Partial<BatcherOptions<number, number>>) =>
-  new Batcher<number, number>({ budget: 8, threads: 2, batchesPerThread: 1, run: square, ...options });
+
+type Run = (batch: number[], thread: number) => Promise<(number | Error)[]>;
+type Options = Partial<Omit<BatcherOptions<number, number>, "run" | "rules">> & { run?: Run; budget?: number };
+const make = ({ run = square, budget = 8, ...options }: Options) =>
+  new Batcher<number, number>({
+    rules: fixedRules(budget),
+    threads: 2,
+    batchesPerThread: 1,
+    run: async (batch, thread) => ({ answers: await run(batch, thread), ms: 1 }),
+    ...options,
+  });
 
 describe("Batcher", () => {
   it("isolates exactly the culprits, whoever they are, and answers all others", async () => {
@@ -121,15 +132,73 @@ describe("Batcher", () => {
     gates.shift()!();
     assert.deepEqual((await Promise.all(calls)).flat(), [1, 4, 9, 16]);
     assert.deepEqual(sizes, [1, 3]);
-    const { busyMs, ...stats } = batcher.stats;
+    const { busyMs, queuedMs, ...stats } = batcher.stats;
     assert.ok(busyMs > 0);
+    assert.ok(queuedMs > 0);
     assert.deepEqual(stats, {
       batches: 2,
+      inferMs: 2,
+      cuts: { full: 0, drained: 2, lengths: 0 },
       items: 4,
       realCost: 4,
       paddedCost: 4,
       lanes: { interactive: { items: 0, realCost: 0 }, bulk: { items: 4, realCost: 4 } },
     });
+  });
+
+  it("says why batches were not larger", async () => {
+    const batcher = make({ budget: 4, threads: 1 });
+    const lengths = [1, 1, 1, 1, 1, 4];
+    await batcher.add(lengths.map((length) => ({ length, value: length })));
+    // The long one alone is a full batch; then four short ones are; the last has nothing that waits with it.
+    assert.deepEqual(batcher.stats.cuts, { full: 2, lengths: 0, drained: 1 });
+    const other = make({ budget: 100, threads: 1 });
+    await other.add([10, 1].map((length) => ({ length, value: length })));
+    assert.deepEqual(other.stats.cuts, { full: 0, lengths: 1, drained: 1 });
+  });
+
+  it("halves a batch that the device has no memory for, and tells how large it was", async () => {
+    const told: number[] = [];
+    const run = async (batch: number[]) => {
+      if (batch.length > 2) throw new DeviceError("CUDA failure 2: out of memory");
+      return square(batch);
+    };
+    const batcher = make({ run, budget: 8, threads: 1, onDeviceError: (_, cost) => told.push(cost) });
+    assert.deepEqual(await batcher.add(entries([1, 2, 3, 4, 5, 6, 7, 8])), [1, 4, 9, 16, 25, 36, 49, 64]);
+    assert.deepEqual(told, [8, 4, 4]);
+  });
+
+  it("holds a device that fails on a single item against the device, not the item", async () => {
+    const told: number[] = [];
+    const run = async () => {
+      throw new DeviceError("CUDA error: an illegal memory access was encountered");
+    };
+    const batcher = make({ run, threads: 1, onDeviceError: (_, cost) => told.push(cost) });
+    await assert.rejects(batcher.add(entries([1, 2])), { code: "INFERENCE_FAILED", retryable: true });
+    assert.deepEqual(told, [2, 0]);
+  });
+
+  it("changes its threads between batches, and forgets nothing that waits", async () => {
+    let running = 0;
+    const threads = new Set<number>();
+    const run = async (batch: number[], thread: number) => {
+      running++;
+      threads.add(thread);
+      await new Promise(setImmediate);
+      running--;
+      return square(batch);
+    };
+    const batcher = make({ run, budget: 2, threads: 1, batchesPerThread: 2 });
+    const call = batcher.add(entries(Array.from({ length: 40 }, (_, at) => at)));
+    await new Promise(setImmediate);
+    await batcher.change(async () => {
+      assert.equal(running, 0);
+      assert.ok(batcher.depth > 0);
+      await new Promise(setImmediate);
+      return 3;
+    });
+    assert.equal((await call).length, 40);
+    assert.deepEqual([...threads].sort(), [0, 1, 2]);
   });
 
   it("closes when what it holds is done, and takes nothing more", async () => {

@@ -7,7 +7,7 @@ import { checkModel } from "../../src/cli/check-inference.ts";
 import { checkNode, neededNode } from "../../src/cli/check-node.ts";
 import { checkStore, tryStore } from "../../src/cli/check-store.ts";
 import { LabelmillError } from "../../src/errors.ts";
-import { loadModel } from "../../src/inference/model.ts";
+import { loadBuiltIn } from "../../src/models/built-in.ts";
 import { MemoryStore } from "../../src/storage/memory.ts";
 import { S3 } from "../../src/storage/s3.ts";
 import { MODELS, temporaryFolder } from "../helpers/pipeline.ts";
@@ -43,10 +43,10 @@ test("a model is wrong where a file is missing or cut, and has its digest where 
     await cp(join(MODELS, "tiny-image"), join(folder.path, name), { recursive: true });
   await truncate(join(folder.path, "cut", "onnx", "model.onnx"), 100_000);
   await rm(join(folder.path, "missing", "preprocessor_config.json"));
-  const check = (name: string) => runCheck(name, () => checkModel(name, folder.path));
+  const check = (name: string) => runCheck(name, () => checkModel(join(folder.path, name)));
 
   const [whole, cut, missing] = [await check("whole"), await check("cut"), await check("missing")];
-  const { digest } = await loadModel("tiny-image", MODELS);
+  const { digest } = await loadBuiltIn("tiny-image");
   assert.deepEqual([whole.state, whole.found.includes(digest)], ["ok", true], whole.found);
   assert.equal(cut.state, "wrong");
   assert.match(`${cut.found} ${cut.mend}`, /cut.*model\.onnx.*install labelmill anew/);

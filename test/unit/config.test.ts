@@ -43,6 +43,24 @@ test("a wrong value is refused, naming where it came from, what came and what wa
     );
 });
 
+test("what may hold a secret is never shown, and a token is taken from the environment and the file alone", () => {
+  const wrong: Parameters<typeof loadConfig>[0][] = [
+    { variables: { HF_TOKEN: "secret\nx" } },
+    { variables: { HF_ENDPOINT: "https://me:secret@hub.example" } },
+    { variables: { HF_ENDPOINT: "ftp://secret" } },
+    { file: { name: "s.json", content: { hf_token: "secret" } } },
+  ];
+  for (const given of wrong)
+    assert.throws(
+      () => loadConfig(given),
+      (error: Error) =>
+        /^(HF_TOKEN|HF_ENDPOINT|s\.json: hf_token): /.test(error.message) && !error.message.includes("secret"),
+    );
+  assert.equal(loadConfig({ flags: { hfToken: "flag" } }).hfToken, undefined);
+  assert.equal(loadConfig({ variables: { HF_TOKEN: "env" } }).hfToken, "env");
+  assert.equal(loadConfig({ file: { name: "s.json", content: { hfToken: "file" } } }).hfToken, "file");
+});
+
 test("an address with a password is never shown", () => {
   assert.throws(
     () => loadConfig({ variables: { REDIS_URL: "http://:secret@host" } }),

@@ -1,15 +1,19 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { appendFile, cp, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { appendFile, cp, mkdtemp, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { LabelmillError } from "../../src/errors.ts";
-import { loadModel } from "../../src/inference/model.ts";
+import { dtypesIn, loadModel } from "../../src/inference/model.ts";
 import { writeImageModel, writeTextModel } from "../helpers/onnx.ts";
 
 const BUILT_IN = fileURLToPath(new URL("../../models/", import.meta.url));
+const DIGESTS = [
+  ["tiny-image", "da0061e11cd41eef776d6a15339a319222ce4abf3e3d3cd452c7538448c26f5d"],
+  ["tiny-sentiment", "083c9e986cae6f3cca436401b1d3398ab7c314e20e35836b66747c6b50fd12eb"],
+] as const;
 const TINY = { weights: [1, -1], bias: [0, 0] };
 
 let root: string;
@@ -36,7 +40,7 @@ async function imageFolder(): Promise<string> {
 }
 
 async function rejects(dir: string, ...words: string[]) {
-  await assert.rejects(loadModel(dir, BUILT_IN), (error: unknown) => {
+  await assert.rejects(loadModel(dir), (error: unknown) => {
     assert.ok(error instanceof LabelmillError);
     assert.equal(error.code, "MODEL_INVALID");
     for (const word of [dir, ...words]) assert.ok(error.message.includes(word), `${error.message}: names ${word}`);
@@ -46,7 +50,7 @@ async function rejects(dir: string, ...words: string[]) {
 
 describe("loadModel", () => {
   it("reads the built-in text model", async () => {
-    const model = await loadModel("tiny-sentiment", BUILT_IN);
+    const model = await loadModel(join(BUILT_IN, "tiny-sentiment"));
     assert.equal(model.id, "tiny-sentiment");
     assert.equal(model.task, "text-classification");
     assert.deepEqual(model.labels, ["NEGATIVE", "POSITIVE"]);
@@ -63,7 +67,7 @@ describe("loadModel", () => {
   });
 
   it("reads the built-in image model with its recipe", async () => {
-    const model = await loadModel("tiny-image", BUILT_IN);
+    const model = await loadModel(join(BUILT_IN, "tiny-image"));
     assert.equal(model.task, "image-classification");
     assert.equal(model.labels.length, 10);
     assert.deepEqual([model.labels[0], model.labels[9]], ["airplane", "truck"]);
@@ -72,11 +76,11 @@ describe("loadModel", () => {
 
   it("takes a folder, by whatever path, and calls it by its last name", async () => {
     const dir = await textFolder();
-    const model = await loadModel(`${dir}/`, BUILT_IN);
+    const model = await loadModel(`${dir}/`);
     assert.equal(model.id, basename(dir));
     const link = join(root, "link");
     await symlink(dir, link);
-    assert.equal((await loadModel(link, BUILT_IN)).digest, model.digest);
+    assert.equal((await loadModel(link)).digest, model.digest);
   });
 
   it("gives the same digest to equal folders and another to any difference", async () => {
@@ -84,34 +88,69 @@ describe("loadModel", () => {
     const copy = join(root, "copy");
     await cp(dir, copy, { recursive: true });
     await writeFile(join(copy, "README.md"), "not part of the model");
-    const { digest } = await loadModel(dir, BUILT_IN);
-    assert.equal((await loadModel(copy, BUILT_IN)).digest, digest);
+    const { digest } = await loadModel(dir);
+    assert.equal((await loadModel(copy)).digest, digest);
     await appendFile(join(copy, "tokenizer_config.json"), "\n");
-    const changed = (await loadModel(copy, BUILT_IN)).digest;
+    const changed = (await loadModel(copy)).digest;
     assert.notEqual(changed, digest);
     await writeFile(join(copy, "onnx/model.onnx_data"), "weights");
-    const external = await loadModel(copy, BUILT_IN);
+    const external = await loadModel(copy);
     assert.ok(external.files.some((file) => file.path === "onnx/model.onnx_data"));
     assert.notEqual(external.digest, changed);
   });
 
   it("tells the task from the files where the architecture is not said", async () => {
     const dir = await textFolder((config) => delete config.architectures);
-    assert.equal((await loadModel(dir, BUILT_IN)).task, "text-classification");
+    assert.equal((await loadModel(dir)).task, "text-classification");
     await cp(join(await imageFolder(), "preprocessor_config.json"), join(dir, "preprocessor_config.json"));
     await rejects(dir, "architectures", "both");
     await rm(join(dir, "tokenizer.json"));
-    assert.equal((await loadModel(dir, BUILT_IN)).task, "image-classification");
+    assert.equal((await loadModel(dir)).task, "image-classification");
     await rm(join(dir, "preprocessor_config.json"));
     await rejects(dir, "architectures", "neither");
   });
 
-  it("names the built-in models and the mend when there is no such model", async () => {
-    await assert.rejects(loadModel("no-such-model", BUILT_IN), (error: unknown) => {
-      assert.ok(error instanceof LabelmillError && error.code === "MODEL_NOT_FOUND");
-      assert.match(error.message, /"no-such-model".*tiny-image, tiny-sentiment.*--model DIR/);
-      return true;
+  it("says that there is no such folder", async () => {
+    await assert.rejects(loadModel(join(root, "none")), {
+      code: "MODEL_NOT_FOUND",
+      message: /found nothing at .*none$/,
     });
+  });
+
+  it("takes the weights of the precision that is asked for, each with a digest of its own", async () => {
+    const dir = await textFolder();
+    const fp32 = await loadModel(dir, { id: "named", revision: "abc" });
+    assert.deepEqual([fp32.id, fp32.revision, fp32.dtype], ["named", "abc", "fp32"]);
+    await cp(join(dir, "onnx/model.onnx"), join(dir, "onnx/model_quantized.onnx"));
+    assert.deepEqual(await dtypesIn(dir), ["fp32", "q8"]);
+    assert.equal((await loadModel(dir)).digest, fp32.digest, "another precision beside it changes nothing");
+    const q8 = await loadModel(dir, { dtype: "q8" });
+    assert.equal(q8.modelFile, join(dir, "onnx/model_quantized.onnx"));
+    assert.deepEqual(
+      q8.files.map(({ path }) => path),
+      ["config.json", "onnx/model_quantized.onnx", "tokenizer.json", "tokenizer_config.json"],
+    );
+    assert.notEqual(q8.digest, fp32.digest, "the same bytes at another precision are another model");
+    await assert.rejects(loadModel(dir, { dtype: "fp16" }), {
+      code: "MODEL_INVALID",
+      message: /onnx\/model_fp16\.onnx: .*missing: it has fp32, q8, so say --dtype fp32$/,
+    });
+  });
+
+  it("takes weights that lie in the folder itself, with what they keep beside them", async () => {
+    const dir = await textFolder();
+    await rename(join(dir, "onnx/model.onnx"), join(dir, "model.onnx"));
+    await writeFile(join(dir, "model.onnx_data"), "weights");
+    const model = await loadModel(dir);
+    assert.equal(model.modelFile, join(dir, "model.onnx"));
+    assert.deepEqual(
+      model.files.map(({ path }) => path),
+      ["config.json", "model.onnx", "model.onnx_data", "tokenizer.json", "tokenizer_config.json"],
+    );
+  });
+
+  it("gives the built-in models the digests that runs are pinned to", async () => {
+    for (const [name, digest] of DIGESTS) assert.equal((await loadModel(join(BUILT_IN, name))).digest, digest, name);
   });
 
   it("names the file that is missing, empty or no JSON", async () => {

@@ -11,7 +11,9 @@ import { meanDifference } from "../helpers/pictures.ts";
 const FIXTURES = new URL("../fixtures/", import.meta.url);
 const SHARED = new URL("../../../shared/", import.meta.url);
 const GOLDEN = new URL("golden/", SHARED);
-const skip = existsSync(GOLDEN) ? false : "the reference pictures are not here (../shared/golden)";
+const PHOTOGRAPHS = "data/imagenet-samples/";
+const gone = ["golden/pixels/", PHOTOGRAPHS].find((folder) => !existsSync(new URL(folder, SHARED)));
+const skip = gone === undefined ? false : `../shared/${gone} is not here`;
 
 const PROCESSORS: Record<string, object> = {
   resnet50: {

@@ -31,6 +31,20 @@ describe("what pictures become", () => {
     }
   });
 
+  test("RGB as it is stored, whatever its colour profile says", async () => {
+    for (const format of ["png", "jpeg", "webp"] as const) {
+      const bytes = await gradient(60, 50).withIccProfile("p3").toFormat(format).toBuffer();
+      const stored = await sharp(bytes, { ignoreIcc: true }).png().toBuffer();
+      const converted = await sharp(bytes).png().toBuffer();
+      const pixels = await decodeImage(bytes, TINY);
+      assert.ok(
+        meanDifference(pixels, await decodeImage(converted, TINY)) > 5,
+        `${format}: the profile says otherwise`,
+      );
+      assert.ok(meanDifference(pixels, await decodeImage(stored, TINY)) < 0.5, format);
+    }
+  });
+
   test("the high byte of 16 bits, grey and RGB", async () => {
     const row = (channels: number) => [0, ...Array.from({ length: 64 * channels }, () => [0x12, 0xff]).flat()];
     for (const [colour, channels] of [

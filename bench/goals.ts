@@ -1,0 +1,35 @@
+/** What a figure is to reach: one bound, included. */
+export type Goal = { figure: string; what: string; atLeast?: number; atMost?: number };
+
+/** The goals on a machine of two cores, in the page's order. */
+export const GOALS: readonly Goal[] = [
+  { figure: "pipeline_vs_ort.text_short", what: "pipeline ÷ onnxruntime alone, short reviews", atLeast: 0.97 },
+  { figure: "pipeline_vs_ort.text_mixed", what: "pipeline ÷ onnxruntime alone, mixed lengths", atLeast: 0.97 },
+  { figure: "pipeline_vs_limit.images_files", what: "pipeline ÷ limit, photographs from files", atLeast: 0.95 },
+  { figure: "pipeline_vs_limit.images_http", what: "pipeline ÷ limit, photographs over HTTP", atLeast: 0.92 },
+  {
+    figure: "pipeline_vs_transformersjs32.text_mixed",
+    what: "pipeline ÷ transformers.js in arrays of 32, mixed lengths",
+    atLeast: 4,
+  },
+  {
+    figure: "pipeline_vs_transformersjs1.text_short",
+    what: "pipeline ÷ transformers.js one by one, short reviews",
+    atLeast: 1.5,
+  },
+  { figure: "free_model_vs_tokenizer.text", what: "free model: pipeline ÷ bare tokenizer pool", atLeast: 0.85 },
+  { figure: "free_model_vs_sharp.images", what: "free model: pipeline ÷ bare sharp", atLeast: 0.9 },
+  { figure: "single_text_overhead_ms.p50", what: "one text, beyond the model: p50, ms", atMost: 15 },
+  { figure: "single_text_overhead_ms.p99", what: "one text, beyond the model: p99, ms", atMost: 40 },
+  { figure: "padding_efficiency.text_mixed", what: "real ÷ padded tokens, mixed lengths", atLeast: 0.95 },
+  { figure: "rss_growth.text_1m", what: "memory over a million texts: last quarter ÷ second", atMost: 1.1 },
+  { figure: "event_loop_delay_ms.p99", what: "main thread's event-loop delay under ResNet-50: p99, ms", atMost: 50 },
+];
+
+export function isMet({ atLeast, atMost }: Goal, value: number): boolean {
+  return (atLeast === undefined || value >= atLeast) && (atMost === undefined || value <= atMost);
+}
+
+export function showGoal({ atLeast, atMost }: Goal): string {
+  return atLeast === undefined ? `≤ ${atMost}` : `≥ ${atLeast}`;
+}

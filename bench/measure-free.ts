@@ -1,0 +1,108 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { LabelKind } from "../src/cli/model-choice.ts";
+import { copyPictures, type InputMaker, imageFiles, shortTexts } from "./inputs.ts";
+import type { BenchOptions } from "./options.ts";
+import { PipelineSide } from "./pipeline-side.ts";
+import { PrepareSide } from "./prepare-side.ts";
+import { inTurn, MARGIN, rateOf, shown, summarize } from "./rounds.ts";
+import { measure, ratio, type Section, unmarked } from "./section.ts";
+import { number } from "./table.ts";
+
+const PREPARE = { text: "tokenizer", images: "sharp" } as const satisfies Record<LabelKind, string>;
+const TITLES = {
+  text: "A model that costs nothing: texts",
+  images: "A model that costs nothing: photographs",
+} as const satisfies Record<LabelKind, string>;
+const MANY_TEXTS = 1_000_000;
+const MEBIBYTE = 2 ** 20;
+
+/** The pipeline with a free model, and what is left to do then: the bare tokenizer pool or bare sharp, in turn. */
+export async function measureFree(
+  kind: LabelKind,
+  model: string,
+  folder: string,
+  options: BenchOptions,
+  say: (line: string) => void,
+  signal: AbortSignal,
+): Promise<Section> {
+  const { rounds, seconds, sweepSeconds } = options;
+  const name = `free_${kind}`;
+  const prepare = PREPARE[kind];
+  const maker = await makerOf(kind, folder);
+  say(`${name}: warm-up and sweep`);
+  await using open = new AsyncDisposableStack();
+  const pipeline = open.use(await PipelineSide.open({ model, folder, free: true }, signal));
+  const rate = await pipeline.warmUp(maker, options);
+  say(`${name}: ${pipeline.about}`);
+  const sample = await maker.make(Math.ceil(rate * sweepSeconds));
+  const alone = open.use(await PrepareSide.open({ model, kind, input: sample }, options, signal));
+  const input = await maker.make(Math.ceil(rate * seconds * MARGIN));
+  const runs = await inTurn(
+    rounds,
+    { pipeline: () => pipeline.run(input), alone: () => alone.run(seconds) },
+    (round, run) =>
+      say(`${name}: round ${round} of ${rounds}: pipeline ${shown(run.pipeline)}/s, ${prepare} ${shown(run.alone)}/s`),
+  );
+  const over = (figure: (run: (typeof runs)[number]) => number) => summarize(runs.map(figure));
+  const whole = measure(
+    "pipeline, items/s",
+    over((run) => rateOf(run.pipeline)),
+    `items_per_second.${name}.pipeline`,
+  );
+  const bare = measure(
+    `bare ${prepare}, items/s`,
+    over((run) => rateOf(run.alone)),
+    `items_per_second.${name}.${prepare}`,
+  );
+  const share = over((run) => rateOf(run.pipeline) / rateOf(run.alone));
+  return {
+    title: TITLES[kind],
+    about: [
+      `${number(input.count)} items a round, out of \`${maker.from}\`. The inference threads hold a session that answers with constant logits at`,
+      "once; everything else is as it is: inputs, Redis, preparation, batches, their way to the threads and back, parts, manifest.",
+    ],
+    measures: [
+      whole,
+      bare,
+      ratio(`pipeline ÷ bare ${prepare}`, share, [whole, bare], `free_model_vs_${prepare}.${kind}`),
+    ],
+    details: [alone.details],
+  };
+}
+
+/** Memory of the pipeline's process while a million texts go through a free model. */
+export async function measureRss(
+  model: string,
+  folder: string,
+  { quick }: BenchOptions,
+  say: (line: string) => void,
+  signal: AbortSignal,
+): Promise<Section> {
+  const maker = await makerOf("text", folder);
+  await using pipeline = await PipelineSide.open({ model, folder, free: true }, signal);
+  say("rss: a million texts");
+  const input = await maker.make(quick ? MANY_TEXTS / 10 : MANY_TEXTS);
+  const run = await pipeline.run(input);
+  const quarter = Math.floor(run.rssBytes.length / 4);
+  if (quarter === 0) throw new Error(`expected a run of more than a second, took ${run.seconds}`);
+  const highest = (at: number) => Math.max(...run.rssBytes.slice(at * quarter, (at + 1) * quarter));
+  const one = (value: number) => summarize([value]);
+  return {
+    title: "Memory over a million texts",
+    about: [
+      `One run of ${number(input.count)} short texts through a free model, ${number(run.rssBytes.length)} looks at the memory (RSS) of the process that plans and labels.`,
+    ],
+    measures: [
+      unmarked("highest of the second quarter, MiB", one(highest(1) / MEBIBYTE)),
+      unmarked("highest of the last quarter, MiB", one(highest(3) / MEBIBYTE)),
+      unmarked("last quarter ÷ second", one(highest(3) / highest(1)), "rss_growth.text_1m"),
+    ],
+    details: [],
+  };
+}
+
+async function makerOf(kind: LabelKind, folder: string): Promise<InputMaker> {
+  await mkdir(folder);
+  return kind === "text" ? shortTexts(folder) : imageFiles(folder, await copyPictures(join(folder, "distinct")));
+}

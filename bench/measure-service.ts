@@ -1,0 +1,38 @@
+import { join } from "node:path";
+import { startTestS3 } from "../test/helpers/s3-server.ts";
+import type { Collected } from "./collected.ts";
+import { measureEmptySlices } from "./empty-slices.ts";
+import { measureLatency } from "./latency.ts";
+import { measureMemory } from "./memory.ts";
+import type { BenchOptions } from "./options.ts";
+import { measureThroughput } from "./throughput.ts";
+
+/**
+ * The service: each part that is asked for, in a folder of its own.
+ * @returns the S3 server's name and version, where there was one
+ */
+export async function measureService(
+  collected: Collected,
+  folder: string,
+  options: BenchOptions,
+  say: (line: string) => void,
+  signal: AbortSignal,
+): Promise<{ s3?: string }> {
+  const { parts } = options;
+  const rest = [options, say, signal] as const;
+  const versions: { s3?: string } = {};
+  const withS3 = async () => {
+    // Not before it is needed, and before the processes that need it: they find its keys in the environment.
+    await using s3 = await startTestS3();
+    versions.s3 = s3.name.replace(/[ ,] ?[(w].*/, "");
+    const place = { settings: s3.settings, bucket: await s3.makeBucket() };
+    for (const [name, measure] of Object.entries({ latency: measureLatency, throughput: measureThroughput } as const))
+      if (parts.has(name as "latency" | "throughput"))
+        await collected.add("service", name, () => measure(join(folder, name), place, ...rest));
+  };
+  if (parts.has("latency") || parts.has("throughput")) await collected.try("S3", withS3);
+  for (const [name, measure] of Object.entries({ slices: measureEmptySlices, memory: measureMemory } as const))
+    if (parts.has(name as "slices" | "memory"))
+      await collected.add("service", name, () => measure(join(folder, name), ...rest));
+  return versions;
+}

@@ -1,0 +1,79 @@
+/** The shipped preparation of items by itself: the tokenizer's pool, or sharp's decoding, at a given concurrency; results are dropped. */
+import { readFile } from "node:fs/promises";
+import { performance } from "node:perf_hooks";
+import { fileURLToPath } from "node:url";
+import { decodeImage } from "../src/inference/image.ts";
+import type { Model } from "../src/inference/model.ts";
+import { PreparePool } from "../src/inference/prepare-pool.ts";
+import { answerCalls } from "./calls.ts";
+import { openInput } from "./inputs.ts";
+import { kindOf, openModel } from "./models.ts";
+import type { Rate } from "./rounds.ts";
+
+/** `threads` are the tokenizer's; sharp has its own. `atATime`: slices of texts, or pictures. */
+export type PrepareWay = { threads: number; atATime: number };
+
+/** As many texts go to the tokenizer in one message as a slice has. */
+const MESSAGE_TEXTS = 500;
+/** Files held in memory, to be taken in turn. */
+const MOST_PICTURES = 100;
+
+let pool: { threads: number; tokenizers: PreparePool } | undefined;
+let loaded: { model: Model; slices: string[][]; pictures: Uint8Array[] } | undefined;
+
+const calls = {
+  load: async ({ model: ref, input }: { model: string; input: string }): Promise<void> => {
+    const model = await openModel(ref);
+    loaded = { model, slices: [], pictures: [] };
+    const texts: string[] = [];
+    for await (const { text, image } of (await openInput(kindOf(model), input)).records()) {
+      if (text !== undefined) texts.push(text);
+      else if (loaded.pictures.length < MOST_PICTURES)
+        loaded.pictures.push(new Uint8Array(await readFile(fileURLToPath(image!))));
+    }
+    for (let at = 0; at < texts.length; at += MESSAGE_TEXTS) loaded.slices.push(texts.slice(at, at + MESSAGE_TEXTS));
+  },
+
+  /** What is loaded, again and again for so many seconds; the start of the threads is not counted. */
+  run: async ({ way, seconds }: { way: PrepareWay; seconds: number }): Promise<Rate> => {
+    const { model, slices, pictures } = loaded!;
+    if (kindOf(model) === "images")
+      return repeat(way.atATime, seconds, async (at) => {
+        await decodeImage(pictures[at % pictures.length]!, model.recipe!);
+        return 1;
+      });
+    const tokenizers = await poolOf(model, way.threads);
+    return repeat(way.atATime, seconds, async (at) => {
+      const slice = slices[at % slices.length]!;
+      await tokenizers.tokenize(slice);
+      return slice.length;
+    });
+  },
+};
+export type PrepareCalls = typeof calls;
+
+/** The same pool as long as its threads are as many: they are as warm then as the pipeline's. */
+async function poolOf(model: Model, threads: number): Promise<PreparePool> {
+  if (pool?.threads === threads) return pool.tokenizers;
+  await pool?.tokenizers.close();
+  pool = { threads, tokenizers: await PreparePool.start({ modelDir: model.dir, threads }) };
+  return pool.tokenizers;
+}
+
+/** @param work does the piece of that number, and answers with its items */
+async function repeat(atATime: number, seconds: number, work: (at: number) => Promise<number>): Promise<Rate> {
+  const startedAt = performance.now();
+  const until = startedAt + seconds * 1000;
+  let next = 0;
+  let items = 0;
+  const lane = async () => {
+    while (performance.now() < until) {
+      const done = await work(next++);
+      items += done;
+    }
+  };
+  await Promise.all(Array.from({ length: atATime }, lane));
+  return { items, seconds: (performance.now() - startedAt) / 1000 };
+}
+
+answerCalls(calls, async () => pool?.tokenizers.close());

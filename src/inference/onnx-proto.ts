@@ -1,0 +1,115 @@
+import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+
+/**
+ * The little of ONNX's protobuf that it takes to put nodes before a graph: fields are read where they lie and nothing is
+ * decoded that is not asked for, so that weights are never copied or changed, nor what a newer ONNX adds. Field numbers are ONNX's.
+ */
+
+export const MODEL = { graph: 7, opsetImport: 8 } as const;
+export const OPSET = { domain: 1, version: 2 } as const;
+export const GRAPH = { node: 1, initializer: 5, input: 11 } as const;
+export const VALUE = { name: 1, type: 2 } as const;
+export const TYPE = { tensor: 1 } as const;
+export const TENSOR_TYPE = { elements: 1, shape: 2 } as const;
+export const SHAPE = { dim: 1 } as const;
+export const DIM = { value: 1, param: 2 } as const;
+export const TENSOR = { dims: 1, elements: 2, name: 8, raw: 9 } as const;
+const NODE = { input: 1, output: 2, name: 3, type: 4, attribute: 5 } as const;
+const ATTRIBUTE = { name: 1, float: 2, int: 3, tensor: 5, ints: 8, type: 20 } as const;
+/** What kind of value an attribute says that it has. */
+const KIND = { float: 1, int: 2, tensor: 4, ints: 7 } as const;
+
+/** The element types of tensors, by ONNX's numbers. */
+export const ELEMENTS = { float32: 1, uint8: 2, float16: 10 } as const;
+
+/** A field, and where the whole of it lies in its message. Its value is a view of the message, or a number if that is how it is written. */
+export type Field = { number: number; value: Uint8Array | number; start: number; end: number };
+
+/** Throws an Error if the message breaks off or is none. */
+export function* readFields(message: Uint8Array): Generator<Field> {
+  const reader = new BinaryReader(message);
+  while (reader.pos < reader.len) {
+    const start = reader.pos;
+    const [number, wire] = reader.tag();
+    const value = readValue(reader, number, wire);
+    yield { number, value, start, end: reader.pos };
+  }
+}
+
+function readValue(reader: BinaryReader, number: number, wire: WireType): Uint8Array | number {
+  if (wire === WireType.Varint) return Number(reader.int64());
+  return wire === WireType.LengthDelimited ? reader.bytes() : reader.skip(wire, number);
+}
+
+/** The messages, strings or bytes of a field, in their order. */
+export function bytesOf(message: Uint8Array, number: number): Uint8Array[] {
+  const found: Uint8Array[] = [];
+  for (const field of readFields(message)) {
+    if (field.number === number && typeof field.value !== "number") found.push(field.value);
+  }
+  return found;
+}
+
+/** The number that a field has: the last one counts. */
+export function numberOf(message: Uint8Array, number: number): number | undefined {
+  let found: number | undefined;
+  for (const field of readFields(message)) {
+    if (field.number === number && typeof field.value === "number") found = field.value;
+  }
+  return found;
+}
+
+/** A field of a message: an integer, or a string, or bytes, or the message that these fields make. */
+export function field(number: number, value: number | string | Uint8Array | readonly Uint8Array[]): Uint8Array {
+  const writer = new BinaryWriter();
+  if (typeof value === "number") return writer.tag(number, WireType.Varint).int64(value).finish();
+  writer.tag(number, WireType.LengthDelimited);
+  if (typeof value === "string") return writer.string(value).finish();
+  return writer.bytes(value instanceof Uint8Array ? value : Buffer.concat(value)).finish();
+}
+
+/** The tag and the length of a field whose bytes are written elsewhere. */
+export function fieldHead(number: number, bytes: number): Uint8Array {
+  return new BinaryWriter().tag(number, WireType.LengthDelimited).uint32(bytes).finish();
+}
+
+/** A node of a graph, with one output that it is named after. */
+export function node(
+  type: string,
+  inputs: readonly string[],
+  output: string | Uint8Array,
+  ...attributes: readonly Uint8Array[]
+): Uint8Array {
+  return field(GRAPH.node, [
+    ...inputs.map((name) => field(NODE.input, name)),
+    field(NODE.output, output),
+    field(NODE.name, output),
+    field(NODE.type, type),
+    ...attributes,
+  ]);
+}
+
+export function intAttribute(name: string, value: number): Uint8Array {
+  return attribute(name, KIND.int, field(ATTRIBUTE.int, value));
+}
+
+export function intsAttribute(name: string, values: readonly number[]): Uint8Array {
+  return attribute(name, KIND.ints, ...values.map((value) => field(ATTRIBUTE.ints, value)));
+}
+
+export function floatAttribute(name: string, value: number): Uint8Array {
+  const float = new BinaryWriter().tag(ATTRIBUTE.float, WireType.Bit32).float(value).finish();
+  return attribute(name, KIND.float, float);
+}
+
+/** A float32 vector. */
+export function vectorAttribute(name: string, values: readonly number[]): Uint8Array {
+  const raw = Buffer.alloc(values.length * Float32Array.BYTES_PER_ELEMENT);
+  for (const [at, value] of values.entries()) raw.writeFloatLE(value, at * Float32Array.BYTES_PER_ELEMENT);
+  const tensor = [field(TENSOR.dims, values.length), field(TENSOR.elements, ELEMENTS.float32), field(TENSOR.raw, raw)];
+  return attribute(name, KIND.tensor, field(ATTRIBUTE.tensor, tensor));
+}
+
+function attribute(name: string, kind: number, ...value: readonly Uint8Array[]): Uint8Array {
+  return field(NODE.attribute, [field(ATTRIBUTE.name, name), ...value, field(ATTRIBUTE.type, kind)]);
+}

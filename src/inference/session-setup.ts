@@ -1,0 +1,15 @@
+import type { Model } from "./model.ts";
+import type { SessionSetup } from "./model-session.ts";
+
+/** What a session of the model is started with. */
+export function setupOf(
+  { modelFile, recipe, padId, labels }: Pick<Model, "modelFile" | "recipe" | "padId" | "labels">,
+  rest: Pick<SessionSetup, "device" | "intraOpThreads" | "warmUp" | "strict">,
+): SessionSetup {
+  return {
+    modelFile,
+    input: recipe ? { kind: "image", recipe } : { kind: "text", padId },
+    labels: labels.length,
+    ...rest,
+  };
+}

@@ -1,0 +1,49 @@
+import { realpath } from "node:fs/promises";
+import { LabelmillError } from "../errors.ts";
+import { dtypesIn, loadModel, type Model } from "../inference/model.ts";
+import { loadTokenizer } from "../inference/tokenizer.ts";
+import { trySession } from "../inference/trial.ts";
+import type { Dtype } from "../schemas/dtype.ts";
+import { putEntries } from "./catalog-file.ts";
+
+export type AddRequest = {
+  dir: string;
+  id: string;
+  /** The user's own catalog. */
+  file: string;
+};
+
+/** A model of a gigabyte is read, optimized and run well within. */
+const TRIAL_MS = 120_000;
+
+/**
+ * Checks a model's folder (files, labels, task, inputs and outputs by a trial run, each precision that is there) and, if all of it
+ * is right, gives it a name in the user's catalog, with the hashes of its files.
+ * @returns the model, by precision
+ * @throws LabelmillError MODEL_NOT_FOUND, MODEL_INVALID with the file and what was expected of it; nothing is written then
+ */
+export async function addModel({ dir, id, file }: AddRequest): Promise<Model[]> {
+  const folder = await realpath(dir).catch(() => dir);
+  const found = await dtypesIn(folder);
+  // Where there is none, loading says what is missing.
+  const dtypes: Dtype[] = found.length > 0 ? found : ["fp32"];
+  const models: Model[] = [];
+  for (const dtype of dtypes) models.push(await checked(folder, id, dtype));
+  const pins = Object.fromEntries(models.map(({ dtype, files }) => [dtype, { files }]));
+  await putEntries(file, [{ id, task: models[0]!.task, folder, pins }]);
+  return models;
+}
+
+async function checked(dir: string, id: string, dtype: Dtype): Promise<Model> {
+  const model = await loadModel(dir, { id, dtype });
+  if (model.task === "text-classification") {
+    const { ids } = (await loadTokenizer(dir)).encode(["a trial"]);
+    if (ids.length === 0)
+      throw new LabelmillError("MODEL_INVALID", `model ${dir}: tokenizer.json: expected tokens of a text, got none`);
+  }
+  const problem = await trySession(dir, "cpu", dtype, TRIAL_MS);
+  if (problem === undefined) return model;
+  // Errors of a session name the file; those of a process that ended do not.
+  const named = problem.includes(model.modelFile) ? problem : `${model.modelFile}: ${problem}`;
+  throw new LabelmillError("MODEL_INVALID", `model ${dir}: ${named}`);
+}

@@ -1,0 +1,21 @@
+import { mkdir, realpath, rename } from "node:fs/promises";
+import { basename, dirname } from "node:path";
+import { withAside } from "../storage/aside.ts";
+import { type CatalogFile, type FileEntry, parseCatalog, readCatalog } from "./catalog.ts";
+
+/**
+ * Puts entries into a user's catalog, in the place of those of the same id, and keeps whatever else is in it. The file is written
+ * aside and renamed: a reader meets the old one or the new one.
+ * @throws LabelmillError CONFIG_INVALID for a file that does not parse, which is left as it is
+ */
+export async function putEntries(file: string, entries: readonly FileEntry[]): Promise<void> {
+  // Of a link, what it leads to is replaced.
+  const path = await realpath(file).catch(() => file);
+  const old: CatalogFile = (await readCatalog(path)) ?? { schemaVersion: 1, models: [] };
+  const byId = new Map(old.models.map((entry) => [entry.id, entry]));
+  for (const entry of entries) byId.set(entry.id, entry);
+  const changed = parseCatalog({ ...old, models: [...byId.values()] }, file);
+  await mkdir(dirname(path), { recursive: true });
+  const body = Buffer.from(`${JSON.stringify(changed, null, 2)}\n`);
+  await withAside(dirname(path), basename(path), body, (aside) => rename(aside, path));
+}

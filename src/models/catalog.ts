@@ -1,0 +1,181 @@
+import { readFile } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { z } from "zod";
+import { LabelmillError, messageOf, systemCode } from "../errors.ts";
+import { DtypeSchema } from "../schemas/dtype.ts";
+import { type Task, TaskSchema } from "../schemas/job.ts";
+import { BUILT_IN_DIR } from "./built-in.ts";
+import { PinsSchema, RepoSchema, RevisionSchema } from "./lock.ts";
+
+const SHIPPED = join(BUILT_IN_DIR, "catalog.json");
+
+/** What a model is called: a word, or `hf:OWNER/NAME@REVISION`, which names a repository of the hub as it is. */
+const IdSchema = z
+  .string()
+  .max(300)
+  .regex(
+    /^([A-Za-z0-9][\w.-]{0,63}|hf:[^@\s]+@\S+)$/,
+    "expected a name of letters, digits, `_`, `.` and `-` (64 at most), or hf:OWNER/NAME@REVISION",
+  );
+
+/** Of files in a folder, which has no commit. */
+const PinSchema = PinsSchema.partial({ commit: true });
+
+const EntrySchema = z
+  .strictObject({
+    id: IdSchema,
+    task: TaskSchema,
+    /** On the hub, in the layout for ONNX. */
+    repo: RepoSchema.optional(),
+    /** Of `repo`: a branch, a tag or a commit; `main` if none is said. */
+    revision: RevisionSchema.optional(),
+    /** In the Hugging Face layout; relative to the catalog's own folder. */
+    folder: z.string().min(1).max(4096).optional(),
+    /** On the hub, without ONNX: the user exports it once, and adds the folder. */
+    export: RepoSchema.optional(),
+    /** For people. */
+    about: z.string().max(300).optional(),
+    /** What the files have to be, by dtype. */
+    pins: z.partialRecord(DtypeSchema, PinSchema).optional(),
+  })
+  .superRefine(({ repo, revision, folder, export: exported, pins }, context) => {
+    const issue = (message: string, ...path: string[]) => context.addIssue({ code: "custom", path, message });
+    if ([repo, folder, exported].filter((place) => place !== undefined).length !== 1)
+      issue("expected exactly one of repo, folder and export");
+    if (revision !== undefined && repo === undefined) issue("expected it only beside repo", "revision");
+    for (const [dtype, { commit }] of Object.entries(pins ?? {})) {
+      if (repo !== undefined && commit === undefined)
+        issue("expected a commit, 40 hex digits", "pins", dtype, "commit");
+      if (repo === undefined && commit !== undefined) issue("expected it only beside repo", "pins", dtype, "commit");
+    }
+  });
+
+const FileSchema = z
+  .strictObject({
+    schemaVersion: z.literal(1),
+    /** The model of each task where none is named. */
+    defaults: z.partialRecord(TaskSchema, IdSchema).optional(),
+    models: z.array(EntrySchema).max(10_000),
+  })
+  .superRefine(({ models }, context) => {
+    const places = new Map<string, number>();
+    for (const [at, { id }] of models.entries()) {
+      const first = places.get(id);
+      if (first !== undefined)
+        context.addIssue({
+          code: "custom",
+          path: ["models", at, "id"],
+          message: `expected an id that is not models[${first}]'s too`,
+        });
+      places.set(id, at);
+    }
+  });
+
+/** A catalog as it is written. */
+export type CatalogFile = z.infer<typeof FileSchema>;
+export type FileEntry = CatalogFile["models"][number];
+
+/** `folder` is absolute here. */
+export type CatalogEntry = FileEntry & { builtIn: boolean };
+
+/** The models that have names: those that come with the program, with the user's own over them. */
+export type Catalog = {
+  /** By id, in the order of the files. */
+  entries: ReadonlyMap<string, CatalogEntry>;
+  /** The id of the model that a task takes where none is named. */
+  defaults: Readonly<Record<Task, string>>;
+};
+
+/**
+ * @param file the user's own catalog, whose entries go over those of the same id
+ * @param needed false: it need not be there
+ * @throws LabelmillError CONFIG_INVALID naming the file, the path within it and the reason
+ */
+export async function openCatalog(file: string, needed: boolean): Promise<Catalog> {
+  const shipped = await readCatalog(SHIPPED);
+  if (!shipped) throw new LabelmillError("CONFIG_INVALID", `catalog ${SHIPPED}: expected this file, but it is missing`);
+  const own = await readCatalog(file);
+  if (!own && needed)
+    throw new LabelmillError(
+      "CONFIG_INVALID",
+      `catalog ${file}: expected this file, but it is missing: \`labelmill models add\` and \`models lock\` make it`,
+    );
+  const entries = new Map<string, CatalogEntry>();
+  for (const entry of shipped.models) entries.set(entry.id, placed(entry, SHIPPED, entry.folder !== undefined));
+  for (const entry of own?.models ?? []) entries.set(entry.id, placed(entry, file, false));
+  return { entries, defaults: defaultsOf(shipped, own, entries, file) };
+}
+
+/** @returns undefined where there is no such file */
+export async function readCatalog(file: string): Promise<CatalogFile | undefined> {
+  let text: string;
+  try {
+    text = await readFile(file, "utf8");
+  } catch (error) {
+    if (systemCode(error) === "ENOENT") return undefined;
+    throw invalid(file, "", `cannot be read: ${messageOf(error)}`, error);
+  }
+  let content: unknown;
+  try {
+    content = JSON.parse(text);
+  } catch (error) {
+    throw invalid(file, "", `expected JSON: ${messageOf(error)}`, error);
+  }
+  return parseCatalog(content, file);
+}
+
+/** @throws LabelmillError CONFIG_INVALID, as `openCatalog` */
+export function parseCatalog(content: unknown, file: string): CatalogFile {
+  const parsed = FileSchema.safeParse(content);
+  if (parsed.success) return parsed.data;
+  const { code, path, message } = parsed.error.issues[0]!;
+  const came = code === "unrecognized_keys" ? "" : `, got ${show(valueAt(content, path))}`;
+  throw invalid(file, pathText(path), `${message}${came}`);
+}
+
+/** The names of the models that need no network. */
+export function builtInNames({ entries }: Catalog): string {
+  return [...entries.values()].flatMap(({ id, builtIn }) => (builtIn ? [id] : [])).join(", ");
+}
+
+function placed(entry: FileEntry, file: string, builtIn: boolean): CatalogEntry {
+  return entry.folder === undefined
+    ? { ...entry, builtIn }
+    : { ...entry, builtIn, folder: resolve(dirname(file), entry.folder) };
+}
+
+function defaultsOf(
+  shipped: CatalogFile,
+  own: CatalogFile | undefined,
+  entries: Catalog["entries"],
+  file: string,
+): Catalog["defaults"] {
+  const defaults = { ...shipped.defaults, ...own?.defaults } as Record<Task, string>;
+  for (const task of TaskSchema.options) {
+    const id = defaults[task];
+    if (entries.get(id)?.task === task) continue;
+    throw invalid(file, `defaults.${task}`, `expected the id of a model for ${task}, got ${show(id)}`);
+  }
+  return defaults;
+}
+
+function valueAt(content: unknown, path: readonly PropertyKey[]): unknown {
+  return path.reduce<unknown>((value, key) => (value as Record<PropertyKey, unknown> | undefined)?.[key], content);
+}
+
+/** `models[2].pins.fp32.commit` */
+function pathText(path: readonly PropertyKey[]): string {
+  return path
+    .map((key) => (typeof key === "number" ? `[${key}]` : `.${String(key)}`))
+    .join("")
+    .replace(/^\./, "");
+}
+
+function invalid(file: string, path: string, reason: string, cause?: unknown): LabelmillError {
+  return new LabelmillError("CONFIG_INVALID", `catalog ${file}: ${path === "" ? "" : `${path}: `}${reason}`, { cause });
+}
+
+function show(value: unknown): string {
+  const text = value === undefined ? "nothing" : JSON.stringify(value);
+  return text.length <= 100 ? text : `${text.slice(0, 99)}…`;
+}

@@ -1,0 +1,99 @@
+import { stat } from "node:fs/promises";
+import { resolve } from "node:path";
+import { LabelmillError } from "../errors.ts";
+import type { Dtype } from "../schemas/dtype.ts";
+import type { Task } from "../schemas/job.ts";
+import { builtInNames, type Catalog, type CatalogEntry } from "./catalog.ts";
+import { type Pins, RepoSchema, RevisionSchema } from "./lock.ts";
+
+/** A model on the hub. `name` is what the catalog calls it, or would. */
+export type HubModel = {
+  kind: "hub";
+  name: string;
+  /** What runs and workers call it: `name` without the revision. */
+  id: string;
+  repo: string;
+  revision: string;
+  pins: Partial<Record<Dtype, Pins>>;
+  /** What the catalog says that it is for. */
+  task?: Task;
+};
+
+/** A model in a folder. `pins`: what the catalog says that its files are, where it says it. */
+export type FolderModel = {
+  kind: "folder";
+  name: string;
+  id?: string;
+  dir: string;
+  pins?: Partial<Record<Dtype, Pick<Pins, "files">>>;
+  task?: Task;
+  builtIn: boolean;
+};
+
+export type NamedModel = HubModel | FolderModel;
+
+export const DEFAULT_REVISION = "main";
+/** Before the name of a repository of the hub that needs no entry in a catalog. */
+export const HUB_PREFIX = "hf:";
+
+/**
+ * What a name means: an id of the catalog, `hf:OWNER/NAME@REVISION`, or a folder.
+ * @throws LabelmillError MODEL_NOT_FOUND naming what there is, USAGE for an `hf:` name that is none, MODEL_INVALID for a model
+ * that has to be exported first
+ */
+export async function readName(name: string, catalog: Catalog): Promise<NamedModel> {
+  if (name.startsWith(HUB_PREFIX)) return readHubName(name, catalog);
+  const entry = catalog.entries.get(name);
+  if (entry) return ofEntry(entry);
+  const dir = resolve(name);
+  if (await stat(dir).catch(() => undefined)) return { kind: "folder", name, dir, builtIn: false };
+  throw new LabelmillError(
+    "MODEL_NOT_FOUND",
+    `expected a model, got ${JSON.stringify(name)}: name one of the catalog (${[...catalog.entries.keys()].join(", ")}), hf:OWNER/NAME, or a model's folder`,
+  );
+}
+
+/** @throws LabelmillError MODEL_INVALID for a model that has to be exported first */
+export function ofEntry(entry: CatalogEntry): NamedModel {
+  const { id, task, repo, revision = DEFAULT_REVISION, folder, pins, builtIn } = entry;
+  if (folder !== undefined)
+    return { kind: "folder", name: id, id, dir: folder, task, builtIn, ...(pins ? { pins } : {}) };
+  // The schema sees to it that pins of a repository have a commit.
+  if (repo !== undefined)
+    return { kind: "hub", name: id, id: idOf(id), repo, revision, pins: (pins ?? {}) as HubModel["pins"], task };
+  throw new LabelmillError(
+    "MODEL_INVALID",
+    `${id} is published without ONNX, so it has to be exported once: \`${exportCommand(entry.export!)}\`, then \`labelmill models add DIR --id ${id}\``,
+  );
+}
+
+/** Hugging Face Optimum's; it writes the model's folder. */
+export function exportCommand(repo: string): string {
+  return `optimum-cli export onnx --model ${repo} --task text-classification DIR`;
+}
+
+/** The mend where a model is not here and may not be pulled. */
+export function notHere(name: string, catalog: Catalog): LabelmillError {
+  return new LabelmillError(
+    "MODEL_NOT_FOUND",
+    `${name} is not on this machine, and labelmill is offline: ${otherwise(name, catalog)}`,
+  );
+}
+
+export function otherwise(name: string, catalog: Catalog): string {
+  return `pull it where the hub can be reached (\`labelmill models pull ${name}\`), or name a built-in model (${builtInNames(catalog)})`;
+}
+
+function readHubName(name: string, catalog: Catalog): NamedModel {
+  const [repo = "", revision = DEFAULT_REVISION, ...more] = name.slice(HUB_PREFIX.length).split("@");
+  if (more.length > 0 || !RepoSchema.safeParse(repo).success || !RevisionSchema.safeParse(revision).success)
+    throw new LabelmillError("USAGE", `expected hf:OWNER/NAME or hf:OWNER/NAME@REVISION, got ${JSON.stringify(name)}`);
+  const full = `${HUB_PREFIX}${repo}@${revision}`;
+  const entry = catalog.entries.get(full);
+  if (entry) return ofEntry(entry);
+  return { kind: "hub", name: full, id: idOf(full), repo, revision, pins: {} };
+}
+
+function idOf(name: string): string {
+  return name.startsWith(HUB_PREFIX) ? name.split("@")[0]! : name;
+}

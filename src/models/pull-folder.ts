@@ -1,0 +1,119 @@
+import { mkdir, readdir, readFile, rename, rm, stat, statfs, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { LabelmillError, systemCode } from "../errors.ts";
+import type { Dtype } from "../schemas/dtype.ts";
+import { syncFolder, withAside } from "../storage/aside.ts";
+import { lockOutput, type OutputLock } from "../storage/output-lock.ts";
+import { throwIfAborted } from "./hub-http.ts";
+import { CommitSchema, LOCK_FILE_NAME, type Lock, LockSchema } from "./lock.ts";
+
+/** How often another process's lock is looked at. */
+const LOCK_LOOK_MS = 250;
+
+/** Where what is pulled of one repository lies: `<modelsDir>/<owner>--<name>/`. */
+export class PullFolder {
+  readonly folder: string;
+  readonly #dtype: Dtype;
+
+  constructor(modelsDir: string, { repo, dtype }: { repo: string; dtype: Dtype }) {
+    this.folder = join(modelsDir, repo.replace("/", "--"));
+    this.#dtype = dtype;
+  }
+
+  /** The model's own folder. It is made by one rename, so what stands there was whole. */
+  model(commit: string): string {
+    return join(this.folder, `${commit}-${this.#dtype}`);
+  }
+
+  /** Where it is downloaded to: `model/` will be the model's folder, `counts/` says how far each file is. */
+  aside(commit: string): string {
+    return join(this.folder, `.${commit}-${this.#dtype}.partial`);
+  }
+
+  /**
+   * What was pulled as `commit`, if each file that its lock names is there with its size. Contents are not read.
+   * @returns undefined as well for a lock that does not parse, or is of something else
+   */
+  async read(repo: string, commit: string): Promise<Lock | undefined> {
+    const dir = this.model(commit);
+    const text = await readFile(join(dir, LOCK_FILE_NAME), "utf8").catch(() => undefined);
+    const lock = text === undefined ? undefined : parseLock(text);
+    if (!lock || lock.repo !== repo || lock.commit !== commit || lock.dtype !== this.#dtype) return undefined;
+    const sizes = lock.files.map(async ({ path, size }) => {
+      const found = await stat(join(dir, path)).catch(() => undefined);
+      return found?.isFile() === true && found.size === size;
+    });
+    return (await Promise.all(sizes)).every(Boolean) ? lock : undefined;
+  }
+
+  /** The commit that a revision's name was pulled as. */
+  async readRef(revision: string): Promise<string | undefined> {
+    const text = await readFile(join(this.#refs(), this.#ref(revision)), "utf8").catch(() => "");
+    return CommitSchema.safeParse(text.trim()).data;
+  }
+
+  async writeRef(revision: string, commit: string): Promise<void> {
+    const refs = this.#refs();
+    await mkdir(refs, { recursive: true });
+    const name = this.#ref(revision);
+    await withAside(refs, name, Buffer.from(`${commit}\n`), (aside) => rename(aside, join(refs, name)));
+  }
+
+  /** Waits for other processes that pull from this repository. A process that ended holds nobody off. */
+  async lock(signal: AbortSignal): Promise<OutputLock> {
+    for (;;) {
+      throwIfAborted(signal);
+      try {
+        return await lockOutput(this.folder);
+      } catch (error) {
+        if (!(error instanceof LabelmillError && error.code === "OUTPUT_LOCKED")) throw error;
+        await delay(LOCK_LOOK_MS, undefined, { signal }).catch(() => {});
+      }
+    }
+  }
+
+  /**
+   * Makes what was downloaded the model: all of it, safe on the disk, in one step.
+   * Removes what interrupted downloads of other commits left.
+   */
+  async publish(lock: Lock): Promise<void> {
+    const aside = this.aside(lock.commit);
+    const made = join(aside, "model");
+    await writeFile(join(made, LOCK_FILE_NAME), `${JSON.stringify(lock, null, 2)}\n`, { flush: true });
+    for (const entry of await readdir(made, { recursive: true, withFileTypes: true }))
+      if (entry.isDirectory()) await syncFolder(join(entry.parentPath, entry.name));
+    await syncFolder(made);
+    // One that is damaged goes out of the way; killed between the two, the next pull finds everything downloaded.
+    await rename(this.model(lock.commit), join(aside, "damaged")).catch((error: unknown) => {
+      if (systemCode(error) !== "ENOENT") throw error;
+    });
+    await rename(made, this.model(lock.commit));
+    await syncFolder(this.folder);
+    const leftover = new RegExp(`^\\.[0-9a-f]{40}-${this.#dtype}\\.partial$`);
+    for (const name of await readdir(this.folder))
+      if (leftover.test(name)) await rm(join(this.folder, name), { recursive: true, force: true });
+  }
+
+  /** Bytes that may still be written here; infinite where the file system does not say. */
+  async freeBytes(): Promise<number> {
+    const { blocks, bavail, bsize } = await statfs(this.folder);
+    return blocks === 0 ? Number.POSITIVE_INFINITY : bavail * bsize;
+  }
+
+  #refs(): string {
+    return join(this.folder, "refs");
+  }
+
+  #ref(revision: string): string {
+    return `${encodeURIComponent(revision)}-${this.#dtype}`;
+  }
+}
+
+function parseLock(text: string): Lock | undefined {
+  try {
+    return LockSchema.parse(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,104 @@
+import { LabelmillError } from "../errors.ts";
+import { ONNX_FILES } from "../inference/model.ts";
+import type { Dtype } from "../schemas/dtype.ts";
+import type { HubFile, HubRepo } from "./hub.ts";
+import { type Lock, MAX_FILES, type Pins } from "./lock.ts";
+
+/** What there is to download: the commit that the revision is at, and the files with what the hub announces of them. */
+export type Plan = { commit: string; files: HubFile[] };
+
+const CONFIG = "config.json";
+/** Which of them a model needs, its task decides, and whoever loads it says what is missing. */
+const OPTIONAL = ["tokenizer.json", "tokenizer_config.json", "preprocessor_config.json"];
+const MAX_SHOWN = 5;
+
+/**
+ * Asks the hub for a model's files. The revision is resolved to a commit once, by the first file; the others are asked for
+ * by it, so that a branch that moves meanwhile mixes nothing.
+ *
+ * @throws LabelmillError MODEL_NOT_FOUND (no such repository, revision or weights), MODEL_HASH (a commit that answers with
+ * another), MODEL_FORBIDDEN, MODEL_UNAVAILABLE, ABORTED
+ */
+export async function planPull(repo: HubRepo, dtype: Dtype): Promise<Plan> {
+  const config = await repo.find(CONFIG, repo.revision);
+  if (!config) throw await repo.missing(CONFIG, repo.revision);
+  const { commit } = config;
+  if (/^[0-9a-f]{40}$/.test(repo.revision) && commit !== repo.revision)
+    throw anotherCommit(repo, repo.revision, commit);
+  const find = async (path: string): Promise<HubFile | undefined> => {
+    const found = await repo.find(path, commit);
+    if (found && found.commit !== commit) throw anotherCommit(repo, commit, found.commit);
+    return found?.file;
+  };
+  const weights = async (): Promise<HubFile[]> => {
+    const onnx = await find(ONNX_FILES[dtype]);
+    if (!onnx) throw await repo.missing(ONNX_FILES[dtype], commit);
+    return [onnx, ...(await externalWeights(onnx.path, find))];
+  };
+  const settled = await Promise.allSettled([weights(), ...OPTIONAL.map(find)]);
+  const failed = settled.find((each) => each.status === "rejected");
+  if (failed) throw failed.reason;
+  const found = settled
+    .flatMap((each) => (each.status === "fulfilled" ? each.value : []))
+    .filter((file) => file !== undefined);
+  return { commit, files: [config.file, ...found].sort((a, b) => (a.path < b.path ? -1 : 1)) };
+}
+
+/** `model.onnx_data`, `model.onnx_data_1`, …: what ONNX files above 2 GB keep beside themselves. */
+async function externalWeights(onnx: string, find: (path: string) => Promise<HubFile | undefined>): Promise<HubFile[]> {
+  const files: HubFile[] = [];
+  for (let i = 0; files.length < MAX_FILES - OPTIONAL.length - 2; i++) {
+    const file = await find(i === 0 ? `${onnx}_data` : `${onnx}_data_${i}`);
+    if (!file) break;
+    files.push(file);
+  }
+  return files;
+}
+
+/**
+ * Compares what the hub announces with the pins, before anything is downloaded; hashes where it announces SHA-256s.
+ * @throws LabelmillError MODEL_HASH
+ */
+export function checkPlan(repo: HubRepo, { commit, files }: Plan, pins: Pins): void {
+  if (commit !== pins.commit) throw anotherCommit(repo, pins.commit, commit);
+  const announced = files.map(({ path, size, hash }) => ({
+    path,
+    size,
+    sha256: hash.algorithm === "sha256" ? hash.hex : pins.files.find((pin) => pin.path === path)?.sha256,
+  }));
+  checkFiles(repo, announced, pins);
+}
+
+/** @throws LabelmillError MODEL_HASH, with the files that are not what the pins say */
+export function checkFiles(
+  repo: HubRepo,
+  files: readonly (Pick<HubFile, "path" | "size"> & { sha256: string | undefined })[],
+  pins: Pins,
+): void {
+  const differences = pinDifferences(files, pins.files);
+  if (differences.length === 0) return;
+  const shown = differences.slice(0, MAX_SHOWN).join("; ");
+  const message = `model ${repo.repo}@${repo.revision}: expected the files that are pinned, got others: ${shown}: nothing of it is used`;
+  throw new LabelmillError("MODEL_HASH", message);
+}
+
+/** What is not as pinned, in words; empty if all is. */
+export function pinDifferences(
+  files: readonly { path: string; size: number; sha256: string | undefined }[],
+  pins: Lock["files"],
+): string[] {
+  const wanted = new Map(pins.map((pin) => [pin.path, pin]));
+  const others = files.flatMap(({ path, size, sha256 }) => {
+    const pin = wanted.get(path);
+    wanted.delete(path);
+    if (!pin) return [`${path} is not pinned`];
+    if (pin.size !== size) return [`${path} has ${size} bytes, pinned are ${pin.size}`];
+    return pin.sha256 === sha256 ? [] : [`${path} has the SHA-256 ${sha256}, pinned is ${pin.sha256}`];
+  });
+  return [...others, ...[...wanted.keys()].map((path) => `${path} is pinned and not there`)];
+}
+
+function anotherCommit({ repo, revision }: HubRepo, expected: string, got: string): LabelmillError {
+  const message = `model ${repo}@${revision}: expected the commit ${expected}, got ${got}: the revision moved; nothing of it is used. Ask for the commit that is meant, or pin the model anew`;
+  return new LabelmillError("MODEL_HASH", message);
+}

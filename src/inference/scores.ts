@@ -13,14 +13,27 @@ export function writeAnswer(logits: Float32Array, count: number, topK: number, b
       indexes[item * topK] = NOT_FINITE_INDEX;
       continue;
     }
-    const order = Uint32Array.from(row.keys()).sort((a, b) => row[b]! - row[a]! || a - b);
-    const largest = row[order[0]!]!;
+    const best = bestOf(row, topK);
+    const largest = row[best[0]!]!;
     let sum = 0;
     for (const logit of row) sum += Math.exp(logit - largest);
-    for (let k = 0; k < topK; k++) {
-      const index = order[k]!;
+    for (const [k, index] of best.entries()) {
       indexes[item * topK + k] = index;
       scores[item * topK + k] = Math.exp(row[index]! - largest) / sum;
     }
   }
+}
+
+/** The indexes of the `count` largest, the largest first: few of many, so each is put in its place among those kept. */
+function bestOf(row: Float32Array, count: number): number[] {
+  const best: number[] = [];
+  for (let index = 0; index < row.length; index++) {
+    const logit = row[index]!;
+    if (best.length === count && !(logit > row[best[count - 1]!]!)) continue;
+    if (best.length === count) best.pop();
+    let at = best.length;
+    while (at > 0 && row[best[at - 1]!]! < logit) at--;
+    best.splice(at, 0, index);
+  }
+  return best;
 }

@@ -32,7 +32,8 @@ const TEXT_BUCKETS = [16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192] as cons
 const LONGEST_WARMED = 512;
 /** Padded tokens: more of them take gigabytes and gain nothing. */
 const MOST_TOKENS = 65_536;
-const MOST_IMAGES = 256;
+/** Images of a CPU's batch: it runs for a second or two, in which nothing that is more urgent gets in between. */
+const MOST_IMAGES = 32;
 /** Rows of a CUDA batch of texts: few, as each is a shape of its own. */
 const CUDA_ROWS = [1, 4, 16, 64, 256] as const;
 const CUDA_IMAGES = [8, 64] as const;

@@ -209,6 +209,8 @@ describe("label text", { concurrency: 2 }, () => {
     const manifest = ManifestSchema.parse(JSON.parse(await readFile(work.file("shape", "_manifest.json"), "utf8")));
     const bytes = PartLineSchema.parse(JSON.parse(parts[0]!)).bytes + PartLineSchema.parse(JSON.parse(parts[1]!)).bytes;
     const { read: _read, ...identity } = input!;
+    // Where it ran, and why there: on this machine.
+    assert.equal(Object.keys(manifest.devices ?? {}).length, 1);
     assert.deepEqual(manifest, {
       schemaVersion: 1,
       run,
@@ -219,6 +221,7 @@ describe("label text", { concurrency: 2 }, () => {
       finishedAt: manifest.finishedAt,
       inputs: [{ ...identity, records: 3 }],
       totals: { slices: 2, planned: 3, labeled: 3, errors: 0, bytes },
+      devices: manifest.devices,
       labels: { POSITIVE: 2, NEGATIVE: 1 },
       errorCodes: {},
       failed: [],

@@ -50,7 +50,8 @@ async function runThroughKills(
   const kills = killsAtEachStep(everySlices);
   const supervised = supervise(
     pipeline,
-    { model, kills, settings: { ...FAST, sliceItems, ...place.settings } },
+    // Few slices at hand: with many, those that lost their worker by no fault of theirs would run alone before their own kills come.
+    { model, kills, settings: { ...FAST, sliceItems, concurrency: 2, ...place.settings } },
     over.signal,
   );
   const path = await input(pipeline.folder);

@@ -1,6 +1,5 @@
-import { mkdir, mkdtemp, realpath, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, realpath, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { readEnvironment } from "../src/config.ts";
 import { LabelmillError, messageOf } from "../src/errors.ts";
 import { Collected } from "./collected.ts";
@@ -13,7 +12,6 @@ import { type BenchOptions, readOptions, USAGE } from "./options.ts";
 import { redisVersion } from "./redis.ts";
 import { reportOf } from "./report.ts";
 
-const DOCS = fileURLToPath(new URL("../docs/benchmarks.md", import.meta.url));
 const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
 
 // The first signal ends the processes of the two sides and cleans up; the second ends this one at once.
@@ -61,8 +59,7 @@ async function tell(benchmark: Benchmark, { json, docs }: BenchOptions): Promise
   const { date, command, quick, machine, versions } = benchmark;
   const report = reportOf(benchmark);
   process.stdout.write(report);
-  if (docs) await mkdir(join(DOCS, ".."), { recursive: true });
-  if (docs) await writeFile(DOCS, report);
+  if (docs) await writeFile(docs, report);
   const figures = figuresOf(benchmark);
   const all = { date, command, quick, machine, versions, figures };
   if (json) await writeFile(json, `${JSON.stringify(all, undefined, 2)}\n`);

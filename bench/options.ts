@@ -35,8 +35,8 @@ export type BenchOptions = {
   starts: number;
   /** Where the figures go as JSON. */
   json?: string;
-  /** Whether docs/benchmarks.md is written. */
-  docs: boolean;
+  /** Where the report goes besides. */
+  docs?: string;
   /** As typed, for whoever wants to do the same. */
   command: string;
 };
@@ -50,7 +50,7 @@ over a Redis and an S3 server of the benchmark's own.
   --only PART    measure only this; may be given again:
                  ${PARTS.join(", ")}
   --json FILE    write the figures as JSON
-  --docs         write docs/benchmarks.md; of all parts
+  --docs FILE    write the report into a file too, as docs/benchmarks.md
   --quick        rough and short, under 5 minutes: 2 rounds of 3 s
   --rounds N     rounds (default 5)
   --seconds S    seconds of each side in a round, about (default 20)
@@ -67,8 +67,6 @@ export function readOptions(args: readonly string[]): BenchOptions | undefined {
   const twice = names.find((name, at) => names.indexOf(name) < at);
   if (twice) throw new LabelmillError("USAGE", `expected models with different names, got ${twice} twice`);
   const parts = (values.only ?? PARTS).map(partOf);
-  if (values.docs && values.only)
-    throw new LabelmillError("USAGE", "--docs: expected all parts to be measured, got --only");
   return {
     models,
     parts: new Set(parts),
@@ -77,9 +75,9 @@ export function readOptions(args: readonly string[]): BenchOptions | undefined {
     seconds: wholeNumber("--seconds", values.seconds, quick ? 3 : 20, 600),
     sweepSeconds: quick ? 1 : 4,
     starts: quick ? 1 : 7,
-    docs: values.docs === true,
     command: ["npm run bench", ...(args.length > 0 ? ["--", ...args] : [])].join(" "),
     ...(values.json === undefined ? {} : { json: resolve(values.json) }),
+    ...(values.docs === undefined ? {} : { docs: resolve(values.docs) }),
   };
 }
 
@@ -91,7 +89,7 @@ function parse(args: readonly string[]) {
         model: { type: "string", multiple: true },
         only: { type: "string", multiple: true },
         json: { type: "string" },
-        docs: { type: "boolean" },
+        docs: { type: "string" },
         quick: { type: "boolean" },
         rounds: { type: "string" },
         seconds: { type: "string" },

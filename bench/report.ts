@@ -6,7 +6,7 @@ import { measureTable, number, render } from "./table.ts";
 /** A machine with more load than this part of its cores before the start does not measure well. */
 const BUSY_SHARE = 0.25;
 
-/** The benchmark as a Markdown page, which reads well on a terminal too: standard output and docs/benchmarks.md are the same. */
+/** The benchmark as a Markdown page, which reads well on a terminal too: standard output and the file of --docs are the same. */
 export function reportOf(benchmark: Benchmark): string {
   const { engine, service } = benchmark;
   return [

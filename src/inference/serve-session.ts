@@ -11,8 +11,8 @@ type Batch = { buffer: ArrayBuffer; count: number; shape: Shape; topK: number };
 export type ToThread = ({ kind: "batch" } & Batch) | { kind: "close" };
 
 /**
- * First ready (with the least cost, rows × length, that found no memory in the warm-up) or invalid; then, for each batch and in their order, its buffer with the answer and the milliseconds that it took,
- * or what the run threw.
+ * First ready (with the least cost, rows × length, that found no memory in the warm-up) or invalid; then, for each batch and in
+ * their order, its buffer with the answer and the milliseconds that it took, or what the run threw.
  */
 export type FromThread =
   | { kind: "ready"; tooLarge?: number }

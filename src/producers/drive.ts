@@ -78,7 +78,7 @@ async function watch(
     if (idleLooks === PATIENCE) {
       idleLooks = 0;
       if (progress.committed + progress.failed === progress.slices) await planner.addFinalizer(signal);
-      const lost = await planner.lostSlices();
+      const lost = await planner.lostSlices(signal);
       if (lost.size > 0) await planner.requeue(lost, slices(), signal);
     }
     return planned && (detach || isEnded(state));

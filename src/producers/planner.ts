@@ -81,12 +81,13 @@ export class Planner {
    * Slices that are planned, have not ended, and are in no queue: their jobs got lost, or failed without a word to the ledger.
    * One that is being queued at this moment may be among them: queued twice, it is still done once.
    */
-  async lostSlices(): Promise<Set<number>> {
+  async lostSlices(signal: AbortSignal): Promise<Set<number>> {
     const { run } = this.#runFile;
     const lost = new Set<number>();
     for await (const { slice, receipt, failed } of this.#ledger.slices(run, await this.#ledger.plannedSlices(run))) {
       if (receipt || failed) continue;
-      const state = await this.#jobs.getJobState(jobId(run, slice));
+      // BullMQ would wait here for a lost connection to come back.
+      const state = await this.#options.room.take(() => this.#jobs.getJobState(jobId(run, slice)), signal);
       if (state === "unknown" || state === "failed" || state === "completed") lost.add(slice);
     }
     return lost;

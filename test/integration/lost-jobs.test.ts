@@ -4,10 +4,15 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { Queue } from "bullmq";
 import { loadBuiltIn } from "../../src/models/built-in.ts";
+import { Planner } from "../../src/producers/planner.ts";
+import { Room } from "../../src/producers/room.ts";
 import { openRedis } from "../../src/redis/connect.ts";
+import { RunLedger, type SliceRecord } from "../../src/runs/ledger.ts";
 import { verifyOutput } from "../../src/runs/verify.ts";
 import { KEY_PREFIX, queueName } from "../../src/schemas/names.ts";
+import type { RunFile } from "../../src/schemas/run.ts";
 import { TestPipeline, writeTexts } from "../helpers/pipeline.ts";
+import { TcpRedis } from "../helpers/tcp-redis.ts";
 
 const MODEL = "tiny-sentiment";
 
@@ -65,4 +70,29 @@ test("Redis forgets everything in the middle: the run is planned anew, and the p
   assert.equal(state, "succeeded");
   const { ok, totals } = await verifyOutput(store);
   assert.deepEqual({ ok, totals }, { ok: true, totals: { parts: 20, planned: 2000, labeled: 2000, errors: 0 } });
+});
+
+test("a look for lost slices ends when Redis is lost in the middle of it", async () => {
+  await using server = await TcpRedis.start();
+  const redis = await openRedis({ url: server.url }, "producer");
+  class DyingLedger extends RunLedger {
+    override async *slices(): AsyncGenerator<SliceRecord> {
+      const closed = once(redis, "close");
+      await server.kill();
+      await closed;
+      yield { slice: 0, planned: [] };
+    }
+  }
+  const { id, revision, digest, dtype, task } = await loadBuiltIn(MODEL);
+  const run = "0123456789abcdef";
+  const runFile = { run, spec: { model: { id, revision, digest, dtype, task } } } as RunFile;
+  const planner = new Planner(redis, new DyingLedger(redis), runFile, "file:///nowhere/", {
+    lane: "bulk",
+    windowSlices: 1,
+    retries: { attempts: 1, backoffMs: 100 },
+    room: new Room(redis, 1_000, () => {}),
+  });
+  await assert.rejects(planner.lostSlices(new AbortController().signal), /the connection to Redis is lost/);
+  await planner.close();
+  redis.disconnect();
 });

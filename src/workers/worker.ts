@@ -135,7 +135,8 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   const registry = new WorkerRegistry(redis);
   const registration = new Registration({ id, registry, services, deviceReason: devices.why, fileRoots, s3Roots, log });
   // First of all: nobody is to queue for a worker that leaves.
-  opening.defer(() => registration.end(redis.status === "ready"));
+  // A server that dies while it is asked never answers.
+  opening.defer(() => Promise.race([registration.end(redis.status === "ready"), whenLost(redis)]));
   redis.on("ready", () => registration.beat());
   await registration.told();
   log.info({ worker: id, models: models.map((model) => model.id) }, "worker ready");
@@ -195,6 +196,6 @@ async function stopWorkers(
 }
 
 async function quit(redis: Redis): Promise<void> {
-  if (redis.status === "ready") await redis.quit();
-  else redis.disconnect();
+  if (redis.status === "ready") await Promise.race([redis.quit().catch(() => {}), whenLost(redis)]);
+  redis.disconnect();
 }

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
 import { pathToFileURL } from "node:url";
@@ -282,6 +283,37 @@ test("a worker closes although its Redis is gone, and does not wait for it", asy
   await worker.close();
   await queue.close();
   adding.disconnect();
+});
+
+test("a worker closes although its Redis dies while it is told that the worker leaves", {
+  timeout: 30_000,
+}, async () => {
+  await using pipeline = await TestPipeline.open();
+  const redis = await startTestRedis();
+  const sockets = new Set<Socket>();
+  let deaf = false;
+  const door = createServer((outer) => {
+    const inner = connect((redis.address as { socket: string }).socket);
+    outer.on("data", (data) => deaf || inner.write(data));
+    inner.on("data", (data) => outer.write(data));
+    for (const socket of [outer, inner]) sockets.add(socket.on("error", () => {}));
+  }).listen(0, "127.0.0.1");
+  await once(door, "listening");
+  const worker = await startWorker({
+    redis: { url: `redis://127.0.0.1:${(door.address() as AddressInfo).port}` },
+    config: loadConfig({ flags: { threads: 1, ...FAST } }),
+    models: [await loadBuiltIn(MODEL)],
+    s3: new S3(),
+    roots: { files: [pipeline.folder], s3: [] },
+    log: createLogger("silent", false),
+  });
+  deaf = true;
+  const closing = worker.close();
+  await new Promise(setImmediate);
+  door.close();
+  for (const socket of sockets) socket.destroy();
+  await closing;
+  await redis.close();
 });
 
 test("a run whose files cannot be written has failed and says why; the same again closes it", async () => {

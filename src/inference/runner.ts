@@ -49,6 +49,8 @@ export class Runner implements BatchRules {
   /** Batches of this padded cost and more found no memory. */
   #tooLarge: number;
   #underLoad = 0;
+  /** Another layout is on its way: what ends until then ran with the one before. */
+  #changing = false;
   /** What was found with each number of threads. */
   readonly #foundWith = new Map<number, Record<number, number>>();
   #remembered = "";
@@ -148,13 +150,15 @@ export class Runner implements BatchRules {
 
   /** Learns from a batch. @returns whether another layout is to be tried: `changeLayout`, when no batch is out */
   ran({ reason, ...batch }: RanBatch & { reason: CutReason }): boolean {
+    if (this.#changing) return false;
     this.#budgets.ran(batch);
     this.#underLoad = reason === "drained" ? 0 : this.#underLoad + 1;
     if (this.settled) this.#remember();
     if (this.#layouts.done || this.#underLoad < UNDER_LOAD || !this.#budgets.settled) return false;
     this.#underLoad = 0;
     this.#foundWith.set(this.threads, this.#budgets.found);
-    return this.#layouts.measured(this.#budgets.rates) !== undefined;
+    this.#changing = this.#layouts.measured(this.#budgets.rates) !== undefined;
+    return this.#changing;
   }
 
   /** Goes to the layout that is to be tried, or that was the best. @returns the number of threads from then on */
@@ -165,6 +169,7 @@ export class Runner implements BatchRules {
     this.#tell("another layout of threads", { ...this.layout });
     const before = this.#foundWith.get(this.threads);
     this.#budgets = this.#newBudgets(before ?? found, before !== undefined);
+    this.#changing = false;
     return this.threads;
   }
 

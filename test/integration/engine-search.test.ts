@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { Engine, type EngineOptions } from "../../src/inference/engine.ts";
 import type { Model } from "../../src/inference/model.ts";
+import { Runner } from "../../src/inference/runner.ts";
 import { loadBuiltIn } from "../../src/models/built-in.ts";
 import type { TimedScript } from "../helpers/timed-session-thread.ts";
 
@@ -62,6 +63,20 @@ describe("Engine's search", () => {
     await load(engine, 2000);
     assert.ok(engine.settled);
     assert.deepEqual(engine.layout, { threads: 2, intraOpThreads: 1 });
+  });
+
+  it("asks for one change of layout at a time, however many batches are still out", async () => {
+    const script = { leastMs: 0, msPerCost: { 1: 0, 2: 0 } };
+    const runner = await Runner.start({ model: { ...model, modelFile: JSON.stringify(script) }, cores: 2, thread });
+    const ran = () => {
+      const cost = runner.next(20);
+      return runner.ran({ length: 20, paddedCost: cost, realCost: cost, ms: cost, reason: "full" });
+    };
+    let batches = 0;
+    while (!ran()) assert.ok(++batches < 1000, "a change is asked for");
+    for (let more = 0; more < 50; more++) assert.equal(ran(), false);
+    assert.equal(await runner.changeLayout(), 1);
+    await runner.close();
   });
 
   it("keeps what it is given: threads and budget", async () => {

@@ -24,8 +24,13 @@ async function supervise(
     over.addEventListener("abort", stop, { once: true });
     if (over.aborted) stop();
     if (worker.exitCode === null && worker.signalCode === null) await once(worker, "exit");
-    if (worker.signalCode !== "SIGKILL") return deaths;
+    if (over.aborted || worker.signalCode !== "SIGKILL") return deaths;
   }
+}
+
+/** A run without workers has no end: what keeps them from starting ends the wait. */
+function endOf<T>(run: Promise<T>, supervised: Promise<unknown>): Promise<T> {
+  return Promise.race([run, supervised.then(() => run)]);
 }
 
 /** Kills at each step of a slice, twice on the same one, and twice while the run is closed. */
@@ -55,11 +60,8 @@ async function runThroughKills(
     over.signal,
   );
   const path = await input(pipeline.folder);
-  const { state, store } = await pipeline.run(
-    { kind, path, model, out: place.out },
-    { sliceItems, events: "parts", ...place.settings },
-  );
-  over.abort();
+  const run = pipeline.run({ kind, path, model, out: place.out }, { sliceItems, events: "parts", ...place.settings });
+  const { state, store } = await endOf(run, supervised).finally(() => over.abort());
   const deaths = await supervised;
   const evidence = (await readdir(pipeline.folder)).filter((name) => /^[a-z]+-\d+-\d+$/.test(name));
   const expected = kills.flatMap(({ step, slice, times }) =>
@@ -134,8 +136,8 @@ test("an item that kills its worker costs one row, and at most four workers", as
   const over = new AbortController();
   const supervised = supervise(pipeline, { model, poison: "it was bad really 1" }, over.signal);
   const path = await writeTexts(join(pipeline.folder, "texts.csv"), 60);
-  const { state, store } = await pipeline.run({ kind: "text", path, model, out: "out" }, { sliceItems: 20 });
-  over.abort();
+  const run = pipeline.run({ kind: "text", path, model, out: "out" }, { sliceItems: 20 });
+  const { state, store } = await endOf(run, supervised).finally(() => over.abort());
   const deaths = await supervised;
   assert.equal(state, "finished_with_errors");
   const proof = await verifyOutput(store);

@@ -29,8 +29,9 @@ test("the libraries that the loader finds, and misses, are read from its words",
 test("a device that answers as the CPU does is fine, and its speed is told for each length", async () => {
   const { state, found } = await checkModelOn(await loadBuiltIn("tiny-sentiment"), "cpu", SHAPES);
   assert.equal(state, "ok", found);
-  assert.match(found, /^fp32: 4 of 4 best labels are the CPU's, scores differ by 0\.0000\d at most; /);
-  assert.match(found, /[\d.]+ items\/s of 32 tokens in batches of 8, [\d.]+ items\/s of 16 tokens in batches of 4$/);
+  assert.match(found, /^fp32: 4 of 4 best labels are the CPU's, scores differ by 0\.000\d\d at most; /);
+  // Which of the batches of 32 tokens is the faster depends on the machine.
+  assert.match(found, /[\d.]+ items\/s of 32 tokens in batches of [18], [\d.]+ items\/s of 16 tokens in batches of 4$/);
 });
 
 test("a device that answers otherwise is wrong", async () => {

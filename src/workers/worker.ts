@@ -12,6 +12,7 @@ import type { Engine } from "../inference/engine.ts";
 import type { Model } from "../inference/model.ts";
 import type { Logger } from "../logger.ts";
 import { connectRedis, type RedisAddress } from "../redis/connect.ts";
+import { holdDuplicates } from "../redis/duplicates.ts";
 import { Channels } from "../runs/channels.ts";
 import { FinalizerQueue } from "../runs/finalizer-queue.ts";
 import { RunLedger } from "../runs/ledger.ts";
@@ -72,6 +73,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   await using opening = new AsyncDisposableStack();
   const redis = connectRedis(options.redis, "worker");
   opening.defer(() => quit(redis));
+  opening.defer(holdDuplicates(redis));
   tellOutages(redis, log);
   const subscriber = connectRedis(options.redis, "worker");
   opening.defer(() => subscriber.disconnect());

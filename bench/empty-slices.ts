@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import type { Job } from "../src/schemas/job.ts";
-import { partKey, SCHEMA_VERSION } from "../src/schemas/names.ts";
+import { JOB_VERSION, partKey } from "../src/schemas/names.ts";
 import type { BullmqCalls } from "./bullmq-process.ts";
 import { CalledProcess } from "./calls.ts";
 import { shortTexts } from "./inputs.ts";
@@ -124,7 +124,7 @@ async function payloadLike(ref: string, output: string): Promise<Job> {
   const run = randomBytes(8).toString("hex");
   const text = "a smart , sweet and playful romantic comedy that earns every laugh it gets . 1234";
   return {
-    v: SCHEMA_VERSION,
+    v: JOB_VERSION,
     run,
     slice: 0,
     model: { id, digest, task },

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import type { LabelKind } from "../src/cli/model-choice.ts";
 import { LabelmillError } from "../src/errors.ts";
 import type { TextTokenizer } from "../src/inference/tokenizer.ts";
-import type { ReadOptions } from "../src/schemas/run.ts";
+import type { ReadOptions } from "../src/schemas/input.ts";
 import { openImageSource } from "../src/sources/images.ts";
 import type { Source } from "../src/sources/source.ts";
 import { openTextSource } from "../src/sources/text.ts";

@@ -1,5 +1,4 @@
 /** One run from its plan to its end, as src/cli/session.ts makes it, for whichever process plans it. */
-import { randomBytes } from "node:crypto";
 import type { Config } from "../src/config.ts";
 import type { Model } from "../src/inference/model.ts";
 import { driveRun } from "../src/producers/drive.ts";
@@ -9,10 +8,10 @@ import { openRedis, type RedisAddress } from "../src/redis/connect.ts";
 import { Channels } from "../src/runs/channels.ts";
 import { RunLedger } from "../src/runs/ledger.ts";
 import { openOutput } from "../src/runs/output.ts";
+import { newRunFile } from "../src/runs/run-file.ts";
 import { RunChanges } from "../src/runs/watch.ts";
-import { SCHEMA_VERSION } from "../src/schemas/names.ts";
+import { DEFAULT_SLICE_ITEMS } from "../src/schemas/job.ts";
 import type { RunFile } from "../src/schemas/run.ts";
-import { SOFTWARE } from "../src/software.ts";
 import { cutSlices } from "../src/sources/slices.ts";
 import type { Source } from "../src/sources/source.ts";
 import type { ObjectStore } from "../src/storage/store.ts";
@@ -36,27 +35,23 @@ export async function label({ config, model, redis, detach = false }: RunParts, 
   const subscriber = await openRedis(redis, "worker");
   open.defer(() => subscriber.disconnect());
   const ledger = new RunLedger(connection);
-  const { windowSlices, sliceItems, sliceBytes } = config;
+  const { windowSlices } = config;
+  const { sliceItems, sliceBytes } = runFile.spec;
   const room = new Room(connection, config.fullMs, () => {});
   const options = { lane: "bulk", windowSlices, retries: config, room } as const;
   const planner = new Planner(connection, ledger, runFile, store.uri, options);
   open.defer(() => planner.close());
   const changes = await RunChanges.open(new Channels(subscriber), runFile.run);
-  const slices = () => cutSlices([source], { items: sliceItems, bytes: sliceBytes });
+  const slices = () => cutSlices([source], { size: { items: sliceItems, bytes: sliceBytes } });
   const drive = { run: runFile.run, ledger, planner, changes, slices, onProgress: () => {}, detach };
   const state = await driveRun(drive, new AbortController().signal);
   if (state === "failed") throw new Error(`the run ended as ${state}`);
 }
 
-function runFileOf(config: Config, model: Model, { input, read }: Source): RunFile {
+function runFileOf(config: Config, model: Model, source: Source): RunFile {
   const { id, revision, digest, dtype, task } = model;
-  const { sliceItems, sliceBytes, events } = config;
-  const { format, delimiter, column } = read;
-  return {
-    schemaVersion: SCHEMA_VERSION,
-    run: randomBytes(8).toString("hex"),
-    createdAt: new Date().toISOString(),
-    software: SOFTWARE,
+  const { sliceItems = DEFAULT_SLICE_ITEMS, sliceBytes, events } = config;
+  return newRunFile({
     spec: {
       model: { id, revision, digest, dtype, task },
       read: { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] },
@@ -65,6 +60,6 @@ function runFileOf(config: Config, model: Model, { input, read }: Source): RunFi
       sliceBytes,
       events,
     },
-    inputs: [{ ...input, read: { format, delimiter, column } }],
-  };
+    inputs: [source],
+  });
 }

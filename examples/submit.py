@@ -20,7 +20,7 @@ async def main(url: str, model: str, digest: str, output: str, text: str) -> Non
     run = secrets.token_hex(8)
     job_id = f"{run}-0000000"
     job = {
-        "v": 1,
+        "v": 2,
         "run": run,
         "slice": 0,
         "single": True,  # the job is all of its run
@@ -35,7 +35,7 @@ async def main(url: str, model: str, digest: str, output: str, text: str) -> Non
     connection = redis.from_url(url)
     listener = connection.pubsub()
     await listener.subscribe(f"{PREFIX}:run:{run}:changed")  # before the job is added: nothing goes by
-    name = f"labelmill1.{re.sub(r'[^A-Za-z0-9_-]', '-', model)[:64]}.{digest[:8]}.interactive"
+    name = f"labelmill2.{re.sub(r'[^A-Za-z0-9_-]', '-', model)[:64]}.{digest[:8]}.interactive"
     queue = Queue(name, {"connection": url, "prefix": PREFIX})
     try:
         await queue.add("slice", job, {

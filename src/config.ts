@@ -89,7 +89,12 @@ export const ConfigSchema = z.strictObject({
     .regex(/^[\x21-\x7e]{1,1000}$/, "a token of the hub, in one line")
     .optional()
     .describe("A token of the hub, for repositories that ask for one. Never a flag: flags are visible to others."),
-  sliceItems: count.max(MAX_SLICE_ITEMS).default(500).describe("Items in a slice: one job, one part."),
+  sliceItems: count
+    .max(MAX_SLICE_ITEMS)
+    .optional()
+    .describe(
+      "Items in a slice: one job, one part. None: what the workers label in ten seconds, 500 where that is not known.",
+    ),
   sliceBytes: count.min(1024).max(64_000_000).default(1_000_000).describe("Bytes in a slice; whichever comes first."),
   windowSlices: count.max(10_000).default(32).describe("Slices of one run queued or active at a time."),
   events: EventsSchema.default("none").describe(

@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import { resolve } from "node:path";
 import type { Readable } from "node:stream";
 import { pathToFileURL } from "node:url";
@@ -6,10 +5,12 @@ import type { Config } from "../config.ts";
 import { LabelmillError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { openOutput, readManifest } from "../runs/output.ts";
-import { type Lane, SCHEMA_VERSION } from "../schemas/names.ts";
-import type { ReadOptions, RunFile, RunState } from "../schemas/run.ts";
+import { newRunFile } from "../runs/run-file.ts";
+import type { ReadOptions } from "../schemas/input.ts";
+import { DEFAULT_SLICE_ITEMS } from "../schemas/job.ts";
+import type { Lane } from "../schemas/names.ts";
+import type { RunFile, RunState } from "../schemas/run.ts";
 import type { WorkerInfo } from "../schemas/worker.ts";
-import { SOFTWARE } from "../software.ts";
 import { grantsOf, openImageSource, s3GrantsOf } from "../sources/images.ts";
 import { expandInputs, openInputs } from "../sources/inputs.ts";
 import { cutSlices } from "../sources/slices.ts";
@@ -114,7 +115,7 @@ export async function label(request: LabelRequest, world: LabelWorld, signal: Ab
       runFile,
       lane: request.lane,
       detach: request.detach === true,
-      slices: () => cutSlices(sources, { items: sliceItems, bytes: sliceBytes }),
+      slices: () => cutSlices(sources, { size: { items: sliceItems, bytes: sliceBytes } }),
       roots,
       onProgress: (now) => progress.show(now),
       say: (line) => terminal.say(line),
@@ -194,22 +195,16 @@ async function openSources(
 }
 
 function plannedRun(request: LabelRequest, config: Config, model: ChosenModel, sources: readonly Source[]): RunFile {
-  return {
-    schemaVersion: SCHEMA_VERSION,
-    run: randomBytes(8).toString("hex"),
-    createdAt: new Date().toISOString(),
-    software: SOFTWARE,
+  return newRunFile({
     spec: {
       model: model.pin,
       read: request.read,
       topK: Math.min(request.topK, model.labels),
-      sliceItems: config.sliceItems,
+      sliceItems: config.sliceItems ?? DEFAULT_SLICE_ITEMS,
       sliceBytes: config.sliceBytes,
       events: config.events,
     },
-    inputs: sources.map(({ input, read: { format, delimiter, column } }) => ({
-      ...input,
-      read: { format, delimiter, column },
-    })),
-  };
+    settings: { lane: request.lane },
+    inputs: sources,
+  });
 }

@@ -7,7 +7,7 @@ import { openQueue } from "../runs/queue.ts";
 import { Turns } from "../runs/turns.ts";
 import type { RunChanges } from "../runs/watch.ts";
 import { type Job, JobSchema } from "../schemas/job.ts";
-import { jobId, type Lane, partKey, queueName, SCHEMA_VERSION } from "../schemas/names.ts";
+import { JOB_VERSION, jobId, type Lane, partKey, queueName } from "../schemas/names.ts";
 import type { RunFile } from "../schemas/run.ts";
 import type { Slice } from "../sources/slices.ts";
 import type { Room } from "./room.ts";
@@ -62,7 +62,7 @@ export class Planner {
       signal.throwIfAborted();
       await this.#roomFor(count, changes, signal);
       count += 1;
-      items += slice.items.length;
+      items += slice.count;
       await room.take(() => this.#ledger.plan(run, [slice], items), signal);
       if (isNew) await room.take(() => this.#add(slice), signal);
       else if (!(await this.#ledger.isCommitted(run, slice.slice)))
@@ -119,7 +119,7 @@ export class Planner {
   async #add(slice: Slice): Promise<void> {
     const { run, spec } = this.#runFile;
     const job: Job = {
-      v: SCHEMA_VERSION,
+      v: JOB_VERSION,
       run,
       slice: slice.slice,
       model: { id: spec.model.id, digest: spec.model.digest, task: spec.model.task },
@@ -127,8 +127,7 @@ export class Planner {
       key: partKey(run, slice.slice),
       topK: spec.topK,
       events: spec.events,
-      sources: slice.sources,
-      items: slice.items,
+      ...(slice.splits ? { splits: slice.splits } : { sources: slice.sources, items: slice.items }),
     };
     if (this.#options.lane === "bulk") this.#turn = await this.#turns.next(this.#turn);
     await this.#jobs.add("slice", JobSchema.parse(job), {

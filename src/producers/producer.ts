@@ -8,13 +8,13 @@ import { Channels } from "../runs/channels.ts";
 import { RunLedger } from "../runs/ledger.ts";
 import { openOutput } from "../runs/output.ts";
 import { openQueue } from "../runs/queue.ts";
+import { newRunFile } from "../runs/run-file.ts";
 import { SingleEnds } from "../runs/singles.ts";
 import { RunChanges } from "../runs/watch.ts";
 import { type LabelEvent, parseEvent } from "../schemas/event.ts";
-import { type Job, JobSchema, MAX_SLICE_ITEMS } from "../schemas/job.ts";
-import { FEED_CHANNEL, type Lane, queueName, SCHEMA_VERSION, singleKey } from "../schemas/names.ts";
-import type { ModelPin, RunFile } from "../schemas/run.ts";
-import { SOFTWARE } from "../software.ts";
+import { DEFAULT_SLICE_ITEMS, type Job, JobSchema, MAX_SLICE_ITEMS } from "../schemas/job.ts";
+import { FEED_CHANNEL, JOB_VERSION, type Lane, queueName, singleKey } from "../schemas/names.ts";
+import type { ModelPin } from "../schemas/run.ts";
 import { cutSlices, type Slice } from "../sources/slices.ts";
 import type { Source } from "../sources/source.ts";
 import { openStore } from "../storage/open.ts";
@@ -44,7 +44,7 @@ const OptionsSchema = z.strictObject({
     .partial()
     .optional(),
   /** Items in a slice; what is not more is one job. */
-  sliceItems: z.int().min(1).max(MAX_SLICE_ITEMS).default(500),
+  sliceItems: z.int().min(1).max(MAX_SLICE_ITEMS).default(DEFAULT_SLICE_ITEMS),
   /** How long a submission waits for room in a Redis that is out of memory, in milliseconds. */
   fullMs: z.int().min(0).default(60_000),
 });
@@ -157,7 +157,7 @@ export class Producer implements AsyncDisposable {
   ): Promise<SingleRun> {
     const { id, digest, task } = pin;
     const job: Job = JobSchema.parse({
-      v: SCHEMA_VERSION,
+      v: JOB_VERSION,
       run,
       slice: 0,
       model: { id, digest, task },
@@ -192,15 +192,12 @@ export class Producer implements AsyncDisposable {
   ): Promise<PlannedRun> {
     const { sliceItems } = this.#options;
     const store = await openStore(output, this.#s3);
-    const { format, delimiter, column } = source.read;
-    const wanted: RunFile = {
-      schemaVersion: SCHEMA_VERSION,
+    const wanted = newRunFile({
       run,
-      createdAt: new Date().toISOString(),
-      software: SOFTWARE,
       spec: { model: pin, read: source.read, topK, sliceItems, sliceBytes: SLICE_BYTES, events },
-      inputs: [{ ...source.input, read: { format, delimiter, column } }],
-    };
+      settings: { lane },
+      inputs: [source],
+    });
     const { runFile } = await openOutput(store, wanted);
     const ledger = new RunLedger(this.#redis);
     const options = { lane, windowSlices: WINDOW_SLICES, retries: RETRIES, room: this.#room };
@@ -218,7 +215,7 @@ export class Producer implements AsyncDisposable {
   }
 
   #cut(source: Source): AsyncGenerator<Slice> {
-    return cutSlices([source], { items: this.#options.sliceItems, bytes: SLICE_BYTES });
+    return cutSlices([source], { size: { items: this.#options.sliceItems, bytes: SLICE_BYTES } });
   }
 
   /** A connection that broke a moment ago may not know it yet. */

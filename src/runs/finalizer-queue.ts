@@ -1,7 +1,7 @@
 import type { Queue } from "bullmq";
 import type { Redis } from "ioredis";
 import type { FinalizeJob } from "../schemas/job.ts";
-import { finalizeJobId, RUNS_QUEUE, SCHEMA_VERSION } from "../schemas/names.ts";
+import { finalizeJobId, JOB_VERSION, RUNS_QUEUE } from "../schemas/names.ts";
 import { openQueue } from "./queue.ts";
 
 export type Retries = { attempts: number; backoffMs: number };
@@ -20,7 +20,7 @@ export class FinalizerQueue {
     const id = finalizeJobId(run);
     // Adding an id that exists does nothing, and one that failed for good may be there. One that runs cannot be removed, nor need be.
     await this.#queue.remove(id);
-    await this.#queue.add("finalize", { v: SCHEMA_VERSION, run, output } satisfies FinalizeJob, {
+    await this.#queue.add("finalize", { v: JOB_VERSION, run, output } satisfies FinalizeJob, {
       jobId: id,
       ...jobRetries(this.#retries),
     });

@@ -2,9 +2,11 @@ import { RUN_STATES, type RunState } from "../schemas/run.ts";
 
 /** The run's state machine: from each state, the states that may follow it. A state may also follow itself: each step is idempotent. */
 const EDGES = {
-  planning: ["running", "failed", "cancelled"],
-  // Back to planning: the same command was run again on an unfinished output.
-  running: ["finalizing", "planning", "cancelled"],
+  planning: ["running", "paused", "failed", "cancelled"],
+  // Back to planning: the same command was run again on an unfinished output. Failed: too many rows in error.
+  running: ["finalizing", "planning", "paused", "failed", "cancelled"],
+  // The slices that were under way may have been the last ones.
+  paused: ["planning", "running", "finalizing", "failed", "cancelled"],
   finalizing: ["succeeded", "finished_with_errors", "failed", "planning"],
   failed: ["planning"],
   cancelled: ["planning"],

@@ -1,6 +1,7 @@
 import { z } from "zod";
-import { ItemSchema } from "./item.ts";
-import { partKey, SCHEMA_VERSION, singleKey } from "./names.ts";
+import { type Item, ItemSchema } from "./item.ts";
+import { JOB_VERSION, partKey, singleKey } from "./names.ts";
+import { type Split, SplitSchema } from "./split.ts";
 
 export const RunIdSchema = z.string().regex(/^[0-9a-f]{16}$/);
 export const DigestSchema = z.string().regex(/^[0-9a-f]{64}$/);
@@ -9,6 +10,10 @@ export type Task = z.infer<typeof TaskSchema>;
 
 /** The most items that one job may carry: a larger slice is hostile or a mistake. */
 export const MAX_SLICE_ITEMS = 20_000;
+/** Items in a slice where nothing is known of the workers' speed. */
+export const DEFAULT_SLICE_ITEMS = 500;
+/** The most splits of one job: small files share a slice. */
+export const MAX_SLICE_SPLITS = 1000;
 
 /** Whether, and with what, a committed slice is announced on the results queue. */
 export const EventsSchema = z.enum(["none", "parts", "rows"]);
@@ -16,7 +21,7 @@ export const EventsSchema = z.enum(["none", "parts", "rows"]);
 /** One slice, one model, one output key: the payload of a BullMQ job. */
 export const JobSchema = z
   .strictObject({
-    v: z.literal(SCHEMA_VERSION),
+    v: z.literal(JOB_VERSION),
     run: RunIdSchema,
     slice: z.int().min(0).max(9_999_999),
     model: z.strictObject({ id: z.string().min(1).max(256), digest: DigestSchema, task: TaskSchema }),
@@ -30,24 +35,68 @@ export const JobSchema = z
      * submissions of one slice, from whatever language.
      */
     single: z.literal(true).optional(),
+    /** The longest that a try may take, in ms. */
+    timeoutMs: z.int().min(1000).max(86_400_000).optional(),
     /** What the items' `source` counts. */
-    sources: z.array(z.string().max(8192)).min(1).max(MAX_SLICE_ITEMS),
-    items: z.array(ItemSchema).min(1).max(MAX_SLICE_ITEMS),
+    sources: z.array(z.string().max(8192)).min(1).max(MAX_SLICE_ITEMS).optional(),
+    items: z.array(ItemSchema).min(1).max(MAX_SLICE_ITEMS).optional(),
+    /** In the place of items: where the worker reads them. */
+    splits: z.array(SplitSchema).min(1).max(MAX_SLICE_SPLITS).optional(),
   })
-  .refine((job) => job.key === (job.single ? singleKey(job.run) : partKey(job.run, job.slice)), {
-    path: ["key"],
-    message: "the key of this run and slice",
-  })
+  .refine(
+    (job) =>
+      (job.single ? [singleKey(job.run)] : [false, true].map((apart) => partKey(job.run, job.slice, apart))).includes(
+        job.key,
+      ),
+    {
+      path: ["key"],
+      message: "the key of this run and slice",
+    },
+  )
   .refine((job) => !job.single || job.slice === 0, { path: ["slice"], message: "a single job is slice 0" })
-  .refine((job) => job.items.every((item) => item.source < job.sources.length), {
+  .refine((job) => (job.items === undefined) === (job.sources === undefined), {
+    path: ["sources"],
+    message: "there where items are",
+  })
+  .refine((job) => (job.items === undefined) !== (job.splits === undefined), {
+    path: ["items"],
+    message: "items or splits, one of the two",
+  })
+  .refine((job) => !job.items || job.items.every((item) => item.source < job.sources!.length), {
     path: ["items"],
     message: "every item's source is one of the job's sources",
-  });
+  })
+  .refine((job) => itemsIn(job) <= MAX_SLICE_ITEMS, { path: ["splits"], message: `at most ${MAX_SLICE_ITEMS} items` });
 export type Job = z.infer<typeof JobSchema>;
+
+/** Items that a job carries, or that its splits address. */
+export function itemsIn({ items, splits = [] }: { items?: readonly Item[]; splits?: readonly Split[] }): number {
+  return items?.length ?? splits.reduce((sum, { count, selected = count }) => sum + selected, 0);
+}
+
+/** The payload of a job on the plans' queue: all else stands in the run's file. */
+export const PlanJobSchema = z.strictObject({
+  v: z.literal(JOB_VERSION),
+  run: RunIdSchema,
+  output: z.string().max(4096),
+});
+export type PlanJob = z.infer<typeof PlanJobSchema>;
+
+/** The payload of a job on the runs' queue that makes the output files of consecutive slices. */
+export const CompactJobSchema = z.strictObject({
+  v: z.literal(JOB_VERSION),
+  run: RunIdSchema,
+  output: z.string().max(4096),
+  /** Number of the range, from 0, among those that the run's parts are cut into. */
+  range: z.int().nonnegative(),
+  first: z.int().nonnegative(),
+  last: z.int().nonnegative(),
+});
+export type CompactJob = z.infer<typeof CompactJobSchema>;
 
 /** The payload of a job on the runs' queue. */
 export const FinalizeJobSchema = z.strictObject({
-  v: z.literal(SCHEMA_VERSION),
+  v: z.literal(JOB_VERSION),
   run: RunIdSchema,
   output: z.string().max(4096),
 });

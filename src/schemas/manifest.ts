@@ -1,7 +1,8 @@
 import { z } from "zod";
+import { InputSchema } from "./input.ts";
 import { RunIdSchema } from "./job.ts";
 import { SCHEMA_VERSION } from "./names.ts";
-import { InputSchema, ModelPinSchema, RunStateSchema } from "./run.ts";
+import { ModelPinSchema, RunStateSchema } from "./run.ts";
 
 const Sha256Schema = z.string().regex(/^[0-9a-f]{64}$/);
 
@@ -10,6 +11,8 @@ export const RangeSchema = z.strictObject({
   input: z.int().nonnegative(),
   first: z.int().nonnegative(),
   count: z.int().positive(),
+  /** How many of them are items of the run, where not all are. */
+  selected: z.int().nonnegative().optional(),
 });
 export type Range = z.infer<typeof RangeSchema>;
 
@@ -69,3 +72,8 @@ export const ManifestSchema = z.strictObject({
   conditionalWrites: z.boolean(),
 });
 export type Manifest = z.infer<typeof ManifestSchema>;
+
+/** Items of the run among the records of these ranges. */
+export function selectedIn(ranges: readonly Range[]): number {
+  return ranges.reduce((sum, { count, selected = count }) => sum + selected, 0);
+}

@@ -1,7 +1,10 @@
 /** Names that producers and workers must agree on: queues, job ids, part keys, the files of an output. */
 
-/** The job schema's major version: it is part of the queues' names, so an older worker never meets a job it cannot read. */
+/** The major version of the files of an output, of events and of what workers tell of themselves. */
 export const SCHEMA_VERSION = 1;
+
+/** The job schema's major version: it is part of the queues' names, so an older worker never meets a job it cannot read. */
+export const JOB_VERSION = 2;
 
 /** Prefix of every key in Redis. The braces make it a hash tag: all keys live in one slot of a cluster. */
 export const KEY_PREFIX = "{labelmill}";
@@ -9,10 +12,12 @@ export const KEY_PREFIX = "{labelmill}";
 export const LANES = ["interactive", "bulk"] as const;
 export type Lane = (typeof LANES)[number];
 
-/** Finalizer jobs of all runs, served by every worker. */
-export const RUNS_QUEUE = `labelmill${SCHEMA_VERSION}.runs`;
+/** Jobs that close runs or make their output files, of all runs, served by every worker. */
+export const RUNS_QUEUE = `labelmill${JOB_VERSION}.runs`;
+/** Jobs that plan runs and stay with them to their end, served by every worker. */
+export const PLANS_QUEUE = `labelmill${JOB_VERSION}.plans`;
 /** Jobs whose payload does not parse, with the reason. Nothing takes from it but a person. */
-export const DEAD_LETTER_QUEUE = `labelmill${SCHEMA_VERSION}.dead`;
+export const DEAD_LETTER_QUEUE = `labelmill${JOB_VERSION}.dead`;
 /** Events for whoever asked for them: at least once, bounded. */
 export const RESULTS_QUEUE = "labelmill-results";
 
@@ -20,13 +25,15 @@ export const RUN_FILE = "_run.json";
 export const PARTS_FILE = "_parts.jsonl";
 export const MANIFEST_FILE = "_manifest.json";
 export const SUCCESS_FILE = "_SUCCESS";
+/** Where parts lie that output files are made of, until these are there. */
+export const PARTS_FOLDER = "_parts/";
 /** Held by the command that works on a local output. */
 export const LOCK_FILE = "_lock";
 
 /** The queue of one version (digest) of one model, one lane. */
 export function queueName(model: { id: string; digest: string }, lane: Lane): string {
   const id = model.id.replaceAll(/[^A-Za-z0-9_-]/g, "-").slice(0, 64);
-  return `labelmill${SCHEMA_VERSION}.${id}.${model.digest.slice(0, 8)}.${lane}`;
+  return `labelmill${JOB_VERSION}.${id}.${model.digest.slice(0, 8)}.${lane}`;
 }
 
 export function jobId(run: string, slice: number): string {
@@ -43,9 +50,12 @@ export function finalizeJobId(run: string): string {
   return `${run}-finalize`;
 }
 
-/** The one key that slice `slice` of `run` writes. The run's id in it keeps a late worker of another run out. */
-export function partKey(run: string, slice: number): string {
-  return `part-${sliceNumber(slice)}-${run.slice(0, 8)}.jsonl`;
+/**
+ * The one key that slice `slice` of `run` writes. The run's id in it keeps a late worker of another run out.
+ * @param apart output files are made of the parts: these lie in a folder of their own until then
+ */
+export function partKey(run: string, slice: number, apart = false): string {
+  return `${apart ? PARTS_FOLDER : ""}part-${sliceNumber(slice)}-${run.slice(0, 8)}.jsonl`;
 }
 
 /** The one key that a single writes: many share one output, so all of the run's id is in it. */

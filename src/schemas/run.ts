@@ -1,6 +1,8 @@
 import { z } from "zod";
+import { ColumnTypeSchema, InputSchema, ReadOptionsSchema } from "./input.ts";
 import { DigestSchema, EventsSchema, MAX_SLICE_ITEMS, RunIdSchema, TaskSchema } from "./job.ts";
-import { SCHEMA_VERSION } from "./names.ts";
+import { LANES, SCHEMA_VERSION } from "./names.ts";
+import { OutputOptionsSchema, PLAIN_OUTPUT } from "./output.ts";
 
 export const ModelPinSchema = z.strictObject({
   id: z.string().min(1).max(256),
@@ -11,17 +13,6 @@ export const ModelPinSchema = z.strictObject({
 });
 export type ModelPin = z.infer<typeof ModelPinSchema>;
 
-/** How the inputs are read. Null means: found by looking (delimiter), or none. */
-export const ReadOptionsSchema = z.strictObject({
-  format: z.enum(["auto", "csv", "jsonl", "lines"]),
-  delimiter: z.string().length(1).nullable(),
-  /** The column of the text, or of the image reference. */
-  column: z.string().nullable(),
-  idColumn: z.string().nullable(),
-  keep: z.array(z.string()),
-});
-export type ReadOptions = z.infer<typeof ReadOptionsSchema>;
-
 /** All that decides what the rows of a run will say and how they are cut. Two runs on one output must agree on it. */
 export const SpecSchema = z.strictObject({
   model: ModelPinSchema,
@@ -30,27 +21,38 @@ export const SpecSchema = z.strictObject({
   sliceItems: z.int().min(1).max(MAX_SLICE_ITEMS),
   sliceBytes: z.int().min(1024).max(64_000_000),
   events: EventsSchema,
+  /** The share of the records that are items of the run, by a hash of URI and record number; none: all. */
+  sample: z.number().positive().lt(1).optional(),
+  /** Items of the run, at most: the first ones. */
+  limit: z.int().positive().optional(),
+  output: OutputOptionsSchema.default(PLAIN_OUTPUT),
 });
 export type Spec = z.infer<typeof SpecSchema>;
-
-/**
- * What an input was when the run was planned. `hash` is of its ends (a file) or its listing (a folder, a prefix of S3), or it is
- * `etag:` and the ETag (an object of S3).
- */
-export const InputSchema = z.strictObject({
-  uri: z.string(),
-  /** Bytes of a file or object, files of a folder or prefix; null where it cannot be known (standard input, a URL). */
-  size: z.int().nonnegative().nullable(),
-  modifiedAt: z.iso.datetime().nullable(),
-  hash: z.string().nullable(),
-});
-export type Input = z.infer<typeof InputSchema>;
 
 /** An input of a run, with what was found of how it is read. */
 export const RunInputSchema = InputSchema.extend({
   read: ReadOptionsSchema.pick({ format: true, delimiter: true, column: true }),
+  /** Workers read the input themselves (splits), or its items travel in the jobs. */
+  travels: z.enum(["split", "inline"]).default("inline"),
+  /** What the kept columns hold, as far as the input says. */
+  columns: z.record(z.string(), ColumnTypeSchema).optional(),
 });
 export type RunInput = z.infer<typeof RunInputSchema>;
+
+/** How a run is to be done: nothing of it changes what the rows say, so it may differ from one command to the next. */
+export const RunSettingsSchema = z.strictObject({
+  lane: z.enum(LANES).default("bulk"),
+  /** Rows in error at which the run is stopped: a count, or a share in percent. */
+  maxErrors: z
+    .string()
+    .regex(/^(\d{1,15}|\d{1,2}(\.\d{1,6})?%|100%)$/, "a number of rows, or a share such as 5%")
+    .optional(),
+  /** The longest that one try of a slice may take, in ms. */
+  sliceTimeoutMs: z.int().min(1000).max(86_400_000).optional(),
+  /** What a worker costs, in whatever currency, for the manifest. */
+  pricePerHour: z.number().nonnegative().optional(),
+});
+export type RunSettings = z.infer<typeof RunSettingsSchema>;
 
 /** `_run.json`: written once, before anything is queued. */
 export const RunFileSchema = z.strictObject({
@@ -59,6 +61,7 @@ export const RunFileSchema = z.strictObject({
   createdAt: z.iso.datetime(),
   software: z.string(),
   spec: SpecSchema,
+  settings: RunSettingsSchema.default({ lane: "bulk" }),
   inputs: z.array(RunInputSchema).min(1),
 });
 export type RunFile = z.infer<typeof RunFileSchema>;
@@ -66,6 +69,7 @@ export type RunFile = z.infer<typeof RunFileSchema>;
 export const RUN_STATES = [
   "planning",
   "running",
+  "paused",
   "finalizing",
   "succeeded",
   "finished_with_errors",

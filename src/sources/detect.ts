@@ -1,5 +1,5 @@
 import { LabelmillError } from "../errors.ts";
-import type { ReadOptions } from "../schemas/run.ts";
+import type { ReadOptions } from "../schemas/input.ts";
 import { findNamed } from "./columns.ts";
 import { CsvScanner } from "./csv.ts";
 import { quoted } from "./source.ts";

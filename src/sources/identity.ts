@@ -3,7 +3,7 @@ import { open, realpath } from "node:fs/promises";
 import { pathToFileURL } from "node:url";
 import { isDeepStrictEqual } from "node:util";
 import { LabelmillError } from "../errors.ts";
-import type { Input } from "../schemas/run.ts";
+import type { Input } from "../schemas/input.ts";
 import type { S3Found } from "../storage/s3.ts";
 
 const END_BYTES = 64 * 1024;

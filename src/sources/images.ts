@@ -1,7 +1,7 @@
 import { realpath } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { LabelmillError } from "../errors.ts";
-import type { Input, ReadOptions } from "../schemas/run.ts";
+import type { Input, ReadOptions } from "../schemas/input.ts";
 import type { S3 } from "../storage/s3.ts";
 import { formatOfName } from "./detect.ts";
 import { describeUrl } from "./identity.ts";

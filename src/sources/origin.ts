@@ -1,6 +1,6 @@
 import { basename } from "node:path";
 import type { Readable } from "node:stream";
-import type { Input } from "../schemas/run.ts";
+import type { Input } from "../schemas/input.ts";
 import type { S3 } from "../storage/s3.ts";
 import { checkFile, readFileBytes, readStdinBytes } from "./bytes.ts";
 import { checkUnchanged, describeFile, describeUrl } from "./identity.ts";

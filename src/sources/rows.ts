@@ -1,6 +1,6 @@
 import { LabelmillError } from "../errors.ts";
+import type { ReadOptions } from "../schemas/input.ts";
 import type { ItemError } from "../schemas/item.ts";
-import type { ReadOptions } from "../schemas/run.ts";
 import { resolveColumns } from "./columns.ts";
 import { type CsvRecord, CsvScanner } from "./csv.ts";
 import { type Line, LineScanner } from "./lines.ts";

@@ -1,41 +1,170 @@
 import type { Item } from "../schemas/item.ts";
+import { MAX_SLICE_SPLITS } from "../schemas/job.ts";
 import type { Range } from "../schemas/manifest.ts";
-import type { Source } from "./source.ts";
+import type { Split } from "../schemas/split.ts";
+import { isSampled } from "./sample.ts";
+import type { Cursor, CutSize, Source } from "./source.ts";
 
-/** What one job carries: its items, the URIs that their `source` counts, and where they lie in the run's inputs. */
-export type Slice = { slice: number; sources: string[]; items: Item[]; ranges: Range[] };
+/** Where cutting goes on: `slice` is the number of the next slice, `input` that of the source it begins in. */
+export type Place = { slice: number; input: number; items: number; cursor: Cursor };
+
+/** What one job carries, where it lies in the run's inputs, and where the next one begins. */
+export type Slice = { slice: number; ranges: Range[]; count: number; next: Place } & (
+  | { sources: string[]; items: Item[]; splits?: undefined }
+  | { splits: Split[]; sources?: undefined; items?: undefined }
+);
+
+export type SliceOptions = {
+  /** Items and bytes: of their JSON where the items travel (at most `inlineBytes`), of the input where they do not. */
+  size: CutSize & { inlineBytes?: number };
+  /** Whether a source's items are read by the workers; it must have a splitter. */
+  travels?: (input: number) => "split" | "inline";
+  sample?: number;
+  /** Items in all, the first ones. */
+  limit?: number;
+  from?: Place;
+};
 
 /** What `"source":12345` and a comma between two items add to a record's JSON, at most. */
 const SOURCE_BYTES = 16;
 
 /**
- * Cuts the records of all sources, in order, into slices of at most `items` items and `bytes` bytes of their JSON, whichever comes
- * first; an item over `bytes` is a slice alone. A slice may span sources. The same sources and sizes give the same slices.
+ * Cuts the records of all sources, in order, into slices of at most `size.items` items and `size.bytes` bytes, whichever comes
+ * first; an item over that is a slice alone. A slice may span sources, but either its items travel or all are read by the worker. The
+ * same sources and options give the same slices, and from `next` of one on the same as came after it.
  */
-export async function* cutSlices(
-  sources: readonly Source[],
-  size: { items: number; bytes: number },
-): AsyncGenerator<Slice> {
-  let slice: Slice = { slice: 0, sources: [], items: [], ranges: [] };
-  let bytes = 0;
-  for (const [input, source] of sources.entries()) {
-    // Where the source's URI stands in the slice, once it is there.
-    let place = -1;
-    for await (const record of source.records()) {
-      const cost = Buffer.byteLength(JSON.stringify(record)) + SOURCE_BYTES;
-      if (slice.items.length > 0 && (slice.items.length >= size.items || bytes + cost > size.bytes)) {
-        yield slice;
-        slice = { slice: slice.slice + 1, sources: [], items: [], ranges: [] };
-        bytes = 0;
-        place = -1;
+export async function* cutSlices(sources: readonly Source[], options: SliceOptions): AsyncGenerator<Slice> {
+  const { size, travels = () => "inline", limit = Number.POSITIVE_INFINITY, sample } = options;
+  const from = options.from ?? { slice: 0, input: 0, items: 0, cursor: { record: 0 } };
+  const open = new OpenSlice(from, size, limit);
+  for (let input = from.input; input < sources.length && !open.isOver; input++) {
+    const source = sources[input]!;
+    const cursor = input === from.input ? from.cursor : { record: 0 };
+    if (travels(input) === "split" && source.splitter) {
+      for await (const { split, bytes, next } of source.splitter.cuts(cursor, () => open.room(), sample)) {
+        yield* open.before("split", bytes, split.selected ?? split.count);
+        open.addSplit(split, bytes, { input, cursor: next });
+        if (open.isOver) break;
       }
-      if (place === -1) place = slice.sources.push(source.input.uri) - 1;
-      slice.items.push({ ...record, source: place });
-      bytes += cost;
-      const last = slice.ranges.at(-1);
-      if (last?.input === input && last.first + last.count === record.record) last.count++;
-      else slice.ranges.push({ input, first: record.record, count: 1 });
+      continue;
+    }
+    const isItem = (record: number) => sample === undefined || isSampled(source.input.uri, record, sample);
+    for await (const record of source.records()) {
+      if (record.record < cursor.record) continue;
+      const place = { input, cursor: { record: record.record + 1 } };
+      if (record.skipped || !isItem(record.record)) {
+        open.pass(place, record.record);
+        continue;
+      }
+      const bytes = Buffer.byteLength(JSON.stringify(record)) + SOURCE_BYTES;
+      yield* open.before("inline", bytes, 1);
+      open.addItem(record, source.input.uri, bytes, place);
+      if (open.isOver) break;
     }
   }
-  if (slice.items.length > 0) yield slice;
+  yield* open.rest();
+}
+
+type Beside = Omit<Place, "slice" | "items">;
+
+/** The slice that is being filled. */
+class OpenSlice {
+  readonly #size: SliceOptions["size"];
+  readonly #limit: number;
+  #next: Place;
+  #kind: "split" | "inline" = "inline";
+  #count = 0;
+  #bytes = 0;
+  #ranges: Range[] = [];
+  #items: Item[] = [];
+  #splits: Split[] = [];
+  #sources: string[] = [];
+  /** The input that the last of the sources is. */
+  #sourceOf = -1;
+
+  constructor(from: Place, size: SliceOptions["size"], limit: number) {
+    this.#next = from;
+    this.#size = size;
+    this.#limit = limit;
+  }
+
+  /** The run has all the items that it may have. */
+  get isOver(): boolean {
+    return this.#next.items >= this.#limit;
+  }
+
+  room(): CutSize {
+    const items = Math.min(this.#size.items - this.#count, this.#limit - this.#next.items);
+    const bytes = this.#size.bytes - this.#bytes;
+    if (items > 0 && bytes > 0 && this.#splits.length < MAX_SLICE_SPLITS && this.#kind === "split")
+      return { items, bytes };
+    // What comes next goes into a new slice.
+    return { items: Math.min(this.#size.items, this.#limit - this.#next.items), bytes: this.#size.bytes };
+  }
+
+  /** The slice, where what comes next is not for it any more. */
+  *before(kind: "split" | "inline", bytes: number, count: number): Generator<Slice> {
+    if (count === 0) return;
+    const { items, bytes: splitBytes, inlineBytes = splitBytes } = this.#size;
+    const most = kind === "split" ? splitBytes : inlineBytes;
+    const fits = this.#count + count <= items && this.#bytes + bytes <= most && this.#splits.length < MAX_SLICE_SPLITS;
+    if (this.#count > 0 && (kind !== this.#kind || !fits)) yield* this.rest();
+    this.#kind = kind;
+  }
+
+  addSplit(split: Split, bytes: number, place: Beside): void {
+    const { first, count, selected = count } = split;
+    // Nobody has to read what holds no item.
+    if (selected > 0) this.#splits.push(split);
+    this.#add(
+      { input: place.input, first, count, ...(selected === count ? {} : { selected }) },
+      selected,
+      bytes,
+      place,
+    );
+  }
+
+  addItem(record: Omit<Item, "source"> & { skipped?: true }, uri: string, bytes: number, place: Beside): void {
+    if (this.#sources.length === 0 || this.#sourceOf !== place.input) this.#sources.push(uri);
+    this.#sourceOf = place.input;
+    this.#items.push({ ...record, source: this.#sources.length - 1 });
+    this.#extend(record.record, 1, place);
+    this.#add(undefined, 1, bytes, place);
+  }
+
+  /** A record that is no item. */
+  pass(place: Beside, record: number): void {
+    this.#extend(record, 0, place);
+    this.#add(undefined, 0, 0, place);
+  }
+
+  *rest(): Generator<Slice> {
+    if (this.#count === 0) return;
+    const slice = { slice: this.#next.slice, ranges: this.#ranges, count: this.#count };
+    const next = { ...this.#next, slice: this.#next.slice + 1 };
+    const content = this.#kind === "split" ? { splits: this.#splits } : { sources: this.#sources, items: this.#items };
+    this.#next = next;
+    [this.#count, this.#bytes] = [0, 0];
+    [this.#ranges, this.#items, this.#splits, this.#sources] = [[], [], [], []];
+    yield { ...slice, ...content, next };
+  }
+
+  #add(range: Range | undefined, count: number, bytes: number, { input, cursor }: Beside): void {
+    if (range) this.#ranges.push(range);
+    this.#count += count;
+    this.#bytes += bytes;
+    this.#next = { slice: this.#next.slice, input, items: this.#next.items + count, cursor };
+  }
+
+  #extend(record: number, selected: number, { input }: Beside): void {
+    const last = this.#ranges.at(-1);
+    if (last?.input !== input || last.first + last.count !== record) {
+      this.#ranges.push({ input, first: record, count: 1, ...(selected === 1 ? {} : { selected: 0 }) });
+      return;
+    }
+    const before = last.selected ?? last.count;
+    last.count += 1;
+    if (before + selected === last.count) delete last.selected;
+    else last.selected = before + selected;
+  }
 }

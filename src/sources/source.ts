@@ -1,5 +1,6 @@
+import type { ColumnType, Input, ReadOptions } from "../schemas/input.ts";
 import type { ItemError } from "../schemas/item.ts";
-import type { Input, ReadOptions } from "../schemas/run.ts";
+import type { Split } from "../schemas/split.ts";
 
 /** One record of an input: a text or image reference, or the reason why there is none. */
 export type SourceRecord = {
@@ -10,9 +11,13 @@ export type SourceRecord = {
   id: string;
   text?: string;
   image?: string;
+  /** The image itself, where it lies in the input: never travels. */
+  data?: Uint8Array;
   error?: ItemError;
   input?: Record<string, unknown>;
   repaired?: true;
+  /** A filter on its columns leaves it out: it is counted and has nothing else. */
+  skipped?: true;
 };
 
 /**
@@ -24,7 +29,31 @@ export interface Source {
   readonly input: Input;
   /** How it is read, with all that could be found by looking (format, delimiter, column) filled in. */
   readonly read: ReadOptions;
+  /** What the kept columns hold, as far as the input says. */
+  readonly columns?: Readonly<Record<string, ColumnType>>;
   records(): AsyncIterable<SourceRecord>;
+  /** There where others can read a part of the input without the rest of it. */
+  readonly splitter?: Splitter;
+}
+
+/** Where reading goes on: after so many records. What else there is of it only its splitter understands. */
+export type Cursor = { record: number; offset?: number; line?: number; discarding?: true };
+
+export type CutSize = { items: number; bytes: number };
+
+/** A piece of an input, and where the next one begins. `bytes` is what it adds to a slice. */
+export type Cut = { split: Split; bytes: number; next: Cursor };
+
+/** Finds the addresses of an input's records without taking more of them than it must. */
+export interface Splitter {
+  /**
+   * Cuts the input from a place on. Cuts follow one another without gap or overlap to the end of the input; each has one record at
+   * least. One ends with the item that fills the room it was given, or goes on over records that are no items to the next that is
+   * one: so only the last cut of an input can be without items.
+   * @param room items and bytes that the next cut may have; asked anew before each
+   * @param sample the share of the records that are items, of those that pass the filter (isSampled)
+   */
+  cuts(from: Cursor, room: () => CutSize, sample: number | undefined): AsyncIterable<Cut>;
 }
 
 /** The most bytes of one record of a table or list, its line break not counted: what a bad record may take of memory. */

@@ -1,5 +1,5 @@
 import { LabelmillError } from "../errors.ts";
-import type { ReadOptions } from "../schemas/run.ts";
+import type { ReadOptions } from "../schemas/input.ts";
 import { BrokenInput, Peekable, utf8Bytes } from "./bytes.ts";
 import { detectFormat, HEAD_BYTES } from "./detect.ts";
 import type { Origin } from "./origin.ts";

@@ -1,6 +1,6 @@
 import type { Readable } from "node:stream";
+import type { ReadOptions } from "../schemas/input.ts";
 import { MAX_TEXT_LENGTH } from "../schemas/item.ts";
-import type { ReadOptions } from "../schemas/run.ts";
 import type { S3 } from "../storage/s3.ts";
 import { openInputs } from "./inputs.ts";
 import { openOrigin } from "./origin.ts";

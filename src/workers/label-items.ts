@@ -1,7 +1,7 @@
 import { LabelmillError, messageOf } from "../errors.ts";
-import type { Item, ItemError } from "../schemas/item.ts";
-import type { Job } from "../schemas/job.ts";
+import type { ItemError } from "../schemas/item.ts";
 import type { LabelScore, Row } from "../schemas/row.ts";
+import type { LoadedItem, LoadedJob } from "./loaded-job.ts";
 import type { Losses } from "./losses.ts";
 
 /** What became of one item. */
@@ -12,14 +12,14 @@ export type ItemOutcome = { labels: LabelScore[]; truncated?: true } | { error: 
  * `onAnswers` is told, as it goes, how many of them are through, and in which batch, if they came to one.
  */
 export type LabelItems = (
-  items: readonly Item[],
+  items: readonly LoadedItem[],
   topK: number,
   signal: AbortSignal,
   onAnswers?: (count: number, batch?: number) => void,
 ) => Promise<ItemOutcome[]>;
 
 /** All items of a slice at once: the rule. */
-export async function labelTogether(job: Job, label: LabelItems, signal: AbortSignal): Promise<Row[]> {
+export async function labelTogether(job: LoadedJob, label: LabelItems, signal: AbortSignal): Promise<Row[]> {
   const open = job.items.filter((item) => item.error === undefined);
   const outcomes = (await label(open, job.topK, signal)).values();
   return job.items.map((item) => toRow(item, job, item.error ? { error: item.error } : outcomes.next().value!));
@@ -31,7 +31,7 @@ export async function labelTogether(job: Job, label: LabelItems, signal: AbortSi
  * @param note saves the item's index where it outlives this process
  */
 export async function labelOneByOne(
-  job: Job,
+  job: LoadedJob,
   losses: Losses,
   label: LabelItems,
   note: (index: number) => Promise<void>,
@@ -66,7 +66,7 @@ export function toItemError(error: unknown): ItemError {
   return { code: error.code, message, ...(error.retryable ? { retryable: true as const } : {}) };
 }
 
-function toRow(item: Item, job: Job, outcome: ItemOutcome): Row {
+function toRow(item: LoadedItem, job: LoadedJob, outcome: ItemOutcome): Row {
   const source = {
     uri: job.sources[item.source]!,
     record: item.record,

@@ -13,6 +13,7 @@ import { Turns } from "../runs/turns.ts";
 import { LANES, type Lane, queueName } from "../schemas/names.ts";
 import { Intake } from "./intake.ts";
 import type { LabelItems } from "./label-items.ts";
+import type { LoadJob } from "./load.ts";
 import { imageLabeler, textLabeler } from "./prepare.ts";
 import type { SliceSteps } from "./process.ts";
 import { handleSlice, type SharedParts } from "./slice-worker.ts";
@@ -27,6 +28,7 @@ export type ServiceParts = {
   fetcher: Fetcher;
   shared: SharedParts;
   steps: Omit<SliceSteps, "label">;
+  load: LoadJob;
   around: (parts: WrappedParts) => WrappedParts;
   /** Aborts when the grace time is over. */
   stop: AbortSignal;
@@ -71,14 +73,14 @@ function serveLane(
   own: WrappedParts & { stages: StageTimes },
   parts: ServiceParts,
 ): QueueWorker {
-  const { redis, config, shared, stop, queueOptions } = parts;
+  const { redis, config, shared, load, stop, queueOptions } = parts;
   const name = queueName(engine.model, lane);
   const intake = new Intake(
     () => queue,
     () => fullAt(engine, lane, config),
     config.concurrency,
   );
-  const all = { ...shared, ...own, intake, turns: new Turns(redis, name), digest: engine.model.digest };
+  const all = { ...shared, ...own, load, intake, turns: new Turns(redis, name), digest: engine.model.digest };
   const queue: QueueWorker = new QueueWorker(name, (job, token) => handleSlice(job, token!, stop, all), {
     ...queueOptions,
     concurrency: 1,

@@ -2,9 +2,10 @@ import type { Fetcher } from "../fetch/fetcher.ts";
 import type { Engine, Prepared } from "../inference/engine.ts";
 import { decodeImage } from "../inference/image.ts";
 import type { PreparePool } from "../inference/prepare-pool.ts";
-import type { Item, ItemError } from "../schemas/item.ts";
+import type { ItemError } from "../schemas/item.ts";
 import type { Lane } from "../schemas/names.ts";
 import { type ItemOutcome, type LabelItems, toItemError } from "./label-items.ts";
+import type { LoadedItem } from "./loaded-job.ts";
 import type { StageTimes } from "./stages.ts";
 
 type LabelerParts = { engine: Engine; stages: StageTimes; lane: Lane };
@@ -47,9 +48,9 @@ export function imageLabeler({
         await permits.acquire();
         try {
           signal.throwIfAborted();
-          const { image } = item;
-          if (image === undefined) return { error: notA("an image's reference") };
-          const bytes = await stages.time("fetch", 1, () => fetcher.get(image, signal));
+          const { image, data } = item;
+          if (image === undefined && data === undefined) return { error: notA("an image's reference") };
+          const bytes = data ?? (await stages.time("fetch", 1, () => fetcher.get(image!, signal)));
           const pixels = await stages.time("prepare", 1, () => decodeImage(bytes, recipe!));
           const [outcome] = await engine.label([{ pixels }], topK, signal, onAnswers, lane);
           return outcome!;
@@ -64,7 +65,7 @@ export function imageLabeler({
     );
 }
 
-function wordless(item: Item): ItemError {
+function wordless(item: LoadedItem): ItemError {
   if (item.text === undefined) return notA("a text");
   return { code: "EMPTY_TEXT", message: item.text === "" ? "the text is empty" : "the text holds only white space" };
 }

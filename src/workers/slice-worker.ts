@@ -4,7 +4,7 @@ import type { Logger } from "../logger.ts";
 import type { RunLedger } from "../runs/ledger.ts";
 import type { SingleEnds } from "../runs/singles.ts";
 import type { Turns } from "../runs/turns.ts";
-import { type Job, JobSchema, MAX_SLICE_ITEMS } from "../schemas/job.ts";
+import { itemsIn, type Job, JobSchema, MAX_SLICE_ITEMS } from "../schemas/job.ts";
 import { parseJobId } from "../schemas/names.ts";
 import type { Row } from "../schemas/row.ts";
 import type { Cancellations } from "./cancellations.ts";
@@ -13,6 +13,7 @@ import { failedEvent, type ResultEvents } from "./events.ts";
 import type { Gate } from "./gate.ts";
 import type { Intake } from "./intake.ts";
 import { type LabelItems, labelOneByOne, labelTogether } from "./label-items.ts";
+import type { LoadJob } from "./load.ts";
 import type { LossRecord, SliceRef } from "./losses.ts";
 import { processSlice, type SliceSteps } from "./process.ts";
 import type { StageTimes } from "./stages.ts";
@@ -40,6 +41,7 @@ export type SharedParts = {
 
 export type SliceWorkerParts = SharedParts & {
   steps: Omit<SliceSteps, "label">;
+  load: LoadJob;
   label: LabelItems;
   stages: StageTimes;
   intake: Intake;
@@ -62,7 +64,7 @@ export async function handleSlice(
   const log = parts.log.child({ run: job.run, job: queued.id });
   // Later tries have waited for their backoff, or for the end of another worker.
   if (queued.attemptsStarted === 1) parts.stages.add("wait", waited(queued), 1);
-  using room = parts.intake.take(job.items.length);
+  using room = parts.intake.take(itemsIn(job));
   // Whose turn it is is no more than order: a Redis that cannot note it, being out of memory, must cost the slice nothing.
   if (queued.priority > 0)
     void parts.turns.taken(queued.priority).catch((error: unknown) => log.debug({ err: error }, "turn not noted"));
@@ -77,16 +79,18 @@ export async function handleSlice(
     const losses = await parts.losses.take(job, queued.stalledCounter, queued.attemptsMade);
     const alone = losses.times >= LOSSES_UNTIL_ALONE;
     if (alone) log.warn({ losses: losses.times }, "slice lost its worker again: running it alone, item by item");
-    const labelSlice = (of: Job, stop: AbortSignal): Promise<Row[]> =>
-      alone
-        ? labelOneByOne(of, losses, label, (index) => parts.losses.at(of, index), stop)
-        : labelTogether(of, label, stop);
+    const labelSlice = async (of: Job, stop: AbortSignal): Promise<Row[]> => {
+      const loaded = await parts.load(of, stop);
+      return alone
+        ? labelOneByOne(loaded, losses, label, (index) => parts.losses.at(of, index), stop)
+        : labelTogether(loaded, label, stop);
+    };
     const stop = AbortSignal.any([signal, run.signal]);
     const steps = { ...parts.steps, label: labelSlice, stages: parts.stages };
     const work = () => processSlice(job, steps, stop);
     await (alone ? parts.gate.alone(work) : parts.gate.together(work));
     await parts.losses.end(job);
-    log.debug({ items: job.items.length }, "slice done");
+    log.debug({ items: itemsIn(job) }, "slice done");
   } catch (error) {
     const failure = infrastructureError(error);
     const deviceLost = failure.code === "INFERENCE_FAILED";

@@ -6,6 +6,8 @@ import type { Devices, RunLedger } from "../runs/ledger.ts";
 import { getIfThere } from "../runs/output.ts";
 import type { SingleEnds } from "../runs/singles.ts";
 import type { Job } from "../schemas/job.ts";
+import type { Row } from "../schemas/row.ts";
+import type { Split } from "../schemas/split.ts";
 import { openStore } from "../storage/open.ts";
 import { encodePart, readPart } from "../storage/part.ts";
 import type { S3 } from "../storage/s3.ts";
@@ -84,16 +86,32 @@ export class Outputs {
 /** @throws LabelmillError PART_MISMATCH where the bytes are not a part of this slice */
 function adoptPart(bytes: Uint8Array, job: Job): StandingPart {
   const part = readPart(bytes);
-  const matches =
-    part.rows.length === job.items.length &&
-    part.rows.every(({ source }, i) => {
-      const item = job.items[i]!;
-      return source.record === item.record && source.uri === job.sources[item.source];
-    });
-  if (!matches)
+  if (!(job.items ? isOfItems(part.rows, job) : isOfSplits(part.rows, job.splits!)))
     throw new LabelmillError(
       "PART_MISMATCH",
       `${job.output}${job.key} stands, but its rows are not the records of this slice: the output was changed, or its run planned otherwise`,
     );
   return part;
+}
+
+function isOfItems(rows: readonly Row[], { items, sources }: Job): boolean {
+  if (rows.length !== items!.length) return false;
+  return rows.every(({ source }, i) => {
+    const item = items![i]!;
+    return source.record === item.record && source.uri === sources![item.source];
+  });
+}
+
+/** Which records of a split are items is not known here where not all are: how many is. */
+function isOfSplits(rows: readonly Row[], splits: readonly Split[]): boolean {
+  let at = 0;
+  for (const { input, first, count, selected = count } of splits) {
+    let next = first;
+    for (const { source } of rows.slice(at, at + selected)) {
+      if (source.uri !== input.uri || source.record < next || source.record >= first + count) return false;
+      next = source.record + 1;
+    }
+    at += selected;
+  }
+  return at === rows.length;
 }

@@ -24,6 +24,7 @@ import { DeadLetters } from "./dead-letters.ts";
 import { ResultEvents } from "./events.ts";
 import { handleFinalize } from "./finalizer.ts";
 import { Gate } from "./gate.ts";
+import { jobLoader } from "./load.ts";
 import { type LossRecord, RedisLossRecord } from "./losses.ts";
 import { type ModelService, openService, type WrappedParts } from "./model-service.ts";
 import { tellOutages, whenLost } from "./outages.ts";
@@ -107,7 +108,18 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
       await openService(
         model,
         {
-          ...{ redis, config, fetcher, shared, steps, around, stop: stop.signal, queueOptions, log },
+          ...{
+            redis,
+            config,
+            fetcher,
+            shared,
+            steps,
+            load: jobLoader(grants, s3),
+            around,
+            stop: stop.signal,
+            queueOptions,
+            log,
+          },
           ...{ devices: devices.devices, thread: options.thread },
         },
         opening,

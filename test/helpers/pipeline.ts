@@ -1,5 +1,4 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -19,7 +18,9 @@ import { openRedis } from "../../src/redis/connect.ts";
 import { Channels } from "../../src/runs/channels.ts";
 import { RunLedger } from "../../src/runs/ledger.ts";
 import { openOutput } from "../../src/runs/output.ts";
+import { newRunFile } from "../../src/runs/run-file.ts";
 import { RunChanges } from "../../src/runs/watch.ts";
+import { DEFAULT_SLICE_ITEMS } from "../../src/schemas/job.ts";
 import type { RunFile, RunState } from "../../src/schemas/run.ts";
 import { openImageSource } from "../../src/sources/images.ts";
 import { cutSlices } from "../../src/sources/slices.ts";
@@ -129,7 +130,7 @@ export class TestPipeline implements AsyncDisposable {
     });
     this.#opened.defer(() => planner.close());
     const changes = await RunChanges.open(new Channels(subscriber), runFile.run, 500);
-    const slices = () => cutSlices([source], { items: config.sliceItems, bytes: config.sliceBytes });
+    const slices = () => cutSlices([source], { size: { items: runFile.spec.sliceItems, bytes: config.sliceBytes } });
     const state = await driveRun({ run: runFile.run, ledger, planner, changes, slices, onProgress: () => {} }, signal);
     return { state, store, runFile, ledger };
   }
@@ -179,21 +180,17 @@ export class TestPipeline implements AsyncDisposable {
   }
 }
 
-function runFileOf(model: Model, config: ReturnType<typeof loadConfig>, { input, read }: Source): RunFile {
+function runFileOf(model: Model, config: ReturnType<typeof loadConfig>, source: Source): RunFile {
   const { id, revision, digest, dtype, task } = model;
-  return {
-    schemaVersion: 1,
-    run: randomBytes(8).toString("hex"),
-    createdAt: new Date().toISOString(),
-    software: "test",
+  return newRunFile({
     spec: {
       model: { id, revision, digest, dtype, task },
       read: { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] },
       topK: 2,
-      sliceItems: config.sliceItems,
+      sliceItems: config.sliceItems ?? DEFAULT_SLICE_ITEMS,
       sliceBytes: config.sliceBytes,
       events: config.events,
     },
-    inputs: [{ ...input, read: { format: read.format, delimiter: read.delimiter, column: read.column } }],
-  };
+    inputs: [source],
+  });
 }

@@ -26,7 +26,7 @@ async function serve(pipeline: TestPipeline) {
   const good = (): Job => {
     const run = randomBytes(8).toString("hex");
     return {
-      ...{ v: 1, run, slice: 0, single: true, output: pipeline.output("out"), key: singleKey(run), topK: 2 },
+      ...{ v: 2, run, slice: 0, single: true, output: pipeline.output("out"), key: singleKey(run), topK: 2 },
       model: { id: model.id, digest: model.digest, task: "text-classification" },
       events: "none",
       sources: ["submitted:"],

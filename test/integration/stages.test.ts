@@ -22,7 +22,7 @@ test("the wait of a slice is never less than nothing, nor longer than a year, wh
   for (const timestamp of [Date.now() + 3_600_000, -1e300, 1, 1e300]) {
     const run = randomBytes(8).toString("hex");
     const job: Job = {
-      v: 1,
+      v: 2,
       run,
       slice: 0,
       single: true,

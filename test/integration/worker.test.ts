@@ -62,7 +62,7 @@ async function serve(pipeline: TestPipeline, settings: Partial<Config> = {}, opt
 function jobOf(pipeline: TestPipeline, model: { id: string; digest: string }, texts: string[]): Job {
   const run = randomBytes(8).toString("hex");
   return {
-    v: 1,
+    v: 2,
     run,
     slice: 0,
     model: { id: model.id, digest: model.digest, task: "text-classification" },
@@ -79,8 +79,8 @@ async function plan(ledger: RunLedger, job: Job): Promise<void> {
   await ledger.begin(job.run, { output: job.output, model: job.model, lane: "bulk" });
   await ledger.plan(
     job.run,
-    [{ slice: 0, ranges: [{ input: 0, first: 0, count: job.items.length }] }],
-    job.items.length,
+    [{ slice: 0, ranges: [{ input: 0, first: 0, count: job.items!.length }] }],
+    job.items!.length,
   );
 }
 
@@ -101,7 +101,7 @@ test("a job that does not parse goes to the dead-letter queue with the reason, a
   const dead = new Queue(DEAD_LETTER_QUEUE, world.connection);
   pipeline.defer(() => dead.close());
   const wrong = [
-    [{ ...good, v: 2 }, jobId(good.run, 0), /v: /],
+    [{ ...good, v: 1 }, jobId(good.run, 0), /v: /],
     [{ ...good, key: "../../etc/passwd" }, "wrong-key", /key: /],
     [{ ...good, surprise: 1 }, "unknown-key", /surprise/],
     [{ hello: "world" }, "nonsense", /v: /],
@@ -171,7 +171,7 @@ test("the part that stands is adopted: its receipt is committed, not that of oth
   const job = jobOf(pipeline, world.model, ["fine", "awful"]);
   await plan(world.ledger, job);
   await mkdir(join(pipeline.folder, "out"));
-  const theirs = job.items.map(({ id, record }) =>
+  const theirs = job.items!.map(({ id, record }) =>
     JSON.stringify({
       id,
       label: "OTHER",
@@ -361,7 +361,7 @@ test("a request to close a run that does not parse goes to the dead-letter queue
   const events = new QueueEvents(RUNS_QUEUE, { connection: connection.connection.duplicate(), prefix: KEY_PREFIX });
   for (const opened of [runs, dead, events]) pipeline.defer(() => opened.close());
   await events.waitUntilReady();
-  const job = await runs.add("finalize", { v: 1, run: "../../etc", output: "memory:x" }, { attempts: 5 });
+  const job = await runs.add("finalize", { v: 2, run: "../../etc", output: "memory:x" }, { attempts: 5 });
   await assert.rejects(job.waitUntilFinished(events), /JOB_INVALID: run: /);
   assert.deepEqual(
     (await dead.getJobs()).map(({ data }) => data.reason.split(":")[0]),

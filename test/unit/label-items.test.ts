@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { LabelmillError } from "../../src/errors.ts";
-import type { Job } from "../../src/schemas/job.ts";
+
 import { type LabelItems, labelOneByOne, labelTogether, toItemError } from "../../src/workers/label-items.ts";
+import type { LoadedJob } from "../../src/workers/loaded-job.ts";
 
 const RUN = "0123456789abcdef";
-const JOB: Job = {
-  v: 1,
+const JOB: LoadedJob = {
+  v: 2,
   run: RUN,
   slice: 0,
   model: { id: "m", digest: "0".repeat(64), task: "text-classification" },

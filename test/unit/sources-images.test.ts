@@ -6,8 +6,8 @@ import { Readable } from "node:stream";
 import { after, before, test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
+import type { ReadOptions } from "../../src/schemas/input.ts";
 import { ItemSchema } from "../../src/schemas/item.ts";
-import type { ReadOptions } from "../../src/schemas/run.ts";
 import { grantsOf, openImageSource, s3GrantsOf } from "../../src/sources/images.ts";
 import type { SourceRecord } from "../../src/sources/source.ts";
 

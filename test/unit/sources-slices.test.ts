@@ -18,8 +18,16 @@ function sourceOf(uri: string, texts: readonly string[]): Source {
   };
 }
 
-function cut(sources: Source[], items: number, bytes: number): Promise<Slice[]> {
-  return Array.fromAsync(cutSlices(sources, { items, bytes }));
+type Content = Pick<Slice, "slice" | "sources" | "items" | "ranges">;
+
+/** Without the count, which is that of the items, and the next place. */
+async function cut(sources: Source[], items: number, bytes: number): Promise<Content[]> {
+  const slices = await Array.fromAsync(cutSlices(sources, { size: { items, bytes } }));
+  return slices.map(({ count, next, ...content }) => {
+    assert.equal(count, content.items!.length);
+    assert.equal(next.slice, content.slice + 1);
+    return content;
+  });
 }
 
 test("slices of two items over three sources, one of them empty", async () => {
@@ -54,7 +62,7 @@ test("slices of two items over three sources, one of them empty", async () => {
 test("an item over the limit of bytes is a slice alone", async () => {
   const slices = await cut([sourceOf("a:", ["1", "2", "x".repeat(5000), "3", "4"])], 100, 1000);
   assert.deepEqual(
-    slices.map(({ items }) => items.map(({ record }) => record)),
+    slices.map(({ items }) => items!.map(({ record }) => record)),
     [[0, 1], [2], [3, 4]],
   );
 });
@@ -81,7 +89,7 @@ test("however they are cut, slices hold all records in order, ranges tile them, 
         assert.deepEqual(await cut(sources, items, bytes), slices);
         const expected = inputs.flatMap((input, index) => input.map((text, record) => [`s${index}:`, record, text]));
         assert.deepEqual(
-          slices.flatMap((slice) => slice.items.map((item) => [slice.sources[item.source], item.record, item.text])),
+          slices.flatMap((slice) => slice.items!.map((item) => [slice.sources![item.source], item.record, item.text])),
           expected,
         );
         const tiles = slices.flatMap(({ ranges }) =>
@@ -95,13 +103,13 @@ test("however they are cut, slices hold all records in order, ranges tile them, 
         );
         for (const [index, slice] of slices.entries()) {
           assert.equal(slice.slice, index);
-          assert.ok(slice.items.length <= items);
-          assert.ok(slice.items.length === 1 || Buffer.byteLength(JSON.stringify(slice.items)) <= bytes + 1);
+          assert.ok(slice.items!.length <= items);
+          assert.ok(slice.items!.length === 1 || Buffer.byteLength(JSON.stringify(slice.items!)) <= bytes + 1);
           assert.equal(
             slice.ranges.reduce((sum, { count }) => sum + count, 0),
-            slice.items.length,
+            slice.items!.length,
           );
-          for (const item of slice.items) ItemSchema.parse(item);
+          for (const item of slice.items!) ItemSchema.parse(item);
           for (const range of slice.ranges) RangeSchema.parse(range);
         }
       },
@@ -118,6 +126,6 @@ test("records are taken as slices are: nothing is read ahead", async () => {
       for (; ; read++) yield { record: read, id: String(read), text: "x" };
     },
   };
-  for await (const { slice } of cutSlices([source], { items: 10, bytes: 1e6 })) if (slice === 2) break;
+  for await (const { slice } of cutSlices([source], { size: { items: 10, bytes: 1e6 } })) if (slice === 2) break;
   assert.ok(read <= 31, `${read} records were read`);
 });

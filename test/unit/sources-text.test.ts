@@ -6,8 +6,8 @@ import { Readable } from "node:stream";
 import { after, before, test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
+import type { ReadOptions } from "../../src/schemas/input.ts";
 import { ItemSchema } from "../../src/schemas/item.ts";
-import type { ReadOptions } from "../../src/schemas/run.ts";
 import type { SourceRecord } from "../../src/sources/source.ts";
 import { openTextSource } from "../../src/sources/text.ts";
 

@@ -1,0 +1,35 @@
+import { randomBytes } from "node:crypto";
+import type { Input, ReadOptions } from "../schemas/input.ts";
+import { SCHEMA_VERSION } from "../schemas/names.ts";
+import { type OutputOptions, PLAIN_OUTPUT } from "../schemas/output.ts";
+import type { RunFile, RunInput, RunSettings, Spec } from "../schemas/run.ts";
+import { SOFTWARE } from "../software.ts";
+
+/** What a run is asked for: its spec and settings, but for what has a default, and its inputs as they were opened. */
+export type NewRun = {
+  spec: Omit<Spec, "output"> & { output?: OutputOptions };
+  settings?: Partial<RunSettings>;
+  inputs: readonly OpenedInput[];
+  /** By default a new one. */
+  run?: string;
+};
+
+export type OpenedInput = { input: Input; read: ReadOptions } & Partial<Pick<RunInput, "travels" | "columns">>;
+
+/** The `_run.json` of a new run. */
+export function newRunFile({ spec, settings, inputs, run }: NewRun): RunFile {
+  return {
+    schemaVersion: SCHEMA_VERSION,
+    run: run ?? randomBytes(8).toString("hex"),
+    createdAt: new Date().toISOString(),
+    software: SOFTWARE,
+    spec: { output: PLAIN_OUTPUT, ...spec },
+    settings: { lane: "bulk", ...settings },
+    inputs: inputs.map(({ input, read: { format, delimiter, column }, travels = "inline", columns }) => ({
+      ...input,
+      read: { format, delimiter, column },
+      travels,
+      ...(columns ? { columns } : {}),
+    })),
+  };
+}

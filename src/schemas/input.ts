@@ -1,0 +1,35 @@
+import { z } from "zod";
+
+/** Rows whose column does not hold this value are no items of the run. */
+export const WhereSchema = z.strictObject({ column: z.string(), value: z.string() });
+export type Where = z.infer<typeof WhereSchema>;
+
+/** How the inputs are read. Null means: found by looking (delimiter), or none. */
+export const ReadOptionsSchema = z.strictObject({
+  format: z.enum(["auto", "csv", "jsonl", "lines", "parquet", "tar"]),
+  delimiter: z.string().length(1).nullable(),
+  /** The column of the text, or of the image reference. */
+  column: z.string().nullable(),
+  idColumn: z.string().nullable(),
+  keep: z.array(z.string()),
+  /** All of them must hold. A record that cannot be read is an item whatever they say: it may have been meant. */
+  where: z.array(WhereSchema).max(100).optional(),
+});
+export type ReadOptions = z.infer<typeof ReadOptionsSchema>;
+
+/**
+ * What an input was when the run was planned. `hash` is of its ends (a file) or its listing (a folder, a prefix of S3), or it is
+ * `etag:` and the ETag (an object of S3).
+ */
+export const InputSchema = z.strictObject({
+  uri: z.string(),
+  /** Bytes of a file or object, files of a folder or prefix; null where it cannot be known (standard input, a URL). */
+  size: z.int().nonnegative().nullable(),
+  modifiedAt: z.iso.datetime().nullable(),
+  hash: z.string().nullable(),
+});
+export type Input = z.infer<typeof InputSchema>;
+
+/** What a kept column holds, where its input says so; else it is found in the rows. `json`: anything, as JSON. */
+export const ColumnTypeSchema = z.enum(["boolean", "integer", "number", "string", "timestamp", "date", "json"]);
+export type ColumnType = z.infer<typeof ColumnTypeSchema>;

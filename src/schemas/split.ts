@@ -1,0 +1,46 @@
+import { z } from "zod";
+import { InputSchema, ReadOptionsSchema } from "./input.ts";
+
+/** Where records lie in text: the parser begins at byte `offset`, on line `line`, and takes `count` records up to `offset + bytes`. */
+const TextPlaceSchema = z.strictObject({
+  kind: z.literal("text"),
+  offset: z.int().nonnegative(),
+  bytes: z.int().positive(),
+  /** Bytes that the parser has to see to read these records as it would in the whole input, where that is more than `bytes`. */
+  reach: z.int().positive().optional(),
+  line: z.int().positive(),
+  /** The parser begins within a line that it passes over: the rest of a bad record's. */
+  discarding: z.literal(true).optional(),
+  /** Columns of the header, for CSV; and where the wanted ones are among them, in the order column, id, kept, filtered. */
+  width: z.int().positive().optional(),
+  places: z.array(z.int().nonnegative()).optional(),
+});
+
+/** Rows of a Parquet file have their numbers for an address. */
+const ParquetPlaceSchema = z.strictObject({ kind: z.literal("parquet") });
+
+/** Members of a tar archive: from the header of the first to the end of the last. */
+const TarPlaceSchema = z.strictObject({
+  kind: z.literal("tar"),
+  offset: z.int().nonnegative(),
+  bytes: z.int().positive(),
+});
+
+/** Records of an input that a worker reads itself: their address, and what the planner counted there. */
+export const SplitSchema = z.strictObject({
+  input: InputSchema,
+  /** Number of the first record, and how many there are. */
+  first: z.int().nonnegative(),
+  count: z.int().positive(),
+  /** How many of them are items of the run, where not all are. */
+  selected: z.int().nonnegative().optional(),
+  at: z.discriminatedUnion("kind", [TextPlaceSchema, ParquetPlaceSchema, TarPlaceSchema]),
+  /** Format, delimiter and column as they were found. */
+  read: ReadOptionsSchema,
+  /** The share of the records that are items, of those that `read.where` lets through: by a hash of URI and number. */
+  sample: z.number().positive().lt(1).optional(),
+  /** The numbers of the records that are items, and no others. */
+  only: z.array(z.int().nonnegative()).optional(),
+});
+export type Split = z.infer<typeof SplitSchema>;
+export type TextPlace = z.infer<typeof TextPlaceSchema>;

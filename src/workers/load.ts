@@ -1,0 +1,44 @@
+import { LabelmillError } from "../errors.ts";
+import type { FileGrants } from "../fetch/grants.ts";
+import type { S3Grants } from "../fetch/s3-grants.ts";
+import { itemsIn, type Job } from "../schemas/job.ts";
+import type { Split } from "../schemas/split.ts";
+import { readSplit, type SplitPlace } from "../sources/read-split.ts";
+import type { S3 } from "../storage/s3.ts";
+import type { LoadedItem, LoadedJob } from "./loaded-job.ts";
+
+/** Gets the items of a job: those that it carries, or those that it addresses. */
+export type LoadJob = (job: Job, signal: AbortSignal) => Promise<LoadedJob>;
+
+/**
+ * Reads splits from granted inputs only: whoever can write to Redis must not be able to name a file of their choice.
+ * @throws LabelmillError NOT_GRANTED, INPUT_CHANGED and what the input's store says
+ */
+export function jobLoader(grants: { files: FileGrants; s3: S3Grants }, s3: S3): LoadJob {
+  const placeOf = async ({ input: { uri } }: Split): Promise<SplitPlace> => {
+    if (!uri.startsWith("s3:")) return { path: await grants.files.resolve(uri) };
+    grants.s3.check(uri);
+    return { s3 };
+  };
+  return async (job, signal) => {
+    if (job.items) return { ...job, sources: job.sources!, items: job.items };
+    const items: LoadedItem[] = [];
+    const sources = job.splits!.map(({ input }) => input.uri);
+    for (const [source, split] of job.splits!.entries()) {
+      const before = items.length;
+      for await (const record of readSplit(split, job.model.task, await placeOf(split), signal))
+        items.push({ ...record, source });
+      const expected = itemsIn({ splits: [split] });
+      if (items.length - before !== expected) throw changed(split, expected, items.length - before);
+    }
+    return { ...job, sources, items };
+  };
+}
+
+function changed({ input, first, count }: Split, expected: number, came: number): LabelmillError {
+  const where = `records ${first} to ${first + count - 1} of ${input.uri}`;
+  return new LabelmillError(
+    "INPUT_CHANGED",
+    `${where}: expected ${expected} items, as planned, came ${came}: the input is not what it was; label it into another --out`,
+  );
+}

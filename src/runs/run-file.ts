@@ -14,7 +14,7 @@ export type NewRun = {
   run?: string;
 };
 
-export type OpenedInput = { input: Input; read: ReadOptions } & Partial<Pick<RunInput, "travels" | "columns">>;
+export type OpenedInput = { input: Input; read: ReadOptions } & Partial<Pick<RunInput, "from" | "travels" | "columns">>;
 
 /** The `_run.json` of a new run. */
 export function newRunFile({ spec, settings, inputs, run }: NewRun): RunFile {
@@ -25,9 +25,10 @@ export function newRunFile({ spec, settings, inputs, run }: NewRun): RunFile {
     software: SOFTWARE,
     spec: { output: PLAIN_OUTPUT, ...spec },
     settings: { lane: "bulk", ...settings },
-    inputs: inputs.map(({ input, read: { format, delimiter, column }, travels = "inline", columns }) => ({
+    inputs: inputs.map(({ input, read: { format, delimiter, column }, from, travels = "inline", columns }) => ({
       ...input,
       read: { format, delimiter, column },
+      ...(from === undefined ? {} : { from }),
       travels,
       ...(columns ? { columns } : {}),
     })),

@@ -32,6 +32,8 @@ export type Spec = z.infer<typeof SpecSchema>;
 /** An input of a run, with what was found of how it is read. */
 export const RunInputSchema = InputSchema.extend({
   read: ReadOptionsSchema.pick({ format: true, delimiter: true, column: true }),
+  /** What it was opened by: an absolute path, a pattern or a URI. Whoever plans the run again opens it by that. */
+  from: z.string().optional(),
   /** Workers read the input themselves (splits), or its items travel in the jobs. */
   travels: z.enum(["split", "inline"]).default("inline"),
   /** What the kept columns hold, as far as the input says. */

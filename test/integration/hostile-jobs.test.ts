@@ -48,7 +48,7 @@ test("a job that does not parse, is of another version or for another model is b
   await using pipeline = await TestPipeline.open();
   const { good, end, dead, queue } = await serve(pipeline);
   const cases: [RegExp, (job: Job) => unknown][] = [
-    [/^JOB_INVALID: v: /, (job) => ({ ...job, v: 2 })],
+    [/^JOB_INVALID: v: /, (job) => ({ ...job, v: 1 })],
     [/^JOB_INVALID: key: /, (job) => ({ ...job, key: "../../etc/passwd" })],
     [/^JOB_INVALID: key: /, (job) => ({ ...job, single: undefined })],
     [/^JOB_INVALID: slice: /, (job) => ({ ...job, slice: 1 })],

@@ -8,9 +8,17 @@ const EDGES: [RunState, RunState][] = [
   ["planning", "running"],
   ["planning", "failed"],
   ["planning", "cancelled"],
+  ["planning", "paused"],
   ["running", "finalizing"],
+  ["running", "paused"],
+  ["running", "failed"],
   ["running", "planning"],
   ["running", "cancelled"],
+  ["paused", "planning"],
+  ["paused", "running"],
+  ["paused", "finalizing"],
+  ["paused", "failed"],
+  ["paused", "cancelled"],
   ["finalizing", "succeeded"],
   ["finalizing", "finished_with_errors"],
   ["finalizing", "failed"],
@@ -29,7 +37,7 @@ test("no other edge is there", () => {
 });
 
 test("the states before one are those that it may follow, itself among them", () => {
-  assert.deepEqual(statesBefore("finalizing"), ["running", "finalizing"]);
+  assert.deepEqual(statesBefore("finalizing"), ["running", "paused", "finalizing"]);
 });
 
 test("a run that lost a slice failed, whatever its rows say", () => {
@@ -38,6 +46,6 @@ test("a run that lost a slice failed, whatever its rows say", () => {
   assert.equal(endState({ errors: 2, failedSlices: 1 }), "failed");
   assert.deepEqual(
     RUN_STATES.filter((state) => !isEnded(state)),
-    ["planning", "running", "finalizing"],
+    ["planning", "running", "paused", "finalizing"],
   );
 });

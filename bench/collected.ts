@@ -5,6 +5,7 @@ import type { Section } from "./section.ts";
 export class Collected {
   readonly engine: Section[] = [];
   readonly service: Section[] = [];
+  readonly bulk: Section[] = [];
   /** What could not be measured here, and why. */
   readonly missing: string[] = [];
   failed = false;
@@ -16,7 +17,7 @@ export class Collected {
   }
 
   /** @param name of the part */
-  async add(to: "engine" | "service", name: string, part: () => Promise<Section>): Promise<void> {
+  async add(to: "engine" | "service" | "bulk", name: string, part: () => Promise<Section>): Promise<void> {
     await this.try(name, async () => {
       this[to].push(await part());
     });

@@ -10,3 +10,6 @@ export function defaultConfig(): Config {
 export function cacheFolder(): string {
   return join(defaultConfig().cacheDir, "bench");
 }
+
+/** What a text takes of the model that sleeps, however many are in its batch. */
+export const SLEEP_MS = 20;

@@ -13,6 +13,7 @@ export type Benchmark = {
   versions: Versions;
   engine: Section[];
   service: Section[];
+  bulk: Section[];
   /** What could not be measured here, and why. */
   missing: string[];
 };
@@ -20,8 +21,8 @@ export type Benchmark = {
 export type Figures = Record<string, number>;
 
 /** Every number by its name; of what was measured in rounds, the median. */
-export function figuresOf({ engine, service }: Benchmark): Figures {
-  const measures = [...engine, ...service].flatMap((section) => section.measures);
+export function figuresOf({ engine, service, bulk }: Benchmark): Figures {
+  const measures = [...engine, ...service, ...bulk].flatMap((section) => section.measures);
   const named = measures.flatMap(({ figure, value }) => (figure === undefined ? [] : [[figure, round(value.median)]]));
   return Object.fromEntries(named);
 }

@@ -24,6 +24,18 @@ export const GOALS: readonly Goal[] = [
   { figure: "padding_efficiency.text_mixed", what: "real ÷ padded tokens, mixed lengths", atLeast: 0.95 },
   { figure: "rss_growth.text_1m", what: "memory over a million texts: last quarter ÷ second", atMost: 1.1 },
   { figure: "event_loop_delay_ms.p99", what: "main thread's event-loop delay under ResNet-50: p99, ms", atMost: 50 },
+  { figure: "redis_mb.rows_10m", what: "Redis's memory over 10,000,000 rows, at its highest, MB", atMost: 64 },
+  { figure: "rss_growth.planner_10m", what: "planner's memory over them: last quarter ÷ second", atMost: 1.1 },
+  { figure: "rss_growth.worker_10m", what: "worker's memory over them: last quarter ÷ second", atMost: 1.1 },
+  { figure: "planning_gb_per_minute.csv", what: "planning CSV, GB a minute", atLeast: 5 },
+  { figure: "planning_gb_per_minute.jsonl", what: "planning JSON lines, GB a minute", atLeast: 5 },
+  { figure: "free_model_vs_stages.jsonl", what: "free model: pipeline ÷ its stages by themselves", atLeast: 0.85 },
+  { figure: "runs_verified.of_20", what: "runs with a `kill -9` that verify, of 20", atLeast: 20 },
+  {
+    figure: "straggler_slices",
+    what: "from the first worker out of work to the run's end, slice times",
+    atMost: 1.2,
+  },
 ];
 
 export function isMet({ atLeast, atMost }: Goal, value: number): boolean {

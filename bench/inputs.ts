@@ -10,17 +10,15 @@ import type { Source } from "../src/sources/source.ts";
 import { openTextSource } from "../src/sources/text.ts";
 import { composeMixed } from "./mixed-texts.ts";
 import { isThere } from "./models.ts";
+import { type RowFormat, rowsOf } from "./rows.ts";
 
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
 /** The better one first: real inputs that may lie beside the project, then the project's own examples. */
 const TEXTS = [join(ROOT, "../shared/data/sst2-dev.tsv"), join(ROOT, "examples/reviews.csv")];
 const IMAGES = [join(ROOT, "../shared/data/imagenet-samples"), join(ROOT, "examples/images")];
 const READ: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };
-const SEED = 20_260_301;
+export const SEED = 20_260_301;
 const MOST = { text: 2_000_000, images: 50_000 } as const satisfies Record<LabelKind, number>;
-/** Rows that are written at a time. */
-const CHUNK = 10_000;
-
 export type MadeInput = { path: string; count: number };
 
 /** Makes inputs of any size out of few real items, in a folder that the caller removes. */
@@ -37,10 +35,20 @@ export function openInput(kind: LabelKind, path: string): Promise<Source> {
   return kind === "text" ? openTextSource(path, READ) : openImageSource(path, READ);
 }
 
-/** Reviews as they are, one sentence each: a CSV file. */
-export async function shortTexts(folder: string): Promise<InputMaker> {
+export type TextOptions = {
+  /** By default a CSV file. */
+  format?: RowFormat;
+  /** About how long a text is, in characters; by default as it is. */
+  length?: number;
+  /** Texts that an input may have. */
+  most?: number;
+};
+
+/** Reviews as they are, one sentence each, or strung together to texts of one length. */
+export async function shortTexts(folder: string, { length, ...how }: TextOptions = {}): Promise<InputMaker> {
   const from = await firstThere(TEXTS);
-  return textMaker(folder, from, await readTexts(from), 1);
+  const texts = await readTexts(from);
+  return textMaker(folder, from, length === undefined ? texts : strung(texts, length), 1, how);
 }
 
 /** Texts of mixed lengths out of such sentences: a CSV file. */
@@ -79,9 +87,30 @@ export async function copyPictures(into: string): Promise<Pictures> {
   return { from, folder: into, files: names.map((name) => join(into, name)) };
 }
 
-function textMaker(folder: string, from: string, items: readonly string[], block: number): InputMaker {
-  const made = { from, items, block, most: MOST.text, name: join(folder, "texts"), extension: ".csv" };
-  return maker(made, (path, texts) => writeFile(path, csv(texts)));
+function textMaker(
+  folder: string,
+  from: string,
+  items: readonly string[],
+  block: number,
+  { format = "csv", most = MOST.text }: Omit<TextOptions, "length"> = {},
+): InputMaker {
+  const made = { from, items, block, most, name: join(folder, "texts"), extension: `.${format}` };
+  return maker(made, (path, texts) => writeFile(path, rowsOf(format, numbered(texts))));
+}
+
+/** A number at the end keeps any two from being the same. */
+function* numbered(texts: Iterable<string>): Generator<string> {
+  let at = 0;
+  for (const text of texts) yield `${text} ${at++}`;
+}
+
+/** As many texts, each with those after it up to the length, where it is cut. */
+function strung(texts: readonly string[], length: number): string[] {
+  return texts.map((_, at) => {
+    let text = "";
+    for (let next = at; text.length < length; next++) text += `${texts[next % texts.length]} `;
+    return text.slice(0, length).trimEnd();
+  });
 }
 
 function pictureItems({ from, files }: Pictures) {
@@ -141,27 +170,22 @@ async function readTexts(path: string): Promise<string[]> {
   return texts;
 }
 
-/** A number at the end keeps any two from being the same. */
-function* csv(texts: Iterable<string>): Generator<string> {
-  let rows = ["id,text\n"];
-  let at = 0;
-  for (const text of texts) {
-    rows.push(`${at},"${`${text} ${at++}`.replaceAll('"', '""')}"\n`);
-    if (rows.length < CHUNK) continue;
-    yield rows.join("");
-    rows = [];
-  }
-  yield rows.join("");
-}
-
-/** Fisher and Yates' shuffle with a linear congruential generator (Numerical Recipes' constants): the same order for the same seed. */
+/** Fisher and Yates' shuffle: the same order for the same seed. */
 function inOrder<T>(items: readonly T[], seed: number): T[] {
   const order = [...items];
-  let state = SEED + seed;
+  const random = randomFrom(SEED + seed);
   for (let last = order.length - 1; last > 0; last--) {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    const other = Math.floor((state / 2 ** 32) * (last + 1));
+    const other = Math.floor(random() * (last + 1));
     [order[last], order[other]] = [order[other]!, order[last]!];
   }
   return order;
+}
+
+/** A linear congruential generator (Numerical Recipes' constants): numbers from 0 to below 1, the same ones for the same seed. */
+export function randomFrom(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return state / 2 ** 32;
+  };
 }

@@ -5,6 +5,7 @@ import { LabelmillError, messageOf } from "../src/errors.ts";
 import { Collected } from "./collected.ts";
 import { type Benchmark, figuresOf } from "./figures.ts";
 import { describeMachine, describeVersions } from "./machine.ts";
+import { measureBulk } from "./measure-bulk.ts";
 import { measureEngine } from "./measure-engine.ts";
 import { measureService } from "./measure-service.ts";
 import { openModel } from "./models.ts";
@@ -45,10 +46,11 @@ async function bench(options: BenchOptions, signal: AbortSignal): Promise<void> 
     const collected = new Collected(signal);
     await measureEngine(collected, folder, options, say, signal);
     const servers = { redis, ...(await measureService(collected, folder, options, say, signal)) };
+    await measureBulk(collected, folder, options, say, signal);
     const { command, quick, rounds, seconds } = options;
-    const { engine, service, missing, failed } = collected;
+    const { engine, service, bulk, missing, failed } = collected;
     const about = { date: new Date().toISOString(), command, quick, rounds, seconds };
-    await tell({ ...about, machine, versions: describeVersions(servers), engine, service, missing }, options);
+    await tell({ ...about, machine, versions: describeVersions(servers), engine, service, bulk, missing }, options);
     if (failed) process.exitCode = EXIT.failed;
   } finally {
     await rm(folder, { recursive: true, force: true });

@@ -6,7 +6,8 @@ import type { BenchOptions } from "./options.ts";
 import { PipelineSide } from "./pipeline-side.ts";
 import { PrepareSide } from "./prepare-side.ts";
 import { inTurn, MARGIN, rateOf, shown, summarize } from "./rounds.ts";
-import { measure, ratio, type Section, unmarked } from "./section.ts";
+import { rssMeasures } from "./rss.ts";
+import { measure, ratio, type Section } from "./section.ts";
 import { number } from "./table.ts";
 
 const PREPARE = { text: "tokenizer", images: "sharp" } as const satisfies Record<LabelKind, string>;
@@ -15,7 +16,6 @@ const TITLES = {
   images: "A model that costs nothing: photographs",
 } as const satisfies Record<LabelKind, string>;
 const MANY_TEXTS = 1_000_000;
-const MEBIBYTE = 2 ** 20;
 
 /** The pipeline with a free model, and what is left to do then: the bare tokenizer pool or bare sharp, in turn. */
 export async function measureFree(
@@ -84,20 +84,12 @@ export async function measureRss(
   say("rss: a million texts");
   const input = await maker.make(quick ? MANY_TEXTS / 10 : MANY_TEXTS);
   const run = await pipeline.run(input);
-  const quarter = Math.floor(run.rssBytes.length / 4);
-  if (quarter === 0) throw new Error(`expected a run of more than a second, took ${run.seconds}`);
-  const highest = (at: number) => Math.max(...run.rssBytes.slice(at * quarter, (at + 1) * quarter));
-  const one = (value: number) => summarize([value]);
   return {
     title: "Memory over a million texts",
     about: [
       `One run of ${number(input.count)} short texts through a free model, ${number(run.rssBytes.length)} looks at the memory (RSS) of the process that plans and labels.`,
     ],
-    measures: [
-      unmarked("highest of the second quarter, MiB", one(highest(1) / MEBIBYTE)),
-      unmarked("highest of the last quarter, MiB", one(highest(3) / MEBIBYTE)),
-      unmarked("last quarter ÷ second", one(highest(3) / highest(1)), "rss_growth.text_1m"),
-    ],
+    measures: rssMeasures("", run.rssBytes, "rss_growth.text_1m"),
     details: [],
   };
 }

@@ -63,7 +63,7 @@ export async function measureMemory(
   };
 }
 
-async function growth(redis: string, queue: () => Promise<void>): Promise<Grown> {
+async function growth(redis: string, queue: () => Promise<unknown>): Promise<Grown> {
   const before = await readUse(redis);
   await queue();
   const after = await readUse(redis);

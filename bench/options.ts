@@ -2,7 +2,7 @@ import { basename, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { LabelmillError, messageOf } from "../src/errors.ts";
 
-/** What can be measured by itself: the engine's, then the service's. */
+/** What can be measured by itself: the engine's, then the service's, then that of runs over whole data sets. */
 export const PARTS = [
   "text_short",
   "text_mixed",
@@ -15,6 +15,11 @@ export const PARTS = [
   "throughput",
   "slices",
   "memory",
+  "scale",
+  "planning",
+  "rows",
+  "kills",
+  "straggler",
 ] as const;
 export type Part = (typeof PARTS)[number];
 
@@ -44,14 +49,14 @@ export type BenchOptions = {
 export const USAGE = `npm run bench -- [options]
 
 The whole pipeline beside onnxruntime-node alone, sharp, the tokenizer and transformers.js on the same items; then the service,
-over a Redis and an S3 server of the benchmark's own.
+over a Redis and an S3 server of the benchmark's own; then runs over data sets: how large they may be, and what they survive.
 
   --model DIR    a model folder to measure beside onnxruntime-node too; may be given again
   --only PART    measure only this; may be given again:
                  ${PARTS.join(", ")}
   --json FILE    write the figures as JSON
   --docs FILE    write the report into a file too, as docs/benchmarks.md
-  --quick        rough and short, under 5 minutes: 2 rounds of 3 s
+  --quick        rough and short: 2 rounds of 3 s, small inputs
   --rounds N     rounds (default 5)
   --seconds S    seconds of each side in a round, about (default 20)
   --help

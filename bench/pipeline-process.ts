@@ -21,6 +21,7 @@ import { defaultConfig } from "./config.ts";
 import { openInput } from "./inputs.ts";
 import { kindOf, openModel } from "./models.ts";
 import { startOwnRedis } from "./redis.ts";
+import { RssWatch } from "./rss.ts";
 import { label } from "./run.ts";
 
 export type PipelineStart = {
@@ -52,7 +53,6 @@ export type PipelineRun = {
 };
 
 const DELAY_SAMPLE_MS = 5;
-const RSS_SAMPLE_MS = 250;
 const FREE_THREAD = new URL("./free-thread.ts", import.meta.url);
 
 type Started = { config: Config; model: Model; redis: RedisAddress; worker: RunningWorker };
@@ -91,8 +91,7 @@ const calls = {
     const before = { ...engine.stats };
     const folder = join(dirname(input), `out-${randomBytes(4).toString("hex")}`);
     const delay = monitorEventLoopDelay({ resolution: DELAY_SAMPLE_MS });
-    const rssBytes: number[] = [];
-    const sampling = setInterval(() => rssBytes.push(process.memoryUsage.rss()), RSS_SAMPLE_MS);
+    using rss = new RssWatch();
     delay.enable();
     const startedAt = performance.now();
     const source = await openInput(kindOf(model), input);
@@ -100,7 +99,6 @@ const calls = {
     await label(started!, source, store);
     const seconds = (performance.now() - startedAt) / 1000;
     delay.disable();
-    clearInterval(sampling);
     const { totals } = (await readManifest(store))!;
     await rm(folder, { recursive: true });
     const { stats } = engine;
@@ -113,7 +111,7 @@ const calls = {
       realCost: stats.realCost - before.realCost,
       paddedCost: stats.paddedCost - before.paddedCost,
       batches: stats.batches - before.batches,
-      rssBytes,
+      rssBytes: rss.taken(),
       settled: engine.settled,
       way: { layout: engine.layout, budgets: engine.budgets },
     };

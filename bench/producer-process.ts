@@ -11,10 +11,17 @@ import { answerCalls } from "./calls.ts";
 import { defaultConfig } from "./config.ts";
 import { openInput } from "./inputs.ts";
 import { openModel } from "./models.ts";
+import { RssWatch } from "./rss.ts";
 import { label } from "./run.ts";
 
 /** Of all runs together, from opening the input to the last manifest. */
-export type LabelRun = { items: number; errors: number; seconds: number };
+export type LabelRun = {
+  items: number;
+  errors: number;
+  seconds: number;
+  /** Of this process, every RSS_SAMPLE_MS. */
+  rssBytes: number[];
+};
 export type LabelOrder = {
   input: string;
   /** The URI in which each run makes an output of its own. */
@@ -22,6 +29,8 @@ export type LabelOrder = {
   settings?: Partial<Config>;
   /** Runs at a time. */
   runs?: number;
+  /** The workers read the items themselves, where they can; else these travel in the jobs. */
+  splits?: boolean;
 };
 
 /** Texts that are submitted at a time, where nobody waits for one. */
@@ -52,10 +61,11 @@ const calls = {
     return times;
   },
 
-  label: async ({ input, output, settings, runs = 1 }: LabelOrder): Promise<LabelRun> => {
+  label: async ({ input, output, settings, runs = 1, splits = false }: LabelOrder): Promise<LabelRun> => {
     const { redis, model, s3 } = started!;
-    const parts = { config: { ...defaultConfig(), ...settings }, model, redis: { url: redis } };
+    const parts = { config: { ...defaultConfig(), ...settings }, model, redis: { url: redis }, inline: !splits };
     const outputs = Array.from({ length: runs }, () => `${output}out-${randomBytes(4).toString("hex")}/`);
+    using rss = new RssWatch();
     const startedAt = performance.now();
     const stores = await Promise.all(
       outputs.map(async (uri) => {
@@ -68,15 +78,18 @@ const calls = {
     const seconds = (performance.now() - startedAt) / 1000;
     const manifests = await Promise.all(stores.map((store) => readManifest(store)));
     const sum = (key: "planned" | "errors") => manifests.reduce((total, manifest) => total + manifest!.totals[key], 0);
-    return { items: sum("planned"), errors: sum("errors"), seconds };
+    return { items: sum("planned"), errors: sum("errors"), seconds, rssBytes: rss.taken() };
   },
 
-  /** Queues all slices of a run and leaves. */
-  queue: async ({ input, output, settings }: LabelOrder): Promise<void> => {
+  /** Queues all slices of a run and leaves. @returns the run, and the time from opening the input to then */
+  queue: async ({ input, output, settings, splits = false }: LabelOrder): Promise<{ run: string; seconds: number }> => {
     const { redis, model, s3 } = started!;
     const config = { ...defaultConfig(), ...settings };
     const store = await openStore(`${output}out-${randomBytes(4).toString("hex")}/`, s3);
-    await label({ config, model, redis: { url: redis }, detach: true }, await openInput("text", input), store);
+    const parts = { config, model, redis: { url: redis }, detach: true, inline: !splits };
+    const startedAt = performance.now();
+    const run = await label(parts, await openInput("text", input), store);
+    return { run, seconds: (performance.now() - startedAt) / 1000 };
   },
 
   /** Queues each text as a run of its own and leaves. */

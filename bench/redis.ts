@@ -14,6 +14,8 @@ export type RedisUse = {
   /** All bytes that the server has allocated, and those of them that are data. */
   usedBytes: number;
   datasetBytes: number;
+  /** The most that it ever had allocated. */
+  peakBytes: number;
 };
 
 /** The server that a command starts for itself. */
@@ -48,6 +50,7 @@ export async function readUse(url: string): Promise<RedisUse> {
       cpuSeconds: number("used_cpu_user_main_thread") + number("used_cpu_sys_main_thread"),
       usedBytes: number("used_memory"),
       datasetBytes: number("used_memory_dataset"),
+      peakBytes: number("used_memory_peak"),
     };
   } finally {
     redis.disconnect();

@@ -8,12 +8,14 @@ const BUSY_SHARE = 0.25;
 
 /** The benchmark as a Markdown page, which reads well on a terminal too: standard output and the file of --docs are the same. */
 export function reportOf(benchmark: Benchmark): string {
-  const { engine, service } = benchmark;
+  const { engine, service, bulk } = benchmark;
   return [
     ...head(benchmark),
     ...engine.flatMap((section) => sectionLines("##", section)),
     ...(service.length > 0 ? SERVICE : []),
     ...service.flatMap((section) => sectionLines("###", section)),
+    ...(bulk.length > 0 ? BULK : []),
+    ...bulk.flatMap((section) => sectionLines("###", section)),
     "",
   ].join("\n");
 }
@@ -39,8 +41,8 @@ function head(benchmark: Benchmark): string[] {
   ];
 }
 
-function goalTable({ engine, service }: Benchmark): string[] {
-  const measures = [...engine, ...service].flatMap((section) => section.measures);
+function goalTable({ engine, service, bulk }: Benchmark): string[] {
+  const measures = [...engine, ...service, ...bulk].flatMap((section) => section.measures);
   const rows = GOALS.map((goal) => {
     const found = measures.find(({ figure }) => figure === goal.figure);
     const name = `${goal.what} (\`${goal.figure}\`)`;
@@ -76,6 +78,14 @@ const SERVICE = [
   "",
   "Producer, worker, Redis (TCP on 127.0.0.1, nothing saved) and S3 are processes of their own with default settings, on this one machine,",
   "whose cores they share.",
+];
+
+const BULK = [
+  "",
+  "## Data sets",
+  "",
+  "Runs as `label` makes them of files that workers can read: planned as splits, which are addresses; a Redis (TCP on 127.0.0.1) and",
+  "processes of their own, on this one machine.",
 ];
 
 function sectionLines(level: string, { title, about, measures, details }: Section): string[] {

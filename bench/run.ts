@@ -4,6 +4,7 @@ import type { Model } from "../src/inference/model.ts";
 import { driveRun } from "../src/producers/drive.ts";
 import { Planner } from "../src/producers/planner.ts";
 import { Room } from "../src/producers/room.ts";
+import { slicesOf } from "../src/producers/run-slices.ts";
 import { openRedis, type RedisAddress } from "../src/redis/connect.ts";
 import { Channels } from "../src/runs/channels.ts";
 import { RunLedger } from "../src/runs/ledger.ts";
@@ -12,7 +13,6 @@ import { newRunFile } from "../src/runs/run-file.ts";
 import { RunChanges } from "../src/runs/watch.ts";
 import { DEFAULT_SLICE_ITEMS } from "../src/schemas/job.ts";
 import type { RunFile } from "../src/schemas/run.ts";
-import { cutSlices } from "../src/sources/slices.ts";
 import type { Source } from "../src/sources/source.ts";
 import type { ObjectStore } from "../src/storage/store.ts";
 
@@ -22,33 +22,39 @@ export type RunParts = {
   redis: RedisAddress;
   /** Leave when the last slice is queued. */
   detach?: boolean;
+  /** The items travel in the jobs even where workers could read them. */
+  inline?: boolean;
 };
 
 const TOP_K = 5;
 
-/** Resolves when the run has ended and its manifest stands, or when it is queued; throws where slices of it failed for good. */
-export async function label({ config, model, redis, detach = false }: RunParts, source: Source, store: ObjectStore) {
+/**
+ * Resolves when the run has ended and its manifest stands, or when it is queued; throws where slices of it failed for good.
+ * @returns the run's id
+ */
+export async function label(parts: RunParts, source: Source, store: ObjectStore): Promise<string> {
+  const { config, redis, detach = false } = parts;
   await using open = new AsyncDisposableStack();
-  const { runFile } = await openOutput(store, runFileOf(config, model, source));
+  const { runFile } = await openOutput(store, runFileOf(parts, source));
   const connection = await openRedis(redis, "producer");
   open.defer(() => connection.disconnect());
   const subscriber = await openRedis(redis, "worker");
   open.defer(() => subscriber.disconnect());
   const ledger = new RunLedger(connection);
   const { windowSlices } = config;
-  const { sliceItems, sliceBytes } = runFile.spec;
   const room = new Room(connection, config.fullMs, () => {});
   const options = { lane: "bulk", windowSlices, retries: config, room } as const;
   const planner = new Planner(connection, ledger, runFile, store.uri, options);
   open.defer(() => planner.close());
   const changes = await RunChanges.open(new Channels(subscriber), runFile.run);
-  const slices = () => cutSlices([source], { size: { items: sliceItems, bytes: sliceBytes } });
+  const slices = slicesOf(runFile, [source]);
   const drive = { run: runFile.run, ledger, planner, changes, slices, onProgress: () => {}, detach };
   const state = await driveRun(drive, new AbortController().signal);
   if (state === "failed") throw new Error(`the run ended as ${state}`);
+  return runFile.run;
 }
 
-function runFileOf(config: Config, model: Model, source: Source): RunFile {
+function runFileOf({ config, model, inline = false }: RunParts, source: Source): RunFile {
   const { id, revision, digest, dtype, task } = model;
   const { sliceItems = DEFAULT_SLICE_ITEMS, sliceBytes, events } = config;
   return newRunFile({
@@ -60,6 +66,6 @@ function runFileOf(config: Config, model: Model, source: Source): RunFile {
       sliceBytes,
       events,
     },
-    inputs: [source],
+    inputs: [{ input: source.input, read: source.read, travels: source.splitter && !inline ? "split" : "inline" }],
   });
 }

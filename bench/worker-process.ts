@@ -1,4 +1,5 @@
 /** A worker of the service: what `labelmill worker` starts for one model, with default settings. */
+import type { Config } from "../src/config.ts";
 import { createLogger } from "../src/logger.ts";
 import { isPartKey } from "../src/schemas/names.ts";
 import { MemoryStore } from "../src/storage/memory.ts";
@@ -9,6 +10,7 @@ import { type RunningWorker, startWorker } from "../src/workers/worker.ts";
 import { answerCalls } from "./calls.ts";
 import { defaultConfig } from "./config.ts";
 import { openModel } from "./models.ts";
+import { RssWatch } from "./rss.ts";
 
 export type WorkerStart = {
   redis: string;
@@ -20,21 +22,39 @@ export type WorkerStart = {
   roots: { files: string[]; s3: string[] };
   /** Empty work: every item has its label at once, and parts go into this process's memory. */
   empty?: boolean;
+  /** In the place of onnxruntime: a model that costs nothing, or one that sleeps for each item. */
+  stand?: keyof typeof THREADS;
+  settings?: Partial<Config>;
 };
 
+const THREADS = {
+  free: new URL("./free-thread.ts", import.meta.url),
+  sleeping: new URL("./sleeping-thread.ts", import.meta.url),
+} as const;
+
 const opened = new AsyncDisposableStack();
+const rss = opened.use(new RssWatch());
 let started: RunningWorker | undefined;
+/** When this worker told of a slice last, in ms since 1970: all processes of a machine have the same clock. */
+let lastSliceAt: number | undefined;
 
 const calls = {
   /** @returns the threads that it labels with, and those that each of them has */
-  start: async ({ redis, model: ref, s3: settings, cacheDir, roots, empty }: WorkerStart) => {
-    const config = { ...defaultConfig(), cacheDir };
+  start: async ({ redis, model: ref, s3: place, cacheDir, roots, empty, stand, settings }: WorkerStart) => {
+    const config = { ...defaultConfig(), cacheDir, ...settings };
     const model = await openModel(ref);
-    const s3 = new S3(settings);
+    const s3 = new S3(place);
     opened.defer(() => s3.close());
-    const log = createLogger(config.logLevel, false);
-    const around = empty ? { around: withoutWork } : {};
-    const worker = await startWorker({ redis: { url: redis }, config, models: [model], s3, log, roots, ...around });
+    const worker = await startWorker({
+      redis: { url: redis },
+      config,
+      models: [model],
+      s3,
+      log: createLogger(config.logLevel, false),
+      roots,
+      around: (parts) => noted(empty ? withoutWork(parts) : parts),
+      ...(stand ? { thread: THREADS[stand] } : {}),
+    });
     opened.defer(() => worker.close());
     started = worker;
     return worker.engines[0]!.layout;
@@ -42,8 +62,22 @@ const calls = {
 
   /** Whether it has found how to run its model. */
   settled: async (_: Record<string, never>) => started!.engines[0]!.settled,
+
+  /** When it had done its last slice, in ms since 1970; undefined where it had none. */
+  lastSlice: async (_: Record<string, never>) => lastSliceAt,
+
+  /** Its memory since this was asked last, every RSS_SAMPLE_MS. */
+  rss: async (_: Record<string, never>) => rss.taken(),
 };
 export type WorkerCalls = typeof calls;
+
+function noted({ steps, label }: WrappedParts): WrappedParts {
+  const publish: typeof steps.publish = async (job, part) => {
+    await steps.publish(job, part);
+    lastSliceAt = Date.now();
+  };
+  return { steps: { ...steps, publish }, label };
+}
 
 function withoutWork({ steps }: WrappedParts): WrappedParts {
   const outputs = new Map<string, Promise<ObjectStore>>();
@@ -69,6 +103,7 @@ function partsInMemory(store: ObjectStore): ObjectStore {
     stream: (key) => placeOf(key).stream(key),
     put: (key, body) => placeOf(key).put(key, body),
     putIfAbsent: (key, body) => placeOf(key).putIfAbsent(key, body),
+    remove: (key) => placeOf(key).remove(key),
     list: (prefix) => store.list(prefix),
   };
 }

@@ -95,7 +95,17 @@ export const ConfigSchema = z.strictObject({
     .describe(
       "Items in a slice: one job, one part. None: what the workers label in ten seconds, 500 where that is not known.",
     ),
-  sliceBytes: count.min(1024).max(64_000_000).default(1_000_000).describe("Bytes in a slice; whichever comes first."),
+  sliceBytes: count
+    .min(1024)
+    .max(64_000_000)
+    .default(8_000_000)
+    .describe("Bytes in a slice, whichever comes first; at most 1 MB of items that travel through Redis."),
+  redisShare: z.coerce
+    .number()
+    .gt(0)
+    .max(1)
+    .default(0.8)
+    .describe("Share of Redis's `maxmemory`, where it has one, above which planners add nothing."),
   windowSlices: count.max(10_000).default(32).describe("Slices of one run queued or active at a time."),
   events: EventsSchema.default("none").describe(
     "What the results queue is told of a committed slice: `none`, `parts`, `rows`.",

@@ -1,7 +1,8 @@
 import { join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { BUILT_IN } from "../models/built-in.ts";
-import { EXIT, type LabelRequest, type LabelWorld, label } from "./label.ts";
+import { EXIT } from "./exit.ts";
+import { type LabelRequest, type LabelWorld, label } from "./label.ts";
 import type { LabelKind } from "./model-choice.ts";
 import { showPlace } from "./report.ts";
 
@@ -21,7 +22,7 @@ export async function demo(world: LabelWorld, out: string | undefined, signal: A
       model: BUILT_IN[kind],
       out: join(folder, kind),
       topK: 5,
-      sample: 6,
+      show: 6,
       lane: "bulk",
     };
     if (kind === "text") request.read = { ...read, column: "review", idColumn: "id" };

@@ -1,9 +1,9 @@
 import { Command } from "commander";
-import type { Lane } from "../schemas/names.ts";
 import { EXIT_CODES, withLabelOptions, withSettings } from "./command-options.ts";
 import type { CommandContext } from "./context.ts";
 import { type LabelRequest, type LabelWorld, label } from "./label.ts";
 import type { LabelKind } from "./model-choice.ts";
+import { requestOf, runFlags, specOf } from "./run-spec.ts";
 
 export function labelCommand(context: CommandContext): Command {
   const command = new Command("label").description("Label the items of files, folders, lists or S3 objects.");
@@ -46,7 +46,7 @@ ${EXIT_CODES}`,
   return command;
 }
 
-type Options = Record<string, unknown> & { topK: number; sample: number; lane: Lane; keep?: string[] };
+type Options = Record<string, unknown> & { show: number };
 
 async function runLabel(
   kind: LabelKind,
@@ -55,27 +55,18 @@ async function runLabel(
   world: LabelWorld,
   signal: AbortSignal,
 ): Promise<number> {
-  const text = (key: string) => (options[key] as string | undefined) ?? null;
   const given = (key: string) => options[key] === true;
-  const read = {
-    format: options.format as "auto",
-    delimiter: text("delimiter"),
-    column: text("column"),
-    idColumn: text("idColumn"),
-    keep: options.keep ?? [],
-  };
-  const { topK, sample, lane } = options;
-  const [model, out] = [text("model"), text("out")];
-  const request: LabelRequest = {
-    ...{ kind, inputs, read, topK, sample, lane },
-    ...(model ? { model } : {}),
-    ...(out ? { out } : {}),
+  const { request } = requestOf(specOf(undefined, runFlags(options), { kind, inputs }));
+  const asked: LabelRequest = {
+    ...request,
+    show: options.show,
+    overwrite: given("overwrite"),
     detach: given("detach"),
     withWorker: given("withWorker"),
     queueAnyway: given("queueAnyway"),
     sharedFiles: given("sharedFiles"),
   };
-  const { code, summary } = await label(request, world, signal);
+  const { code, summary } = await label(asked, world, signal);
   if (world.terminal.json) world.terminal.printJson(summary);
   return code;
 }

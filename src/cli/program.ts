@@ -8,8 +8,10 @@ import { SOFTWARE } from "../software.ts";
 import { EXIT_CODES, S3_SETTINGS, withSettings } from "./command-options.ts";
 import type { CommandContext } from "./context.ts";
 import { demo } from "./demo.ts";
-import { EXIT, type LabelWorld } from "./label.ts";
+import { EXIT } from "./exit.ts";
+import type { LabelWorld } from "./label.ts";
 import { labelCommand } from "./label-commands.ts";
+import { runCommand } from "./run-commands.ts";
 import { serviceCommands } from "./service-commands.ts";
 import { Terminal } from "./terminal.ts";
 import { verify } from "./verify.ts";
@@ -31,6 +33,8 @@ const USAGE_CODES: ReadonlySet<ErrorCode> = new Set([
   "OUTPUT_LOCKED",
   "OUTPUT_NOT_RESUMABLE",
   "SPEC_DIFFERS",
+  "SPEC_INVALID",
+  "INPUT_CODEC",
   "NOT_GRANTED",
   "NO_WORKER",
   "LOCAL_PATH_REMOTE_WORKER",
@@ -89,17 +93,21 @@ ${EXIT_CODES}`,
       "Read all of an output again and prove it: each planned record once, every hash true, nothing unlisted.",
     )
     .argument("<out>", "the folder or s3:// prefix that --out named")
+    .option("--inputs", "count the records of the inputs too, as they are now")
     .option("--json", "print one JSON value")
     .addHelpText(
       "after",
       "\nExample:\n  labelmill verify reviews-labels\n\nExit codes: 0 proved · 1 not proved, and the differences · 2 wrong usage",
     )
-    .action(async (out: string, options) => context.done(await verify(out, await context.world(options))));
+    .action(async (out: string, options) =>
+      context.done(await verify(out, options.inputs === true, await context.world(options))),
+    );
   withSettings(program.command("demo"))
     .description("Label the examples that come with labelmill, on this machine.")
     .option("--out <folder>", "where to (default: a new folder in demo-output/)")
     .option("--json", "print one JSON value")
     .action(async (options) => context.done(await demo(await context.world(options), options.out, context.signal)));
+  program.addCommand(runCommand(context));
   for (const command of serviceCommands(context)) program.addCommand(command);
   inherit(program);
   return program;

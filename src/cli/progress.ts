@@ -5,6 +5,8 @@ const BAR_CELLS = 24;
 /** Off a terminal a line is written this often at most: a log is read later, by somebody who scrolls. */
 const LINE_EVERY_MS = 10_000;
 
+const STATE_WORDS: Partial<Record<Progress["state"], string>> = { finalizing: " · closing", paused: " · paused" };
+
 /** Shows how far a run is: a bar on a terminal, a line now and then elsewhere. */
 export class ProgressBar {
   readonly #terminal: Terminal;
@@ -17,14 +19,15 @@ export class ProgressBar {
     this.#terminal = terminal;
   }
 
-  show(progress: Progress): void {
+  /** @param labels the labels given so far, in words */
+  show(progress: Progress, labels = ""): void {
     this.#rowsBefore ??= progress.rows;
     const seconds = (performance.now() - this.#startedAt) / 1000;
     const rate = (progress.rows - this.#rowsBefore) / Math.max(seconds, 0.001);
-    if (this.#terminal.progressIsLive) this.#terminal.progress(describe(progress, rate));
+    if (this.#terminal.progressIsLive) this.#terminal.progress(describe(progress, rate, labels));
     else if (performance.now() - this.#lastLineAt >= LINE_EVERY_MS && !isComplete(progress)) {
       this.#lastLineAt = performance.now();
-      this.#terminal.say(describe(progress, rate));
+      this.#terminal.say(describe(progress, rate, labels));
     }
   }
 
@@ -33,7 +36,7 @@ export class ProgressBar {
   }
 }
 
-function describe(progress: Progress, rate: number): string {
+function describe(progress: Progress, rate: number, labels: string): string {
   const { rows, items, errors, slices, state } = progress;
   const total = slices === undefined ? `${items}+` : String(items);
   const share = items === 0 ? 0 : rows / items;
@@ -41,7 +44,7 @@ function describe(progress: Progress, rate: number): string {
   const bar = `${"█".repeat(filled)}${"░".repeat(BAR_CELLS - filled)}`;
   const left = slices !== undefined && rate > 0 && rows < items ? ` · ${duration((items - rows) / rate)} left` : "";
   const wrong = errors > 0 ? ` · ${errors} in error` : "";
-  return `${bar} ${rows}/${total} · ${rate.toFixed(rate < 10 ? 1 : 0)}/s${left}${wrong}${state === "finalizing" ? " · closing" : ""}`;
+  return `${bar} ${rows}/${total} · ${rate.toFixed(rate < 10 ? 1 : 0)}/s${left}${wrong}${STATE_WORDS[state] ?? ""}${labels && ` · ${labels}`}`;
 }
 
 function isComplete(progress: Progress): boolean {

@@ -1,7 +1,8 @@
 import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { RowError } from "../runs/ledger.ts";
 import type { Manifest } from "../schemas/manifest.ts";
-import { PARTS_FILE, partKey } from "../schemas/names.ts";
+import { FILES_FILE, PARTS_FILE, partKey } from "../schemas/names.ts";
 import type { Row } from "../schemas/row.ts";
 import { readPart } from "../storage/part.ts";
 import type { ObjectStore } from "../storage/store.ts";
@@ -11,7 +12,7 @@ import type { Terminal } from "./terminal.ts";
 const BAR_CELLS = 30;
 const MOST_LABELS = 10;
 
-export type Report = { store: ObjectStore; manifest: Manifest; seconds: number | undefined; sample: number };
+export type Report = { store: ObjectStore; manifest: Manifest; seconds: number | undefined; show: number };
 
 /** What --json prints of a run. */
 export function summarize({ store, manifest, seconds }: Report) {
@@ -20,10 +21,10 @@ export function summarize({ store, manifest, seconds }: Report) {
 }
 
 /** What a run came to, for people: some rows, the labels as bars, where the results lie. */
-export async function report(terminal: Terminal, { store, manifest, seconds, sample }: Report): Promise<void> {
+export async function report(terminal: Terminal, { store, manifest, seconds, show }: Report): Promise<void> {
   const { totals, model } = manifest;
   const place = showPlace(store.uri);
-  for (const line of sampleTable(await firstRows(store, manifest, sample), terminal)) terminal.print(line);
+  for (const line of sampleTable(await firstRows(store, manifest, show), terminal)) terminal.print(line);
   for (const line of bars(manifest.labels, terminal)) terminal.print(line);
   for (const [code, count] of Object.entries(manifest.errorCodes).sort((a, b) => b[1] - a[1]))
     terminal.print(`${terminal.style("red", code)}: ${count}`);
@@ -38,10 +39,17 @@ export async function report(terminal: Terminal, { store, manifest, seconds, sam
   terminal.print(
     `${terminal.style("bold", `${totals.labeled} labeled, ${totals.errors} in error`)} of ${totals.planned}${took} with ${model.id}${on}${failed}`,
   );
-  terminal.print(
-    `Results: ${place} (${partKey(manifest.run, 0)}${totals.slices > 1 ? ", …" : ""}; ${PARTS_FILE} lists them)`,
-  );
+  const { files } = manifest;
+  const what = files
+    ? `${files.count} files; ${FILES_FILE}`
+    : `${partKey(manifest.run, 0)}${totals.slices > 1 ? ", …" : ""}; ${PARTS_FILE}`;
+  terminal.print(`Results: ${place} (${what} lists them)`);
   terminal.print(`Proof:   labelmill verify ${place}`);
+}
+
+/** The first rows in error, a line each. */
+export function errorLines(errors: readonly RowError[]): string[] {
+  return errors.map(({ uri, record, code, message }) => `  ${code} in record ${record} of ${uri}: ${oneLine(message)}`);
 }
 
 /** A folder as a person would type it. */
@@ -57,6 +65,8 @@ export function showPath(path: string): string {
 async function firstRows(store: ObjectStore, manifest: Manifest, count: number): Promise<Row[]> {
   const failed = new Set(manifest.failed.map(({ slice }) => slice));
   const rows: Row[] = [];
+  // The parts are gone: what the files hold is for whoever asked for their form.
+  if (manifest.files) return rows;
   for (let slice = 0; slice < manifest.totals.slices && rows.length < count; slice++)
     if (!failed.has(slice))
       rows.push(...readPart(await store.get(partKey(manifest.run, slice))).rows.slice(0, count - rows.length));

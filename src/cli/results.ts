@@ -4,7 +4,8 @@ import { droppedEvents, waitingEvents } from "../runs/outbox.ts";
 import { type LabelEvent, parseEvent } from "../schemas/event.ts";
 import { FEED_CHANNEL } from "../schemas/names.ts";
 import { lastingRedis } from "./context.ts";
-import { EXIT, type LabelWorld } from "./label.ts";
+import { EXIT } from "./exit.ts";
+import type { LabelWorld } from "./label.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** `labelmill results`: what waits on the results queue, and with `follow` what comes. Nothing is taken from whoever consumes it. */

@@ -6,16 +6,16 @@ import type { DeviceChoice } from "../inference/devices.ts";
 import type { Model } from "../inference/model.ts";
 import type { Logger } from "../logger.ts";
 import { driveRun } from "../producers/drive.ts";
-import { Planner } from "../producers/planner.ts";
+import { planRun } from "../producers/plan-run.ts";
+import { Planner, type SlicesFrom } from "../producers/planner.ts";
 import { Room } from "../producers/room.ts";
 import { describeAddress, openRedis, type RedisAddress } from "../redis/connect.ts";
 import { startEmbeddedRedis } from "../redis/embedded.ts";
 import { Channels } from "../runs/channels.ts";
-import { type Progress, RunLedger } from "../runs/ledger.ts";
+import { type Progress, type RowError, RunLedger } from "../runs/ledger.ts";
 import { RunChanges } from "../runs/watch.ts";
 import type { Lane } from "../schemas/names.ts";
 import type { RunFile, RunState } from "../schemas/run.ts";
-import type { Slice } from "../sources/slices.ts";
 import type { S3 } from "../storage/s3.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { LossJournal } from "../workers/journal.ts";
@@ -36,7 +36,7 @@ export type SessionOptions = {
   lane: Lane;
   /** Leave when the last slice is queued. */
   detach: boolean;
-  slices: () => AsyncIterable<Slice>;
+  slices: SlicesFrom;
   /** What the worker may open, besides the output: files and folders, `s3://` prefixes. */
   roots: { files: readonly string[]; s3: readonly string[] };
   onProgress: (progress: Progress) => void;
@@ -47,12 +47,17 @@ export type SessionOptions = {
   thread?: WorkerOptions["thread"];
 };
 
+/** Why a run was stopped, and its first rows in error. */
+export type Stopped = { reason: string; firstErrors: RowError[] };
+
+export type SessionEnd = { state: RunState; stopped?: Stopped };
+
 /**
  * One run from its plan to its end: the planner, a Redis server (the given one, else an empty one of our own), and, without a given
  * one or where it is asked for, a worker of this process. Whatever happens, all of it is closed again, last opened first.
  * @throws whatever `signal` was aborted with, once the slices under way are finished or given back
  */
-export async function runSession(options: SessionOptions, signal: AbortSignal): Promise<RunState> {
+export async function runSession(options: SessionOptions, signal: AbortSignal): Promise<SessionEnd> {
   const { config, store, runFile } = options;
   await using open = new AsyncDisposableStack();
   const own = new AbortController();
@@ -73,6 +78,7 @@ export async function runSession(options: SessionOptions, signal: AbortSignal): 
     windowSlices: config.windowSlices,
     retries: config,
     room: new Room(connection, config.fullMs, options.say),
+    redisShare: config.redisShare,
   });
   open.defer(() => planner.close());
   const changes = await RunChanges.open(new Channels(subscriber), runFile.run);
@@ -87,7 +93,8 @@ export async function runSession(options: SessionOptions, signal: AbortSignal): 
     throw new LabelmillError("REDIS_UNREACHABLE", message, { cause: error });
   });
   if (state === "succeeded" || state === "finished_with_errors") losses?.forget();
-  return state;
+  const reason = state === "failed" ? (await ledger.progress(runFile.run))?.reason : undefined;
+  return { state, ...(reason ? { stopped: { reason, firstErrors: await ledger.firstErrors(runFile.run) } } : {}) };
 }
 
 /** @returns the record of losses, where it is not in Redis */
@@ -113,6 +120,7 @@ async function openWorker(
     roots: folder
       ? { ...options.roots, files: [...options.roots.files, folder] }
       : { ...options.roots, s3: [...options.roots.s3, store.uri] },
+    plan: planRun,
     ...(devices ? { devices } : {}),
     ...(losses ? { losses } : {}),
     ...(options.around ? { around: options.around } : {}),

@@ -8,7 +8,8 @@ import { DEAD_LETTER_QUEUE, LANES, queueName, RESULTS_QUEUE, RUNS_QUEUE } from "
 import type { WorkerInfo } from "../schemas/worker.ts";
 import { unknownRun } from "./cancel.ts";
 import { lastingRedis } from "./context.ts";
-import { EXIT, type LabelWorld } from "./label.ts";
+import { EXIT } from "./exit.ts";
+import type { LabelWorld } from "./label.ts";
 import { duration } from "./progress.ts";
 import type { Terminal } from "./terminal.ts";
 import { workerLines } from "./worker-lines.ts";
@@ -69,7 +70,7 @@ async function showRun(run: string, ledger: RunLedger, terminal: Terminal): Prom
   for (const [code, count] of byCount(errorCodes)) terminal.print(terminal.style("red", `  ${code}: ${count}`));
 }
 
-function runLine(run: RunOverview, terminal: Terminal): string {
+export function runLine(run: RunOverview, terminal: Terminal): string {
   const { state, rows, items, slices, errors, rowsPerSecond } = run;
   const total = slices === undefined ? `${items}+` : String(items);
   const left = !isEnded(state) && slices !== undefined && rowsPerSecond > 0 ? (items - rows) / rowsPerSecond : 0;

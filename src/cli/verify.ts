@@ -1,15 +1,23 @@
+import { readRunFile } from "../runs/output.ts";
 import { verifyOutput } from "../runs/verify.ts";
-import { EXIT, type LabelWorld } from "./label.ts";
+import { openStore } from "../storage/open.ts";
+import { countRecords } from "./count-records.ts";
+import { EXIT } from "./exit.ts";
+import type { LabelWorld } from "./label.ts";
 import { openExistingOut } from "./place.ts";
 import { showPlace } from "./report.ts";
 import { s3Of } from "./s3.ts";
 
-/** @returns the exit code: 0 proved, 1 not */
-export async function verify(out: string, { config, terminal }: LabelWorld): Promise<number> {
+/** @param recounted whether the inputs are read again too. @returns the exit code: 0 proved, 1 not */
+export async function verify(out: string, recounted: boolean, { config, terminal }: LabelWorld): Promise<number> {
   const s3 = s3Of(config);
   try {
     const store = await openExistingOut(out, s3);
-    const { ok, run, state, totals, problems } = await verifyOutput(store);
+    const runFile = recounted ? await readRunFile(store) : undefined;
+    const { ok, run, state, totals, problems } = await verifyOutput(store, {
+      openStore: (uri) => openStore(uri, s3),
+      ...(runFile ? { inputs: (input) => countRecords(runFile, input, s3) } : {}),
+    });
     if (terminal.json) terminal.printJson({ ok, out: store.uri, run, state, totals, problems });
     else if (ok) {
       const { parts, planned, labeled, errors } = totals;
@@ -17,6 +25,7 @@ export async function verify(out: string, { config, terminal }: LabelWorld): Pro
       terminal.print(
         `${planned} records planned = ${labeled} labeled + ${errors} in error, each once and in order, in ${parts} parts whose hashes are true`,
       );
+      if (recounted) terminal.print("The inputs have as many records now as were planned");
     } else {
       terminal.print(`${terminal.style("red", "not proved")}: ${showPlace(store.uri)}`);
       for (const problem of problems) terminal.print(`  ${problem}`);

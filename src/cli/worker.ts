@@ -4,10 +4,12 @@ import { LabelmillError } from "../errors.ts";
 import { type DeviceChoice, describeDevices } from "../inference/devices.ts";
 import type { Model } from "../inference/model.ts";
 import { resolveModel } from "../models/resolve.ts";
+import { planRun } from "../producers/plan-run.ts";
 import { describeAddress, openRedis, type RedisAddress } from "../redis/connect.ts";
 import { startWorker } from "../workers/worker.ts";
 import { lastingRedis } from "./context.ts";
-import { EXIT, type LabelWorld } from "./label.ts";
+import { EXIT } from "./exit.ts";
+import type { LabelWorld } from "./label.ts";
 import { openModels } from "./model-settings.ts";
 import { ownDevices } from "./own-devices.ts";
 import { PullBar } from "./pull-bar.ts";
@@ -35,7 +37,7 @@ export async function serve(
   const s3 = s3Of(config);
   open.defer(() => s3.close());
   const worker = await startWorker({
-    ...{ redis, config, models, devices, s3, roots: { files: [], s3: [] }, log },
+    ...{ redis, config, models, devices, s3, roots: { files: [], s3: [] }, log, plan: planRun },
     ...(world.thread ? { thread: world.thread } : {}),
   });
   open.defer(() => worker.close());

@@ -32,8 +32,8 @@ export type BatcherOptions<T, R> = {
   onDeviceError?: (error: DeviceError, paddedCost: number) => void;
 };
 
-/** Told how many items of one call got their answer, and the number of the batch (from 1) that brought it. */
-export type OnAnswers = (count: number, batch: number) => void;
+/** Told how many items of one call got their answer, the number of the batch (from 1) that brought it, and their share of its ms. */
+export type OnAnswers = (count: number, batch: number, ms: number) => void;
 
 /** Items that were added together, and whoever waits for them. */
 type Call<R> = {
@@ -190,13 +190,14 @@ export class Batcher<T, R> {
         ms,
       );
       this.#options.onRan?.({ length: entries[0]!.length, paddedCost, realCost, ms, reason });
-      const answered = new Map<Call<R>, number>();
+      const answered = new Map<Call<R>, { count: number; cost: number }>();
       answers.forEach((outcome, at) => {
         const { call } = held[at]!;
         settle(held[at]!, outcome);
-        answered.set(call, (answered.get(call) ?? 0) + 1);
+        const { count, cost } = answered.get(call) ?? { count: 0, cost: 0 };
+        answered.set(call, { count: count + 1, cost: cost + entries[at]!.length });
       });
-      for (const [call, count] of answered) call.onAnswers?.(count, number);
+      for (const [call, { count, cost }] of answered) call.onAnswers?.(count, number, (ms * cost) / realCost);
     } catch (error) {
       for (const call of new Set(held.map((item) => item.call))) this.#fail(call, toLabelmillError(error));
     }

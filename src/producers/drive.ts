@@ -3,16 +3,15 @@ import type { Progress, RunLedger } from "../runs/ledger.ts";
 import { isEnded } from "../runs/state.ts";
 import type { RunChanges } from "../runs/watch.ts";
 import type { RunState } from "../schemas/run.ts";
-import type { Slice } from "../sources/slices.ts";
-import type { Planner } from "./planner.ts";
+import type { Planner, SlicesFrom } from "./planner.ts";
 
 export type Drive = {
   run: string;
   ledger: RunLedger;
   planner: Planner;
   changes: RunChanges;
-  /** The run's slices from the first on; the same ones at each call. */
-  slices: () => AsyncIterable<Slice>;
+  /** The run's slices; the same ones at each call. */
+  slices: SlicesFrom;
   onProgress: (progress: Progress) => void;
   /** Leave when the last slice is queued: workers do the rest. */
   detach?: boolean;
@@ -32,13 +31,13 @@ export async function driveRun(drive: Drive, signal: AbortSignal): Promise<RunSt
     const stop = new AbortController();
     const either = AbortSignal.any([signal, stop.signal]);
     let planned = false;
-    const planning = drive.planner.plan(drive.slices(), drive.changes, either).then(() => {
+    const planning = drive.planner.plan(drive.slices, drive.changes, either).then(() => {
       planned = true;
       drive.changes.notify();
     });
     const watching = watch(drive, () => planned, either);
     try {
-      // The watcher ends before the planner only where the run was cancelled.
+      // The watcher ends before the planner only where the run was cancelled or stopped.
       return await Promise.race([watching, planning.then(() => watching)]);
     } catch (error) {
       if (!(error instanceof LabelmillError) || error.code !== "RUN_UNKNOWN") throw error;
@@ -57,6 +56,7 @@ async function watch(
   let state: RunState | undefined;
   let before = "";
   let idleLooks = 0;
+  let wasPaused = false;
   await changes.until(async () => {
     // Asked before the look: what was planned by then cannot be missing, nor left in an earlier state.
     const planned = isPlanned();
@@ -69,19 +69,28 @@ async function watch(
     onProgress(progress);
     state = progress.state;
     // What stood there before the planner began was another command's end.
-    if (begun && state === "cancelled") return true;
+    if (begun && (state === "cancelled" || isStopped(progress))) return true;
     if (planned && state === "failed" && progress.reason)
       throw new LabelmillError("STORE_FAILED", `the run could not be closed: ${progress.reason}`);
+    const resumed = wasPaused && state !== "paused";
+    wasPaused = state === "paused";
+    // Whoever resumed it does this too, if nothing comes between.
+    if (resumed) await ledger.promote(run);
     const now = JSON.stringify(progress);
-    idleLooks = now === before ? idleLooks + 1 : 0;
+    idleLooks = now === before && !wasPaused ? idleLooks + 1 : 0;
     before = now;
     if (idleLooks === PATIENCE) {
       idleLooks = 0;
       if (progress.committed + progress.failed === progress.slices) await planner.addFinalizer(signal);
       const lost = await planner.lostSlices(signal);
-      if (lost.size > 0) await planner.requeue(lost, slices(), signal);
+      if (lost.size > 0) await planner.requeue(lost, slices, signal);
     }
     return planned && (detach || isEnded(state));
   }, signal);
   return state!;
+}
+
+/** It has more rows in error than it may have. */
+function isStopped({ state, reason }: Progress): boolean {
+  return state === "failed" && reason?.startsWith("TOO_MANY_ERRORS: ") === true;
 }

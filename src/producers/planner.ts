@@ -3,14 +3,19 @@ import type { Redis } from "ioredis";
 import { LabelmillError } from "../errors.ts";
 import { FinalizerQueue, jobRetries, type Retries } from "../runs/finalizer-queue.ts";
 import type { RunLedger } from "../runs/ledger.ts";
+import { splitsOf } from "../runs/ledger-codec.ts";
 import { openQueue } from "../runs/queue.ts";
+import { isEnded } from "../runs/state.ts";
 import { Turns } from "../runs/turns.ts";
 import type { RunChanges } from "../runs/watch.ts";
 import { type Job, JobSchema } from "../schemas/job.ts";
 import { JOB_VERSION, jobId, type Lane, partKey, queueName } from "../schemas/names.ts";
+import { isCompacted } from "../schemas/output.ts";
 import type { RunFile } from "../schemas/run.ts";
-import type { Slice } from "../sources/slices.ts";
-import type { Room } from "./room.ts";
+import type { Place, Slice } from "../sources/slices.ts";
+import { Outstanding } from "./outstanding.ts";
+import { RedisShare } from "./redis-share.ts";
+import { type Room, redisFull } from "./room.ts";
 
 export type PlannerOptions = {
   lane: Lane;
@@ -19,7 +24,16 @@ export type PlannerOptions = {
   retries: Retries;
   /** Waits where Redis is out of memory. */
   room: Room;
+  /** The share of Redis's `maxmemory`, where it has one, above which nothing is added. By default 0.8. */
+  redisShare?: number;
 };
+
+const REDIS_SHARE = 0.8;
+
+/** Slices from the first or from a place on; one that ignores the place gives all of them. */
+export type SlicesFrom = (from?: Place) => AsyncIterable<Slice>;
+
+type Content = Pick<Slice, "sources" | "items" | "splits">;
 
 /** Puts the slices of one run on its model's queue, as room comes, and knows how to find the ones that got lost there. */
 export class Planner {
@@ -30,6 +44,8 @@ export class Planner {
   readonly #jobs: Queue;
   readonly #finalizer: FinalizerQueue;
   readonly #turns: Turns;
+  readonly #share: RedisShare;
+  readonly #outstanding: Outstanding;
   /** The run is open in Redis: from here on, what is read there of it is this planning's. */
   begun = false;
   /** That of the slice queued last. */
@@ -42,32 +58,42 @@ export class Planner {
     this.#options = options;
     this.#jobs = openQueue(redis, queueName(runFile.spec.model, options.lane));
     this.#turns = new Turns(redis, this.#jobs.name);
+    this.#share = new RedisShare(redis, options.redisShare ?? REDIS_SHARE);
+    this.#outstanding = new Outstanding(options.windowSlices);
     this.#finalizer = new FinalizerQueue(redis, options.retries);
   }
 
   /**
-   * Plans the whole run: each slice is noted in the ledger, then queued; slices that are committed already are not queued
-   * again. Waits while the run's window is full.
+   * Plans the whole run: each slice is noted in the ledger, with the place at which the next one begins, then queued. Waits while the
+   * run's window is full or the run is paused. What was planned before is not cut again: planning goes on at the place that was
+   * noted, once those slices before it that are in no queue are queued again.
    * @param slices the same slices in the same order each time this run is planned
    */
-  async plan(slices: AsyncIterable<Slice>, changes: RunChanges, signal: AbortSignal): Promise<void> {
-    const { run, spec } = this.#runFile;
+  async plan(slices: SlicesFrom, changes: RunChanges, signal: AbortSignal): Promise<void> {
+    const { run, spec, settings } = this.#runFile;
     const { lane, room } = this.#options;
     const about = { output: this.#output, model: spec.model, lane };
-    const isNew = await room.take(() => this.#ledger.begin(run, about), signal);
+    const { next, planned } = await room.take(() => this.#ledger.begin<Place>(run, about, settings), signal);
     this.begun = true;
-    let count = 0;
-    let items = 0;
-    for await (const slice of slices) {
+    if (next) await this.requeue(await this.lostSlices(signal), slices, signal);
+    let [count, items] = [next?.slice ?? 0, next?.items ?? 0];
+    // A slice is queued while the next one is found and noted: else a planner of small slices waits for Redis most of its time.
+    let adding = Promise.resolve();
+    for await (const slice of planned && next ? [] : slices(next)) {
       signal.throwIfAborted();
-      await this.#roomFor(count, changes, signal);
+      if (slice.slice < count) continue;
+      await this.#roomFor(count, slice, changes, signal);
       count += 1;
       items += slice.count;
-      await room.take(() => this.#ledger.plan(run, [slice], items), signal);
-      if (isNew) await room.take(() => this.#add(slice), signal);
-      else if (!(await this.#ledger.isCommitted(run, slice.slice)))
-        await room.take(() => this.#addAgain(slice), signal);
+      const state = await room.take(() => this.#ledger.plan(run, [slice], items, slice.next), signal);
+      if (!state) throw lost(run);
+      if (state === "paused") await changes.until(async () => (await this.#ledger.state(run)) !== "paused", signal);
+      await adding;
+      adding = room.take(() => this.#add(slice.slice, slice), signal);
+      // Its failure is that of the next wait for it, unless something else fails before.
+      adding.catch(() => {});
     }
+    await adding;
     if (count === 0) throw new LabelmillError("INPUT_EMPTY", "the inputs hold no record: nothing to label");
     if (await this.#ledger.planDone(run, { slices: count, items })) await this.addFinalizer(signal);
   }
@@ -79,29 +105,37 @@ export class Planner {
 
   /**
    * Slices that are planned, have not ended, and are in no queue: their jobs got lost, or failed without a word to the ledger.
-   * One that is being queued at this moment may be among them: queued twice, it is still done once.
+   * One that is being queued at this moment may be among them: queued twice, it is still done once. Those whose items the workers read
+   * come with their splits.
    */
-  async lostSlices(signal: AbortSignal): Promise<Set<number>> {
+  async lostSlices(signal: AbortSignal): Promise<Map<number, Content | undefined>> {
     const { run } = this.#runFile;
-    const lost = new Set<number>();
-    for await (const { slice, receipt, failed } of this.#ledger.slices(run, await this.#ledger.plannedSlices(run))) {
-      if (receipt || failed) continue;
+    const lost = new Map<number, Content | undefined>();
+    for await (const record of this.#ledger.slices(run, await this.#ledger.plannedSlices(run))) {
+      if (record.receipt || record.failed) continue;
       // BullMQ would wait here for a lost connection to come back.
-      const state = await this.#options.room.take(() => this.#jobs.getJobState(jobId(run, slice)), signal);
-      if (state === "unknown" || state === "failed" || state === "completed") lost.add(slice);
+      const state = await this.#options.room.take(() => this.#jobs.getJobState(jobId(run, record.slice)), signal);
+      if (state !== "unknown" && state !== "failed" && state !== "completed") continue;
+      const splits = splitsOf(record, this.#runFile);
+      lost.set(record.slice, splits && { splits });
     }
     return lost;
   }
 
-  /** Queues the slices of `lost` again, out of all the slices of the run. */
-  async requeue(lost: ReadonlySet<number>, slices: AsyncIterable<Slice>, signal: AbortSignal): Promise<void> {
-    let left = lost.size;
-    for await (const slice of slices) {
+  /** Queues lost slices again. Those whose items travel are looked for among all the slices of the run. */
+  async requeue(lost: Map<number, Content | undefined>, slices: SlicesFrom, signal: AbortSignal): Promise<void> {
+    const travelling = new Set<number>();
+    for (const [slice, content] of lost) {
       signal.throwIfAborted();
-      if (!lost.has(slice.slice)) continue;
-      await this.#options.room.take(() => this.#addAgain(slice), signal);
-      left -= 1;
-      if (left === 0) break;
+      if (content) await this.#options.room.take(() => this.#addAgain(slice, content), signal);
+      else travelling.add(slice);
+    }
+    if (travelling.size === 0) return;
+    for await (const slice of slices()) {
+      signal.throwIfAborted();
+      if (!travelling.delete(slice.slice)) continue;
+      await this.#options.room.take(() => this.#addAgain(slice.slice, slice), signal);
+      if (travelling.size === 0) break;
     }
   }
 
@@ -111,41 +145,62 @@ export class Planner {
   }
 
   /** Adding an id that exists does nothing at all, and an earlier try of this run may have left one. */
-  async #addAgain(slice: Slice): Promise<void> {
-    await this.#jobs.remove(jobId(this.#runFile.run, slice.slice));
-    await this.#add(slice);
+  async #addAgain(slice: number, content: Content): Promise<void> {
+    await this.#jobs.remove(jobId(this.#runFile.run, slice));
+    await this.#add(slice, content);
   }
 
-  async #add(slice: Slice): Promise<void> {
-    const { run, spec } = this.#runFile;
-    const job: Job = {
+  async #add(slice: number, { sources, items, splits }: Content): Promise<void> {
+    const { run, spec, settings } = this.#runFile;
+    const job = {
       v: JOB_VERSION,
       run,
-      slice: slice.slice,
+      slice,
       model: { id: spec.model.id, digest: spec.model.digest, task: spec.model.task },
       output: this.#output,
-      key: partKey(run, slice.slice),
+      key: partKey(run, slice, isCompacted(spec.output)),
       topK: spec.topK,
       events: spec.events,
-      ...(slice.splits ? { splits: slice.splits } : { sources: slice.sources, items: slice.items }),
-    };
+      ...(settings.sliceTimeoutMs === undefined ? {} : { timeoutMs: settings.sliceTimeoutMs }),
+      ...(splits ? { splits } : { sources: sources!, items: items! }),
+    } satisfies Job;
     if (this.#options.lane === "bulk") this.#turn = await this.#turns.next(this.#turn);
     await this.#jobs.add("slice", JobSchema.parse(job), {
-      jobId: jobId(run, slice.slice),
+      jobId: jobId(run, slice),
       // Interactive slices are few and small: first come, first served.
       ...(this.#options.lane === "bulk" ? { priority: this.#turn } : {}),
       ...jobRetries(this.#options.retries),
     });
   }
 
-  /** Backpressure is the run's own: the queue's depth would let the biggest run starve the others. */
-  async #roomFor(planned: number, changes: RunChanges, signal: AbortSignal): Promise<void> {
-    if (planned < this.#options.windowSlices) return;
+  /** Backpressure is the run's own: the queue's depth would let the biggest run starve the others. Redis's memory is everybody's. */
+  async #roomFor(planned: number, slice: Slice, changes: RunChanges, signal: AbortSignal): Promise<void> {
+    const bytes = slice.items ? Buffer.byteLength(JSON.stringify(slice.items)) : 0;
+    const { room } = this.#options;
+    if (this.#outstanding.fits(planned, bytes) && !(await room.take(() => this.#share.isOver(), signal))) {
+      this.#outstanding.add(bytes);
+      return;
+    }
+    const { run } = this.#runFile;
+    const patience = room.patience();
+    let done = -1;
     await changes.until(async () => {
-      const progress = await this.#ledger.progress(this.#runFile.run);
-      if (!progress)
-        throw new LabelmillError("RUN_UNKNOWN", `Redis lost the run ${this.#runFile.run}`, { retryable: true });
-      return planned - progress.committed - progress.failed < this.#options.windowSlices;
+      const progress = await this.#ledger.progress(run);
+      if (!progress) throw lost(run);
+      // Who watches the run ends this.
+      if (isEnded(progress.state)) return false;
+      if (done !== progress.committed + progress.failed) patience.renew();
+      done = progress.committed + progress.failed;
+      this.#outstanding.left(planned - done);
+      if (!this.#outstanding.fits(planned - done, bytes)) return false;
+      if (!(await this.#share.isOver())) return true;
+      if (patience.isOver) throw redisFull(patience.ms);
+      return false;
     }, signal);
+    this.#outstanding.add(bytes);
   }
+}
+
+function lost(run: string): LabelmillError {
+  return new LabelmillError("RUN_UNKNOWN", `Redis lost the run ${run}`, { retryable: true });
 }

@@ -38,11 +38,26 @@ export class Room {
         return await this.#whileConnected(write);
       } catch (error) {
         if (!isFull(error)) throw error;
-        if (performance.now() + waitMs > until) throw full(this.#patienceMs, error);
+        if (performance.now() + waitMs > until) throw redisFull(this.#patienceMs, error);
         if (waits === 0) this.#say("Redis is out of memory: waiting for room");
         await delay(waitMs, undefined, { signal }).catch(() => signal.throwIfAborted());
       }
     }
+  }
+
+  /** How long somebody waits who sees nothing go on. */
+  patience(): { readonly ms: number; readonly isOver: boolean; renew(): void } {
+    const ms = this.#patienceMs;
+    let since = performance.now();
+    return {
+      ms,
+      get isOver() {
+        return performance.now() - since > ms;
+      },
+      renew: () => {
+        since = performance.now();
+      },
+    };
   }
 
   async #whileConnected<T>(write: () => Promise<T>): Promise<T> {
@@ -69,10 +84,10 @@ function isFull(error: unknown): boolean {
   );
 }
 
-function full(patienceMs: number, cause: unknown): LabelmillError {
+export function redisFull(patienceMs: number, cause?: unknown): LabelmillError {
   return new LabelmillError(
     "REDIS_FULL",
     `Redis has been out of memory for ${Math.round(patienceMs / 1000)} s: let its workers catch up, or raise its maxmemory, and run the same command again`,
-    { cause },
+    cause === undefined ? {} : { cause },
   );
 }

@@ -1,22 +1,34 @@
 import { createHash } from "node:crypto";
 import { LabelmillError } from "../errors.ts";
 import { type FailedSlice, type Manifest, ManifestSchema, type PartLine, type Range } from "../schemas/manifest.ts";
-import { MANIFEST_FILE, PARTS_FILE, partKey, SUCCESS_FILE } from "../schemas/names.ts";
+import { FILES_FILE, MANIFEST_FILE, PARTS_FILE, PARTS_FOLDER, partKey, SUCCESS_FILE } from "../schemas/names.ts";
+import { isCompacted } from "../schemas/output.ts";
 import type { RunFile, RunState } from "../schemas/run.ts";
 import { SOFTWARE } from "../software.ts";
 import type { ObjectStore } from "../storage/store.ts";
+import { rangesOf } from "./compact.ts";
+import type { Compactions } from "./compactions.ts";
+import { FileTally } from "./file-tally.ts";
 import type { Devices, RunLedger } from "./ledger.ts";
 import { encodeJson, readRunFile } from "./output.ts";
+import { noteRetry, type OpenStore, retriedUris } from "./retries.ts";
 import { endState, isEnded } from "./state.ts";
 
 const MAX_LISTED_FAILURES = 100;
 
 /**
  * Closes a run whose slices have all ended: `_parts.jsonl`, then `_manifest.json`, then, if no slice failed for good,
- * `_SUCCESS`. Every step may be done again: a finalizer that dies is followed by another.
+ * `_SUCCESS`. Where output files were asked for and no slice failed, it has them made first, and comes again when they are: it lists
+ * them (`_files.jsonl`), and removes the parts after `_SUCCESS`. Every step may be done again: a finalizer that dies is followed by another.
  * @returns the run's end state, or undefined where the run is not (or no more) ready for it
  */
-export async function finalizeRun(run: string, store: ObjectStore, ledger: RunLedger): Promise<RunState | undefined> {
+export async function finalizeRun(
+  run: string,
+  store: ObjectStore,
+  ledger: RunLedger,
+  compactions: Compactions,
+  openStore: OpenStore,
+): Promise<RunState | undefined> {
   const progress = await ledger.progress(run);
   if (!progress || progress.slices === undefined) return undefined;
   if (isEnded(progress.state)) return progress.state;
@@ -30,14 +42,30 @@ export async function finalizeRun(run: string, store: ObjectStore, ledger: RunLe
       `${store.uri} was to hold the run ${run}, but holds ${runFile?.run ?? "none"}`,
     );
 
+  // What is not all there is not made into files: the same command labels the rest first.
+  const compacted = isCompacted(runFile.spec.output) && progress.failed === 0;
+  const ranges = () => rangesOf(ledger.slices(run, progress.slices!), runFile.spec.output.targetBytes);
+  if (compacted && !(await compactions.ask(run, progress.output, ranges()))) return undefined;
+
   const tally = new Tally(runFile);
+  const files = new FileTally();
+  if (compacted) await store.put(FILES_FILE, files.lines(compactions.files(run)));
   await store.put(PARTS_FILE, tally.lines(ledger.slices(run, progress.slices)));
   const [counts, devices] = await Promise.all([ledger.counts(run), ledger.devices(run)]);
-  const manifest = tally.manifest({ ...counts, devices }, store.conditionalWrites);
+  const inferSeconds = progress.inferMs / 1000;
+  const manifest = tally.manifest(
+    { ...counts, devices, inferSeconds, ...(compacted ? files.sums() : {}) },
+    store.conditionalWrites,
+  );
   await store.put(MANIFEST_FILE, encodeJson(manifest));
   if (manifest.state !== "failed") await store.put(SUCCESS_FILE, new Uint8Array());
+  const { retryOf } = runFile;
+  if (retryOf && manifest.state !== "failed")
+    await noteRetry(await openStore(retriedUris(store.uri, retryOf.retry).output), retryOf.retry, manifest);
+  // Before the run's end is noted: a finalizer that dies here is followed by another.
+  if (compacted) for await (const { key } of store.list(PARTS_FOLDER)) await store.remove(key);
   await ledger.transition(run, manifest.state);
-  if (manifest.state !== "failed") await ledger.retire(run);
+  if (manifest.state !== "failed") await Promise.all([ledger.retire(run), compactions.retire(run)]);
   await ledger.announce(run);
   return manifest.state;
 }
@@ -57,13 +85,14 @@ class Tally {
   }
 
   async *lines(slices: ReturnType<RunLedger["slices"]>): AsyncGenerator<Uint8Array> {
+    const { run, spec } = this.#runFile;
     for await (const { slice, planned, receipt, failed } of slices) {
       this.#count(planned);
       if (receipt) {
         this.#totals.labeled += receipt.rows - receipt.errors;
         this.#totals.errors += receipt.errors;
         this.#totals.bytes += receipt.bytes;
-        const line: PartLine = { slice, key: partKey(this.#runFile.run, slice), planned, ...receipt };
+        const line: PartLine = { slice, key: partKey(run, slice, isCompacted(spec.output)), planned, ...receipt };
         const bytes = Buffer.from(`${JSON.stringify(line)}\n`);
         this.#hash.update(bytes);
         yield bytes;
@@ -77,18 +106,30 @@ class Tally {
   }
 
   manifest(
-    counts: { labels: Record<string, number>; errorCodes: Record<string, number>; devices: Devices },
+    {
+      inferSeconds,
+      ...counts
+    }: {
+      labels: Record<string, number>;
+      errorCodes: Record<string, number>;
+      devices: Devices;
+      inferSeconds: number;
+    } & Pick<Manifest, "files" | "filesSha256">,
     conditionalWrites: boolean,
   ): Manifest {
-    const { schemaVersion, run, createdAt, spec, inputs } = this.#runFile;
+    const { schemaVersion, run, createdAt, spec, settings, inputs } = this.#runFile;
+    const { model, ...how } = spec;
+    const finishedAt = new Date().toISOString();
+    // The two clocks may be those of two machines.
+    const seconds = Math.max(0, (Date.parse(finishedAt) - Date.parse(createdAt)) / 1000);
     return ManifestSchema.parse({
       schemaVersion,
       run,
       state: endState({ errors: this.#totals.errors, failedSlices: this.#failedSlices }),
       software: SOFTWARE,
-      model: spec.model,
+      model,
       createdAt,
-      finishedAt: new Date().toISOString(),
+      finishedAt,
       inputs: inputs.map(({ uri, size, modifiedAt, hash }, i) => ({
         uri,
         size,
@@ -102,14 +143,23 @@ class Tally {
       failedSlices: this.#failedSlices,
       partsSha256: this.#hash.digest("hex"),
       conditionalWrites,
-    } satisfies Record<keyof Manifest, unknown>);
+      settings: { ...how, ...settings },
+      timings: { seconds, inferSeconds },
+      ...(settings.pricePerHour === undefined ? {} : { cost: costOf(settings.pricePerHour, seconds, this.#totals) }),
+    } satisfies Partial<Record<keyof Manifest, unknown>>);
   }
 
   #count(planned: readonly Range[]): void {
     this.#totals.slices += 1;
-    for (const { input, count } of planned) {
-      this.#totals.planned += count;
+    for (const { input, count, selected = count } of planned) {
+      this.#totals.planned += selected;
       this.#records[input] = (this.#records[input] ?? 0) + count;
     }
   }
+}
+
+function costOf(pricePerHour: number, seconds: number, { labeled, errors }: { labeled: number; errors: number }) {
+  const total = (pricePerHour * seconds) / 3600;
+  const items = labeled + errors;
+  return { pricePerHour, total, perMillionItems: items === 0 ? null : (total / items) * 1e6 };
 }

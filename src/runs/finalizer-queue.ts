@@ -1,7 +1,7 @@
 import type { Queue } from "bullmq";
 import type { Redis } from "ioredis";
-import type { FinalizeJob } from "../schemas/job.ts";
-import { finalizeJobId, JOB_VERSION, RUNS_QUEUE } from "../schemas/names.ts";
+import type { CompactJob, FinalizeJob } from "../schemas/job.ts";
+import { compactJobId, finalizeJobId, JOB_VERSION, RUNS_QUEUE } from "../schemas/names.ts";
 import { openQueue } from "./queue.ts";
 
 export type Retries = { attempts: number; backoffMs: number };
@@ -16,14 +16,23 @@ export class FinalizerQueue {
     this.#retries = retries;
   }
 
-  async add(run: string, output: string): Promise<void> {
-    const id = finalizeJobId(run);
+  /** @param compacted its output files are made */
+  async add(run: string, output: string, compacted = false): Promise<void> {
+    const id = finalizeJobId(run, compacted);
     // Adding an id that exists does nothing, and one that failed for good may be there. One that runs cannot be removed, nor need be.
     await this.#queue.remove(id);
     await this.#queue.add("finalize", { v: JOB_VERSION, run, output } satisfies FinalizeJob, {
       jobId: id,
       ...jobRetries(this.#retries),
     });
+  }
+
+  /** Asks for the output files of a range of slices. */
+  async compact(job: Omit<CompactJob, "v">): Promise<void> {
+    const id = compactJobId(job.run, job.range);
+    await this.#queue.remove(id);
+    const data = { v: JOB_VERSION, ...job } satisfies CompactJob;
+    await this.#queue.add("compact", data, { jobId: id, ...jobRetries(this.#retries) });
   }
 
   async close(): Promise<void> {

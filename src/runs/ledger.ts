@@ -1,12 +1,19 @@
 import type { Redis } from "ioredis";
-import { LabelmillError } from "../errors.ts";
 import type { Range, Receipt } from "../schemas/manifest.ts";
-import { CANCELLED_CHANNEL, KEY_PREFIX, LANES, type Lane, runChannel } from "../schemas/names.ts";
+import { KEY_PREFIX, type Lane, runChannel, STOPPED_CHANNEL } from "../schemas/names.ts";
 import { type RunState, RunStateSchema } from "../schemas/run.ts";
+import type { Split } from "../schemas/split.ts";
+import { encodePlanned, encodeReceipt } from "./ledger-codec.ts";
+import { countsOf, progressOf, runKeys } from "./ledger-hash.ts";
+import { readSlices, type SliceRecord } from "./ledger-slices.ts";
+import { promoteParked } from "./parking.ts";
 import { RUN_SCRIPTS } from "./scripts.ts";
 import { isEnded, statesBefore } from "./state.ts";
 
 const RETIRED_RUN_SECONDS = 24 * 3600;
+
+/** Rows in error that are told of while a run is under way. */
+export const MOST_FIRST_ERRORS = 10;
 
 /** The runs that Redis knows, by the time at which they were first begun. */
 const RUNS_KEY = `${KEY_PREFIX}:runs`;
@@ -19,6 +26,15 @@ export type Committed = { receipt: Receipt; labels: Record<string, number>; erro
 
 /** Where a model ran, and why there. */
 export type Devices = Readonly<Record<string, string>>;
+
+/** A row in error. */
+export type RowError = { uri: string; record: number; code: string; message: string };
+
+/** What is known of a slice's labeling beside its part: where, how many ms it kept devices busy, and the first of its rows in error. */
+export type Labeling = { devices?: Devices; inferMs?: number; firstErrors?: readonly RowError[] };
+
+/** How a run was found when it was begun: the place up to which it was planned, as that was noted, and whether that was all of it. */
+export type Begun<P> = { isNew: boolean; next?: P; planned: boolean };
 
 /** `committed` and `again`: the slice is done. `failed`: it failed for good before. `complete`: no slice of the run is open. */
 export type SliceEnd = { outcome: "committed" | "again" | "failed" | "unknown" | "unplanned"; complete: boolean };
@@ -34,19 +50,14 @@ export type Progress = RunAbout & {
   rows: number;
   errors: number;
   bytes: number;
-  /** Why the run could not be closed. */
+  /** Time that the models' devices spent on the rows, in ms. */
+  inferMs: number;
+  /** Why the run failed, where no slice did: the code, `: ` and the message. */
   reason?: string;
 };
 
 /** How a run goes: its progress, and its rows a second since it was last begun (to its end, if it has ended). */
 export type RunOverview = Progress & { run: string; createdAt: string; rowsPerSecond: number };
-
-export type SliceRecord = {
-  slice: number;
-  planned: Range[];
-  receipt?: Receipt;
-  failed?: { code: string; message: string };
-};
 
 type Scripted = Record<keyof typeof RUN_SCRIPTS, (keys: number, ...args: (string | number)[]) => Promise<unknown>>;
 
@@ -61,57 +72,92 @@ export class RunLedger {
     this.#scripts = redis as unknown as Scripted;
   }
 
+  /** The run is to be planned: one that Redis does not know is known from here on, one that failed or was left is taken up again. */
+  async submit(run: string, output: string): Promise<void> {
+    const now = new Date();
+    await this.#redis.zadd(RUNS_KEY, "NX", now.getTime(), run);
+    if ((await this.#call("labelmillSubmit", run, now.toISOString(), output)) === 1) return;
+    await this.#call("labelmillTransition", run, "planning", ...statesBefore("planning").filter(isEnded));
+  }
+
   /**
-   * Opens the run for planning; slices that are committed stay so, slices that failed for good get another chance.
-   * @returns whether Redis knew nothing of the run
+   * Opens the run for planning; slices that are committed stay so, slices that failed for good get another chance. One that is paused
+   * stays so.
+   * @param maxErrors rows in error that it may have: a count, or a share (`5%`), looked at from 1,000 rows on and at the end
    */
-  async begin(run: string, { output, model, lane }: RunAbout): Promise<boolean> {
+  async begin<P>(
+    run: string,
+    { output, model, lane }: RunAbout,
+    { maxErrors = "" }: { maxErrors?: string | undefined } = {},
+  ): Promise<Begun<P>> {
     const now = new Date();
     // First: listed without being there it does no harm, there without being listed it would be overlooked.
     await this.#redis.zadd(RUNS_KEY, "NX", now.getTime(), run);
-    return (await this.#call("labelmillBegin", run, now.toISOString(), output, model.id, model.digest, lane)) === null;
+    const about = [output, model.id, model.digest, lane, maxErrors];
+    const found = (await this.#call("labelmillBegin", run, now.toISOString(), ...about)) as (string | null)[];
+    const [before, planDone, next] = found;
+    return { isNew: before === null, planned: planDone === "1", ...(next ? { next: JSON.parse(next) as P } : {}) };
   }
 
-  /** Notes what slices hold, before they are queued: the count of what is in is the planner's, not the writer's. */
-  async plan(run: string, slices: readonly { slice: number; ranges: Range[] }[], itemsSoFar: number): Promise<void> {
-    const fields = slices.flatMap(({ slice, ranges }) => [
+  /**
+   * Notes what slices hold, before they are queued: the count of what is in is the planner's, not the writer's.
+   * @param next where planning goes on after them
+   * @returns the run's state; undefined where Redis does not know the run any more
+   */
+  async plan(
+    run: string,
+    slices: readonly { slice: number; ranges: readonly Range[]; splits?: readonly Split[] | undefined }[],
+    itemsSoFar: number,
+    next?: object,
+  ): Promise<RunState | undefined> {
+    const fields = slices.flatMap(({ slice, ranges, splits }) => [
       String(slice),
-      JSON.stringify(ranges.map(({ input, first, count }) => [input, first, count])),
+      encodePlanned(splits ? { ranges, splits } : { ranges }),
     ]);
-    await this.#redis
+    const [key, plan] = runKeys(run) as [string, string];
+    const place = next ? ["next", JSON.stringify(next)] : [];
+    const transaction = this.#redis
       .multi()
-      .hset(runKeys(run)[1]!, ...fields)
-      .hset(runKeys(run)[0]!, "items", itemsSoFar)
-      .exec();
+      .hset(plan, ...fields)
+      .hset(key, "items", itemsSoFar, ...place);
+    const answers = await transaction.hget(key, "state").exec();
+    return RunStateSchema.optional().parse(answers?.at(-1)?.[1] ?? undefined);
   }
 
   /** All slices are planned. True: all of them have ended already. */
   async planDone(run: string, totals: { slices: number; items: number }): Promise<boolean> {
-    return (await this.#call("labelmillPlanDone", run, totals.slices, totals.items)) === 1;
+    const end = await this.#ended(run, await this.#call("labelmillPlanDone", run, totals.slices, totals.items));
+    return end.complete;
   }
 
-  /** @param devices where the slice was labeled; none: by somebody else, who did not live to commit it */
+  /** Counts a slice, once. Where its run has too many rows in error by it, the run has failed. */
   async commit(
     run: string,
     slice: number,
     { receipt, labels, errorCodes }: Committed,
-    devices: Devices = {},
+    { devices = {}, inferMs = 0, firstErrors = [] }: Labeling = {},
   ): Promise<SliceEnd> {
-    const entries = [...Object.entries(devices), ...Object.entries(labels), ...Object.entries(errorCodes)].flat();
-    return sliceEnd(
-      await this.#call(
-        "labelmillCommit",
-        run,
-        slice,
-        encodeReceipt(receipt),
-        receipt.rows,
-        receipt.errors,
-        receipt.bytes,
-        Object.keys(devices).length,
-        Object.keys(labels).length,
-        ...entries,
-      ),
+    const counts = [devices, labels, errorCodes];
+    const answer = await this.#call(
+      "labelmillCommit",
+      run,
+      slice,
+      encodeReceipt(receipt),
+      receipt.rows,
+      receipt.errors,
+      receipt.bytes,
+      inferMs.toFixed(3),
+      ...counts.map((each) => Object.keys(each).length),
+      ...counts.flatMap((each) => Object.entries(each).flat()),
+      ...firstErrors.slice(0, MOST_FIRST_ERRORS).map((error) => JSON.stringify(error)),
     );
+    return this.#ended(run, answer);
+  }
+
+  /** The first rows in error that were committed, at most ten. */
+  async firstErrors(run: string): Promise<RowError[]> {
+    const found = await this.#redis.lrange(runKeys(run)[7]!, 0, MOST_FIRST_ERRORS - 1);
+    return found.map((error) => JSON.parse(error));
   }
 
   /** Slices in the plan so far. */
@@ -124,31 +170,52 @@ export class RunLedger {
   }
 
   async fail(run: string, slice: number, reason: { code: string; message: string }): Promise<SliceEnd> {
-    return sliceEnd(await this.#call("labelmillFail", run, slice, JSON.stringify(reason)));
+    return this.#ended(run, await this.#call("labelmillFail", run, slice, JSON.stringify(reason)));
   }
 
   async transition(run: string, to: RunState): Promise<boolean> {
     return (await this.#call("labelmillTransition", run, to, ...statesBefore(to))) === 1;
   }
 
-  async isCancelled(run: string): Promise<boolean> {
-    return (await this.#redis.hget(runKeys(run)[0]!, "state")) === "cancelled";
+  /** @returns undefined where Redis knows no such run */
+  async state(run: string): Promise<RunState | undefined> {
+    const state = await this.#redis.hget(runKeys(run)[0]!, "state");
+    return state === null ? undefined : RunStateSchema.parse(state);
   }
 
   /** Ends a run that is under way: what is committed stays, the rest is not done. @returns false where it is not under way */
   async cancel(run: string): Promise<boolean> {
     if (!(await this.transition(run, "cancelled"))) return false;
-    await this.#redis.publish(CANCELLED_CHANNEL, run);
-    await this.announce(run);
-    await this.retire(run);
+    await this.#stopped(run);
     return true;
   }
 
-  /** The run's files could not be written: it failed, for a reason of its own. */
-  async failClosing(run: string, reason: string): Promise<void> {
+  /** Slices under way are finished, no others begun. @returns false where the run is not being planned or done */
+  async pause(run: string): Promise<boolean> {
+    if (!(await this.transition(run, "paused"))) return false;
+    await this.announce(run);
+    return true;
+  }
+
+  /** A paused run goes on. @returns false where it is not paused */
+  async resume(run: string): Promise<boolean> {
+    if ((await this.#call("labelmillResume", run)) !== 1) return false;
+    await this.announce(run);
+    await this.promote(run);
+    return true;
+  }
+
+  /** Puts the slices that workers parked while the run was paused back into its queue. */
+  async promote(run: string): Promise<void> {
+    const progress = await this.progress(run);
+    if (progress) await promoteParked(this.#redis, run, progress, this);
+  }
+
+  /** The run cannot go on, for a reason of its own (the code, `: ` and the message): it failed. */
+  async failRun(run: string, reason: string): Promise<void> {
     if (!(await this.transition(run, "failed"))) return;
     await this.#redis.hset(runKeys(run)[0]!, "reason", reason);
-    await this.announce(run);
+    await this.#stopped(run);
   }
 
   /** Tells the run's watchers to look again. */
@@ -188,7 +255,7 @@ export class RunLedger {
       this.#redis.hgetall(runKeys(run)[4]!),
       this.#redis.hgetall(runKeys(run)[5]!),
     ]);
-    return { labels: numbers(labels), errorCodes: numbers(errorCodes) };
+    return { labels: countsOf(labels), errorCodes: countsOf(errorCodes) };
   }
 
   /** Where the slices were labeled, as far as that is known. */
@@ -197,29 +264,8 @@ export class RunLedger {
   }
 
   /** The plan and what became of it, slice by slice in order, from `first` on. */
-  async *slices(run: string, count: number, chunk = 500): AsyncGenerator<SliceRecord> {
-    const [, plan, receipts, failed] = runKeys(run) as [string, string, string, string];
-    for (let first = 0; first < count; first += chunk) {
-      const fields = Array.from({ length: Math.min(chunk, count - first) }, (_, i) => String(first + i));
-      const [planned, done, lost] = await Promise.all(
-        [plan, receipts, failed].map((key) => this.#redis.hmget(key, ...fields)),
-      );
-      for (let i = 0; i < fields.length; i++) {
-        const ranges = planned![i];
-        if (!ranges)
-          throw new LabelmillError("INTERNAL", `run ${run}: slice ${first + i} of ${count} is not in the plan`);
-        yield {
-          slice: first + i,
-          planned: (JSON.parse(ranges) as [number, number, number][]).map(([input, from, items]) => ({
-            input,
-            first: from,
-            count: items,
-          })),
-          ...(done![i] ? { receipt: decodeReceipt(done![i]!) } : {}),
-          ...(lost![i] ? { failed: JSON.parse(lost![i]!) } : {}),
-        };
-      }
-    }
+  slices(run: string, count: number, chunk = 500, first = 0): AsyncGenerator<SliceRecord> {
+    return readSlices(this.#redis, run, count, chunk, first);
   }
 
   /** The run is over and its record is the store's: Redis forgets it after a day, in which late workers still find it. */
@@ -229,55 +275,21 @@ export class RunLedger {
     await pipeline.exec();
   }
 
+  async #ended(run: string, answer: unknown): Promise<SliceEnd> {
+    const [outcome, complete, stopped] = answer as [SliceEnd["outcome"], number, number];
+    if (stopped === 1) await this.#stopped(run);
+    return { outcome, complete: complete === 1 };
+  }
+
+  /** Nobody is to work on the run any more. */
+  async #stopped(run: string): Promise<void> {
+    await this.#redis.publish(STOPPED_CHANNEL, run);
+    await this.announce(run);
+    await this.retire(run);
+  }
+
   #call(script: keyof Scripted, run: string, ...args: (string | number)[]): Promise<unknown> {
     const keys = runKeys(run);
     return this.#scripts[script](keys.length, ...keys, ...args);
   }
-}
-
-function progressOf(found: Record<string, string>): Progress {
-  const number = (key: string) => Number(found[key] ?? 0);
-  return {
-    state: RunStateSchema.parse(found.state),
-    output: found.output ?? "",
-    model: { id: found.model ?? "", digest: found.digest ?? "" },
-    lane: LANES.find((lane) => lane === found.lane) ?? "bulk",
-    slices: found.planDone === "1" ? number("slices") : undefined,
-    items: number("items"),
-    committed: number("committed"),
-    failed: number("failed"),
-    rows: number("rows"),
-    errors: number("errors"),
-    bytes: number("bytes"),
-    ...(found.reason ? { reason: found.reason } : {}),
-  };
-}
-
-function runKeys(run: string): string[] {
-  const key = `${KEY_PREFIX}:run:${run}`;
-  return [key, ...["plan", "receipts", "failed", "labels", "codes", "devices"].map((part) => `${key}:${part}`)];
-}
-
-function sliceEnd(answer: unknown): SliceEnd {
-  const [outcome, complete] = answer as [SliceEnd["outcome"], number];
-  return { outcome, complete: complete === 1 };
-}
-
-/** `rows,errors,bytes,sha256` with the hash in base64url: some 55 bytes a slice. */
-function encodeReceipt({ rows, errors, bytes, sha256 }: Receipt): string {
-  return [rows, errors, bytes, Buffer.from(sha256, "hex").toString("base64url")].join(",");
-}
-
-function decodeReceipt(text: string): Receipt {
-  const [rows, errors, bytes, hash] = text.split(",");
-  return {
-    rows: Number(rows),
-    errors: Number(errors),
-    bytes: Number(bytes),
-    sha256: Buffer.from(hash!, "base64url").toString("hex"),
-  };
-}
-
-function numbers(counts: Record<string, string>): Record<string, number> {
-  return Object.fromEntries(Object.entries(counts).map(([key, value]) => [key, Number(value)]));
 }

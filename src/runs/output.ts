@@ -35,8 +35,12 @@ export async function openOutput(store: ObjectStore, wanted: RunFile): Promise<O
       `${store.uri} holds the run ${runFile.run}, which differs from what is asked now:\n${differences.map((line) => `  ${line}`).join("\n")}\nChoose another --out, or ask for the same again`,
     );
   const manifest = await readManifest(store);
-  const finished = manifest && (await exists(store, SUCCESS_FILE));
-  return finished ? { kind: "finished", runFile, manifest } : { kind: "unfinished", runFile };
+  if (manifest && (await exists(store, SUCCESS_FILE))) return { kind: "finished", runFile, manifest };
+  const { settings } = wanted;
+  if (isDeepStrictEqual(runFile.settings, settings)) return { kind: "unfinished", runFile };
+  // How the rest is done is for this command to say: whoever plans it elsewhere reads it there.
+  await store.put(RUN_FILE, encodeJson({ ...runFile, settings }));
+  return { kind: "unfinished", runFile: { ...runFile, settings } };
 }
 
 /** @returns undefined where there is no `_run.json` */
@@ -99,7 +103,12 @@ async function readJson<T>(store: ObjectStore, key: string, parse: (value: unkno
 
 function inputDifferences(before: RunInput[], now: RunInput[]): string[] {
   if (before.length !== now.length) return [`inputs: ${before.length} then, ${now.length} now`];
-  return before.flatMap((input, i) => differencesIn(`input ${input.uri}`, input, now[i]!));
+  return before.flatMap((input, i) => differencesIn(`input ${input.uri}`, identityOf(input), identityOf(now[i]!)));
+}
+
+/** Not by which name it was opened, nor who reads it: that may differ. */
+function identityOf({ from: _from, travels: _travels, columns: _columns, ...identity }: RunInput) {
+  return identity;
 }
 
 /** Leaf by leaf: `spec.topK: 5 then, 3 now`. */

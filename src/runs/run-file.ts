@@ -20,7 +20,7 @@ export type OpenedInput = { input: Input; read: ReadOptions } & Partial<Pick<Run
 export function newRunFile({ spec, settings, inputs, run }: NewRun): RunFile {
   return {
     schemaVersion: SCHEMA_VERSION,
-    run: run ?? randomBytes(8).toString("hex"),
+    run: run ?? newRunId(),
     createdAt: new Date().toISOString(),
     software: SOFTWARE,
     spec: { output: PLAIN_OUTPUT, ...spec },
@@ -33,4 +33,8 @@ export function newRunFile({ spec, settings, inputs, run }: NewRun): RunFile {
       ...(columns ? { columns } : {}),
     })),
   };
+}
+
+export function newRunId(): string {
+  return randomBytes(8).toString("hex");
 }

@@ -1,65 +1,52 @@
 import { createHash } from "node:crypto";
 import { LabelmillError, messageOf } from "../errors.ts";
-import { type Manifest, type PartLine, PartLineSchema, type Range } from "../schemas/manifest.ts";
-import { isPartKey, MANIFEST_FILE, PARTS_FILE, partKey, RUN_FILE, SUCCESS_FILE } from "../schemas/names.ts";
+import { type Manifest, type PartLine, type Range, selectedIn } from "../schemas/manifest.ts";
+import {
+  isPartKey,
+  MANIFEST_FILE,
+  PARTS_FILE,
+  PARTS_FOLDER,
+  partKey,
+  RUN_FILE,
+  SUCCESS_FILE,
+} from "../schemas/names.ts";
+import { isCompacted } from "../schemas/output.ts";
 import type { Row } from "../schemas/row.ts";
-import type { RunFile } from "../schemas/run.ts";
+import type { RunFile, RunInput } from "../schemas/run.ts";
 import { readPart } from "../storage/part.ts";
 import type { ObjectStore } from "../storage/store.ts";
+import { Check, type Verification } from "./check.ts";
 import { exists, getIfThere, readManifest, readRunFile } from "./output.ts";
+import { type OpenStore, retryUri } from "./retries.ts";
+import { FileChecks } from "./verify-files.ts";
+import { partLines } from "./verify-lines.ts";
 
-export type Verification = {
-  ok: boolean;
-  run: string | undefined;
-  state: string | undefined;
-  /** As counted now, from the parts themselves. */
-  totals: { parts: number; planned: number; labeled: number; errors: number };
-  /** What is not as it should be, the first hundred. */
-  problems: string[];
-};
-
-const MAX_PROBLEMS = 100;
+/** `inputs` counts the records of an input as it is now; `openStore` opens outputs within this one: without, retries are not looked at. */
+export type VerifyOptions = { inputs?: (input: RunInput) => Promise<number>; openStore?: OpenStore };
 
 /**
  * Reads all of an output again and proves it: the planned ranges tile each input from its first record to its last; each
  * (source, record) of the plan stands in the parts once and in order; labeled + in error = planned; every hash is true; no
- * part is there that the run does not list. Memory does not grow with the number of parts.
+ * part is there that the run does not list. Where files were made of the parts, the same of the files. Memory does not grow with the
+ * number of parts or files: it is that of the largest part or file, and a bit for each record of a file's range.
  */
-export async function verifyOutput(store: ObjectStore): Promise<Verification> {
+export async function verifyOutput(store: ObjectStore, options: VerifyOptions = {}): Promise<Verification> {
   const check = new Check();
   try {
     const runFile = await readRunFile(store);
     const manifest = runFile && (await readManifest(store));
     if (!runFile) check.problem(`${RUN_FILE} is missing: not an output of labelmill`);
     else if (!manifest) check.problem(`${MANIFEST_FILE} is missing: the run ${runFile.run} is not finished`);
-    else await checkRun(store, runFile, manifest, check);
+    else {
+      await checkRun(store, runFile, manifest, check);
+      if (options.inputs) await recount(runFile, manifest, options.inputs, check);
+      if (options.openStore) await checkRetries(store, runFile, manifest, options.openStore, check);
+    }
     return check.result(runFile?.run, manifest?.state);
   } catch (error) {
     if (!(error instanceof LabelmillError) || error.code !== "OUTPUT_FOREIGN") throw error;
     check.problem(error.message);
     return check.result(undefined, undefined);
-  }
-}
-
-class Check {
-  readonly totals = { parts: 0, planned: 0, labeled: 0, errors: 0 };
-  readonly labels = new Map<string, number>();
-  readonly #problems: string[] = [];
-  #count = 0;
-
-  problem(text: string): void {
-    this.#count += 1;
-    if (this.#problems.length < MAX_PROBLEMS) this.#problems.push(text);
-  }
-
-  equal(what: string, came: unknown, expected: unknown): void {
-    if (came !== expected) this.problem(`${what}: ${came}, expected ${expected}`);
-  }
-
-  result(run: string | undefined, state: string | undefined): Verification {
-    const more = this.#count - this.#problems.length;
-    const problems = more > 0 ? [...this.#problems, `and ${more} more`] : this.#problems;
-    return { ok: this.#count === 0, run, state, totals: this.totals, problems };
   }
 }
 
@@ -71,13 +58,19 @@ async function checkRun(store: ObjectStore, runFile: RunFile, manifest: Manifest
 
   const hash = createHash("sha256");
   const tiles = new Tiling(inputs.length);
-  const listed = new ListedParts(store, check);
+  const listed = new ListedParts(store, check, isCompacted(runFile.spec.output) ? PARTS_FOLDER : "");
+  const apart = isCompacted(runFile.spec.output);
+  const files = manifest.filesSha256 === undefined ? undefined : await FileChecks.open(store, runFile, manifest, check);
   for await (const line of partLines(store, hash, check)) {
-    check.equal(`${PARTS_FILE}: key of slice ${line.slice}`, line.key, partKey(run, line.slice));
+    check.equal(`${PARTS_FILE}: key of slice ${line.slice}`, line.key, partKey(run, line.slice, apart));
     tiles.add(line, check);
-    await listed.upTo(line.key);
-    await checkPart(store, line, uris, check);
+    if (files) await files.add(line);
+    else {
+      await listed.upTo(line.key);
+      await checkPart(store, line, uris, check);
+    }
   }
+  if (files) await files.end();
   await listed.rest();
   check.equal(`hash of ${PARTS_FILE}`, hash.digest("hex"), manifest.partsSha256);
 
@@ -127,10 +120,12 @@ class Tiling {
 class ListedParts {
   readonly #keys: AsyncIterator<{ key: string }>;
   readonly #check: Check;
+  readonly #folder: string;
   #ahead: string | undefined;
 
-  constructor(store: ObjectStore, check: Check) {
-    this.#keys = store.list("part-")[Symbol.asyncIterator]();
+  constructor(store: ObjectStore, check: Check, folder: string) {
+    this.#folder = folder;
+    this.#keys = store.list(`${folder}part-`)[Symbol.asyncIterator]();
     this.#check = check;
   }
 
@@ -158,49 +153,14 @@ class ListedParts {
   }
 
   #unlisted(key: string): void {
-    if (isPartKey(key)) this.#check.problem(`${key} is there, but ${PARTS_FILE} does not list it`);
-  }
-}
-
-async function* partLines(
-  store: ObjectStore,
-  hash: ReturnType<typeof createHash>,
-  check: Check,
-): AsyncGenerator<PartLine> {
-  const decoder = new TextDecoder();
-  let rest = "";
-  let number = 0;
-  let last = -1;
-  for await (const chunk of store.stream(PARTS_FILE)) {
-    hash.update(chunk);
-    const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
-    rest = lines.pop()!;
-    for (const text of lines) {
-      number += 1;
-      const line = parsePartLine(text);
-      if (!line) check.problem(`${PARTS_FILE} line ${number} is not a part line`);
-      else if (line.slice <= last)
-        check.problem(`${PARTS_FILE} line ${number}: slice ${line.slice} after slice ${last}`);
-      else {
-        last = line.slice;
-        yield line;
-      }
-    }
-  }
-  if (rest !== "") check.problem(`${PARTS_FILE} ends within a line`);
-}
-
-function parsePartLine(text: string): PartLine | undefined {
-  try {
-    return PartLineSchema.parse(JSON.parse(text));
-  } catch {
-    return undefined;
+    if (isPartKey(key.slice(this.#folder.length)))
+      this.#check.problem(`${key} is there, but ${PARTS_FILE} does not list it`);
   }
 }
 
 async function checkPart(store: ObjectStore, line: PartLine, uris: readonly string[], check: Check): Promise<void> {
   check.totals.parts += 1;
-  check.totals.planned += line.planned.reduce((sum, range) => sum + range.count, 0);
+  check.totals.planned += selectedIn(line.planned);
   const bytes = await getIfThere(store, line.key);
   if (!bytes) return check.problem(`${line.key} is missing`);
   let part: ReturnType<typeof readPart>;
@@ -230,11 +190,79 @@ export function rowsDiffer(
   uris: readonly string[],
 ): string | undefined {
   let place = 0;
-  for (const { input, first, count } of planned)
-    for (let record = first; record < first + count; record++) {
+  for (const { input, first, count, selected = count } of planned) {
+    let least = first;
+    for (let left = selected; left > 0; left--) {
       const source = rows[place++]?.source;
-      if (source?.uri !== uris[input] || source?.record !== record)
-        return `row ${place} is ${source ? `record ${source.record} of ${source.uri}` : "missing"}, expected record ${record} of ${uris[input]}`;
+      // Which records are items is not in the plan where not all are: how many is.
+      const most = selected === count ? least : first + count - left;
+      if (source?.uri !== uris[input] || source!.record < least || source!.record > most)
+        return `row ${place} is ${source ? `record ${source.record} of ${source.uri}` : "missing"}, expected record ${least}${most > least ? ` to ${most}` : ""} of ${uris[input]}`;
+      least = source!.record + 1;
     }
+  }
   return rows.length > place ? `${rows.length} rows, expected ${place}` : undefined;
+}
+
+async function recount(
+  { inputs, spec }: RunFile,
+  manifest: Manifest,
+  count: NonNullable<VerifyOptions["inputs"]>,
+  check: Check,
+): Promise<void> {
+  for (const [i, input] of inputs.entries()) {
+    const now = await count(input);
+    const planned = manifest.inputs[i]?.records ?? 0;
+    // Where a limit ended the plan, the rest was not read.
+    if (spec.limit === undefined || now < planned) check.equal(`records of ${input.uri} now`, now, planned);
+  }
+}
+
+/** Each retry is an output that proves itself, and holds just the rows that were in error before it. */
+async function checkRetries(
+  store: ObjectStore,
+  { run }: RunFile,
+  { retries = [] }: Manifest,
+  openStore: OpenStore,
+  check: Check,
+): Promise<void> {
+  let before = { store, run };
+  for (const { retry, run: id, superseded, labeled, errors, partsSha256 } of retries) {
+    const name = `retry ${retry}`;
+    const own = { store: await openStore(retryUri(store.uri, retry)), run: id };
+    const { totals, problems } = await verifyOutput(own.store);
+    for (const problem of problems) check.problem(`${name}: ${problem}`);
+    check.equal(`${name}: run`, (await readRunFile(own.store))?.run, id);
+    check.equal(`${name}: hash of ${PARTS_FILE}`, (await readManifest(own.store))?.partsSha256, partsSha256);
+    check.equal(`${name}: rows`, totals.planned, superseded);
+    check.equal(`${name}: labeled rows`, totals.labeled, labeled);
+    check.equal(`${name}: rows in error`, totals.errors, errors);
+    if (problems.length === 0) await checkPositions(name, positionsIn(before, true), positionsIn(own, false), check);
+    before = own;
+  }
+}
+
+async function checkPositions(
+  name: string,
+  wanted: AsyncGenerator<string>,
+  found: AsyncGenerator<string>,
+  check: Check,
+): Promise<void> {
+  for (;;) {
+    const [error, row] = await Promise.all([wanted.next(), found.next()]);
+    if (error.value !== row.value)
+      return check.problem(`${name}: holds ${row.value ?? "no row"} where ${error.value ?? "no row"} was in error`);
+    if (error.done) return;
+  }
+}
+
+/** The rows of a run in order, by what they are of. @param inError only those */
+async function* positionsIn(
+  { store, run }: { store: ObjectStore; run: string },
+  inError: boolean,
+): AsyncGenerator<string> {
+  const slices = (await readManifest(store))!.totals.slices;
+  for (let slice = 0; slice < slices; slice++)
+    for (const row of readPart(await store.get(partKey(run, slice))).rows)
+      if (!inError || "error" in row) yield `record ${row.source.record} of ${row.source.uri}`;
 }

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { InputSchema } from "./input.ts";
 import { RunIdSchema } from "./job.ts";
 import { SCHEMA_VERSION } from "./names.ts";
-import { ModelPinSchema, RunStateSchema } from "./run.ts";
+import { ModelPinSchema, RunSettingsSchema, RunStateSchema, SpecSchema } from "./run.ts";
 
 const Sha256Schema = z.string().regex(/^[0-9a-f]{64}$/);
 
@@ -34,6 +34,22 @@ export const PartLineSchema = z.strictObject({
 });
 export type PartLine = z.infer<typeof PartLineSchema>;
 
+/** A line of `_files.jsonl`: a file made of the parts of slices `first` to `last`, its rows in their order. */
+export const FileLineSchema = z.strictObject({
+  key: z.string(),
+  range: z.int().nonnegative(),
+  first: z.int().nonnegative(),
+  last: z.int().nonnegative(),
+  rows: z.int().positive(),
+  bytes: z.int().nonnegative(),
+  sha256: Sha256Schema,
+  /** The label of its rows, where they were partitioned by it; null: rows in error, which have none. */
+  partition: z.string().nullable().optional(),
+  /** Its rows are those in error, which were asked for apart. */
+  errors: z.literal(true).optional(),
+});
+export type FileLine = z.infer<typeof FileLineSchema>;
+
 export const FailedSliceSchema = z.strictObject({
   slice: z.int().nonnegative(),
   planned: z.array(RangeSchema).min(1),
@@ -41,6 +57,19 @@ export const FailedSliceSchema = z.strictObject({
   message: z.string(),
 });
 export type FailedSlice = z.infer<typeof FailedSliceSchema>;
+
+/** Rows in error that were labeled once more: those of `_retries/RETRY/` supersede the rows of the same records, here and in retries before it. */
+export const RetrySchema = z.strictObject({
+  retry: z.int().positive(),
+  run: RunIdSchema,
+  /** Rows that it supersedes: all that were in error. */
+  superseded: z.int().nonnegative(),
+  labeled: z.int().nonnegative(),
+  errors: z.int().nonnegative(),
+  /** Of its `_parts.jsonl`, whose ranges say which records these are. */
+  partsSha256: Sha256Schema,
+});
+export type RetryOf = z.infer<typeof RetrySchema>;
 
 /** `_manifest.json`: what a run came to. `partsSha256` ties `_parts.jsonl` to it, and that ties every part. */
 export const ManifestSchema = z.strictObject({
@@ -68,6 +97,18 @@ export const ManifestSchema = z.strictObject({
   failed: z.array(FailedSliceSchema).max(100),
   failedSlices: z.int().nonnegative(),
   partsSha256: Sha256Schema,
+  /** Of `_files.jsonl`, where files were made of the parts. */
+  filesSha256: Sha256Schema.optional(),
+  files: z.strictObject({ count: z.int(), rows: z.int(), bytes: z.int() }).optional(),
+  /** What decided how the rows were made; older versions did not tell, nor the following. */
+  settings: SpecSchema.omit({ model: true }).extend(RunSettingsSchema.partial().shape).optional(),
+  /** `seconds` by the clock, from the run's creation to its end; `inferSeconds` that its rows kept devices busy. */
+  timings: z.strictObject({ seconds: z.number().nonnegative(), inferSeconds: z.number().nonnegative() }).optional(),
+  /** The price per hour × `timings.seconds`, of one worker: the run's time by the clock, pauses included. In the price's currency. */
+  cost: z
+    .strictObject({ pricePerHour: z.number(), total: z.number(), perMillionItems: z.number().nullable() })
+    .optional(),
+  retries: z.array(RetrySchema).optional(),
   /** False where the store cannot refuse a second write: the hashes then hold only while no worker outlives its lock. */
   conditionalWrites: z.boolean(),
 });

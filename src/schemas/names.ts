@@ -23,10 +23,16 @@ export const RESULTS_QUEUE = "labelmill-results";
 
 export const RUN_FILE = "_run.json";
 export const PARTS_FILE = "_parts.jsonl";
+/** Lists the files that were made of the parts, where that was asked for. */
+export const FILES_FILE = "_files.jsonl";
 export const MANIFEST_FILE = "_manifest.json";
 export const SUCCESS_FILE = "_SUCCESS";
 /** Where parts lie that output files are made of, until these are there. */
 export const PARTS_FOLDER = "_parts/";
+/** Where the files of rows in error lie, where they were asked for apart. */
+export const ERRORS_FOLDER = "_errors/";
+/** Where rows in error that were labeled once more lie, each retry an output of its own. */
+export const RETRIES_FOLDER = "_retries/";
 /** Held by the command that works on a local output. */
 export const LOCK_FILE = "_lock";
 
@@ -46,8 +52,23 @@ export function parseJobId(id: string): { run: string; slice: number } | undefin
   return found ? { run: found[1]!, slice: Number(found[2]) } : undefined;
 }
 
-export function finalizeJobId(run: string): string {
-  return `${run}-finalize`;
+/** @param compacted the run's output files are made: another job than the one that had them made, which may still run */
+export function finalizeJobId(run: string, compacted = false): string {
+  return `${run}-finalize${compacted ? "-compacted" : ""}`;
+}
+
+export function compactJobId(run: string, range: number): string {
+  return `${run}-compact-${range}`;
+}
+
+/** The name of a file made of the parts of slices `first` to `last`, in whatever folder of its output. */
+export function dataFileName(run: string, first: number, last: number, ending: string): string {
+  return `data-${sliceNumber(first)}-${sliceNumber(last)}-${run.slice(0, 8)}.${ending}`;
+}
+
+/** Whether a key in an output has the form of such a file's, of whatever run. */
+export function isDataFileKey(key: string): boolean {
+  return /(^|\/)data-\d{7}-\d{7}-[0-9a-f]{8}\.(jsonl|jsonl\.gz|jsonl\.zst|parquet)$/.test(key);
 }
 
 /**
@@ -75,8 +96,8 @@ export function runChannel(run: string): string {
 
 /** The Redis channel on which every event is told as it is queued, for those who read along and take nothing. */
 export const FEED_CHANNEL = `${KEY_PREFIX}:results:feed`;
-/** The Redis channel on which workers hear the ids of runs that were cancelled. */
-export const CANCELLED_CHANNEL = `${KEY_PREFIX}:cancelled`;
+/** The Redis channel on which workers hear the ids of runs that were cancelled or failed: nobody is to work on them. */
+export const STOPPED_CHANNEL = `${KEY_PREFIX}:stopped`;
 
 function sliceNumber(slice: number): string {
   return String(slice).padStart(7, "0");

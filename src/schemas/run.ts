@@ -41,7 +41,7 @@ export const RunInputSchema = InputSchema.extend({
 });
 export type RunInput = z.infer<typeof RunInputSchema>;
 
-/** How a run is to be done: nothing of it changes what the rows say, so it may differ from one command to the next. */
+/** How a run is to be done: nothing of it changes what the rows say, so the command that takes a run up again may say otherwise. */
 export const RunSettingsSchema = z.strictObject({
   lane: z.enum(LANES).default("bulk"),
   /** Rows in error at which the run is stopped: a count, or a share in percent. */
@@ -56,7 +56,7 @@ export const RunSettingsSchema = z.strictObject({
 });
 export type RunSettings = z.infer<typeof RunSettingsSchema>;
 
-/** `_run.json`: written once, before anything is queued. */
+/** `_run.json`: written before anything is queued, and, but for its settings, once. */
 export const RunFileSchema = z.strictObject({
   schemaVersion: z.literal(SCHEMA_VERSION),
   run: RunIdSchema,
@@ -64,6 +64,8 @@ export const RunFileSchema = z.strictObject({
   software: z.string(),
   spec: SpecSchema,
   settings: RunSettingsSchema.default({ lane: "bulk" }),
+  /** The rows in error of this run, and of nothing else, are labeled once more: its output holds this one's, in `_retries/RETRY/`. */
+  retryOf: z.strictObject({ run: RunIdSchema, retry: z.int().positive() }).optional(),
   inputs: z.array(RunInputSchema).min(1),
 });
 export type RunFile = z.infer<typeof RunFileSchema>;

@@ -11,6 +11,8 @@ const TextPlaceSchema = z.strictObject({
   line: z.int().positive(),
   /** The parser begins within a line that it passes over: the rest of a bad record's. */
   discarding: z.literal(true).optional(),
+  /** Bytes that the parser may read a second time after bad records, where that is less than at the beginning of an input. */
+  credit: z.int().nonnegative().optional(),
   /** Columns of the header, for CSV; and where the wanted ones are among them, in the order column, id, kept, filtered. */
   width: z.int().positive().optional(),
   places: z.array(z.int().nonnegative()).optional(),

@@ -1,18 +1,17 @@
 import { constants, createReadStream } from "node:fs";
 import { access, stat } from "node:fs/promises";
 import type { Readable } from "node:stream";
-import { createGunzip } from "node:zlib";
 import { LabelmillError, messageOf, systemCode } from "../errors.ts";
+import type { ByteRange } from "../storage/s3-pieces.ts";
 import { quoted } from "./source.ts";
+import { PACKINGS, unpack } from "./unpack.ts";
 
 const READ_BYTES = 256 * 1024;
-/** Compressed bytes given at once: they unpack to 17 MB at the very most, which bounds what an archive made to harm can take. */
-const GZIP_INPUT_BYTES = 16 * 1024;
-/** Where an archive is corrupt, what was unpacked into the last of these buffers is lost with it. */
-const GZIP_OUTPUT_BYTES = 4 * 1024;
-
-/** The archive breaks off or is corrupt: what came before stands. */
-export class BrokenInput extends Error {}
+/** What is looked at to find out how an input is packed and encoded. */
+export const MAGIC_BYTES = 4;
+const BOM = Buffer.of(0xef, 0xbb, 0xbf);
+const UTF16_LE = Buffer.of(0xff, 0xfe);
+const UTF16_BE = Buffer.of(0xfe, 0xff);
 
 /** A stream of bytes of which the beginning can be looked at first. An error met while looking is thrown where reading gets there. */
 export class Peekable implements AsyncIterable<Buffer> {
@@ -79,10 +78,15 @@ export async function checkFile(path: string): Promise<void> {
   }
 }
 
-/** A file's bytes as they are. Fails with INPUT_NOT_FOUND or INPUT_UNREADABLE. */
-export async function* readFileBytes(path: string): AsyncGenerator<Buffer> {
+/** A file's bytes as they are, or those from `start` up to `end`, excluded. Fails with INPUT_NOT_FOUND or INPUT_UNREADABLE. */
+export async function* readFileBytes(path: string, range: ByteRange = { start: 0 }): AsyncGenerator<Buffer> {
+  const { start, end } = range;
   try {
-    yield* createReadStream(path, { highWaterMark: READ_BYTES });
+    yield* createReadStream(path, {
+      highWaterMark: READ_BYTES,
+      start,
+      ...(end === undefined ? {} : { end: end - 1 }),
+    });
   } catch (error) {
     throw inputError(path, error);
   }
@@ -108,18 +112,32 @@ export function inputError(path: string, error: unknown): LabelmillError {
 }
 
 /**
- * The bytes as UTF-8 without a byte order mark: gzip unpacked (found by its first bytes, several members read as one stream),
- * UTF-16 with a mark decoded. What is no valid text stays invalid UTF-8, so that whoever reads a record can say so of it.
- * Throws BrokenInput where an archive breaks.
+ * The bytes as UTF-8 without a byte order mark: gzip and zstd unpacked (found by their first bytes, several members or frames read as
+ * one stream), UTF-16 with a mark decoded. What is no valid text stays invalid UTF-8, so that whoever reads a record can say so of
+ * it. Throws BrokenInput where an archive breaks.
  */
 export async function* utf8Bytes(raw: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   const packed = new Peekable(raw);
-  const magic = await packed.peek(2);
-  const plain = new Peekable(magic[0] === 0x1f && magic[1] === 0x8b ? gunzip(packed) : packed);
-  const [first, second, third] = await plain.peek(3);
-  if (first === 0xff && second === 0xfe) yield* fromUtf16(plain, false);
-  else if (first === 0xfe && second === 0xff) yield* fromUtf16(plain, true);
-  else yield* without(plain, first === 0xef && second === 0xbb && third === 0xbf ? 3 : 0);
+  const packing = packingOf(await packed.peek(MAGIC_BYTES));
+  const plain = new Peekable(packing ? unpack(packed, packing) : packed);
+  const head = await plain.peek(BOM.length);
+  if (begins(head, UTF16_LE)) yield* fromUtf16(plain, false);
+  else if (begins(head, UTF16_BE)) yield* fromUtf16(plain, true);
+  else yield* without(plain, begins(head, BOM) ? BOM.length : 0);
+}
+
+/** Where the text begins in an input that is UTF-8 as it lies there: after its byte order mark. Undefined for all others. */
+export function plainTextStart(head: Buffer): number | undefined {
+  if (packingOf(head) !== undefined || begins(head, UTF16_LE) || begins(head, UTF16_BE)) return undefined;
+  return begins(head, BOM) ? BOM.length : 0;
+}
+
+function packingOf(head: Buffer): (typeof PACKINGS)[number] | undefined {
+  return PACKINGS.find(({ magic }) => begins(head, magic));
+}
+
+function begins(head: Buffer, magic: Uint8Array): boolean {
+  return head.subarray(0, magic.length).equals(magic);
 }
 
 async function* without(chunks: AsyncIterable<Buffer>, length: number): AsyncGenerator<Buffer> {
@@ -128,51 +146,6 @@ async function* without(chunks: AsyncIterable<Buffer>, length: number): AsyncGen
     const rest = chunk.subarray(skip);
     skip -= chunk.length - rest.length;
     if (rest.length > 0) yield rest;
-  }
-}
-
-/**
- * Each piece is taken before the next is given: a stream that is destroyed by its own error forgets what it holds, and what was
- * unpacked before the error must stand.
- */
-async function* gunzip(packed: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-  const engine = createGunzip({ chunkSize: GZIP_OUTPUT_BYTES });
-  const unpacked: Buffer[] = [];
-  let failure: Error | undefined;
-  let wake = (): void => {};
-  engine.on("data", (chunk: Buffer) => unpacked.push(chunk));
-  engine.on("error", (error) => {
-    failure = error;
-  });
-  engine.on("close", () => wake());
-  let length = 0;
-  function* taken(): Generator<Buffer> {
-    for (const piece of unpacked.splice(0)) {
-      length += piece.length;
-      yield piece;
-    }
-    if (failure !== undefined) {
-      throw new BrokenInput(`the gzip data breaks after ${length} unpacked bytes: ${failure.message}`, {
-        cause: failure,
-      });
-    }
-  }
-  const told = (give: (done: () => void) => void): Promise<void> =>
-    new Promise((resolve) => {
-      wake = resolve;
-      give(() => resolve());
-    });
-  try {
-    for await (const chunk of packed) {
-      for (let at = 0; at < chunk.length; at += GZIP_INPUT_BYTES) {
-        await told((done) => engine.write(chunk.subarray(at, at + GZIP_INPUT_BYTES), done));
-        yield* taken();
-      }
-    }
-    await told(() => engine.end());
-    yield* taken();
-  } finally {
-    engine.destroy();
   }
 }
 

@@ -6,7 +6,7 @@ const LISTED_COLUMNS = 30;
 
 /**
  * The options with their column found: the told one, else the first of `names` that is there (in any case), else the only
- * column. Fails with COLUMN_NOT_FOUND where it, the id column or a kept column is not among `columns`; the message lists them.
+ * column. Fails with COLUMN_NOT_FOUND where it, the id column, a kept or a filtered column is not among `columns`; the message lists them.
  */
 export function resolveColumns(
   columns: readonly string[],
@@ -22,7 +22,8 @@ export function resolveColumns(
       `${label}: ${expected}, it has ${list(columns)}; name one with --column`,
     );
   }
-  for (const wanted of [column, read.idColumn, ...read.keep]) {
+  const filtered = read.where?.map((where) => where.column) ?? [];
+  for (const wanted of [column, read.idColumn, ...read.keep, ...filtered]) {
     if (wanted === null || columns.includes(wanted)) continue;
     const near = nearest(wanted, columns);
     const hint = near === undefined ? "" : `; did you mean ${quoted(near)}?`;
@@ -50,7 +51,7 @@ function list(columns: readonly string[]): string {
 }
 
 /** The column that takes the fewest edits to become `wanted`, if they are not more than two fifths of its letters. */
-function nearest(wanted: string, columns: readonly string[]): string | undefined {
+export function nearest(wanted: string, columns: readonly string[]): string | undefined {
   let best: { column: string; edits: number } | undefined;
   for (const column of columns.slice(0, 1000)) {
     const edits = editDistance(wanted.toLowerCase(), column.toLowerCase());

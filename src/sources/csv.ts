@@ -1,5 +1,6 @@
 import { isUtf8 } from "node:buffer";
 import type { ItemError } from "../schemas/item.ts";
+import { recordsIn, type Scanner, type ScanPlace } from "./scanner.ts";
 import { MAX_RECORD_BYTES } from "./source.ts";
 import { ByteWindow } from "./window.ts";
 
@@ -23,8 +24,8 @@ const QUOTE_SEEN = 3;
 /** Passing over the rest of a line. */
 const DISCARDING = 4;
 
-/** Bytes that may be read a second time after bad records, before any input has earned more by its own length. */
-const FIRST_CREDIT = 16 * MAX_RECORD_BYTES;
+/** The most bytes that may be read a second time after bad records; what was spent is earned again by going on. */
+const MAX_CREDIT = 16 * MAX_RECORD_BYTES;
 
 type Bad = { code: "RECORD_INVALID" | "RECORD_TOO_LARGE"; why: string };
 
@@ -36,15 +37,14 @@ type Bad = { code: "RECORD_INVALID" | "RECORD_TOO_LARGE"; why: string };
  * the one on which it began. So a quote that is never closed costs its own line only. Memory is bounded by that 1 MiB, and
  * the work is linear: where bad records would have more than about twice the input read, the lines up to the failure are left out.
  */
-export class CsvScanner {
-  /** The line on which the record that is being read begins. */
-  line = 1;
+export class CsvScanner implements Scanner<CsvRecord> {
+  line: number;
   /** The columns to decode, in the order of `fields`; undefined: all. Set between two records. */
   pick: readonly number[] | undefined;
 
   readonly #delimiter: number;
-  readonly #window = new ByteWindow();
-  #state = FIELD_START;
+  readonly #window: ByteWindow;
+  #state: number;
   /** Offsets below count from the record's first byte, which is the window's start. The next byte to look at: */
   #at = 0;
   #fieldStart = 0;
@@ -56,42 +56,78 @@ export class CsvScanner {
   #breaks = 0;
   /** The byte before the record was a CR: an LF that follows belongs to the same line break. */
   #afterCr = false;
-  #credit = FIRST_CREDIT;
+  /** What there was at `#creditedAt`. By the place alone, not by the chunks that came: who begins at a cut has the same. */
+  #credit: number;
+  #creditedAt: number;
+  #reach = 0;
 
   /** `delimiter`: one ASCII character, neither a quote nor a line break. */
-  constructor(delimiter: string) {
+  constructor(delimiter: string, at: ScanPlace = { position: 0, line: 1 }) {
     this.#delimiter = delimiter.charCodeAt(0);
+    this.#window = new ByteWindow(at.position);
+    this.line = at.line;
+    this.#state = at.discarding ? DISCARDING : FIELD_START;
+    this.#credit = at.credit ?? MAX_CREDIT;
+    this.#creditedAt = at.position;
+  }
+
+  /** Right after the last record, before its line break. */
+  get position(): number {
+    return this.#window.position;
+  }
+
+  get place(): ScanPlace {
+    const credit = this.#earned();
+    return {
+      position: this.position,
+      line: this.line,
+      ...(this.#state === DISCARDING ? { discarding: true } : {}),
+      ...(credit === MAX_CREDIT ? {} : { credit }),
+    };
+  }
+
+  takeReach(): number {
+    const reach = this.#reach;
+    this.#reach = 0;
+    return reach;
   }
 
   /** The records that end in this chunk; to be taken to the end before the next call. */
   push(chunk: Uint8Array): Generator<CsvRecord> {
-    this.#window.append(chunk);
-    this.#credit += chunk.length;
-    return this.#records(false);
+    this.append(chunk);
+    return recordsIn(this, false);
   }
 
   /** What is left at the end of the input. */
   end(): Generator<CsvRecord> {
-    return this.#records(true);
+    return recordsIn(this, true);
   }
 
-  *#records(last: boolean): Generator<CsvRecord> {
-    for (;;) {
-      const found = this.#advance();
-      if (found === "record") {
-        yield this.#take();
-      } else if (found === "more") {
-        if (!last || this.#at === 0) return;
-        if (this.#state !== QUOTED) {
-          this.#closeField(this.#state, this.#at);
-          yield this.#take();
-        } else {
-          yield this.#fail({ code: "RECORD_INVALID", why: `the quote that opens ${this.#column()} is never closed` });
-        }
-      } else {
-        yield this.#fail(found);
-      }
-    }
+  append(chunk: Uint8Array): void {
+    this.#window.append(chunk);
+  }
+
+  next(last: boolean): CsvRecord | undefined {
+    const found = this.#find(last);
+    if (found === "more") return undefined;
+    return found === "record" ? this.#take() : this.#fail(found);
+  }
+
+  pass(last: boolean): boolean {
+    const found = this.#find(last);
+    if (found === "more") return false;
+    if (found === "record") this.#leave();
+    else this.#fail(found);
+    return true;
+  }
+
+  #find(last: boolean): "record" | "more" | Bad {
+    const found = this.#advance();
+    if (found !== "more" || !last || this.#at === 0) return found;
+    if (this.#state === QUOTED)
+      return { code: "RECORD_INVALID", why: `the quote that opens ${this.#column()} is never closed` };
+    this.#closeField(this.#state, this.#at);
+    return "record";
   }
 
   /** Reads on to the end of a record (its line break not taken), to what is wrong with it, or to the end of the bytes. */
@@ -185,9 +221,17 @@ export class CsvScanner {
       : Array.from({ length: count }, (_, column) => decode(column));
     const repaired = !isUtf8(bytes.subarray(start, start + this.#at));
     const line = this.line;
+    this.#leave();
+    return { line, fields, count, repaired };
+  }
+
+  #leave(): void {
     this.line += this.#breaks;
     this.#begin(this.#at);
-    return { line, fields, count, repaired };
+  }
+
+  #earned(): number {
+    return Math.min(MAX_CREDIT, this.#credit + this.position - this.#creditedAt);
   }
 
   /** Begins a record `length` bytes after the begin of the last. */
@@ -221,14 +265,17 @@ export class CsvScanner {
     let next = start;
     while (next < stop && bytes[next] !== LF && bytes[next] !== CR) next++;
     const again = stop - next;
+    // Where something follows a closing quote, that was looked at.
+    this.#reach = Math.max(this.#reach, this.position + this.#at + (this.#state === QUOTE_SEEN ? 1 : 0));
+    this.#credit = this.#earned();
+    this.#creditedAt = this.position;
     let left = "";
     if (again <= this.#credit) {
       this.#credit -= again;
       this.#begin(next - start);
     } else {
-      this.line += this.#breaks;
+      this.#leave();
       left = `; lines ${line + 1} to ${this.line} are left out`;
-      this.#begin(this.#at);
     }
     // Either at a line break already, or before the rest of a line that goes with the bad record.
     this.#state = DISCARDING;

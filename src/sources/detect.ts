@@ -12,6 +12,8 @@ const FORMATS: Record<string, ReadOptions["format"]> = {
   csv: "csv",
   tsv: "csv",
   jsonl: "jsonl",
+  parquet: "parquet",
+  pq: "parquet",
   ndjson: "jsonl",
   txt: "lines",
   text: "lines",
@@ -19,9 +21,9 @@ const FORMATS: Record<string, ReadOptions["format"]> = {
   log: "lines",
 };
 
-/** The name's extension in lower case, without its dot, that of the packed file for a `.gz`; "" where there is none. */
+/** The name's extension in lower case, without its dot, that of the packed file for a `.gz` or `.zst`; "" where there is none. */
 export function extensionOf(name: string): string {
-  return /\.([^./\\]+)$/.exec(name.toLowerCase().replace(/\.gz$/, ""))?.[1] ?? "";
+  return /\.([^./\\]+)$/.exec(name.toLowerCase().replace(/\.(gz|zst)$/, ""))?.[1] ?? "";
 }
 
 /** What the name of a file says of its format. */
@@ -48,7 +50,7 @@ export function detectFormat(
     throw new LabelmillError("USAGE", `expected one ASCII character other than a quote as the delimiter, came ${came}`);
   }
   let format = read.format === "auto" ? formatOfName(from.name) : read.format;
-  const asked = read.column ?? read.idColumn ?? read.keep[0];
+  const asked = read.column ?? read.idColumn ?? read.keep[0] ?? read.where?.[0]?.column;
   if (format === "auto") {
     if (/^\s*\{/.test(head.toString("latin1", 0, 4096))) format = "jsonl";
     else if (told !== null || asked !== undefined) format = "csv";

@@ -1,17 +1,24 @@
 import { realpath } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import type { Readable } from "node:stream";
+import { fileURLToPath } from "node:url";
 import { LabelmillError } from "../errors.ts";
 import type { Input, ReadOptions } from "../schemas/input.ts";
 import type { S3 } from "../storage/s3.ts";
 import { formatOfName } from "./detect.ts";
 import { describeUrl } from "./identity.ts";
+import { isImageName } from "./image-file.ts";
+import { type InputList, listOf, openInputList } from "./input-list.ts";
 import { findLocalImages, localGrant } from "./local-images.ts";
 import { type Origin, stdinOrigin } from "./origin.ts";
+import { isParquet, openParquet } from "./parquet.ts";
 import { type Base, inFolder, type Reference, readReference } from "./references.ts";
 import { findS3Images, s3Grant } from "./s3-images.ts";
 import { isS3Uri } from "./s3-origin.ts";
 import { MAX_ID_LENGTH, quoted, type Source, type SourceRecord } from "./source.ts";
-import { openTable } from "./table.ts";
+import { openTable, type ToItem } from "./table.ts";
+import { isTarName } from "./tar-name.ts";
+import { openTarSource } from "./tar-source.ts";
 
 /** What an image column may be called where none is told, the best name first. */
 const IMAGE_COLUMNS = ["image", "url", "path", "file", "image_url", "uri"];
@@ -20,27 +27,41 @@ const IMAGE_COLUMNS = ["image", "url", "path", "file", "image_url", "uri"];
 export type FoundImages = { input: Input; references(): Iterable<Reference> } | { origin: Origin; base: Base };
 
 /**
- * Opens images: a file, a folder, a pattern, an object or prefix of S3, a URL, or a list of paths and URLs (a file, an object, or
- * standard input). Fails before anything is queued, with INPUT_NOT_FOUND, INPUT_UNREADABLE, INPUT_EMPTY, COLUMN_NOT_FOUND,
+ * Opens images: a file, a folder, a pattern, an object or prefix of S3, a URL, a tar archive, or a list of paths and URLs (a file, an object,
+ * standard input, or `@LIST`). Fails before anything is queued, with INPUT_NOT_FOUND, INPUT_UNREADABLE, INPUT_EMPTY, COLUMN_NOT_FOUND,
  * URL_REFUSED or USAGE.
  */
 export async function openImageSource(from: string | { stdin: Readable }, read: ReadOptions, s3?: S3): Promise<Source> {
   if (typeof from !== "string") return openList(stdinOrigin(from.stdin), inFolder(process.cwd()), read);
+  const list = listOf(from);
+  if (list !== undefined) return await openListed(await openInputList(list, s3), read);
+  if (read.format === "tar" || isTarName(from)) return await openTarSource(from, read, s3);
   const found = await find(from, s3);
   if ("references" in found) return listed(found.input, read, found.references);
-  if (read.format === "auto" && formatOfName(found.origin.name) === "auto") {
-    const expected = "expected an image, a folder or a list (.txt, .lst, .csv, .tsv, .jsonl)";
+  const isNamed = read.format !== "auto" || formatOfName(found.origin.name) !== "auto";
+  if (!isNamed && !(await isParquet(found.origin, read))) {
+    const expected = "expected an image, a folder or a list (.txt, .lst, .csv, .tsv, .jsonl, .parquet)";
     throw new LabelmillError("INPUT_UNREADABLE", `${expected}, came ${quoted(from)}; if it is a list, say --format`);
   }
-  return openList(found.origin, found.base, read);
+  const source = await openList(found.origin, found.base, read);
+  if (isS3Uri(from) || isOwnFolder(from, source.input.uri)) return source;
+  // A link to a list: its paths are relative to where the link lies, which nobody else knows.
+  const { splitter, ...rest } = source;
+  return rest;
+}
+
+function isOwnFolder(list: string, uri: string): boolean {
+  return dirname(resolve(list)) === dirname(fileURLToPath(uri));
 }
 
 /**
  * The files and folders (real paths) that an argument makes readable: an image itself, a folder, a pattern's base folder, a list's
- * own folder; for `-`, a list on standard input, the working folder; for a URL none. Fails where the argument names nothing.
+ * own folder (of `@LIST` too); for `-`, a list on standard input, the working folder; for a URL none. Fails where the argument names nothing.
  */
 export async function grantsOf(from: string): Promise<string[]> {
   if (from === "-") return [await realpath(process.cwd())];
+  const list = listOf(from);
+  if (list !== undefined) return isS3Uri(list) ? [] : [await realpath(dirname(list))];
   return isUrl(from) ? [] : [await localGrant(from)];
 }
 
@@ -49,7 +70,8 @@ export async function grantsOf(from: string): Promise<string[]> {
  * lies in. A list that lies elsewhere grants nothing on S3, whatever it names. Fails with URL_REFUSED.
  */
 export function s3GrantsOf(from: string): string[] {
-  return isS3Uri(from) ? [s3Grant(from)] : [];
+  const at = listOf(from) ?? from;
+  return isS3Uri(at) ? [s3Grant(at)] : [];
 }
 
 async function find(from: string, s3: S3 | undefined): Promise<FoundImages> {
@@ -70,8 +92,17 @@ function findUrl(from: string): FoundImages {
   return { input: describeUrl(reference.image), references: () => [reference] };
 }
 
-function listed(input: Input, read: ReadOptions, all: () => Iterable<Reference>): Source {
-  const asked = read.column ?? read.idColumn ?? read.keep[0];
+/** What a list names: all of it, or the images of an inventory, which names all that there is. */
+async function openListed({ input, label, entries }: InputList, read: ReadOptions): Promise<Source> {
+  const references = async function* (): AsyncGenerator<Reference> {
+    for await (const { reference, key } of entries()) if (key === undefined || isImageName(key)) yield reference;
+  };
+  for await (const _ of references()) return listed(input, read, references);
+  throw new LabelmillError("INPUT_EMPTY", `there are no images in ${label}`);
+}
+
+function listed(input: Input, read: ReadOptions, all: () => Iterable<Reference> | AsyncIterable<Reference>): Source {
+  const asked = read.column ?? read.idColumn ?? read.keep[0] ?? read.where?.[0]?.column;
   if (asked !== undefined) {
     const message = `only a list has columns, so there is no ${quoted(asked)} in ${quoted(input.uri)}`;
     throw new LabelmillError("COLUMN_NOT_FOUND", message);
@@ -81,20 +112,25 @@ function listed(input: Input, read: ReadOptions, all: () => Iterable<Reference>)
     read,
     async *records() {
       let record = 0;
-      for (const reference of all()) yield { record: record++, id: idOf(reference), ...itemOf(reference) };
+      for await (const reference of all()) yield { record: record++, id: idOf(reference), ...itemOf(reference) };
     },
   };
 }
 
-function openList(origin: Origin, base: Base, read: ReadOptions): Promise<Source> {
-  const wanted = { names: IMAGE_COLUMNS, skipBlankLines: true };
-  return openTable(origin, read, wanted, ({ value, id, input: kept }) => {
+async function openList(origin: Origin, base: Base, read: ReadOptions): Promise<Source> {
+  if (await isParquet(origin, read)) return await openParquet(origin, read, IMAGE_COLUMNS, imageItem(base));
+  return await openTable(origin, read, { names: IMAGE_COLUMNS, skipBlankLines: true }, imageItem(base));
+}
+
+/** What a row of a list of images becomes. */
+export function imageItem(base: Base): ToItem {
+  return ({ value, id, input: kept }) => {
     const reference = readReference(value, base);
     const item = itemOf(reference, kept);
     // The reference names the record where no id column does.
     if (!id && reference.shown !== "") item.id = idOf(reference);
     return item;
-  });
+  };
 }
 
 function idOf(reference: Reference): string {

@@ -1,41 +1,52 @@
-import { LabelmillError } from "../errors.ts";
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { LabelmillError, systemCode } from "../errors.ts";
 import type { S3 } from "../storage/s3.ts";
-import { parseS3Uri, type S3Place, s3Uri } from "../storage/s3-uri.ts";
-import { byteOrder } from "./listing.ts";
-import { isPrefix, isS3Uri, s3InputError } from "./s3-origin.ts";
+import { parseS3Uri, s3Uri } from "../storage/s3-uri.ts";
+import { inputError } from "./bytes.ts";
+import { formatOfName } from "./detect.ts";
+import { type InputList, type ListEntry, listOf, openInputList } from "./input-list.ts";
+import { byteOrder, globBase, isGlob, listFolder, listGlob } from "./listing.ts";
+import { type S3Glob, s3Glob, s3Objects } from "./s3-glob.ts";
+import { isPrefix, isS3Uri } from "./s3-origin.ts";
 import { quoted, type Source } from "./source.ts";
+import { isTarName } from "./tar-name.ts";
 
 /** The most inputs of one run: each is described in the run's files. */
-const MAX_INPUTS = 10_000;
+const MAX_INPUTS = 100_000;
 /** Inputs that are opened at a time. */
 const OPENED_AT_ONCE = 16;
 
 /**
- * The inputs of texts with each `s3://` prefix replaced by the objects below it, in the byte order of their keys. Left out are those
- * that are not data: empty ones, folder markers, and names below the prefix with a segment that begins with `_` or `.`.
+ * The inputs, each a file, an object or standard input, in the place of what names several of them:
  *
- * @throws LabelmillError INPUT_EMPTY (a prefix without objects), STORE_FAILED (no such bucket, forbidden, an outage), USAGE
- * (more than 10,000 inputs)
+ * - a folder, a pattern (`data/**\/*.csv`), an `s3://` prefix or pattern: the files and objects there, in the byte order of their paths. Left
+ *   out are those that are not data: empty ones, folder markers, and names with a segment, below what was named, that begins with `_` or `.`;
+ * - `@LIST`: those that a list names, in its order (openInputList).
+ *
+ * Of images only patterns of archives and tables and lists of archives are replaced: folders, prefixes and lists of images are one input each.
+ *
+ * @throws LabelmillError INPUT_EMPTY (nothing there), INPUT_NOT_FOUND, INPUT_UNREADABLE (a list's line, which is named), STORE_FAILED (no such
+ * bucket, forbidden, an outage), USAGE (more than 100,000 inputs)
  */
-export async function expandInputs(inputs: readonly string[], s3: S3): Promise<string[]> {
+export async function expandInputs(
+  inputs: readonly string[],
+  s3: S3,
+  kind: "text" | "images" = "text",
+): Promise<string[]> {
   const all: string[] = [];
   for (const input of inputs) {
-    const at = isS3Uri(input) ? parseS3Uri(input) : undefined;
-    if (at === undefined || !isPrefix(at)) {
-      all.push(input);
-      continue;
-    }
-    const keys: string[] = [];
-    for await (const key of dataBelow(at, s3)) {
-      if (all.length + keys.length >= MAX_INPUTS) {
-        const message = `expected at most ${MAX_INPUTS} inputs, there are more with ${quoted(input)}; name a longer prefix`;
+    let some = 0;
+    for await (const found of expand(input, s3, kind)) {
+      if (all.length >= MAX_INPUTS) {
+        const message = `expected at most ${MAX_INPUTS} inputs, there are more with ${quoted(input)}; name fewer at a time`;
         throw new LabelmillError("USAGE", message);
       }
-      keys.push(key);
+      all.push(found);
+      some++;
     }
-    // Not every server lists in that order.
-    all.push(...byteOrder(keys).map((key) => s3Uri({ bucket: at.bucket, key })));
-    if (keys.length === 0) throw new LabelmillError("INPUT_EMPTY", `there are no objects below ${quoted(input)}`);
+    if (some === 0) throw new LabelmillError("INPUT_EMPTY", `there is no data in ${quoted(input)}`);
   }
   return all;
 }
@@ -67,16 +78,74 @@ export async function openInputs(
   return sources;
 }
 
-async function* dataBelow({ bucket, key: prefix }: S3Place, s3: S3): AsyncGenerator<string> {
-  try {
-    for await (const { key, size } of s3.list(bucket, prefix)) {
-      const hidden = key
-        .slice(prefix.length)
-        .split("/")
-        .some((part) => /^[_.]/.test(part));
-      if (size > 0 && !hidden && !key.endsWith("/")) yield key;
-    }
-  } catch (error) {
-    throw s3InputError(s3Uri({ bucket, key: prefix }), error);
+async function* expand(input: string, s3: S3, kind: "text" | "images"): AsyncGenerator<string> {
+  const list = listOf(input);
+  const ofImages = kind === "images";
+  if (list !== undefined) {
+    const opened = await openInputList(list, s3);
+    if (ofImages && !(await namesArchives(opened))) yield input;
+    else for await (const entry of opened.entries()) yield* inputOf(entry, ofImages);
+  } else if (input === "-" || (ofImages && !isOfFiles(input))) yield input;
+  else if (isS3Uri(input)) yield* expandS3(input, s3);
+  else yield* expandLocal(input);
+}
+
+/** Whether an argument of images means archives or tables, not images. */
+function isOfFiles(input: string): boolean {
+  const isUrl = /^[a-z][a-z0-9+.-]*:\/\//i.test(input) && !isS3Uri(input);
+  return !isUrl && (isTarName(input) || formatOfName(input) !== "auto");
+}
+
+async function* expandS3(input: string, s3: S3): AsyncGenerator<string> {
+  const pattern = s3Glob(input);
+  const at = pattern?.at ?? parseS3Uri(input);
+  if (pattern === undefined && !isPrefix(at)) yield input;
+  else for (const key of await dataKeys(pattern ?? { at }, s3)) yield s3Uri({ bucket: at.bucket, key });
+}
+
+/** In byte order: not every server lists so. */
+async function dataKeys(below: Pick<S3Glob, "at"> & Partial<S3Glob>, s3: S3): Promise<string[]> {
+  const keys: string[] = [];
+  for await (const { key, size, path } of s3Objects(below, s3)) {
+    if (size > 0 && isData(path)) keys.push(key);
+    // One more than can be taken: that there are too many is told by whoever counts.
+    if (keys.length > MAX_INPUTS) break;
   }
+  return byteOrder(keys);
+}
+
+async function* expandLocal(input: string): AsyncGenerator<string> {
+  const found = await stat(input).catch((error: unknown) => {
+    if (systemCode(error) === "ENOENT") return undefined;
+    throw inputError(input, error);
+  });
+  // Whoever opens it says that it is not there.
+  if (found ? !found.isDirectory() : !isGlob(input)) {
+    yield input;
+    return;
+  }
+  const base = found ? input : globBase(input);
+  const listed = found ? await listFolder(input, isData) : await listGlob(input, isData);
+  for (const { path, size } of listed) if (size > 0) yield join(base, path);
+}
+
+/** Whether a path below what was named is one of data: nothing in it is hidden, and it is no folder marker. */
+function isData(path: string): boolean {
+  return path !== "" && !path.endsWith("/") && !path.split("/").some((part) => /^[_.]/.test(part));
+}
+
+/** Whether a list is one of archives: its first entry is. */
+async function namesArchives(list: InputList): Promise<boolean> {
+  for await (const { reference } of list.entries()) return isTarName(reference.shown);
+  return false;
+}
+
+/** What a list's entry means as an input; nothing, where an inventory names what is none. */
+function* inputOf({ reference, where, key }: ListEntry, ofArchives: boolean): Generator<string> {
+  if (key !== undefined && (!isData(key) || (ofArchives && !isTarName(key)))) return;
+  const unreadable = (why: string) => new LabelmillError("INPUT_UNREADABLE", `${where}: ${why}`);
+  if ("error" in reference) throw unreadable(reference.error.message);
+  const { image: uri, shown } = reference;
+  if (!/^(file|s3):/.test(uri)) throw unreadable(`expected a path, a file: or an s3: URI, came ${quoted(shown)}`);
+  yield uri.startsWith("file:") ? fileURLToPath(uri) : uri;
 }

@@ -5,10 +5,10 @@ import type { Listed } from "./identity.ts";
 import { isImageName } from "./image-file.ts";
 
 /**
- * The images in a folder and its subfolders, by their paths' byte order. Hidden files and folders are skipped; a link is taken
- * where it leads to a file in the folder, and folders behind links are not entered.
+ * The wanted files (by their paths) in a folder and its subfolders, by their paths' byte order: by default the images. Hidden files and
+ * folders are skipped; a link is taken where it leads to a file in the folder, and folders behind links are not entered.
  */
-export async function listFolder(folder: string): Promise<Listed[]> {
+export async function listFolder(folder: string, isWanted: (path: string) => boolean = isImageName): Promise<Listed[]> {
   const paths: string[] = [];
   const pending = [""];
   for (let below = pending.pop(); below !== undefined; below = pending.pop()) {
@@ -22,7 +22,7 @@ export async function listFolder(folder: string): Promise<Listed[]> {
       if (entry.name.startsWith(".")) continue;
       const path = below === "" ? entry.name : `${below}/${entry.name}`;
       if (entry.isDirectory()) pending.push(path);
-      else if (isImageName(entry.name) && (entry.isFile() || entry.isSymbolicLink())) paths.push(path);
+      else if (isWanted(path) && (entry.isFile() || entry.isSymbolicLink())) paths.push(path);
     }
   }
   return describe(folder, paths);
@@ -32,13 +32,13 @@ function readEntries(path: string) {
   return readdir(path, { withFileTypes: true });
 }
 
-/** The images that a pattern matches, relative to its base folder, with the same order and the same rules as in a folder. */
-export async function listGlob(pattern: string): Promise<Listed[]> {
+/** The wanted files that a pattern matches, relative to its base folder, with the same order and the same rules as in a folder. */
+export async function listGlob(pattern: string, isWanted: (path: string) => boolean = isImageName): Promise<Listed[]> {
   const base = globBase(pattern);
   const paths: string[] = [];
   for await (const found of glob(pattern)) {
     const path = relative(base, resolve(found)).replaceAll(sep, "/");
-    if (isImageName(path) && !path.split("/").some((part) => part.startsWith("."))) paths.push(path);
+    if (isWanted(path) && !path.split("/").some((part) => part.startsWith("."))) paths.push(path);
   }
   // The pattern itself enters folders behind links, and a link to a folder above would give each file twice.
   const direct = new Map<string, boolean>();

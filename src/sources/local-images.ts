@@ -10,6 +10,7 @@ import { globBase, isGlob, listFolder, listGlob } from "./listing.ts";
 import { fileOrigin } from "./origin.ts";
 import { fileReference, inFolder, type Reference } from "./references.ts";
 import { quoted } from "./source.ts";
+import { isTarName } from "./tar-name.ts";
 
 /** What a path names: an image, the images of a folder or pattern, or a list. */
 export async function findLocalImages(from: string): Promise<FoundImages> {
@@ -35,13 +36,13 @@ export async function findLocalImages(from: string): Promise<FoundImages> {
   }
 }
 
-/** The real path of an image itself, of a folder, of a pattern's base folder, of a list's own folder. */
+/** The real path of an image or archive itself, of a folder, of a pattern's base folder, of a list's own folder. */
 export async function localGrant(from: string): Promise<string> {
   switch (await kindOf(from)) {
     case "glob":
       return await realpath(globBase(from)).catch((error: unknown) => Promise.reject(inputError(from, error)));
     case "list":
-      return await realpath(dirname(resolve(from)));
+      return await realpath(isTarName(from) ? from : dirname(resolve(from)));
     default:
       return await realpath(from);
   }

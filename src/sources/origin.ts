@@ -2,6 +2,7 @@ import { basename } from "node:path";
 import type { Readable } from "node:stream";
 import type { Input } from "../schemas/input.ts";
 import type { S3 } from "../storage/s3.ts";
+import type { ByteRange } from "../storage/s3-pieces.ts";
 import { checkFile, readFileBytes, readStdinBytes } from "./bytes.ts";
 import { checkUnchanged, describeFile, describeUrl } from "./identity.ts";
 import { isS3Uri, s3Origin } from "./s3-origin.ts";
@@ -14,12 +15,24 @@ export type Origin = {
   label: string;
   /** What it was when it was found. */
   input: Input;
-  bytes(): AsyncIterable<Buffer>;
+  bytes(range?: ByteRange, signal?: AbortSignal): AsyncIterable<Buffer>;
   /** The bytes can be read once only. */
   once: boolean;
   /** Called when the bytes have been read: fails with INPUT_CHANGED if they need not be those of `input`. */
   checkUnchanged(): Promise<void>;
 };
+
+/** What is read of an origin's bytes; fails with INPUT_CHANGED where they need not be those that were planned, or are gone. */
+export async function* unchanged<T>(origin: Origin, read: AsyncIterable<T>): AsyncGenerator<T> {
+  try {
+    yield* read;
+  } catch (error) {
+    // That it is another one by now says more than what went wrong with it.
+    await origin.checkUnchanged();
+    throw error;
+  }
+  await origin.checkUnchanged();
+}
 
 /** Finds a file, an object of S3 (an `s3://` URI) or standard input. Fails with INPUT_NOT_FOUND, INPUT_UNREADABLE or INPUT_EMPTY. */
 export async function openOrigin(from: string | { stdin: Readable }, s3?: S3): Promise<Origin> {
@@ -30,12 +43,16 @@ export async function openOrigin(from: string | { stdin: Readable }, s3?: S3): P
 /** A file that is there, readable and not empty: else INPUT_NOT_FOUND, INPUT_UNREADABLE, INPUT_EMPTY. */
 export async function fileOrigin(path: string): Promise<Origin> {
   await checkFile(path);
-  const input = await describeFile(path);
+  return fileAsPlanned(path, await describeFile(path));
+}
+
+/** A file that was found to be `input` at some time before. */
+export function fileAsPlanned(path: string, input: Input): Origin {
   return {
     name: basename(path),
     label: quoted(path),
     input,
-    bytes: () => readFileBytes(path),
+    bytes: (range) => readFileBytes(path, range),
     once: false,
     checkUnchanged: () => checkUnchanged(input, () => describeFile(path)),
   };

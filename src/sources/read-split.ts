@@ -1,8 +1,10 @@
-import { LabelmillError } from "../errors.ts";
 import type { Task } from "../schemas/job.ts";
 import type { Split } from "../schemas/split.ts";
 import type { S3 } from "../storage/s3.ts";
+import { readParquetSplit } from "./parquet-split.ts";
+import { readTextSplit } from "./read-text.ts";
 import type { SourceRecord } from "./source.ts";
+import { readTarSplit } from "./tar-split.ts";
 
 /** Where the bytes of a split's input are: the file's real path, or the S3 that its URI is of. */
 export type SplitPlace = { path: string } | { s3: S3 };
@@ -13,10 +15,12 @@ export type SplitPlace = { path: string } | { s3: S3 };
  */
 export async function* readSplit(
   split: Split,
-  _task: Task,
-  _place: SplitPlace,
-  _signal: AbortSignal,
+  task: Task,
+  place: SplitPlace,
+  signal: AbortSignal,
 ): AsyncGenerator<SourceRecord> {
-  yield* [];
-  throw new LabelmillError("INTERNAL", `no reader for ${split.at.kind}`);
+  const { at } = split;
+  if (at.kind === "text") return yield* readTextSplit({ ...split, at }, task, place, signal);
+  if (at.kind === "tar") return yield* readTarSplit(split, place, signal);
+  yield* readParquetSplit(split, task, place, signal);
 }

@@ -4,6 +4,7 @@ import type { ItemError } from "../schemas/item.ts";
 import { resolveColumns } from "./columns.ts";
 import { type CsvRecord, CsvScanner } from "./csv.ts";
 import { type Line, LineScanner } from "./lines.ts";
+import type { Scanner, ScanPlace } from "./scanner.ts";
 import { MAX_KEPT_BYTES, quoted } from "./source.ts";
 
 /** What was asked for in one record: the column's value, the id column's, the kept columns; or why there is none. */
@@ -13,20 +14,25 @@ export type Row = {
   input?: Record<string, unknown>;
   error?: ItemError;
   repaired?: boolean;
+  /** The filter leaves it out. */
+  skipped?: true;
 };
 
-/** One pass over a table: `take` is given what the scanner finds, in order; undefined is no record (a header, a blank line). */
+/** One pass over a table: `take` is given what the scanner finds, in order; undefined is no record (a header). */
 export type RowReader = {
-  readonly scanner: {
-    readonly line: number;
-    push(chunk: Uint8Array): Iterable<CsvRecord | Line>;
-    end(): Iterable<CsvRecord | Line>;
-  };
+  readonly scanner: Scanner<CsvRecord | Line>;
   take(raw: CsvRecord | Line): Row | undefined;
   read: ReadOptions;
   /** The columns are known, and those that were asked for are there. */
   ready: boolean;
+  /** Of CSV that is `ready`: columns of the header, and where those asked for are among them (column, id, kept, filtered). */
+  header?: Header;
 };
+
+export type Header = { width: number; places: readonly number[] };
+
+/** What an earlier pass found out; `at`: where this one begins, behind a header. */
+export type Settled = { header?: Header | undefined; at?: ScanPlace | undefined };
 
 export type Wanted = {
   /** How the input is called in messages. */
@@ -37,21 +43,33 @@ export type Wanted = {
   skipBlankLines: boolean;
 };
 
-const DEEPEST_KEPT = 64;
+/** How deep a kept value may nest. */
+export const DEEPEST_KEPT = 64;
 
-export function csvReader(read: ReadOptions, wanted: Wanted): RowReader {
-  const scanner = new CsvScanner(read.delimiter!);
+/** `settled`: the columns are known from an earlier pass, those of CSV where it does not begin with its header. */
+export function readerOf(read: ReadOptions, wanted: Wanted, settled?: Settled): RowReader {
+  if (read.format === "csv") return csvReader(read, wanted, settled);
+  return read.format === "jsonl" ? jsonlReader(read, wanted, settled) : linesReader(read, wanted, settled);
+}
+
+function csvReader(read: ReadOptions, wanted: Wanted, settled?: Settled): RowReader {
+  const scanner = new CsvScanner(read.delimiter!, settled?.at);
   const ids = read.idColumn === null ? [] : [read.idColumn];
-  let columns = 0;
+  const filters = read.where ?? [];
+  const filtered = 1 + ids.length + read.keep.length;
+  const know = (header: Header): void => {
+    reader.header = header;
+    scanner.pick = header.places;
+    reader.ready = true;
+  };
   const takeHeader = (raw: CsvRecord): void => {
     if ("error" in raw)
       throw new LabelmillError("INPUT_UNREADABLE", `${wanted.label} has no header: ${raw.error.message}`);
     const header = raw.fields.map((name) => name.trim());
     reader.read = resolveColumns(header, read, wanted.names, wanted.label);
     const { column, keep } = reader.read;
-    columns = header.length;
-    scanner.pick = [column!, ...ids, ...keep].map((name) => header.indexOf(name));
-    reader.ready = true;
+    const names = [column!, ...ids, ...keep, ...filters.map((where) => where.column)];
+    know({ width: header.length, places: names.map((name) => header.indexOf(name)) });
   };
   const reader: RowReader = {
     scanner,
@@ -61,9 +79,9 @@ export function csvReader(read: ReadOptions, wanted: Wanted): RowReader {
       if (!reader.ready) return void takeHeader(raw as CsvRecord);
       if ("error" in raw) return { error: raw.error };
       const { line, fields, count, repaired } = raw as Extract<CsvRecord, { count: number }>;
-      if (count !== columns) {
-        return invalid(`line ${line}: expected ${columns} columns as in the header, came ${count}`);
-      }
+      const { width } = reader.header!;
+      if (count !== width) return invalid(`line ${line}: expected ${width} columns as in the header, came ${count}`);
+      if (filters.some(({ value }, index) => fields[filtered + index] !== value)) return { skipped: true };
       const row: Row = { value: fields[0]!, repaired };
       if (read.idColumn !== null) row.id = fields[1]!;
       return keepIn(row, line, read.keep.length, () =>
@@ -71,25 +89,26 @@ export function csvReader(read: ReadOptions, wanted: Wanted): RowReader {
       );
     },
   };
+  if (settled?.header) know(settled.header);
   return reader;
 }
 
-/** `settled`: the columns are known from an earlier pass. */
-export function jsonlReader(read: ReadOptions, wanted: Wanted, settled: boolean): RowReader {
+function jsonlReader(read: ReadOptions, wanted: Wanted, settled?: Settled): RowReader {
+  const filters = read.where ?? [];
   const reader: RowReader = {
-    scanner: new LineScanner(),
+    scanner: new LineScanner({ skipBlank: true, at: settled?.at }),
     read,
-    ready: settled,
+    ready: settled !== undefined,
     take(raw) {
       if ("error" in raw) return { error: raw.error };
       const { line, text, repaired } = raw as Extract<Line, { text: string }>;
-      if (text.trim() === "") return undefined;
       const object = parseObject(text);
       if (object === undefined) return invalid(`line ${line}: expected a JSON object, came ${kindOfLine(text)}`);
       if (!reader.ready) {
         reader.read = resolveColumns(Object.keys(object), read, wanted.names, wanted.label);
         reader.ready = true;
       }
+      if (filters.some((where) => scalar(object, where.column, text) !== where.value)) return { skipped: true };
       const { column, idColumn, keep } = reader.read;
       const row: Row = { repaired };
       if (idColumn !== null) row.id = scalar(object, idColumn, text);
@@ -108,20 +127,20 @@ export function jsonlReader(read: ReadOptions, wanted: Wanted, settled: boolean)
   return reader;
 }
 
-export function linesReader(read: ReadOptions, wanted: Wanted): RowReader {
+function linesReader(read: ReadOptions, wanted: Wanted, settled?: Settled): RowReader {
   return {
-    scanner: new LineScanner(),
+    scanner: new LineScanner({ skipBlank: wanted.skipBlankLines, at: settled?.at }),
     read,
     ready: true,
     take(raw) {
       if ("error" in raw) return { error: raw.error };
       const { text, repaired } = raw as Extract<Line, { text: string }>;
-      return wanted.skipBlankLines && text.trim() === "" ? undefined : { value: text, repaired };
+      return { value: text, repaired };
     },
   };
 }
 
-function invalid(message: string): { error: ItemError } {
+export function invalid(message: string): { error: ItemError } {
   return { error: { code: "RECORD_INVALID", message: message.slice(0, 4096) } };
 }
 
@@ -129,23 +148,24 @@ function invalid(message: string): { error: ItemError } {
 function keepIn(row: Row, line: number, count: number, entries: () => [string, unknown][]): Row {
   if (count === 0) return row;
   const input = Object.fromEntries(entries());
-  const error = keptError(input, line);
+  const error = keptError(input, `line ${line}`);
   return error === undefined ? { ...row, input } : { id: row.id, repaired: row.repaired, error };
 }
 
-function keptError(input: Record<string, unknown>, line: number): ItemError | undefined {
+/** Why the kept columns of a record cannot be kept; `where`: the record, for the message. */
+export function keptError(input: Record<string, unknown>, where: string): ItemError | undefined {
   for (const [name, value] of Object.entries(input)) {
     if (isDeeper(value, DEEPEST_KEPT)) {
-      return invalid(`line ${line}: column ${quoted(name)} cannot be kept: it nests deeper than ${DEEPEST_KEPT}`).error;
+      return invalid(`${where}: column ${quoted(name)} cannot be kept: it nests deeper than ${DEEPEST_KEPT}`).error;
     }
   }
   const bytes = Buffer.byteLength(JSON.stringify(input));
   if (bytes <= MAX_KEPT_BYTES) return undefined;
-  const message = `line ${line}: expected at most ${MAX_KEPT_BYTES} bytes of kept columns, came ${bytes}`;
+  const message = `${where}: expected at most ${MAX_KEPT_BYTES} bytes of kept columns, came ${bytes}`;
   return { code: "RECORD_TOO_LARGE", message };
 }
 
-function isDeeper(value: unknown, levels: number): boolean {
+export function isDeeper(value: unknown, levels: number): boolean {
   if (typeof value !== "object" || value === null) return false;
   return levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1));
 }
@@ -194,7 +214,7 @@ function kindOfLine(text: string): string {
   return value === undefined ? "what is no JSON" : kindOf(value);
 }
 
-function kindOf(value: unknown): string {
+export function kindOf(value: unknown): string {
   if (value === null) return "null";
   if (Array.isArray(value)) return "an array";
   return typeof value === "object" ? "an object" : `a ${typeof value}`;

@@ -9,26 +9,37 @@ import type { FoundImages } from "./images.ts";
 import { byteOrder } from "./listing.ts";
 import type { Origin } from "./origin.ts";
 import { belowPrefix, objectReference, type Reference } from "./references.ts";
-import { given, isPrefix, s3InputError, s3Origin } from "./s3-origin.ts";
+import { s3Glob, s3Objects } from "./s3-glob.ts";
+import { given, isPrefix, s3Origin } from "./s3-origin.ts";
 import { quoted } from "./source.ts";
+import { isTarName } from "./tar-name.ts";
 
 /** What an `s3://` URI names: an image, the images below a prefix, or a list. */
 export async function findS3Images(from: string, s3: S3 | undefined): Promise<FoundImages> {
-  const at = parseS3Reference(from);
-  if (!isPrefix(at)) {
+  const pattern = s3Glob(from);
+  const at = pattern?.at ?? parseS3Reference(from);
+  if (!pattern && !isPrefix(at)) {
     const origin = await s3Origin(from, s3);
     if (!(await isImage(origin))) return { origin, base: belowPrefix(prefixOf(at)) };
     return { input: origin.input, references: () => [objectReference(from, s3Uri(at))] };
   }
-  const files = await listImages(at, given(from, s3));
-  if (files.length === 0) throw new LabelmillError("INPUT_EMPTY", `there are no images below ${quoted(from)}`);
-  return { input: describeListing(s3Uri(at), files), references: () => references(at, files) };
+  const files = await listImages(pattern ?? { at }, given(from, s3));
+  if (files.length === 0) {
+    const message = pattern ? `no image matches ${quoted(from)}` : `there are no images below ${quoted(from)}`;
+    throw new LabelmillError(pattern ? "INPUT_NOT_FOUND" : "INPUT_EMPTY", message);
+  }
+  return { input: describeListing(pattern ? from : s3Uri(at), files), references: () => references(at, files) };
 }
 
-/** What an `s3://` argument makes readable: a prefix, an image itself, and with any other object, a list then, what lies beside it. */
+/**
+ * What an `s3://` argument makes readable: a prefix, that of a pattern, an image or archive itself, and with any other object, a list then,
+ * what lies beside it.
+ */
 export function s3Grant(from: string): string {
+  const pattern = s3Glob(from);
+  if (pattern) return s3Uri(pattern.at);
   const at = parseS3Reference(from);
-  return s3Uri(isPrefix(at) || isImageName(at.key) ? at : prefixOf(at));
+  return s3Uri(isPrefix(at) || isImageName(at.key) || isTarName(at.key) ? at : prefixOf(at));
 }
 
 /** The prefix that an object lies in, as a file in its folder. */
@@ -46,18 +57,13 @@ async function isImage(origin: Origin): Promise<boolean> {
   }
 }
 
-/** The images below a prefix in the byte order of their keys, with the rules of a folder: nothing hidden. */
-async function listImages(at: S3Place, s3: S3): Promise<Listed[]> {
+/** The images below a prefix, or those that match, in the byte order of their keys, with the rules of a folder: nothing hidden. */
+async function listImages(below: Parameters<typeof s3Objects>[0], s3: S3): Promise<Listed[]> {
   const files = new Map<string, Listed>();
-  try {
-    for await (const { key, size, etag } of s3.list(at.bucket, at.key)) {
-      const path = key.slice(at.key.length);
-      if (isImageName(path) && !path.split("/").some((part) => part.startsWith("."))) {
-        files.set(path, { path, size, version: etag });
-      }
+  for await (const { path, size, etag } of s3Objects(below, s3)) {
+    if (isImageName(path) && !path.split("/").some((part) => part.startsWith("."))) {
+      files.set(path, { path, size, version: etag });
     }
-  } catch (error) {
-    throw s3InputError(s3Uri(at), error);
   }
   // Not every server lists in that order.
   return byteOrder([...files.keys()]).map((path) => files.get(path)!);

@@ -1,5 +1,6 @@
 import { posix } from "node:path";
 import { LabelmillError } from "../errors.ts";
+import type { Input } from "../schemas/input.ts";
 import type { S3 } from "../storage/s3.ts";
 import { parseS3Uri, type S3Place, s3Uri } from "../storage/s3-uri.ts";
 import { checkUnchanged, describeObject } from "./identity.ts";
@@ -28,15 +29,22 @@ export async function s3Origin(from: string, s3: S3 | undefined): Promise<Origin
   }
   const found = await client.head(at).catch((error: unknown) => Promise.reject(s3InputError(uri, error)));
   if (found.size === 0) throw new LabelmillError("INPUT_EMPTY", `${quoted(uri)} is empty`);
-  const input = describeObject(uri, found);
+  return objectAsPlanned(describeObject(uri, found), client);
+}
+
+/** An object that was found to be `input` at some time before. */
+export function objectAsPlanned(input: Input, client: S3): Origin {
+  const { uri } = input;
+  const at = parseS3Uri(uri);
+  const etag = input.hash!.slice("etag:".length);
   const describe = async () => describeObject(uri, await client.head(at));
   return {
     name: posix.basename(at.key),
     label: quoted(uri),
     input,
-    async *bytes() {
+    async *bytes(range, signal) {
       try {
-        yield* client.stream(at, { etag: found.etag });
+        yield* client.stream(at, { etag, ...(range ? { range } : {}), ...(signal ? { signal } : {}) });
       } catch (error) {
         const code = error instanceof LabelmillError && error.code;
         // Says what is there now, as of a file.

@@ -1,3 +1,4 @@
+import { LabelmillError } from "../errors.ts";
 import type { Item } from "../schemas/item.ts";
 import { MAX_SLICE_SPLITS } from "../schemas/job.ts";
 import type { Range } from "../schemas/manifest.ts";
@@ -47,6 +48,10 @@ export async function* cutSlices(sources: readonly Source[], options: SliceOptio
         if (open.isOver) break;
       }
       continue;
+    }
+    if (source.onlySplits) {
+      const message = `the items of ${source.input.uri} cannot travel: expected workers that can read it`;
+      throw new LabelmillError("USAGE", message);
     }
     const isItem = (record: number) => sample === undefined || isSampled(source.input.uri, record, sample);
     for await (const record of source.records()) {

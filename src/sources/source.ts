@@ -34,10 +34,12 @@ export interface Source {
   records(): AsyncIterable<SourceRecord>;
   /** There where others can read a part of the input without the rest of it. */
   readonly splitter?: Splitter;
+  /** The items lie in the input itself and cannot travel: `records()` is good for counting alone, and workers must read the splits. */
+  readonly onlySplits?: true;
 }
 
 /** Where reading goes on: after so many records. What else there is of it only its splitter understands. */
-export type Cursor = { record: number; offset?: number; line?: number; discarding?: true };
+export type Cursor = { record: number; offset?: number; line?: number; discarding?: true; credit?: number };
 
 export type CutSize = { items: number; bytes: number };
 

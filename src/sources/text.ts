@@ -4,19 +4,23 @@ import { MAX_TEXT_LENGTH } from "../schemas/item.ts";
 import type { S3 } from "../storage/s3.ts";
 import { openInputs } from "./inputs.ts";
 import { openOrigin } from "./origin.ts";
+import { isParquet, openParquet } from "./parquet.ts";
 import type { Row } from "./rows.ts";
 import type { Source, SourceRecord } from "./source.ts";
 import { openTable } from "./table.ts";
+import { refuseTarOfTexts } from "./tar-name.ts";
 
 /** What a text column may be called where none is told, the best name first. */
 const TEXT_COLUMNS = ["text", "review", "sentence", "content", "comment", "body", "message"];
 
 /**
- * Opens a file of texts, an object of S3 (an `s3://` URI), or standard input: CSV, JSONL or plain lines, packed with gzip or not.
+ * Opens a file of texts, an object of S3 (an `s3://` URI), or standard input: CSV, JSONL or plain lines, packed with gzip or zstd or not.
  * Fails before anything is queued, with INPUT_NOT_FOUND, INPUT_UNREADABLE, INPUT_EMPTY, COLUMN_NOT_FOUND, STORE_FAILED (S3) or USAGE.
  */
 export async function openTextSource(from: string | { stdin: Readable }, read: ReadOptions, s3?: S3): Promise<Source> {
+  if (typeof from === "string") refuseTarOfTexts(from);
   const origin = await openOrigin(from, s3);
+  if (await isParquet(origin, read)) return await openParquet(origin, read, TEXT_COLUMNS, textItem);
   return await openTable(origin, read, { names: TEXT_COLUMNS, skipBlankLines: false }, textItem);
 }
 
@@ -30,7 +34,8 @@ export function openTextSources(
   return openInputs(inputs, (input) => openTextSource(input === "-" ? { stdin } : input, read, s3));
 }
 
-function textItem({ value }: Row & { value: string }): Partial<SourceRecord> {
+/** What a row of a table of texts becomes. */
+export function textItem({ value }: Row & { value: string }): Partial<SourceRecord> {
   if (value.length > MAX_TEXT_LENGTH) {
     const message = `expected a text of at most ${MAX_TEXT_LENGTH} UTF-16 units, came ${value.length}`;
     return { error: { code: "RECORD_TOO_LARGE", message } };

@@ -1,5 +1,5 @@
 import { constants, type Stats } from "node:fs";
-import { type FileHandle, lstat, mkdir, open, readdir, realpath, rename } from "node:fs/promises";
+import { type FileHandle, lstat, mkdir, open, readdir, realpath, rename, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { LabelmillError, systemCode } from "../errors.ts";
@@ -89,6 +89,18 @@ export class FsStore implements ObjectStore {
       await rename(aside, path);
       return true;
     });
+  }
+
+  async remove(key: string): Promise<void> {
+    checkKey(key);
+    const path = this.#path(key);
+    try {
+      await this.#enter(key, false);
+      await unlink(path);
+    } catch (error) {
+      const code = systemCode(error);
+      if (code !== "ENOENT" && code !== "ENOTDIR") throw storeError(error, "write", path);
+    }
   }
 
   async *list(prefix: string): AsyncGenerator<StoredObject> {

@@ -45,6 +45,11 @@ export class MemoryStore implements ObjectStore {
     return true;
   }
 
+  async remove(key: string): Promise<void> {
+    checkKey(key);
+    this.#objects.delete(key);
+  }
+
   async *list(prefix: string): AsyncGenerator<StoredObject> {
     for (const key of sortKeys([...this.#objects.keys()].filter((key) => key.startsWith(prefix)))) {
       const size = this.#objects.get(key)?.length;

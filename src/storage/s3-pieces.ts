@@ -2,6 +2,9 @@ import type { Readable } from "node:stream";
 import { LabelmillError, messageOf } from "../errors.ts";
 import { s3Status } from "./s3-error.ts";
 
+/** Bytes of an object or file, from `start` up to `end`, excluded; undefined: to its end. */
+export type ByteRange = { start: number; end?: number };
+
 /** What a server answers to a GET. `left` is the length of the body, undefined where the server does not say. */
 export type S3Answer = { body: Readable; left: number | undefined; etag: string; ranged: boolean };
 
@@ -14,12 +17,16 @@ export type S3Reading = {
 };
 
 /**
- * One object in pieces, whatever breaks on the way: a connection that breaks is taken up where it broke.
+ * One object, or a range of it, in pieces, whatever breaks on the way: a connection that breaks is taken up where it broke.
  * @throws LabelmillError INPUT_CHANGED if another object stands there than at first, or than `expected`
  */
-export async function* readPieces({ what, get, again }: S3Reading, expected?: string): AsyncGenerator<Buffer> {
+export async function* readPieces(
+  { what, get, again }: S3Reading,
+  expected?: string,
+  { start, end = Number.POSITIVE_INFINITY }: ByteRange = { start: 0 },
+): AsyncGenerator<Buffer> {
   let etag = expected;
-  let offset = 0;
+  let offset = start;
   for (let failed = 1; ; failed += 1) {
     try {
       const answer = await get(offset, etag);
@@ -33,12 +40,14 @@ export async function* readPieces({ what, get, again }: S3Reading, expected?: st
         let skip = answer.ranged ? 0 : offset;
         for await (const piece of received(body)) {
           if (left !== undefined) left -= piece.length;
-          const fresh = piece.subarray(skip);
-          skip -= piece.length - fresh.length;
-          if (fresh.length === 0) continue;
+          const rest = piece.subarray(skip);
+          skip -= piece.length - rest.length;
+          if (rest.length === 0) continue;
+          const fresh = rest.subarray(0, end - offset);
           failed = 0;
           offset += fresh.length;
           yield fresh;
+          if (offset === end) return;
         }
         if (left !== undefined && left !== 0) throw brokenOff();
         return;

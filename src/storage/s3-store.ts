@@ -61,6 +61,10 @@ export class S3Store implements ObjectStore {
     return true;
   }
 
+  async remove(key: string): Promise<void> {
+    await this.#s3.delete(this.#at(key));
+  }
+
   async *list(prefix: string): AsyncGenerator<StoredObject> {
     for await (const { key, size } of this.#s3.list(this.#bucket, this.#root + prefix)) {
       const ours = key.slice(this.#root.length);

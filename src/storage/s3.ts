@@ -2,7 +2,7 @@ import type { Readable } from "node:stream";
 import { LabelmillError } from "../errors.ts";
 import { answeredAt, openS3Client, type S3Client, type S3Settings } from "./s3-client.ts";
 import { type S3Asked, s3Code, s3Status } from "./s3-error.ts";
-import { readPieces } from "./s3-pieces.ts";
+import { type ByteRange, readPieces } from "./s3-pieces.ts";
 import { again, S3_LIMITS, type S3Limits, throwIfAborted } from "./s3-tries.ts";
 import { type AskS3, inPieces, PIECE_BYTES, uploadPieces } from "./s3-upload.ts";
 import { type S3Place, s3Uri } from "./s3-uri.ts";
@@ -17,6 +17,7 @@ export type S3Snapshot = S3Found & { bytes: Uint8Array; readAt: Date };
 
 type S3Condition = { IfMatch?: string; IfNoneMatch?: string };
 type Begun = S3Found & { readAt: Date };
+type StreamOptions = { etag?: string; range?: ByteRange; signal?: AbortSignal };
 
 /**
  * S3, or a server that speaks its language. One a process, handed down; `close` ends its connections.
@@ -99,10 +100,10 @@ export class S3 {
   }
 
   /**
-   * The object in pieces, all of the one that stood there at first, or of `etag`: a connection that breaks is taken up where
-   * it broke. @throws LabelmillError INPUT_CHANGED if another object stands there (by then)
+   * The object in pieces, or a range of it, all of the one that stood there at first, or of `etag`: a connection that breaks is
+   * taken up where it broke. @throws LabelmillError INPUT_CHANGED if another object stands there (by then)
    */
-  stream(at: S3Place, options: { etag?: string; signal?: AbortSignal } = {}): AsyncGenerator<Buffer> {
+  stream(at: S3Place, options: StreamOptions = {}): AsyncGenerator<Buffer> {
     return this.#read(at, options);
   }
 
@@ -201,11 +202,8 @@ export class S3 {
   }
 
   /** `begin` is told what the first answer says, before any piece, and may throw. */
-  #read(
-    at: S3Place,
-    { etag, signal }: { etag?: string; signal?: AbortSignal },
-    begin?: (found: Begun) => void,
-  ): AsyncGenerator<Buffer> {
+  #read(at: S3Place, { etag, range, signal }: StreamOptions, begin?: (found: Begun) => void): AsyncGenerator<Buffer> {
+    const end = range?.end === undefined ? "" : range.end - 1;
     const get = async (offset: number, ifMatch: string | undefined) => {
       throwIfAborted(signal);
       const output = await this.#send(({ sdk, client }) =>
@@ -214,7 +212,7 @@ export class S3 {
             Bucket: at.bucket,
             Key: at.key,
             ...(ifMatch ? { IfMatch: quoted(ifMatch) } : {}),
-            ...(offset === 0 ? {} : { Range: `bytes=${offset}-` }),
+            ...(offset === 0 && end === "" ? {} : { Range: `bytes=${offset}-${end}` }),
           }),
           signal ? { abortSignal: signal } : {},
         ),
@@ -231,7 +229,7 @@ export class S3 {
     };
     const retry = (error: unknown, failed: number) =>
       again(error, failed, this.#asked("read", at), this.#limits, signal);
-    return readPieces({ what: s3Uri(at), get, again: retry }, etag);
+    return readPieces({ what: s3Uri(at), get, again: retry }, etag, range);
   }
 
   async #putWhole(at: S3Place, body: Uint8Array, condition: S3Condition = {}): Promise<void> {

@@ -22,6 +22,8 @@ export interface ObjectStore {
    * that may be what an earlier try of this very call wrote, if the server wrote it and then answered an error: read it.
    */
   putIfAbsent(key: string, body: Uint8Array): Promise<boolean>;
+  /** What is not there is fine. */
+  remove(key: string): Promise<void>;
   /** The objects whose keys begin with `prefix`, in the keys' byte order; sizes in bytes. */
   list(prefix: string): AsyncIterable<StoredObject>;
 }

@@ -9,13 +9,14 @@ export type ItemOutcome = { labels: LabelScore[]; truncated?: true } | { error: 
 
 /**
  * Labels items that arrived together: an array of the same length comes back, an error in the place of an item that failed.
- * `onAnswers` is told, as it goes, how many of them are through, and in which batch, if they came to one.
+ * `onAnswers` is told, as it goes, how many of them are through, and in which batch, if they came to one, and
+ * what they had of its ms.
  */
 export type LabelItems = (
   items: readonly LoadedItem[],
   topK: number,
   signal: AbortSignal,
-  onAnswers?: (count: number, batch?: number) => void,
+  onAnswers?: (count: number, batch?: number, ms?: number) => void,
 ) => Promise<ItemOutcome[]>;
 
 /** All items of a slice at once: the rule. */

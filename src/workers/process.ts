@@ -4,8 +4,8 @@ import type { Row } from "../schemas/row.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import type { StageTimes } from "./stages.ts";
 
-/** A part as it stands in the store, whoever wrote it; `own` if it was this try. */
-export type StandingPart = Committed & { rows: readonly Row[]; own?: true };
+/** A part as it stands in the store, whoever wrote it; `own` if it was this try. `inferMs`: what this try had of the devices' time. */
+export type StandingPart = Committed & { rows: readonly Row[]; own?: true; inferMs?: number };
 
 /** What one slice needs of the world. Tests put their own functions around these. */
 export type SliceSteps = {

@@ -1,13 +1,14 @@
-import { type Job as QueuedJob, UnrecoverableError, WaitingError } from "bullmq";
+import { DelayedError, type Job as QueuedJob, UnrecoverableError, WaitingError } from "bullmq";
 import { LabelmillError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
+import type { Compactions } from "../runs/compactions.ts";
 import type { RunLedger } from "../runs/ledger.ts";
+import { PARKED_MS } from "../runs/parking.ts";
 import type { SingleEnds } from "../runs/singles.ts";
 import type { Turns } from "../runs/turns.ts";
 import { itemsIn, type Job, JobSchema, MAX_SLICE_ITEMS } from "../schemas/job.ts";
 import { parseJobId } from "../schemas/names.ts";
 import type { Row } from "../schemas/row.ts";
-import type { Cancellations } from "./cancellations.ts";
 import { type DeadLetters, firstIssue } from "./dead-letters.ts";
 import { failedEvent, type ResultEvents } from "./events.ts";
 import type { Gate } from "./gate.ts";
@@ -16,7 +17,9 @@ import { type LabelItems, labelOneByOne, labelTogether } from "./label-items.ts"
 import type { LoadJob } from "./load.ts";
 import type { LossRecord, SliceRef } from "./losses.ts";
 import { processSlice, type SliceSteps } from "./process.ts";
+import type { RunControl } from "./run-control.ts";
 import type { StageTimes } from "./stages.ts";
+import { TimeLimit } from "./time-limit.ts";
 import { infrastructureError, isLastTry } from "./tries.ts";
 
 /** A slice that lost its worker this often is run alone, item by item. */
@@ -29,7 +32,8 @@ const LONGEST_WAIT_MS = 366 * 24 * 3600 * 1000;
 export type SharedParts = {
   ledger: RunLedger;
   singles: SingleEnds;
-  cancellations: Cancellations;
+  compactions: Compactions;
+  control: RunControl;
   losses: LossRecord;
   gate: Gate;
   deadLetters: DeadLetters;
@@ -65,14 +69,18 @@ export async function handleSlice(
   // Later tries have waited for their backoff, or for the end of another worker.
   if (queued.attemptsStarted === 1) parts.stages.add("wait", waited(queued), 1);
   using room = parts.intake.take(itemsIn(job));
+  using run = await parts.control.watch(job);
+  if (run.signal.aborted) return log.debug("slice of a stopped run dropped");
+  if (run.paused) return park(queued, token, job, parts);
   // Whose turn it is is no more than order: a Redis that cannot note it, being out of memory, must cost the slice nothing.
   if (queued.priority > 0)
     void parts.turns.taken(queued.priority).catch((error: unknown) => log.debug({ err: error }, "turn not noted"));
-  using run = await parts.cancellations.watch(job);
-  if (run.signal.aborted) return log.debug("slice of a cancelled run dropped");
+  using limit = new TimeLimit(job.timeoutMs);
+  let inferMs = 0;
   const label: LabelItems = (items, topK, stop) =>
-    parts.label(items, topK, stop, (count, batch) => {
+    parts.label(items, topK, stop, (count, batch, ms = 0) => {
       room.done(count);
+      inferMs += ms;
       log.debug({ batch, items: count }, "items through");
     });
   try {
@@ -85,25 +93,47 @@ export async function handleSlice(
         ? labelOneByOne(loaded, losses, label, (index) => parts.losses.at(of, index), stop)
         : labelTogether(loaded, label, stop);
     };
-    const stop = AbortSignal.any([signal, run.signal]);
-    const steps = { ...parts.steps, label: labelSlice, stages: parts.stages };
-    const work = () => processSlice(job, steps, stop);
+    const stop = AbortSignal.any([signal, run.signal, limit.signal]);
+    const steps: SliceSteps & { stages: StageTimes } = {
+      ...parts.steps,
+      label: labelSlice,
+      stages: parts.stages,
+      commit: (of, part) => parts.steps.commit(of, { ...part, inferMs }),
+    };
+    const work = () => {
+      limit.begin();
+      return processSlice(job, steps, stop);
+    };
     await (alone ? parts.gate.alone(work) : parts.gate.together(work));
     await parts.losses.end(job);
     log.debug({ items: itemsIn(job) }, "slice done");
   } catch (error) {
-    const failure = infrastructureError(error);
+    const failure = limit.exceeded ?? infrastructureError(error);
     const deviceLost = failure.code === "INFERENCE_FAILED";
     await (deviceLost ? parts.losses.lost(job) : parts.losses.giveBack(job));
-    if (run.signal.aborted) return log.info("slice of a cancelled run dropped");
+    if (run.signal.aborted) return log.info("slice of a stopped run dropped");
     // It may have been one of its items: that costs a try, else it would go round for ever.
-    if (signal.aborted && !deviceLost) {
+    if (signal.aborted && !deviceLost && !limit.exceeded) {
       log.info("slice given back");
       await queued.moveToWait(token);
       throw new WaitingError();
     }
     throw await failed(queued, job, failure, { ...parts, log });
   }
+}
+
+/** The slice of a paused run goes aside, which costs it no try, and is called back when the run goes on. */
+async function park(
+  queued: QueuedJob,
+  token: string,
+  { run }: Job,
+  { control, log }: SliceWorkerParts,
+): Promise<never> {
+  await queued.moveToDelayed(Date.now() + PARKED_MS, token);
+  // Who resumed the run just before may have called back all but this one.
+  if (!(await control.isPaused(run))) await queued.promote().catch(() => {});
+  log.debug({ run, job: queued.id }, "slice of a paused run parked");
+  throw new DelayedError();
 }
 
 /** The time from being queued, which the producer wrote down by its own clock, to being taken. */

@@ -2,12 +2,15 @@ import { LabelmillError } from "../errors.ts";
 import type { FileGrants } from "../fetch/grants.ts";
 import type { S3Grants } from "../fetch/s3-grants.ts";
 import type { Logger } from "../logger.ts";
-import type { Devices, RunLedger } from "../runs/ledger.ts";
+import type { Compactions } from "../runs/compactions.ts";
+import { type Devices, MOST_FIRST_ERRORS, type RowError, type RunLedger } from "../runs/ledger.ts";
 import { getIfThere } from "../runs/output.ts";
 import type { SingleEnds } from "../runs/singles.ts";
 import type { Job } from "../schemas/job.ts";
+import { PARTS_FOLDER } from "../schemas/names.ts";
 import type { Row } from "../schemas/row.ts";
 import type { Split } from "../schemas/split.ts";
+import { kindsIn } from "../storage/column-kinds.ts";
 import { openStore } from "../storage/open.ts";
 import { encodePart, readPart } from "../storage/part.ts";
 import type { S3 } from "../storage/s3.ts";
@@ -19,6 +22,7 @@ export type StepParts = {
   outputs: Outputs;
   ledger: RunLedger;
   singles: SingleEnds;
+  compactions: Compactions;
   events: ResultEvents;
   finalize: (run: string, output: string) => Promise<void>;
   /** Where the models of this worker run. */
@@ -28,7 +32,7 @@ export type StepParts = {
 
 /** The real steps of a slice, all but the labeling. */
 export function sliceSteps(parts: StepParts): Omit<SliceSteps, "label"> {
-  const { outputs, ledger, singles, events, finalize, devices, log } = parts;
+  const { outputs, ledger, singles, compactions, events, finalize, devices, log } = parts;
   return {
     openOutput: (uri) => outputs.open(uri),
     adopt: async (store, job) => {
@@ -39,7 +43,13 @@ export function sliceSteps(parts: StepParts): Omit<SliceSteps, "label"> {
     commit: async (job, part) => {
       // Its part is all the record it has.
       if (job.single) return "done";
-      const end = await ledger.commit(job.run, job.slice, part, part.own ? devices : {});
+      if (job.key.startsWith(PARTS_FOLDER)) await compactions.noteColumns(job.run, kindsIn(part.rows));
+      const labeling = {
+        devices: part.own ? devices : {},
+        inferMs: part.inferMs ?? 0,
+        firstErrors: firstErrors(part.rows),
+      };
+      const end = await ledger.commit(job.run, job.slice, part, labeling);
       if (end.complete) await finalize(job.run, job.output);
       if (end.outcome === "committed" || end.outcome === "again") return "done";
       log.warn({ run: job.run, slice: job.slice, outcome: end.outcome }, "the ledger does not want this slice");
@@ -53,6 +63,17 @@ export function sliceSteps(parts: StepParts): Omit<SliceSteps, "label"> {
       if (job.events !== "none") await events.publish(event);
     },
   };
+}
+
+function firstErrors(rows: readonly Row[]): RowError[] {
+  const found: RowError[] = [];
+  for (const row of rows) {
+    if (found.length === MOST_FIRST_ERRORS) break;
+    if (!("error" in row)) continue;
+    const { code, message } = row.error;
+    found.push({ ...{ uri: row.source.uri, record: row.source.record, code }, message: message.slice(0, 300) });
+  }
+  return found;
 }
 
 const MOST_OPEN = 100;

@@ -14,21 +14,23 @@ import type { Logger } from "../logger.ts";
 import { connectRedis, type RedisAddress } from "../redis/connect.ts";
 import { holdDuplicates } from "../redis/duplicates.ts";
 import { Channels } from "../runs/channels.ts";
+import { Compactions } from "../runs/compactions.ts";
 import { FinalizerQueue } from "../runs/finalizer-queue.ts";
 import { RunLedger } from "../runs/ledger.ts";
 import { SingleEnds } from "../runs/singles.ts";
 import { KEY_PREFIX, RUNS_QUEUE } from "../schemas/names.ts";
 import type { S3 } from "../storage/s3.ts";
-import { Cancellations } from "./cancellations.ts";
 import { DeadLetters } from "./dead-letters.ts";
 import { ResultEvents } from "./events.ts";
-import { handleFinalize } from "./finalizer.ts";
+import { handleRunJob } from "./finalizer.ts";
 import { Gate } from "./gate.ts";
 import { jobLoader } from "./load.ts";
 import { type LossRecord, RedisLossRecord } from "./losses.ts";
 import { type ModelService, openService, type WrappedParts } from "./model-service.ts";
 import { tellOutages, whenLost } from "./outages.ts";
+import { type PlanRun, servePlans } from "./plans.ts";
 import { Registration } from "./registration.ts";
+import { RunControl } from "./run-control.ts";
 import type { SharedParts } from "./slice-worker.ts";
 import { Outputs, sliceSteps } from "./steps.ts";
 
@@ -42,6 +44,8 @@ export type WorkerOptions = {
   log: Logger;
   /** Where the models run; none: the CPU. */
   devices?: DeviceChoice;
+  /** Plans runs, for those who asked for that and went; none: this worker leaves it to others. */
+  plan?: PlanRun;
   /** Kept in Redis unless Redis dies with this process. */
   losses?: LossRecord;
   /** The file that inference threads run, if it is not onnxruntime's: a session that costs nothing, or that follows a script. */
@@ -85,7 +89,8 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   const fetcher = new Fetcher({ grants: grants.files, s3, s3Grants: grants.s3, allowPrivate: config.allowPrivate });
   opening.defer(() => fetcher.close());
 
-  const shared = await openShared(redis, subscriber, options, opening);
+  const channels = new Channels(subscriber);
+  const shared = await openShared(redis, channels, options, opening);
   const placed = Object.fromEntries((devices.devices ?? ["cpu"]).map((device) => [device, devices.why]));
   const steps = sliceSteps({ ...shared, outputs: new Outputs(grants, s3), devices: placed });
   const stop = new AbortController();
@@ -127,9 +132,16 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     );
   const engines = services.map(({ engine }) => engine);
   const { openOutput } = around({ steps, label: async () => [] }).steps;
-  const finalizer = new QueueWorker(RUNS_QUEUE, (job) => handleFinalize(job, { ...shared, openOutput }), queueOptions);
-  const workers = [...services.flatMap(({ queues }) => queues), finalizer];
+  const finalizer = new QueueWorker(RUNS_QUEUE, (job) => handleRunJob(job, { ...shared, openOutput }), {
+    ...queueOptions,
+    concurrency: 2,
+  });
+  const plans =
+    options.plan && servePlans(options.plan, { redis, channels, s3, config, grants, shared, openOutput }, queueOptions);
+  const workers = [...services.flatMap(({ queues }) => queues), finalizer, ...(plans ? [plans.queue] : [])];
   opening.defer(() => stopWorkers(workers, redis, stop, config.graceMs));
+  // Before the others: no grace helps a plan.
+  opening.defer(() => plans?.stop());
   for (const worker of workers) {
     // Those of an outage are told once, by the connection.
     worker.on("error", (error) => redis.status === "ready" && log.warn({ err: error }, "queue worker"));
@@ -140,6 +152,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     // Told here and now: closing what the device has broken may end the process.
     log.error({ code: error.code, err: error }, "a device failed: this worker takes no more slices");
     for (const worker of workers) void worker.pause(true);
+    void plans?.stop();
     // In the next turn of the loop: slices that were in the batch are to hear what became of it first, since it costs them a try.
     setImmediate(() => stop.abort());
     return error;
@@ -161,7 +174,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
 
 async function openShared(
   redis: Redis,
-  subscriber: Redis,
+  channels: Channels,
   { config, log, losses }: WorkerOptions,
   opening: AsyncDisposableStack,
 ): Promise<SharedParts> {
@@ -175,7 +188,8 @@ async function openShared(
   return {
     ledger,
     singles: new SingleEnds(redis),
-    cancellations: await Cancellations.open(new Channels(subscriber), ledger),
+    compactions: new Compactions(redis, finalizers),
+    control: await RunControl.open(channels, ledger),
     losses: losses ?? new RedisLossRecord(redis),
     gate: new Gate(),
     deadLetters,

@@ -6,6 +6,7 @@ import { pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
 import { ManifestSchema, PartLineSchema } from "../../src/schemas/manifest.ts";
 import { partKey } from "../../src/schemas/names.ts";
+import { PLAIN_OUTPUT } from "../../src/schemas/output.ts";
 import type { Row } from "../../src/schemas/row.ts";
 import { RunFileSchema } from "../../src/schemas/run.ts";
 import { assertPlain, type Ended, jsonOf, readLines, verdict, Workspace } from "../helpers/cli.ts";
@@ -169,9 +170,11 @@ describe("label text", { concurrency: 2 }, () => {
       read: { format: "auto", delimiter: null, column: null, idColumn: "id", keep: ["product", "price"] },
       topK: 1,
       sliceItems: 2,
-      sliceBytes: 1_000_000,
+      sliceBytes: 8_000_000,
       events: "none",
+      output: PLAIN_OUTPUT,
     });
+    assert.deepEqual(runFile.settings, { lane: "bulk" });
     assert.deepEqual(
       { ...model, digest: "" },
       { id: "tiny-sentiment", revision: "local", digest: "", dtype: "fp32", task: "text-classification" },
@@ -208,7 +211,8 @@ describe("label text", { concurrency: 2 }, () => {
 
     const manifest = ManifestSchema.parse(JSON.parse(await readFile(work.file("shape", "_manifest.json"), "utf8")));
     const bytes = PartLineSchema.parse(JSON.parse(parts[0]!)).bytes + PartLineSchema.parse(JSON.parse(parts[1]!)).bytes;
-    const { read: _read, ...identity } = input!;
+    const { read: _read, from, travels, ...identity } = input!;
+    assert.deepEqual([from, travels], [work.file("reviews.csv"), "split"]);
     // Where it ran, and why there: on this machine.
     assert.equal(Object.keys(manifest.devices ?? {}).length, 1);
     assert.deepEqual(manifest, {
@@ -228,7 +232,11 @@ describe("label text", { concurrency: 2 }, () => {
       failedSlices: 0,
       partsSha256: sha256(await readFile(work.file("shape", "_parts.jsonl"))),
       conditionalWrites: true,
+      settings: { ...spec, lane: "bulk" },
+      timings: manifest.timings,
     });
+    const { seconds, inferSeconds } = manifest.timings!;
+    assert.ok(seconds > 0 && inferSeconds > 0 && inferSeconds < seconds * 100, `${inferSeconds} of ${seconds} s`);
   });
 
   test("standard input: plain lines, and packed CSV", async () => {

@@ -36,7 +36,7 @@ const REFUSED: [string, string[], string, RegExp][] = [
   ["an empty file", ["label", "text", "empty.csv"], "INPUT_EMPTY", /empty\.csv/],
   ["only a header", ["label", "text", "header.csv"], "INPUT_EMPTY", /header\.csv.* no records/],
   ["empty standard input", ["label", "text", "-"], "INPUT_EMPTY", /standard input/],
-  ["a folder for a file", ["label", "text", "folder.csv"], "INPUT_UNREADABLE", /folder\.csv/],
+  ["a folder without data", ["label", "text", "folder.csv"], "INPUT_EMPTY", /folder\.csv/],
   [
     "no such column",
     ["label", "text", "columns.csv", "--column", "opinon"],

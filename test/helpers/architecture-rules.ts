@@ -54,9 +54,13 @@ const VENDORS: Record<string, string[] | null> = {
   "@huggingface/tokenizers": ["src/inference/tokenizer.ts"],
   // The two sides of one thread.
   piscina: ["src/inference/prepare-pool.ts", "src/inference/prepare-thread.ts"],
+  hyparquet: ["src/sources/", "src/storage/parquet-file.ts", "src/storage/parquet-rows.ts"],
+  "hyparquet-writer": ["src/storage/parquet-file.ts"],
+  "hyparquet-compressors": ["src/sources/parquet-codecs.ts"],
   undici: ["src/fetch/"],
   "ipaddr.js": ["src/fetch/"],
   commander: ["src/cli.ts", "src/cli/"],
+  yaml: ["src/cli/run-spec.ts"],
   pino: ["src/logger.ts"],
 };
 

@@ -11,8 +11,10 @@ export const KILL_STEPS = [
   "put",
   "committed",
   "published",
+  "file",
   "parts",
   "manifest",
+  "removed",
 ] as const;
 export type KillStep = (typeof KILL_STEPS)[number];
 
@@ -89,6 +91,17 @@ function killInPuts(store: ObjectStore, dieAt: (step: KillStep, slice: number) =
           await target.put(key, body);
           if (key.startsWith("_parts")) dieAt("parts", 0);
           if (key.startsWith("_manifest")) dieAt("manifest", 0);
+        };
+      if (name === "putIfAbsent")
+        return async (key: string, body: Uint8Array) => {
+          const isFirst = await target.putIfAbsent(key, body);
+          if (/(^|\/)data-/.test(key)) dieAt("file", 0);
+          return isFirst;
+        };
+      if (name === "remove")
+        return async (key: string) => {
+          await target.remove(key);
+          dieAt("removed", 0);
         };
       const value = Reflect.get(target, name, target);
       return typeof value === "function" ? value.bind(target) : value;

@@ -54,7 +54,7 @@ const { code } = await label(
     read: { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] },
     out,
     topK: 5,
-    sample: 0,
+    show: 0,
     lane: "bulk",
   },
   {

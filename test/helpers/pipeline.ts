@@ -14,16 +14,18 @@ import { driveRun } from "../../src/producers/drive.ts";
 import { Planner } from "../../src/producers/planner.ts";
 import { createProducer, type Producer, type ProducerOptions } from "../../src/producers/producer.ts";
 import { Room } from "../../src/producers/room.ts";
+import { slicesOf } from "../../src/producers/run-slices.ts";
 import { openRedis } from "../../src/redis/connect.ts";
 import { Channels } from "../../src/runs/channels.ts";
 import { RunLedger } from "../../src/runs/ledger.ts";
 import { openOutput } from "../../src/runs/output.ts";
+import { PlanQueue } from "../../src/runs/plan-queue.ts";
 import { newRunFile } from "../../src/runs/run-file.ts";
 import { RunChanges } from "../../src/runs/watch.ts";
 import { DEFAULT_SLICE_ITEMS } from "../../src/schemas/job.ts";
-import type { RunFile, RunState } from "../../src/schemas/run.ts";
+import { type OutputOptions, PLAIN_OUTPUT } from "../../src/schemas/output.ts";
+import type { RunFile, RunSettings, RunState } from "../../src/schemas/run.ts";
 import { openImageSource } from "../../src/sources/images.ts";
-import { cutSlices } from "../../src/sources/slices.ts";
 import type { Source } from "../../src/sources/source.ts";
 import { openTextSource } from "../../src/sources/text.ts";
 import { openStore } from "../../src/storage/open.ts";
@@ -51,6 +53,19 @@ export async function writeTexts(path: string, count: number): Promise<string> {
   await writeFile(path, `id,text\n${lines.join("\n")}\n`);
   return path;
 }
+
+/** `out` is a folder in the pipeline's own, or an `s3://` prefix. */
+export type RunRequest = {
+  kind: "text" | "images";
+  path: string;
+  model: string;
+  out: string;
+  settings?: Partial<RunSettings>;
+  /** By default its items travel. */
+  travels?: "split" | "inline";
+  output?: Partial<OutputOptions>;
+  keep?: string[];
+};
 
 type WorkerParts = Partial<Omit<WorkerOptions, "models" | "s3">> & { models?: string[]; s3?: S3Settings };
 
@@ -101,22 +116,14 @@ export class TestPipeline implements AsyncDisposable {
 
   /**
    * Plans a run of one input and stays with it to its end.
-   * @param input `out` is a folder in the pipeline's own, or an `s3://` prefix
    * @param settings of config.ts, over the fast ones
    */
   async run(
-    input: { kind: "text" | "images"; path: string; model: string; out: string },
+    request: RunRequest,
     settings: Record<string, unknown> = {},
     signal: AbortSignal = new AbortController().signal,
   ): Promise<{ state: RunState; store: ObjectStore; runFile: RunFile; ledger: RunLedger }> {
-    const config = loadConfig({ flags: { ...FAST, ...settings } });
-    const model = await loadBuiltIn(input.model);
-    const open = input.kind === "text" ? openTextSource : openImageSource;
-    const source = await open(input.path, { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] });
-    const s3 = s3Of(config);
-    this.#opened.defer(() => s3.close());
-    const store = await openStore(input.out.startsWith("s3:") ? input.out : this.output(input.out), s3);
-    const { runFile } = await openOutput(store, runFileOf(model, config, source));
+    const { config, store, runFile, source } = await this.#open(request, settings);
     const redis = await openRedis(this.redis.address, "producer");
     this.#opened.defer(() => redis.disconnect());
     const subscriber = await openRedis(this.redis.address, "worker");
@@ -130,9 +137,40 @@ export class TestPipeline implements AsyncDisposable {
     });
     this.#opened.defer(() => planner.close());
     const changes = await RunChanges.open(new Channels(subscriber), runFile.run, 500);
-    const slices = () => cutSlices([source], { size: { items: runFile.spec.sliceItems, bytes: config.sliceBytes } });
+    const slices = slicesOf(runFile, [source]);
     const state = await driveRun({ run: runFile.run, ledger, planner, changes, slices, onProgress: () => {} }, signal);
     return { state, store, runFile, ledger };
+  }
+
+  /** Leaves a run of one input to be planned by whoever serves the queue of plans. */
+  async submit(
+    request: RunRequest,
+    settings: Record<string, unknown> = {},
+  ): Promise<{ store: ObjectStore; runFile: RunFile; source: Source }> {
+    const { config, store, runFile, source } = await this.#open(request, settings);
+    const plans = new PlanQueue(await this.connection(), config);
+    await plans.add(runFile.run, store.uri);
+    await plans.close();
+    return { store, runFile, source };
+  }
+
+  async #open(request: RunRequest, settings: Record<string, unknown>) {
+    const config = loadConfig({ flags: { ...FAST, ...settings } });
+    const { path, out, kind } = request;
+    const open = kind === "text" ? openTextSource : openImageSource;
+    const source = await open(path, {
+      format: "auto",
+      delimiter: null,
+      column: null,
+      idColumn: null,
+      keep: request.keep ?? [],
+    });
+    const s3 = s3Of(config);
+    this.#opened.defer(() => s3.close());
+    const store = await openStore(out.startsWith("s3:") ? out : this.output(out), s3);
+    const wanted = runFileOf(await loadBuiltIn(request.model), config, source, request);
+    const { runFile } = await openOutput(store, wanted);
+    return { config, store, runFile, source };
   }
 
   /** A worker of this process. */
@@ -180,17 +218,24 @@ export class TestPipeline implements AsyncDisposable {
   }
 }
 
-function runFileOf(model: Model, config: ReturnType<typeof loadConfig>, source: Source): RunFile {
+function runFileOf(
+  model: Model,
+  config: ReturnType<typeof loadConfig>,
+  { input, read }: Source,
+  { path, settings, travels, output, keep = [] }: RunRequest,
+): RunFile {
   const { id, revision, digest, dtype, task } = model;
   return newRunFile({
     spec: {
       model: { id, revision, digest, dtype, task },
-      read: { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] },
+      read: { format: "auto", delimiter: null, column: null, idColumn: null, keep },
       topK: 2,
       sliceItems: config.sliceItems ?? DEFAULT_SLICE_ITEMS,
       sliceBytes: config.sliceBytes,
       events: config.events,
+      output: { ...PLAIN_OUTPUT, ...output },
     },
-    inputs: [source],
+    ...(settings ? { settings } : {}),
+    inputs: [{ input, read, from: path, ...(travels ? { travels } : {}) }],
   });
 }

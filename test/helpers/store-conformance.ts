@@ -64,6 +64,17 @@ export function storeConformance(name: string, make: () => Promise<StoresUnderTe
       assert.equal(text(await store.get("key")), "short");
     });
 
+    check("removes what is there, and only that; what is not there is fine", async (store, second) => {
+      await store.put("a/gone", bytes("x"));
+      await store.put("a/stays", bytes("y"));
+      await store.remove("a/gone");
+      await store.remove("a/gone");
+      await store.remove("nowhere/at/all");
+      assert.deepEqual(await keys(second), ["a/stays"]);
+      assert.equal(await second.putIfAbsent("a/gone", bytes("z")), true);
+      await assert.rejects(store.remove("../out"), isError("NOT_GRANTED"));
+    });
+
     check("takes a body in pieces", async (store) => {
       await store.put("pieces", pieces("one ", "", "two ", "three"));
       assert.equal(text(await store.get("pieces")), "one two three");

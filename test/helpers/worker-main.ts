@@ -2,6 +2,7 @@ import { s3Of } from "../../src/cli/s3.ts";
 import { loadConfig } from "../../src/config.ts";
 import { createLogger } from "../../src/logger.ts";
 import { loadBuiltIn } from "../../src/models/built-in.ts";
+import { planRun } from "../../src/producers/plan-run.ts";
 import type { RedisAddress } from "../../src/redis/connect.ts";
 import { type RunningWorker, startWorker } from "../../src/workers/worker.ts";
 import { type KillPoint, killAround } from "./kill-points.ts";
@@ -13,6 +14,8 @@ export type WorkerProcessOptions = {
   settings: Record<string, unknown>;
   kills: KillPoint[];
   evidence: string;
+  /** Plan runs too. */
+  plan?: boolean;
   /** A text that ends the process when it is to be labeled. */
   poison?: string;
 };
@@ -27,6 +30,7 @@ worker = await startWorker({
   models: [await loadBuiltIn(options.model)],
   s3: s3Of(config),
   roots: { files: options.roots, s3: [] },
+  ...(options.plan ? { plan: planRun } : {}),
   log: createLogger(process.env.LABELMILL_TEST_LOG ?? "silent", false),
   around: (parts) => {
     const { steps, label } = kills(parts);

@@ -35,7 +35,7 @@ function endOf<T>(run: Promise<T>, supervised: Promise<unknown>): Promise<T> {
 
 /** Kills at each step of a slice, twice on the same one, and twice while the run is closed. */
 function killsAtEachStep(everySlices: number): KillPoint[] {
-  const ofSlices = KILL_STEPS.filter((step) => step !== "parts" && step !== "manifest");
+  const ofSlices = KILL_STEPS.filter((step) => !["file", "parts", "manifest", "removed"].includes(step));
   return [
     ...ofSlices.map((step, i) => ({ step, slice: 1 + everySlices * i, times: 2 })),
     { step: "parts", slice: 0, times: 2 },

@@ -14,7 +14,8 @@ import { InputSchema, type ReadOptions } from "../../src/schemas/input.ts";
 import { ItemSchema } from "../../src/schemas/item.ts";
 import { openImageSource, s3GrantsOf } from "../../src/sources/images.ts";
 import { expandInputs } from "../../src/sources/inputs.ts";
-import type { Source, SourceRecord } from "../../src/sources/source.ts";
+import { readSplit } from "../../src/sources/read-split.ts";
+import type { Cut, Source, SourceRecord } from "../../src/sources/source.ts";
 import { openTextSource, openTextSources } from "../../src/sources/text.ts";
 import { S3 } from "../../src/storage/s3.ts";
 import { parseS3Uri, s3Uri } from "../../src/storage/s3-uri.ts";
@@ -261,8 +262,8 @@ test("more objects than a run takes are not gathered", async (t) => {
     pages++;
     response.end(listing(keys, "<IsTruncated>true</IsTruncated><NextContinuationToken>more</NextContinuationToken>"));
   });
-  await assert.rejects(expandInputs(["s3://bucket/in/"], endless), { code: "USAGE", message: /at most 10000 inputs/ });
-  assert.equal(pages, 11);
+  await assert.rejects(expandInputs(["s3://bucket/in/"], endless), { code: "USAGE", message: /at most 100000 inputs/ });
+  assert.equal(pages, 101);
 });
 
 test("a server that lists in another order changes nothing", async (t) => {
@@ -398,4 +399,76 @@ test("lists as tables name objects in a column, on S3 and on this machine", asyn
     found.map(({ image, error }) => error?.code ?? image),
     ["RECORD_INVALID", `s3://${bucket}/t/b.jpg`],
   );
+});
+
+const NEVER = new AbortController().signal;
+
+async function cutsOf(source: Source, items: number): Promise<Cut[]> {
+  return await Array.fromAsync(source.splitter!.cuts({ record: 0 }, () => ({ items, bytes: 1e9 }), undefined));
+}
+
+test("a split on S3 is read by its range alone, and gives the records of the whole", async (t) => {
+  const way = await wayTo(t);
+  const rows = Array.from({ length: 20_000 }, (_, row) => `${row},"text\r\nnumber é ${row}"\r\n`);
+  const uri = await object("large.csv", `\uFEFFid,text\r\n${rows.join("")}`);
+  const source = await openTextSource(uri, { ...AUTO, idColumn: "id" }, s3);
+  const whole = await records(source);
+  const cuts = await cutsOf(source, 3000);
+  assert.equal(cuts.length, 7);
+  const before = way.bytes();
+  const found: SourceRecord[] = [];
+  for (const { split } of cuts)
+    found.push(...(await Array.fromAsync(readSplit(split, "text-classification", { s3: way.s3 }, NEVER))));
+  assert.deepEqual(found, whole);
+  const size = source.input.size!;
+  assert.ok(way.bytes() - before < size * 1.1, `${way.bytes() - before} of ${size} bytes`);
+  const resumed = await Array.fromAsync(
+    source.splitter!.cuts(cuts[4]!.next, () => ({ items: 3000, bytes: 1e9 }), undefined),
+  );
+  assert.deepEqual(resumed, cuts.slice(5));
+});
+
+test("an object that was replaced fails its cuts and its splits, and they say which it is", async () => {
+  const uri = await object("list.csv", "id,text\n1,a\n2,b\n3,c\n");
+  const source = await openTextSource(uri, AUTO, s3);
+  const [first, second] = await cutsOf(source, 2);
+  await s3.put(parseS3Uri(uri), Buffer.from("id,text\n1,a\n2,X\n3,c\n"));
+  const changed = { code: "INPUT_CHANGED", message: /list\.csv/ };
+  for (const cut of [first!, second!])
+    await assert.rejects(Array.fromAsync(readSplit(cut.split, "text-classification", { s3 }, NEVER)), changed);
+  await assert.rejects(cutsOf(source, 2), changed);
+  await assert.rejects(
+    Array.fromAsync(source.splitter!.cuts(first!.next, () => ({ items: 1, bytes: 1e9 }), undefined)),
+    changed,
+  );
+});
+
+test("splits of a list on S3 name what lies below its own prefix", async () => {
+  const uri = await object("list.txt", "a.png\n\n./b/c.png\n");
+  const source = await openImageSource(uri, AUTO, s3);
+  const found: SourceRecord[] = [];
+  for (const { split } of await cutsOf(source, 1))
+    found.push(...(await Array.fromAsync(readSplit(split, "image-classification", { s3 }, NEVER))));
+  assert.deepEqual(found, await records(source));
+});
+
+test("a range is taken up where its connection broke, from a server that knows ranges and one that does not", async (t) => {
+  const content = Buffer.from("0123456789abcdefghij");
+  for (const ranged of [true, false]) {
+    const asked: (string | undefined)[] = [];
+    const client = await inItsPlace(t, (response, request) => {
+      asked.push(request.headers.range);
+      const [from, to] = ranged ? /=(\d+)-(\d+)/.exec(request.headers.range!)!.slice(1).map(Number) : [0, 19];
+      const part = content.subarray(from, to! + 1);
+      const range = ranged ? { "content-range": `bytes ${from}-${to}/20` } : {};
+      response.writeHead(ranged ? 206 : 200, { etag: '"e"', "content-length": part.length, ...range });
+      if (asked.length > 1) return void response.end(part);
+      response.write(part.subarray(0, ranged ? 4 : 9), () => response.destroy());
+    });
+    const pieces = await Array.fromAsync(
+      client.stream({ bucket: "b", key: "k" }, { etag: "e", range: { start: 5, end: 12 } }),
+    );
+    assert.equal(Buffer.concat(pieces).toString(), "56789ab");
+    assert.deepEqual(asked, ["bytes=5-11", "bytes=9-11"]);
+  }
 });

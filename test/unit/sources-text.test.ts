@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { after, before, test } from "node:test";
 import { pathToFileURL } from "node:url";
-import { gzipSync } from "node:zlib";
+import { gzipSync, zstdCompressSync } from "node:zlib";
 import type { ReadOptions } from "../../src/schemas/input.ts";
 import { ItemSchema } from "../../src/schemas/item.ts";
 import type { SourceRecord } from "../../src/sources/source.ts";
@@ -249,6 +249,73 @@ test("gzip is found by its content, whatever the name; members are one stream", 
       ],
     );
   }
+});
+
+test("zstd is found by its content; frames are one stream, what is to be skipped between them too", async () => {
+  const skipped = Buffer.from("502a4d1803000000616263", "hex");
+  const frames = ["text,n\nab", "c,1\nde", "", "f,2\n"].map((part) => zstdCompressSync(part));
+  const [first, ...more] = frames as [Buffer, ...Buffer[]];
+  for (const packed of [Buffer.concat([first, skipped, ...more]), Buffer.concat([first, ...more, skipped])]) {
+    for (const name of ["x.csv.zst", "x.csv"]) {
+      const found = await records(await file(name, packed), { column: "text" });
+      assert.deepEqual(
+        found.map(({ id, text }) => [id, text]),
+        [
+          [`${name}#0`, "abc"],
+          [`${name}#1`, "def"],
+        ],
+      );
+    }
+  }
+  const source = await openTextSource(await file("x.tsv.zst", zstdCompressSync("text\tn\na,b\tc\n")), AUTO);
+  assert.deepEqual([source.read.format, source.read.delimiter], ["csv", "\t"]);
+});
+
+test("many frames of many sizes unpack to what was packed", async () => {
+  const rows = Array.from({ length: 20_000 }, (_, row) => `${row},text number ${(row * 7919) % 20_000}\n`);
+  const frames: Buffer[] = [zstdCompressSync("id,text\n")];
+  for (let at = 0, size = 1; at < rows.length; at += size, size = (size * 3) % 1009)
+    frames.push(zstdCompressSync(rows.slice(at, at + size).join("")));
+  const found = await records(await file("x.csv.zst", Buffer.concat(frames)), { idColumn: "id" });
+  assert.equal(found.length, rows.length);
+  assert.equal(
+    found.findIndex(({ id, text }, index) => `${id},${text}\n` !== rows[index]),
+    -1,
+  );
+});
+
+test("a zstd file that breaks: what is before stands, then one error that says where", async () => {
+  const rows = Array.from({ length: 100_000 }, (_, row) => `${row},text number ${(row * 7919) % 100_000}\n`);
+  const whole = zstdCompressSync(`id,text\n${rows.join("")}`);
+  const corrupt = Buffer.from(whole);
+  corrupt.fill(0xaa, Math.floor(whole.length * 0.7), Math.floor(whole.length * 0.7) + 64);
+  for (const [name, bytes, good] of [
+    ["cut", whole.subarray(0, whole.length * 0.7), 40_000],
+    ["corrupt", corrupt, 40_000],
+    ["unlike", Buffer.concat([whole, Buffer.from("no archive")]), 100_000],
+    ["next", Buffer.concat([whole, zstdCompressSync("100000,x\n").subarray(0, -4)]), 100_000],
+  ] as const) {
+    const found = await records(await file(`${name}.csv.zst`, bytes), { idColumn: "id" });
+    const last = found.at(-1)!;
+    assert.match(
+      last.error?.message ?? "",
+      /^line \d+: the input ends here: the zstd data breaks after \d+ unpacked bytes/,
+    );
+    const wrong = found.findIndex(({ id, text }, index) => `${id},${text}\n` !== rows[index]);
+    assert.ok(wrong >= good, `${name}: record ${wrong} differs`);
+    assert.equal(found.filter(({ error }) => error?.message.includes("the input ends here")).length, 1);
+  }
+});
+
+test("a zstd file that unpacks to far more than it holds takes little memory", async () => {
+  // Blocks of 4 bytes that each stand for 128 KiB of the same byte, a million times what they take.
+  const block = Buffer.of(0x02, 0x00, 0x10, 0x78);
+  const last = Buffer.of(0x03, 0x00, 0x10, 0x78);
+  const head = Buffer.from("28b52ffd0038", "hex");
+  const path = await file("bomb.txt", Buffer.concat([head, ...Array<Buffer>(7999).fill(block), last]));
+  const before = process.memoryUsage.rss();
+  assert.deepEqual(short(await records(path)), [[1, "RECORD_TOO_LARGE"]]);
+  assert.ok(process.memoryUsage.rss() - before < 120_000_000);
 });
 
 test("a gzip file that breaks: what is before stands, then one error that says where", async () => {

@@ -1,0 +1,149 @@
+import { join } from "node:path";
+import { performance } from "node:perf_hooks";
+import { setTimeout as delay } from "node:timers/promises";
+import { jsonOf, type RunningCommand, Workspace } from "../test/helpers/cli.ts";
+import { writeTexts } from "../test/helpers/pipeline.ts";
+import { DurableRedis } from "./durable-redis.ts";
+import { randomFrom, SEED } from "./inputs.ts";
+import type { BenchOptions } from "./options.ts";
+import { summarize } from "./rounds.ts";
+import { type Section, unmarked } from "./section.ts";
+import { number } from "./table.ts";
+
+/** In turn; the last is all of them at once. */
+const VICTIMS = ["planner", "worker", "Redis", "all three"] as const;
+type Victim = (typeof VICTIMS)[number];
+type Death = { victim: Victim; atMs: number };
+type Outcome = { verified: boolean; why: string };
+
+const MODEL = "tiny-sentiment";
+const MOMENTS = 20;
+const QUICK_MOMENTS = 4;
+const TEXTS = 4_000;
+const SLICE_ITEMS = 50;
+/** A command that lost Redis, or its life, is given again: by a user, or by whatever looks after it. */
+const MOST_COMMANDS = 5;
+/** Found lost sooner than by default, so that twenty runs are not twenty waits. */
+const LOCKS = { LABELMILL_LOCK_MS: "1000", LABELMILL_STALL_CHECK_MS: "500", LABELMILL_BACKOFF_MS: "100" };
+
+/** Runs in which planner, worker or Redis is killed at a random moment; what was killed is started again, and the output is verified. */
+export async function measureKills(
+  _folder: string,
+  { quick }: BenchOptions,
+  say: (line: string) => void,
+  signal: AbortSignal,
+): Promise<Section> {
+  const moments = quick ? QUICK_MOMENTS : MOMENTS;
+  const random = randomFrom(SEED);
+  say(`kills: a run that nobody disturbs (the moments' seed is ${SEED})`);
+  const first = await oneRun(undefined, signal);
+  if (!first.outcome.verified) throw new Error(`the run that nobody disturbed: ${first.outcome.why}`);
+  const rows: string[][] = [];
+  let verified = 0;
+  while (rows.length < moments) {
+    signal.throwIfAborted();
+    const victim = VICTIMS[rows.length % VICTIMS.length]!;
+    const atMs = random() * first.ms;
+    const { hit, outcome } = await oneRun({ victim, atMs }, signal);
+    // It was faster than the first one: nobody was killed in the middle of it.
+    if (!hit) continue;
+    if (outcome.verified) verified += 1;
+    rows.push([
+      String(rows.length + 1),
+      victim,
+      number(atMs / 1000),
+      outcome.verified ? "verified" : `**${outcome.why}**`,
+    ]);
+    say(`kills: ${rows.length} of ${moments}: ${victim} after ${(atMs / 1000).toFixed(2)} s: ${outcome.why}`);
+  }
+  return {
+    title: "Runs under `kill -9`",
+    about: [
+      `Runs of ${number(TEXTS)} texts in slices of ${SLICE_ITEMS} with ${MODEL}: the command \`label text\` plans, a \`labelmill worker\` labels, Redis keeps an append-only file (\`everysec\`).`,
+      `At a random moment of the ${number(first.ms / 1000)} s that an undisturbed run takes (seed ${SEED}), one of the three, or all at once, gets \`SIGKILL\`; it is started again (Redis on its file),`,
+      "the command is given again if it ended, and `labelmill verify` has to prove the output, whole. Locks are 1 s, so that the lost are found soon.",
+    ],
+    measures: [
+      unmarked(
+        `runs that verify, of ${moments}`,
+        summarize([verified]),
+        moments === MOMENTS ? `runs_verified.of_${MOMENTS}` : undefined,
+      ),
+    ],
+    details: [
+      {
+        about: "Who was killed, and when, in seconds from the beginning of the run:",
+        table: { head: ["", "killed", "after, s", ""], rows },
+      },
+    ],
+  };
+}
+
+/** @returns how long the run took, from its first word to its end, and whether the death came before that end */
+async function oneRun(
+  death: Death | undefined,
+  signal: AbortSignal,
+): Promise<{ ms: number; hit: boolean; outcome: Outcome }> {
+  await using work = await Workspace.open();
+  await using redis = await DurableRedis.start(work.file("redis"));
+  const env = { ...LOCKS, REDIS_URL: redis.url, LABELMILL_FILE_ROOTS: work.path };
+  const input = await writeTexts(work.file("texts.csv"), TEXTS);
+  const out = join(work.path, "out");
+  const startWorker = async () => {
+    const worker = work.start(["worker", "--models", MODEL], { env });
+    await worker.says("Serving");
+    return worker;
+  };
+  const args = ["label", "text", "--model", MODEL, input, "--out", out, "--shared-files"];
+  const startCommand = () => work.start([...args, "--slice-items", String(SLICE_ITEMS), "--queue-anyway"], { env });
+  const worker = await startWorker();
+  let command = startCommand();
+  const stop = () => void command.child.kill("SIGKILL");
+  signal.addEventListener("abort", stop, { once: true });
+  await command.says("Run ");
+  const startedAt = performance.now();
+  let hit = false;
+  if (death) {
+    const early = await Promise.race([command.ended.then(() => true), delay(death.atMs, false)]);
+    hit = !early;
+  }
+  if (death && hit) await killAndRestart(death.victim, { command, worker, redis, startWorker });
+  for (let commands = 1; (await command.ended).code !== 0; commands++) {
+    signal.throwIfAborted();
+    const { code, stderr } = await command.ended;
+    if (commands === MOST_COMMANDS)
+      return { ms: 0, hit, outcome: { verified: false, why: `the command ended with ${code}: ${lastLine(stderr)}` } };
+    command = startCommand();
+  }
+  const ms = performance.now() - startedAt;
+  signal.removeEventListener("abort", stop);
+  return { ms, hit, outcome: await verify(work, out) };
+}
+
+type Living = {
+  command: RunningCommand;
+  worker: RunningCommand;
+  redis: DurableRedis;
+  startWorker: () => Promise<RunningCommand>;
+};
+
+async function killAndRestart(victim: Victim, { command, worker, redis, startWorker }: Living): Promise<void> {
+  const dies = (one: Victim) => victim === one || victim === "all three";
+  if (dies("planner")) command.child.kill("SIGKILL");
+  if (dies("worker")) worker.child.kill("SIGKILL");
+  if (dies("Redis")) await redis.kill();
+  if (dies("Redis")) await redis.start();
+  if (dies("worker")) await startWorker();
+}
+
+async function verify(work: Workspace, out: string): Promise<Outcome> {
+  const ended = await work.run(["verify", out, "--json"]);
+  if (ended.code !== 0) return { verified: false, why: `verify ended with ${ended.code}: ${lastLine(ended.stderr)}` };
+  const { ok, totals } = jsonOf(ended) as { ok: boolean; totals: { labeled: number } };
+  if (ok && totals.labeled === TEXTS) return { verified: true, why: "verified" };
+  return { verified: false, why: `expected ${TEXTS} labeled texts, got ${totals.labeled}` };
+}
+
+function lastLine(text: string): string {
+  return text.trim().split("\n").at(-1) ?? "";
+}

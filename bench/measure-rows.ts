@@ -1,0 +1,60 @@
+import { mkdir } from "node:fs/promises";
+import { shortTexts } from "./inputs.ts";
+import type { BenchOptions } from "./options.ts";
+import { PipelineSide } from "./pipeline-side.ts";
+import { inTurn, MARGIN, rateOf, shown, summarize } from "./rounds.ts";
+import { measure, ratio, type Section } from "./section.ts";
+import { StagesSide } from "./stages-side.ts";
+import { number } from "./table.ts";
+
+const MODEL = "tiny-sentiment";
+
+/** Rows in, rows out: the pipeline with a free model, and its stages without Redis, batcher and inference thread, in turn. */
+export async function measureRows(
+  folder: string,
+  options: BenchOptions,
+  say: (line: string) => void,
+  signal: AbortSignal,
+): Promise<Section> {
+  const { rounds, seconds, sweepSeconds } = options;
+  await mkdir(folder);
+  const maker = await shortTexts(folder, { format: "jsonl" });
+  say("rows: warm-up and sweep");
+  await using open = new AsyncDisposableStack();
+  const pipeline = open.use(await PipelineSide.open({ model: MODEL, folder, free: true }, signal));
+  const rate = await pipeline.warmUp(maker, options);
+  say(`rows: ${pipeline.about}`);
+  const sample = await maker.make(Math.ceil(rate * sweepSeconds));
+  const stages = open.use(await StagesSide.open({ model: MODEL, folder, sample }, signal));
+  const input = await maker.make(Math.ceil(rate * seconds * MARGIN));
+  const sides = { pipeline: () => pipeline.run(input), stages: () => stages.run(input) };
+  const runs = await inTurn(rounds, sides, (round, run) =>
+    say(`rows: round ${round} of ${rounds}: pipeline ${shown(run.pipeline)}/s, stages ${shown(run.stages)}/s`),
+  );
+  const over = (figure: (run: (typeof runs)[number]) => number) => summarize(runs.map(figure));
+  const whole = measure(
+    "pipeline, rows/s",
+    over((run) => rateOf(run.pipeline)),
+    "rows_per_second.jsonl.pipeline",
+  );
+  const alone = measure(
+    "stages by themselves, rows/s",
+    over((run) => rateOf(run.stages)),
+    "rows_per_second.jsonl.stages",
+  );
+  const share = over((run) => rateOf(run.pipeline) / rateOf(run.stages));
+  return {
+    title: "A model that costs nothing: rows in, rows out",
+    about: [
+      `${number(input.count)} rows a round (from \`${maker.from}\`), JSON lines in, JSON lines out, in splits. **The stages by themselves** are the same reader,`,
+      "tokenizer's pool (2 threads), row encoder and writer in a process of their own, without Redis, batcher and inference thread: every text",
+      "has the same labels.",
+    ],
+    measures: [
+      whole,
+      alone,
+      ratio("pipeline ÷ stages by themselves", share, [whole, alone], "free_model_vs_stages.jsonl"),
+    ],
+    details: [stages.details],
+  };
+}

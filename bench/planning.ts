@@ -1,0 +1,103 @@
+import { mkdir, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { openRedis } from "../src/redis/connect.ts";
+import { RunLedger } from "../src/runs/ledger.ts";
+import { type MadeInput, shortTexts } from "./inputs.ts";
+import type { BenchOptions } from "./options.ts";
+import { inTurn, summarize } from "./rounds.ts";
+import type { RowFormat } from "./rows.ts";
+import { measure, type Section } from "./section.ts";
+import { openService, type Service } from "./service.ts";
+import { number } from "./table.ts";
+
+type Planned = { gigabytesPerMinute: number; slicesPerSecond: number };
+
+const MODEL = "tiny-sentiment";
+const FORMATS = ["csv", "jsonl"] as const satisfies readonly RowFormat[];
+const ROWS = 6_000_000;
+const QUICK_ROWS = 300_000;
+const TEXT_LENGTH = 185;
+/** Nothing is taken, so all slices have to find room. */
+const settings = { windowSlices: Number.MAX_SAFE_INTEGER };
+
+/** How fast large inputs are planned where nobody takes from the queue. */
+export async function measurePlanning(
+  folder: string,
+  { rounds, quick }: BenchOptions,
+  say: (line: string) => void,
+  signal: AbortSignal,
+): Promise<Section> {
+  await mkdir(folder);
+  say("planning: writing the inputs");
+  const made = { length: TEXT_LENGTH, most: ROWS };
+  const makers = await Promise.all(FORMATS.map((format) => shortTexts(folder, { ...made, format })));
+  const [csv, jsonl] = [
+    await makers[0]!.make(quick ? QUICK_ROWS : ROWS),
+    await makers[1]!.make(quick ? QUICK_ROWS : ROWS),
+  ];
+  const sizes = { csv: (await stat(csv.path)).size, jsonl: (await stat(jsonl.path)).size };
+  try {
+    const plan = (input: MadeInput, bytes: number, round: string) =>
+      planOnce(join(folder, round), input, bytes, signal);
+    let at = 0;
+    const sides = {
+      csv: () => plan(csv, sizes.csv, `csv-${at++}`),
+      jsonl: () => plan(jsonl, sizes.jsonl, `jsonl-${at++}`),
+    };
+    const runs = await inTurn(rounds, sides, (round, run) => {
+      const [a, b] = [run.csv, run.jsonl].map((side) => side.gigabytesPerMinute.toFixed(2));
+      say(`planning: round ${round} of ${rounds}: CSV ${a} GB/min, JSONL ${b} GB/min`);
+    });
+    const over = (format: RowFormat, figure: keyof Planned) => summarize(runs.map((run) => run[format][figure]));
+    return {
+      title: "Planning",
+      about: [
+        `A CSV file of ${number(sizes.csv / 1e9)} GB and a file of JSON lines of ${number(sizes.jsonl / 1e9)} GB, ${number(csv.count)} rows each of about 200 bytes (texts strung together from \`${makers[0]!.from}\`),`,
+        "in the page cache. One process cuts them into slices of the default size and puts these on the queue of a real Redis, where nobody takes",
+        "them; from opening the input to the last slice. 1 GB is 10⁹ bytes.",
+      ],
+      measures: FORMATS.flatMap((format) => {
+        const name = { csv: "CSV", jsonl: "JSONL" }[format];
+        return [
+          measure(`${name}, GB a minute`, over(format, "gigabytesPerMinute"), `planning_gb_per_minute.${format}`),
+          measure(`${name}, slices/s`, over(format, "slicesPerSecond")),
+        ];
+      }),
+      details: [],
+    };
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+/** In a Redis of its own, which starts empty, by a process of its own. */
+async function planOnce(
+  folder: string,
+  { path, count }: MadeInput,
+  bytes: number,
+  signal: AbortSignal,
+): Promise<Planned> {
+  await using open = new AsyncDisposableStack();
+  const { redis, producer, outputs } = await openService(open, { folder, model: MODEL }, signal);
+  const { run, seconds } = await producer.call("queue", {
+    input: path,
+    output: outputs.folder,
+    settings,
+    splits: true,
+  });
+  const { slices } = await plannedIn(redis, run, count);
+  return { gigabytesPerMinute: (bytes / 1e9 / seconds) * 60, slicesPerSecond: slices / seconds };
+}
+
+/** What Redis says that it was told: a planner that left something out is fast, and wrong. */
+async function plannedIn(redis: Service["redis"], run: string, rows: number): Promise<{ slices: number }> {
+  const connection = await openRedis({ url: redis }, "producer");
+  try {
+    const progress = await new RunLedger(connection).progress(run);
+    if (progress?.slices === undefined || progress.items !== rows)
+      throw new Error(`expected ${rows} planned rows, got ${progress?.items} in ${progress?.slices} slices`);
+    return { slices: progress.slices };
+  } finally {
+    connection.disconnect();
+  }
+}

@@ -1,0 +1,21 @@
+/** The inference thread with a model that takes a fixed time an item, and no core for it: machines may have fewer than workers. */
+import type { OpenSession } from "../src/inference/model-session.ts";
+import { serveSession } from "../src/inference/serve-session.ts";
+import { SLEEP_MS } from "./config.ts";
+
+const open: OpenSession = async ({ labels }) => {
+  const clock = new Int32Array(new SharedArrayBuffer(4));
+  return {
+    inputs: ["input_ids", "attention_mask"].map((name) => ({ name, type: "int64" })),
+    outputs: ["logits"],
+    run: async ([first]) => {
+      const rows = first!.dims[0]!;
+      Atomics.wait(clock, 0, 0, rows * SLEEP_MS);
+      const data = Float32Array.from({ length: rows * labels }, (_, at) => at % labels);
+      return { type: "float32", data, dims: [rows, labels] };
+    },
+    release: async () => {},
+  };
+};
+
+await serveSession(open);

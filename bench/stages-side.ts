@@ -1,0 +1,59 @@
+import { type CalledProcess, startProcess } from "./calls.ts";
+import type { MadeInput } from "./inputs.ts";
+import { type Rate, rateOf } from "./rounds.ts";
+import type { StagesCalls } from "./stages-process.ts";
+import { number, type Table } from "./table.ts";
+
+/** Slices at a time that are tried. */
+const DEPTHS = [1, 2, 4, 8] as const;
+const PROCESS = new URL("./stages-process.ts", import.meta.url);
+
+/** The pipeline's stages without what is between them, in a process of its own, at the concurrency that was the best. */
+export class StagesSide implements AsyncDisposable {
+  readonly #process: CalledProcess<StagesCalls>;
+  readonly #tried: { atATime: number; rate: number }[] = [];
+
+  private constructor(process: CalledProcess<StagesCalls>) {
+    this.#process = process;
+  }
+
+  /** Tries each concurrency on `sample`. */
+  static async open(
+    { model, folder, sample }: { model: string; folder: string; sample: MadeInput },
+    signal: AbortSignal,
+  ): Promise<StagesSide> {
+    return startProcess<StagesCalls, StagesSide>(PROCESS, signal, async (process) => {
+      const side = new StagesSide(process);
+      await process.call("start", { model, folder });
+      // The code is as warm for the first one that counts as for the last.
+      await side.#at(DEPTHS[0], sample);
+      for (const atATime of DEPTHS) side.#tried.push({ atATime, rate: rateOf(await side.#at(atATime, sample)) });
+      return side;
+    });
+  }
+
+  /** At the best concurrency. */
+  run(input: MadeInput): Promise<Rate> {
+    return this.#at(this.#tried.reduce((best, one) => (one.rate > best.rate ? one : best)).atATime, input);
+  }
+
+  get details(): { about: string; table: Table } {
+    return {
+      about: "The stages by themselves, rows/s by slices at a time:",
+      table: {
+        head: ["", ...this.#tried.map(({ atATime }) => String(atATime))],
+        rows: [["rows/s", ...this.#tried.map(({ rate }) => number(rate))]],
+      },
+    };
+  }
+
+  async #at(atATime: number, { path, count }: MadeInput): Promise<Rate> {
+    const run = await this.#process.call("run", { input: path, atATime });
+    if (run.items === count) return run;
+    throw new Error(`expected ${count} rows of the stages, got ${run.items}`);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#process[Symbol.asyncDispose]();
+  }
+}

@@ -1,0 +1,132 @@
+import { resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { serving } from "../fleet/registry.ts";
+import type { DeviceChoice } from "../inference/devices.ts";
+import { sliceItemsFor } from "../producers/slice-items.ts";
+import { checkClearable, clearOutput } from "../runs/clear.ts";
+import { type OpenedOutput, openOutput, readRunFile } from "../runs/output.ts";
+import { newRunFile } from "../runs/run-file.ts";
+import type { RunFile } from "../schemas/run.ts";
+import type { WorkerInfo } from "../schemas/worker.ts";
+import type { OutputLock } from "../storage/output-lock.ts";
+import type { S3 } from "../storage/s3.ts";
+import type { ObjectStore } from "../storage/store.ts";
+import { cancelRun } from "./cancel.ts";
+import type { LabelRequest, LabelWorld } from "./label.ts";
+import { decideTravel, imageRoots, type LabelInput, openLabelInputs, type Roots } from "./label-inputs.ts";
+import { type ChosenModel, ModelChoice } from "./model-choice.ts";
+import { openModels } from "./model-settings.ts";
+import { ownDevices } from "./own-devices.ts";
+import { asPrefix, defaultOut, lockOut, openOut } from "./place.ts";
+import { PullBar } from "./pull-bar.ts";
+import { checkWorkers, localPath, readWorkers } from "./remote.ts";
+import { isS3, s3Of } from "./s3.ts";
+
+/** A run whose output is claimed, or found, and locked: nothing of it is queued. */
+export type Prepared = {
+  s3: S3;
+  store: ObjectStore;
+  lock: OutputLock;
+  model: ChosenModel;
+  /** Of a worker in this process; none: those of REDIS_URL do the work. */
+  devices: DeviceChoice | undefined;
+  inputs: readonly LabelInput[];
+  /** What a worker has to open, besides the output. */
+  roots: Roots;
+  opened: OpenedOutput;
+};
+
+/**
+ * Checks all that a run needs before anything of it is queued: inputs, model, workers, output.
+ * @param open closes what was opened, the lock among it
+ * @throws LabelmillError
+ */
+export async function prepareRun(
+  request: LabelRequest,
+  world: LabelWorld,
+  open: AsyncDisposableStack,
+  signal: AbortSignal,
+): Promise<Prepared> {
+  const { config, terminal } = world;
+  const s3 = s3Of(config);
+  open.defer(() => s3.close());
+  const out = asPrefix(request.out ?? defaultOut(request.inputs[0]!));
+  const workers = config.redisUrl ? await readWorkers({ url: config.redisUrl }) : undefined;
+  // A model may have to be pulled first: what is wrong with the inputs is told before.
+  const images = await imageRoots(request);
+  const opened = await openLabelInputs(request, world.stdin, s3, workers !== undefined && !request.sharedFiles);
+  // Workers elsewhere have devices of their own.
+  const devices = config.redisUrl && !request.withWorker ? undefined : await ownDevices(config);
+  const choice = new ModelChoice(await openModels(config, { on: devices }), new PullBar(terminal), signal);
+  const { kind, withWorker, queueAnyway = false, sharedFiles = false } = request;
+  const model = await choice.choose(kind, request.model, withWorker ? undefined : workers, queueAnyway);
+  if (!request.model) terminal.say(`No --model: taking ${model.pin.id}`);
+  if (workers) await checkRemote(request, workers, model, out, images);
+  const able = serving(workers ?? [], model.pin.digest);
+  const { inputs, roots, why } = await decideTravel(opened, { workers: able, own: devices !== undefined, sharedFiles });
+  for (const reason of why) terminal.say(`Items of inputs travel through Redis: ${reason}`);
+
+  const store = await openOut(out, s3);
+  const lock = open.use(await lockOut(out, store, s3));
+  if (request.overwrite) await overwrite(store, world);
+  const before = await readRunFile(store);
+  const sliceItems = config.sliceItems ?? before?.spec.sliceItems ?? sliceItemsFor(workers ?? [], model.pin.digest);
+  const wanted = runFileOf(request, world, model, inputs, sliceItems);
+  const all = { files: [...images.files, ...roots.files], s3: [...images.s3, ...roots.s3] };
+  return { s3, store, lock, model, devices, inputs, roots: all, opened: await openOutput(store, wanted) };
+}
+
+/** What another run left there goes, and that run ends. */
+async function overwrite(store: ObjectStore, { config, terminal }: LabelWorld): Promise<void> {
+  const before = await readRunFile(store);
+  if (!before) return;
+  await checkClearable(store);
+  if (config.redisUrl) await cancelRun({ url: config.redisUrl }, before.run);
+  await clearOutput(store);
+  terminal.say(`Run ${before.run} is overwritten`);
+}
+
+/** @throws LabelmillError LOCAL_PATH_REMOTE_WORKER, NO_WORKER, NOT_GRANTED */
+async function checkRemote(
+  { sharedFiles, withWorker, queueAnyway }: LabelRequest,
+  workers: readonly WorkerInfo[],
+  model: ChosenModel,
+  out: string,
+  roots: Roots,
+): Promise<void> {
+  if (!sharedFiles && !isS3(out)) throw localPath(`the output ${out}`, "name one with --out s3://BUCKET/PREFIX/");
+  if (withWorker || queueAnyway) return;
+  const files = [...(isS3(out) ? [] : [resolve(out)]), ...(sharedFiles ? roots.files : [])];
+  const places = [...(isS3(out) ? [out] : []), ...roots.s3, ...files.map((path) => pathToFileURL(path).href)];
+  await checkWorkers(workers, model.pin, places);
+}
+
+function runFileOf(
+  request: LabelRequest,
+  { config }: LabelWorld,
+  model: ChosenModel,
+  inputs: readonly LabelInput[],
+  sliceItems: number,
+): RunFile {
+  const { read, share, limit, output, lane, maxErrors, sliceTimeoutMs, pricePerHour } = request;
+  return newRunFile({
+    spec: {
+      model: model.pin,
+      read,
+      topK: Math.min(request.topK, model.labels),
+      sliceItems,
+      sliceBytes: config.sliceBytes,
+      events: config.events,
+      ...(share === undefined ? {} : { sample: share }),
+      ...(limit === undefined ? {} : { limit }),
+      ...(output ? { output } : {}),
+    },
+    settings: {
+      lane,
+      ...(maxErrors === undefined ? {} : { maxErrors }),
+      ...(sliceTimeoutMs === undefined ? {} : { sliceTimeoutMs }),
+      ...(pricePerHour === undefined ? {} : { pricePerHour }),
+    },
+    inputs,
+  });
+}

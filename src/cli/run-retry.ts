@@ -1,0 +1,54 @@
+import { fileURLToPath } from "node:url";
+import { openRedis } from "../redis/connect.ts";
+import { RunLedger } from "../runs/ledger.ts";
+import { openOutput } from "../runs/output.ts";
+import { nextRetry } from "../runs/retries.ts";
+import { RunIdSchema } from "../schemas/job.ts";
+import { openStore } from "../storage/open.ts";
+import { unknownRun } from "./cancel.ts";
+import { lastingRedis } from "./context.ts";
+import { EXIT } from "./exit.ts";
+import type { LabelWorld } from "./label.ts";
+import { asPrefix, lockOut, openExistingOut } from "./place.ts";
+import { showPlace } from "./report.ts";
+import { queuePlan } from "./run-submit.ts";
+import { s3Of } from "./s3.ts";
+
+/**
+ * `labelmill run retry-errors`: hands the rows of a finished run that are in error to the workers once more, as a run of their own within its
+ * output, and leaves.
+ * @param which a run's id, or, since Redis forgets runs, an output
+ * @throws LabelmillError RUN_UNKNOWN, RUN_FAILED (it is not finished), USAGE (no row is in error)
+ */
+export async function retryErrors(which: string, world: LabelWorld): Promise<number> {
+  const { config, terminal } = world;
+  const address = lastingRedis(config);
+  await using open = new AsyncDisposableStack();
+  const s3 = s3Of(config);
+  open.defer(() => s3.close());
+  const named = RunIdSchema.safeParse(which).success ? await outputOf(which, world) : which;
+  const out = named.startsWith("file:") ? fileURLToPath(named) : asPrefix(named);
+  const store = await openExistingOut(out, s3);
+  open.use(await lockOut(out, store, s3));
+  const { runFile, uri, rows } = await nextRetry(store, (at) => openStore(at, s3));
+  const opened = await openOutput(await openStore(uri, s3), runFile);
+  await queuePlan(address, config, opened.runFile.run, uri);
+  const { run } = opened.runFile;
+  terminal.say(
+    `Run ${run} labels ${rows} rows in error once more, results to ${showPlace(uri)}. See: labelmill run watch ${run}`,
+  );
+  if (terminal.json) terminal.printJson({ run, out: uri, rows });
+  else terminal.print(run);
+  return EXIT.labeled;
+}
+
+async function outputOf(run: string, { config }: LabelWorld): Promise<string> {
+  const redis = await openRedis(lastingRedis(config), "producer");
+  try {
+    const progress = await new RunLedger(redis).progress(run);
+    if (!progress) throw unknownRun(run);
+    return progress.output;
+  } finally {
+    redis.disconnect();
+  }
+}

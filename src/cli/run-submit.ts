@@ -1,0 +1,62 @@
+import { LabelmillError } from "../errors.ts";
+import { openRedis } from "../redis/connect.ts";
+import { PlanQueue } from "../runs/plan-queue.ts";
+import { lastingRedis } from "./context.ts";
+import { EXIT } from "./exit.ts";
+import type { LabelRequest, LabelWorld } from "./label.ts";
+import { prepareRun } from "./prepare.ts";
+import { localPath } from "./remote.ts";
+import { showPlace } from "./report.ts";
+import { isS3 } from "./s3.ts";
+
+/**
+ * `labelmill run submit`: makes the run's `_run.json` and leaves; a worker plans it.
+ * @throws LabelmillError what `label` throws before it queues anything; USAGE for standard input
+ */
+export async function submitRun(request: LabelRequest, world: LabelWorld, signal: AbortSignal): Promise<number> {
+  const { config, terminal } = world;
+  const address = lastingRedis(config);
+  if (request.inputs.includes("-"))
+    throw new LabelmillError(
+      "USAGE",
+      "workers plan the run, and standard input (-) is not theirs: label it with labelmill label",
+    );
+  await using open = new AsyncDisposableStack();
+  const { store, opened, inputs } = await prepareRun(request, world, open, signal);
+  const local = inputs.find(({ input }) => input.uri.startsWith("file:"));
+  if (local && !request.sharedFiles) throw localPath(local.input.uri, "put it on S3");
+  const { run } = opened.runFile;
+  const place = showPlace(store.uri);
+  if (opened.kind === "finished") {
+    terminal.say(`${place} is finished already (run ${run}): nothing to do`);
+    return told(world, { run, out: store.uri, state: opened.manifest.state });
+  }
+  await queuePlan(address, config, run, store.uri);
+  terminal.say(
+    `Run ${run} is submitted, results to ${isS3(store.uri) ? store.uri : place}. See: labelmill run watch ${run}`,
+  );
+  return told(world, { run, out: store.uri, state: "planning" });
+}
+
+export async function queuePlan(
+  address: Parameters<typeof openRedis>[0],
+  retries: ConstructorParameters<typeof PlanQueue>[1],
+  run: string,
+  output: string,
+): Promise<void> {
+  const redis = await openRedis(address, "producer");
+  try {
+    const plans = new PlanQueue(redis, retries);
+    await plans.add(run, output);
+    await plans.close();
+  } finally {
+    redis.disconnect();
+  }
+}
+
+/** The id alone on standard output, for scripts. */
+function told({ terminal }: LabelWorld, summary: { run: string; out: string; state: string }): number {
+  if (terminal.json) terminal.printJson(summary);
+  else terminal.print(summary.run);
+  return EXIT.labeled;
+}

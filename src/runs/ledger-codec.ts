@@ -1,0 +1,83 @@
+import type { Range, Receipt } from "../schemas/manifest.ts";
+import type { RunFile } from "../schemas/run.ts";
+import type { Split } from "../schemas/split.ts";
+
+/** What Redis holds of a planned slice: its ranges and, where workers read them, the addresses of those with items. */
+export type PlannedSlice = { planned: Range[]; places?: Split["at"][] };
+
+type Address = readonly unknown[];
+/** `[input, first, count]`, then how many are items where not all are (else null), then the address where there is one. */
+type Entry = [number, number, number, (number | null)?, Address?];
+
+/**
+ * Some 70 bytes a slice. Splits that take single records (`only`) keep no address: it could be as long as they are.
+ * @param splits those of the ranges that have items, in their order
+ */
+export function encodePlanned({ ranges, splits }: { ranges: readonly Range[]; splits?: readonly Split[] }): string {
+  const addressed = splits?.every(({ only }) => only === undefined) ? splits.values() : undefined;
+  const entries = ranges.map(({ input, first, count, selected = count }): Entry => {
+    const split = selected > 0 ? addressed?.next().value : undefined;
+    const part: Entry = [input, first, count];
+    if (selected !== count || split) part.push(selected === count ? null : selected);
+    if (split) part.push(encodePlace(split.at));
+    return part;
+  });
+  return JSON.stringify(entries);
+}
+
+export function decodePlanned(text: string): PlannedSlice {
+  const entries = JSON.parse(text) as Entry[];
+  const planned = entries.map(([input, first, count, selected]) => ({
+    ...{ input, first, count },
+    ...(selected === undefined || selected === null ? {} : { selected }),
+  }));
+  const places = entries.flatMap(([, , , , address]) => (address ? [decodePlace(address)] : []));
+  return places.length > 0 ? { planned, places } : { planned };
+}
+
+/** The splits of a planned slice as they were queued; undefined where its items travelled. */
+export function splitsOf({ planned, places }: PlannedSlice, { spec, inputs }: RunFile): Split[] | undefined {
+  if (!places) return undefined;
+  const { sample, read: wanted } = spec;
+  const withItems = planned.filter(({ count, selected = count }) => selected > 0);
+  return withItems.map(({ input: number, first, count, selected }, i) => {
+    const { uri, size, modifiedAt, hash, read } = inputs[number]!;
+    return {
+      ...{ input: { uri, size, modifiedAt, hash }, first, count },
+      ...(selected === undefined ? {} : { selected }),
+      at: places[i]!,
+      read: { ...wanted, ...read },
+      ...(sample === undefined ? {} : { sample }),
+    };
+  });
+}
+
+function encodePlace(at: Split["at"]): Address {
+  if (at.kind === "parquet") return ["p"];
+  if (at.kind === "tar") return ["r", at.offset, at.bytes];
+  const { kind, offset, bytes, line, width = 0, places = 0, ...rare } = at;
+  return ["t", offset, bytes, line, width, places, ...(Object.keys(rare).length > 0 ? [rare] : [])];
+}
+
+function decodePlace([kind, ...parts]: Address): Split["at"] {
+  if (kind === "p") return { kind: "parquet" };
+  const [offset, bytes, line, width, places, rare] = parts as [number, number, number, number, number[] | 0, object?];
+  if (kind === "r") return { kind: "tar", offset, bytes };
+  const columns = { ...(width ? { width } : {}), ...(places ? { places } : {}) };
+  return { kind: "text", offset, bytes, line, ...columns, ...rare };
+}
+
+/** `rows,errors,bytes,sha256` with the hash in base64url: some 55 bytes a slice. */
+export function encodeReceipt({ rows, errors, bytes, sha256 }: Receipt): string {
+  return [rows, errors, bytes, Buffer.from(sha256, "hex").toString("base64url")].join(",");
+}
+
+export function decodeReceipt(text: string): Receipt {
+  const [rows, errors, bytes, hash] = text.split(",");
+  return {
+    rows: Number(rows),
+    errors: Number(errors),
+    bytes: Number(bytes),
+    sha256: Buffer.from(hash!, "base64url").toString("hex"),
+  };
+}

@@ -1,0 +1,84 @@
+import { LabelmillError } from "../errors.ts";
+import type { Manifest } from "../schemas/manifest.ts";
+import { MANIFEST_FILE, partKey, RETRIES_FOLDER } from "../schemas/names.ts";
+import { isCompacted, PLAIN_OUTPUT } from "../schemas/output.ts";
+import type { RunFile } from "../schemas/run.ts";
+import { readPart } from "../storage/part.ts";
+import type { ObjectStore } from "../storage/store.ts";
+import { encodeJson, readManifest, readRunFile } from "./output.ts";
+import { newRunId } from "./run-file.ts";
+
+/** A finished run with rows in error, and the output that is to hold them once more. */
+export type Retry = { runFile: RunFile; uri: string; rows: number };
+
+export type OpenStore = (uri: string) => Promise<ObjectStore>;
+
+/** The output that holds a retry: that of its number's retry. */
+export function retryUri(output: string, retry: number): string {
+  return `${output}${RETRIES_FOLDER}${retry}/`;
+}
+
+/** The output that a retry's lies in, and that of the run whose rows in error it takes: the retry before it, if there is one. */
+export function retriedUris(uri: string, retry: number): { output: string; before: string } {
+  const end = `${RETRIES_FOLDER}${retry}/`;
+  if (!uri.endsWith(end)) throw new LabelmillError("INTERNAL", `expected an output that ends in ${end}, got ${uri}`);
+  const output = uri.slice(0, -end.length);
+  return { output, before: retry === 1 ? output : retryUri(output, retry - 1) };
+}
+
+/**
+ * The retry that comes next for an output: of the rows that are in error still.
+ * @throws LabelmillError RUN_FAILED (the run, or a retry of it, is not finished), USAGE (no row is in error)
+ */
+export async function nextRetry(store: ObjectStore, openStore: OpenStore): Promise<Retry> {
+  let [latest, { runFile, manifest }] = [store, await finished(store)];
+  for (const { retry } of manifest.retries ?? []) {
+    latest = await openStore(retryUri(store.uri, retry));
+    ({ runFile, manifest } = await finished(latest));
+  }
+  if (isCompacted(runFile.spec.output))
+    throw new LabelmillError(
+      "USAGE",
+      `${store.uri} holds files that were made of the run's parts: label its rows in error into another output`,
+    );
+  const rows = manifest.totals.errors;
+  if (rows === 0) throw new LabelmillError("USAGE", `${latest.uri}: no row is in error, so there is nothing to retry`);
+  const retry = (runFile.retryOf?.retry ?? 0) + 1;
+  const uri = retryUri(store.uri, retry);
+  const spec = { ...runFile.spec, output: PLAIN_OUTPUT };
+  const fresh = { run: newRunId(), createdAt: new Date().toISOString(), retryOf: { run: runFile.run, retry } };
+  // All of its rows were in error before: that most of them may be so again is no reason to stop.
+  const { maxErrors: _maxErrors, ...settings } = runFile.settings;
+  return { runFile: { ...runFile, ...fresh, spec, settings }, uri, rows };
+}
+
+/** A retry has ended: the manifest of the output that it lies in says what it supersedes. Done again, it changes nothing. */
+export async function noteRetry(store: ObjectStore, retry: number, of: Manifest): Promise<void> {
+  const { manifest } = await finished(store);
+  const { run, totals, partsSha256 } = of;
+  const { planned: superseded, labeled, errors } = totals;
+  const others = (manifest.retries ?? []).filter((other) => other.retry < retry);
+  const retries = [...others, { retry, run, superseded, labeled, errors, partsSha256 }];
+  await store.put(MANIFEST_FILE, encodeJson({ ...manifest, retries } satisfies Manifest));
+}
+
+/** Which rows of a slice are in error: numbers of records by the URI of their input. */
+export async function errorPositions(
+  store: ObjectStore,
+  run: string,
+  slice: number,
+): Promise<Map<string, Set<number>>> {
+  const found = new Map<string, Set<number>>();
+  for (const row of readPart(await store.get(partKey(run, slice))).rows) {
+    if (!("error" in row)) continue;
+    const records = found.get(row.source.uri) ?? new Set();
+    found.set(row.source.uri, records.add(row.source.record));
+  }
+  return found;
+}
+
+async function finished(store: ObjectStore): Promise<{ runFile: RunFile; manifest: Manifest }> {
+  const [runFile, manifest] = [await readRunFile(store), await readManifest(store)];
+  if (runFile && manifest && manifest.state !== "failed" && manifest.run === runFile.run) return { runFile, manifest };
+  throw new LabelmillError("RUN_FAILED", `${store.uri} holds no run that is finished: finish it first`);
+}

@@ -1,0 +1,172 @@
+import { isUtf8 } from "node:buffer";
+import { setImmediate as turn } from "node:timers/promises";
+import { type DecodedArray, type ParquetParsers, parquetScan } from "hyparquet";
+import { LabelmillError, messageOf } from "../errors.ts";
+import { ByteCache } from "./byte-cache.ts";
+import type { Origin } from "./origin.ts";
+import { COMPRESSORS } from "./parquet-codecs.ts";
+import { bytesPerRow, type Footer, unreadable } from "./parquet-footer.ts";
+import { rangeOf } from "./parquet-range.ts";
+import { quoted } from "./source.ts";
+
+/** Rows that are decoded at a time, and their bytes, unpacked: a page or two, of which many slices are cut. */
+const WINDOW_ROWS = 8 * 1024;
+const WINDOW_BYTES = 8 << 20;
+/** What a decoded value takes of memory beside its bytes. */
+const VALUE_BYTES = 32;
+
+/** Rows `first` to `end`, excluded, of which `from` to `to` are asked for; a column of values each, in the order of the names. */
+export type Window = { first: number; from: number; to: number; columns: readonly DecodedArray[] };
+type Decoded = { columns: readonly DecodedArray[]; bytes: number };
+
+/**
+ * Slices of one row group follow one another in a worker, and each would read the group's columns again: what was read and decoded last
+ * is kept, 224 MB of it in the process.
+ */
+const chunks = new ByteCache<ArrayBuffer>(128 << 20, (bytes) => bytes.byteLength);
+const windows = new ByteCache<Decoded>(96 << 20, ({ bytes }) => bytes);
+
+/** A text whose bytes are not UTF-8: U+FFFD stands for what is not. */
+export class RepairedText {
+  readonly text: string;
+  constructor(text: string) {
+    this.text = text;
+  }
+}
+
+/** Dates become what JSON has for them; what is out of their range becomes null. */
+const PARSERS: Partial<ParquetParsers> = {
+  timestampFromMilliseconds: (value) => instant(value, 1000n),
+  timestampFromMicroseconds: (value) => instant(value, 1_000_000n),
+  timestampFromNanoseconds: (value) => instant(value, 1_000_000_000n),
+  dateFromDays: (days) => isoOf(days * 86_400_000)?.slice(0, -14) ?? null,
+  stringFromBytes: textOf,
+  jsonFromBytes: jsonOf,
+  geometryFromBytes: (bytes) => bytes,
+  geographyFromBytes: (bytes) => bytes,
+};
+
+/** The columns of these names, from row `first` up to `end`, excluded, in windows that lie in one row group each. */
+export async function* windowsOf(
+  origin: Origin,
+  footer: Footer,
+  names: readonly string[],
+  { first, end }: { first: number; end: number },
+): AsyncGenerator<Window> {
+  const perRow = bytesPerRow(footer, names);
+  for (const [index, group] of footer.groups.entries()) {
+    const groupEnd = group.first + group.rows;
+    if (groupEnd <= first || group.first >= end) continue;
+    const size = Math.max(1, Math.min(WINDOW_ROWS, Math.floor(WINDOW_BYTES / Math.max(1, perRow[index]!))));
+    const begin = group.first + Math.floor((Math.max(first, group.first) - group.first) / size) * size;
+    for (let at = begin; at < Math.min(end, groupEnd); at += size) {
+      const rows = Math.min(size, groupEnd - at);
+      const { columns } = await unlessChanged(
+        origin,
+        windowAt(origin, footer, names, { at, rows, perRow: perRow[index]! }),
+      );
+      yield { first: at, from: Math.max(at, first), to: Math.min(at + rows, end), columns };
+      // What is kept takes no waiting: others must have their turn all the same.
+      await turn();
+    }
+  }
+}
+
+/** A file with another one in its place looks corrupt: that it changed says more. */
+async function unlessChanged<T>(origin: Origin, made: Promise<T>): Promise<T> {
+  try {
+    return await made;
+  } catch (error) {
+    await origin.checkUnchanged();
+    throw error;
+  }
+}
+
+type Place = { at: number; rows: number; perRow: number };
+
+function windowAt(origin: Origin, footer: Footer, names: readonly string[], place: Place): Promise<Decoded> {
+  const { uri, size, modifiedAt, hash } = origin.input;
+  const key = JSON.stringify([uri, size, modifiedAt, hash, place.at, ...names]);
+  return windows.get(key, () => decode(origin, footer, names, place));
+}
+
+async function decode(
+  origin: Origin,
+  { metadata }: Footer,
+  names: readonly string[],
+  { at, rows, perRow }: Place,
+): Promise<Decoded> {
+  const range = { rowStart: at, rowEnd: at + rows };
+  const where = `rows ${at} to ${at + rows - 1}`;
+  const scan = await parquetScan({
+    file: { byteLength: origin.input.size!, slice: (start, end) => cachedRange(origin, start, end) },
+    metadata,
+    columns: [...new Set(names)],
+    ...range,
+    compressors: COMPRESSORS,
+    parsers: PARSERS,
+    utf8: false,
+    geoparquet: false,
+  }).catch((error: unknown) => Promise.reject(broken(origin, where, error)));
+  const columns: DecodedArray[] = [];
+  for (const column of names) {
+    const what = `column ${quoted(column)}, ${where}`;
+    const values = await scan
+      .readColumn({ column, ...range })
+      .catch((error: unknown) => Promise.reject(broken(origin, what, error)));
+    if (values.length !== rows) throw broken(origin, what, new Error(`expected ${rows} values, came ${values.length}`));
+    columns.push(values);
+  }
+  return { columns, bytes: Math.ceil(rows * (perRow + names.length * VALUE_BYTES)) };
+}
+
+function cachedRange(origin: Origin, start: number, end = origin.input.size!): Promise<ArrayBuffer> {
+  const { uri, size, modifiedAt, hash } = origin.input;
+  // Where pages lie is said in the file, which may say anything.
+  if (!(start >= 0 && start <= end && end <= size!))
+    throw unreadable(origin, `expected pages within ${size} bytes, its index says ${start} to ${end}`);
+  return chunks.get(JSON.stringify([uri, size, modifiedAt, hash, start, end]), () => rangeOf(origin, start, end));
+}
+
+function broken(origin: Origin, what: string, error: unknown): LabelmillError {
+  if (error instanceof LabelmillError) return error;
+  return unreadable(
+    origin,
+    `${what} cannot be read, the file is corrupt there: ${messageOf(error).slice(0, 200)}`,
+    error,
+  );
+}
+
+function textOf(bytes: Uint8Array): unknown {
+  // Nulls have no bytes.
+  if (!(bytes instanceof Uint8Array)) return bytes;
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("utf8");
+  return text.includes("\ufffd") && !isUtf8(bytes) ? new RepairedText(text) : text;
+}
+
+/** What cannot be read as JSON is the text that it is. */
+function jsonOf(bytes: Uint8Array): unknown {
+  const text = textOf(bytes);
+  if (typeof text !== "string") return text;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+/** In ISO 8601, as exact as it is stored. */
+function instant(value: bigint, perSecond: bigint): string | null {
+  if (typeof value !== "bigint") return value;
+  const perMs = perSecond / 1000n;
+  const rest = ((value % perMs) + perMs) % perMs;
+  const iso = isoOf(Number((value - rest) / perMs));
+  if (iso === undefined || rest === 0n) return iso ?? null;
+  const digits = String(rest).padStart(String(perMs).length - 1, "0");
+  return iso.replace("Z", `${digits}Z`);
+}
+
+function isoOf(ms: number): string | undefined {
+  const date = new Date(ms);
+  return Number.isNaN(date.getTime()) ? undefined : date.toISOString();
+}

@@ -1,0 +1,87 @@
+import { dirname } from "node:path";
+import { fileURLToPath } from "node:url";
+import { LabelmillError } from "../errors.ts";
+import type { Task } from "../schemas/job.ts";
+import type { Split, TextPlace } from "../schemas/split.ts";
+import { parseS3Uri } from "../storage/s3-uri.ts";
+import { imageItem } from "./images.ts";
+import { fileAsPlanned, type Origin, unchanged } from "./origin.ts";
+import type { SplitPlace } from "./read-split.ts";
+import { type Base, belowPrefix, inFolder } from "./references.ts";
+import { readerOf } from "./rows.ts";
+import { objectAsPlanned } from "./s3-origin.ts";
+import { isSampled } from "./sample.ts";
+import { quoted, type SourceRecord } from "./source.ts";
+import { idNameOf, toRecord } from "./table.ts";
+import { textItem } from "./text.ts";
+
+/**
+ * The items of a split of text, as `records()` of its whole input gives them: only its own bytes are read, and those that bad records
+ * in it made the planner look at. Fails with INPUT_CHANGED where the input is another one by now, or its records do not end where they
+ * did; with ABORTED by the signal.
+ */
+export async function* readTextSplit(
+  split: Split & { at: TextPlace },
+  task: Task,
+  place: SplitPlace,
+  signal: AbortSignal,
+): AsyncGenerator<SourceRecord> {
+  const origin = "path" in place ? fileAsPlanned(place.path, split.input) : objectAsPlanned(split.input, place.s3);
+  yield* unchanged(origin, itemsOf(split, task, origin, signal));
+}
+
+async function* itemsOf(
+  { input, first, count, at, read, sample, only }: Split & { at: TextPlace },
+  task: Task,
+  origin: Origin,
+  signal: AbortSignal,
+): AsyncGenerator<SourceRecord> {
+  const isImages = task === "image-classification";
+  const { offset, bytes, reach = 0, width, places, kind, ...state } = at;
+  const { scanner, take } = readerOf(
+    read,
+    { names: [], skipBlankLines: isImages, label: quoted(input.uri) },
+    { at: { position: offset, ...state }, header: width && places ? { width, places } : undefined },
+  );
+  const toItem = isImages ? imageItem(baseOf(input.uri)) : textItem;
+  const name = idNameOf(input.uri);
+  const numbers = only && new Set(only);
+  const isWanted = (record: number): boolean =>
+    (numbers?.has(record) ?? true) && (sample === undefined || isSampled(input.uri, record, sample));
+  const end = first + count;
+  let record = first;
+
+  function* items(last: boolean): Generator<SourceRecord> {
+    while (record < end) {
+      if (!isWanted(record)) {
+        if (!scanner.pass(last)) return;
+      } else {
+        const raw = scanner.next(last);
+        if (raw === undefined) return;
+        const row = take(raw)!;
+        if (!row.skipped) yield toRecord(row, raw.line, record, name, toItem);
+      }
+      record++;
+    }
+  }
+
+  for await (const chunk of origin.bytes({ start: offset, end: offset + Math.max(bytes, reach) }, signal)) {
+    signal.throwIfAborted();
+    scanner.append(chunk);
+    yield* items(false);
+    if (record === end) break;
+  }
+  yield* items(true);
+  if (record === end && scanner.position === offset + bytes) return;
+  throw new LabelmillError(
+    "INPUT_CHANGED",
+    `records ${first} to ${end - 1} of ${input.uri}: expected ${count} in the bytes ${offset} to ${offset + bytes - 1}, came ${record - first} up to ${scanner.position - 1}: label it into another --out`,
+  );
+}
+
+/** What the paths in a list at this URI are relative to. */
+export function baseOf(uri: string): Base {
+  if (uri.startsWith("file:")) return inFolder(dirname(fileURLToPath(uri)));
+  const { bucket, key } = parseS3Uri(uri);
+  return belowPrefix({ bucket, key: key.slice(0, key.lastIndexOf("/") + 1) });
+}

@@ -1,0 +1,61 @@
+import { realpath } from "node:fs/promises";
+import { LabelmillError } from "../errors.ts";
+import type { ColumnType, ReadOptions } from "../schemas/input.ts";
+import type { S3 } from "../storage/s3.ts";
+import { openOrigin } from "./origin.ts";
+import type { SplitPlace } from "./read-split.ts";
+import { given, isS3Uri } from "./s3-origin.ts";
+import { MAX_ID_LENGTH, quoted, type Source } from "./source.ts";
+import { openTarBytes } from "./tar-bytes.ts";
+import { isImageExtension, type TarRecord, tarRecords } from "./tar-records.ts";
+import { TarSplitter } from "./tar-splitter.ts";
+
+/**
+ * Opens a tar archive of images in WebDataset's layout, a file or an object of S3. What members of the same key hold (`json`, `cls`, `txt`)
+ * can be kept by their extension. Fails with INPUT_NOT_FOUND, INPUT_UNREADABLE (a packed or damaged archive), INPUT_EMPTY (no images),
+ * COLUMN_NOT_FOUND (an archive has no columns), STORE_FAILED.
+ */
+export async function openTarSource(from: string, read: ReadOptions, s3?: S3): Promise<Source> {
+  if (/\.(tgz|gz|zst)$/i.test(from)) {
+    const mend = "images are read from their place in an archive, so it must not be packed: gunzip it, or unpack it";
+    throw new LabelmillError("INPUT_UNREADABLE", `expected a .tar archive, came ${quoted(from)}; ${mend}`);
+  }
+  const origin = await openOrigin(from, s3);
+  const { input, label } = origin;
+  checkColumns(read, label);
+  const place: SplitPlace = isS3Uri(from) ? { s3: given(from, s3) } : { path: await realpath(from) };
+  async function* records(start = 0): AsyncGenerator<TarRecord> {
+    await using bytes = await openTarBytes(input, place, { end: input.size! });
+    yield* tarRecords(bytes, start, label, { whole: true });
+    await origin.checkUnchanged();
+  }
+  for await (const _ of records()) {
+    const columns = Object.fromEntries(read.keep.map((name): [string, ColumnType] => [name, columnType(name)]));
+    const told: ReadOptions = { ...read, format: "tar", delimiter: null };
+    return {
+      input,
+      read: told,
+      columns,
+      onlySplits: true,
+      async *records() {
+        let record = 0;
+        for await (const { key } of records())
+          yield { record: record++, id: key.slice(0, MAX_ID_LENGTH).toWellFormed() };
+      },
+      splitter: new TarSplitter(input, told, records),
+    };
+  }
+  throw new LabelmillError("INPUT_EMPTY", `there are no images in ${label}`);
+}
+
+function columnType(extension: string): ColumnType {
+  return extension === "json" ? "json" : "string";
+}
+
+function checkColumns({ column, idColumn, where = [], keep }: ReadOptions, label: string): void {
+  const asked = column ?? idColumn ?? where[0]?.column ?? keep.find(isImageExtension);
+  if (asked === undefined) return;
+  const there = "what lies beside an image can be kept by its extension, such as json, cls or txt";
+  const message = `${label} is an archive of images, which has no column ${quoted(asked)}; ${there}`;
+  throw new LabelmillError("COLUMN_NOT_FOUND", message);
+}

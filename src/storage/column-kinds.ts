@@ -1,0 +1,42 @@
+import type { ColumnType } from "../schemas/input.ts";
+import type { Row } from "../schemas/row.ts";
+
+/** What a value of a kept column may be. `integer`: one that a double holds exactly. */
+export const COLUMN_KINDS = ["boolean", "integer", "number", "string", "json", "null"] as const;
+export type ColumnKind = (typeof COLUMN_KINDS)[number];
+
+/** What the kept columns of rows hold. */
+export function kindsIn(rows: readonly Row[]): Map<string, Set<ColumnKind>> {
+  const kinds = new Map<string, Set<ColumnKind>>();
+  for (const { input } of rows)
+    for (const [column, value] of Object.entries(input ?? {})) {
+      const known = kinds.get(column);
+      if (known) known.add(kindOf(value));
+      else kinds.set(column, new Set([kindOf(value)]));
+    }
+  return kinds;
+}
+
+/** The type that holds all of these: one kind, itself; integers and other numbers, numbers; else JSON. Nulls fit all. */
+export function typeOfKinds(kinds: ReadonlySet<ColumnKind>): ColumnType {
+  const [first, ...rest] = [...kinds].filter((kind) => kind !== "null");
+  if (first === undefined) return "string";
+  if (rest.length === 0) return first;
+  return [first, ...rest].every((kind) => kind === "integer" || kind === "number") ? "number" : "json";
+}
+
+/** Whether the type that an input says its column has holds what was found in it. */
+export function fits(type: ColumnType, kinds: ReadonlySet<ColumnKind>): boolean {
+  const found = typeOfKinds(kinds);
+  const isEmpty = [...kinds].every((kind) => kind === "null");
+  if (isEmpty || type === found || type === "json") return true;
+  if (type === "number") return found === "integer";
+  return (type === "timestamp" || type === "date") && found === "string";
+}
+
+function kindOf(value: unknown): ColumnKind {
+  if (value === null || value === undefined) return "null";
+  if (typeof value === "boolean" || typeof value === "string") return typeof value as "boolean" | "string";
+  if (typeof value === "number") return Number.isSafeInteger(value) ? "integer" : "number";
+  return "json";
+}

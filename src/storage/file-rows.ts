@@ -1,0 +1,75 @@
+import { promisify } from "node:util";
+import { gunzip, gzip, zstdCompress, zstdDecompress } from "node:zlib";
+import type { OutputOptions } from "../schemas/output.ts";
+import type { Row } from "../schemas/row.ts";
+import { type KeptColumn, ParquetFile } from "./parquet-file.ts";
+import { readParquetRows } from "./parquet-rows.ts";
+import { readPart } from "./part.ts";
+
+/** Bytes of JSONL that are rows at a time. */
+const PIECE_BYTES = 4 << 20;
+const NEWLINE = 0x0a;
+
+/** What a file of whatever form says of a row: enough to prove it. `label` is undefined where the file's folder says it. */
+export type FileRow = { uri: string; record: number; label?: string | undefined; errorCode?: string | undefined };
+
+/** The ending of the names of files of this form. */
+export function endingOf({ format, compression }: OutputOptions): string {
+  if (format === "parquet") return "parquet";
+  return { none: "jsonl", gzip: "jsonl.gz", zstd: "jsonl.zst" }[compression];
+}
+
+/**
+ * An output file's bytes: the rows of `pieces`, each in the form of a part, in their order. All of it is in memory, once as JSONL and
+ * once as it comes out.
+ */
+export async function encodeFile(
+  pieces: readonly Uint8Array[],
+  { format, compression, partitionBy }: OutputOptions,
+  kept: readonly KeptColumn[],
+): Promise<Uint8Array> {
+  if (format === "parquet") {
+    const file = new ParquetFile(kept, partitionBy !== null);
+    for (const piece of pieces.flatMap((each) => [...piecesOf(each)])) {
+      file.add(readPart(piece).rows);
+      // Others have their turn on this thread: slices' locks are renewed on it.
+      await new Promise((next) => setImmediate(next));
+    }
+    return file.finish();
+  }
+  const bytes = Buffer.concat(pieces);
+  if (compression === "gzip") return promisify(gzip)(bytes);
+  return compression === "zstd" ? promisify(zstdCompress)(bytes) : bytes;
+}
+
+/** The rows of a file that `encodeFile` made, a piece at a time. @throws LabelmillError PART_MISMATCH, or whatever the unpacking throws */
+export async function* decodeFile(
+  bytes: Uint8Array,
+  { format, compression }: OutputOptions,
+): AsyncGenerator<readonly FileRow[]> {
+  if (format === "parquet") {
+    yield* readParquetRows(bytes);
+    return;
+  }
+  const unpack = {
+    none: async (packed: Uint8Array) => packed,
+    gzip: promisify(gunzip),
+    zstd: promisify(zstdDecompress),
+  };
+  for (const piece of piecesOf(await unpack[compression](bytes))) yield readPart(piece).rows.map(fileRow);
+}
+
+/** Cut at the ends of lines. */
+function* piecesOf(bytes: Uint8Array): Generator<Uint8Array> {
+  for (let start = 0; start < bytes.length; ) {
+    const newline = bytes.indexOf(NEWLINE, Math.min(start + PIECE_BYTES, bytes.length) - 1);
+    const end = newline === -1 ? bytes.length : newline + 1;
+    yield bytes.subarray(start, end);
+    start = end;
+  }
+}
+
+function fileRow(row: Row): FileRow {
+  const { uri, record } = row.source;
+  return { uri, record, ...("error" in row ? { errorCode: row.error.code } : { label: row.label }) };
+}

@@ -1,0 +1,59 @@
+import { LabelmillError } from "../errors.ts";
+import type { Channels } from "../runs/channels.ts";
+import type { RunLedger } from "../runs/ledger.ts";
+import type { Job } from "../schemas/job.ts";
+import { STOPPED_CHANNEL } from "../schemas/names.ts";
+
+/** A slice's ear for the end of its run, and whether the run is paused now. */
+export type Watched = { readonly signal: AbortSignal; paused: boolean; [Symbol.dispose](): void };
+
+/** Slices under way, by their run: one that was cancelled or failed has no use for them, one that is paused none for more. */
+export class RunControl {
+  readonly #ledger: RunLedger;
+  readonly #slices = new Map<string, Set<AbortController>>();
+
+  private constructor(ledger: RunLedger) {
+    this.#ledger = ledger;
+  }
+
+  static async open(channels: Channels, ledger: RunLedger): Promise<RunControl> {
+    const control = new RunControl(ledger);
+    await channels.listen(STOPPED_CHANNEL, (run) => control.#stop(run));
+    return control;
+  }
+
+  /** A signal that aborts when the run is stopped, aborted already where it was. */
+  async watch({ run, single }: Job): Promise<Watched> {
+    const controller = new AbortController();
+    const slices = this.#slices.get(run) ?? new Set();
+    this.#slices.set(run, slices.add(controller));
+    const watched = {
+      signal: controller.signal,
+      paused: false,
+      [Symbol.dispose]: () => {
+        slices.delete(controller);
+        if (slices.size === 0) this.#slices.delete(run);
+      },
+    };
+    try {
+      // After it listens: what happens between the look and the message would else go by.
+      const state = single ? undefined : await this.#ledger.state(run);
+      if (state === "cancelled" || state === "failed") this.#stop(run);
+      watched.paused = state === "paused";
+    } catch (error) {
+      watched[Symbol.dispose]();
+      throw error;
+    }
+    return watched;
+  }
+
+  /** Whether the run is paused still. */
+  async isPaused(run: string): Promise<boolean> {
+    return (await this.#ledger.state(run)) === "paused";
+  }
+
+  #stop(run: string): void {
+    for (const slice of this.#slices.get(run) ?? [])
+      slice.abort(new LabelmillError("ABORTED", `the run ${run} was stopped`));
+  }
+}

@@ -1,0 +1,111 @@
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { test } from "node:test";
+import { Queue } from "bullmq";
+import { loadBuiltIn } from "../../src/models/built-in.ts";
+import { Planner, type PlannerOptions } from "../../src/producers/planner.ts";
+import { RedisShare } from "../../src/producers/redis-share.ts";
+import { Room } from "../../src/producers/room.ts";
+import { slicesOf } from "../../src/producers/run-slices.ts";
+import { Channels } from "../../src/runs/channels.ts";
+import { RunLedger } from "../../src/runs/ledger.ts";
+import { newRunFile } from "../../src/runs/run-file.ts";
+import { RunChanges } from "../../src/runs/watch.ts";
+import { KEY_PREFIX, partKey, queueName } from "../../src/schemas/names.ts";
+import { OutputOptionsSchema } from "../../src/schemas/output.ts";
+import type { Source } from "../../src/sources/source.ts";
+import { TestPipeline } from "../helpers/pipeline.ts";
+import { isError } from "../helpers/store-conformance.ts";
+
+const MODEL = "tiny-sentiment";
+const never = new AbortController().signal;
+const read = { format: "lines", delimiter: null, column: null, idColumn: null, keep: [] } as const;
+
+function sourceOf(texts: readonly string[]): Source {
+  return {
+    input: { uri: "memory:texts", size: null, modifiedAt: null, hash: null },
+    read: { ...read, keep: [] },
+    async *records() {
+      yield* texts.map((text, record) => ({ record, id: String(record), text }));
+    },
+  };
+}
+
+/** A run of these texts, a slice each, whose planner nobody has begun. */
+async function planned(pipeline: TestPipeline, texts: readonly string[], options: Partial<PlannerOptions> = {}) {
+  const redis = await pipeline.connection();
+  const { id, revision, digest, dtype, task } = await loadBuiltIn(MODEL);
+  const source = sourceOf(texts);
+  const runFile = newRunFile({
+    run: randomBytes(8).toString("hex"),
+    spec: {
+      ...{ model: { id, revision, digest, dtype, task }, read: source.read, topK: 1, events: "none" },
+      ...{ sliceItems: 1, sliceBytes: 64_000_000, output: OutputOptionsSchema.parse({ compression: "gzip" }) },
+    },
+    settings: { sliceTimeoutMs: 5000 },
+    inputs: [source],
+  });
+  const said: string[] = [];
+  const room = new Room(redis, 1_000, (line) => said.push(line));
+  const all: PlannerOptions = {
+    lane: "bulk",
+    windowSlices: 10,
+    retries: { attempts: 1, backoffMs: 100 },
+    room,
+    ...options,
+  };
+  const ledger = new RunLedger(redis);
+  const planner = new Planner(redis, ledger, runFile, "memory:out", all);
+  pipeline.defer(() => planner.close());
+  const queue = new Queue(queueName({ id, digest }, "bulk"), { connection: redis, prefix: KEY_PREFIX });
+  pipeline.defer(() => queue.close());
+  const changes = await RunChanges.open(new Channels(await pipeline.connection()), runFile.run, 50);
+  pipeline.defer(() => changes.close());
+  const slices = slicesOf(runFile, [source]);
+  return { redis, ledger, queue, run: runFile.run, plan: (signal = never) => planner.plan(slices, changes, signal) };
+}
+
+test("a job says where its part lies until output files are made of it, and how long a try may take", async () => {
+  await using pipeline = await TestPipeline.open();
+  const { queue, run, plan } = await planned(pipeline, ["good", "bad"]);
+  await plan();
+  const jobs = await queue.getJobs(["prioritized"]);
+  assert.deepEqual(
+    jobs.map(({ data }) => [data.key, data.timeoutMs]).sort(),
+    [0, 1].map((slice) => [partKey(run, slice, true), 5000]),
+  );
+});
+
+test("Redis over the share of its memory that slices may bring it to: none is added until there is room, or patience ends", async () => {
+  await using pipeline = await TestPipeline.open();
+  const { redis, queue, plan } = await planned(pipeline, ["good", "bad"], { redisShare: 0.5 });
+  await redis.config("SET", "maxmemory", "100mb");
+  assert.equal(await new RedisShare(redis, 0.001).isOver(), true);
+  assert.equal(await new RedisShare(redis, 0.9).isOver(), false);
+  const used = Number(/used_memory:(\d+)/.exec(await redis.info("memory"))![1]);
+  await redis.config("SET", "maxmemory", String(Math.round(used * 1.6)));
+  await assert.rejects(plan(), isError("REDIS_FULL", /out of memory for 1 s/));
+  assert.equal(await queue.getJobCountByTypes("prioritized"), 0);
+  const planning = plan();
+  await redis.config("SET", "maxmemory", "0");
+  await planning;
+  assert.equal(await queue.getJobCountByTypes("prioritized"), 2);
+});
+
+test("slices whose items travel wait where 64 MB of them are outstanding, whatever the window", async () => {
+  await using pipeline = await TestPipeline.open();
+  // Escaped in JSON, so that a text may weigh more than its million characters.
+  const heavy = "\u0001".repeat(1_000_000);
+  const { queue, ledger, run, plan } = await planned(pipeline, new Array(14).fill(heavy), { windowSlices: 100 });
+  const stop = new AbortController();
+  const planning = assert.rejects(plan(stop.signal), /enough/);
+  while ((await queue.getJobCountByTypes("prioritized")) < 10);
+  const part = { receipt: { rows: 1, errors: 0, bytes: 1, sha256: "ab".repeat(32) }, labels: {}, errorCodes: {} };
+  assert.equal(await ledger.plannedSlices(run), 10);
+  await ledger.commit(run, 0, part);
+  await ledger.announce(run);
+  while ((await queue.getJobCountByTypes("prioritized")) < 11);
+  assert.equal(await ledger.plannedSlices(run), 11);
+  stop.abort(new Error("enough"));
+  await planning;
+});

@@ -1,0 +1,109 @@
+import assert from "node:assert/strict";
+import { copyFile, mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { planRun } from "../../src/producers/plan-run.ts";
+import { Channels } from "../../src/runs/channels.ts";
+import { RunLedger } from "../../src/runs/ledger.ts";
+import { openOutput, readManifest } from "../../src/runs/output.ts";
+import { PlanQueue } from "../../src/runs/plan-queue.ts";
+import { nextRetry } from "../../src/runs/retries.ts";
+import { isEnded } from "../../src/runs/state.ts";
+import { verifyOutput } from "../../src/runs/verify.ts";
+import { RunChanges } from "../../src/runs/watch.ts";
+import { openStore } from "../../src/storage/open.ts";
+import { readPart } from "../../src/storage/part.ts";
+import type { ObjectStore } from "../../src/storage/store.ts";
+import { TestPipeline } from "../helpers/pipeline.ts";
+
+const CAT = fileURLToPath(new URL("../../examples/images/cat-ginger-tabby.jpg", import.meta.url));
+const RETRIES = { attempts: 5, backoffMs: 100 };
+
+async function ended(pipeline: TestPipeline, run: string): Promise<void> {
+  const changes = await RunChanges.open(new Channels(await pipeline.connection()), run, 50);
+  const ledger = new RunLedger(await pipeline.connection());
+  const signal = AbortSignal.timeout(60_000);
+  await changes.until(async () => isEnded((await ledger.state(run)) ?? "planning"), signal);
+  changes.close();
+}
+
+/** Labels what is in error once more, as `labelmill run retry-errors` does. @returns the ids of the rows, by whether they have a label now */
+async function retry(pipeline: TestPipeline, store: ObjectStore): Promise<Record<"labeled" | "errors", string[]>> {
+  const { runFile, uri } = await nextRetry(store, (at) => openStore(at));
+  const own = await openStore(uri);
+  await openOutput(own, runFile);
+  const plans = new PlanQueue(await pipeline.connection(), RETRIES);
+  await plans.add(runFile.run, uri);
+  await plans.close();
+  await ended(pipeline, runFile.run);
+  const found = { labeled: [] as string[], errors: [] as string[] };
+  for await (const { key } of own.list("part-"))
+    for (const row of readPart(await own.get(key)).rows) found["error" in row ? "errors" : "labeled"].push(row.id);
+  return found;
+}
+
+for (const travels of ["inline", "split"] as const)
+  test(`${travels}: rows in error, and no others, are labeled once more, until none is left; the whole is proved`, async () => {
+    await using pipeline = await TestPipeline.open();
+    const folder = join(pipeline.folder, "pictures");
+    await mkdir(folder);
+    const names = Array.from({ length: 12 }, (_, i) => `${i}.jpg`);
+    const late = ["1.jpg", "7.jpg", "11.jpg"];
+    for (const name of names) if (!late.includes(name)) await copyFile(CAT, join(folder, name));
+    const path = join(pipeline.folder, "list.txt");
+    await writeFile(path, names.map((name) => `pictures/${name}\n`).join(""));
+    const request = { kind: "images", path, model: "tiny-image", out: "out", travels } as const;
+    const { store, runFile } = await pipeline.submit(request, { sliceItems: 5 });
+    await pipeline.worker({ threads: 1 }, { models: ["tiny-image"], plan: planRun });
+    await ended(pipeline, runFile.run);
+    assert.equal((await readManifest(store))!.totals.errors, 3);
+
+    await copyFile(CAT, join(folder, "1.jpg"));
+    await copyFile(CAT, join(folder, "7.jpg"));
+    assert.deepEqual(await retry(pipeline, store), {
+      labeled: ["pictures/1.jpg", "pictures/7.jpg"],
+      errors: ["pictures/11.jpg"],
+    });
+    await copyFile(CAT, join(folder, "11.jpg"));
+    assert.deepEqual(await retry(pipeline, store), { labeled: ["pictures/11.jpg"], errors: [] });
+    await assert.rejects(
+      nextRetry(store, (at) => openStore(at)),
+      { code: "USAGE", message: /no row is in error/ },
+    );
+
+    const { retries } = (await readManifest(store))!;
+    assert.deepEqual(
+      retries!.map(({ retry: number, superseded, labeled, errors }) => [number, superseded, labeled, errors]),
+      [
+        [1, 3, 2, 1],
+        [2, 1, 1, 0],
+      ],
+    );
+    const options = { openStore: (uri: string) => openStore(uri) };
+    assert.deepEqual((await verifyOutput(store, options)).problems, []);
+    // A retry of other rows than those that were in error.
+    const first = retries![0]!;
+    const manifest = (await readManifest(store))!;
+    await store.put(
+      "_manifest.json",
+      Buffer.from(JSON.stringify({ ...manifest, retries: [{ ...first, superseded: 2 }] })),
+    );
+    assert.match((await verifyOutput(store, options)).problems.join("\n"), /retry 1: rows: 3, expected 2/);
+    await store.put("_manifest.json", Buffer.from(JSON.stringify({ ...manifest, retries: [retries![1]!, first] })));
+    assert.match(
+      (await verifyOutput(store, options)).problems.join("\n"),
+      /retry 2: holds record 11 of .* where record 1 of/,
+    );
+  });
+
+test("a run that is not finished has nothing to retry", async () => {
+  await using pipeline = await TestPipeline.open();
+  const path = join(pipeline.folder, "texts.csv");
+  await writeFile(path, "text\ngood\n");
+  const { store } = await pipeline.submit({ kind: "text", path, model: "tiny-sentiment", out: "out" });
+  await assert.rejects(
+    nextRetry(store, (at) => openStore(at)),
+    { code: "RUN_FAILED", message: /finish it first/ },
+  );
+});

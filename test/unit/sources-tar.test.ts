@@ -1,0 +1,284 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { appendFile, mkdir, mkdtemp, realpath, rm, truncate, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+import fc from "fast-check";
+import type { ReadOptions } from "../../src/schemas/input.ts";
+import { type Split, SplitSchema } from "../../src/schemas/split.ts";
+import { grantsOf, openImageSource } from "../../src/sources/images.ts";
+import { readSplit } from "../../src/sources/read-split.ts";
+import { cutSlices } from "../../src/sources/slices.ts";
+import type { Cursor, Source, SourceRecord } from "../../src/sources/source.ts";
+import { openTextSource } from "../../src/sources/text.ts";
+import { type Entry, tarOf } from "../helpers/tar.ts";
+
+const AUTO: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };
+const NEVER = new AbortController().signal;
+const ALL = { items: 20_000, bytes: 8_000_000 };
+
+let root: string;
+before(async () => {
+  root = await realpath(await mkdtemp(join(tmpdir(), "labelmill-tar-")));
+});
+after(() => rm(root, { recursive: true }));
+
+let archives = 0;
+async function archive(content: readonly Entry[] | Uint8Array): Promise<string> {
+  const path = join(root, `${archives++}.tar`);
+  await writeFile(path, content instanceof Uint8Array ? content : tarOf(content));
+  return path;
+}
+
+async function splitsOf(source: Source, size = ALL, sample?: number, from?: Cursor): Promise<Split[]> {
+  const cuts = await Array.fromAsync(source.splitter!.cuts(from ?? { record: 0 }, () => size, sample));
+  return cuts.map(({ split }) => SplitSchema.parse(split));
+}
+
+async function itemsOf(splits: readonly Split[]): Promise<SourceRecord[]> {
+  const read = splits.map(async (split) => {
+    const path = fileURLToPath(split.input.uri);
+    return await Array.fromAsync(readSplit(split, "image-classification", { path }, NEVER));
+  });
+  return (await Promise.all(read)).flat();
+}
+
+async function refuses(work: Promise<unknown>, code: string, message: RegExp): Promise<void> {
+  await assert.rejects(work, (error: Error & { code: string }) => {
+    assert.equal(error.code, code, error.message);
+    assert.match(error.message, message);
+    return true;
+  });
+}
+
+/** What planning and reading the whole of it says. */
+async function all(path: string, read: Partial<ReadOptions> = {}): Promise<SourceRecord[]> {
+  return await itemsOf(await splitsOf(await openImageSource(path, { ...AUTO, ...read })));
+}
+
+test("a key with an image is a record, and what lies beside it is kept where asked", async () => {
+  const path = await archive([
+    { name: "./a/", type: "5" },
+    { name: "./a/000.cls", content: "3" },
+    { name: "./a/000.jpg", content: "A" },
+    { name: "./a/000.json", content: '{"caption":"one","n":[1]}' },
+    { name: "a/000.png", content: "second" },
+    { name: "README", content: "no key" },
+    { name: "only.txt", content: "no image" },
+    { name: "link.jpg", type: "2", size: "00000000777\0" },
+    { name: "pipe.jpg", type: "6" },
+    { name: "b.seg.png", content: "no image of its own" },
+    { name: "b.JPEG", content: "B" },
+    { name: "b.json", content: "{" },
+    { name: "c.d/1.webp", content: "" },
+  ]);
+  const source = await openImageSource(path, { ...AUTO, keep: ["json", "cls"] });
+  assert.deepEqual(
+    [source.onlySplits, source.read.format, source.columns],
+    [true, "tar", { json: "json", cls: "string" }],
+  );
+  assert.deepEqual(await Array.fromAsync(source.records()), [
+    { record: 0, id: "a/000" },
+    { record: 1, id: "b" },
+    { record: 2, id: "c.d/1" },
+  ]);
+  const kept = { json: { caption: "one", n: [1] }, cls: "3", image: "a/000.jpg" };
+  assert.deepEqual(await itemsOf(await splitsOf(source)), [
+    { record: 0, id: "a/000", data: new Uint8Array([65]), input: kept },
+    { record: 1, id: "b", data: new Uint8Array([66]), input: { json: "{", cls: null, image: "b.JPEG" } },
+    { record: 2, id: "c.d/1", data: new Uint8Array(), input: { json: null, cls: null, image: "c.d/1.webp" } },
+  ]);
+  assert.deepEqual(await grantsOf(path), [path]);
+});
+
+test("the records of any cuts are those of the whole, from any place on", async () => {
+  const part = fc.record({
+    extension: fc.constantFrom("jpg", "png", "json", "cls", "txt", "b.jpg"),
+    bytes: fc.integer({ min: 0, max: 3000 }),
+    type: fc.constantFrom("0", "0", "0", "\0", "2", "5"),
+    long: fc.constantFrom(undefined, "pax", "gnu", "ustar"),
+  });
+  const key = fc.record({ folder: fc.integer({ min: 0, max: 9 }), parts: fc.array(part, { maxLength: 4 }) });
+  const size = fc.record({ items: fc.integer({ min: 1, max: 5 }), bytes: fc.integer({ min: 1, max: 9000 }) });
+  const sampling = fc.constantFrom(undefined, 0.5, 0.1);
+  await fc.assert(
+    fc.asyncProperty(fc.array(key, { minLength: 1, maxLength: 12 }), size, sampling, async (keys, room, sample) => {
+      const entries = keys.flatMap(({ folder, parts }, number) =>
+        parts.map(({ extension, bytes, type, long }): Entry => {
+          const name = `${"folder/".repeat(folder + 1)}${number}.${extension}`;
+          const content = type === "2" || type === "5" ? "" : Buffer.alloc(bytes, number + 65);
+          return { name, content, type, ...(long ? { long } : {}) };
+        }),
+      );
+      const expected: string[] = [];
+      for (const [number, { parts }] of keys.entries()) {
+        const image = parts.find(({ extension, type }) => /^(jpg|png)$/.test(extension) && !/[25]/.test(type));
+        if (image) expected.push(`${number}:${image.bytes}`);
+      }
+      const path = await archive([{ name: "first.jpg", content: "x" }, ...entries]);
+      const shown = (items: readonly SourceRecord[]) =>
+        items.map(({ id, data, record }) => `${record}|${id.split("/").at(-1)}:${data!.length}`);
+      const source = await openImageSource(path, AUTO);
+      const whole = shown(await itemsOf(await splitsOf(source)));
+      assert.deepEqual(
+        whole,
+        ["first:1", ...expected].map((text, record) => `${record}|${text}`),
+      );
+
+      const cuts = await Array.fromAsync(source.splitter!.cuts({ record: 0 }, () => room, sample));
+      const splits = cuts.map(({ split }) => SplitSchema.parse(split));
+      for (const [index, { split, bytes }] of cuts.entries()) {
+        const selected = split.selected ?? split.count;
+        assert.ok(selected <= room.items && (selected <= 1 || bytes <= room.bytes));
+        assert.equal(split.first, index === 0 ? 0 : splits[index - 1]!.first + splits[index - 1]!.count);
+        assert.ok(selected > 0 || index === cuts.length - 1);
+      }
+      const items = shown(await itemsOf(splits));
+      if (sample === undefined) assert.deepEqual(items, whole);
+      assert.deepEqual(items, shown(await itemsOf(await splitsOf(source, ALL, sample))));
+      assert.equal(
+        items.length,
+        splits.reduce((sum, { selected, count }) => sum + (selected ?? count), 0),
+      );
+      for (const [index, { next }] of cuts.entries()) {
+        assert.deepEqual(await splitsOf(source, room, sample, next), splits.slice(index + 1));
+      }
+    }),
+    { numRuns: 60 },
+  );
+});
+
+test("archives of the system's own tar are read, whatever their format", async () => {
+  const folder = join(root, "made");
+  const deep = "d".repeat(70);
+  await mkdir(join(folder, deep, deep), { recursive: true });
+  await writeFile(join(folder, deep, deep, `${"n".repeat(90)}.jpg`), "long");
+  await writeFile(join(folder, "é.jpg"), "é");
+  for (const format of ["ustar", "pax", "gnu"]) {
+    const path = join(root, `${format}.tar`);
+    execFileSync("tar", ["--sort=name", `--format=${format}`, "-cf", path, "-C", folder, "."]);
+    const found = await all(path);
+    assert.deepEqual(
+      found.map(({ id, data }) => [id, Buffer.from(data!).toString()]),
+      [
+        [`${deep}/${deep}/${"n".repeat(90)}`, "long"],
+        ["é", "é"],
+      ],
+    );
+  }
+});
+
+test("an image or what lies beside it that is too large costs its own row", async () => {
+  const big = Buffer.alloc(20_000_001);
+  const deep = `${"[".repeat(30_000)}${"]".repeat(30_000)}`;
+  const path = await archive([
+    { name: "a.jpg", content: "a" },
+    { name: "b.jpg", content: big },
+    { name: "c.jpg", content: "c" },
+    { name: "c.json", content: Buffer.alloc(65_537, 0x20) },
+    { name: "d.jpg", content: "d" },
+    { name: "d.json", content: deep },
+    { name: "e.jpg", content: "e" },
+  ]);
+  const splits = await splitsOf(await openImageSource(path, { ...AUTO, keep: ["json"] }));
+  assert.deepEqual(
+    splits.map(({ count }) => count),
+    [1, 1, 3],
+  );
+  const found = await itemsOf(splits);
+  assert.deepEqual(
+    found.map(({ id, error, data }) => [id, error?.code ?? data?.length]),
+    [
+      ["a", 1],
+      ["b", "FETCH_TOO_LARGE"],
+      ["c", "RECORD_TOO_LARGE"],
+      ["d", "RECORD_INVALID"],
+      ["e", 1],
+    ],
+  );
+});
+
+test("hostile and damaged archives are refused when they are planned, with the place", async () => {
+  const image = { name: "a.jpg", content: "a" };
+  const good = tarOf([image]);
+  const huge = Buffer.from([0x80, 0, 0, 0, 0x7f, 255, 255, 255, 255, 255, 255, 255]).toString("latin1");
+  const negative = Buffer.alloc(12, 0xff).toString("latin1");
+  const flipped = Buffer.from(tarOf([image, { name: "b.jpg", content: "b" }]));
+  flipped[1024]! ^= 1;
+  const cases: [Uint8Array, RegExp][] = [
+    [tarOf([image, { name: "b.jpg", size: negative }]), /byte 1024: expected a member's size/],
+    [tarOf([image, { name: "b.jpg", size: huge }]), /byte 1024: expected a member's size/],
+    [tarOf([image, { name: "b.jpg", size: "77777777777\0" }]), /byte 1024: 8589934591 bytes were to follow/],
+    [tarOf([image, { name: "b.jpg", size: "elephant\0\0\0\0" }]), /expected a member's size/],
+    [tarOf([image, { name: "x/../../b.jpg", content: "b" }]), /"\.\."/],
+    [tarOf([image, { name: "x", type: "x", content: "nonsense" }]), /pax records/],
+    [tarOf([image, { name: "x", type: "x", content: "99 path=b\n" }]), /pax records/],
+    [tarOf([image, { name: "x", type: "L", content: Buffer.alloc((1 << 20) + 1, 97) }]), /bytes of header/],
+    [tarOf([image, { name: "x", type: "S" }]), /sparse/],
+    [flipped, /byte 1024: expected the header.*checksum/],
+    [good.subarray(0, 1024), /end mark/],
+    [tarOf([image, { name: "b.jpg", content: Buffer.alloc(5000) }]).subarray(0, 4000), /cut off/],
+  ];
+  for (const [content, message] of cases) await refuses(all(await archive(content)), "INPUT_UNREADABLE", message);
+  await refuses(all(await archive(Buffer.alloc(4096, 65))), "INPUT_UNREADABLE", /byte 0: expected the header/);
+});
+
+test("what is no archive of images is refused with the mend", async () => {
+  const packed = join(root, "packed.tar.gz");
+  await writeFile(packed, gzipSync(tarOf([{ name: "a.jpg", content: "a" }])));
+  await refuses(openImageSource(packed, AUTO), "INPUT_UNREADABLE", /gunzip it/);
+  await refuses(openImageSource(await archive([{ name: "a.txt" }]), AUTO), "INPUT_EMPTY", /no images/);
+  const path = await archive([{ name: "a.jpg", content: "a" }]);
+  await refuses(openTextSource(path, AUTO), "INPUT_UNREADABLE", /unpack it/);
+  for (const read of [{ column: "x" }, { idColumn: "x" }, { keep: ["jpg"] }, { where: [{ column: "x", value: "" }] }])
+    await refuses(openImageSource(path, { ...AUTO, ...read }), "COLUMN_NOT_FOUND", /by its extension/);
+});
+
+test("an archive that changed since it was planned is not read as if it had not", async () => {
+  const entries = ["a", "b", "c"].map((name) => ({ name: `${name}.jpg`, content: name }));
+  const path = await archive(entries);
+  const splits = await splitsOf(await openImageSource(path, AUTO), { items: 1, bytes: 1 });
+  assert.equal((await itemsOf(splits)).length, 3);
+  await appendFile(path, "x");
+  await refuses(itemsOf(splits), "INPUT_CHANGED", /\.tar changed/);
+  await truncate(path, 700);
+  await refuses(itemsOf(splits), "INPUT_CHANGED", /\.tar changed/);
+  // One that lies about its count is found out too.
+  const other = await splitsOf(await openImageSource(await archive(entries), AUTO));
+  await refuses(itemsOf([{ ...other[0]!, count: 2 }]), "INPUT_CHANGED", /expected 2 images/);
+});
+
+test("slices of archives hold whole keys, and a retry only what it names", async () => {
+  const entries = Array.from({ length: 25 }, (_, number) => ({ name: `${number}.jpg`, content: String(number) }));
+  const sources = await Promise.all([0, 1].map(async () => openImageSource(await archive(entries), AUTO)));
+  const slices = await Array.fromAsync(
+    cutSlices(sources, { size: { items: 10, bytes: 1_000_000 }, travels: () => "split", limit: 40 }),
+  );
+  assert.deepEqual(
+    slices.map(({ count, splits }) => [count, splits!.map(({ first, count }) => [first, count])]),
+    [
+      [10, [[0, 10]]],
+      [10, [[10, 10]]],
+      [
+        10,
+        [
+          [20, 5],
+          [0, 5],
+        ],
+      ],
+      [10, [[5, 10]]],
+    ],
+  );
+  await refuses(Array.fromAsync(cutSlices(sources, { size: ALL })), "USAGE", /cannot travel/);
+  const only = await itemsOf([{ ...slices[1]!.splits![0]!, only: [12, 19] }]);
+  assert.deepEqual(
+    only.map(({ record, id }) => [record, id]),
+    [
+      [12, "12"],
+      [19, "19"],
+    ],
+  );
+});

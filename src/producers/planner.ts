@@ -50,6 +50,8 @@ export class Planner {
   begun = false;
   /** That of the slice queued last. */
   #turn = 0;
+  /** A slice is queued while the next one is found and noted: else a planner of small slices waits for Redis most of its time. */
+  #adding = Promise.resolve();
 
   constructor(redis: Redis, ledger: RunLedger, runFile: RunFile, output: string, options: PlannerOptions) {
     this.#ledger = ledger;
@@ -75,10 +77,9 @@ export class Planner {
     const about = { output: this.#output, model: spec.model, lane };
     const { next, planned } = await room.take(() => this.#ledger.begin<Place>(run, about, settings), signal);
     this.begun = true;
+    this.#adding = Promise.resolve();
     if (next) await this.requeue(await this.lostSlices(signal), slices, signal);
     let [count, items] = [next?.slice ?? 0, next?.items ?? 0];
-    // A slice is queued while the next one is found and noted: else a planner of small slices waits for Redis most of its time.
-    let adding = Promise.resolve();
     for await (const slice of planned && next ? [] : slices(next)) {
       signal.throwIfAborted();
       if (slice.slice < count) continue;
@@ -88,12 +89,12 @@ export class Planner {
       const state = await room.take(() => this.#ledger.plan(run, [slice], items, slice.next), signal);
       if (!state) throw lost(run);
       if (state === "paused") await changes.until(async () => (await this.#ledger.state(run)) !== "paused", signal);
-      await adding;
-      adding = room.take(() => this.#add(slice.slice, slice), signal);
+      await this.#adding;
+      this.#adding = room.take(() => this.#add(slice.slice, slice), signal);
       // Its failure is that of the next wait for it, unless something else fails before.
-      adding.catch(() => {});
+      this.#adding.catch(() => {});
     }
-    await adding;
+    await this.#adding;
     if (count === 0) throw new LabelmillError("INPUT_EMPTY", "the inputs hold no record: nothing to label");
     if (await this.#ledger.planDone(run, { slices: count, items })) await this.addFinalizer(signal);
   }
@@ -181,6 +182,8 @@ export class Planner {
       this.#outstanding.add(bytes);
       return;
     }
+    // Room may never come for one that could not be queued.
+    await this.#adding;
     const { run } = this.#runFile;
     const patience = room.patience();
     let done = -1;

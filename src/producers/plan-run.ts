@@ -91,7 +91,7 @@ async function retriedSlices(
     ? await retriedSlices(runFile, sources, { store: before, openStore })
     : slicesOf(runFile, sources);
   const uris = runFile.inputs.map(({ uri }) => uri);
-  return () => retrySlices(slices(), uris, (slice) => errorPositions(before, runFile.run, slice));
+  return () => retrySlices(slices(), uris, errorPositions(before));
 }
 
 /** Opens the inputs of a run as they were opened when it was made. @throws LabelmillError INPUT_CHANGED */

@@ -7,7 +7,8 @@ import { dataFileName, ERRORS_FOLDER, partKey } from "../schemas/names.ts";
 import type { Row } from "../schemas/row.ts";
 import type { RunFile } from "../schemas/run.ts";
 import { fits, typeOfKinds } from "../storage/column-kinds.ts";
-import { encodeFile, endingOf } from "../storage/file-rows.ts";
+import type { FileEncoder } from "../storage/file-encoder.ts";
+import { endingOf } from "../storage/file-rows.ts";
 import { keptColumns } from "../storage/parquet-file.ts";
 import { readPart } from "../storage/part.ts";
 import type { ObjectStore } from "../storage/store.ts";
@@ -50,6 +51,7 @@ export async function compactRange(
   store: ObjectStore,
   ledger: RunLedger,
   compactions: Compactions,
+  encoder: FileEncoder,
 ): Promise<void> {
   const { run, range, output } = job;
   // Whoever had it made has gone on, or the run was given up.
@@ -58,11 +60,11 @@ export async function compactRange(
     const runFile = await readRunFile(store);
     if (runFile?.run !== run) throw new LabelmillError("RUN_UNKNOWN", `${store.uri} does not hold the run ${run}`);
     const files: FileLine[] = [];
-    const kept = keptColumns(await columnTypes(runFile, compactions, run));
+    const kept = keptColumns(await columnTypes(runFile, compactions));
     const ending = endingOf(runFile.spec.output);
     for (const [folder, { pieces, rows, ...of }] of await collect(job, runFile, store, ledger)) {
       const key = folder + dataFileName(run, job.first, job.last, ending);
-      const made = await encodeFile(pieces, runFile.spec.output, kept);
+      const made = await encoder.encode(pieces, runFile.spec.output, kept);
       const bytes = (await store.putIfAbsent(key, made)) ? made : await store.get(key);
       const sha256 = createHash("sha256").update(bytes).digest("hex");
       files.push({ key, range, first: job.first, last: job.last, rows, bytes: bytes.length, sha256, ...of });
@@ -126,10 +128,9 @@ function linesOf(bytes: Uint8Array): Uint8Array[] {
 }
 
 /** The types of the kept columns, the same for all files of a run: what all inputs say, where the rows bear it out; else what the rows hold. */
-async function columnTypes(
-  { spec, inputs }: RunFile,
+export async function columnTypes(
+  { run, spec, inputs }: RunFile,
   compactions: Compactions,
-  run: string,
 ): Promise<Map<string, ColumnType>> {
   const kinds = await compactions.columns(run);
   const names = new Set([...spec.read.keep, ...[...kinds.keys()].sort()]);

@@ -6,7 +6,7 @@ import { isCompacted } from "../schemas/output.ts";
 import type { RunFile, RunState } from "../schemas/run.ts";
 import { SOFTWARE } from "../software.ts";
 import type { ObjectStore } from "../storage/store.ts";
-import { rangesOf } from "./compact.ts";
+import { columnTypes, rangesOf } from "./compact.ts";
 import type { Compactions } from "./compactions.ts";
 import { FileTally } from "./file-tally.ts";
 import type { Devices, RunLedger } from "./ledger.ts";
@@ -53,10 +53,8 @@ export async function finalizeRun(
   await store.put(PARTS_FILE, tally.lines(ledger.slices(run, progress.slices)));
   const [counts, devices] = await Promise.all([ledger.counts(run), ledger.devices(run)]);
   const inferSeconds = progress.inferMs / 1000;
-  const manifest = tally.manifest(
-    { ...counts, devices, inferSeconds, ...(compacted ? files.sums() : {}) },
-    store.conditionalWrites,
-  );
+  const made = compacted ? { ...files.sums(), ...(await columnsOf(runFile, compactions)) } : {};
+  const manifest = tally.manifest({ ...counts, devices, inferSeconds, ...made }, store.conditionalWrites);
   await store.put(MANIFEST_FILE, encodeJson(manifest));
   if (manifest.state !== "failed") await store.put(SUCCESS_FILE, new Uint8Array());
   const { retryOf } = runFile;
@@ -68,6 +66,11 @@ export async function finalizeRun(
   if (manifest.state !== "failed") await Promise.all([ledger.retire(run), compactions.retire(run)]);
   await ledger.announce(run);
   return manifest.state;
+}
+
+async function columnsOf(runFile: RunFile, compactions: Compactions): Promise<Pick<Manifest, "columns">> {
+  const { format } = runFile.spec.output;
+  return format === "parquet" ? { columns: Object.fromEntries(await columnTypes(runFile, compactions)) } : {};
 }
 
 /** Adds up the run while its part lines stream by, so that memory does not grow with the number of parts. */
@@ -114,7 +117,7 @@ class Tally {
       errorCodes: Record<string, number>;
       devices: Devices;
       inferSeconds: number;
-    } & Pick<Manifest, "files" | "filesSha256">,
+    } & Pick<Manifest, "files" | "filesSha256" | "columns">,
     conditionalWrites: boolean,
   ): Manifest {
     const { schemaVersion, run, createdAt, spec, settings, inputs } = this.#runFile;

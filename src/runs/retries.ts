@@ -1,10 +1,9 @@
 import { LabelmillError } from "../errors.ts";
 import type { Manifest } from "../schemas/manifest.ts";
-import { MANIFEST_FILE, partKey, RETRIES_FOLDER } from "../schemas/names.ts";
-import { isCompacted, PLAIN_OUTPUT } from "../schemas/output.ts";
+import { MANIFEST_FILE, RETRIES_FOLDER } from "../schemas/names.ts";
 import type { RunFile } from "../schemas/run.ts";
-import { readPart } from "../storage/part.ts";
 import type { ObjectStore } from "../storage/store.ts";
+import { orderedRows } from "./ordered-rows.ts";
 import { encodeJson, readManifest, readRunFile } from "./output.ts";
 import { newRunId } from "./run-file.ts";
 
@@ -36,20 +35,17 @@ export async function nextRetry(store: ObjectStore, openStore: OpenStore): Promi
     latest = await openStore(retryUri(store.uri, retry));
     ({ runFile, manifest } = await finished(latest));
   }
-  if (isCompacted(runFile.spec.output))
-    throw new LabelmillError(
-      "USAGE",
-      `${store.uri} holds files that were made of the run's parts: label its rows in error into another output`,
-    );
   const rows = manifest.totals.errors;
   if (rows === 0) throw new LabelmillError("USAGE", `${latest.uri}: no row is in error, so there is nothing to retry`);
   const retry = (runFile.retryOf?.retry ?? 0) + 1;
   const uri = retryUri(store.uri, retry);
-  const spec = { ...runFile.spec, output: PLAIN_OUTPUT };
   const fresh = { run: newRunId(), createdAt: new Date().toISOString(), retryOf: { run: runFile.run, retry } };
   // All of its rows were in error before: that most of them may be so again is no reason to stop.
   const { maxErrors: _maxErrors, ...settings } = runFile.settings;
-  return { runFile: { ...runFile, ...fresh, spec, settings }, uri, rows };
+  // Its files are to have the columns of those that they supersede rows of.
+  const { columns } = manifest;
+  const inputs = runFile.inputs.map((input) => (columns ? { ...input, columns } : input));
+  return { runFile: { ...runFile, ...fresh, settings, inputs }, uri, rows };
 }
 
 /** A retry has ended: the manifest of the output that it lies in says what it supersedes. Done again, it changes nothing. */
@@ -62,19 +58,26 @@ export async function noteRetry(store: ObjectStore, retry: number, of: Manifest)
   await store.put(MANIFEST_FILE, encodeJson({ ...manifest, retries } satisfies Manifest));
 }
 
-/** Which rows of a slice are in error: numbers of records by the URI of their input. */
-export async function errorPositions(
+/**
+ * Which rows of a finished run are in error: numbers of records by the URI of their input.
+ * @returns a function that tells those of a slice, and perhaps more; slices are asked for in their order
+ */
+export function errorPositions(
   store: ObjectStore,
-  run: string,
-  slice: number,
-): Promise<Map<string, Set<number>>> {
-  const found = new Map<string, Set<number>>();
-  for (const row of readPart(await store.get(partKey(run, slice))).rows) {
-    if (!("error" in row)) continue;
-    const records = found.get(row.source.uri) ?? new Set();
-    found.set(row.source.uri, records.add(row.source.record));
-  }
-  return found;
+): (slice: number) => Promise<ReadonlyMap<string, ReadonlySet<number>>> {
+  const pieces = orderedRows(store, true);
+  let last = -1;
+  let first = 0;
+  let found = new Map<string, Set<number>>();
+  return async (slice) => {
+    while (last < slice) {
+      const { done, value } = await pieces.next();
+      found = new Map();
+      [first, last] = done ? [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY] : [value.first, value.last];
+      for (const { uri, record } of done ? [] : value.rows) found.set(uri, (found.get(uri) ?? new Set()).add(record));
+    }
+    return slice < first ? new Map() : found;
+  };
 }
 
 async function finished(store: ObjectStore): Promise<{ runFile: RunFile; manifest: Manifest }> {

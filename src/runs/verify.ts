@@ -16,6 +16,7 @@ import type { RunFile, RunInput } from "../schemas/run.ts";
 import { readPart } from "../storage/part.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { Check, type Verification } from "./check.ts";
+import { orderedRows } from "./ordered-rows.ts";
 import { exists, getIfThere, readManifest, readRunFile } from "./output.ts";
 import { type OpenStore, retryUri } from "./retries.ts";
 import { FileChecks } from "./verify-files.ts";
@@ -40,7 +41,7 @@ export async function verifyOutput(store: ObjectStore, options: VerifyOptions = 
     else {
       await checkRun(store, runFile, manifest, check);
       if (options.inputs) await recount(runFile, manifest, options.inputs, check);
-      if (options.openStore) await checkRetries(store, runFile, manifest, options.openStore, check);
+      if (options.openStore) await checkRetries(store, manifest, options.openStore, check);
     }
     return check.result(runFile?.run, manifest?.state);
   } catch (error) {
@@ -221,19 +222,18 @@ async function recount(
 /** Each retry is an output that proves itself, and holds just the rows that were in error before it. */
 async function checkRetries(
   store: ObjectStore,
-  { run }: RunFile,
   { retries = [] }: Manifest,
   openStore: OpenStore,
   check: Check,
 ): Promise<void> {
-  let before = { store, run };
+  let before = store;
   for (const { retry, run: id, superseded, labeled, errors, partsSha256 } of retries) {
     const name = `retry ${retry}`;
-    const own = { store: await openStore(retryUri(store.uri, retry)), run: id };
-    const { totals, problems } = await verifyOutput(own.store);
+    const own = await openStore(retryUri(store.uri, retry));
+    const { totals, problems } = await verifyOutput(own);
     for (const problem of problems) check.problem(`${name}: ${problem}`);
-    check.equal(`${name}: run`, (await readRunFile(own.store))?.run, id);
-    check.equal(`${name}: hash of ${PARTS_FILE}`, (await readManifest(own.store))?.partsSha256, partsSha256);
+    check.equal(`${name}: run`, (await readRunFile(own))?.run, id);
+    check.equal(`${name}: hash of ${PARTS_FILE}`, (await readManifest(own))?.partsSha256, partsSha256);
     check.equal(`${name}: rows`, totals.planned, superseded);
     check.equal(`${name}: labeled rows`, totals.labeled, labeled);
     check.equal(`${name}: rows in error`, totals.errors, errors);
@@ -257,12 +257,7 @@ async function checkPositions(
 }
 
 /** The rows of a run in order, by what they are of. @param inError only those */
-async function* positionsIn(
-  { store, run }: { store: ObjectStore; run: string },
-  inError: boolean,
-): AsyncGenerator<string> {
-  const slices = (await readManifest(store))!.totals.slices;
-  for (let slice = 0; slice < slices; slice++)
-    for (const row of readPart(await store.get(partKey(run, slice))).rows)
-      if (!inError || "error" in row) yield `record ${row.source.record} of ${row.source.uri}`;
+async function* positionsIn(store: ObjectStore, inError: boolean): AsyncGenerator<string> {
+  for await (const { rows } of orderedRows(store, inError))
+    for (const { record, uri } of rows) yield `record ${record} of ${uri}`;
 }

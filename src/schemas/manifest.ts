@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { InputSchema } from "./input.ts";
+import { ColumnTypeSchema, InputSchema } from "./input.ts";
 import { RunIdSchema } from "./job.ts";
 import { SCHEMA_VERSION } from "./names.ts";
 import { ModelPinSchema, RunSettingsSchema, RunStateSchema, SpecSchema } from "./run.ts";
@@ -99,6 +99,8 @@ export const ManifestSchema = z.strictObject({
   partsSha256: Sha256Schema,
   /** Of `_files.jsonl`, where files were made of the parts. */
   filesSha256: Sha256Schema.optional(),
+  /** What the kept columns are in them, where they are Parquet. */
+  columns: z.record(z.string(), ColumnTypeSchema).optional(),
   files: z.strictObject({ count: z.int(), rows: z.int(), bytes: z.int() }).optional(),
   /** What decided how the rows were made; older versions did not tell, nor the following. */
   settings: SpecSchema.omit({ model: true }).extend(RunSettingsSchema.partial().shape).optional(),

@@ -1,8 +1,8 @@
 import type { ColumnType } from "../schemas/input.ts";
 import type { Row } from "../schemas/row.ts";
 
-/** What a value of a kept column may be. `integer`: one that a double holds exactly. */
-export const COLUMN_KINDS = ["boolean", "integer", "number", "string", "json", "null"] as const;
+/** What a value of a kept column may be. `integer`: one that a double holds exactly; `digits`: a string with an int64 that it does not hold. */
+export const COLUMN_KINDS = ["boolean", "integer", "digits", "number", "string", "json", "null"] as const;
 export type ColumnKind = (typeof COLUMN_KINDS)[number];
 
 /** What the kept columns of rows hold. */
@@ -17,10 +17,12 @@ export function kindsIn(rows: readonly Row[]): Map<string, Set<ColumnKind>> {
   return kinds;
 }
 
-/** The type that holds all of these: one kind, itself; integers and other numbers, numbers; else JSON. Nulls fit all. */
+/** The type that holds all of these: one kind, itself; integers and other numbers, numbers; else JSON. Nulls fit all, digits are strings. */
 export function typeOfKinds(kinds: ReadonlySet<ColumnKind>): ColumnType {
-  const [first, ...rest] = [...kinds].filter((kind) => kind !== "null");
-  if (first === undefined) return "string";
+  const found = new Set([...kinds].map((kind) => (kind === "digits" ? "string" : kind)));
+  found.delete("null");
+  const [first, ...rest] = found;
+  if (first === undefined || first === "null") return "string";
   if (rest.length === 0) return first;
   return [first, ...rest].every((kind) => kind === "integer" || kind === "number") ? "number" : "json";
 }
@@ -30,13 +32,22 @@ export function fits(type: ColumnType, kinds: ReadonlySet<ColumnKind>): boolean 
   const found = typeOfKinds(kinds);
   const isEmpty = [...kinds].every((kind) => kind === "null");
   if (isEmpty || type === found || type === "json") return true;
+  // Readers of Parquet hand over as digits what a double would round.
+  if (type === "integer") return [...kinds].every((kind) => ["integer", "digits", "null"].includes(kind));
   if (type === "number") return found === "integer";
   return (type === "timestamp" || type === "date") && found === "string";
 }
 
 function kindOf(value: unknown): ColumnKind {
   if (value === null || value === undefined) return "null";
-  if (typeof value === "boolean" || typeof value === "string") return typeof value as "boolean" | "string";
+  if (typeof value === "string") return isLongInteger(value) ? "digits" : "string";
+  if (typeof value === "boolean") return "boolean";
   if (typeof value === "number") return Number.isSafeInteger(value) ? "integer" : "number";
   return "json";
+}
+
+function isLongInteger(text: string): boolean {
+  if (text.length < 16 || text.length > 20 || !/^-?[1-9]\d*$/.test(text)) return false;
+  const value = BigInt(text);
+  return BigInt.asIntN(64, value) === value && !Number.isSafeInteger(Number(text));
 }

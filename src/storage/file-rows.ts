@@ -30,11 +30,7 @@ export async function encodeFile(
 ): Promise<Uint8Array> {
   if (format === "parquet") {
     const file = new ParquetFile(kept, partitionBy !== null);
-    for (const piece of pieces.flatMap((each) => [...piecesOf(each)])) {
-      file.add(readPart(piece).rows);
-      // Others have their turn on this thread: slices' locks are renewed on it.
-      await new Promise((next) => setImmediate(next));
-    }
+    for (const piece of pieces.flatMap((each) => [...piecesOf(each)])) file.add(readPart(piece).rows);
     return file.finish();
   }
   const bytes = Buffer.concat(pieces);
@@ -56,7 +52,7 @@ export async function* decodeFile(
     gzip: promisify(gunzip),
     zstd: promisify(zstdDecompress),
   };
-  for (const piece of piecesOf(await unpack[compression](bytes))) yield readPart(piece).rows.map(fileRow);
+  for (const piece of piecesOf(await unpack[compression](bytes))) yield readPart(piece).rows.map(rowOfPart);
 }
 
 /** Cut at the ends of lines. */
@@ -69,7 +65,8 @@ function* piecesOf(bytes: Uint8Array): Generator<Uint8Array> {
   }
 }
 
-function fileRow(row: Row): FileRow {
+/** What a file would say of a row of a part. */
+export function rowOfPart(row: Row): FileRow {
   const { uri, record } = row.source;
   return { uri, record, ...("error" in row ? { errorCode: row.error.code } : { label: row.label }) };
 }

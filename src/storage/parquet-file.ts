@@ -123,7 +123,7 @@ const SCHEMA: Record<ColumnType, (name: string) => SchemaElement> = {
 /** Of values that the column's type was found to hold. */
 const CONVERT: Record<ColumnType, (value: unknown) => unknown> = {
   boolean: (value) => value,
-  integer: (value) => BigInt(value as number),
+  integer: (value) => BigInt(value as number | string),
   number: (value) => value,
   string: (value) => value,
   timestamp: (value) => micros(value as string),

@@ -5,6 +5,7 @@ import type { Compactions } from "../runs/compactions.ts";
 import { finalizeRun } from "../runs/finalize.ts";
 import type { RunLedger } from "../runs/ledger.ts";
 import { CompactJobSchema, FinalizeJobSchema } from "../schemas/job.ts";
+import type { FileEncoder } from "../storage/file-encoder.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { type DeadLetters, firstIssue } from "./dead-letters.ts";
 import { infrastructureError, isLastTry } from "./tries.ts";
@@ -13,6 +14,7 @@ export type FinalizerParts = {
   openOutput(uri: string): Promise<ObjectStore>;
   ledger: RunLedger;
   compactions: Compactions;
+  encoder: FileEncoder;
   deadLetters: DeadLetters;
   log: Logger;
 };
@@ -22,7 +24,7 @@ export type FinalizerParts = {
  * hear of it.
  */
 export async function handleRunJob(queued: QueuedJob, parts: FinalizerParts): Promise<void> {
-  const { openOutput, ledger, compactions, deadLetters, log } = parts;
+  const { openOutput, ledger, compactions, encoder, deadLetters, log } = parts;
   const isCompaction = queued.name === "compact";
   const parsed = (isCompaction ? CompactJobSchema : FinalizeJobSchema).safeParse(queued.data);
   if (!parsed.success) throw await deadLetters.bury(queued, firstIssue(parsed.error));
@@ -31,7 +33,7 @@ export async function handleRunJob(queued: QueuedJob, parts: FinalizerParts): Pr
     const store = await openOutput(output);
     if (isCompaction) {
       const job = CompactJobSchema.parse(queued.data);
-      await compactRange(job, store, ledger, compactions);
+      await compactRange(job, store, ledger, compactions, encoder);
       log.info({ run, range: job.range }, "output files made");
     } else {
       const state = await finalizeRun(run, store, ledger, compactions, openOutput);

@@ -19,6 +19,7 @@ import { FinalizerQueue } from "../runs/finalizer-queue.ts";
 import { RunLedger } from "../runs/ledger.ts";
 import { SingleEnds } from "../runs/singles.ts";
 import { KEY_PREFIX, RUNS_QUEUE } from "../schemas/names.ts";
+import { FileEncoder } from "../storage/file-encoder.ts";
 import type { S3 } from "../storage/s3.ts";
 import { DeadLetters } from "./dead-letters.ts";
 import { ResultEvents } from "./events.ts";
@@ -131,8 +132,10 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
       ),
     );
   const engines = services.map(({ engine }) => engine);
+  const encoder = new FileEncoder();
+  opening.defer(() => encoder.close());
   const { openOutput } = around({ steps, label: async () => [] }).steps;
-  const finalizer = new QueueWorker(RUNS_QUEUE, (job) => handleRunJob(job, { ...shared, openOutput }), {
+  const finalizer = new QueueWorker(RUNS_QUEUE, (job) => handleRunJob(job, { ...shared, openOutput, encoder }), {
     ...queueOptions,
     concurrency: 2,
   });

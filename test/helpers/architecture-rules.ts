@@ -52,8 +52,11 @@ const VENDORS: Record<string, string[] | null> = {
   "@bufbuild/protobuf": ["src/inference/onnx-proto.ts"],
   sharp: ["src/inference/image.ts"],
   "@huggingface/tokenizers": ["src/inference/tokenizer.ts"],
-  // The two sides of one thread.
-  piscina: ["src/inference/prepare-pool.ts", "src/inference/prepare-thread.ts"],
+  // The two sides of two kinds of threads.
+  piscina: [
+    ...["src/inference/prepare-pool.ts", "src/inference/prepare-thread.ts"],
+    ...["src/storage/file-encoder.ts", "src/storage/encode-thread.ts"],
+  ],
   hyparquet: ["src/sources/", "src/storage/parquet-file.ts", "src/storage/parquet-rows.ts"],
   "hyparquet-writer": ["src/storage/parquet-file.ts"],
   "hyparquet-compressors": ["src/sources/parquet-codecs.ts"],

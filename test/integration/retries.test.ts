@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { planRun } from "../../src/producers/plan-run.ts";
 import { Channels } from "../../src/runs/channels.ts";
 import { RunLedger } from "../../src/runs/ledger.ts";
+import { orderedRows } from "../../src/runs/ordered-rows.ts";
 import { openOutput, readManifest } from "../../src/runs/output.ts";
 import { PlanQueue } from "../../src/runs/plan-queue.ts";
 import { nextRetry } from "../../src/runs/retries.ts";
@@ -13,7 +14,6 @@ import { isEnded } from "../../src/runs/state.ts";
 import { verifyOutput } from "../../src/runs/verify.ts";
 import { RunChanges } from "../../src/runs/watch.ts";
 import { openStore } from "../../src/storage/open.ts";
-import { readPart } from "../../src/storage/part.ts";
 import type { ObjectStore } from "../../src/storage/store.ts";
 import { TestPipeline } from "../helpers/pipeline.ts";
 
@@ -28,8 +28,8 @@ async function ended(pipeline: TestPipeline, run: string): Promise<void> {
   changes.close();
 }
 
-/** Labels what is in error once more, as `labelmill run retry-errors` does. @returns the ids of the rows, by whether they have a label now */
-async function retry(pipeline: TestPipeline, store: ObjectStore): Promise<Record<"labeled" | "errors", string[]>> {
+/** Labels what is in error once more, as `labelmill run retry-errors` does. @returns the records of the rows, by whether they have a label now */
+async function retry(pipeline: TestPipeline, store: ObjectStore): Promise<Record<"labeled" | "errors", number[]>> {
   const { runFile, uri } = await nextRetry(store, (at) => openStore(at));
   const own = await openStore(uri);
   await openOutput(own, runFile);
@@ -37,23 +37,35 @@ async function retry(pipeline: TestPipeline, store: ObjectStore): Promise<Record
   await plans.add(runFile.run, uri);
   await plans.close();
   await ended(pipeline, runFile.run);
-  const found = { labeled: [] as string[], errors: [] as string[] };
-  for await (const { key } of own.list("part-"))
-    for (const row of readPart(await own.get(key)).rows) found["error" in row ? "errors" : "labeled"].push(row.id);
+  const found = { labeled: [] as number[], errors: [] as number[] };
+  for await (const { rows } of orderedRows(own, false))
+    for (const { errorCode, record } of rows) found[errorCode ? "errors" : "labeled"].push(record);
   return found;
 }
 
-for (const travels of ["inline", "split"] as const)
-  test(`${travels}: rows in error, and no others, are labeled once more, until none is left; the whole is proved`, async () => {
+const FILES = { format: "parquet", partitionBy: "label" } as const;
+
+for (const [travels, output] of [["inline"], ["split"], ["split", FILES]] as const)
+  test(`${travels}${output ? ", made into files" : ""}: rows in error, and no others, are labeled once more, until none is left; the whole is proved`, async () => {
     await using pipeline = await TestPipeline.open();
     const folder = join(pipeline.folder, "pictures");
     await mkdir(folder);
     const names = Array.from({ length: 12 }, (_, i) => `${i}.jpg`);
     const late = ["1.jpg", "7.jpg", "11.jpg"];
     for (const name of names) if (!late.includes(name)) await copyFile(CAT, join(folder, name));
-    const path = join(pipeline.folder, "list.txt");
-    await writeFile(path, names.map((name) => `pictures/${name}\n`).join(""));
-    const request = { kind: "images", path, model: "tiny-image", out: "out", travels } as const;
+    const path = join(pipeline.folder, "list.jsonl");
+    const rows = names.map((name, n) => ({ image: `pictures/${name}`, n, late: late.includes(name) ? n : "no" }));
+    await writeFile(path, rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
+    const keep = ["n", "late"];
+    const request = {
+      kind: "images" as const,
+      path,
+      model: "tiny-image",
+      out: "out",
+      travels,
+      keep,
+      ...(output && { output }),
+    };
     const { store, runFile } = await pipeline.submit(request, { sliceItems: 5 });
     await pipeline.worker({ threads: 1 }, { models: ["tiny-image"], plan: planRun });
     await ended(pipeline, runFile.run);
@@ -61,12 +73,9 @@ for (const travels of ["inline", "split"] as const)
 
     await copyFile(CAT, join(folder, "1.jpg"));
     await copyFile(CAT, join(folder, "7.jpg"));
-    assert.deepEqual(await retry(pipeline, store), {
-      labeled: ["pictures/1.jpg", "pictures/7.jpg"],
-      errors: ["pictures/11.jpg"],
-    });
+    assert.deepEqual(await retry(pipeline, store), { labeled: [1, 7], errors: [11] });
     await copyFile(CAT, join(folder, "11.jpg"));
-    assert.deepEqual(await retry(pipeline, store), { labeled: ["pictures/11.jpg"], errors: [] });
+    assert.deepEqual(await retry(pipeline, store), { labeled: [11], errors: [] });
     await assert.rejects(
       nextRetry(store, (at) => openStore(at)),
       { code: "USAGE", message: /no row is in error/ },
@@ -80,6 +89,10 @@ for (const travels of ["inline", "split"] as const)
         [2, 1, 1, 0],
       ],
     );
+    // Whatever its own rows hold: one query reads the files of both.
+    const columns = output && { image: "string", n: "integer", late: "json" };
+    for (const uri of ["", "_retries/1/", "_retries/2/"])
+      assert.deepEqual((await readManifest(await openStore(store.uri + uri)))!.columns, columns);
     const options = { openStore: (uri: string) => openStore(uri) };
     assert.deepEqual((await verifyOutput(store, options)).problems, []);
     // A retry of other rows than those that were in error.

@@ -17,7 +17,15 @@ const labels = [
   { label: "B", score: 0.25 },
 ];
 const source = { uri: "file:///a", record: 0, line: 2 };
-const input = { n: 7, at: "2024-01-02T03:04:05.123456Z", day: "2024-01-02", id: "mine", any: { x: [1] }, half: 0.5 };
+const input = {
+  n: 7,
+  long: "9007199254740993",
+  at: "2024-01-02T03:04:05.123456Z",
+  day: "2024-01-02",
+  id: "mine",
+  any: { x: [1] },
+  half: 0.5,
+};
 const labeled: Row = { id: "1", label: "A", score: 0.75, labels, truncated: true, input, source };
 const failed: Row = {
   id: "2",
@@ -29,6 +37,7 @@ test("a Parquet file has typed columns, and null where a row has none", async ()
   const kept = keptColumns(
     new Map([
       ["n", "integer"],
+      ["long", "integer"],
       ["at", "timestamp"],
       ["day", "date"],
       ["id", "string"],
@@ -42,6 +51,7 @@ test("a Parquet file has typed columns, and null where a row has none", async ()
   assert.deepEqual(rows[0], {
     ...{ id: "1", label: "A", score: 0.75, labels, truncated: true, repaired: null, error_code: null },
     ...{ error_message: null, source_uri: "file:///a", source_record: 0n, source_line: 2n, n: 7n },
+    long: 9007199254740993n,
     ...{ at: new Date("2024-01-02T03:04:05.123Z"), day: new Date("2024-01-02"), input_id: "mine" },
     ...{ any: '{"x":[1]}', half: 0.5 },
   });
@@ -76,6 +86,12 @@ test("the type of a column is the union of what it holds", () => {
   assert.equal(typeOfKinds(kindsOf({}, null)), "json");
   assert.equal(typeOfKinds(kindsOf(null)), "string");
   assert.equal(typeOfKinds(kindsOf(2 ** 60)), "number");
+  const long = "9007199254740993";
+  assert.equal(typeOfKinds(kindsOf(long, "x")), "string");
+  assert.equal(typeOfKinds(kindsOf(1, long)), "json");
+  assert.equal(fits("integer", kindsOf(1, null, long, "-9223372036854775808")), true);
+  for (const other of ["9223372036854775808", "1", "09007199254740993", "x"])
+    assert.equal(fits("integer", kindsOf(1, other)), false, other);
   assert.equal(fits("timestamp", kindsOf("2024-01-01")), true);
   assert.equal(fits("integer", kindsOf(1, 0.5)), false);
   assert.equal(fits("number", kindsOf(1)), true);

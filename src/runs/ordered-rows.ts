@@ -1,0 +1,71 @@
+import { LabelmillError } from "../errors.ts";
+import { type FileLine, FileLineSchema } from "../schemas/manifest.ts";
+import { FILES_FILE, partKey } from "../schemas/names.ts";
+import type { RunFile } from "../schemas/run.ts";
+import { decodeFile, type FileRow, rowOfPart } from "../storage/file-rows.ts";
+import { jsonLines } from "../storage/json-lines.ts";
+import { readPart } from "../storage/part.ts";
+import type { ObjectStore } from "../storage/store.ts";
+import { readManifest, readRunFile } from "./output.ts";
+
+/** Rows of slices `first` to `last`, in the plan's order. */
+export type OrderedRows = { first: number; last: number; rows: FileRow[] };
+
+/**
+ * The rows of a finished run in the plan's order, from its parts, a slice at a time, or from the files that were made of them, a range
+ * of slices at a time, which is what is in memory.
+ * @param inError only rows in error
+ * @throws LabelmillError RUN_FAILED (it is not finished), PART_MISMATCH
+ */
+export async function* orderedRows(store: ObjectStore, inError: boolean): AsyncGenerator<OrderedRows> {
+  const [runFile, manifest] = [await readRunFile(store), await readManifest(store)];
+  if (!runFile || manifest?.run !== runFile.run || manifest.state === "failed")
+    throw new LabelmillError("RUN_FAILED", `${store.uri} holds no run that is finished: finish it first`);
+  const isWanted = ({ errorCode }: FileRow) => !inError || errorCode !== undefined;
+  if (manifest.filesSha256 !== undefined) {
+    yield* rowsOfFiles(store, runFile, isWanted, inError);
+    return;
+  }
+  for (let slice = 0; slice < manifest.totals.slices; slice++) {
+    const { rows } = readPart(await store.get(partKey(runFile.run, slice)));
+    yield { first: slice, last: slice, rows: rows.map(rowOfPart).filter(isWanted) };
+  }
+}
+
+async function* rowsOfFiles(
+  store: ObjectStore,
+  { spec: { output }, inputs }: RunFile,
+  isWanted: (row: FileRow) => boolean,
+  inError: boolean,
+): AsyncGenerator<OrderedRows> {
+  const places = new Map(inputs.map(({ uri }, place) => [uri, place]));
+  const placeOf = ({ uri }: FileRow) => places.get(uri) ?? -1;
+  let ready: (OrderedRows & { range: number; files: number }) | undefined;
+  const inOrder = ({ first, last, rows, files }: NonNullable<typeof ready>): OrderedRows => {
+    // A file's own rows are in order.
+    if (files > 1) rows.sort((a, b) => placeOf(a) - placeOf(b) || a.record - b.record);
+    return { first, last, rows };
+  };
+  for await (const line of listedFiles(store)) {
+    const { range, first, last } = line;
+    if (ready?.range !== range) {
+      if (ready) yield inOrder(ready);
+      ready = { range, first, last, rows: [], files: 0 };
+    }
+    const isOther = line.partition ? true : output.errors === "apart" && !line.errors;
+    if (inError && isOther) continue;
+    ready.files += 1;
+    for await (const some of decodeFile(await store.get(line.key), output))
+      for (const row of some) if (isWanted(row)) ready.rows.push(row);
+  }
+  if (ready) yield inOrder(ready);
+}
+
+async function* listedFiles(store: ObjectStore): AsyncGenerator<FileLine> {
+  for await (const { value, number } of jsonLines(store.stream(FILES_FILE))) {
+    const line = FileLineSchema.safeParse(value);
+    if (!line.success)
+      throw new LabelmillError("PART_MISMATCH", `${store.uri}${FILES_FILE} line ${number} is not a line of a file`);
+    yield line.data;
+  }
+}

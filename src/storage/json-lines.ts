@@ -1,0 +1,25 @@
+/**
+ * The lines of a stream of UTF-8, each parsed as JSON; what is no JSON, or breaks off within a line, comes as undefined. Numbers count
+ * from 1.
+ */
+export async function* jsonLines(
+  stream: AsyncIterable<Uint8Array>,
+): AsyncGenerator<{ value: unknown; number: number }> {
+  const decoder = new TextDecoder();
+  let rest = "";
+  let number = 0;
+  for await (const chunk of stream) {
+    const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
+    rest = lines.pop()!;
+    for (const text of lines) yield { value: parse(text), number: ++number };
+  }
+  if (rest !== "") yield { value: undefined, number: ++number };
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -12,11 +12,11 @@ export type LoadJob = (job: Job, signal: AbortSignal) => Promise<LoadedJob>;
 
 /**
  * Reads splits from granted inputs only: whoever can write to Redis must not be able to name a file of their choice.
- * @throws LabelmillError NOT_GRANTED, INPUT_CHANGED and what the input's store says
+ * @throws LabelmillError NOT_GRANTED, INPUT_NOT_FOUND, INPUT_CHANGED and what the input's store says
  */
 export function jobLoader(grants: { files: FileGrants; s3: S3Grants }, s3: S3): LoadJob {
   const placeOf = async ({ input: { uri } }: Split): Promise<SplitPlace> => {
-    if (!uri.startsWith("s3:")) return { path: await grants.files.resolve(uri) };
+    if (!uri.startsWith("s3:")) return { path: await grants.files.resolve(uri).catch(asInput) };
     grants.s3.check(uri);
     return { s3 };
   };
@@ -33,6 +33,12 @@ export function jobLoader(grants: { files: FileGrants; s3: S3Grants }, s3: S3): 
     }
     return { ...job, sources, items };
   };
+}
+
+/** The grants speak of what items refer to. */
+function asInput(error: unknown): never {
+  if (!(error instanceof LabelmillError) || error.code !== "IMAGE_NOT_FOUND") throw error;
+  throw new LabelmillError("INPUT_NOT_FOUND", error.message, { cause: error });
 }
 
 function changed({ input, first, count }: Split, expected: number, came: number): LabelmillError {

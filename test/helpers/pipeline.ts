@@ -21,6 +21,7 @@ import { RunLedger } from "../../src/runs/ledger.ts";
 import { openOutput } from "../../src/runs/output.ts";
 import { PlanQueue } from "../../src/runs/plan-queue.ts";
 import { newRunFile } from "../../src/runs/run-file.ts";
+import { isEnded } from "../../src/runs/state.ts";
 import { RunChanges } from "../../src/runs/watch.ts";
 import { DEFAULT_SLICE_ITEMS } from "../../src/schemas/job.ts";
 import { type OutputOptions, PLAIN_OUTPUT } from "../../src/schemas/output.ts";
@@ -158,19 +159,27 @@ export class TestPipeline implements AsyncDisposable {
     const config = loadConfig({ flags: { ...FAST, ...settings } });
     const { path, out, kind } = request;
     const open = kind === "text" ? openTextSource : openImageSource;
-    const source = await open(path, {
-      format: "auto",
-      delimiter: null,
-      column: null,
-      idColumn: null,
-      keep: request.keep ?? [],
-    });
     const s3 = s3Of(config);
     this.#opened.defer(() => s3.close());
+    const read = { format: "auto" as const, delimiter: null, column: null, idColumn: null, keep: request.keep ?? [] };
+    const source = await open(path, read, s3);
     const store = await openStore(out.startsWith("s3:") ? out : this.output(out), s3);
     const wanted = runFileOf(await loadBuiltIn(request.model), config, source, request);
     const { runFile } = await openOutput(store, wanted);
     return { config, store, runFile, source };
+  }
+
+  /** Settles when a run that somebody else plans has ended. */
+  async ended(run: string): Promise<RunState> {
+    const changes = await RunChanges.open(new Channels(await this.connection()), run, 50);
+    const ledger = new RunLedger(await this.connection());
+    let state: RunState | undefined;
+    await changes.until(async () => {
+      state = await ledger.state(run);
+      return state !== undefined && isEnded(state);
+    }, AbortSignal.timeout(60_000));
+    changes.close();
+    return state!;
   }
 
   /** A worker of this process. */

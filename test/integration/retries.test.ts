@@ -4,29 +4,17 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { planRun } from "../../src/producers/plan-run.ts";
-import { Channels } from "../../src/runs/channels.ts";
-import { RunLedger } from "../../src/runs/ledger.ts";
 import { orderedRows } from "../../src/runs/ordered-rows.ts";
 import { openOutput, readManifest } from "../../src/runs/output.ts";
 import { PlanQueue } from "../../src/runs/plan-queue.ts";
 import { nextRetry } from "../../src/runs/retries.ts";
-import { isEnded } from "../../src/runs/state.ts";
 import { verifyOutput } from "../../src/runs/verify.ts";
-import { RunChanges } from "../../src/runs/watch.ts";
 import { openStore } from "../../src/storage/open.ts";
 import type { ObjectStore } from "../../src/storage/store.ts";
 import { TestPipeline } from "../helpers/pipeline.ts";
 
 const CAT = fileURLToPath(new URL("../../examples/images/cat-ginger-tabby.jpg", import.meta.url));
 const RETRIES = { attempts: 5, backoffMs: 100 };
-
-async function ended(pipeline: TestPipeline, run: string): Promise<void> {
-  const changes = await RunChanges.open(new Channels(await pipeline.connection()), run, 50);
-  const ledger = new RunLedger(await pipeline.connection());
-  const signal = AbortSignal.timeout(60_000);
-  await changes.until(async () => isEnded((await ledger.state(run)) ?? "planning"), signal);
-  changes.close();
-}
 
 /** Labels what is in error once more, as `labelmill run retry-errors` does. @returns the records of the rows, by whether they have a label now */
 async function retry(pipeline: TestPipeline, store: ObjectStore): Promise<Record<"labeled" | "errors", number[]>> {
@@ -36,7 +24,7 @@ async function retry(pipeline: TestPipeline, store: ObjectStore): Promise<Record
   const plans = new PlanQueue(await pipeline.connection(), RETRIES);
   await plans.add(runFile.run, uri);
   await plans.close();
-  await ended(pipeline, runFile.run);
+  await pipeline.ended(runFile.run);
   const found = { labeled: [] as number[], errors: [] as number[] };
   for await (const { rows } of orderedRows(own, false))
     for (const { errorCode, record } of rows) found[errorCode ? "errors" : "labeled"].push(record);
@@ -68,7 +56,7 @@ for (const [travels, output] of [["inline"], ["split"], ["split", FILES]] as con
     };
     const { store, runFile } = await pipeline.submit(request, { sliceItems: 5 });
     await pipeline.worker({ threads: 1 }, { models: ["tiny-image"], plan: planRun });
-    await ended(pipeline, runFile.run);
+    await pipeline.ended(runFile.run);
     assert.equal((await readManifest(store))!.totals.errors, 3);
 
     await copyFile(CAT, join(folder, "1.jpg"));

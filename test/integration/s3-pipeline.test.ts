@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { planRun } from "../../src/producers/plan-run.ts";
+import { readManifest } from "../../src/runs/output.ts";
 import { verifyOutput } from "../../src/runs/verify.ts";
 import { S3 } from "../../src/storage/s3.ts";
 import { S3Store } from "../../src/storage/s3-store.ts";
 import { FaultProxy } from "../helpers/fault-proxy.ts";
-import { TestPipeline, writeTexts } from "../helpers/pipeline.ts";
+import { type RunRequest, TestPipeline, writeTexts } from "../helpers/pipeline.ts";
 import { startTestS3 } from "../helpers/s3-server.ts";
 
 const MODEL = "tiny-sentiment";
@@ -53,4 +55,76 @@ test("an outage of S3 that is longer than all tries of a request: the slices are
   assert.equal(state, "succeeded");
   assert.equal(proxy.count("slow-down"), 24);
   assert.ok((await verifyOutput(store)).ok);
+});
+
+/** An input of `rows` on S3, a run of it in splits that is left for workers to plan, and the options of a worker that may. */
+async function submitOnS3(pipeline: TestPipeline, rows: string[], request: Partial<RunRequest> = {}) {
+  const bucket = await server.makeBucket();
+  const s3 = new S3(server.settings);
+  pipeline.defer(() => s3.close());
+  const inputs = await S3Store.open(s3, `s3://${bucket}/in/`);
+  await inputs.put("rows.jsonl", Buffer.from(rows.join("")));
+  const { endpoint, region, pathStyle } = server.settings;
+  const { store, runFile } = await pipeline.submit(
+    {
+      kind: "text",
+      path: `${inputs.uri}rows.jsonl`,
+      model: MODEL,
+      out: `s3://${bucket}/out/`,
+      travels: "split",
+      ...request,
+    },
+    { sliceItems: 100, s3Endpoint: endpoint, s3Region: region, s3PathStyle: pathStyle },
+  );
+  const worker = { plan: planRun, s3: server.settings, roots: { files: [], s3: [`s3://${bucket}`] } };
+  return { store, run: runFile.run, inputs, worker };
+}
+
+const rowsOf = (count: number) =>
+  Array.from({ length: count }, (_, i) => `${JSON.stringify({ text: i % 50 === 7 ? "" : `good ${i}`, n: i })}\n`);
+
+test("a run whose input, plan, parts and files are on S3: planned by a worker, made into Parquet, proved, and what it cost", async () => {
+  await using pipeline = await TestPipeline.open();
+  const { store, run, worker } = await submitOnS3(pipeline, rowsOf(1_000), {
+    output: { format: "parquet", errors: "apart" },
+    keep: ["n"],
+    settings: { pricePerHour: 3.6 },
+  });
+  await pipeline.worker({ threads: 1 }, worker);
+  assert.equal(await pipeline.ended(run), "finished_with_errors");
+  const { problems, totals } = await verifyOutput(store);
+  assert.deepEqual(problems, []);
+  assert.deepEqual(totals, { parts: 10, planned: 1_000, labeled: 980, errors: 20 });
+  const keys = (await Array.fromAsync(store.list(""))).map(({ key }) => key);
+  assert.equal(keys.filter((key) => /^(_errors\/)?data-.*\.parquet$/.test(key)).length, 2, keys.join());
+  const { timings, cost } = (await readManifest(store))!;
+  const total = (3.6 * timings!.seconds) / 3600;
+  assert.deepEqual(cost, { pricePerHour: 3.6, total, perMillionItems: (total / 1_000) * 1e6 });
+});
+
+test("an object that is replaced while a run goes on: the slices that are not read yet fail with INPUT_CHANGED, which names it", async () => {
+  await using pipeline = await TestPipeline.open();
+  const { store, run, inputs, worker } = await submitOnS3(pipeline, rowsOf(1_000));
+  let replaced = false;
+  await pipeline.worker(
+    { threads: 1, concurrency: 1 },
+    {
+      ...worker,
+      around: ({ steps, label }) => ({
+        steps,
+        label: async (...all) => {
+          if (!replaced) await inputs.put("rows.jsonl", Buffer.from(rowsOf(1_000).reverse().join("")));
+          replaced = true;
+          return label(...all);
+        },
+      }),
+    },
+  );
+  assert.equal(await pipeline.ended(run), "failed");
+  const { failed, failedSlices, totals } = (await readManifest(store))!;
+  assert.ok(totals.labeled > 0 && failedSlices > 0, `${totals.labeled} labeled, ${failedSlices} slices failed`);
+  for (const { code, message } of failed) {
+    assert.equal(code, "INPUT_CHANGED");
+    assert.match(message, /in\/rows\.jsonl/);
+  }
 });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -14,6 +14,7 @@ import { loadBuiltIn } from "../../src/models/built-in.ts";
 import { openRedis } from "../../src/redis/connect.ts";
 import { RunLedger } from "../../src/runs/ledger.ts";
 import { DROPPED_EVENTS_KEY } from "../../src/runs/outbox.ts";
+import { readManifest } from "../../src/runs/output.ts";
 import { verifyOutput } from "../../src/runs/verify.ts";
 import { EventSchema } from "../../src/schemas/event.ts";
 import type { Job } from "../../src/schemas/job.ts";
@@ -438,3 +439,31 @@ async function firstCommit(pipeline: TestPipeline): Promise<void> {
   await once(redis, "pmessage");
   redis.disconnect();
 }
+
+test("a file that is gone while a run goes on: the slices that are not read yet fail with INPUT_NOT_FOUND, which names it", async () => {
+  await using pipeline = await TestPipeline.open();
+  const path = await writeTexts(join(pipeline.folder, "texts.csv"), 500);
+  await pipeline.worker(
+    { threads: 1, concurrency: 1 },
+    {
+      around: ({ steps, label }) => ({
+        steps,
+        label: async (...all) => {
+          await rm(path, { force: true });
+          return label(...all);
+        },
+      }),
+    },
+  );
+  const { state, store } = await pipeline.run(
+    { kind: "text", path, model: "tiny-sentiment", out: "out", travels: "split" },
+    { sliceItems: 50 },
+  );
+  assert.equal(state, "failed");
+  const { failed, totals } = (await readManifest(store))!;
+  assert.ok(totals.labeled > 0);
+  for (const { code, message } of failed) {
+    assert.equal(code, "INPUT_NOT_FOUND");
+    assert.match(message, /texts\.csv/);
+  }
+});

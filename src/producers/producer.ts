@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { setImmediate } from "node:timers/promises";
 import type { Queue } from "bullmq";
 import type { Redis } from "ioredis";
 import { z } from "zod";
@@ -99,6 +100,8 @@ export class Producer implements AsyncDisposable {
     } catch (error) {
       if (error instanceof z.ZodError) throw wrongUse("submit", error);
       if (error instanceof LabelmillError || (before === this.#losses && (await this.#isConnected()))) throw error;
+      // A lost connection refuses without a turn of the event loop: whoever submits again at once would never let it come back.
+      await setImmediate();
       const where = describeAddress({ url: this.#options.redisUrl });
       throw new LabelmillError("REDIS_UNREACHABLE", `lost Redis at ${where}: submit again when it is back`, {
         cause: error,

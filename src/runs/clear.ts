@@ -37,6 +37,11 @@ export async function clearOutput(store: ObjectStore): Promise<void> {
   await store.remove(RUN_FILE);
 }
 
+/** Removes parts of which files were made: those of a run that has its `_SUCCESS`. */
+export async function clearParts(store: ObjectStore): Promise<void> {
+  for await (const { key } of store.list(PARTS_FOLDER)) await store.remove(key);
+}
+
 function isOurs(key: string): boolean {
   if (RUN_FILES.has(key) || key.startsWith(PARTS_FOLDER) || key.startsWith(RETRIES_FOLDER)) return true;
   // Parts of whatever run: one that was planned anew has left some.

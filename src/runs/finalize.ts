@@ -1,11 +1,12 @@
 import { createHash } from "node:crypto";
 import { LabelmillError } from "../errors.ts";
 import { type FailedSlice, type Manifest, ManifestSchema, type PartLine, type Range } from "../schemas/manifest.ts";
-import { FILES_FILE, MANIFEST_FILE, PARTS_FILE, PARTS_FOLDER, partKey, SUCCESS_FILE } from "../schemas/names.ts";
+import { FILES_FILE, MANIFEST_FILE, PARTS_FILE, partKey, SUCCESS_FILE } from "../schemas/names.ts";
 import { isCompacted } from "../schemas/output.ts";
 import type { RunFile, RunState } from "../schemas/run.ts";
 import { SOFTWARE } from "../software.ts";
 import type { ObjectStore } from "../storage/store.ts";
+import { clearParts } from "./clear.ts";
 import { columnTypes, rangesOf } from "./compact.ts";
 import type { Compactions } from "./compactions.ts";
 import { FileTally } from "./file-tally.ts";
@@ -61,7 +62,7 @@ export async function finalizeRun(
   if (retryOf && manifest.state !== "failed")
     await noteRetry(await openStore(retriedUris(store.uri, retryOf.retry).output), retryOf.retry, manifest);
   // Before the run's end is noted: a finalizer that dies here is followed by another.
-  if (compacted) for await (const { key } of store.list(PARTS_FOLDER)) await store.remove(key);
+  if (compacted) await clearParts(store);
   await ledger.transition(run, manifest.state);
   if (manifest.state !== "failed") await Promise.all([ledger.retire(run), compactions.retire(run)]);
   await ledger.announce(run);

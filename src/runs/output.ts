@@ -5,6 +5,7 @@ import { type Manifest, ManifestSchema } from "../schemas/manifest.ts";
 import { LOCK_FILE, MANIFEST_FILE, RUN_FILE, SUCCESS_FILE } from "../schemas/names.ts";
 import { type RunFile, RunFileSchema, type RunInput } from "../schemas/run.ts";
 import type { ObjectStore } from "../storage/store.ts";
+import { clearParts } from "./clear.ts";
 
 /** `new`: nothing was there. `unfinished`: the run is to be taken up where it is. `finished`: there is nothing left to do. */
 export type OpenedOutput =
@@ -35,7 +36,11 @@ export async function openOutput(store: ObjectStore, wanted: RunFile): Promise<O
       `${store.uri} holds the run ${runFile.run}, which differs from what is asked now:\n${differences.map((line) => `  ${line}`).join("\n")}\nChoose another --out, or ask for the same again`,
     );
   const manifest = await readManifest(store);
-  if (manifest && (await exists(store, SUCCESS_FILE))) return { kind: "finished", runFile, manifest };
+  if (manifest && (await exists(store, SUCCESS_FILE))) {
+    // A Redis that was lost right after the proof took along what would have removed them.
+    if (manifest.filesSha256 !== undefined) await clearParts(store);
+    return { kind: "finished", runFile, manifest };
+  }
   const { settings } = wanted;
   if (isDeepStrictEqual(runFile.settings, settings)) return { kind: "unfinished", runFile };
   // How the rest is done is for this command to say: whoever plans it elsewhere reads it there.

@@ -1,5 +1,5 @@
 import { constants, type Stats } from "node:fs";
-import { type FileHandle, lstat, mkdir, open, readdir, realpath, rename, unlink } from "node:fs/promises";
+import { type FileHandle, lstat, mkdir, open, readdir, realpath, rename, rmdir, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { LabelmillError, systemCode } from "../errors.ts";
@@ -100,6 +100,20 @@ export class FsStore implements ObjectStore {
     } catch (error) {
       const code = systemCode(error);
       if (code !== "ENOENT" && code !== "ENOTDIR") throw storeError(error, "write", path);
+      return;
+    }
+    await this.#removeEmptyFolders(dirname(path));
+  }
+
+  /** Folders are no more than the names of keys: one goes with its last key. */
+  async #removeEmptyFolders(folder: string): Promise<void> {
+    for (let at = folder; at !== this.#root; at = dirname(at)) {
+      this.#known.delete(at);
+      try {
+        await rmdir(at);
+      } catch {
+        return;
+      }
     }
   }
 

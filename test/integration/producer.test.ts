@@ -165,6 +165,12 @@ test("Redis is gone: a submission fails at once with REDIS_UNREACHABLE, and work
   await pipeline.redis.kill();
   const submit = () => producer.submit({ model: MODEL, texts: ["good"] });
   await assert.rejects(submit(), isError("REDIS_UNREACHABLE", /127\.0\.0\.1.*submit again/));
+  let turned = false;
+  setImmediate(() => {
+    turned = true;
+  });
+  await assert.rejects(submit(), isError("REDIS_UNREACHABLE"));
+  assert.ok(turned, "who submits again and again leaves the connection its turns, to come back in");
   await pipeline.redis.restart();
   await pipeline.worker({ threads: 1 });
   for (;;) {

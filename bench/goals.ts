@@ -21,6 +21,8 @@ export const GOALS: readonly Goal[] = [
   { figure: "free_model_vs_sharp.images", what: "free model: pipeline ÷ bare sharp", atLeast: 0.9 },
   { figure: "single_text_overhead_ms.p50", what: "one text, beyond the model: p50, ms", atMost: 15 },
   { figure: "single_text_overhead_ms.p99", what: "one text, beyond the model: p99, ms", atMost: 40 },
+  { figure: "single_beside_bulk_ms.p99", what: "one text while a run is under way: p99, ms", atMost: 1000 },
+  { figure: "bulk_beside_singles_vs_alone", what: "a run beside single texts ÷ alone", atLeast: 0.5 },
   { figure: "padding_efficiency.text_mixed", what: "real ÷ padded tokens, mixed lengths", atLeast: 0.95 },
   { figure: "rss_growth.text_1m", what: "memory over a million texts: last quarter ÷ second", atMost: 1.1 },
   { figure: "event_loop_delay_ms.p99", what: "main thread's event-loop delay under ResNet-50: p99, ms", atMost: 50 },

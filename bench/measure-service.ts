@@ -1,11 +1,14 @@
 import { join } from "node:path";
 import { startTestS3 } from "../test/helpers/s3-server.ts";
+import { measureBesideBulk } from "./beside-bulk.ts";
 import type { Collected } from "./collected.ts";
 import { measureEmptySlices } from "./empty-slices.ts";
 import { measureLatency } from "./latency.ts";
 import { measureMemory } from "./memory.ts";
 import type { BenchOptions } from "./options.ts";
 import { measureThroughput } from "./throughput.ts";
+
+const WITHOUT_S3 = { beside_bulk: measureBesideBulk, slices: measureEmptySlices, memory: measureMemory } as const;
 
 /**
  * The service: each part that is asked for, in a folder of its own.
@@ -31,8 +34,8 @@ export async function measureService(
         await collected.add("service", name, () => measure(join(folder, name), place, ...rest));
   };
   if (parts.has("latency") || parts.has("throughput")) await collected.try("S3", withS3);
-  for (const [name, measure] of Object.entries({ slices: measureEmptySlices, memory: measureMemory } as const))
-    if (parts.has(name as "slices" | "memory"))
+  for (const [name, measure] of Object.entries(WITHOUT_S3))
+    if (parts.has(name as keyof typeof WITHOUT_S3))
       await collected.add("service", name, () => measure(join(folder, name), ...rest));
   return versions;
 }

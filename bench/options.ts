@@ -13,6 +13,7 @@ export const PARTS = [
   "startup",
   "latency",
   "throughput",
+  "beside_bulk",
   "slices",
   "memory",
   "scale",

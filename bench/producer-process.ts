@@ -47,17 +47,21 @@ const calls = {
     started = { redis: parts.redis, model: await openModel(parts.model), settings: parts.s3, s3 };
   },
 
-  /** One text after the other. @returns milliseconds from `submit` to the end of each run being heard */
-  submit: async ({ input, output }: { input: string; output: string }): Promise<number[]> => {
+  /** One text after the other, or `atATime` of them. @returns milliseconds from `submit` to the end of each run being heard */
+  submit: async ({ input, output, atATime = 1 }: { input: string; output: string; atATime?: number }) => {
     const producer = await producerOf(output);
     const times: number[] = [];
-    for (const text of await readTexts(input)) {
-      const startedAt = performance.now();
-      const run = await producer.submit({ model: started!.model.id, texts: [text] });
-      const { state } = await run.wait();
-      times.push(performance.now() - startedAt);
-      if (state !== "succeeded") throw new Error(`a text ended as ${state}`);
-    }
+    const texts = (await readTexts(input)).values();
+    const lane = async () => {
+      for (const text of texts) {
+        const startedAt = performance.now();
+        const run = await producer.submit({ model: started!.model.id, texts: [text] });
+        const { state } = await run.wait();
+        times.push(performance.now() - startedAt);
+        if (state !== "succeeded") throw new Error(`a text ended as ${state}`);
+      }
+    };
+    await Promise.all(Array.from({ length: atATime }, lane));
     return times;
   },
 

@@ -1,0 +1,108 @@
+import { mkdir } from "node:fs/promises";
+import { setTimeout } from "node:timers/promises";
+import { openRedis } from "../src/redis/connect.ts";
+import { RunLedger } from "../src/runs/ledger.ts";
+import { shortTexts } from "./inputs.ts";
+import type { BenchOptions } from "./options.ts";
+import { untilSettled } from "./pipeline-side.ts";
+import { inTurn, MARGIN, percentile, type Rate, rateOf, shown, summarize } from "./rounds.ts";
+import { measure, ratio, type Section, unmarked } from "./section.ts";
+import { openService } from "./service.ts";
+import { number } from "./table.ts";
+
+const MODEL = "tiny-sentiment";
+/** Small ones, so that the rate, which is counted in them, is as of now. */
+const SLICE_ITEMS = 250;
+/** Single texts that are under way together. */
+const AT_A_TIME = 20;
+const SINGLES = 200;
+
+/** Single texts that come while a run is under way, and what that costs the run. */
+export async function measureBesideBulk(
+  folder: string,
+  { rounds, seconds, quick }: BenchOptions,
+  say: (line: string) => void,
+  signal: AbortSignal,
+): Promise<Section> {
+  await mkdir(folder);
+  const maker = await shortTexts(folder);
+  await using open = new AsyncDisposableStack();
+  const { redis, producer, worker, outputs } = await openService(open, { folder, model: MODEL }, signal);
+  await worker.call("start", { redis, model: MODEL, s3: {}, cacheDir: folder, roots: { files: [folder], s3: [] } });
+  const bulk = { output: outputs.folder, settings: { sliceItems: SLICE_ITEMS }, splits: true };
+
+  say("beside bulk: warm-up");
+  let rate = 100;
+  await untilSettled(quick, async () => {
+    const { path } = await maker.make(Math.ceil(rate * seconds));
+    rate = rateOf(await producer.call("label", { ...bulk, input: path }));
+    return worker.call("settled", {});
+  });
+  const singles = await maker.make(SINGLES);
+  // Enough for all rounds, were each of their sides to take twice its time.
+  const big = await maker.make(Math.ceil(rate * seconds * MARGIN * rounds * 4));
+  const { run } = await producer.call("queue", { ...bulk, input: big.path });
+  const connection = await openRedis({ url: redis }, "producer");
+  open.defer(() => connection.disconnect());
+  const ledger = new RunLedger(connection);
+  const during = async <T>(work: () => Promise<T>): Promise<Rate & { result: T }> => {
+    const [before, at] = [await ledger.progress(run), performance.now()];
+    const result = await work();
+    const after = await ledger.progress(run);
+    if (after?.state !== "running") throw new Error(`the run was ${after?.state} before the rounds were over`);
+    return { items: after.rows - before!.rows, seconds: (performance.now() - at) / 1000, result };
+  };
+  const runs = await inTurn(
+    rounds,
+    {
+      alone: () => during(() => setTimeout(seconds * 1000)),
+      beside: () =>
+        during(async () => {
+          const until = performance.now() + seconds * 1000;
+          const times: number[] = [];
+          while (performance.now() < until)
+            times.push(
+              ...(await producer.call("submit", { input: singles.path, output: outputs.folder, atATime: AT_A_TIME })),
+            );
+          return times;
+        }),
+    },
+    (round, { alone, beside }) =>
+      say(
+        `beside bulk: round ${round} of ${rounds}: ${shown(alone)} rows/s alone, ${shown(beside)} beside ${beside.result.length} singles, p99 ${percentile(beside.result, 0.99).toFixed(0)} ms`,
+      ),
+  );
+  const over = (figure: (round: (typeof runs)[number]) => number) => summarize(runs.map(figure));
+  const alone = measure(
+    "the run alone, rows/s",
+    over((round) => rateOf(round.alone)),
+    "beside_bulk.alone",
+  );
+  const beside = measure(
+    "beside single texts, rows/s",
+    over((round) => rateOf(round.beside)),
+    "beside_bulk.beside",
+  );
+  const waited = (share: number, name: string) =>
+    unmarked(
+      `a single text, ${name}, ms`,
+      over((round) => percentile(round.beside.result, share)),
+      `single_beside_bulk_ms.${name}`,
+    );
+  const kept = over((round) => rateOf(round.beside) / rateOf(round.alone));
+  return {
+    title: "Single texts while a run is under way",
+    about: [
+      `A run in slices of ${SLICE_ITEMS} texts with ${MODEL} on one worker, and ${AT_A_TIME} single texts at a time beside it, ${number(SINGLES)} and again as long as a side takes (all from`,
+      `\`${maker.from}\`): milliseconds from \`producer.submit\` to its end being heard, and what the run keeps of its rate.`,
+    ],
+    measures: [
+      waited(0.5, "p50"),
+      waited(0.99, "p99"),
+      alone,
+      beside,
+      ratio("the run beside single texts ÷ alone", kept, [alone, beside], "bulk_beside_singles_vs_alone"),
+    ],
+    details: [],
+  };
+}

@@ -1,5 +1,6 @@
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { messageOf, systemCode } from "../errors.ts";
 import { findOnPath, probeServer, type ServerBinary } from "./binary.ts";
 import { runChild } from "./child.ts";
@@ -8,6 +9,9 @@ const APT_TIMEOUT_MS = 120_000;
 const UNPACK_TIMEOUT_MS = 30_000;
 /** A folder that was being filled and is older than this belongs to a process that died. */
 const ABANDONED_MS = 3_600_000;
+/** Two renames take far less. */
+const EXCHANGE_MS = 50;
+const EXCHANGE_TRIES = 10;
 
 /**
  * Without locks and without a change of user, since everything is ours; without the machine's hooks, which would clean its
@@ -103,7 +107,7 @@ async function unpack(target: string, systemName: string, options: SearchOptions
     for (const file of packages) await runChild([dpkg, "-x", file, root], UNPACK_TIMEOUT_MS);
     await probeUnpacked(root);
     await moveInto(target, root, path.join(aside, "broken"));
-    return await probeUnpacked(target);
+    return await probeMoved(target);
   } finally {
     await rm(aside, { recursive: true, force: true });
   }
@@ -140,19 +144,36 @@ async function download(apt: string, aside: string): Promise<string[]> {
 
 /** Renames `root` to `target`, unless a whole tree is there by now; a broken one is moved to `broken`. */
 async function moveInto(target: string, root: string, broken: string): Promise<void> {
+  const probed = await stat(target).catch(unless("ENOENT"));
   try {
     await probeUnpacked(target);
     return;
   } catch {
     await rename(target, broken).catch(unless("ENOENT"));
+    const moved = await stat(broken).catch(unless("ENOENT"));
+    // Since it was probed, another process has put its own whole tree there.
+    if (moved && moved.ino !== probed?.ino) await rename(broken, target).catch(unless("ENOTEMPTY", "EEXIST"));
   }
   await rename(root, target).catch(unless("ENOTEMPTY", "EEXIST")); // Another process was first: its tree stands.
 }
 
+/** A whole tree is at `target`, but for the moment in which another process puts its own there. */
+async function probeMoved(target: string): Promise<ServerBinary> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await probeUnpacked(target);
+    } catch (error) {
+      if (tries === EXCHANGE_TRIES) throw error;
+      await setTimeout(EXCHANGE_MS);
+    }
+  }
+}
+
 /** Swallows the system errors of these codes. */
-function unless(...codes: string[]): (error: unknown) => void {
+function unless(...codes: string[]): (error: unknown) => undefined {
   return (error) => {
     if (!codes.includes(systemCode(error) ?? "")) throw error;
+    return undefined;
   };
 }
 

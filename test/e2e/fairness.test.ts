@@ -40,9 +40,9 @@ test("a small run takes turns with one of 100,000 items, from the moment it come
     const { state } = await pipeline.run({ kind: "text", path, model: MODEL, out: `small-${slices}` }, { sliceItems });
     const meanwhile = (await big.committed()) - before;
     assert.equal(state, "succeeded");
-    // As many turns as its own, those that were under way when it came, and one until its end was seen.
+    // As many turns as its own, those that were under way when it came, and some until its end was seen. Without turns it is 32, the window.
     assert.ok(
-      meanwhile <= slices + 4,
+      meanwhile <= slices + 8,
       `${meanwhile} slices of the big run were done while ${slices} of the small one were`,
     );
   }

@@ -1,4 +1,5 @@
 import { mkdir } from "node:fs/promises";
+import { MAX_SLICE_ITEMS } from "../src/schemas/job.ts";
 import { shortTexts } from "./inputs.ts";
 import type { BenchOptions } from "./options.ts";
 import { PipelineSide } from "./pipeline-side.ts";
@@ -8,6 +9,8 @@ import { StagesSide } from "./stages-side.ts";
 import { number } from "./table.ts";
 
 const MODEL = "tiny-sentiment";
+/** What planners take for a model that labels more than 2,000 items a second. */
+const SLICE_ITEMS = MAX_SLICE_ITEMS;
 
 /** Rows in, rows out: the pipeline with a free model, and its stages without Redis, batcher and inference thread, in turn. */
 export async function measureRows(
@@ -21,11 +24,13 @@ export async function measureRows(
   const maker = await shortTexts(folder, { format: "jsonl" });
   say("rows: warm-up and sweep");
   await using open = new AsyncDisposableStack();
-  const pipeline = open.use(await PipelineSide.open({ model: MODEL, folder, free: true }, signal));
+  const pipeline = open.use(
+    await PipelineSide.open({ model: MODEL, folder, free: true, settings: { sliceItems: SLICE_ITEMS } }, signal),
+  );
   const rate = await pipeline.warmUp(maker, options);
   say(`rows: ${pipeline.about}`);
   const sample = await maker.make(Math.ceil(rate * sweepSeconds));
-  const stages = open.use(await StagesSide.open({ model: MODEL, folder, sample }, signal));
+  const stages = open.use(await StagesSide.open({ model: MODEL, folder, sliceItems: SLICE_ITEMS, sample }, signal));
   const input = await maker.make(Math.ceil(rate * seconds * MARGIN));
   const sides = { pipeline: () => pipeline.run(input), stages: () => stages.run(input) };
   const runs = await inTurn(rounds, sides, (round, run) =>
@@ -46,7 +51,7 @@ export async function measureRows(
   return {
     title: "A model that costs nothing: rows in, rows out",
     about: [
-      `${number(input.count)} rows a round (from \`${maker.from}\`), JSON lines in, JSON lines out, in splits. **The stages by themselves** are the same reader,`,
+      `${number(input.count)} rows a round (from \`${maker.from}\`), JSON lines in, JSON lines out, in splits of ${number(SLICE_ITEMS)}. **The stages by themselves** are the same reader,`,
       "tokenizer's pool (2 threads), row encoder and writer in a process of their own, without Redis, batcher and inference thread: every text",
       "has the same labels.",
     ],

@@ -8,7 +8,6 @@ import { S3Grants } from "../src/fetch/s3-grants.ts";
 import type { Model } from "../src/inference/model.ts";
 import { PreparePool } from "../src/inference/prepare-pool.ts";
 import type { Job } from "../src/schemas/job.ts";
-import { DEFAULT_SLICE_ITEMS } from "../src/schemas/job.ts";
 import { JOB_VERSION, partKey } from "../src/schemas/names.ts";
 import { cutSlices, type Slice } from "../src/sources/slices.ts";
 import { FsStore } from "../src/storage/fs.ts";
@@ -23,7 +22,7 @@ import { openModel } from "./models.ts";
 import type { Rate } from "./rounds.ts";
 
 /** `atATime`: slices that are under way. */
-export type StagesOrder = { input: string; atATime: number };
+export type StagesOrder = { input: string; atATime: number; sliceItems: number };
 
 /** As many threads tokenize as in a worker on two cores. */
 const PREPARE_THREADS = 2;
@@ -51,11 +50,11 @@ const calls = {
   },
 
   /** The whole input, once. */
-  run: async ({ input, atATime }: StagesOrder): Promise<Rate> => {
+  run: async ({ input, atATime, sliceItems }: StagesOrder): Promise<Rate> => {
     const folder = join(dirname(input), `stages-${randomBytes(4).toString("hex")}`);
     const startedAt = performance.now();
     const source = await openInput("text", input);
-    const size = { items: DEFAULT_SLICE_ITEMS, bytes: defaultConfig().sliceBytes };
+    const size = { items: sliceItems, bytes: defaultConfig().sliceBytes };
     const slices = cutSlices([source], { size, travels: () => "split" });
     const store = await FsStore.open(folder);
     let items = 0;

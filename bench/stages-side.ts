@@ -11,19 +11,21 @@ const PROCESS = new URL("./stages-process.ts", import.meta.url);
 /** The pipeline's stages without what is between them, in a process of its own, at the concurrency that was the best. */
 export class StagesSide implements AsyncDisposable {
   readonly #process: CalledProcess<StagesCalls>;
+  readonly #sliceItems: number;
   readonly #tried: { atATime: number; rate: number }[] = [];
 
-  private constructor(process: CalledProcess<StagesCalls>) {
+  private constructor(process: CalledProcess<StagesCalls>, sliceItems: number) {
     this.#process = process;
+    this.#sliceItems = sliceItems;
   }
 
   /** Tries each concurrency on `sample`. */
   static async open(
-    { model, folder, sample }: { model: string; folder: string; sample: MadeInput },
+    { model, folder, sliceItems, sample }: { model: string; folder: string; sliceItems: number; sample: MadeInput },
     signal: AbortSignal,
   ): Promise<StagesSide> {
     return startProcess<StagesCalls, StagesSide>(PROCESS, signal, async (process) => {
-      const side = new StagesSide(process);
+      const side = new StagesSide(process, sliceItems);
       await process.call("start", { model, folder });
       // The code is as warm for the first one that counts as for the last.
       await side.#at(DEPTHS[0], sample);
@@ -48,7 +50,7 @@ export class StagesSide implements AsyncDisposable {
   }
 
   async #at(atATime: number, { path, count }: MadeInput): Promise<Rate> {
-    const run = await this.#process.call("run", { input: path, atATime });
+    const run = await this.#process.call("run", { input: path, atATime, sliceItems: this.#sliceItems });
     if (run.items === count) return run;
     throw new Error(`expected ${count} rows of the stages, got ${run.items}`);
   }

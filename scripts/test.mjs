@@ -21,7 +21,7 @@ const GROUPS = [
   { name: "architecture", path: "test/architecture.test.ts", concurrency: 1, testMs: 30_000, groupMs: MINUTE },
   { name: "unit", path: "test/unit", concurrency: 2, testMs: MINUTE, groupMs: 4 * MINUTE },
   { name: "integration", path: "test/integration", concurrency: 2, testMs: 4 * MINUTE, groupMs: 12 * MINUTE, s3: true },
-  { name: "e2e", path: "test/e2e", concurrency: 1, testMs: 4 * MINUTE, groupMs: 12 * MINUTE, s3: true },
+  { name: "e2e", path: "test/e2e", concurrency: 2, testMs: 4 * MINUTE, groupMs: 12 * MINUTE, s3: true },
 ];
 
 /** A unix socket's path has at most 108 bytes, so the folder that it lies in has to be short. */

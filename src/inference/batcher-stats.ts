@@ -1,6 +1,9 @@
 import type { Lane } from "../schemas/names.ts";
 import type { CutReason } from "./batch.ts";
 
+/** An item of a batch, and with which call it came. */
+type Counted = { length: number; value: { call: { lane: Lane; addedAt: number } } };
+
 /** Totals since the start. Costs are in tokens (texts) or items (images), times in milliseconds. */
 export class BatcherStats {
   batches = 0;
@@ -23,25 +26,26 @@ export class BatcherStats {
   };
 
   /** A batch was cut. @returns its cost without padding */
-  countBatch(items: readonly { lane: Lane; length: number }[], paddedCost: number, reason: CutReason): number {
+  countBatch(entries: readonly Counted[], paddedCost: number, reason: CutReason): number {
     this.batches++;
     this.cuts[reason]++;
-    this.items += items.length;
+    this.items += entries.length;
     this.paddedCost += paddedCost;
     let realCost = 0;
-    for (const { lane, length } of items) {
+    for (const { length, value } of entries) {
+      const lane = this.lanes[value.call.lane];
       realCost += length;
-      this.lanes[lane].items++;
-      this.lanes[lane].realCost += length;
+      lane.items++;
+      lane.realCost += length;
     }
     this.realCost += realCost;
     return realCost;
   }
 
-  /** The model is through with a batch whose items were added at these times. */
-  countAnswers(addedAt: readonly number[], ms: number): void {
+  /** The model is through with a batch. */
+  countAnswers(entries: readonly Counted[], ms: number): void {
     const now = performance.now();
     this.inferMs += ms;
-    for (const at of addedAt) this.queuedMs += now - at - ms;
+    for (const { value } of entries) this.queuedMs += now - value.call.addedAt - ms;
   }
 }

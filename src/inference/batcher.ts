@@ -176,30 +176,26 @@ export class Batcher<T, R> {
     const batch = this.#lanes.cut(this.#options.rules);
     const { entries, longest, reason } = batch;
     const paddedCost = batch.cost(entries.length);
-    const held = entries.map((entry) => entry.value);
-    const counted = entries.map(({ length, value }) => ({ length, lane: value.call.lane }));
-    const realCost = this.stats.countBatch(counted, paddedCost, reason);
+    const realCost = this.stats.countBatch(entries, paddedCost, reason);
     const number = this.stats.batches;
     this.#threads.begin(thread, paddedCost, performance.now());
     if (this.#running === 0) this.#busySince = performance.now();
     this.#running += entries.length;
     try {
       const { answers, ms } = await this.#runOrHalve(entries, thread, longest);
-      this.stats.countAnswers(
-        held.map(({ call }) => call.addedAt),
-        ms,
-      );
+      this.stats.countAnswers(entries, ms);
       this.#options.onRan?.({ length: entries[0]!.length, paddedCost, realCost, ms, reason });
-      const answered = new Map<Call<R>, { count: number; cost: number }>();
-      answers.forEach((outcome, at) => {
-        const { call } = held[at]!;
-        settle(held[at]!, outcome);
-        const { count, cost } = answered.get(call) ?? { count: 0, cost: 0 };
-        answered.set(call, { count: count + 1, cost: cost + entries[at]!.length });
-      });
-      for (const [call, { count, cost }] of answered) call.onAnswers?.(count, number, (ms * cost) / realCost);
+      const shares = new Map<Call<R>, { count: number; cost: number }>();
+      for (const [at, { length, value }] of entries.entries()) {
+        settle(value, answers[at]!);
+        const share = shares.get(value.call) ?? { count: 0, cost: 0 };
+        if (share.count === 0) shares.set(value.call, share);
+        share.count += 1;
+        share.cost += length;
+      }
+      for (const [call, { count, cost }] of shares) call.onAnswers?.(count, number, (ms * cost) / realCost);
     } catch (error) {
-      for (const call of new Set(held.map((item) => item.call))) this.#fail(call, toLabelmillError(error));
+      for (const call of new Set(entries.map(({ value }) => value.call))) this.#fail(call, toLabelmillError(error));
     }
     this.#threads.end(thread, performance.now());
     this.#running -= entries.length;

@@ -22,28 +22,24 @@ export function textCollator(names: readonly string[], padId: number): Collator 
       capacity = size;
       buffers = new Map(names.map((name) => [name, new BigInt64Array(capacity)]));
     }
-    fill(buffers.get("input_ids"), texts, length, pad, (text, at) => BigInt(text[at]!));
-    fill(buffers.get("attention_mask"), texts, length, 0n, () => 1n);
+    writeIds(buffers.get("input_ids")?.fill(pad, 0, size), texts, length);
+    const mask = buffers.get("attention_mask")?.fill(0n, 0, size);
+    for (const [row, text] of texts.entries()) mask?.fill(1n, row * length, row * length + text.length);
     // A row without a text attends to its padding: else its softmax would be over nothing.
-    buffers.get("input_ids")?.fill(pad, count * length, size);
-    buffers.get("attention_mask")?.fill(1n, count * length, size);
+    mask?.fill(1n, count * length, size);
     return names.map((name) => ({ name, data: buffers.get(name)!.subarray(0, size), dims: [rows, length] }));
   };
 }
 
-function fill(
-  into: BigInt64Array | undefined,
-  texts: readonly Int32Array[],
-  length: number,
-  pad: bigint,
-  value: (text: Int32Array, at: number) => bigint,
-): void {
+/**
+ * An int64 whose value is an id, so neither negative nor over 31 bits, is the id and a word of 0, the lower word first wherever
+ * onnxruntime-node runs. A BigInt for each token would take longer than all the rest of the thread.
+ */
+function writeIds(into: BigInt64Array | undefined, texts: readonly Int32Array[], length: number): void {
   if (!into) return;
-  for (const [row, text] of texts.entries()) {
-    const start = row * length;
-    for (let at = 0; at < text.length; at++) into[start + at] = value(text, at);
-    into.fill(pad, start + text.length, start + length);
-  }
+  const words = new Int32Array(into.buffer);
+  for (const [row, text] of texts.entries())
+    for (let at = 0, word = 2 * row * length; at < text.length; at++, word += 2) words[word] = text[at]!;
 }
 
 /** Hands the pixels over as they are packed: the model normalises them itself (fuse.ts). `name` is its one input's. */

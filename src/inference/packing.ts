@@ -26,10 +26,13 @@ export function packedBytes(items: readonly Packable[], topK: number): number {
 export function packBatch(items: readonly Packable[], buffer: ArrayBuffer): void {
   const sizes = new Uint32Array(buffer, 0, items.length);
   const bytes = new Uint8Array(buffer);
+  const words = new Int32Array(buffer, 0, buffer.byteLength >>> 2);
   let offset = sizes.byteLength;
   for (const [at, item] of items.entries()) {
     sizes[at] = item.byteLength;
-    bytes.set(new Uint8Array(item.buffer, item.byteOffset, item.byteLength), offset);
+    // Ids lie at whole words: nothing else is in their batch.
+    if (item instanceof Int32Array) words.set(item, offset / Int32Array.BYTES_PER_ELEMENT);
+    else bytes.set(item, offset);
     offset += item.byteLength;
   }
 }
@@ -63,9 +66,15 @@ export function answerViews(
 /** The best k of each item, or null for one whose logits were not finite. */
 export function unpackAnswer(buffer: ArrayBuffer, count: number, topK: number): (Ranked[] | null)[] {
   const { scores, indexes } = answerViews(buffer, count, topK);
-  return Array.from({ length: count }, (_, item) => {
-    const first = item * topK;
-    if (indexes[first] === NOT_FINITE_INDEX) return null;
-    return Array.from({ length: topK }, (_, k) => ({ index: indexes[first + k]!, score: scores[first + k]! }));
-  });
+  const answers: (Ranked[] | null)[] = [];
+  for (let first = 0; first < count * topK; first += topK) {
+    if (indexes[first] === NOT_FINITE_INDEX) {
+      answers.push(null);
+      continue;
+    }
+    const best: Ranked[] = [];
+    for (let at = first; at < first + topK; at++) best.push({ index: indexes[at]!, score: scores[at]! });
+    answers.push(best);
+  }
+  return answers;
 }

@@ -8,32 +8,29 @@ export function writeAnswer(logits: Float32Array, count: number, topK: number, b
   const labels = logits.length / count;
   const { scores, indexes } = answerViews(buffer, count, topK);
   for (let item = 0; item < count; item++) {
-    const row = logits.subarray(item * labels, (item + 1) * labels);
-    if (!row.every(Number.isFinite)) {
-      indexes[item * topK] = NOT_FINITE_INDEX;
+    const [row, first] = [item * labels, item * topK];
+    let allFinite = true;
+    // The best logits so far stand where their scores will, each put in its place among those kept: they are few.
+    let kept = 0;
+    for (let index = 0; index < labels; index++) {
+      const logit = logits[row + index]!;
+      allFinite &&= Number.isFinite(logit);
+      if (kept === topK && !(logit > scores[first + topK - 1]!)) continue;
+      let at = first + (kept < topK ? kept++ : topK - 1);
+      for (; at > first && scores[at - 1]! < logit; at--) {
+        scores[at] = scores[at - 1]!;
+        indexes[at] = indexes[at - 1]!;
+      }
+      scores[at] = logit;
+      indexes[at] = index;
+    }
+    if (!allFinite) {
+      indexes[first] = NOT_FINITE_INDEX;
       continue;
     }
-    const best = bestOf(row, topK);
-    const largest = row[best[0]!]!;
+    const largest = scores[first]!;
     let sum = 0;
-    for (const logit of row) sum += Math.exp(logit - largest);
-    for (const [k, index] of best.entries()) {
-      indexes[item * topK + k] = index;
-      scores[item * topK + k] = Math.exp(row[index]! - largest) / sum;
-    }
+    for (let index = 0; index < labels; index++) sum += Math.exp(logits[row + index]! - largest);
+    for (let at = first; at < first + topK; at++) scores[at] = Math.exp(scores[at]! - largest) / sum;
   }
-}
-
-/** The indexes of the `count` largest, the largest first: few of many, so each is put in its place among those kept. */
-function bestOf(row: Float32Array, count: number): number[] {
-  const best: number[] = [];
-  for (let index = 0; index < row.length; index++) {
-    const logit = row[index]!;
-    if (best.length === count && !(logit > row[best[count - 1]!]!)) continue;
-    if (best.length === count) best.pop();
-    let at = best.length;
-    while (at > 0 && row[best[at - 1]!]! < logit) at--;
-    best.splice(at, 0, index);
-  }
-  return best;
 }

@@ -13,19 +13,19 @@ type LabelerParts = { engine: Engine; stages: StageTimes; lane: Lane };
 /** Texts: one message to the tokenizers for all of them, then into the batcher together. */
 export function textLabeler({ engine, pool, stages, lane }: LabelerParts & { pool: PreparePool }): LabelItems {
   return async (items, topK, signal, onAnswers) => {
-    const outcomes: ItemOutcome[] = items.map((item) => ({ error: wordless(item) }));
-    const told = items.flatMap((item, place) => (item.text?.trim() ? [{ place, text: item.text }] : []));
-    if (told.length === 0) return outcomes;
+    const told = items.filter(hasWords);
     const texts = told.map(({ text }) => text);
+    if (texts.length === 0) return items.map((item) => ({ error: wordless(item) }));
     const { ids, offsets, truncated } = await stages.time("prepare", texts.length, () => pool.tokenize(texts));
     signal.throwIfAborted();
     const prepared: Prepared[] = told.map((_, i) => ({ tokens: ids.subarray(offsets[i], offsets[i + 1]) }));
     const labeled = await engine.label(prepared, topK, signal, onAnswers, lane);
-    told.forEach(({ place }, i) => {
-      const outcome = labeled[i]!;
-      outcomes[place] = "labels" in outcome && truncated[i] ? { ...outcome, truncated: true } : outcome;
-    });
-    return outcomes;
+    const outcomes = labeled.map(
+      (outcome, i): ItemOutcome => ("labels" in outcome && truncated[i] ? { ...outcome, truncated: true } : outcome),
+    );
+    if (told.length === items.length) return outcomes;
+    const found = outcomes.values();
+    return items.map((item) => (hasWords(item) ? found.next().value! : { error: wordless(item) }));
   };
 }
 
@@ -63,6 +63,10 @@ export function imageLabeler({
         }
       }),
     );
+}
+
+function hasWords(item: LoadedItem): item is LoadedItem & { text: string } {
+  return item.text !== undefined && item.text.trim() !== "";
 }
 
 function wordless(item: LoadedItem): ItemError {

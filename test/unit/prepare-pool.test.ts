@@ -26,9 +26,24 @@ describe("the prepare pool", () => {
     const slices = Array.from({ length: 12 }, (_, slice) =>
       Array.from({ length: slice * 7 }, (_, i) => `slice ${slice}, text ${i} `.repeat(1 + ((i * slice) % 200))),
     );
+    // Of more than one piece, by their number and by their length, and one that is longer than a piece.
+    slices.push(Array.from({ length: 1_234 }, (_, i) => `text ${i}`));
+    slices.push(["a ".repeat(60_000), "b".repeat(99), "c ".repeat(51_000), "d ".repeat(120_000), "e"]);
     const encoded = await Promise.all(slices.map((texts) => pool.tokenize(texts)));
     for (const [slice, texts] of slices.entries()) assert.deepEqual(encoded[slice], tokenizer.encode(texts));
     assert.ok(encoded.some(({ truncated }) => truncated.includes(1)));
+  });
+
+  test("a single text does not wait for the thousands of a slice", async (t) => {
+    const pool = await PreparePool.start({ modelDir: MODEL, threads: 1 });
+    t.after(() => pool.close());
+    const order: string[] = [];
+    const note = (name: string) => () => {
+      order.push(name);
+    };
+    const slice = Array.from({ length: 20_000 }, (_, i) => `a text of some words, number ${i}`);
+    await Promise.all([pool.tokenize(slice).then(note("slice")), pool.tokenize(["one"]).then(note("single"))]);
+    assert.deepEqual(order, ["single", "slice"]);
   });
 
   test("close() lets what was asked be answered, and nothing more", async (t) => {

@@ -71,6 +71,29 @@ test("each form of output is made, proven, and nothing else is left", async () =
   }
 });
 
+test("files of a size, in partitions: each range of parts has its own, and all rows are there once", async () => {
+  await using pipeline = await TestPipeline.open();
+  await pipeline.worker();
+  const path = join(pipeline.folder, "wide.jsonl");
+  const rows = Array.from({ length: 300 }, (_, i) => ({
+    text: `it was ${["good", "bad"][i % 2]}`,
+    pad: "x".repeat(8000),
+  }));
+  await writeFile(path, rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
+  const output = { format: "parquet", targetBytes: 1_000_000, partitionBy: "label" } as const;
+  const { store } = await pipeline.run({ ...request(path, "out", output), keep: ["pad"] }, { sliceItems: 50 });
+  const proof = await verifyOutput(store);
+  assert.deepEqual(proof.problems, []);
+  assert.deepEqual(proof.totals, { parts: 6, planned: 300, labeled: 300, errors: 0 });
+  const keys = (await Array.fromAsync(store.list("label="))).map(({ key }) => key.replace(/-.{8}\.parquet$/, ""));
+  assert.deepEqual(
+    keys,
+    ["NEGATIVE", "POSITIVE"].flatMap((label) =>
+      ["0000000-0000002", "0000003-0000005"].map((range) => `label=${label}/data-${range}`),
+    ),
+  );
+});
+
 test("a kill -9 at each step of the files: the run is proven", async () => {
   await using pipeline = await TestPipeline.open();
   const path = await writeInput(pipeline.folder);

@@ -1,28 +1,17 @@
 import assert from "node:assert/strict";
-import { after, before, type TestContext, test } from "node:test";
+import { type TestContext, test } from "node:test";
 import { Fetcher } from "../../src/fetch/fetcher.ts";
 import { FileGrants } from "../../src/fetch/grants.ts";
 import type { FetchLimits } from "../../src/fetch/limits.ts";
 import { S3Grants } from "../../src/fetch/s3-grants.ts";
 import { S3 } from "../../src/storage/s3.ts";
 import { type Answer, hostileServer } from "../helpers/hostile-server.ts";
-import { startTestS3, type TestS3 } from "../helpers/s3-server.ts";
+import { openTestBucket } from "../helpers/s3-bucket.ts";
 
 const never = new AbortController().signal;
 const FAST = { tries: 2, delayMs: 1 };
 
-let server: TestS3;
-let s3: S3;
-let bucket: string;
-before(async () => {
-  server = await startTestS3();
-  s3 = new S3(server.settings, FAST);
-  bucket = await server.makeBucket();
-});
-after(async () => {
-  s3.close();
-  await server[Symbol.asyncDispose]();
-});
+const { server, s3, bucket } = await openTestBucket();
 
 function fetcherOf(t: TestContext, roots: string[], from = s3, limits: Partial<FetchLimits> = {}): Fetcher {
   const grants = new FileGrants([]);

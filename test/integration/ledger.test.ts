@@ -1,38 +1,24 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { after, test } from "node:test";
-import { openRedis } from "../../src/redis/connect.ts";
-import { type Committed, RunLedger } from "../../src/runs/ledger.ts";
+import { test } from "node:test";
 import { RedisLossRecord } from "../../src/workers/losses.ts";
+import { ABOUT, openTestLedger, partOf } from "../helpers/ledger.ts";
 import { lossRecordConformance } from "../helpers/loss-record-conformance.ts";
-import { startTestRedis } from "../helpers/redis.ts";
 
-const server = await startTestRedis();
-const redis = await openRedis(server.address, "producer");
-const ledger = new RunLedger(redis);
-after(async () => {
-  redis.disconnect();
-  await server.close();
-});
+const { redis, ledger } = await openTestLedger();
 
-const ABOUT = { output: "memory:x", model: { id: "m", digest: "0".repeat(64) }, lane: "bulk" } as const;
 const newRun = () => randomBytes(8).toString("hex");
-const part = (rows: number, errors = 0): Committed => ({
-  receipt: { rows, errors, bytes: rows * 10, sha256: "ab".repeat(32) },
-  labels: rows > errors ? { POSITIVE: rows - errors } : {},
-  errorCodes: errors > 0 ? { EMPTY_TEXT: errors } : {},
-});
 const slice = (index: number, count: number) => ({ slice: index, ranges: [{ input: 0, first: index * 10, count }] });
 
 test("a slice is counted once, however often it is committed", async () => {
   const run = newRun();
   await ledger.begin(run, ABOUT);
   await ledger.plan(run, [slice(0, 10), slice(1, 5)], 15);
-  assert.deepEqual(await ledger.commit(run, 0, part(10, 2)), { outcome: "committed", complete: false });
-  assert.deepEqual(await ledger.commit(run, 0, part(10, 2)), { outcome: "again", complete: false });
+  assert.deepEqual(await ledger.commit(run, 0, partOf(10, 2)), { outcome: "committed", complete: false });
+  assert.deepEqual(await ledger.commit(run, 0, partOf(10, 2)), { outcome: "again", complete: false });
   assert.equal(await ledger.planDone(run, { slices: 2, items: 15 }), false);
-  assert.deepEqual(await ledger.commit(run, 1, part(5)), { outcome: "committed", complete: true });
-  assert.deepEqual(await ledger.commit(run, 1, part(5)), { outcome: "again", complete: true });
+  assert.deepEqual(await ledger.commit(run, 1, partOf(5)), { outcome: "committed", complete: true });
+  assert.deepEqual(await ledger.commit(run, 1, partOf(5)), { outcome: "again", complete: true });
   const { state, slices, items, committed, failed, rows, errors, bytes } = (await ledger.progress(run))!;
   assert.deepEqual(
     { state, slices, items, committed, failed, rows, errors, bytes },
@@ -40,8 +26,8 @@ test("a slice is counted once, however often it is committed", async () => {
   );
   assert.deepEqual(await ledger.counts(run), { labels: { POSITIVE: 13 }, errorCodes: { EMPTY_TEXT: 2 } });
   assert.deepEqual(await Array.fromAsync(ledger.slices(run, 2)), [
-    { slice: 0, planned: [{ input: 0, first: 0, count: 10 }], receipt: part(10, 2).receipt },
-    { slice: 1, planned: [{ input: 0, first: 10, count: 5 }], receipt: part(5).receipt },
+    { slice: 0, planned: [{ input: 0, first: 0, count: 10 }], receipt: partOf(10, 2).receipt },
+    { slice: 1, planned: [{ input: 0, first: 10, count: 5 }], receipt: partOf(5).receipt },
   ]);
 });
 
@@ -49,7 +35,7 @@ test("ten commits of one slice at once: one counts", async () => {
   const run = newRun();
   await ledger.begin(run, ABOUT);
   await ledger.plan(run, [slice(0, 3)], 3);
-  const ends = await Promise.all(Array.from({ length: 10 }, () => ledger.commit(run, 0, part(3))));
+  const ends = await Promise.all(Array.from({ length: 10 }, () => ledger.commit(run, 0, partOf(3))));
   assert.equal(ends.filter(({ outcome }) => outcome === "committed").length, 1);
   assert.equal((await ledger.progress(run))!.rows, 3);
 });
@@ -63,20 +49,20 @@ test("a slice that failed for good stays so until the run is planned again", asy
   assert.deepEqual(await ledger.fail(run, 0, reason), { outcome: "failed", complete: true });
   assert.deepEqual(await ledger.fail(run, 0, reason), { outcome: "failed", complete: true });
   assert.equal((await ledger.progress(run))!.failed, 1);
-  assert.deepEqual(await ledger.commit(run, 0, part(3)), { outcome: "failed", complete: true });
+  assert.deepEqual(await ledger.commit(run, 0, partOf(3)), { outcome: "failed", complete: true });
   assert.deepEqual((await Array.fromAsync(ledger.slices(run, 1)))[0]!.failed, reason);
   await ledger.begin(run, ABOUT);
-  assert.deepEqual(await ledger.commit(run, 0, part(3)), { outcome: "committed", complete: false });
+  assert.deepEqual(await ledger.commit(run, 0, partOf(3)), { outcome: "committed", complete: false });
   assert.deepEqual(await ledger.fail(run, 0, reason), { outcome: "committed", complete: false });
 });
 
 test("what was never planned, or is of no run, changes nothing", async () => {
   const run = newRun();
-  assert.deepEqual(await ledger.commit(run, 0, part(1)), { outcome: "unknown", complete: false });
+  assert.deepEqual(await ledger.commit(run, 0, partOf(1)), { outcome: "unknown", complete: false });
   assert.deepEqual(await ledger.fail(run, 0, { code: "X", message: "" }), { outcome: "unknown", complete: false });
   assert.equal(await ledger.progress(run), undefined);
   await ledger.begin(run, ABOUT);
-  assert.deepEqual(await ledger.commit(run, 9, part(1)), { outcome: "unplanned", complete: false });
+  assert.deepEqual(await ledger.commit(run, 9, partOf(1)), { outcome: "unplanned", complete: false });
   assert.equal((await ledger.progress(run))!.rows, 0);
 });
 

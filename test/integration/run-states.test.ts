@@ -1,27 +1,14 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { after, test } from "node:test";
-import { openRedis } from "../../src/redis/connect.ts";
-import { type Committed, type RowError, RunLedger } from "../../src/runs/ledger.ts";
+import { test } from "node:test";
+import type { RowError } from "../../src/runs/ledger.ts";
 import { KEY_PREFIX, STOPPED_CHANNEL } from "../../src/schemas/names.ts";
 import { RUN_STATES, type RunState } from "../../src/schemas/run.ts";
-import { startTestRedis } from "../helpers/redis.ts";
+import { ABOUT, openTestLedger, partOf } from "../helpers/ledger.ts";
 import { RUN_EDGES } from "../helpers/run-edges.ts";
 
-const server = await startTestRedis();
-const redis = await openRedis(server.address, "producer");
-const ledger = new RunLedger(redis);
-after(async () => {
-  redis.disconnect();
-  await server.close();
-});
+const { redis, ledger } = await openTestLedger();
 
-const ABOUT = { output: "memory:x", model: { id: "m", digest: "0".repeat(64) }, lane: "bulk" } as const;
-const part = (rows: number, errors = 0): Committed => ({
-  receipt: { rows, errors, bytes: rows * 10, sha256: "ab".repeat(32) },
-  labels: rows > errors ? { POSITIVE: rows - errors } : {},
-  errorCodes: errors > 0 ? { EMPTY_TEXT: errors } : {},
-});
 const slice = (index: number, count: number) => ({ slice: index, ranges: [{ input: 0, first: index * 10, count }] });
 
 async function newRun(maxErrors?: string): Promise<string> {
@@ -71,7 +58,7 @@ test("a plan that ends while its run is paused leaves it paused, and its last sl
   await ledger.pause(run);
   assert.equal(await ledger.planDone(run, { slices: 1, items: 2 }), false);
   assert.equal(await ledger.state(run), "paused");
-  assert.deepEqual(await ledger.commit(run, 0, part(2)), { outcome: "committed", complete: true });
+  assert.deepEqual(await ledger.commit(run, 0, partOf(2)), { outcome: "committed", complete: true });
   assert.equal(await ledger.transition(run, "finalizing"), true);
 });
 
@@ -110,16 +97,16 @@ test("a count of errors: so many are allowed, one more stops the run, with the r
   await listener.connect();
   listener.on("message", (_channel, message) => told.push(message));
   await listener.subscribe(STOPPED_CHANNEL);
-  await ledger.commit(run, 0, part(10, 3));
+  await ledger.commit(run, 0, partOf(10, 3));
   assert.equal(await ledger.state(run), "planning");
-  assert.deepEqual(await ledger.commit(run, 1, part(10, 1)), { outcome: "committed", complete: false });
+  assert.deepEqual(await ledger.commit(run, 1, partOf(10, 1)), { outcome: "committed", complete: false });
   const { state, reason } = (await ledger.progress(run))!;
   assert.deepEqual([state, reason], ["failed", "TOO_MANY_ERRORS: 4 of 20 rows are in error, at most 3 may be"]);
   await listener.ping();
   assert.deepEqual(told, [run], "workers hear of it, once");
   listener.disconnect();
   // A slice that was on its way still counts, and moves nothing.
-  assert.equal((await ledger.commit(run, 2, part(10, 2))).outcome, "committed");
+  assert.equal((await ledger.commit(run, 2, partOf(10, 2))).outcome, "committed");
   assert.equal(await ledger.state(run), "failed");
   await ledger.begin(run, ABOUT, { maxErrors: "9" });
   assert.deepEqual([await ledger.state(run), (await ledger.progress(run))!.reason], ["planning", undefined]);
@@ -128,24 +115,24 @@ test("a count of errors: so many are allowed, one more stops the run, with the r
 test("a share of errors: looked at from 1,000 rows on, and when the run is complete", async () => {
   const large = await newRun("5%");
   await ledger.plan(large, [slice(0, 900), slice(1, 100), slice(2, 1)], 1001);
-  await ledger.commit(large, 0, part(900, 50));
+  await ledger.commit(large, 0, partOf(900, 50));
   assert.equal(await ledger.state(large), "planning", "50 of 900 is more, but of too few");
-  await ledger.commit(large, 1, part(100, 0));
+  await ledger.commit(large, 1, partOf(100, 0));
   assert.equal(await ledger.state(large), "planning", "50 of 1,000 is not more");
-  await ledger.commit(large, 2, part(1, 1));
+  await ledger.commit(large, 2, partOf(1, 1));
   assert.match((await ledger.progress(large))!.reason!, /^TOO_MANY_ERRORS: 51 of 1001 .* 5%/);
 
   const small = await newRun("12.5%");
   await ledger.plan(small, [slice(0, 4), slice(1, 4)], 8);
-  await ledger.commit(small, 0, part(4, 2));
+  await ledger.commit(small, 0, partOf(4, 2));
   assert.equal(await ledger.planDone(small, { slices: 2, items: 8 }), false);
   assert.equal(await ledger.state(small), "running");
-  assert.deepEqual(await ledger.commit(small, 1, part(4)), { outcome: "committed", complete: false });
+  assert.deepEqual(await ledger.commit(small, 1, partOf(4)), { outcome: "committed", complete: false });
   assert.match((await ledger.progress(small))!.reason!, /^TOO_MANY_ERRORS: 2 of 8/);
 
   const late = await newRun("1%");
   await ledger.plan(late, [slice(0, 4)], 4);
-  await ledger.commit(late, 0, part(4, 1));
+  await ledger.commit(late, 0, partOf(4, 1));
   assert.equal(await ledger.planDone(late, { slices: 1, items: 4 }), false, "complete by its plan's end");
   assert.equal(await ledger.state(late), "failed");
 });
@@ -156,9 +143,9 @@ test("what a slice adds: the devices' time, and the first ten rows in error, onc
   const errors = (from: number, count: number): RowError[] =>
     Array.from({ length: count }, (_, i) => ({ uri: "file:///a", record: from + i, code: "X", message: "no" }));
   const labeling = { devices: { cpu: "why" }, inferMs: 12.5, firstErrors: errors(0, 7) };
-  await ledger.commit(run, 0, part(9, 7), labeling);
-  await ledger.commit(run, 0, part(9, 7), labeling);
-  await ledger.commit(run, 1, part(9, 9), { inferMs: 0.25, firstErrors: errors(100, 9) });
+  await ledger.commit(run, 0, partOf(9, 7), labeling);
+  await ledger.commit(run, 0, partOf(9, 7), labeling);
+  await ledger.commit(run, 1, partOf(9, 9), { inferMs: 0.25, firstErrors: errors(100, 9) });
   assert.deepEqual(await ledger.firstErrors(run), [...errors(0, 7), ...errors(100, 3)]);
   assert.equal((await ledger.progress(run))!.inferMs, 12.75);
   assert.deepEqual(await ledger.devices(run), { cpu: "why" });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { verifyOutput } from "../../src/runs/verify.ts";
@@ -12,27 +12,15 @@ import { openImageSource } from "../../src/sources/images.ts";
 import { expandInputs } from "../../src/sources/inputs.ts";
 import { readSplit } from "../../src/sources/read-split.ts";
 import { openTextSource } from "../../src/sources/text.ts";
-import { S3 } from "../../src/storage/s3.ts";
 import { TestPipeline } from "../helpers/pipeline.ts";
-import { startTestS3, type TestS3 } from "../helpers/s3-server.ts";
+import { openTestBucket } from "../helpers/s3-bucket.ts";
 import { tarOf } from "../helpers/tar.ts";
 
 const AUTO: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };
 const PICTURES = fileURLToPath(new URL("../../examples/images/", import.meta.url));
 const NEVER = new AbortController().signal;
 
-let server: TestS3;
-let s3: S3;
-let bucket: string;
-before(async () => {
-  server = await startTestS3();
-  s3 = new S3(server.settings, { tries: 2, delayMs: 1 });
-  bucket = await server.makeBucket();
-});
-after(async () => {
-  s3.close();
-  await server[Symbol.asyncDispose]();
-});
+const { s3, bucket } = await openTestBucket();
 
 async function object(key: string, content: string | Uint8Array): Promise<string> {
   await s3.put({ bucket, key }, Buffer.from(content));

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import type { ReadOptions } from "../../src/schemas/input.ts";
 import { openImageSource } from "../../src/sources/images.ts";
@@ -9,23 +9,12 @@ import { readSplit } from "../../src/sources/read-split.ts";
 import { openTextSource } from "../../src/sources/text.ts";
 import { S3 } from "../../src/storage/s3.ts";
 import { s3Uri } from "../../src/storage/s3-uri.ts";
-import { startTestS3, type TestS3 } from "../helpers/s3-server.ts";
+import { openTestBucket } from "../helpers/s3-bucket.ts";
 
 const READ: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };
 const never = new AbortController().signal;
 
-let server: TestS3;
-let s3: S3;
-let bucket: string;
-before(async () => {
-  server = await startTestS3();
-  s3 = new S3(server.settings, { tries: 2, delayMs: 1 });
-  bucket = await server.makeBucket();
-});
-after(async () => {
-  s3.close();
-  await server[Symbol.asyncDispose]();
-});
+const { server, s3, bucket } = await openTestBucket();
 
 function fixture(codec: string): Promise<Buffer> {
   return readFile(fileURLToPath(new URL(`../fixtures/parquet/${codec}.parquet`, import.meta.url)));

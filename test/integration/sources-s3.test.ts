@@ -5,7 +5,7 @@ import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
-import { after, before, type TestContext, test } from "node:test";
+import { type TestContext, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { Fetcher } from "../../src/fetch/fetcher.ts";
 import { FileGrants } from "../../src/fetch/grants.ts";
@@ -20,7 +20,7 @@ import { openTextSource, openTextSources } from "../../src/sources/text.ts";
 import { S3 } from "../../src/storage/s3.ts";
 import { parseS3Uri, s3Uri } from "../../src/storage/s3-uri.ts";
 import { type Answer, hostileServer } from "../helpers/hostile-server.ts";
-import { startTestS3, type TestS3 } from "../helpers/s3-server.ts";
+import { openTestBucket } from "../helpers/s3-bucket.ts";
 
 const AUTO: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };
 const PNG = Buffer.from("89504e470d0a1a0a0000000d49484452", "hex");
@@ -28,18 +28,7 @@ const FAST = { tries: 2, delayMs: 1 };
 const TOO_LARGE = "fauxqs takes no object as large as this needs";
 const none = Readable.from([]);
 
-let server: TestS3;
-let s3: S3;
-let bucket: string;
-before(async () => {
-  server = await startTestS3();
-  s3 = new S3(server.settings, FAST);
-  bucket = await server.makeBucket();
-});
-after(async () => {
-  s3.close();
-  await server[Symbol.asyncDispose]();
-});
+const { server, s3, bucket } = await openTestBucket();
 
 /** Writes an object, under a prefix of its own where none is told, and gives its URI. */
 let objects = 0;

@@ -1,31 +1,18 @@
 import assert from "node:assert/strict";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import type { ReadOptions } from "../../src/schemas/input.ts";
 import { ItemSchema } from "../../src/schemas/item.ts";
 import type { SourceRecord } from "../../src/sources/source.ts";
 import { openTextSource } from "../../src/sources/text.ts";
+import { ownFiles } from "../helpers/files.ts";
 
 const AUTO: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };
 
-let folder: string;
-before(async () => {
-  folder = await mkdtemp(join(tmpdir(), "labelmill-sources-"));
-});
-after(() => rm(folder, { recursive: true }));
-
-let files = 0;
-async function file(name: string, content: string | Uint8Array): Promise<string> {
-  const own = join(folder, String(files++));
-  await mkdir(own);
-  await writeFile(join(own, name), content);
-  return join(own, name);
-}
+const file = await ownFiles();
 
 /** All records; each of them must be fit to travel. */
 async function records(path: string | { stdin: Readable }, read: Partial<ReadOptions> = {}): Promise<SourceRecord[]> {
@@ -365,6 +352,7 @@ test("limits: a text, the kept columns, an id", async () => {
 });
 
 test("what cannot be read is refused before anything is queued", async () => {
+  const folder = dirname(await file("some.csv", "text\na\n"));
   await refuses(join(folder, "none.csv"), {}, "INPUT_NOT_FOUND", /none\.csv/);
   await refuses(folder, {}, "INPUT_UNREADABLE", /is a folder/);
   await refuses("/dev/null", {}, "INPUT_UNREADABLE", /device/);

@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
-import { mkdir, mkdtemp, rm, symlink, utimes, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { rm, symlink, utimes, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import fc from "fast-check";
@@ -15,24 +14,15 @@ import { isSampled } from "../../src/sources/sample.ts";
 import { cutSlices } from "../../src/sources/slices.ts";
 import { type Cut, MAX_RECORD_BYTES, type Source, type SourceRecord } from "../../src/sources/source.ts";
 import { openTextSource } from "../../src/sources/text.ts";
+import { ownFiles } from "../helpers/files.ts";
 
 const AUTO: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };
 const TEXT: Task = "text-classification";
 const never = new AbortController().signal;
 
-let folder: string;
-before(async () => {
-  folder = await mkdtemp(join(tmpdir(), "labelmill-splits-"));
-});
-after(() => rm(folder, { recursive: true }));
-
-let files = 0;
-async function file(name: string, content: string | Uint8Array): Promise<string> {
-  const own = join(folder, String(files++));
-  await mkdir(own);
-  await writeFile(join(own, name), content);
-  return join(own, name);
-}
+const file = await ownFiles();
+/** A folder of its own. */
+const elsewhere = async () => dirname(await file("empty", ""));
 
 type Rooms = { items: number; bytes: number }[];
 
@@ -262,7 +252,7 @@ test("a list of images: paths are relative to the list, wherever it is cut", asy
     const found = await read(await cutsOf(source, [{ items: 2, bytes: 1e6 }]), path, "image-classification");
     assert.equal(whole.length, 5 + (name === "list.csv" ? 1 : 0));
     assert.deepEqual(found, whole);
-    const link = join(folder, `${files++}.link.txt`);
+    const link = join(await elsewhere(), "link.txt");
     await symlink(path, link);
     assert.equal((await openImageSource(link, { ...AUTO, format: source.read.format })).splitter, undefined);
   }
@@ -270,7 +260,7 @@ test("a list of images: paths are relative to the list, wherever it is cut", asy
 
 test("ids are made of the name of the file itself, so that who reads a split makes the same", async () => {
   const path = await file("x.txt", "a\nb\n");
-  const link = join(folder, `${files++}.txt`);
+  const link = join(await elsewhere(), "link.txt");
   await symlink(path, link);
   const source = await openTextSource(link, AUTO);
   const cuts = await cutsOf(source, [{ items: 1, bytes: 1e6 }]);

@@ -4,6 +4,7 @@ import { basename, dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { LabelmillError, systemCode } from "../errors.ts";
 import { linkIfAbsent, linksWork, removeLeftovers, syncFolder, withAside } from "./aside.ts";
+import { makeFolders } from "./folders.ts";
 import { storeError } from "./fs-error.ts";
 import { checkKey, isKey, sortKeys } from "./key.ts";
 import type { Body, ObjectStore, StoredObject } from "./store.ts";
@@ -189,7 +190,7 @@ export class FsStore implements ObjectStore {
 
 /** Makes a folder and what is missing above it. @returns its real path */
 async function makeRoot(folder: string): Promise<string> {
-  const made = await mkdir(folder, { recursive: true });
+  const made = await makeFolders(folder);
   const root = await realpath(folder);
   if (made === undefined) return root;
   const top = await realpath(dirname(made));

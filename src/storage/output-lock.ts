@@ -1,9 +1,10 @@
 import { constants } from "node:fs";
-import { mkdir, open, rename, rm, stat, writeFile } from "node:fs/promises";
+import { open, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { LabelmillError, systemCode } from "../errors.ts";
 import { LOCK_FILE } from "../schemas/names.ts";
 import { asidePath, isNoLinks, linkIfAbsent, remove } from "./aside.ts";
+import { makeFolders } from "./folders.ts";
 import { storeError } from "./fs-error.ts";
 import { HeldLock, LOCK_TIMES } from "./held-lock.ts";
 import {
@@ -38,7 +39,7 @@ export async function lockOutput(folder: string): Promise<OutputLock> {
   const aside = asidePath(folder, LOCK_FILE);
   const holder = await newHolder();
   try {
-    await mkdir(folder, { recursive: true });
+    await makeFolders(folder);
     // Not synced: what a crash of the machine leaves is a torn file of a command that is gone, and that is dealt with.
     await writeFile(aside, encodeHolder(holder), { flag: "wx" });
     await acquire(folder, aside, holder);

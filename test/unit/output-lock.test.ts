@@ -48,6 +48,8 @@ describe("the lock of an output", linux, () => {
     assert.deepEqual(await readdir(join(place.folder, "a", "b")), ["_lock"]);
     await writeFile(join(place.folder, "file"), "");
     await assert.rejects(lockOutput(join(place.folder, "file")), isError("STORE_FAILED", /a file stands/));
+    // A folder that takes none, and does not say that it does not.
+    await assert.rejects(lockOutput("/proc/labelmill/out"), isError("STORE_FAILED", /\/proc\/labelmill/));
   });
 
   test("of ten commands at once exactly one gets it", async () => {

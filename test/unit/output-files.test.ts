@@ -1,13 +1,19 @@
 import assert from "node:assert/strict";
+import { createHash, randomUUID } from "node:crypto";
 import { test } from "node:test";
 import { parquetReadObjects } from "hyparquet";
 import { rangesOf } from "../../src/runs/compact.ts";
 import { escapePartition, labelFolder } from "../../src/runs/partition.ts";
 import { RecordSet } from "../../src/runs/record-set.ts";
-import { PLAIN_OUTPUT } from "../../src/schemas/output.ts";
+import { newRunFile } from "../../src/runs/run-file.ts";
+import { verifyOutput } from "../../src/runs/verify.ts";
+import type { FileLine } from "../../src/schemas/manifest.ts";
+import { dataFileName, ERRORS_FOLDER, partKey } from "../../src/schemas/names.ts";
+import { OutputOptionsSchema, PLAIN_OUTPUT } from "../../src/schemas/output.ts";
 import { type Row, RowSchema } from "../../src/schemas/row.ts";
 import { fits, kindsIn, typeOfKinds } from "../../src/storage/column-kinds.ts";
 import { decodeFile, encodeFile } from "../../src/storage/file-rows.ts";
+import { MemoryStore } from "../../src/storage/memory.ts";
 import { keptColumns } from "../../src/storage/parquet-file.ts";
 import { encodePart } from "../../src/storage/part.ts";
 import { isRow } from "../../src/storage/row-check.ts";
@@ -110,7 +116,7 @@ test("names that are taken get a prefix, as often as needed", () => {
 
 test("labels are escaped as Hive does", () => {
   assert.equal(escapePartition("a/b=c%d é\n"), "a%2Fb%3Dc%25d é%0A");
-  assert.equal(labelFolder(null), "label=__HIVE_DEFAULT_PARTITION__/");
+  for (const none of [null, ""]) assert.equal(labelFolder(none), "label=__HIVE_DEFAULT_PARTITION__/");
 });
 
 test("ranges are consecutive, each of enough bytes", async () => {
@@ -140,6 +146,106 @@ test("each record is met once, in order, and as many as were selected", () => {
   assert.equal(records.take({ uri: "b", record: 9 }), undefined);
   assert.match(records.take({ uri: "b", record: 3 })!, /order/);
   assert.deepEqual([...records.missing()], ["1 of records 5 to 7 of a, expected 3"]);
+});
+
+const sha256 = (bytes: Uint8Array | string) => createHash("sha256").update(bytes).digest("hex");
+const linesOf = (lines: readonly object[]) => lines.map((line) => `${JSON.stringify(line)}\n`).join("");
+
+type TestFile = { first: number; last: number; range: number; partition?: string; errors?: true; rows: Row[] };
+
+/**
+ * A finished output of four slices of two records, in two ranges, partitioned and with errors apart; every hash and count in it is
+ * that of what it holds, so that only the rows themselves can be wrong.
+ */
+async function outputOf(change: (files: TestFile[]) => void): Promise<MemoryStore> {
+  const store = new MemoryStore(randomUUID());
+  const row = (record: number, label: string): Row => ({ ...labeled, label, source: { ...source, record } });
+  const error = (record: number): Row => ({ ...failed, source: { ...source, record } });
+  const files: TestFile[] = [
+    { first: 0, last: 1, range: 0, errors: true, rows: [error(3)] },
+    { first: 0, last: 1, range: 0, partition: "A", rows: [row(0, "A"), row(2, "A")] },
+    { first: 0, last: 1, range: 0, partition: "B", rows: [row(1, "B")] },
+    { first: 2, last: 3, range: 1, partition: "A", rows: [4, 5, 6, 7].map((record) => row(record, "A")) },
+  ];
+  const slices = 4;
+  change(files);
+  const read = { format: "lines" as const, delimiter: null, column: null, idColumn: null, keep: [] };
+  const output = OutputOptionsSchema.parse({ partitionBy: "label", errors: "apart" });
+  const runFile = newRunFile({
+    spec: {
+      ...{ model: { id: "m", revision: "", digest: "0".repeat(64), dtype: "fp32", task: "text-classification" } },
+      ...{ read, topK: 1, events: "none", sliceItems: 2, sliceBytes: 8_000_000, output },
+    },
+    inputs: [{ input: { uri: source.uri, size: null, modifiedAt: null, hash: null }, read }],
+  });
+  const { run } = runFile;
+  const fileLines: FileLine[] = [];
+  for (const { rows, ...line } of files) {
+    const folder = line.errors ? ERRORS_FOLDER : labelFolder(line.partition!);
+    const key = folder + dataFileName(run, line.first, line.last, "jsonl");
+    const { bytes } = encodePart(rows);
+    await store.put(key, bytes);
+    fileLines.push({ key, ...line, rows: rows.length, bytes: bytes.length, sha256: sha256(bytes) });
+  }
+  const parts = linesOf(
+    Array.from({ length: slices }, (_, slice) => ({
+      ...{ slice, key: partKey(run, slice, true), planned: [{ input: 0, first: slice * 2, count: 2 }] },
+      ...{ rows: 2, errors: slice === 1 ? 1 : 0, bytes: 1, sha256: "0".repeat(64) },
+    })),
+  );
+  const all = files.flatMap(({ rows }) => rows);
+  const errors = all.filter((each) => "error" in each).length;
+  const labels: Record<string, number> = {};
+  for (const each of all) if (!("error" in each)) labels[each.label] = (labels[each.label] ?? 0) + 1;
+  const sum = (key: "rows" | "bytes") => fileLines.reduce((total, line) => total + line[key], 0);
+  const { spec, inputs, settings: _settings, ...about } = runFile;
+  const manifest = {
+    ...{ ...about, state: "finished_with_errors", model: spec.model, finishedAt: about.createdAt },
+    inputs: inputs.map(({ uri, size, modifiedAt, hash }) => ({ uri, size, modifiedAt, hash, records: 8 })),
+    totals: { slices, planned: 8, labeled: all.length - errors, errors, bytes: 4 },
+    ...{ labels, errorCodes: { EMPTY_TEXT: errors }, failed: [], failedSlices: 0, partsSha256: sha256(parts) },
+    filesSha256: sha256(linesOf(fileLines)),
+    files: { count: fileLines.length, rows: sum("rows"), bytes: sum("bytes") },
+    conditionalWrites: true,
+  };
+  await store.put("_run.json", Buffer.from(JSON.stringify(runFile)));
+  await store.put("_parts.jsonl", Buffer.from(parts));
+  await store.put("_files.jsonl", Buffer.from(linesOf(fileLines)));
+  await store.put("_manifest.json", Buffer.from(JSON.stringify(manifest)));
+  await store.put("_SUCCESS", new Uint8Array());
+  return store;
+}
+
+const dataKey = async (store: MemoryStore) =>
+  (await Array.fromAsync(store.list("label="))).map(({ key }) => key).find((key) => key.startsWith("label=B"))!;
+
+test("an output of files is proved; whatever its rows are not, all hashes fitting, is told", async () => {
+  const problemsOf = async (store: MemoryStore) => (await verifyOutput(store)).problems.join("\n");
+  assert.equal(await problemsOf(await outputOf(() => {})), "");
+  const spoils: [RegExp, (files: TestFile[]) => void][] = [
+    // As many rows as planned: only which records they are tells.
+    [/^label=A\/.*: row 2: record 0 of .* is there twice$/m, ([, a]) => a!.rows.splice(1, 1, a!.rows[0]!)],
+    [/^files of slices 2 to 3: 1 of records 6 to 7 of .*, expected 2$/m, (files) => files[3]!.rows.pop()],
+    [/^label=A\/.*: row 2: record 0 of .* is not in its order$/m, ([, a]) => a!.rows.reverse()],
+    [
+      /^label=B\/.*: row 1: its label is A$/m,
+      ([, a, b]) => ([a!.rows, b!.rows] = [[b!.rows[0]!, a!.rows[1]!], [a!.rows[0]!]]),
+    ],
+    [/^_errors\/.*: row 1: it has a label$/m, ([e, , b]) => ([e!.rows, b!.rows] = [b!.rows, e!.rows])],
+    [/^slices from 2 on are in no file$/m, (files) => files.pop()],
+    [/^_files.jsonl: first slice of range 1: 3, expected 2$/m, (files) => (files[3]!.first = 3)],
+    [/^_files.jsonl lists label=A\/.*, whose slices are not as the plan has them$/m, (files) => (files[3]!.last = 9)],
+    [/: range: 5, expected 1$/m, (files) => (files[3]!.range = 5)],
+  ];
+  for (const [says, change] of spoils) assert.match(await problemsOf(await outputOf(change)), says);
+
+  const gone = await outputOf(() => {});
+  const key = await dataKey(gone);
+  await gone.remove(key);
+  assert.ok((await verifyOutput(gone)).problems.includes(`${key} is missing`));
+  const other = await outputOf(() => {});
+  await other.put("_files.jsonl", Buffer.concat([await other.get("_files.jsonl"), Buffer.from("\n")]));
+  assert.match(await problemsOf(other), /^hash of _files.jsonl: /m);
 });
 
 test("the plain check of a row takes nothing that the schema refuses", () => {

@@ -62,6 +62,15 @@ test("a plan that ends while its run is paused leaves it paused, and its last sl
   assert.equal(await ledger.transition(run, "finalizing"), true);
 });
 
+test("a plan that ends after its run was cancelled changes nothing", async () => {
+  const run = await newRun();
+  await ledger.plan(run, [slice(0, 2)], 2);
+  await ledger.commit(run, 0, partOf(2));
+  await ledger.cancel(run);
+  assert.equal(await ledger.planDone(run, { slices: 1, items: 2 }), false, "nobody is to close it");
+  assert.equal(await ledger.state(run), "cancelled");
+});
+
 test("a planner that begins on a paused run leaves it paused", async () => {
   const run = await newRun();
   await ledger.pause(run);

@@ -2,9 +2,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { ItemSchema } from "../../src/schemas/item.ts";
-import { RangeSchema } from "../../src/schemas/manifest.ts";
+import { RangeSchema, selectedIn } from "../../src/schemas/manifest.ts";
+import { isSampled } from "../../src/sources/sample.ts";
 import { cutSlices, type Slice } from "../../src/sources/slices.ts";
-import type { Source, SourceRecord } from "../../src/sources/source.ts";
+import type { Cut, Source, SourceRecord } from "../../src/sources/source.ts";
 
 const READ = { format: "lines", delimiter: null, column: null, idColumn: null, keep: [] } satisfies Source["read"];
 
@@ -128,4 +129,80 @@ test("records are taken as slices are: nothing is read ahead", async () => {
   };
   for await (const { slice } of cutSlices([source], { size: { items: 10, bytes: 1e6 } })) if (slice === 2) break;
   assert.ok(read <= 31, `${read} records were read`);
+});
+
+/** Its splits are addresses of a Parquet file's rows. */
+function splittable(uri: string, count: number): Source {
+  const source = sourceOf(uri, new Array(count).fill("x"));
+  const { input, read } = source;
+  async function* cuts(
+    from: { record: number },
+    room: () => { items: number },
+    sample: number | undefined,
+  ): AsyncGenerator<Cut> {
+    let [first, selected, most] = [from.record, 0, 0];
+    for (let record = first; record < count; record++) {
+      if (record === first) most = room().items;
+      if (sample === undefined || isSampled(uri, record, sample)) selected++;
+      if (selected < most && record < count - 1) continue;
+      const split = { input, first, count: record + 1 - first, selected, at: { kind: "parquet" as const }, read };
+      yield { split, bytes: split.count, next: { record: record + 1 } };
+      [first, selected] = [record + 1, 0];
+    }
+  }
+  return { ...source, splitter: { cuts } };
+}
+
+test("of a sample and up to a limit, read here or by workers: each item once, ranges that tile, and from any place the same slices", async () => {
+  const inputs = fc.array(fc.record({ count: fc.nat(30), travels: fc.constantFrom("split", "inline") }), {
+    maxLength: 4,
+  });
+  await fc.assert(
+    fc.asyncProperty(
+      inputs as fc.Arbitrary<{ count: number; travels: "split" | "inline" }[]>,
+      fc.integer({ min: 1, max: 12 }),
+      fc.option(fc.constantFrom(0.1, 0.6), { nil: undefined }),
+      fc.option(fc.integer({ min: 1, max: 40 }), { nil: undefined }),
+      async (of, most, sample, limit) => {
+        const sources = of.map(({ count }, i) => splittable(`s${i}:`, count));
+        const options = {
+          size: { items: most, bytes: 1e6 },
+          travels: (input: number) => of[input]!.travels,
+          ...(sample === undefined ? {} : { sample }),
+          ...(limit === undefined ? {} : { limit }),
+        };
+        const slices = await Array.fromAsync(cutSlices(sources, options));
+        const itemsIn = (uri: string, first: number, count: number) =>
+          Array.from({ length: count }, (_, at) => [uri, first + at] as const).filter(
+            ([, record]) => sample === undefined || isSampled(uri, record, sample),
+          );
+        const all = of.flatMap(({ count }, i) => itemsIn(`s${i}:`, 0, count));
+        const found = slices.flatMap(({ splits, items, sources: uris }) =>
+          splits
+            ? splits.flatMap(({ input, first, count }) => itemsIn(input.uri, first, count))
+            : items.map(({ source, record }) => [uris[source]!, record] as const),
+        );
+        assert.deepEqual(found, all.slice(0, limit));
+
+        const next = of.map(() => 0);
+        for (const { input, first, count } of slices.flatMap(({ ranges }) => ranges)) {
+          assert.equal(first, next[input], "without gap or overlap");
+          next[input] = first + count;
+        }
+        if (found.length > 0 && (limit === undefined || all.length < limit))
+          assert.deepEqual(
+            next,
+            of.map(({ count }) => count),
+            "to the end of each input",
+          );
+        for (const [index, { count, ranges, next: place }] of slices.entries()) {
+          assert.equal(count, selectedIn(ranges));
+          assert.ok(count <= most);
+          const rest = await Array.fromAsync(cutSlices(sources, { ...options, from: place }));
+          assert.deepEqual(rest, slices.slice(index + 1));
+        }
+      },
+    ),
+    { numRuns: 200 },
+  );
 });

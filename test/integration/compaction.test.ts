@@ -1,10 +1,25 @@
 import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
+import { gzipSync } from "node:zlib";
+import { Queue } from "bullmq";
+import { compactRange } from "../../src/runs/compact.ts";
+import { Compactions } from "../../src/runs/compactions.ts";
+import { finalizeRun } from "../../src/runs/finalize.ts";
+import { FinalizerQueue } from "../../src/runs/finalizer-queue.ts";
+import { RunLedger } from "../../src/runs/ledger.ts";
+import { openOutput, readManifest } from "../../src/runs/output.ts";
+import { newRunFile } from "../../src/runs/run-file.ts";
 import { verifyOutput } from "../../src/runs/verify.ts";
-import type { OutputOptions } from "../../src/schemas/output.ts";
+import { JOB_VERSION, KEY_PREFIX, partKey, RUNS_QUEUE } from "../../src/schemas/names.ts";
+import { type OutputOptions, OutputOptionsSchema } from "../../src/schemas/output.ts";
+import type { Row } from "../../src/schemas/row.ts";
+import { FileEncoder } from "../../src/storage/file-encoder.ts";
+import { MemoryStore } from "../../src/storage/memory.ts";
+import { encodePart } from "../../src/storage/part.ts";
 import type { KillPoint } from "../helpers/kill-points.ts";
 import { FAST, TestPipeline } from "../helpers/pipeline.ts";
 
@@ -124,4 +139,136 @@ test("a kill -9 at each step of the files: the run is proven", async () => {
   const evidence = (await readdir(pipeline.folder)).filter((name) => /^[a-z]+-0-\d$/.test(name));
   assert.equal(evidence.length, 4, evidence.join());
   assert.deepEqual((await verifyOutput(store)).problems, []);
+});
+
+/** Notes what is written and removed, in its order. */
+class NotingStore extends MemoryStore {
+  readonly steps: string[] = [];
+
+  override async put(...args: Parameters<MemoryStore["put"]>): Promise<void> {
+    await super.put(...args);
+    this.steps.push(args[0]);
+  }
+
+  override async remove(key: string): Promise<void> {
+    await super.remove(key);
+    this.steps.push(`-${key}`);
+  }
+}
+
+/** A run whose two slices are labeled and committed, so that it is to be closed; nobody serves its queues. */
+async function labeledRun(pipeline: TestPipeline, { failed = false } = {}) {
+  const redis = await pipeline.connection();
+  const ledger = new RunLedger(redis);
+  const finalizers = new FinalizerQueue(redis, { attempts: 1, backoffMs: 100 });
+  pipeline.defer(() => finalizers.close());
+  const compactions = new Compactions(redis, finalizers);
+  const encoder = new FileEncoder();
+  pipeline.defer(() => encoder.close());
+  const queue = new Queue(RUNS_QUEUE, { connection: redis, prefix: KEY_PREFIX });
+  pipeline.defer(() => queue.close());
+  const store = new NotingStore(randomUUID());
+  const read = { format: "lines" as const, delimiter: null, column: null, idColumn: null, keep: [] };
+  const model = { id: "m", revision: "", digest: "0".repeat(64), dtype: "fp32", task: "text-classification" as const };
+  const uri = "file:///texts";
+  const runFile = newRunFile({
+    spec: {
+      ...{ model, read, topK: 1, events: "none", sliceItems: 2, sliceBytes: 8_000_000 },
+      output: OutputOptionsSchema.parse({ compression: "gzip" }),
+    },
+    inputs: [{ input: { uri, size: null, modifiedAt: null, hash: null }, read }],
+  });
+  const { run } = runFile;
+  await openOutput(store, runFile);
+  await ledger.begin(run, { output: store.uri, model, lane: "bulk" });
+  const slices = [0, 1].map((slice) => ({ slice, ranges: [{ input: 0, first: slice * 2, count: 2 }] }));
+  await ledger.plan(run, slices, 4);
+  await ledger.planDone(run, { slices: 2, items: 4 });
+  const labels = [{ label: "A", score: 1 }];
+  for (const { slice, ranges } of slices) {
+    const rows = [0, 1].map((at): Row => {
+      const record = ranges[0]!.first + at;
+      return { id: String(record), label: "A", score: 1, labels, source: { uri, record } };
+    });
+    const { bytes, ...part } = encodePart(rows);
+    await store.put(partKey(run, slice, true), bytes);
+    if (failed && slice === 1) await ledger.fail(run, slice, { code: "STORE_FAILED", message: "full" });
+    else await ledger.commit(run, slice, part);
+  }
+  store.steps.length = 0;
+  const close = () => finalizeRun(run, store, ledger, compactions, async () => store);
+  const job = { v: JOB_VERSION, run, output: store.uri, range: 0, first: 0, last: 1 } as const;
+  const compact = () => compactRange(job, store, ledger, compactions, encoder);
+  const keys = async (prefix: string) => (await Array.fromAsync(store.list(prefix))).map(({ key }) => key);
+  const asked = async () => (await queue.getJobs(["waiting"])).map(({ name }) => name);
+  return { run, store, ledger, compactions, close, compact, keys, asked, queue };
+}
+
+test("files are made first, then the proof is written, _SUCCESS as its last, and parts go after it", async () => {
+  await using pipeline = await TestPipeline.open();
+  const { run, store, close, compact, keys, asked, queue } = await labeledRun(pipeline);
+  assert.equal(await close(), undefined, "its files are not there");
+  assert.deepEqual([await asked(), store.steps], [["compact"], []]);
+  await queue.drain();
+  await compact();
+  assert.deepEqual(await asked(), ["finalize"]);
+  await queue.drain();
+  // As after a death between the range's end and the request.
+  await compact();
+  assert.deepEqual(await asked(), ["finalize"], "who finds its range done asks as well");
+  assert.deepEqual(store.steps, []);
+  assert.equal(await close(), "succeeded");
+  assert.deepEqual(store.steps, [
+    ...["_files.jsonl", "_parts.jsonl", "_manifest.json", "_SUCCESS"],
+    ...[0, 1].map((slice) => `-${partKey(run, slice, true)}`),
+  ]);
+  assert.equal((await keys("data-")).length, 1);
+  assert.deepEqual((await verifyOutput(store)).problems, []);
+});
+
+test("a part that was changed after its commit is made into no file", async () => {
+  await using pipeline = await TestPipeline.open();
+  const { run, store, close, compact, keys, compactions } = await labeledRun(pipeline);
+  await close();
+  const key = partKey(run, 1, true);
+  const text = Buffer.from(await store.get(key)).toString();
+  await store.put(key, Buffer.from(text.replaceAll('"label":"A"', '"label":"B"')));
+  await assert.rejects(compact(), { code: "PART_MISMATCH", message: /is not the part that was committed/ });
+  assert.deepEqual([await keys("data-"), await compactions.isDone(run, 0)], [[], false]);
+});
+
+test("a file that stands is listed as it is, whatever a later try would write", async () => {
+  await using pipeline = await TestPipeline.open();
+  const { store, close, compact, keys } = await labeledRun(pipeline);
+  await close();
+  const { putIfAbsent } = store;
+  store.putIfAbsent = async (key, body) => {
+    // Another version of the software packed the same rows in another way.
+    await putIfAbsent.call(store, key, Buffer.concat([body, gzipSync("")]));
+    return false;
+  };
+  await compact();
+  assert.equal(await close(), "succeeded");
+  assert.equal((await keys("data-")).length, 1);
+  assert.deepEqual((await verifyOutput(store)).problems, []);
+});
+
+test("a run that was given up has no files made", async () => {
+  await using pipeline = await TestPipeline.open();
+  const { run, ledger, close, compact, keys, asked, queue } = await labeledRun(pipeline);
+  await close();
+  await queue.drain();
+  await ledger.failRun(run, "STORE_FAILED: full");
+  await compact();
+  assert.deepEqual([await keys("data-"), await asked()], [[], []]);
+});
+
+test("a run with a slice that failed for good: no file, no _SUCCESS, and its parts stay", async () => {
+  await using pipeline = await TestPipeline.open();
+  const { run, store, close, keys, asked } = await labeledRun(pipeline, { failed: true });
+  assert.equal(await close(), "failed");
+  assert.deepEqual(store.steps, ["_parts.jsonl", "_manifest.json"]);
+  assert.deepEqual([await asked(), await keys("data-")], [[], []]);
+  assert.equal((await keys("_parts/")).length, 2);
+  assert.equal((await readManifest(store))!.run, run);
 });

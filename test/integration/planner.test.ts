@@ -11,7 +11,7 @@ import { Channels } from "../../src/runs/channels.ts";
 import { RunLedger } from "../../src/runs/ledger.ts";
 import { newRunFile } from "../../src/runs/run-file.ts";
 import { RunChanges } from "../../src/runs/watch.ts";
-import { KEY_PREFIX, partKey, queueName } from "../../src/schemas/names.ts";
+import { jobId, KEY_PREFIX, partKey, queueName } from "../../src/schemas/names.ts";
 import { OutputOptionsSchema } from "../../src/schemas/output.ts";
 import type { Source } from "../../src/sources/source.ts";
 import { TestPipeline } from "../helpers/pipeline.ts";
@@ -108,4 +108,40 @@ test("slices whose items travel wait where 64 MB of them are outstanding, whatev
   assert.equal(await ledger.plannedSlices(run), 11);
   stop.abort(new Error("enough"));
   await planning;
+});
+
+test("a slice is noted before it is queued, else a worker could be done before it counts", async () => {
+  await using pipeline = await TestPipeline.open();
+  const { queue, ledger, run, plan } = await planned(pipeline, ["good", "bad", "fine"]);
+  const { plan: note } = ledger;
+  const found: string[] = [];
+  ledger.plan = async (of, slices, ...rest) => {
+    for (const { slice } of slices) found.push(await queue.getJobState(jobId(of, slice)));
+    return note.call(ledger, of, slices, ...rest);
+  };
+  await plan();
+  assert.deepEqual(found, ["unknown", "unknown", "unknown"]);
+  assert.equal(await ledger.plannedSlices(run), 3);
+});
+
+test("a run that is paused while it is planned: nothing more is planned until it goes on", async () => {
+  await using pipeline = await TestPipeline.open();
+  const { queue, ledger, run, plan } = await planned(pipeline, ["good", "bad", "fine"]);
+  const { plan: note, state: look } = ledger;
+  ledger.plan = async (...args) => {
+    await ledger.pause(run);
+    ledger.plan = note;
+    return note.call(ledger, ...args);
+  };
+  const waits = Promise.withResolvers<void>();
+  ledger.state = async (of) => {
+    waits.resolve();
+    return look.call(ledger, of);
+  };
+  const planning = plan();
+  await Promise.race([waits.promise, planning]);
+  assert.deepEqual([await ledger.plannedSlices(run), await queue.getJobCountByTypes("prioritized")], [1, 0]);
+  await ledger.resume(run);
+  await planning;
+  assert.equal(await queue.getJobCountByTypes("prioritized"), 3);
 });

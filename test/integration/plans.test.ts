@@ -191,6 +191,32 @@ test("planning goes on where it was: what lies before is not read again, and sli
   assert.ok(meter.bytes() <= size - meter.begun[0]!, `${meter.bytes()} bytes were cut`);
   const { ok, totals } = await verifyOutput(submitted.store);
   assert.deepEqual({ ok, totals }, { ok: true, totals: { parts: 60, planned: 3000, labeled: 3000, errors: 0 } });
+  assert.equal((await ledger.progress(run))!.items, 3000, "those before the place are counted");
   // A plan that is delivered once more finds its run ended, and looks at nothing.
   assert.equal(await planRun({ redis } as Parameters<typeof planRun>[0], run, never), "succeeded");
+});
+
+test("a run that is taken up again while its planner leaves it is planned again", async () => {
+  await using pipeline = await TestPipeline.open();
+  const ledger = new RunLedger(await pipeline.connection());
+  const path = await writeTexts(join(pipeline.folder, "texts.csv"), 5);
+  const { runFile, store } = await pipeline.submit({ kind: "text", path, model: MODEL, out: "out" });
+  const { run } = runFile;
+  let plans = 0;
+  await pipeline.worker(
+    { threads: 1 },
+    {
+      plan: async () => {
+        plans += 1;
+        await ledger.submit(run, store.uri);
+        await ledger.cancel(run);
+        // Whoever submits it again finds its plan under way still, and adds none.
+        if (plans === 1) await ledger.submit(run, store.uri);
+        return "cancelled";
+      },
+    },
+  );
+  const queue = await plansOf(pipeline);
+  while ((await queue.getJobState(`${run}-plan`)) !== "unknown");
+  assert.equal(plans, 2);
 });

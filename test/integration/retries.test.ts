@@ -1,14 +1,20 @@
 import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
 import { copyFile, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { planRun } from "../../src/producers/plan-run.ts";
+import { clearOutput } from "../../src/runs/clear.ts";
 import { orderedRows } from "../../src/runs/ordered-rows.ts";
 import { openOutput, readManifest } from "../../src/runs/output.ts";
 import { PlanQueue } from "../../src/runs/plan-queue.ts";
-import { nextRetry } from "../../src/runs/retries.ts";
+import { nextRetry, noteRetry } from "../../src/runs/retries.ts";
+import { newRunFile } from "../../src/runs/run-file.ts";
 import { verifyOutput } from "../../src/runs/verify.ts";
+import type { Manifest } from "../../src/schemas/manifest.ts";
+import { dataFileName, partKey } from "../../src/schemas/names.ts";
+import { MemoryStore } from "../../src/storage/memory.ts";
 import { openStore } from "../../src/storage/open.ts";
 import type { ObjectStore } from "../../src/storage/store.ts";
 import { TestPipeline } from "../helpers/pipeline.ts";
@@ -106,5 +112,86 @@ test("a run that is not finished has nothing to retry", async () => {
   await assert.rejects(
     nextRetry(store, (at) => openStore(at)),
     { code: "RUN_FAILED", message: /finish it first/ },
+  );
+});
+
+const RUN_INPUT = { input: { uri: "file:///x", size: null, modifiedAt: null, hash: null } };
+
+/** A finished run, as far as who retries it looks: its rows are not there. */
+async function finishedRun(errors: number, change: Partial<Manifest> = {}) {
+  const store = new MemoryStore(randomUUID());
+  const read = { format: "lines" as const, delimiter: null, column: null, idColumn: null, keep: [] };
+  const model = { id: "m", revision: "", digest: "0".repeat(64), dtype: "fp32", task: "text-classification" as const };
+  const runFile = newRunFile({
+    spec: { model, read, topK: 1, events: "none", sliceItems: 2, sliceBytes: 8_000_000 },
+    settings: { maxErrors: "5", sliceTimeoutMs: 5000 },
+    inputs: [{ ...RUN_INPUT, read }],
+  });
+  const manifest: Manifest = {
+    ...{ schemaVersion: 1, run: runFile.run, state: "finished_with_errors", software: "x", model },
+    ...{ createdAt: runFile.createdAt, finishedAt: runFile.createdAt, inputs: [{ ...RUN_INPUT.input, records: 9 }] },
+    totals: { slices: 1, planned: 9, labeled: 9 - errors, errors, bytes: 1 },
+    ...{
+      labels: {},
+      errorCodes: {},
+      failed: [],
+      failedSlices: 0,
+      partsSha256: "0".repeat(64),
+      conditionalWrites: true,
+    },
+    ...change,
+  };
+  await store.put("_run.json", Buffer.from(JSON.stringify(runFile)));
+  await store.put("_manifest.json", Buffer.from(JSON.stringify(manifest)));
+  return { store, manifest, runFile };
+}
+
+test("a retry keeps the settings of its run but for the limit of errors; one that failed is none to build on", async () => {
+  const { store, runFile } = await finishedRun(3);
+  const { runFile: retried, rows } = await nextRetry(store, async () => store);
+  assert.deepEqual(retried.settings, { lane: "bulk", sliceTimeoutMs: 5000 });
+  assert.deepEqual([retried.retryOf, rows], [{ run: runFile.run, retry: 1 }, 3]);
+  const { store: failed } = await finishedRun(3, { state: "failed", failedSlices: 1 });
+  await assert.rejects(
+    nextRetry(failed, async () => failed),
+    { code: "RUN_FAILED" },
+  );
+});
+
+test("a retry is noted once, however often", async () => {
+  const { store } = await finishedRun(3);
+  const { manifest: of } = await finishedRun(1);
+  await noteRetry(store, 1, of);
+  const noted = await readManifest(store);
+  assert.equal(noted!.retries!.length, 1);
+  await noteRetry(store, 1, of);
+  assert.deepEqual(await readManifest(store), noted);
+});
+
+test("--overwrite: the proof goes first and _run.json last, retries and files between them", async () => {
+  const { store, runFile } = await finishedRun(0);
+  const rest = [
+    "_files.jsonl",
+    "_parts.jsonl",
+    "_retries/1/_run.json",
+    partKey(runFile.run, 0),
+    partKey(runFile.run, 0, true),
+  ];
+  const data = [
+    `label=A/${dataFileName(runFile.run, 0, 0, "parquet")}`,
+    `_errors/${dataFileName(runFile.run, 0, 0, "jsonl")}`,
+  ];
+  for (const key of ["_SUCCESS", ...rest, ...data, "mine.txt"]) await store.put(key, new Uint8Array());
+  const removed: string[] = [];
+  const { remove } = store;
+  store.remove = async (key) => {
+    removed.push(key);
+    await remove.call(store, key);
+  };
+  await clearOutput(store);
+  assert.deepEqual([removed[0], removed.at(-1)], ["_SUCCESS", "_run.json"]);
+  assert.deepEqual(
+    (await Array.fromAsync(store.list(""))).map(({ key }) => key),
+    ["mine.txt"],
   );
 });

@@ -99,6 +99,7 @@ test("the type of a column is the union of what it holds", () => {
   for (const other of ["9223372036854775808", "1", "09007199254740993", "x"])
     assert.equal(fits("integer", kindsOf(1, other)), false, other);
   assert.equal(fits("timestamp", kindsOf("2024-01-01")), true);
+  for (const type of ["timestamp", "date"] as const) assert.equal(fits(type, kindsOf("2024-01-01", 1)), false);
   assert.equal(fits("integer", kindsOf(1, 0.5)), false);
   assert.equal(fits("number", kindsOf(1)), true);
 });

@@ -221,6 +221,19 @@ test("a file that is not what it was fails the split, whatever is in its place",
   });
 });
 
+test("a file of the same name and size in the place of one that was read is read anew", async () => {
+  await using folder = await temporaryFolder();
+  const path = await changed(folder.path, "none", (bytes) => bytes);
+  const before = await recordsOf(await openTextSource(path, READ));
+  const { text } = before[81]!;
+  const other = text!.toUpperCase();
+  await writeFile(path, replaceAll(await readFile(path), text!, other));
+  await utimes(path, 0, 0);
+  const source = await openTextSource(path, READ);
+  assert.equal((await recordsOf(source))[81]!.text, other);
+  assert.equal((await readAll(await splitsOf(source, 1000), path))[81]!.text, other);
+});
+
 test("what cannot be read is refused when it is opened, by its name", async () => {
   await using folder = await temporaryFolder();
   const footer = (length: number) => (bytes: Buffer) => {

@@ -3,6 +3,7 @@ import { createHash, randomUUID } from "node:crypto";
 import { test } from "node:test";
 import { parquetReadObjects } from "hyparquet";
 import { rangesOf } from "../../src/runs/compact.ts";
+import { orderedRows } from "../../src/runs/ordered-rows.ts";
 import { escapePartition, labelFolder } from "../../src/runs/partition.ts";
 import { RecordSet } from "../../src/runs/record-set.ts";
 import { newRunFile } from "../../src/runs/run-file.ts";
@@ -247,6 +248,24 @@ test("an output of files is proved; whatever its rows are not, all hashes fittin
   const other = await outputOf(() => {});
   await other.put("_files.jsonl", Buffer.concat([await other.get("_files.jsonl"), Buffer.from("\n")]));
   assert.match(await problemsOf(other), /^hash of _files.jsonl: /m);
+});
+
+test("rows of files come in the plan's order, and those that are in error alone where they are asked for", async () => {
+  const store = await outputOf(() => {});
+  const found = async (inError: boolean) =>
+    (await Array.fromAsync(orderedRows(store, inError))).map(({ first, last, rows }) => [
+      first,
+      last,
+      ...rows.map(({ record }) => record),
+    ]);
+  assert.deepEqual(await found(false), [
+    [0, 1, 0, 1, 2, 3],
+    [2, 3, 4, 5, 6, 7],
+  ]);
+  assert.deepEqual(await found(true), [
+    [0, 1, 3],
+    [2, 3],
+  ]);
 });
 
 test("the plain check of a row takes nothing that the schema refuses", () => {

@@ -157,7 +157,10 @@ class NotingStore extends MemoryStore {
 }
 
 /** A run whose two slices are labeled and committed, so that it is to be closed; nobody serves its queues. */
-async function labeledRun(pipeline: TestPipeline, { failed = false } = {}) {
+async function labeledRun(
+  pipeline: TestPipeline,
+  { failed = false, retry }: { failed?: boolean; retry?: number } = {},
+) {
   const redis = await pipeline.connection();
   const ledger = new RunLedger(redis);
   const finalizers = new FinalizerQueue(redis, { attempts: 1, backoffMs: 100 });
@@ -167,17 +170,18 @@ async function labeledRun(pipeline: TestPipeline, { failed = false } = {}) {
   pipeline.defer(() => encoder.close());
   const queue = new Queue(RUNS_QUEUE, { connection: redis, prefix: KEY_PREFIX });
   pipeline.defer(() => queue.close());
-  const store = new NotingStore(randomUUID());
+  const store = new NotingStore(`${randomUUID()}${retry === undefined ? "" : `/_retries/${retry}`}`);
   const read = { format: "lines" as const, delimiter: null, column: null, idColumn: null, keep: [] };
   const model = { id: "m", revision: "", digest: "0".repeat(64), dtype: "fp32", task: "text-classification" as const };
   const uri = "file:///texts";
-  const runFile = newRunFile({
+  const made = newRunFile({
     spec: {
       ...{ model, read, topK: 1, events: "none", sliceItems: 2, sliceBytes: 8_000_000 },
       output: OutputOptionsSchema.parse({ compression: "gzip" }),
     },
     inputs: [{ input: { uri, size: null, modifiedAt: null, hash: null }, read }],
   });
+  const runFile = { ...made, ...(retry === undefined ? {} : { retryOf: { run: "0123456789abcdef", retry } }) };
   const { run } = runFile;
   await openOutput(store, runFile);
   await ledger.begin(run, { output: store.uri, model, lane: "bulk" });
@@ -196,7 +200,7 @@ async function labeledRun(pipeline: TestPipeline, { failed = false } = {}) {
     else await ledger.commit(run, slice, part);
   }
   store.steps.length = 0;
-  const close = () => finalizeRun(run, store, ledger, compactions, async () => store);
+  const close = () => finalizeRun(run, store, ledger, compactions, async (at) => assert.fail(`${at} was opened`));
   const job = { v: JOB_VERSION, run, output: store.uri, range: 0, first: 0, last: 1 } as const;
   const compact = () => compactRange(job, store, ledger, compactions, encoder);
   const keys = async (prefix: string) => (await Array.fromAsync(store.list(prefix))).map(({ key }) => key);
@@ -271,4 +275,11 @@ test("a run with a slice that failed for good: no file, no _SUCCESS, and its par
   assert.deepEqual([await asked(), await keys("data-")], [[], []]);
   assert.equal((await keys("_parts/")).length, 2);
   assert.equal((await readManifest(store))!.run, run);
+});
+
+test("a retry with a slice that failed for good is not noted where it would supersede rows", async () => {
+  await using pipeline = await TestPipeline.open();
+  const { close, asked } = await labeledRun(pipeline, { failed: true, retry: 1 });
+  assert.equal(await close(), "failed");
+  assert.deepEqual(await asked(), []);
 });

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { createHash, randomUUID } from "node:crypto";
 import { test } from "node:test";
 import { parquetReadObjects } from "hyparquet";
-import { rangesOf } from "../../src/runs/compact.ts";
+import { columnTypes, rangesOf } from "../../src/runs/compact.ts";
+import type { Compactions } from "../../src/runs/compactions.ts";
 import { orderedRows } from "../../src/runs/ordered-rows.ts";
 import { escapePartition, labelFolder } from "../../src/runs/partition.ts";
 import { RecordSet } from "../../src/runs/record-set.ts";
@@ -12,7 +13,8 @@ import type { FileLine } from "../../src/schemas/manifest.ts";
 import { dataFileName, ERRORS_FOLDER, partKey } from "../../src/schemas/names.ts";
 import { OutputOptionsSchema, PLAIN_OUTPUT } from "../../src/schemas/output.ts";
 import { type Row, RowSchema } from "../../src/schemas/row.ts";
-import { fits, kindsIn, typeOfKinds } from "../../src/storage/column-kinds.ts";
+import type { RunFile } from "../../src/schemas/run.ts";
+import { type ColumnKind, fits, kindsIn, typeOfKinds } from "../../src/storage/column-kinds.ts";
 import { decodeFile, encodeFile } from "../../src/storage/file-rows.ts";
 import { MemoryStore } from "../../src/storage/memory.ts";
 import { keptColumns } from "../../src/storage/parquet-file.ts";
@@ -103,6 +105,24 @@ test("the type of a column is the union of what it holds", () => {
   for (const type of ["timestamp", "date"] as const) assert.equal(fits(type, kindsOf("2024-01-01", 1)), false);
   assert.equal(fits("integer", kindsOf(1, 0.5)), false);
   assert.equal(fits("number", kindsOf(1)), true);
+});
+
+test("a column has the type that all inputs say, where its rows bear it out; else that of what they hold", async () => {
+  const kinds = new Map<string, Set<ColumnKind>>([
+    ["n", new Set(["integer", "null"])],
+    ["mixed", new Set(["integer", "string"])],
+    ["torn", new Set(["integer"])],
+    ["free", new Set(["boolean"])],
+  ]);
+  const columns = { n: "number", mixed: "integer", torn: "number" } as const;
+  const types = await columnTypes(
+    {
+      ...{ run: "", spec: { read: { keep: ["n", "mixed", "torn"] } } },
+      inputs: [{ columns }, { columns: { ...columns, torn: "integer" } }],
+    } as unknown as RunFile,
+    { columns: async () => kinds } as Partial<Compactions> as Compactions,
+  );
+  assert.deepEqual(Object.fromEntries(types), { n: "number", mixed: "json", torn: "integer", free: "boolean" });
 });
 
 test("names that are taken get a prefix, as often as needed", () => {

@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { slicesOf } from "../../src/producers/run-slices.ts";
 import { ItemSchema } from "../../src/schemas/item.ts";
 import { RangeSchema, selectedIn } from "../../src/schemas/manifest.ts";
+import type { RunFile } from "../../src/schemas/run.ts";
 import { isSampled } from "../../src/sources/sample.ts";
 import { cutSlices, type Slice } from "../../src/sources/slices.ts";
 import type { Cut, Source, SourceRecord } from "../../src/sources/source.ts";
@@ -204,5 +206,17 @@ test("of a sample and up to a limit, read here or by workers: each item once, ra
       },
     ),
     { numRuns: 200 },
+  );
+});
+
+test("what travels is a megabyte at most in a slice, however large the slices are that do not", async () => {
+  const source = sourceOf("a:", new Array(30).fill("x".repeat(100_000)));
+  const spec = { sliceItems: 1000, sliceBytes: 8_000_000 };
+  const runFile = { spec, inputs: [{ travels: "inline" }] } as unknown as RunFile;
+  const slices = await Array.fromAsync(slicesOf(runFile, [source])());
+  for (const { items } of slices) assert.ok(Buffer.byteLength(JSON.stringify(items)) <= 1_000_000);
+  assert.equal(
+    slices.reduce((sum, { count }) => sum + count, 0),
+    30,
   );
 });

@@ -5,15 +5,19 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import fc from "fast-check";
+import type { FileGrants } from "../../src/fetch/grants.ts";
+import { S3Grants } from "../../src/fetch/s3-grants.ts";
 import type { ReadOptions } from "../../src/schemas/input.ts";
-import type { Task } from "../../src/schemas/job.ts";
-import { SplitSchema } from "../../src/schemas/split.ts";
+import type { Job, Task } from "../../src/schemas/job.ts";
+import { type Split, SplitSchema } from "../../src/schemas/split.ts";
 import { openImageSource } from "../../src/sources/images.ts";
 import { readSplit } from "../../src/sources/read-split.ts";
 import { isSampled } from "../../src/sources/sample.ts";
 import { cutSlices } from "../../src/sources/slices.ts";
 import { type Cut, MAX_RECORD_BYTES, type Source, type SourceRecord } from "../../src/sources/source.ts";
 import { openTextSource } from "../../src/sources/text.ts";
+import { S3 } from "../../src/storage/s3.ts";
+import { jobLoader } from "../../src/workers/load.ts";
 import { ownFiles } from "../helpers/files.ts";
 
 const AUTO: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };
@@ -305,6 +309,21 @@ test("a split whose records do not end where they are said to fails", async () =
     await assert.rejects(Array.fromAsync(readSplit({ ...split, ...lie }, TEXT, { path }, never)), {
       code: "INPUT_CHANGED",
       message: /records 0 to \d of file:.*x\.csv: expected \d in the bytes/,
+    });
+});
+
+test("a job whose splits hold another number of items than was planned fails, though its records end where they should", async () => {
+  const path = await file("x.csv", "text,n\na,1\nb,2\nc,1\n");
+  const source = await openTextSource(path, { ...AUTO, where: [{ column: "n", value: "1" }] });
+  const [cut] = await cutsOf(source, [{ items: 9, bytes: 1e6 }]);
+  const grants = { files: { resolve: async () => path } as Partial<FileGrants> as FileGrants, s3: new S3Grants([]) };
+  const load = jobLoader(grants, new S3());
+  const jobOf = (split: Split) => ({ splits: [split], model: { task: TEXT } }) as Job;
+  assert.equal((await load(jobOf(cut!.split), never)).items.length, 2);
+  for (const selected of [1, 3])
+    await assert.rejects(load(jobOf({ ...cut!.split, selected }), never), {
+      code: "INPUT_CHANGED",
+      message: new RegExp(`records 0 to 2 of .*: expected ${selected} items, as planned, came 2`),
     });
 });
 

@@ -4,14 +4,17 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { Queue } from "bullmq";
+import { createLogger } from "../../src/logger.ts";
 import { loadBuiltIn } from "../../src/models/built-in.ts";
 import { RunLedger } from "../../src/runs/ledger.ts";
 import { readManifest } from "../../src/runs/output.ts";
 import { verifyOutput } from "../../src/runs/verify.ts";
-import { KEY_PREFIX, queueName, SUCCESS_FILE } from "../../src/schemas/names.ts";
+import { JOB_VERSION, jobId, KEY_PREFIX, partKey, queueName, SUCCESS_FILE } from "../../src/schemas/names.ts";
+import { handleSlice, type SliceWorkerParts } from "../../src/workers/slice-worker.ts";
 import { TestPipeline } from "../helpers/pipeline.ts";
 
 const MODEL = "tiny-sentiment";
+const never = new AbortController().signal;
 
 async function writeLines(pipeline: TestPipeline, name: string, lines: readonly string[]): Promise<string> {
   const path = join(pipeline.folder, `${name}.csv`);
@@ -166,4 +169,39 @@ test("a slice that takes too long: its try is over with SLICE_TIMEOUT, its neigh
     [["SLICE_TIMEOUT", [{ input: 0, first: 20, count: 20 }]]],
   );
   assert.equal(totals.labeled, 80);
+});
+
+test("a slice that is parked while its run is resumed is called back by who parked it", async () => {
+  const calls: string[] = [];
+  const run = "0123456789abcdef";
+  const digest = "0".repeat(64);
+  const item = { id: "a", source: 0, record: 0, text: "good" };
+  const data = {
+    ...{ v: JOB_VERSION, run, slice: 0, model: { id: "m", digest, task: "text-classification" }, output: "memory:x" },
+    ...{ key: partKey(run, 0), topK: 1, events: "none", sources: ["file:///x"], items: [item] },
+  };
+  const queued = {
+    ...{ id: jobId(run, 0), data, attemptsStarted: 2, priority: 1 },
+    moveToDelayed: async () => void calls.push("parked"),
+    promote: async () => void calls.push("called back"),
+  };
+  for (const paused of [true, false]) {
+    const parts = {
+      digest,
+      log: createLogger("silent", false),
+      intake: { take: () => ({ [Symbol.dispose]: () => {} }) },
+      control: {
+        watch: async () => ({ signal: never, paused: true, [Symbol.dispose]: () => {} }),
+        isPaused: async () => paused,
+      },
+    };
+    const handled = handleSlice(
+      queued as unknown as Parameters<typeof handleSlice>[0],
+      "token",
+      never,
+      parts as unknown as SliceWorkerParts,
+    );
+    await assert.rejects(handled, { name: "DelayedError" });
+  }
+  assert.deepEqual(calls, ["parked", "parked", "called back"]);
 });

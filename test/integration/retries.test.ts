@@ -102,6 +102,15 @@ for (const [travels, output] of [["inline"], ["split"], ["split", FILES]] as con
       (await verifyOutput(store, options)).problems.join("\n"),
       /retry 2: holds record 11 of .* where record 1 of/,
     );
+    // Another retry in the place of the one that was noted, and one that does not prove itself.
+    const other = { ...first, partsSha256: retries![1]!.partsSha256 };
+    await store.put("_manifest.json", Buffer.from(JSON.stringify({ ...manifest, retries: [other] })));
+    await (await openStore(`${store.uri}_retries/1/`)).remove("_SUCCESS");
+    const { problems } = await verifyOutput(store, options);
+    assert.deepEqual(problems, [
+      "retry 1: _SUCCESS there: false, expected true",
+      `retry 1: hash of _parts.jsonl: ${first.partsSha256}, expected ${other.partsSha256}`,
+    ]);
   });
 
 test("a run that is not finished has nothing to retry", async () => {

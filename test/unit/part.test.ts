@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { test } from "node:test";
 import fc from "fast-check";
+import { rowsDiffer } from "../../src/runs/verify.ts";
 import type { Row } from "../../src/schemas/row.ts";
 import { encodePart, readPart } from "../../src/storage/part.ts";
 import { bytes, isError, text } from "../helpers/store-conformance.ts";
@@ -169,3 +170,26 @@ test("500 rows are encoded in a few milliseconds", () => {
 function throughJson(value: unknown): unknown {
   return JSON.parse(JSON.stringify(value));
 }
+
+test("rows are those of the planned ranges, each once and in order; of a sample, as many as were selected", () => {
+  const at = (uri: string, ...records: number[]) =>
+    records.map((record): Row => ({ id: "x", error: { code: "X", message: "" }, source: { uri, record } }));
+  const planned = [
+    { input: 1, first: 3, count: 2 },
+    { input: 0, first: 5, count: 3, selected: 2 },
+  ];
+  const differ = (...rows: Row[][]) => rowsDiffer(rows.flat(), planned, ["a", "b"]);
+  for (const sampled of [
+    [5, 6],
+    [5, 7],
+    [6, 7],
+  ])
+    assert.equal(differ(at("b", 3, 4), at("a", ...sampled)), undefined);
+  assert.match(differ(at("b", 3, 3), at("a", 5, 6))!, /^row 2 is record 3 of b, expected record 4 of b$/);
+  assert.match(differ(at("a", 3, 4), at("a", 5, 6))!, /^row 1 is record 3 of a, expected record 3 of b$/);
+  assert.match(differ(at("b", 3, 4), at("a", 7, 8))!, /^row 3 is record 7 of a, expected record 5 to 6 of a$/);
+  assert.match(differ(at("b", 3, 4), at("a", 5, 8))!, /^row 4 is record 8 of a, expected record 6 to 7 of a$/);
+  assert.match(differ(at("b", 3, 4), at("a", 6, 6))!, /^row 4 is record 6 of a, expected record 7 of a$/);
+  assert.match(differ(at("b", 3, 4), at("a", 5))!, /^row 4 is missing, expected record 6 to 7 of a$/);
+  assert.equal(differ(at("b", 3, 4), at("a", 5, 6, 7)), "5 rows, expected 4");
+});

@@ -2,9 +2,16 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { test } from "node:test";
 import fc from "fast-check";
+import type { Compactions } from "../../src/runs/compactions.ts";
+import type { RunLedger } from "../../src/runs/ledger.ts";
 import { rowsDiffer } from "../../src/runs/verify.ts";
+import type { Job } from "../../src/schemas/job.ts";
+import { partKey } from "../../src/schemas/names.ts";
 import type { Row } from "../../src/schemas/row.ts";
+import type { Split } from "../../src/schemas/split.ts";
+import { MemoryStore } from "../../src/storage/memory.ts";
 import { encodePart, readPart } from "../../src/storage/part.ts";
+import { type StepParts, sliceSteps } from "../../src/workers/steps.ts";
 import { bytes, isError, text } from "../helpers/store-conformance.ts";
 
 const labeled: Row = {
@@ -192,4 +199,90 @@ test("rows are those of the planned ranges, each once and in order; of a sample,
   assert.match(differ(at("b", 3, 4), at("a", 6, 6))!, /^row 4 is record 6 of a, expected record 7 of a$/);
   assert.match(differ(at("b", 3, 4), at("a", 5))!, /^row 4 is missing, expected record 6 to 7 of a$/);
   assert.equal(differ(at("b", 3, 4), at("a", 5, 6, 7)), "5 rows, expected 4");
+});
+
+const RUN = "0123456789abcdef";
+const jobOf = (job: Partial<Job>) =>
+  ({ run: RUN, slice: 0, output: "memory:x", key: partKey(RUN, 0, true), events: "none", ...job }) as Job;
+
+test("the part of a slice of splits is adopted where it has as many rows of each as were planned, and no others", async () => {
+  const store = new MemoryStore("adopted");
+  const split = (uri: string, first: number, count: number, selected?: number) =>
+    ({ input: { uri }, first, count, ...(selected === undefined ? {} : { selected }) }) as unknown as Split;
+  const job = jobOf({ splits: [split("a", 3, 2), split("b", 0, 5, 2)] });
+  const steps = sliceSteps({} as StepParts);
+  const adopt = async (...records: [string, number][]) => {
+    const rows = records.map(([uri, record]): Row => ({ ...failed, source: { uri, record } }));
+    await store.put(job.key, encodePart(rows).bytes);
+    return (await steps.adopt(store, job))!.receipt.rows;
+  };
+  assert.equal(await steps.adopt(store, job), undefined);
+  assert.equal(await adopt(["a", 3], ["a", 4], ["b", 1], ["b", 4]), 4);
+  for (const rows of [
+    [["a", 3]],
+    [
+      ["a", 3],
+      ["a", 4],
+      ["b", 1],
+    ],
+    [
+      ["a", 3],
+      ["a", 4],
+      ["b", 1],
+      ["b", 3],
+      ["b", 4],
+    ],
+    [
+      ["a", 3],
+      ["a", 3],
+      ["b", 1],
+      ["b", 4],
+    ],
+    [
+      ["a", 3],
+      ["a", 4],
+      ["b", 4],
+      ["b", 1],
+    ],
+    [
+      ["a", 3],
+      ["a", 4],
+      ["b", 1],
+      ["b", 5],
+    ],
+    [
+      ["a", 2],
+      ["a", 3],
+      ["b", 1],
+      ["b", 4],
+    ],
+    [
+      ["a", 3],
+      ["a", 4],
+      ["a", 1],
+      ["b", 4],
+    ],
+  ] as [string, number][][])
+    await assert.rejects(
+      adopt(...rows),
+      isError("PART_MISMATCH", /not the records of this slice/),
+      JSON.stringify(rows),
+    );
+});
+
+test("what kept columns hold is noted before the commit, which may be the last: that of a part that was adopted too", async () => {
+  const calls: string[] = [];
+  const parts: Partial<StepParts> = {
+    compactions: { noteColumns: async () => void calls.push("columns") } as Partial<Compactions> as Compactions,
+    ledger: {
+      commit: async () => {
+        calls.push("commit");
+        return { outcome: "committed", complete: true };
+      },
+    } as Partial<RunLedger> as RunLedger,
+    finalize: async () => void calls.push("finalize"),
+  };
+  const { bytes: _bytes, ...part } = encodePart([labeled]);
+  assert.equal(await sliceSteps(parts as StepParts).commit(jobOf({}), { ...part, rows: [labeled] }), "done");
+  assert.deepEqual(calls, ["columns", "commit", "finalize"]);
 });

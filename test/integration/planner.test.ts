@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
-import { Queue } from "bullmq";
+import { Queue, Worker as QueueWorker, UnrecoverableError } from "bullmq";
 import { loadBuiltIn } from "../../src/models/built-in.ts";
 import { Planner, type PlannerOptions } from "../../src/producers/planner.ts";
 import { RedisShare } from "../../src/producers/redis-share.ts";
@@ -144,4 +144,21 @@ test("a run that is paused while it is planned: nothing more is planned until it
   await ledger.resume(run);
   await planning;
   assert.equal(await queue.getJobCountByTypes("prioritized"), 3);
+});
+
+test("a plan that is taken up again: slices whose jobs are gone, or failed without a word, are queued again at once", async () => {
+  await using pipeline = await TestPipeline.open();
+  const { queue, plan } = await planned(pipeline, ["good", "bad", "fine"]);
+  await plan();
+  await queue.drain();
+  await plan();
+  assert.equal(await queue.getJobCountByTypes("prioritized"), 3);
+  const dying = new QueueWorker(queue.name, async () => Promise.reject(new UnrecoverableError("no word")), {
+    connection: await pipeline.connection(),
+    prefix: KEY_PREFIX,
+  });
+  while ((await queue.getJobCountByTypes("failed")) < 3);
+  await dying.close();
+  await plan();
+  assert.deepEqual(await queue.getJobCounts("prioritized", "failed"), { prioritized: 3, failed: 0 });
 });

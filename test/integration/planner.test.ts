@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { Queue, Worker as QueueWorker, UnrecoverableError } from "bullmq";
 import { loadBuiltIn } from "../../src/models/built-in.ts";
-import { Planner, type PlannerOptions } from "../../src/producers/planner.ts";
+import { Planner, type PlannerOptions, type SlicesFrom } from "../../src/producers/planner.ts";
 import { RedisShare } from "../../src/producers/redis-share.ts";
 import { Room } from "../../src/producers/room.ts";
 import { slicesOf } from "../../src/producers/run-slices.ts";
@@ -62,7 +62,14 @@ async function planned(pipeline: TestPipeline, texts: readonly string[], options
   const changes = await RunChanges.open(new Channels(await pipeline.connection()), runFile.run, 50);
   pipeline.defer(() => changes.close());
   const slices = slicesOf(runFile, [source]);
-  return { redis, ledger, queue, run: runFile.run, plan: (signal = never) => planner.plan(slices, changes, signal) };
+  return {
+    redis,
+    ledger,
+    queue,
+    run: runFile.run,
+    plan: (signal = never, of: SlicesFrom = slices) => planner.plan(of, changes, signal),
+    slices,
+  };
 }
 
 test("a job says where its part lies until output files are made of it, and how long a try may take", async () => {
@@ -161,4 +168,20 @@ test("a plan that is taken up again: slices whose jobs are gone, or failed witho
   await dying.close();
   await plan();
   assert.deepEqual(await queue.getJobCounts("prioritized", "failed"), { prioritized: 3, failed: 0 });
+});
+
+test("slices that are given from the first on, as those of a retry are, are not planned twice", async () => {
+  await using pipeline = await TestPipeline.open();
+  const { queue, ledger, run, plan, slices } = await planned(pipeline, ["good", "bad", "fine"]);
+  const { plan: note } = ledger;
+  let noted = 0;
+  ledger.plan = async (...args) => {
+    if (noted++ === 2) throw new Error("killed");
+    return note.call(ledger, ...args);
+  };
+  await assert.rejects(plan(), /killed/);
+  await plan(never, () => slices());
+  assert.equal(noted, 4, "the third slice alone");
+  const { slices: count, items } = (await ledger.progress(run))!;
+  assert.deepEqual([count, items, await queue.getJobCountByTypes("prioritized")], [3, 3, 3]);
 });

@@ -19,8 +19,7 @@ export class FinalizerQueue {
   /** @param compacted its output files are made */
   async add(run: string, output: string, compacted = false): Promise<void> {
     const id = finalizeJobId(run, compacted);
-    // Adding an id that exists does nothing, and one that failed for good may be there. One that runs cannot be removed, nor need be.
-    await this.#queue.remove(id);
+    await this.#forgetFailed(id);
     await this.#queue.add("finalize", { v: JOB_VERSION, run, output } satisfies FinalizeJob, {
       jobId: id,
       ...jobRetries(this.#retries),
@@ -30,9 +29,14 @@ export class FinalizerQueue {
   /** Asks for the output files of a range of slices. */
   async compact(job: Omit<CompactJob, "v">): Promise<void> {
     const id = compactJobId(job.run, job.range);
-    await this.#queue.remove(id);
+    await this.#forgetFailed(id);
     const data = { v: JOB_VERSION, ...job } satisfies CompactJob;
     await this.#queue.add("compact", data, { jobId: id, ...jobRetries(this.#retries) });
+  }
+
+  /** Adding an id that exists does nothing. One that waits for its next try must stay: asked for anew, it would be tried for ever. */
+  async #forgetFailed(id: string): Promise<void> {
+    if ((await this.#queue.getJobState(id)) === "failed") await this.#queue.remove(id);
   }
 
   async close(): Promise<void> {

@@ -30,6 +30,15 @@ export const InputSchema = z.strictObject({
 });
 export type Input = z.infer<typeof InputSchema>;
 
-/** What a kept column holds, where its input says so; else it is found in the rows. `json`: anything, as JSON. */
-export const ColumnTypeSchema = z.enum(["boolean", "integer", "number", "string", "timestamp", "date", "json"]);
+/** What a kept column holds, where its input says so; else it is found in the rows. `datetime`: one without a zone; `json`: anything, as JSON. */
+export const ColumnTypeSchema = z.enum([
+  "boolean",
+  "integer",
+  "number",
+  "string",
+  "timestamp",
+  "datetime",
+  "date",
+  "json",
+]);
 export type ColumnType = z.infer<typeof ColumnTypeSchema>;

@@ -4,6 +4,7 @@ import type { ColumnType } from "../schemas/input.ts";
 import { ByteCache } from "./byte-cache.ts";
 import type { Origin } from "./origin.ts";
 import { COMPRESSORS } from "./parquet-codecs.ts";
+import { type ExactReader, exactly, isDecimal, isLocal, isNumber } from "./parquet-exact.ts";
 import { rangeOf } from "./parquet-range.ts";
 import { quoted } from "./source.ts";
 
@@ -22,6 +23,8 @@ export type RowGroup = { first: number; rows: number };
 export type Footer = {
   metadata: FileMetaData;
   columns: ReadonlyMap<string, SchemaTree>;
+  /** Of columns whose values the library does not hand over as they are meant. */
+  exact: ReadonlyMap<string, ExactReader>;
   groups: readonly RowGroup[];
   /** Rows in all. */
   rows: number;
@@ -41,10 +44,11 @@ export function footerOf(origin: Origin): Promise<Footer> {
 async function readFooter(origin: Origin): Promise<Footer> {
   const bytes = await footerBytes(origin);
   try {
-    const metadata = parquetMetadata(bytes, { geoparquet: false });
+    const told = parquetMetadata(bytes, { geoparquet: false });
     const columns = new Map<string, SchemaTree>();
-    for (const column of parquetSchema(metadata).children)
+    for (const column of parquetSchema(told).children)
       if (!columns.has(column.element.name)) columns.set(column.element.name, column);
+    const { metadata, readers: exact } = exactly(told, columns.values());
     const groups: RowGroup[] = [];
     let rows = 0;
     for (const group of metadata.row_groups) {
@@ -53,7 +57,7 @@ async function readFooter(origin: Origin): Promise<Footer> {
       if (count > 0) groups.push({ first: rows, rows: count });
       rows += count;
     }
-    return { metadata, columns, groups, rows };
+    return { metadata, columns, exact, groups, rows };
   } catch (error) {
     throw unreadable(origin, `its footer makes no sense: ${messageOf(error)}`, error);
   }
@@ -127,6 +131,8 @@ export function bytesPerRow({ metadata }: Footer, names: readonly string[]): num
 
 export function columnType({ element, children }: SchemaTree): ColumnType {
   if (children.length > 0 || element.repetition_type === "REPEATED") return "json";
+  if (isDecimal(element)) return isNumber(element) ? "number" : "string";
+  if (isLocal(element)) return "datetime";
   const annotated = annotatedType(element);
   if (annotated) return annotated;
   if (element.type === "BOOLEAN") return "boolean";
@@ -137,7 +143,7 @@ export function columnType({ element, children }: SchemaTree): ColumnType {
 
 function annotatedType({ converted_type: converted, logical_type: logical }: SchemaElement): ColumnType | undefined {
   const kind = converted ?? logical?.type ?? "";
-  if (kind === "DECIMAL" || kind === "FLOAT16") return "number";
+  if (kind === "FLOAT16") return "number";
   if (kind.startsWith("TIMESTAMP")) return "timestamp";
   if (kind === "DATE") return "date";
   return kind === "JSON" ? "json" : undefined;

@@ -1,7 +1,6 @@
 import { isUtf8 } from "node:buffer";
 import type { DecodedArray } from "hyparquet";
 import type { ReadOptions } from "../schemas/input.ts";
-import type { Footer } from "./parquet-footer.ts";
 import { RepairedText } from "./parquet-rows.ts";
 import { invalid, keptError, kindOf, type Row } from "./rows.ts";
 import { quoted } from "./source.ts";
@@ -13,14 +12,10 @@ export function neededColumns({ column, idColumn, keep, where = [] }: ReadOption
 }
 
 /** Makes rows of the values of the needed columns; `record` is the row's number, for messages. */
-export function rowReader(
-  read: ReadOptions,
-  footer: Footer,
-): (columns: readonly DecodedArray[], at: number, record: number) => Row {
+export function rowReader(read: ReadOptions): (columns: readonly DecodedArray[], at: number, record: number) => Row {
   const { column, idColumn, keep } = read;
   const ids = idColumn === null ? 0 : 1;
   const passes = rowFilter(read, 1 + ids + keep.length);
-  const scales = keep.map((name) => decimalScale(footer, name));
   return (columns, at, record) => {
     if (!passes(columns, at)) return { skipped: true };
     const row: Row = {};
@@ -37,7 +32,7 @@ export function rowReader(
     row.value = value.text;
     if (value.repaired) row.repaired = true;
     if (keep.length === 0) return row;
-    const kept = keep.map((name, index) => [name, jsonOf(columns[1 + ids + index]![at], scales[index])] as const);
+    const kept = keep.map((name, index) => [name, jsonOf(columns[1 + ids + index]![at])] as const);
     const input = Object.fromEntries(kept);
     const error = keptError(input, where);
     if (error === undefined) return { ...row, input };
@@ -66,12 +61,9 @@ function textOf(value: unknown): { text: string; repaired?: true } | undefined {
 }
 
 /** A value as JSON can hold it. */
-function jsonOf(value: unknown, scale?: number): unknown {
+function jsonOf(value: unknown): unknown {
   if (value === null || value === undefined) return null;
-  if (typeof value === "number") {
-    if (!Number.isFinite(value)) return null;
-    return scale === undefined ? value : Number(value.toFixed(scale));
-  }
+  if (typeof value === "number") return Number.isFinite(value) ? value : null;
   if (typeof value === "bigint") {
     const number = Number(value);
     return Number.isSafeInteger(number) ? number : String(value);
@@ -86,11 +78,4 @@ function jsonOf(value: unknown, scale?: number): unknown {
   if (Array.isArray(value)) return value.map((inner) => jsonOf(inner));
   if (typeof value !== "object") return value;
   return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, jsonOf(inner)]));
-}
-
-/** Digits after the point of a decimal column, which is decoded as a double. */
-function decimalScale({ columns }: Footer, name: string): number | undefined {
-  const { element } = columns.get(name)!;
-  const { scale = 0 } = element;
-  return element.converted_type === "DECIMAL" && scale >= 0 && scale <= 100 ? scale : undefined;
 }

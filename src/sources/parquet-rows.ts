@@ -92,7 +92,7 @@ function windowAt(origin: Origin, footer: Footer, names: readonly string[], plac
 
 async function decode(
   origin: Origin,
-  { metadata }: Footer,
+  { metadata, exact }: Footer,
   names: readonly string[],
   { at, rows, perRow }: Place,
 ): Promise<Decoded> {
@@ -115,7 +115,8 @@ async function decode(
       .readColumn({ column, ...range })
       .catch((error: unknown) => Promise.reject(broken(origin, what, error)));
     if (values.length !== rows) throw broken(origin, what, new Error(`expected ${rows} values, came ${values.length}`));
-    columns.push(values);
+    const reader = exact.get(column);
+    columns.push(reader ? Array.from(values, reader) : values);
   }
   return { columns, bytes: Math.ceil(rows * (perRow + names.length * VALUE_BYTES)) };
 }

@@ -64,7 +64,7 @@ export async function* parquetRecords(
   rows: { first: number; end: number },
   isWanted: (record: number) => boolean = () => true,
 ): AsyncGenerator<Generator<SourceRecord>> {
-  const rowOf = rowReader(read, footer);
+  const rowOf = rowReader(read);
   const name = idNameOf(origin.input.uri);
   for await (const { first, from, to, columns } of windowsOf(origin, footer, neededColumns(read), rows)) {
     yield (function* () {

@@ -35,7 +35,7 @@ export function fits(type: ColumnType, kinds: ReadonlySet<ColumnKind>): boolean 
   // Readers of Parquet hand over as digits what a double would round.
   if (type === "integer") return [...kinds].every((kind) => ["integer", "digits", "null"].includes(kind));
   if (type === "number") return found === "integer";
-  return (type === "timestamp" || type === "date") && found === "string";
+  return (type === "timestamp" || type === "datetime" || type === "date") && found === "string";
 }
 
 function kindOf(value: unknown): ColumnKind {

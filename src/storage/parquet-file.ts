@@ -116,6 +116,10 @@ const SCHEMA: Record<ColumnType, (name: string) => SchemaElement> = {
   number: (name) => plain(name, "DOUBLE"),
   string: (name) => text(name),
   timestamp: (name) => ({ ...plain(name, "INT64"), converted_type: "TIMESTAMP_MICROS" }),
+  datetime: (name) => ({
+    ...plain(name, "INT64"),
+    logical_type: { type: "TIMESTAMP", isAdjustedToUTC: false, unit: "MICROS" },
+  }),
   date: (name) => ({ ...plain(name, "INT32"), converted_type: "DATE" }),
   json: (name) => text(name),
 };
@@ -127,6 +131,7 @@ const CONVERT: Record<ColumnType, (value: unknown) => unknown> = {
   number: (value) => value,
   string: (value) => value,
   timestamp: (value) => micros(value as string),
+  datetime: (value) => micros(`${value}Z`),
   date: (value) => {
     const ms = Date.parse(value as string);
     return Number.isNaN(ms) ? null : Math.floor(ms / 86_400_000);

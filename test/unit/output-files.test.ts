@@ -30,6 +30,7 @@ const input = {
   n: 7,
   long: "9007199254740993",
   at: "2024-01-02T03:04:05.123456Z",
+  local: "2024-01-02T03:04:05.123456",
   day: "2024-01-02",
   id: "mine",
   any: { x: [1] },
@@ -48,6 +49,7 @@ test("a Parquet file has typed columns, and null where a row has none", async ()
       ["n", "integer"],
       ["long", "integer"],
       ["at", "timestamp"],
+      ["local", "datetime"],
       ["day", "date"],
       ["id", "string"],
       ["any", "json"],
@@ -61,7 +63,12 @@ test("a Parquet file has typed columns, and null where a row has none", async ()
     ...{ id: "1", label: "A", score: 0.75, labels, truncated: true, repaired: null, error_code: null },
     ...{ error_message: null, source_uri: "file:///a", source_record: 0n, source_line: 2n, n: 7n },
     long: 9007199254740993n,
-    ...{ at: new Date("2024-01-02T03:04:05.123Z"), day: new Date("2024-01-02"), input_id: "mine" },
+    ...{
+      local: new Date("2024-01-02T03:04:05.123Z"),
+      at: new Date("2024-01-02T03:04:05.123Z"),
+      day: new Date("2024-01-02"),
+      input_id: "mine",
+    },
     ...{ any: '{"x":[1]}', half: 0.5 },
   });
   assert.deepEqual(rows[1]!.error_code, "EMPTY_TEXT");

@@ -121,6 +121,44 @@ test("kept columns have the types of the schema, and values that JSON can hold",
   assert.deepEqual([fourth!.score, fifth!.score], [null, null]);
 });
 
+test("decimals are exact, as digits where a double cannot hold them, and what has no zone gets none", async () => {
+  const keep = ["long_decimal", "decimal", "int_decimal", "local", "utc"];
+  const where = [{ column: "int_decimal", value: "-7" }];
+  const source = await openTextSource(fixture("exact"), { ...READ, idColumn: "long_decimal", keep });
+  assert.deepEqual(source.columns, {
+    long_decimal: "string",
+    decimal: "number",
+    int_decimal: "number",
+    local: "datetime",
+    utc: "timestamp",
+  });
+  const records = await recordsOf(source);
+  const long = "123456789012345678901234567890123456.12";
+  assert.deepEqual(
+    records.map(({ input }) => Object.values(input!)),
+    [
+      [long, 1234567890.12, 1234567.125, "2024-01-02T03:04:05.123456", "2024-01-02T03:04:05.123456Z"],
+      ["-0.05", -0.05, -7, "1969-12-31T23:59:59.999999", null],
+      [null, null, null, null, null],
+    ],
+  );
+  assert.equal(records[0]!.id, long);
+  const filtered = await recordsOf(await openTextSource(fixture("exact"), { ...READ, where }));
+  assert.deepEqual(
+    filtered.flatMap(({ skipped, record }) => (skipped ? [] : [record])),
+    [1],
+  );
+});
+
+for (const codec of ["snappy", "lz4"])
+  test(`${codec}: a column of nulls, which has an empty dictionary`, async () => {
+    const records = await recordsOf(await openTextSource(fixture(`nulls-${codec}`), { ...READ, keep: ["n"] }));
+    assert.deepEqual(
+      records.map(({ input }) => input),
+      [{ n: null }, { n: null }],
+    );
+  });
+
 test("an input is Parquet by its name, by what is told, or by its first bytes; its columns are found by name", async () => {
   await using folder = await temporaryFolder();
   for (const [name, format] of [

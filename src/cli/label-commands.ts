@@ -11,8 +11,8 @@ export function labelCommand(context: CommandContext): Command {
     context.done(await runLabel(kind, inputs, options, await context.world(options), context.signal));
   command.addCommand(
     withSettings(withLabelOptions(new Command("text")))
-      .description("Label texts in CSV, JSONL or plain lines; gzip is recognised; - is standard input.")
-      .argument("<input...>", "files, s3:// objects or prefixes, or - for standard input")
+      .description("Label texts in CSV, JSONL or plain lines, packed with gzip or zstd or not, and in Parquet.")
+      .argument("<input...>", "files, folders, globs, s3:// objects, prefixes or globs, @LISTs; - for standard input")
       .addHelpText(
         "after",
         `

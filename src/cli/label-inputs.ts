@@ -25,21 +25,28 @@ export type LabelInput = OpenedInput & Source;
 /** Who is to read the inputs: the workers of a Redis, a worker of this process, or both. */
 export type Readers = { workers: readonly WorkerInfo[]; own: boolean; sharedFiles: boolean };
 
-/** Opens the inputs of a command. @param remote its workers see nothing of this machine */
+/**
+ * Opens the inputs of a command. One that is named twice, as two patterns easily do, is one.
+ * @param remote its workers see nothing of this machine
+ * @returns how many were named again, too
+ */
 export async function openLabelInputs(
   { kind, inputs, read }: Pick<LabelRequest, "kind" | "inputs" | "read">,
   stdin: Readable,
   s3: S3,
   remote: boolean,
-): Promise<LabelInput[]> {
+): Promise<{ opened: LabelInput[]; again: number }> {
   if (inputs.filter((input) => input === "-").length > 1)
     throw new LabelmillError("USAGE", "standard input (-) can be read once only");
-  return openInputs(await expandInputs(inputs, s3, kind), async (name) => {
+  const all = (await openInputs(await expandInputs(inputs, s3, kind), async (name) => {
     const from = name === "-" ? { stdin } : name;
     if (kind === "text") return named(await openTextSource(from, read, s3), name);
     const source = await openImageSource(from, read, s3);
     return named(remote && !source.onlySplits ? await withoutLocalImages(source) : source, name);
-  }) as Promise<LabelInput[]>;
+  })) as LabelInput[];
+  const first = new Map<string, LabelInput>();
+  for (const each of all) if (!first.has(each.input.uri)) first.set(each.input.uri, each);
+  return { opened: [...first.values()], again: all.length - first.size };
 }
 
 /** What the workers have to open of images, before any input is opened: of texts nothing but what they read themselves. */

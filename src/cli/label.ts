@@ -135,7 +135,9 @@ export function stopped(terminal: Terminal, run: string, out: string, { reason, 
   terminal.print(terminal.style("red", `Run ${run} was stopped: ${reason}`));
   for (const line of errorLines(firstErrors)) terminal.print(line);
   const mend = reason.startsWith("TOO_MANY_ERRORS: ") ? "with a higher --max-errors " : "";
-  terminal.print(`The parts in ${showPlace(out)} stand; the same command ${mend}goes on`);
+  // Of an input that is another now, or gone, the reason says what to do.
+  const goesOn = /^INPUT_(CHANGED|NOT_FOUND): /.test(reason) ? "" : `; the same command ${mend}goes on`;
+  terminal.print(`The parts in ${showPlace(out)} stand${goesOn}`);
   return { code: EXIT.failed, summary: { run, state: "failed", out, reason, firstErrors } };
 }
 

@@ -54,7 +54,9 @@ export async function prepareRun(
   const workers = config.redisUrl ? await readWorkers({ url: config.redisUrl }) : undefined;
   // A model may have to be pulled first: what is wrong with the inputs is told before.
   const images = await imageRoots(request);
-  const opened = await openLabelInputs(request, world.stdin, s3, workers !== undefined && !request.sharedFiles);
+  const remote = workers !== undefined && !request.sharedFiles;
+  const { opened, again } = await openLabelInputs(request, world.stdin, s3, remote);
+  if (again > 0) terminal.say(`${again} inputs were named more than once: each is labeled once`);
   // Workers elsewhere have devices of their own.
   const devices = config.redisUrl && !request.withWorker ? undefined : await ownDevices(config);
   const choice = new ModelChoice(await openModels(config, { on: devices }), new PullBar(terminal), signal);

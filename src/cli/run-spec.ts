@@ -62,7 +62,7 @@ export function specOf(
     ...fixed,
     output: { ...(file?.content.output as object | undefined), ...Object.fromEntries(output) },
   };
-  const wrong = (issue: string) => (file ? invalid(file.name, issue) : new LabelmillError("USAGE", issue));
+  const wrong = (issue: string) => (file ? invalid(file.name, issue) : new LabelmillError("USAGE", flagOf(issue)));
   return check(RunSpecSchema, all, wrong);
 }
 
@@ -100,17 +100,33 @@ function given<T extends Record<string, unknown>>(all: T): { [K in keyof T]?: Ex
 function check<T extends z.ZodType>(schema: T, value: unknown, wrong: (issue: string) => LabelmillError): z.infer<T> {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  throw wrong(describe(parsed.error.issues[0]!));
+  throw wrong(parsed.error.issues.map((issue) => describe(issue, value)).join("; "));
 }
 
-function describe(issue: z.core.$ZodIssue): string {
+function describe(issue: z.core.$ZodIssue, value: unknown): string {
   const place = issue.path.join(".");
-  if (issue.code !== "unrecognized_keys") return `${place}: ${issue.message}`;
+  if (issue.code !== "unrecognized_keys") {
+    const came = issue.path.reduce<unknown>(
+      (at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key],
+      value,
+    );
+    // What zod says first is the kind of mistake; what it expected, and what came, tell as much.
+    const expected = issue.message.replace(/^[A-Z][^:]*: /, "").replace(/, received .*$/, "");
+    return `${place}: ${expected}, came ${JSON.stringify(came)?.slice(0, 100) ?? "none"}`;
+  }
   const [key] = issue.keys as [string];
   const known = place === "output" ? Object.values(OUTPUT_FLAGS) : Object.keys(RunSpecSchema.shape);
   const near = nearest(key, known);
   const named = place === "" ? key : `${place}.${key}`;
   return `there is no key ${JSON.stringify(named)}${near ? `; did you mean ${JSON.stringify(near)}?` : `: there are ${known.join(", ")}`}`;
+}
+
+/** The key of a spec as the flag that says it: `output.targetBytes` is `--target-size`. */
+function flagOf(issue: string): string {
+  const [, key, rest] = /^(?:output\.)?([A-Za-z]+)(?:\.\d+)?(: .*)$/s.exec(issue) ?? [];
+  if (key === undefined) return issue;
+  const [flag] = Object.entries(OUTPUT_FLAGS).find(([, name]) => issue.startsWith(`output.${name}:`)) ?? [key];
+  return `--${flag.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}${rest}`;
 }
 
 function invalid(name: string, issue: string, cause?: unknown): LabelmillError {

@@ -95,7 +95,7 @@ export class Planner {
       this.#adding.catch(() => {});
     }
     await this.#adding;
-    if (count === 0) throw new LabelmillError("INPUT_EMPTY", "the inputs hold no record: nothing to label");
+    if (count === 0) throw nothingToLabel(spec);
     if (await this.#ledger.planDone(run, { slices: count, items })) await this.addFinalizer(signal);
   }
 
@@ -202,6 +202,12 @@ export class Planner {
     }, signal);
     this.#outstanding.add(bytes);
   }
+}
+
+function nothingToLabel({ read, sample }: RunFile["spec"]): LabelmillError {
+  const isChosen = (read.where?.length ?? 0) > 0 || sample !== undefined;
+  const what = isChosen ? "no record of the inputs is chosen by --where and --sample" : "the inputs hold no record";
+  return new LabelmillError("INPUT_EMPTY", `${what}: nothing to label`);
 }
 
 function lost(run: string): LabelmillError {

@@ -33,7 +33,7 @@ export async function openOutput(store: ObjectStore, wanted: RunFile): Promise<O
   if (differences.length > 0)
     throw new LabelmillError(
       "SPEC_DIFFERS",
-      `${store.uri} holds the run ${runFile.run}, which differs from what is asked now:\n${differences.map((line) => `  ${line}`).join("\n")}\nChoose another --out, or ask for the same again`,
+      `${store.uri} holds the run ${runFile.run}, which differs from what is asked now:\n${differences.map((line) => `  ${line}`).join("\n")}\nChoose another --out, ask for the same again, or replace it (--overwrite)`,
     );
   const manifest = await readManifest(store);
   if (manifest && (await exists(store, SUCCESS_FILE))) {
@@ -123,7 +123,7 @@ function differencesIn(path: string, before: unknown, now: unknown): string[] {
     const keys = [...new Set([...Object.keys(before), ...Object.keys(now)])];
     return keys.flatMap((key) => differencesIn(`${path}.${key}`, before[key], now[key]));
   }
-  return [`${path}: ${JSON.stringify(before)} then, ${JSON.stringify(now)} now`];
+  return [`${path}: ${JSON.stringify(before) ?? "none"} then, ${JSON.stringify(now) ?? "none"} now`];
 }
 
 function isPlain(value: unknown): value is Record<string, unknown> {

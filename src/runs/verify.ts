@@ -57,6 +57,9 @@ async function checkRun(store: ObjectStore, runFile: RunFile, manifest: Manifest
   check.equal(`run in ${MANIFEST_FILE}`, manifest.run, run);
   check.equal(`model in ${MANIFEST_FILE}`, manifest.model.digest, runFile.spec.model.digest);
 
+  const seen = new Set<string>();
+  const twice = uris.find((uri) => seen.has(uri) || !seen.add(uri));
+  if (twice) check.problem(`${RUN_FILE}: the input ${twice} is there twice`);
   const hash = createHash("sha256");
   const tiles = new Tiling(inputs.length);
   const listed = new ListedParts(store, check, isCompacted(runFile.spec.output) ? PARTS_FOLDER : "");

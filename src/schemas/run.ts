@@ -47,12 +47,12 @@ export const RunSettingsSchema = z.strictObject({
   /** Rows in error at which the run is stopped: a count, or a share in percent. */
   maxErrors: z
     .string()
-    .regex(/^(\d{1,15}|\d{1,2}(\.\d{1,6})?%|100%)$/, "a number of rows, or a share such as 5%")
+    .regex(/^(\d{1,15}|\d{1,2}(\.\d{1,6})?%|100%)$/, "expected a number of rows, or a share such as 5%")
     .optional(),
   /** The longest that one try of a slice may take, in ms. */
   sliceTimeoutMs: z.int().min(1000).max(86_400_000).optional(),
   /** What a worker costs, in whatever currency, for the manifest. */
-  pricePerHour: z.number().nonnegative().optional(),
+  pricePerHour: z.number().nonnegative().max(1e9).optional(),
 });
 export type RunSettings = z.infer<typeof RunSettingsSchema>;
 

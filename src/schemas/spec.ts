@@ -65,6 +65,7 @@ export const RunSpecSchema = z.strictObject({
   pricePerHour: z
     .number()
     .nonnegative()
+    .max(1e9)
     .optional()
     .describe("What a worker costs: the manifest then says what the run did."),
 });

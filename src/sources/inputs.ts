@@ -6,6 +6,7 @@ import type { S3 } from "../storage/s3.ts";
 import { parseS3Uri, s3Uri } from "../storage/s3-uri.ts";
 import { inputError } from "./bytes.ts";
 import { formatOfName } from "./detect.ts";
+import { isImageName } from "./image-file.ts";
 import { type InputList, type ListEntry, listOf, openInputList } from "./input-list.ts";
 import { byteOrder, globBase, isGlob, listFolder, listGlob } from "./listing.ts";
 import { type S3Glob, s3Glob, s3Objects } from "./s3-glob.ts";
@@ -22,7 +23,7 @@ const OPENED_AT_ONCE = 16;
  * The inputs, each a file, an object or standard input, in the place of what names several of them:
  *
  * - a folder, a pattern (`data/**\/*.csv`), an `s3://` prefix or pattern: the files and objects there, in the byte order of their paths. Left
- *   out are those that are not data: empty ones, folder markers, and names with a segment, below what was named, that begins with `_` or `.`;
+ *   out are those that are not data: empty ones, folder markers, pictures, and names with a segment, below what was named, that begins with `_` or `.`;
  * - `@LIST`: those that a list names, in its order (openInputList).
  *
  * Of images only patterns of archives and tables and lists of archives are replaced: folders, prefixes and lists of images are one input each.
@@ -129,9 +130,11 @@ async function* expandLocal(input: string): AsyncGenerator<string> {
   for (const { path, size } of listed) if (size > 0) yield join(base, path);
 }
 
-/** Whether a path below what was named is one of data: nothing in it is hidden, and it is no folder marker. */
+/** Whether a path below what was named is one of data: nothing in it is hidden, and it is no folder marker and no picture. */
 function isData(path: string): boolean {
-  return path !== "" && !path.endsWith("/") && !path.split("/").some((part) => /^[_.]/.test(part));
+  return (
+    path !== "" && !path.endsWith("/") && !isImageName(path) && !path.split("/").some((part) => /^[_.]/.test(part))
+  );
 }
 
 /** Whether a list is one of archives: its first entry is. */

@@ -3,6 +3,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import { type DecodedArray, type ParquetParsers, parquetScan } from "hyparquet";
 import { LabelmillError, messageOf } from "../errors.ts";
 import { ByteCache } from "./byte-cache.ts";
+import { parseJson } from "./json.ts";
 import type { Origin } from "./origin.ts";
 import { COMPRESSORS } from "./parquet-codecs.ts";
 import { bytesPerRow, type Footer, unreadable } from "./parquet-footer.ts";
@@ -149,11 +150,8 @@ function textOf(bytes: Uint8Array): unknown {
 function jsonOf(bytes: Uint8Array): unknown {
   const text = textOf(bytes);
   if (typeof text !== "string") return text;
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
-  }
+  const value = parseJson(text);
+  return value === undefined ? text : value;
 }
 
 /** In ISO 8601, as exact as it is stored. */

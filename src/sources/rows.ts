@@ -3,6 +3,7 @@ import type { ReadOptions } from "../schemas/input.ts";
 import type { ItemError } from "../schemas/item.ts";
 import { resolveColumns } from "./columns.ts";
 import { type CsvRecord, CsvScanner } from "./csv.ts";
+import { parseJson } from "./json.ts";
 import { type Line, LineScanner } from "./lines.ts";
 import type { Scanner, ScanPlace } from "./scanner.ts";
 import { MAX_KEPT_BYTES, quoted } from "./source.ts";
@@ -108,11 +109,11 @@ function jsonlReader(read: ReadOptions, wanted: Wanted, settled?: Settled): RowR
         reader.read = resolveColumns(Object.keys(object), read, wanted.names, wanted.label);
         reader.ready = true;
       }
-      if (filters.some((where) => scalar(object, where.column, text) !== where.value)) return { skipped: true };
+      if (filters.some((where) => scalar(object, where.column) !== where.value)) return { skipped: true };
       const { column, idColumn, keep } = reader.read;
       const row: Row = { repaired };
-      if (idColumn !== null) row.id = scalar(object, idColumn, text);
-      row.value = scalar(object, column!, text);
+      if (idColumn !== null) row.id = scalar(object, idColumn);
+      row.value = scalar(object, column!);
       if (row.value === undefined) {
         const came = Object.hasOwn(object, column!)
           ? `came ${kindOf(object[column!])}`
@@ -170,14 +171,6 @@ export function isDeeper(value: unknown, levels: number): boolean {
   return levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1));
 }
 
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
 function parseObject(text: string): Record<string, unknown> | undefined {
   const value = parseJson(text);
   return typeof value === "object" && value !== null && !Array.isArray(value)
@@ -186,27 +179,10 @@ function parseObject(text: string): Record<string, unknown> | undefined {
 }
 
 /** A column's text, number or boolean as text; undefined where there is none. */
-function scalar(object: Record<string, unknown>, column: string, text: string): string | undefined {
+function scalar(object: Record<string, unknown>, column: string): string | undefined {
   const value = Object.hasOwn(object, column) ? object[column] : undefined;
   if (typeof value === "string") return value;
-  if (typeof value === "boolean") return String(value);
-  if (typeof value !== "number") return undefined;
-  return Number.isInteger(value) && !Number.isSafeInteger(value)
-    ? (digitsOf(text, column) ?? String(value))
-    : String(value);
-}
-
-/** A number that a double cannot hold (many ids are such), as it is written. */
-function digitsOf(text: string, column: string): string | undefined {
-  try {
-    const written = JSON.parse(text, (_key, value: unknown, context?: { source?: string }) =>
-      typeof value === "number" ? context?.source : value,
-    );
-    return written[column];
-  } catch {
-    // Nests too deep to be walked.
-    return undefined;
-  }
+  return typeof value === "boolean" || typeof value === "number" ? String(value) : undefined;
 }
 
 function kindOfLine(text: string): string {

@@ -5,6 +5,7 @@ import type { ItemError } from "../schemas/item.ts";
 import type { Split } from "../schemas/split.ts";
 import { checkUnchanged, describeFile } from "./identity.ts";
 import { isImageName } from "./image-file.ts";
+import { parseJson } from "./json.ts";
 import type { SplitPlace } from "./read-split.ts";
 import { DEEPEST_KEPT, isDeeper } from "./rows.ts";
 import { isSampled } from "./sample.ts";
@@ -84,11 +85,8 @@ function sizeError({ member }: TarPart): ItemError | undefined {
 function jsonOf(content: Buffer | undefined): unknown {
   if (content === undefined) return null;
   const text = content.toString("utf8");
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
-  }
+  const value = parseJson(text);
+  return value === undefined ? text : value;
 }
 
 function keptError(kept: Record<string, unknown>): ItemError | undefined {

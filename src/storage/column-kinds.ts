@@ -17,9 +17,11 @@ export function kindsIn(rows: readonly Row[]): Map<string, Set<ColumnKind>> {
   return kinds;
 }
 
-/** The type that holds all of these: one kind, itself; integers and other numbers, numbers; else JSON. Nulls fit all, digits are strings. */
+/** The type that holds all of these: one kind, itself; integers and other numbers, numbers; else JSON. Nulls fit all. */
 export function typeOfKinds(kinds: ReadonlySet<ColumnKind>): ColumnType {
-  const found = new Set([...kinds].map((kind) => (kind === "digits" ? "string" : kind)));
+  // Beside numbers, digits are one of them; beside texts, a text.
+  const digits = kinds.has("integer") && !kinds.has("string") ? "integer" : "string";
+  const found = new Set([...kinds].map((kind) => (kind === "digits" ? digits : kind)));
   found.delete("null");
   const [first, ...rest] = found;
   if (first === undefined || first === "null") return "string";

@@ -239,6 +239,35 @@ describe("label text", { concurrency: 2 }, () => {
     assert.ok(seconds > 0 && inferSeconds > 0 && inferSeconds < seconds * 100, `${inferSeconds} of ${seconds} s`);
   });
 
+  test("what is named twice is labeled once, and of a folder that holds pictures too only the texts", async () => {
+    await work.write("mixed/a.csv", "text\ngood\nbad\n");
+    await work.write("mixed/b.csv", "text\nfine\n");
+    await work.write("mixed/cat.jpg", Buffer.of(0xff, 0xd8, 0xff, 0x0a, 0x41));
+    const args = [
+      "label",
+      "text",
+      "--model",
+      "tiny-sentiment",
+      "mixed",
+      "mixed/a.csv",
+      "./mixed/*.csv",
+      "--out",
+      "once",
+    ];
+    const { stderr } = await work.expect(0, args);
+    assert.match(stderr, /3 inputs were named more than once: each is labeled once/);
+    const rows = await work.rows("once");
+    assert.deepEqual(
+      rows.map(({ id }) => id),
+      ["a.csv#0", "a.csv#1", "b.csv#0"],
+    );
+    await work.expect(0, ["verify", "once", "--inputs"]);
+    // As an output would be in which one stood twice.
+    const file = JSON.parse(await readFile(work.file("once", "_run.json"), "utf8"));
+    await work.write("once/_run.json", JSON.stringify({ ...file, inputs: [...file.inputs, file.inputs[0]] }));
+    assert.match((await work.expect(1, ["verify", "once"])).stdout, /a\.csv is there twice/);
+  });
+
   test("standard input: plain lines, and packed CSV", async () => {
     const lines = await work.expect(0, ["label", "text", "--model", "tiny-sentiment", "-", "--json"], {
       input: `${GOOD}\n${BAD}\n${GOOD}`,

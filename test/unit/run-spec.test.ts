@@ -99,15 +99,22 @@ test("a wrong value is refused with file and key", () => {
     [{ kind: "sound", inputs: ["a"] }, /^s\.yaml: kind: /],
     [{ kind: "text", inputs: [] }, /^s\.yaml: inputs: /],
     [{ kind: "text", inputs: ["a", 3] }, /^s\.yaml: inputs\.1: /],
-    [{ ...least, where: ["lang"] }, /^s\.yaml: where\.0: expected column=value, such as lang=en$/],
-    [{ ...least, where: ["=en"] }, /^s\.yaml: where\.0: expected column=value, such as lang=en$/],
+    [{ ...least, where: ["lang"] }, /^s\.yaml: where\.0: expected column=value, such as lang=en, came "lang"$/],
+    [{ ...least, where: ["=en"] }, /^s\.yaml: where\.0: expected column=value, such as lang=en, came "=en"$/],
     [{ ...least, sample: 1 }, /^s\.yaml: sample: /],
-    [{ ...least, limit: 0 }, /^s\.yaml: limit: /],
+    [{ ...least, limit: 0, sample: 3 }, /^s\.yaml: sample: expected .*<1, came 3; limit: expected .*>=1, came 0$/],
     [{ ...least, maxErrors: "many" }, /^s\.yaml: maxErrors: /],
     [{ ...least, output: { targetBytes: 1 } }, /^s\.yaml: output\.targetBytes: /],
   ];
   for (const [content, message] of cases) assert.match(refused(content), message);
-  assert.throws(() => specOf(undefined, { sample: 2 }, { kind: "text", inputs: ["a"] }), { code: "USAGE" });
+  const flags: [Record<string, unknown>, RegExp][] = [
+    [{ sample: 2 }, /^--sample: expected number to be <1, came 2$/],
+    [{ pricePerHour: -1 }, /^--price-per-hour: .*, came -1$/],
+    [{ targetSize: 1 }, /^--target-size: .*, came 1$/],
+    [{ where: ["x"] }, /^--where: expected column=value, such as lang=en, came "x"$/],
+  ];
+  for (const [flag, message] of flags)
+    assert.throws(() => specOf(undefined, flag, { kind: "text", inputs: ["a"] }), { code: "USAGE", message });
 });
 
 test("the file of a spec is YAML or JSON of bounded size, whose aliases do not multiply", async () => {

@@ -138,6 +138,20 @@ test("JSONL: values, own types of kept columns, and each kind of bad line", asyn
   for (const [index, pattern] of why) assert.match(found[index]!.error!.message, pattern);
 });
 
+test("JSONL: numbers that a double would round are kept as they are written, wherever they stand", async () => {
+  const long = "9007199254740993";
+  const path = await file(
+    "long.jsonl",
+    `{"text":"a","id":${long},"big":-9223372036854775808,"safe":9007199254740991,"far":1e400,"float":1e20,"in":{"deep":[${long},0.1234567890123456789]}}\n`,
+  );
+  const [record] = await records(path, { idColumn: "id", keep: ["id", "big", "safe", "far", "float", "in"] });
+  assert.equal(record!.id, long);
+  assert.deepEqual(record!.input, {
+    ...{ id: long, big: "-9223372036854775808", safe: 9007199254740991, far: "1e400", float: 1e20 },
+    in: { deep: [long, 0.12345678901234568] },
+  });
+});
+
 test("JSONL: what nests too deep is an error of its record", async () => {
   const deep = "[".repeat(20_000) + "]".repeat(20_000);
   const lines = `{"text":"a","n":1}\n{"text":"b","n":${deep}}\n{"id":12345678901234567890,"m":${deep},"text":"c"}\n`;

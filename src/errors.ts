@@ -45,6 +45,7 @@ const CODES = {
   RUN_FAILED: { retryable: false },
   SPEC_INVALID: { retryable: false },
   TOO_MANY_ERRORS: { retryable: false },
+  TOO_MANY_FAILURES: { retryable: false },
   SLICE_TIMEOUT: { retryable: true },
   PART_MISMATCH: { retryable: false },
   STORE_FAILED: { retryable: true },

@@ -130,13 +130,13 @@ export function cancelled(terminal: Terminal, run: string, out: string): Labeled
   return { code: EXIT.failed, summary: { run, state: "cancelled", out } };
 }
 
-/** A run that was stopped, having more rows in error than it may have or a plan that cannot be, and the first rows in error. */
+/** A run that was stopped, having more rows in error than it may have, slices that fail one after the other, or a plan that cannot be, and the first rows in error. */
 export function stopped(terminal: Terminal, run: string, out: string, { reason, firstErrors }: Stopped): Labeled {
   terminal.print(terminal.style("red", `Run ${run} was stopped: ${reason}`));
   for (const line of errorLines(firstErrors)) terminal.print(line);
   const mend = reason.startsWith("TOO_MANY_ERRORS: ") ? "with a higher --max-errors " : "";
   // Of an input that is another now, or gone, the reason says what to do.
-  const goesOn = /^INPUT_(CHANGED|NOT_FOUND): /.test(reason) ? "" : `; the same command ${mend}goes on`;
+  const goesOn = /\bINPUT_(CHANGED|NOT_FOUND): /.test(reason) ? "" : `; the same command ${mend}goes on`;
   terminal.print(`The parts in ${showPlace(out)} stand${goesOn}`);
   return { code: EXIT.failed, summary: { run, state: "failed", out, reason, firstErrors } };
 }

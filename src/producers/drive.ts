@@ -90,7 +90,7 @@ async function watch(
   return state!;
 }
 
-/** It has more rows in error than it may have. */
+/** It has more rows in error than it may have, or nothing but slices that fail. */
 function isStopped({ state, reason }: Progress): boolean {
-  return state === "failed" && reason?.startsWith("TOO_MANY_ERRORS: ") === true;
+  return state === "failed" && /^TOO_MANY_(ERRORS|FAILURES): /.test(reason ?? "");
 }

@@ -25,7 +25,7 @@ for _, key in ipairs(KEYS) do redis.call('PERSIST', key) end
 redis.call('HSETNX', KEYS[1], 'createdAt', ARGV[1])
 redis.call('DEL', KEYS[4])
 redis.call('HDEL', KEYS[1], 'reason')
-redis.call('HSET', KEYS[1], 'failed', '0')
+redis.call('HSET', KEYS[1], 'failed', '0', 'failedInRow', '0')
 for _, counter in ipairs({'items', 'committed', 'rows', 'errors', 'bytes', 'inferMs'}) do redis.call('HSETNX', KEYS[1], counter, '0') end
 redis.call('HSET', KEYS[1], 'begunAt', redis.call('TIME')[1], 'begunRows', redis.call('HGET', KEYS[1], 'rows'))
 return {run[1], run[2], run[3]}`;
@@ -33,7 +33,13 @@ return {run[1], run[2], run[3]}`;
 /** Rows in error from which on a share of them says something. */
 const TELLING_ROWS = 1000;
 
-/** `complete`: no slice of the run is open. `tooMany`: it has more rows in error than it may have, and has failed by that. */
+/** Slices that fail for good, none done between, from which on the others would too: the disk is full, the input another. */
+const FAILED_IN_ROW = 20;
+
+/**
+ * `complete`: no slice of the run is open. `tooMany`: it has more rows in error than it may have, and has failed by that. `hopeless`: so
+ * many slices failed in a row that it has.
+ */
 const ENDS = `
 local function complete()
   local run = redis.call('HMGET', KEYS[1], 'planDone', 'slices', 'committed', 'failed')
@@ -51,8 +57,16 @@ local function tooMany()
     'TOO_MANY_ERRORS: ' .. run[3] .. ' of ' .. run[2] .. ' rows are in error, at most ' .. run[1] .. ' may be')
   return true
 end
-local function ended(outcome)
-  local stopped = tooMany()
+local function hopeless(failure)
+  local run = redis.call('HMGET', KEYS[1], 'failedInRow', 'state')
+  if tonumber(run[1] or '0') < ${FAILED_IN_ROW} or complete() or (run[2] ~= 'planning' and run[2] ~= 'running') then return false end
+  local last = cjson.decode(failure)
+  redis.call('HSET', KEYS[1], 'state', 'failed', 'changedAt', redis.call('TIME')[1], 'reason',
+    'TOO_MANY_FAILURES: ' .. run[1] .. ' slices in a row failed for good, the last of them with ' .. last.code .. ': ' .. last.message)
+  return true
+end
+local function ended(outcome, failure)
+  local stopped = tooMany() or (failure and hopeless(failure))
   return {outcome, not stopped and complete() and 1 or 0, stopped and 1 or 0}
 end`;
 
@@ -75,6 +89,7 @@ if redis.call('HEXISTS', KEYS[2], ARGV[1]) == 0 then return {'unplanned', 0, 0} 
 if redis.call('HEXISTS', KEYS[4], ARGV[1]) == 1 then return {'failed', complete() and 1 or 0, 0} end
 redis.call('HSET', KEYS[3], ARGV[1], ARGV[2])
 redis.call('HINCRBY', KEYS[1], 'committed', 1)
+redis.call('HSET', KEYS[1], 'failedInRow', '0')
 redis.call('HINCRBY', KEYS[1], 'rows', ARGV[3])
 redis.call('HINCRBY', KEYS[1], 'errors', ARGV[4])
 redis.call('HINCRBY', KEYS[1], 'bytes', ARGV[5])
@@ -93,8 +108,11 @@ const FAIL = `${ENDS}
 if redis.call('EXISTS', KEYS[1]) == 0 then return {'unknown', 0, 0} end
 if redis.call('HEXISTS', KEYS[2], ARGV[1]) == 0 then return {'unplanned', 0, 0} end
 if redis.call('HEXISTS', KEYS[3], ARGV[1]) == 1 then return {'committed', complete() and 1 or 0, 0} end
-if redis.call('HSETNX', KEYS[4], ARGV[1], ARGV[2]) == 1 then redis.call('HINCRBY', KEYS[1], 'failed', 1) end
-return ended('failed')`;
+if redis.call('HSETNX', KEYS[4], ARGV[1], ARGV[2]) == 1 then
+  redis.call('HINCRBY', KEYS[1], 'failed', 1)
+  redis.call('HINCRBY', KEYS[1], 'failedInRow', 1)
+end
+return ended('failed', ARGV[2])`;
 
 /** ARGV: the new state, then the states it may follow. Returns 1 if the run is in the new state now. */
 const TRANSITION = `

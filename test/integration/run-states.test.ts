@@ -121,6 +121,32 @@ test("a count of errors: so many are allowed, one more stops the run, with the r
   assert.deepEqual([await ledger.state(run), (await ledger.progress(run))!.reason], ["planning", undefined]);
 });
 
+test("twenty slices that fail for good in a row, and none done between them, stop the run; its last ones are left to be told", async () => {
+  const failure = { code: "STORE_FAILED", message: "no space" };
+  const run = await newRun();
+  const slices = Array.from({ length: 42 }, (_, at) => slice(at, 1));
+  await ledger.plan(run, slices, slices.length);
+  for (let at = 0; at < 19; at++) await ledger.fail(run, at, failure);
+  await ledger.commit(run, 19, partOf(1));
+  for (let at = 20; at < 39; at++) await ledger.fail(run, at, failure);
+  assert.equal(await ledger.state(run), "planning", "39 of 40, but one was done between");
+  assert.deepEqual(await ledger.fail(run, 39, failure), { outcome: "failed", complete: false });
+  const { state, reason } = (await ledger.progress(run))!;
+  const expected =
+    "TOO_MANY_FAILURES: 20 slices in a row failed for good, the last of them with STORE_FAILED: no space";
+  assert.deepEqual([state, reason], ["failed", expected]);
+  await ledger.begin(run, ABOUT);
+  await ledger.fail(run, 40, failure);
+  assert.equal(await ledger.state(run), "planning", "who takes it up again begins to count anew");
+
+  const short = await newRun();
+  await ledger.plan(short, slices.slice(0, 20), 20);
+  await ledger.planDone(short, { slices: 20, items: 20 });
+  for (let at = 0; at < 19; at++) await ledger.fail(short, at, failure);
+  assert.deepEqual(await ledger.fail(short, 19, failure), { outcome: "failed", complete: true });
+  assert.equal(await ledger.state(short), "running", "its manifest tells them all");
+});
+
 test("a share of errors: looked at from 1,000 rows on, and when the run is complete", async () => {
   const large = await newRun("5%");
   await ledger.plan(large, [slice(0, 900), slice(1, 100), slice(2, 1)], 1001);

@@ -3,6 +3,7 @@ import type { Config } from "../config.ts";
 import { LabelmillError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { slicesOf } from "../producers/run-slices.ts";
+import { clearOutput } from "../runs/clear.ts";
 import { readManifest } from "../runs/output.ts";
 import type { ReadOptions } from "../schemas/input.ts";
 import type { Lane } from "../schemas/names.ts";
@@ -101,7 +102,14 @@ export async function label(request: LabelRequest, world: LabelWorld, signal: Ab
       say: (line) => terminal.say(line),
     },
     AbortSignal.any([signal, lock.lost]),
-  ).finally(() => progress.end());
+  )
+    .catch(async (error: unknown) => {
+      // Nothing was to be labeled: whoever asks for something else must not meet this run.
+      const isNothing = error instanceof LabelmillError && error.code === "INPUT_EMPTY" && opened.kind === "new";
+      if (isNothing) await clearOutput(store);
+      throw error;
+    })
+    .finally(() => progress.end());
   const { state } = ended;
   log.debug({ run, state }, "run ended");
   const seconds = (performance.now() - startedAt) / 1000;

@@ -86,7 +86,8 @@ export async function runSession(options: SessionOptions, signal: AbortSignal): 
   const state = await driveRun(
     { run: runFile.run, ledger, planner, changes, slices, onProgress, detach },
     AbortSignal.any([signal, own.signal]),
-  ).catch((error: unknown) => {
+  ).catch(async (error: unknown) => {
+    if (error instanceof LabelmillError && error.code === "INPUT_EMPTY") await ledger.cancel(runFile.run);
     // It may be back by now: that it was gone is what counts.
     if (error instanceof LabelmillError || !lost) throw error;
     const message = `lost Redis at ${describeAddress(redis)}: run the same command again when it is back`;

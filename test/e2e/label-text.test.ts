@@ -268,6 +268,25 @@ describe("label text", { concurrency: 2 }, () => {
     assert.match((await work.expect(1, ["verify", "once"])).stdout, /a\.csv is there twice/);
   });
 
+  test("nothing that is chosen is nothing to label, and another choice finds the output as it was", async () => {
+    await work.write("few.csv", "text,lang\ngood,en\nbad,en\n");
+    const args = (lang: string) => [
+      "label",
+      "text",
+      "--model",
+      "tiny-sentiment",
+      "few.csv",
+      "--where",
+      `lang=${lang}`,
+      "--out",
+      "few",
+    ];
+    const { stderr } = await work.expect(2, args("fr"));
+    assert.match(stderr, /INPUT_EMPTY: no record of the inputs is chosen by --where/);
+    assert.deepEqual(await readdir(work.file("few")), []);
+    await work.expect(0, args("en"));
+  });
+
   test("standard input: plain lines, and packed CSV", async () => {
     const lines = await work.expect(0, ["label", "text", "--model", "tiny-sentiment", "-", "--json"], {
       input: `${GOOD}\n${BAD}\n${GOOD}`,

@@ -159,11 +159,8 @@ test("a list on S3 names keys beside it, and an inventory by its manifest all th
     files: [1, 2, 3].map((file) => ({ key: `inv/data/${file}.csv.gz`, size: 1, MD5checksum: "" })),
   };
   const uri = await object("inv/manifest.json", JSON.stringify(manifest));
-  assert.deepEqual(await expandInputs([`@${uri}`], s3), [
-    `s3://${bucket}/in/a%20b.csv`,
-    `s3://${bucket}/in/x.jpg`,
-    `s3://${bucket}/in/y.png`,
-  ]);
+  // Of texts all but the pictures.
+  assert.deepEqual(await expandInputs([`@${uri}`], s3), [`s3://${bucket}/in/a%20b.csv`]);
   const images = await Array.fromAsync((await openImageSource(`@${uri}`, AUTO, s3)).records());
   assert.deepEqual(
     images.map(({ record, id }) => [record, id]),

@@ -108,7 +108,7 @@ test("finished: it says so, does nothing, and exits as the run did; any differen
       ],
     ],
     [["label", "text", "other.csv", ...COMMAND.slice(3)], ['other.csv" now']],
-    [["label", "text", "texts.csv", ...COMMAND.slice(2)], ["inputs: 1 then, 2 now"]],
+    [["label", "text", "other.csv", ...COMMAND.slice(2)], ["inputs: 1 then, 2 now"]],
   ];
   for (const [args, differences] of others) {
     const { stderr } = await work.expect(2, args);

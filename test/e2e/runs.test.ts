@@ -104,7 +104,7 @@ test("where, sample and limit choose rows, the same ones each time, and another 
   );
   assert.equal((await runFile("chosen")).inputs[0]!.travels, "split", "its own worker reads the file");
   const differs = await work.expect(2, [...label, "--sample", "0.5"]);
-  assert.match(differs.stderr, /SPEC_DIFFERS: [\s\S]*spec\.limit: 30 then, undefined now/);
+  assert.match(differs.stderr, /SPEC_DIFFERS: [\s\S]*spec\.limit: 30 then, none now/);
 
   await work.expect(0, [...label, "--sample", "0.5", "--overwrite"]);
   const half = (await work.rows("chosen")).map(({ source }) => source.record);

@@ -16,6 +16,7 @@ const SLICE_ITEMS = 250;
 /** Single texts that are under way together. */
 const AT_A_TIME = 20;
 const SINGLES = 200;
+const WINDOW_SLICES = 10_000;
 
 /** Single texts that come while a run is under way, and what that costs the run. */
 export async function measureBesideBulk(
@@ -29,7 +30,12 @@ export async function measureBesideBulk(
   await using open = new AsyncDisposableStack();
   const { redis, producer, worker, outputs } = await openService(open, { folder, model: MODEL }, signal);
   await worker.call("start", { redis, model: MODEL, s3: {}, cacheDir: folder, roots: { files: [folder], s3: [] } });
-  const bulk = { output: outputs.folder, settings: { sliceItems: SLICE_ITEMS }, splits: true };
+  // All of it is queued at once: who waits for room would be there as long as the run.
+  const bulk = {
+    output: outputs.folder,
+    settings: { sliceItems: SLICE_ITEMS, windowSlices: WINDOW_SLICES },
+    splits: true,
+  };
 
   say("beside bulk: warm-up");
   let rate = 100;

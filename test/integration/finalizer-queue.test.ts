@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { once } from "node:events";
+import { on } from "node:events";
 import { test } from "node:test";
 import { Queue, Worker } from "bullmq";
 import { FinalizerQueue } from "../../src/runs/finalizer-queue.ts";
@@ -27,8 +27,9 @@ test("who asks again for what waits for its next try does not begin the tries an
   await ask();
   const failing = new Worker(RUNS_QUEUE, () => Promise.reject(new Error("no")), { connection, prefix: KEY_PREFIX });
   pipeline.defer(() => failing.close());
+  const failures = on(failing, "failed");
   const failed = async () => {
-    for (const _ of ids) await once(failing, "failed");
+    for (const _ of ids) await failures.next();
   };
   await failed();
   await ask();

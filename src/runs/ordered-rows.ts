@@ -6,7 +6,7 @@ import { decodeFile, type FileRow, rowOfPart } from "../storage/file-rows.ts";
 import { jsonLines } from "../storage/json-lines.ts";
 import { readPart } from "../storage/part.ts";
 import type { ObjectStore } from "../storage/store.ts";
-import { readManifest, readRunFile } from "./output.ts";
+import { readFinished } from "./output.ts";
 
 /** Rows of slices `first` to `last`, in the plan's order. */
 export type OrderedRows = { first: number; last: number; rows: FileRow[] };
@@ -18,9 +18,7 @@ export type OrderedRows = { first: number; last: number; rows: FileRow[] };
  * @throws LabelmillError RUN_FAILED (it is not finished), PART_MISMATCH
  */
 export async function* orderedRows(store: ObjectStore, inError: boolean): AsyncGenerator<OrderedRows> {
-  const [runFile, manifest] = [await readRunFile(store), await readManifest(store)];
-  if (!runFile || manifest?.run !== runFile.run || manifest.state === "failed")
-    throw new LabelmillError("RUN_FAILED", `${store.uri} holds no run that is finished: finish it first`);
+  const { runFile, manifest } = await readFinished(store);
   const isWanted = ({ errorCode }: FileRow) => !inError || errorCode !== undefined;
   if (manifest.filesSha256 !== undefined) {
     yield* rowsOfFiles(store, runFile, isWanted, inError);

@@ -58,6 +58,13 @@ export async function readManifest(store: ObjectStore): Promise<Manifest | undef
   return readJson(store, MANIFEST_FILE, (value) => ManifestSchema.parse(value));
 }
 
+/** What a finished run says of itself. @throws LabelmillError RUN_FAILED (none is there, it is not finished, or it failed) */
+export async function readFinished(store: ObjectStore): Promise<{ runFile: RunFile; manifest: Manifest }> {
+  const [runFile, manifest] = [await readRunFile(store), await readManifest(store)];
+  if (runFile && manifest && manifest.state !== "failed" && manifest.run === runFile.run) return { runFile, manifest };
+  throw new LabelmillError("RUN_FAILED", `${store.uri} holds no run that is finished: finish it first`);
+}
+
 export async function exists(store: ObjectStore, key: string): Promise<boolean> {
   for await (const found of store.list(key)) if (found.key === key) return true;
   return false;

@@ -4,7 +4,7 @@ import { MANIFEST_FILE, RETRIES_FOLDER } from "../schemas/names.ts";
 import type { RunFile } from "../schemas/run.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { orderedRows } from "./ordered-rows.ts";
-import { encodeJson, readManifest, readRunFile } from "./output.ts";
+import { encodeJson, readFinished } from "./output.ts";
 import { newRunId } from "./run-file.ts";
 
 /** A finished run with rows in error, and the output that is to hold them once more. */
@@ -30,10 +30,10 @@ export function retriedUris(uri: string, retry: number): { output: string; befor
  * @throws LabelmillError RUN_FAILED (the run, or a retry of it, is not finished), USAGE (no row is in error)
  */
 export async function nextRetry(store: ObjectStore, openStore: OpenStore): Promise<Retry> {
-  let [latest, { runFile, manifest }] = [store, await finished(store)];
+  let [latest, { runFile, manifest }] = [store, await readFinished(store)];
   for (const { retry } of manifest.retries ?? []) {
     latest = await openStore(retryUri(store.uri, retry));
-    ({ runFile, manifest } = await finished(latest));
+    ({ runFile, manifest } = await readFinished(latest));
   }
   const rows = manifest.totals.errors;
   if (rows === 0) throw new LabelmillError("USAGE", `${latest.uri}: no row is in error, so there is nothing to retry`);
@@ -50,7 +50,7 @@ export async function nextRetry(store: ObjectStore, openStore: OpenStore): Promi
 
 /** A retry has ended: the manifest of the output that it lies in says what it supersedes. Done again, it changes nothing. */
 export async function noteRetry(store: ObjectStore, retry: number, of: Manifest): Promise<void> {
-  const { manifest } = await finished(store);
+  const { manifest } = await readFinished(store);
   const { run, totals, partsSha256 } = of;
   const { planned: superseded, labeled, errors } = totals;
   const others = (manifest.retries ?? []).filter((other) => other.retry < retry);
@@ -78,10 +78,4 @@ export function errorPositions(
     }
     return slice < first ? new Map() : found;
   };
-}
-
-async function finished(store: ObjectStore): Promise<{ runFile: RunFile; manifest: Manifest }> {
-  const [runFile, manifest] = [await readRunFile(store), await readManifest(store)];
-  if (runFile && manifest && manifest.state !== "failed" && manifest.run === runFile.run) return { runFile, manifest };
-  throw new LabelmillError("RUN_FAILED", `${store.uri} holds no run that is finished: finish it first`);
 }

@@ -21,10 +21,9 @@ export function kindsIn(rows: readonly Row[]): Map<string, Set<ColumnKind>> {
 export function typeOfKinds(kinds: ReadonlySet<ColumnKind>): ColumnType {
   // Beside numbers, digits are one of them; beside texts, a text.
   const digits = kinds.has("integer") && !kinds.has("string") ? "integer" : "string";
-  const found = new Set([...kinds].map((kind) => (kind === "digits" ? digits : kind)));
-  found.delete("null");
-  const [first, ...rest] = found;
-  if (first === undefined || first === "null") return "string";
+  const held = [...kinds].filter((kind) => kind !== "null");
+  const [first, ...rest] = new Set(held.map((kind) => (kind === "digits" ? digits : kind)));
+  if (first === undefined) return "string";
   if (rest.length === 0) return first;
   return [first, ...rest].every((kind) => kind === "integer" || kind === "number") ? "number" : "json";
 }

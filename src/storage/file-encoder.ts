@@ -23,12 +23,12 @@ export class FileEncoder {
       idleTimeout: IDLE_MS,
     });
     // One that shares its memory with others is copied.
-    const whole = new Set(pieces.filter(({ byteLength, buffer }) => byteLength === buffer.byteLength));
-    const transferList = [...whole].map(({ buffer }) => buffer as ArrayBuffer);
+    const whole = pieces.filter(({ byteLength, buffer }) => byteLength === buffer.byteLength);
+    const transferList = [...new Set(whole.map(({ buffer }) => buffer as ArrayBuffer))];
     return this.#pool.run({ pieces, output, kept } satisfies EncodeOrder, { transferList });
   }
 
-  /** Lets what was asked be made, then ends the threads. */
+  /** Ends the threads. What they are at is not waited for: who asked for it must have ended before. */
   async close(): Promise<void> {
     await this.#pool?.close();
   }

@@ -1,3 +1,4 @@
+import { LabelmillError, toLabelmillError } from "../errors.ts";
 import { proveGpus } from "../inference/devices.ts";
 import { loadModel } from "../inference/model.ts";
 import { trySession } from "../inference/trial.ts";
@@ -16,9 +17,11 @@ export async function checkCuda(modelDir: string): Promise<Finding> {
   return note(`not usable: ${lack.problem}. Models run on the CPU`, lack.mend);
 }
 
-/** A model that came with labelmill: its files are there, and a session of it runs. @throws LabelmillError MODEL_INVALID */
+/** A model that came with labelmill: its files are there, and a session of it runs. */
 export async function checkModel(modelDir: string): Promise<Finding> {
-  const { digest, task, labels, files } = await loadModel(modelDir);
+  const model = await loadModel(modelDir).catch(toLabelmillError);
+  if (model instanceof LabelmillError) return wrong(`${model.code}: ${model.message}`, INSTALL_AGAIN);
+  const { digest, task, labels, files } = model;
   const problem = await trySession(modelDir, "cpu");
   if (problem !== undefined) return wrong(problem, INSTALL_AGAIN);
   const bytes = files.reduce((sum, { size }) => sum + size, 0);

@@ -6,7 +6,9 @@ import { pipeline } from "node:stream/promises";
 import { LabelmillError, messageOf, systemCode } from "../errors.ts";
 import type { Dtype } from "../schemas/dtype.ts";
 import type { Task } from "../schemas/job.ts";
+import { checkExternal, externalPaths } from "./external-weights.ts";
 import { type ImageRecipe, parseImageRecipe } from "./image-recipe.ts";
+import { scanOnnx } from "./onnx-scan.ts";
 
 /** `path` is relative to the model's folder, with `/`; `size` in bytes. */
 export type ModelFile = { path: string; size: number; sha256: string };
@@ -68,7 +70,8 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
   const labels = labelsOf(dir, config);
   const recipe = task === "image-classification" ? await readRecipe(dir) : undefined;
   const weights = await findWeights(dir, dtype);
-  const files = await hashFiles(dir, task, weights);
+  const external = await findExternal(dir, weights);
+  const files = await hashFiles(dir, [...FILES[task], weights, ...external]);
   return {
     id,
     dir,
@@ -181,12 +184,37 @@ async function readJson(dir: string, path: string): Promise<Json> {
   throw invalid(dir, `${path}: expected a JSON object, got ${show(value)}`);
 }
 
-/** The files that decide an answer, by path; with weights that the ONNX file keeps beside itself (`model.onnx_data`). */
-async function hashFiles(dir: string, task: Task, weights: string): Promise<ModelFile[]> {
+/**
+ * The files beside the ONNX file that belong to it: those that it names as the places of weights, and those that are named after it
+ * (`model.onnx_data`), which digests have held from the beginning on.
+ */
+async function findExternal(dir: string, weights: string): Promise<string[]> {
   const folder = posix.dirname(weights);
   const beside = (await readdir(join(dir, folder))).map((name) => posix.join(folder, name));
-  const external = beside.filter((path) => path.startsWith(weights) && path !== weights);
-  return Promise.all([...FILES[task], weights, ...external].sort().map((path) => hashFile(dir, path)));
+  const namedAfter = beside.filter((path) => path.startsWith(weights) && path !== weights);
+  const named = await externalOf(dir, weights);
+  for (const path of named)
+    await checkExternal(dir, path).catch((error: unknown) => {
+      throw invalid(dir, `${path}: ${messageOf(error)}`, error);
+    });
+  return [...named, ...namedAfter];
+}
+
+async function externalOf(dir: string, weights: string): Promise<string[]> {
+  const { locations } = await scanOnnx(join(dir, weights)).catch((error: unknown) => {
+    if (systemCode(error) !== undefined) throw unreadable(dir, weights, error);
+    throw invalid(dir, `${weights}: expected an ONNX model, got ${messageOf(error)}`, error);
+  });
+  try {
+    return externalPaths(weights, locations);
+  } catch (error) {
+    throw invalid(dir, `${weights}: places of weights: ${messageOf(error)}`, error);
+  }
+}
+
+/** The files that decide an answer, by path, each once. */
+async function hashFiles(dir: string, paths: readonly string[]): Promise<ModelFile[]> {
+  return Promise.all([...new Set(paths)].sort().map((path) => hashFile(dir, path)));
 }
 
 async function hashFile(dir: string, path: string): Promise<ModelFile> {

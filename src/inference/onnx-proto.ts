@@ -36,6 +36,21 @@ export function* readFields(message: Uint8Array): Generator<Field> {
   }
 }
 
+/** A field without its value. `size`: bytes of the head, and of the value of a number; `bytes`: those of any other value, which follow. */
+export type FieldHead = { number: number; size: number; bytes: number | undefined };
+
+/** The head of the field that `bytes` begin with. Throws an Error for what is none. */
+export function readHead(bytes: Uint8Array): FieldHead {
+  const reader = new BinaryReader(bytes);
+  const [number, wire] = reader.tag();
+  if (wire === WireType.LengthDelimited) {
+    const length = reader.uint32();
+    return { number, size: reader.pos, bytes: length };
+  }
+  reader.skip(wire, number);
+  return { number, size: reader.pos, bytes: undefined };
+}
+
 function readValue(reader: BinaryReader, number: number, wire: WireType): Uint8Array | number {
   if (wire === WireType.Varint) return Number(reader.int64());
   return wire === WireType.LengthDelimited ? reader.bytes() : reader.skip(wire, number);

@@ -117,7 +117,7 @@ export class HubRepo {
   }
 
   #address(path: string, at: string): string {
-    return `${this.repo}/resolve/${encodeURIComponent(at)}/${path}`;
+    return `${this.repo}/resolve/${encodeURIComponent(at)}/${path.split("/").map(encodeURIComponent).join("/")}`;
   }
 
   #name(at: string): string {

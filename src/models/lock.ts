@@ -4,8 +4,8 @@ import { DtypeSchema } from "../schemas/dtype.ts";
 /** Stands beside a pulled model's files and says what they are. */
 export const LOCK_FILE_NAME = "labelmill.lock.json";
 
-/** Far above any model's number of files, external weights among them. */
-export const MAX_FILES = 200;
+/** Above any model's number of files, with a file of external weights for each tensor. */
+export const MAX_FILES = 1100;
 
 /** `owner/name`. The hub allows neither `--` nor `..` within, so `owner--name` is one repository's alone. */
 export const RepoSchema = z
@@ -26,7 +26,7 @@ const FileSchema = z.strictObject({
   path: z
     .string()
     .max(255)
-    .regex(/^(?!(.*\/)?\.\.?(\/|$))[\w.+-]+(\/[\w.+-]+)*$/, "expected a path within the model's folder"),
+    .regex(/^(?!(.*\/)?\.\.?(\/|$))[^\p{C}\\/]+(\/[^\p{C}\\/]+)*$/u, "expected a path within the model's folder"),
   /** Bytes. */
   size: z.int().nonnegative(),
   sha256: z.string().regex(/^[0-9a-f]{64}$/, "expected a SHA-256, 64 hex digits"),

@@ -5,7 +5,13 @@ import type { HubFile, HubRepo } from "./hub.ts";
 import { type Lock, MAX_FILES, type Pins } from "./lock.ts";
 
 /** What there is to download: the commit that the revision is at, and the files with what the hub announces of them. */
-export type Plan = { commit: string; files: HubFile[] };
+export type Plan = {
+  commit: string;
+  /** By path. */
+  files: HubFile[];
+  /** The ONNX file's path. */
+  onnx: string;
+};
 
 const CONFIG = "config.json";
 /** Which of them a model needs, its task decides, and whoever loads it says what is missing. */
@@ -25,11 +31,7 @@ export async function planPull(repo: HubRepo, dtype: Dtype): Promise<Plan> {
   const { commit } = config;
   if (/^[0-9a-f]{40}$/.test(repo.revision) && commit !== repo.revision)
     throw anotherCommit(repo, repo.revision, commit);
-  const find = async (path: string): Promise<HubFile | undefined> => {
-    const found = await repo.find(path, commit);
-    if (found && found.commit !== commit) throw anotherCommit(repo, commit, found.commit);
-    return found?.file;
-  };
+  const find = (path: string) => findAt(repo, commit, path);
   const weights = async (): Promise<HubFile[]> => {
     const onnx = await find(ONNX_FILES[dtype]);
     if (!onnx) throw await repo.missing(ONNX_FILES[dtype], commit);
@@ -41,7 +43,19 @@ export async function planPull(repo: HubRepo, dtype: Dtype): Promise<Plan> {
   const found = settled
     .flatMap((each) => (each.status === "fulfilled" ? each.value : []))
     .filter((file) => file !== undefined);
-  return { commit, files: [config.file, ...found].sort((a, b) => (a.path < b.path ? -1 : 1)) };
+  return { commit, files: [config.file, ...found].sort(byPath), onnx: ONNX_FILES[dtype] };
+}
+
+/** @throws LabelmillError as `planPull` */
+export async function findAt(repo: HubRepo, commit: string, path: string): Promise<HubFile | undefined> {
+  const found = await repo.find(path, commit);
+  if (found && found.commit !== commit) throw anotherCommit(repo, commit, found.commit);
+  return found?.file;
+}
+
+/** For sorting. */
+export function byPath(a: { path: string }, b: { path: string }): number {
+  return a.path < b.path ? -1 : 1;
 }
 
 /** `model.onnx_data`, `model.onnx_data_1`, …: what ONNX files above 2 GB keep beside themselves. */

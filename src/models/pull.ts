@@ -4,14 +4,15 @@ import type { z } from "zod";
 import { LabelmillError, systemCode } from "../errors.ts";
 import type { Dtype } from "../schemas/dtype.ts";
 import { storeError } from "../storage/fs-error.ts";
-import { HubRepo } from "./hub.ts";
+import { type HubFile, HubRepo } from "./hub.ts";
 import { HUB_LIMITS, HubHttp, type HubLimits } from "./hub-http.ts";
 import { CommitSchema, type Lock, type Pins, RepoSchema, RevisionSchema } from "./lock.ts";
 import { download } from "./pull-download.ts";
+import { withExternal, withPinned } from "./pull-external.ts";
 import { PullFolder } from "./pull-folder.ts";
 import { hashAnnounced } from "./pull-hash.ts";
 import { PartialFile } from "./pull-partial.ts";
-import { checkFiles, checkPlan, type Plan, pinDifferences, planPull } from "./pull-plan.ts";
+import { byPath, checkFiles, checkPlan, type Plan, pinDifferences, planPull } from "./pull-plan.ts";
 
 export type ModelSource = {
   /** `owner/name` on the hub. */
@@ -80,7 +81,8 @@ export async function pullModel(source: ModelSource, options: PullOptions): Prom
   const limits = { ...HUB_LIMITS, ...options.limits };
   const at = (stop: AbortSignal) =>
     new HubRepo(new HubHttp({ endpoint: options.endpoint, token, limits, signal: stop }), source);
-  const plan = await planPull(at(signal), source.dtype);
+  const announced = await planPull(at(signal), source.dtype);
+  const plan = pins ? await withPinned(at(signal), announced, pins) : announced;
   if (pins) checkPlan(at(signal), plan, pins);
   const folder = new PullFolder(options.modelsDir, source);
   try {
@@ -108,25 +110,33 @@ type Pulling = {
 };
 
 /** The lock of what is here already, if its contents are what the hub announces. */
-async function readIntact({ source, options, folder, plan }: Pulling): Promise<Lock | undefined> {
+async function readIntact({ source, options, folder, plan, repo }: Pulling): Promise<Lock | undefined> {
   const lock = await folder.read(source.repo, plan.commit);
-  if (lock?.files.length !== plan.files.length) return undefined;
-  for (const file of plan.files) {
-    const sha256 = await hashAnnounced(join(folder.model(plan.commit), file.path), file);
-    const locked = lock.files.find(({ path }) => path === file.path);
-    if (sha256 === undefined || sha256 !== locked?.sha256) return undefined;
-  }
+  if (!lock) return undefined;
+  const dir = folder.model(plan.commit);
+  const isIntact = async (files: readonly HubFile[]): Promise<boolean> => {
+    for (const file of files) {
+      const sha256 = await hashAnnounced(join(dir, file.path), file);
+      const locked = lock.files.find(({ path }) => path === file.path);
+      if (sha256 === undefined || sha256 !== locked?.sha256) return false;
+    }
+    return true;
+  };
+  if (!(await isIntact(plan.files))) return undefined;
+  const whole = await withExternal(repo, plan, join(dir, plan.onnx));
+  if (lock.files.length !== whole.files.length || !(await isIntact(newIn(whole, plan)))) return undefined;
   return options.pins && pinDifferences(lock.files, options.pins.files).length > 0 ? undefined : lock;
 }
 
 /** @throws LabelmillError MODEL_HASH, after all that was downloaded is removed, so that the next try begins anew */
 async function fetchAll(pulling: Pulling): Promise<Lock> {
-  const { folder, plan } = pulling;
-  const { repo, revision, dtype } = pulling.source;
+  const { folder, plan, options, repo } = pulling;
   const aside = folder.aside(plan.commit);
   try {
-    const files = await fetchFiles(pulling, aside);
-    const lock: Lock = { schemaVersion: 1, repo, revision, dtype, commit: plan.commit, files };
+    const files = await fetchWhole(pulling, aside);
+    if (options.pins) checkFiles(repo, files, options.pins);
+    const { revision, dtype } = pulling.source;
+    const lock: Lock = { schemaVersion: 1, repo: repo.repo, revision, dtype, commit: plan.commit, files };
     await folder.publish(lock);
     return lock;
   } catch (error) {
@@ -136,19 +146,43 @@ async function fetchAll(pulling: Pulling): Promise<Lock> {
   }
 }
 
-async function fetchFiles(pulling: Pulling, aside: string): Promise<Lock["files"]> {
+/** The ONNX file has to be here, and checked, before it is known which files it has its weights in: so there are two steps. */
+async function fetchWhole(pulling: Pulling, aside: string): Promise<Lock["files"]> {
+  const { plan, repo } = pulling;
+  const first = await fetchFiles(pulling, aside, plan.files, 0);
+  const whole = await withExternal(repo, plan, join(aside, "model", plan.onnx));
+  const more = newIn(whole, plan);
+  if (more.length === 0) return first;
+  const before = plan.files.reduce((sum, { size }) => sum + size, 0);
+  const second = await fetchFiles(pulling, aside, more, before);
+  return [...first, ...second].sort(byPath);
+}
+
+function newIn(whole: Plan, plan: Plan): HubFile[] {
+  const known = new Set(plan.files.map(({ path }) => path));
+  return whole.files.filter(({ path }) => !known.has(path));
+}
+
+/** @param beforeBytes what earlier steps brought, for the progress */
+async function fetchFiles(
+  pulling: Pulling,
+  aside: string,
+  files: readonly HubFile[],
+  beforeBytes: number,
+): Promise<Lock["files"]> {
   const { options, limits, folder, repo, plan, stop } = pulling;
-  const totalBytes = plan.files.reduce((sum, { size }) => sum + size, 0);
+  const totalBytes = files.reduce((sum, { size }) => sum + size, 0);
   await using open = new AsyncDisposableStack();
   const partials: PartialFile[] = [];
   const doneBytes = () => partials.reduce((sum, partial) => sum + partial.doneBytes, 0);
-  const onPiece = (file: string) => options.onProgress?.({ doneBytes: doneBytes(), totalBytes, file });
+  const onPiece = (file: string) =>
+    options.onProgress?.({ doneBytes: beforeBytes + doneBytes(), totalBytes: beforeBytes + totalBytes, file });
   try {
-    for (const file of plan.files) partials.push(open.use(await PartialFile.open(aside, file, limits.rangeBytes)));
+    for (const file of files) partials.push(open.use(await PartialFile.open(aside, file, limits.rangeBytes)));
     const needed = totalBytes - doneBytes();
     const free = await folder.freeBytes();
     if (needed > free) throw noSpace(folder, needed, free);
-    onPiece(plan.files[0]!.path);
+    onPiece(files[0]!.path);
     await download({ repo, commit: plan.commit, partials, atOnce: limits.atOnce, onPiece, stop });
     return await checkContents(pulling, aside, partials);
   } catch (error) {
@@ -160,7 +194,7 @@ async function fetchFiles(pulling: Pulling, aside: string): Promise<Lock["files"
 
 /** Hashes what was downloaded, and makes it safe on the disk. */
 async function checkContents(
-  { source, options, repo, plan }: Pulling,
+  { source, plan }: Pulling,
   aside: string,
   partials: readonly PartialFile[],
 ): Promise<Lock["files"]> {
@@ -175,7 +209,6 @@ async function checkContents(
     await partial.sync();
     files.push({ path, size, sha256 });
   }
-  if (options.pins) checkFiles(repo, files, options.pins);
   return files;
 }
 

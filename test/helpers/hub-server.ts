@@ -157,11 +157,11 @@ export async function startHub({ repos, isLfs = isOnnx, direct = false }: HubOpt
     if (!commit) return { status: 404, headers: { "x-error-code": "RevisionNotFound" } };
     if (kind === "revision")
       return json({ sha: id, siblings: [...commit.keys()].map((each) => ({ rfilename: each })) });
-    const blob = commit.get(file);
+    const blob = commit.get(decodeURIComponent(file));
     const common = { "x-repo-commit": id };
     if (!blob) return { status: 404, headers: { ...common, "x-error-code": "EntryNotFound" } };
     const { bytes, sha256, git } = blob;
-    if (isLfs(file)) {
+    if (isLfs(blob.path)) {
       const linked = { "x-linked-etag": `"${sha256}"`, "x-linked-size": String(bytes.length) };
       const location = `${cdn}/${sha256}?X-Amz-Signature=s3cr3t`;
       return { status: 302, headers: { ...common, ...linked, location } };
@@ -176,7 +176,8 @@ export async function startHub({ repos, isLfs = isOnnx, direct = false }: HubOpt
   }
 
   function fileOf(path: string): string {
-    return /\/resolve\/[^/]+\/(.+)$/.exec(path)?.[1] ?? blobs.get(path.slice(1))?.path ?? "";
+    const asked = /\/resolve\/[^/]+\/(.+)$/.exec(path)?.[1];
+    return asked !== undefined ? decodeURIComponent(asked) : (blobs.get(path.slice(1))?.path ?? "");
   }
 }
 

@@ -79,7 +79,8 @@ export async function writePixelModel(file: string, model: PixelModel): Promise<
   if (model.externalFile) await writeFile(`${dirname(file)}/${model.externalFile}`, pixelWeights(model));
 }
 
-function externalTensor(name: string, dims: number[], file: string): Buffer {
+/** A float32 tensor whose data lies in a file beside the model. */
+export function externalTensor(name: string, dims: number[], file: string): Buffer {
   const place = field(13, Buffer.concat([field(1, "location"), field(2, file)]));
   return Buffer.concat([...dims.map((dim) => field(1, dim)), field(2, FLOAT), field(8, name), place, field(14, 1)]);
 }

@@ -1,0 +1,60 @@
+import { LabelmillError, messageOf, systemCode } from "../errors.ts";
+import { externalPaths } from "../inference/external-weights.ts";
+import { scanOnnx } from "../inference/onnx-scan.ts";
+import type { HubRepo } from "./hub.ts";
+import type { Pins } from "./lock.ts";
+import { byPath, findAt, type Plan } from "./pull-plan.ts";
+
+/** Questions about files at once. */
+const AT_ONCE = 8;
+
+/**
+ * The plan with the files in which the ONNX file says that its weights are.
+ * @param onnxFile where the ONNX file lies on this machine; its content must have been checked
+ * @throws LabelmillError MODEL_INVALID (a place outside of the model's folder, a file that the repository lacks), and as `planPull`
+ */
+export async function withExternal(repo: HubRepo, plan: Plan, onnxFile: string): Promise<Plan> {
+  const paths = await externalIn(repo, plan, onnxFile);
+  return withFiles(repo, plan, paths, (path) => {
+    const message = `model ${repo.repo}@${plan.commit}: ${plan.onnx} has weights in ${path}: expected this file in the repository, but it is not there`;
+    throw new LabelmillError("MODEL_INVALID", message);
+  });
+}
+
+/** The plan with the files that are pinned besides, so that all of them are compared before anything is downloaded. */
+export async function withPinned(repo: HubRepo, plan: Plan, pins: Pins): Promise<Plan> {
+  if (plan.commit !== pins.commit) return plan;
+  const paths = pins.files.map(({ path }) => path);
+  return withFiles(repo, plan, paths, () => undefined);
+}
+
+async function withFiles(
+  repo: HubRepo,
+  plan: Plan,
+  paths: readonly string[],
+  missing: (path: string) => undefined,
+): Promise<Plan> {
+  const known = new Set(plan.files.map(({ path }) => path));
+  const more = paths.filter((path) => !known.has(path));
+  const files = [...plan.files];
+  for (let at = 0; at < more.length; at += AT_ONCE) {
+    const batch = more.slice(at, at + AT_ONCE);
+    const found = await Promise.all(batch.map((path) => findAt(repo, plan.commit, path)));
+    files.push(...found.map((file, i) => file ?? missing(batch[i]!)).filter((file) => file !== undefined));
+  }
+  return { ...plan, files: files.sort(byPath) };
+}
+
+/** Of a file that is no ONNX model: none. The loader, which reads it by the same scan, refuses it. */
+async function externalIn(repo: HubRepo, plan: Plan, onnxFile: string): Promise<string[]> {
+  const scan = await scanOnnx(onnxFile).catch((error: unknown) => {
+    if (systemCode(error) !== undefined) throw error;
+    return undefined;
+  });
+  try {
+    return externalPaths(plan.onnx, scan?.locations ?? []);
+  } catch (error) {
+    const message = `model ${repo.repo}@${plan.commit}: ${plan.onnx}: places of weights: ${messageOf(error)}`;
+    throw new LabelmillError("MODEL_INVALID", message, { cause: error });
+  }
+}

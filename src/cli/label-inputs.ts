@@ -5,10 +5,12 @@ import { LabelmillError } from "../errors.ts";
 import { FileGrants } from "../fetch/grants.ts";
 import { S3Grants } from "../fetch/s3-grants.ts";
 import type { OpenedInput } from "../runs/run-file.ts";
+import type { PassedOverReport } from "../schemas/passed-over.ts";
 import type { WorkerInfo } from "../schemas/worker.ts";
 import { grantsOf, openImageSource, s3GrantsOf } from "../sources/images.ts";
 import { listOf } from "../sources/input-list.ts";
 import { expandInputs, openInputs } from "../sources/inputs.ts";
+import { PassedOver } from "../sources/passed-over.ts";
 import type { Source } from "../sources/source.ts";
 import { openTextSource } from "../sources/text.ts";
 import type { S3 } from "../storage/s3.ts";
@@ -28,25 +30,26 @@ export type Readers = { workers: readonly WorkerInfo[]; own: boolean; sharedFile
 /**
  * Opens the inputs of a command. One that is named twice, as two patterns easily do, is one.
  * @param remote its workers see nothing of this machine
- * @returns how many were named again, too
+ * @returns how many were named again, too, and what the inputs cover and was passed over
  */
 export async function openLabelInputs(
   { kind, inputs, read }: Pick<LabelRequest, "kind" | "inputs" | "read">,
   stdin: Readable,
   s3: S3,
   remote: boolean,
-): Promise<{ opened: LabelInput[]; again: number }> {
+): Promise<{ opened: LabelInput[]; again: number; passedOver: PassedOverReport }> {
   if (inputs.filter((input) => input === "-").length > 1)
     throw new LabelmillError("USAGE", "standard input (-) can be read once only");
-  const all = (await openInputs(await expandInputs(inputs, s3, kind), async (name) => {
+  const passedOver = new PassedOver();
+  const all = (await openInputs(await expandInputs(inputs, s3, kind, passedOver), async (name) => {
     const from = name === "-" ? { stdin } : name;
     if (kind === "text") return named(await openTextSource(from, read, s3), name);
-    const source = await openImageSource(from, read, s3);
+    const source = await openImageSource(from, read, s3, passedOver);
     return named(remote && !source.onlySplits ? await withoutLocalImages(source) : source, name);
   })) as LabelInput[];
   const first = new Map<string, LabelInput>();
   for (const each of all) if (!first.has(each.input.uri)) first.set(each.input.uri, each);
-  return { opened: [...first.values()], again: all.length - first.size };
+  return { opened: [...first.values()], again: all.length - first.size, passedOver: passedOver.report };
 }
 
 /** What the workers have to open of images, before any input is opened: of texts nothing but what they read themselves. */

@@ -8,7 +8,7 @@ import { readManifest } from "../runs/output.ts";
 import type { ReadOptions } from "../schemas/input.ts";
 import type { Lane } from "../schemas/names.ts";
 import type { OutputOptions } from "../schemas/output.ts";
-import type { RunState } from "../schemas/run.ts";
+import type { RunFile, RunState } from "../schemas/run.ts";
 import type { WorkerOptions } from "../workers/worker.ts";
 import { EXIT } from "./exit.ts";
 import type { LabelKind } from "./model-choice.ts";
@@ -113,7 +113,8 @@ export async function label(request: LabelRequest, world: LabelWorld, signal: Ab
   const { state } = ended;
   log.debug({ run, state }, "run ended");
   const seconds = (performance.now() - startedAt) / 1000;
-  if (request.detach && (state === "running" || state === "finalizing")) return left(terminal, run, store.uri, state);
+  if (request.detach && (state === "running" || state === "finalizing"))
+    return left(terminal, runFile, store.uri, state);
   if (state === "cancelled") return cancelled(terminal, run, store.uri);
   if (ended.stopped) return stopped(terminal, run, store.uri, ended.stopped);
   const manifest = await readManifest(store);
@@ -126,9 +127,9 @@ async function tell(terminal: Terminal, of: Report): Promise<Labeled> {
   return { code: exitCode(of.manifest.state), summary: summarize(of) };
 }
 
-function left(terminal: Terminal, run: string, out: string, state: RunState): Labeled {
+function left(terminal: Terminal, { run, passedOver }: RunFile, out: string, state: RunState): Labeled {
   terminal.print(`All slices of run ${run} are queued; its workers do the rest. See: labelmill status ${run}`);
-  return { code: EXIT.labeled, summary: { run, state, out, detached: true } };
+  return { code: EXIT.labeled, summary: { run, state, out, detached: true, passedOver } };
 }
 
 export function cancelled(terminal: Terminal, run: string, out: string): Labeled {

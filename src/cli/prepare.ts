@@ -17,6 +17,7 @@ import { decideTravel, imageRoots, type LabelInput, openLabelInputs, type Roots 
 import { type ChosenModel, ModelChoice } from "./model-choice.ts";
 import { openModels } from "./model-settings.ts";
 import { ownDevices } from "./own-devices.ts";
+import { passedOverLines } from "./passed-over.ts";
 import { asPrefix, defaultOut, lockOut, openOut } from "./place.ts";
 import { PullBar } from "./pull-bar.ts";
 import { checkWorkers, localPath, readWorkers } from "./remote.ts";
@@ -55,8 +56,9 @@ export async function prepareRun(
   // A model may have to be pulled first: what is wrong with the inputs is told before.
   const images = await imageRoots(request);
   const remote = workers !== undefined && !request.sharedFiles;
-  const { opened, again } = await openLabelInputs(request, world.stdin, s3, remote);
+  const { opened, again, passedOver } = await openLabelInputs(request, world.stdin, s3, remote);
   if (again > 0) terminal.say(`${again} inputs were named more than once: each is labeled once`);
+  for (const line of passedOverLines(passedOver)) terminal.say(line);
   // Workers elsewhere have devices of their own.
   const devices = config.redisUrl && !request.withWorker ? undefined : await ownDevices(config);
   const choice = new ModelChoice(await openModels(config, { on: devices }), new PullBar(terminal), signal);
@@ -73,7 +75,7 @@ export async function prepareRun(
   if (request.overwrite) await overwrite(store, world);
   const before = await readRunFile(store);
   const sliceItems = config.sliceItems ?? before?.spec.sliceItems ?? sliceItemsFor(workers ?? [], model.pin.digest);
-  const wanted = runFileOf(request, world, model, inputs, sliceItems);
+  const wanted = { ...runFileOf(request, world, model, inputs, sliceItems), passedOver };
   const all = { files: [...images.files, ...roots.files], s3: [...images.s3, ...roots.s3] };
   return { s3, store, lock, model, devices, inputs, roots: all, opened: await openOutput(store, wanted) };
 }

@@ -6,6 +6,7 @@ import { FILES_FILE, PARTS_FILE, partKey } from "../schemas/names.ts";
 import type { Row } from "../schemas/row.ts";
 import { readPart } from "../storage/part.ts";
 import type { ObjectStore } from "../storage/store.ts";
+import { NOTHING_PASSED_OVER, passedOverLines } from "./passed-over.ts";
 import { duration } from "./progress.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -17,7 +18,8 @@ export type Report = { store: ObjectStore; manifest: Manifest; seconds: number |
 /** What --json prints of a run. */
 export function summarize({ store, manifest, seconds }: Report) {
   const { run, state, model, devices = {}, totals, labels, errorCodes, failedSlices } = manifest;
-  return { run, state, out: store.uri, model, devices, totals, labels, errorCodes, failedSlices, seconds };
+  const { passedOver = NOTHING_PASSED_OVER } = manifest;
+  return { run, state, out: store.uri, model, devices, totals, labels, errorCodes, failedSlices, passedOver, seconds };
 }
 
 /** What a run came to, for people: some rows, the labels as bars, where the results lie. */
@@ -39,6 +41,7 @@ export async function report(terminal: Terminal, { store, manifest, seconds, sho
   terminal.print(
     `${terminal.style("bold", `${totals.labeled} labeled, ${totals.errors} in error`)} of ${totals.planned}${took} with ${model.id}${on}${failed}`,
   );
+  for (const line of passedOverLines(manifest.passedOver)) terminal.print(line);
   const { files } = manifest;
   const what = files
     ? `${files.count} files; ${FILES_FILE}`

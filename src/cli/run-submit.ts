@@ -1,6 +1,7 @@
 import { LabelmillError } from "../errors.ts";
 import { openRedis } from "../redis/connect.ts";
 import { PlanQueue } from "../runs/plan-queue.ts";
+import type { PassedOverReport } from "../schemas/passed-over.ts";
 import { lastingRedis } from "./context.ts";
 import { EXIT } from "./exit.ts";
 import type { LabelRequest, LabelWorld } from "./label.ts";
@@ -29,13 +30,13 @@ export async function submitRun(request: LabelRequest, world: LabelWorld, signal
   const place = showPlace(store.uri);
   if (opened.kind === "finished") {
     terminal.say(`${place} is finished already (run ${run}): nothing to do`);
-    return told(world, { run, out: store.uri, state: opened.manifest.state });
+    return told(world, { run, out: store.uri, state: opened.manifest.state, passedOver: opened.manifest.passedOver });
   }
   await queuePlan(address, config, run, store.uri);
   terminal.say(
     `Run ${run} is submitted, results to ${isS3(store.uri) ? store.uri : place}. See: labelmill run watch ${run}`,
   );
-  return told(world, { run, out: store.uri, state: "planning" });
+  return told(world, { run, out: store.uri, state: "planning", passedOver: opened.runFile.passedOver });
 }
 
 export async function queuePlan(
@@ -55,7 +56,10 @@ export async function queuePlan(
 }
 
 /** The id alone on standard output, for scripts. */
-function told({ terminal }: LabelWorld, summary: { run: string; out: string; state: string }): number {
+function told(
+  { terminal }: LabelWorld,
+  summary: { run: string; out: string; state: string; passedOver: PassedOverReport | undefined },
+): number {
   if (terminal.json) terminal.printJson(summary);
   else terminal.print(summary.run);
   return EXIT.labeled;

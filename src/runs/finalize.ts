@@ -3,6 +3,7 @@ import { LabelmillError } from "../errors.ts";
 import { type FailedSlice, type Manifest, ManifestSchema, type PartLine, type Range } from "../schemas/manifest.ts";
 import { FILES_FILE, MANIFEST_FILE, PARTS_FILE, partKey, SUCCESS_FILE } from "../schemas/names.ts";
 import { isCompacted } from "../schemas/output.ts";
+import { type PassedOverReport, sumPassedOver } from "../schemas/passed-over.ts";
 import type { RunFile, RunState } from "../schemas/run.ts";
 import { SOFTWARE } from "../software.ts";
 import type { ObjectStore } from "../storage/store.ts";
@@ -52,10 +53,15 @@ export async function finalizeRun(
   const files = new FileTally();
   if (compacted) await store.put(FILES_FILE, files.lines(compactions.files(run)));
   await store.put(PARTS_FILE, tally.lines(ledger.slices(run, progress.slices)));
-  const [counts, devices] = await Promise.all([ledger.counts(run), ledger.devices(run)]);
+  const [counts, devices, planned] = await Promise.all([
+    ledger.counts(run),
+    ledger.devices(run),
+    ledger.passedOver(run),
+  ]);
+  const passedOver = sumPassedOver([...(runFile.passedOver ? [runFile.passedOver] : []), planned]);
   const inferSeconds = progress.inferMs / 1000;
   const made = compacted ? { ...files.sums(), ...(await columnsOf(runFile, compactions)) } : {};
-  const manifest = tally.manifest({ ...counts, devices, inferSeconds, ...made }, store.conditionalWrites);
+  const manifest = tally.manifest({ ...counts, devices, inferSeconds, passedOver, ...made }, store.conditionalWrites);
   await store.put(MANIFEST_FILE, encodeJson(manifest));
   if (manifest.state !== "failed") await store.put(SUCCESS_FILE, new Uint8Array());
   const { retryOf } = runFile;
@@ -118,6 +124,7 @@ class Tally {
       errorCodes: Record<string, number>;
       devices: Devices;
       inferSeconds: number;
+      passedOver: PassedOverReport;
     } & Pick<Manifest, "files" | "filesSha256" | "columns">,
     conditionalWrites: boolean,
   ): Manifest {

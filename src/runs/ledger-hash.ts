@@ -7,7 +7,9 @@ export function runKeys(run: string): string[] {
   const key = `${KEY_PREFIX}:run:${run}`;
   return [
     key,
-    ...["plan", "receipts", "failed", "labels", "codes", "devices", "firstErrors"].map((part) => `${key}:${part}`),
+    ...["plan", "receipts", "failed", "labels", "codes", "devices", "firstErrors", "passedOver"].map(
+      (part) => `${key}:${part}`,
+    ),
   ];
 }
 

@@ -1,10 +1,11 @@
 import type { Redis } from "ioredis";
-import type { Range, Receipt } from "../schemas/manifest.ts";
+import type { Receipt } from "../schemas/manifest.ts";
 import { KEY_PREFIX, type Lane, runChannel, STOPPED_CHANNEL } from "../schemas/names.ts";
+import type { PassedOverReport } from "../schemas/passed-over.ts";
 import { type RunState, RunStateSchema } from "../schemas/run.ts";
-import type { Split } from "../schemas/split.ts";
-import { encodePlanned, encodeReceipt } from "./ledger-codec.ts";
+import { encodeReceipt } from "./ledger-codec.ts";
 import { countsOf, progressOf, runKeys } from "./ledger-hash.ts";
+import { planSlices, readPassedOver, type SlicePlan } from "./ledger-plan.ts";
 import { readSlices, type SliceRecord } from "./ledger-slices.ts";
 import { promoteParked } from "./parking.ts";
 import { RUN_SCRIPTS } from "./scripts.ts";
@@ -104,24 +105,8 @@ export class RunLedger {
    * @param next where planning goes on after them
    * @returns the run's state; undefined where Redis does not know the run any more
    */
-  async plan(
-    run: string,
-    slices: readonly { slice: number; ranges: readonly Range[]; splits?: readonly Split[] | undefined }[],
-    itemsSoFar: number,
-    next?: object,
-  ): Promise<RunState | undefined> {
-    const fields = slices.flatMap(({ slice, ranges, splits }) => [
-      String(slice),
-      encodePlanned(splits ? { ranges, splits } : { ranges }),
-    ]);
-    const [key, plan] = runKeys(run) as [string, string];
-    const place = next ? ["next", JSON.stringify(next)] : [];
-    const transaction = this.#redis
-      .multi()
-      .hset(plan, ...fields)
-      .hset(key, "items", itemsSoFar, ...place);
-    const answers = await transaction.hget(key, "state").exec();
-    return RunStateSchema.optional().parse(answers?.at(-1)?.[1] ?? undefined);
+  plan(run: string, slices: readonly SlicePlan[], itemsSoFar: number, next?: object): Promise<RunState | undefined> {
+    return planSlices(this.#redis, run, slices, itemsSoFar, next);
   }
 
   /** All slices are planned. True: all of them have ended already. */
@@ -256,6 +241,11 @@ export class RunLedger {
       this.#redis.hgetall(runKeys(run)[5]!),
     ]);
     return { labels: countsOf(labels), errorCodes: countsOf(errorCodes) };
+  }
+
+  /** What was passed over in the inputs while they were planned. */
+  passedOver(run: string): Promise<PassedOverReport> {
+    return readPassedOver(this.#redis, run);
   }
 
   /** Where the slices were labeled, as far as that is known. */

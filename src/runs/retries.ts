@@ -44,8 +44,10 @@ export async function nextRetry(store: ObjectStore, openStore: OpenStore): Promi
   const { maxErrors: _maxErrors, ...settings } = runFile.settings;
   // Its files are to have the columns of those that they supersede rows of.
   const { columns } = manifest;
+  // A retry reads nothing but rows of the run before it: what that passed over is in its own manifest.
+  const { passedOver: _passedOver, ...before } = runFile;
   const inputs = runFile.inputs.map((input) => (columns ? { ...input, columns } : input));
-  return { runFile: { ...runFile, ...fresh, settings, inputs }, uri, rows };
+  return { runFile: { ...before, ...fresh, settings, inputs }, uri, rows };
 }
 
 /** A retry has ended: the manifest of the output that it lies in says what it supersedes. Done again, it changes nothing. */

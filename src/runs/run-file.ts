@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import type { Input, ReadOptions } from "../schemas/input.ts";
 import { SCHEMA_VERSION } from "../schemas/names.ts";
 import { type OutputOptions, PLAIN_OUTPUT } from "../schemas/output.ts";
+import type { PassedOverReport } from "../schemas/passed-over.ts";
 import type { RunFile, RunInput, RunSettings, Spec } from "../schemas/run.ts";
 import { SOFTWARE } from "../software.ts";
 
@@ -10,6 +11,7 @@ export type NewRun = {
   spec: Omit<Spec, "output"> & { output?: OutputOptions };
   settings?: Partial<RunSettings>;
   inputs: readonly OpenedInput[];
+  passedOver?: PassedOverReport;
   /** By default a new one. */
   run?: string;
 };
@@ -17,7 +19,7 @@ export type NewRun = {
 export type OpenedInput = { input: Input; read: ReadOptions } & Partial<Pick<RunInput, "from" | "travels" | "columns">>;
 
 /** The `_run.json` of a new run. */
-export function newRunFile({ spec, settings, inputs, run }: NewRun): RunFile {
+export function newRunFile({ spec, settings, inputs, run, passedOver }: NewRun): RunFile {
   return {
     schemaVersion: SCHEMA_VERSION,
     run: run ?? newRunId(),
@@ -32,6 +34,7 @@ export function newRunFile({ spec, settings, inputs, run }: NewRun): RunFile {
       travels,
       ...(columns ? { columns } : {}),
     })),
+    ...(passedOver ? { passedOver } : {}),
   };
 }
 

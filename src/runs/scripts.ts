@@ -1,7 +1,8 @@
 /**
  * The steps that must be atomic. Redis does not roll a script back, so each one checks first and writes after. Where memory is out, it
  * refuses a script at its first write, but only if that one could need memory: so none begins with a DEL or a PERSIST.
- * KEYS are always those of `runKeys`, in that order: 1 run, 2 plan, 3 receipts, 4 failed, 5 labels, 6 error codes, 7 devices, 8 first errors.
+ * KEYS are always those of `runKeys`, in that order: 1 run, 2 plan, 3 receipts, 4 failed, 5 labels, 6 error codes, 7 devices, 8 first errors,
+ * 9 passed over.
  */
 
 /**

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { ColumnTypeSchema, InputSchema } from "./input.ts";
 import { RunIdSchema } from "./job.ts";
 import { SCHEMA_VERSION } from "./names.ts";
+import { PassedOverSchema } from "./passed-over.ts";
 import { ModelPinSchema, RunSettingsSchema, RunStateSchema, SpecSchema } from "./run.ts";
 
 const Sha256Schema = z.string().regex(/^[0-9a-f]{64}$/);
@@ -111,6 +112,8 @@ export const ManifestSchema = z.strictObject({
     .strictObject({ pricePerHour: z.number(), total: z.number(), perMillionItems: z.number().nullable() })
     .optional(),
   retries: z.array(RetrySchema).optional(),
+  /** Files, objects and members of archives that the inputs cover and that were not read; older versions did not tell. */
+  passedOver: PassedOverSchema.optional(),
   /** False where the store cannot refuse a second write: the hashes then hold only while no worker outlives its lock. */
   conditionalWrites: z.boolean(),
 });

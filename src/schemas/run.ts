@@ -3,6 +3,7 @@ import { ColumnTypeSchema, InputSchema, ReadOptionsSchema } from "./input.ts";
 import { DigestSchema, EventsSchema, MAX_SLICE_ITEMS, RunIdSchema, TaskSchema } from "./job.ts";
 import { LANES, SCHEMA_VERSION } from "./names.ts";
 import { OutputOptionsSchema, PLAIN_OUTPUT } from "./output.ts";
+import { PassedOverSchema } from "./passed-over.ts";
 
 export const ModelPinSchema = z.strictObject({
   id: z.string().min(1).max(256),
@@ -67,6 +68,8 @@ export const RunFileSchema = z.strictObject({
   /** The rows in error of this run, and of nothing else, are labeled once more: its output holds this one's, in `_retries/RETRY/`. */
   retryOf: z.strictObject({ run: RunIdSchema, retry: z.int().positive() }).optional(),
   inputs: z.array(RunInputSchema).min(1),
+  /** What was passed over when the inputs were listed and opened; what is found while they are planned is not in it. */
+  passedOver: PassedOverSchema.optional(),
 });
 export type RunFile = z.infer<typeof RunFileSchema>;
 

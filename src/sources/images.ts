@@ -5,13 +5,14 @@ import { fileURLToPath } from "node:url";
 import { LabelmillError } from "../errors.ts";
 import type { Input, ReadOptions } from "../schemas/input.ts";
 import type { S3 } from "../storage/s3.ts";
+import { imageRule } from "./data-name.ts";
 import { formatOfName } from "./detect.ts";
 import { describeUrl } from "./identity.ts";
-import { isImageName } from "./image-file.ts";
 import { type InputList, listOf, openInputList } from "./input-list.ts";
 import { findLocalImages, localGrant } from "./local-images.ts";
 import { type Origin, stdinOrigin } from "./origin.ts";
 import { isParquet, openParquet } from "./parquet.ts";
+import { PassedOver } from "./passed-over.ts";
 import { type Base, inFolder, type Reference, readReference } from "./references.ts";
 import { findS3Images, s3Grant } from "./s3-images.ts";
 import { isS3Uri } from "./s3-origin.ts";
@@ -30,13 +31,19 @@ export type FoundImages = { input: Input; references(): Iterable<Reference> } | 
  * Opens images: a file, a folder, a pattern, an object or prefix of S3, a URL, a tar archive, or a list of paths and URLs (a file, an object,
  * standard input, or `@LIST`). Fails before anything is queued, with INPUT_NOT_FOUND, INPUT_UNREADABLE, INPUT_EMPTY, COLUMN_NOT_FOUND,
  * URL_REFUSED or USAGE.
+ * @param passedOver is told of what the argument covers and is left out
  */
-export async function openImageSource(from: string | { stdin: Readable }, read: ReadOptions, s3?: S3): Promise<Source> {
+export async function openImageSource(
+  from: string | { stdin: Readable },
+  read: ReadOptions,
+  s3?: S3,
+  passedOver = new PassedOver(),
+): Promise<Source> {
   if (typeof from !== "string") return openList(stdinOrigin(from.stdin), inFolder(process.cwd()), read);
   const list = listOf(from);
-  if (list !== undefined) return await openListed(await openInputList(list, s3), read);
+  if (list !== undefined) return await openListed(await openInputList(list, s3), read, passedOver);
   if (read.format === "tar" || isTarName(from)) return await openTarSource(from, read, s3);
-  const found = await find(from, s3);
+  const found = await find(from, s3, passedOver);
   if ("references" in found) return listed(found.input, read, found.references);
   const isNamed = read.format !== "auto" || formatOfName(found.origin.name) !== "auto";
   if (!isNamed && !(await isParquet(found.origin, read))) {
@@ -74,9 +81,9 @@ export function s3GrantsOf(from: string): string[] {
   return isS3Uri(at) ? [s3Grant(at)] : [];
 }
 
-async function find(from: string, s3: S3 | undefined): Promise<FoundImages> {
-  if (isS3Uri(from)) return await findS3Images(from, s3);
-  return isUrl(from) ? findUrl(from) : await findLocalImages(from);
+async function find(from: string, s3: S3 | undefined, passedOver: PassedOver): Promise<FoundImages> {
+  if (isS3Uri(from)) return await findS3Images(from, s3, passedOver);
+  return isUrl(from) ? findUrl(from) : await findLocalImages(from, passedOver);
 }
 
 function isUrl(from: string): boolean {
@@ -93,11 +100,22 @@ function findUrl(from: string): FoundImages {
 }
 
 /** What a list names: all of it, or the images of an inventory, which names all that there is. */
-async function openListed({ input, label, entries }: InputList, read: ReadOptions): Promise<Source> {
-  const references = async function* (): AsyncGenerator<Reference> {
-    for await (const { reference, key } of entries()) if (key === undefined || isImageName(key)) yield reference;
+async function openListed(list: InputList, read: ReadOptions, passedOver: PassedOver): Promise<Source> {
+  const { input, label } = list;
+  const references = async function* (told = new PassedOver()): AsyncGenerator<Reference> {
+    for await (const { reference, key } of list.entries(told)) {
+      const why = key === undefined ? undefined : imageRule(key);
+      if (why === undefined) yield reference;
+      else told.add(why, reference.shown);
+    }
   };
-  for await (const _ of references()) return listed(input, read, references);
+  let images = 0;
+  for await (const _ of references(passedOver)) {
+    images++;
+    // An inventory is read to its end: what is passed over has to be known before its run is made.
+    if (!list.isInventory) break;
+  }
+  if (images > 0) return listed(input, read, references);
   throw new LabelmillError("INPUT_EMPTY", `there are no images in ${label}`);
 }
 

@@ -9,6 +9,7 @@ import { extensionOf } from "./detect.ts";
 import { inventoryFile, inventoryObjects } from "./inventory.ts";
 import { type Line, LineScanner } from "./lines.ts";
 import { type Origin, openOrigin } from "./origin.ts";
+import { PassedOver } from "./passed-over.ts";
 import { type Base, belowPrefix, inFolder, objectReference, type Reference, readReference } from "./references.ts";
 import { isS3Uri } from "./s3-origin.ts";
 import { BrokenInput } from "./unpack.ts";
@@ -16,8 +17,17 @@ import { BrokenInput } from "./unpack.ts";
 /** What a list names, and where it does, for messages. `key`: of an inventory, which names all that there is. */
 export type ListEntry = { reference: Reference; where: string; key?: string };
 
-/** A list of inputs, found good when it was opened: it can be read as often as wanted. */
-export type InputList = { input: Input; label: string; entries(): AsyncGenerator<ListEntry> };
+/**
+ * A list of inputs, found good when it was opened: it can be read as often as wanted.
+ * `isInventory`: it names all that there is, wanted or not.
+ */
+export type InputList = {
+  input: Input;
+  label: string;
+  isInventory: boolean;
+  /** @param passedOver is told of what an inventory names and holds nothing */
+  entries(passedOver?: PassedOver): AsyncGenerator<ListEntry>;
+};
 
 /** What is behind the `@` of an argument that means a list of inputs; undefined for any other. */
 export function listOf(argument: string): string | undefined {
@@ -33,10 +43,11 @@ export async function openInputList(list: string, s3: S3 | undefined): Promise<I
   const origin = await openOrigin(list, s3);
   const { input, label } = origin;
   const extension = extensionOf(origin.name);
-  const entries = async function* (): AsyncGenerator<ListEntry> {
+  const entries = async function* (passedOver = new PassedOver()): AsyncGenerator<ListEntry> {
+    const passOver = passedOver.below((uri) => uri);
     try {
-      if (extension === "json") yield* named(inventoryObjects(origin, s3));
-      else if (extension === "csv") yield* named(inventoryFile(origin));
+      if (extension === "json") yield* named(inventoryObjects(origin, s3, passOver));
+      else if (extension === "csv") yield* named(inventoryFile(origin, passOver));
       else yield* lines(origin, baseOf(list));
       await origin.checkUnchanged();
     } catch (error) {
@@ -44,7 +55,7 @@ export async function openInputList(list: string, s3: S3 | undefined): Promise<I
       throw new LabelmillError("INPUT_UNREADABLE", `${label}: ${error.message}`, { cause: error });
     }
   };
-  return { input, label, entries };
+  return { input, label, isInventory: extension === "json" || extension === "csv", entries };
 }
 
 async function* named(objects: ReturnType<typeof inventoryObjects>): AsyncGenerator<ListEntry> {

@@ -5,6 +5,7 @@ import { s3Uri } from "../storage/s3-uri.ts";
 import { utf8Bytes } from "./bytes.ts";
 import { type CsvRecord, CsvScanner } from "./csv.ts";
 import type { Origin } from "./origin.ts";
+import type { PassOver } from "./passed-over.ts";
 import { s3Origin } from "./s3-origin.ts";
 import { quoted } from "./source.ts";
 
@@ -22,11 +23,16 @@ const ManifestSchema = z.object({
 const MAX_MANIFEST_BYTES = 16 << 20;
 
 /**
- * The objects of an S3 inventory by its `manifest.json`, in the order of its data files, which are read where S3 wrote them. Left out is what
+ * The objects of an S3 inventory by its `manifest.json`, in the order of its data files, which are read where S3 wrote them. Passed over is what
  * holds nothing: empty objects, folder markers, old versions and deletions.
+ * @param passOver gets the URI of each
  * @throws LabelmillError INPUT_UNREADABLE, INPUT_NOT_FOUND, STORE_FAILED
  */
-export async function* inventoryObjects(manifest: Origin, s3: S3 | undefined): AsyncGenerator<InventoryObject> {
+export async function* inventoryObjects(
+  manifest: Origin,
+  s3: S3 | undefined,
+  passOver: PassOver,
+): AsyncGenerator<InventoryObject> {
   const { destinationBucket, fileFormat, fileSchema, files } = await readManifest(manifest);
   if (fileFormat !== "CSV") {
     const mend = "let S3 write the inventory as CSV";
@@ -34,7 +40,7 @@ export async function* inventoryObjects(manifest: Origin, s3: S3 | undefined): A
   }
   const bucket = destinationBucket.replace(/^arn:[^/]*:::/, "");
   const columns = fileSchema.split(",").map(nameOf);
-  for (const { key } of files) yield* inventoryFile(await s3Origin(s3Uri({ bucket, key }), s3), columns);
+  for (const { key } of files) yield* inventoryFile(await s3Origin(s3Uri({ bucket, key }), s3), passOver, columns);
 }
 
 /**
@@ -42,7 +48,11 @@ export async function* inventoryObjects(manifest: Origin, s3: S3 | undefined): A
  * @param columns what the columns are called, where a manifest says it
  * @throws LabelmillError INPUT_UNREADABLE, naming the line
  */
-export async function* inventoryFile(file: Origin, columns?: readonly string[]): AsyncGenerator<InventoryObject> {
+export async function* inventoryFile(
+  file: Origin,
+  passOver: PassOver,
+  columns?: readonly string[],
+): AsyncGenerator<InventoryObject> {
   const scanner = new CsvScanner(",");
   let names = columns;
   const take = (record: CsvRecord): InventoryObject | undefined => {
@@ -55,7 +65,11 @@ export async function* inventoryFile(file: Origin, columns?: readonly string[]):
     if (!bucket || !key || !/^[\w.-]{3,63}$/.test(bucket))
       throw unreadable(`${where}: expected "BUCKET","KEY" as S3 inventory writes them, the key URL-encoded`);
     const isGone = row.get("islatest") === "false" || row.get("isdeletemarker") === "true";
-    return isGone || row.get("size") === "0" || key.endsWith("/") ? undefined : { bucket, key, where };
+    const isEmpty = row.get("size") === "0";
+    const why = isGone ? "old-version" : key.endsWith("/") ? "folder-marker" : isEmpty ? "empty" : undefined;
+    if (why === undefined) return { bucket, key, where };
+    passOver(why, s3Uri({ bucket, key }));
+    return undefined;
   };
   for await (const chunk of utf8Bytes(file.bytes())) yield* taken(scanner.push(chunk));
   yield* taken(scanner.end());

@@ -1,14 +1,16 @@
-import { glob, readdir, realpath, stat } from "node:fs/promises";
+import { glob, lstat, readdir, realpath, stat } from "node:fs/promises";
 import { dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { inputError } from "./bytes.ts";
+import type { NameRule } from "./data-name.ts";
 import type { Listed } from "./identity.ts";
-import { isImageName } from "./image-file.ts";
+import type { PassOver } from "./passed-over.ts";
 
 /**
- * The wanted files (by their paths) in a folder and its subfolders, by their paths' byte order: by default the images. Hidden files and
- * folders are skipped; a link is taken where it leads to a file in the folder, and folders behind links are not entered.
+ * The files in a folder and its subfolders that a rule takes by their paths, in the paths' byte order. Hidden files and folders are
+ * passed over; a link is taken where it leads to a file in the folder, and folders behind links are not entered.
+ * @param passOver gets the path, relative to the folder, of each file that is passed over; a hidden folder is told as one, `NAME/`
  */
-export async function listFolder(folder: string, isWanted: (path: string) => boolean = isImageName): Promise<Listed[]> {
+export async function listFolder(folder: string, rule: NameRule, passOver: PassOver): Promise<Listed[]> {
   const paths: string[] = [];
   const pending = [""];
   for (let below = pending.pop(); below !== undefined; below = pending.pop()) {
@@ -19,26 +21,33 @@ export async function listFolder(folder: string, isWanted: (path: string) => boo
       throw inputError(join(folder, below), error);
     }
     for (const entry of entries) {
-      if (entry.name.startsWith(".")) continue;
       const path = below === "" ? entry.name : `${below}/${entry.name}`;
-      if (entry.isDirectory()) pending.push(path);
-      else if (isWanted(path) && (entry.isFile() || entry.isSymbolicLink())) paths.push(path);
+      const isFolder = entry.isDirectory();
+      const why = entry.name.startsWith(".") ? "hidden" : isFolder ? undefined : rule(path);
+      if (why !== undefined) passOver(why, isFolder ? `${path}/` : path);
+      else if (isFolder) pending.push(path);
+      else if (entry.isFile() || entry.isSymbolicLink()) paths.push(path);
+      else passOver("link-or-device", path);
     }
   }
-  return describe(folder, paths);
+  return describe(folder, paths, passOver);
 }
 
 function readEntries(path: string) {
   return readdir(path, { withFileTypes: true });
 }
 
-/** The wanted files that a pattern matches, relative to its base folder, with the same order and the same rules as in a folder. */
-export async function listGlob(pattern: string, isWanted: (path: string) => boolean = isImageName): Promise<Listed[]> {
+/** The files that a pattern matches, relative to its base folder, with the same order and the same rules as in a folder. */
+export async function listGlob(pattern: string, rule: NameRule, passOver: PassOver): Promise<Listed[]> {
   const base = globBase(pattern);
   const paths: string[] = [];
   for await (const found of glob(pattern)) {
     const path = relative(base, resolve(found)).replaceAll(sep, "/");
-    if (isWanted(path) && !path.split("/").some((part) => part.startsWith("."))) paths.push(path);
+    // A pattern means files: a folder that it matches is none.
+    if (await isFolder(resolve(found))) continue;
+    const why = path.split("/").some((part) => part.startsWith(".")) ? "hidden" : rule(path);
+    if (why === undefined) paths.push(path);
+    else passOver(why, path);
   }
   // The pattern itself enters folders behind links, and a link to a folder above would give each file twice.
   const direct = new Map<string, boolean>();
@@ -46,9 +55,15 @@ export async function listGlob(pattern: string, isWanted: (path: string) => bool
     const parent = join(base, dirname(path));
     if (!direct.has(parent)) direct.set(parent, (await realpath(parent)) === join(await realpath(base), dirname(path)));
   }
-  return describe(
-    base,
-    paths.filter((path) => direct.get(join(base, dirname(path)))),
+  const isDirect = (path: string): boolean => direct.get(join(base, dirname(path)))!;
+  for (const path of paths) if (!isDirect(path)) passOver("link-or-device", path);
+  return describe(base, paths.filter(isDirect), passOver);
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return await lstat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
   );
 }
 
@@ -64,13 +79,14 @@ export function globBase(pattern: string): string {
 }
 
 /** Sizes and times of the paths that are files inside the folder, in the paths' byte order. */
-async function describe(folder: string, paths: readonly string[]): Promise<Listed[]> {
+async function describe(folder: string, paths: readonly string[], passOver: PassOver): Promise<Listed[]> {
   if (paths.length === 0) return [];
   const root = await realpath(folder);
   const files: Listed[] = [];
   for (const path of byteOrder(paths)) {
     const found = await fileInside(root, join(folder, path));
-    if (found !== undefined) files.push({ path, ...found });
+    if (found === undefined) passOver("link-or-device", path);
+    else files.push({ path, ...found });
   }
   return files;
 }

@@ -3,30 +3,40 @@ import { dirname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { LabelmillError, systemCode } from "../errors.ts";
 import { checkFile, inputError } from "./bytes.ts";
+import { imageRule } from "./data-name.ts";
 import { describeFile, describeListing, type Listed } from "./identity.ts";
 import { beginsAsImage, IMAGE_MAGIC_BYTES, isImageName } from "./image-file.ts";
 import type { FoundImages } from "./images.ts";
 import { globBase, isGlob, listFolder, listGlob } from "./listing.ts";
 import { fileOrigin } from "./origin.ts";
+import type { PassedOver } from "./passed-over.ts";
 import { fileReference, inFolder, type Reference } from "./references.ts";
 import { quoted } from "./source.ts";
 import { isTarName } from "./tar-name.ts";
 
 /** What a path names: an image, the images of a folder or pattern, or a list. */
-export async function findLocalImages(from: string): Promise<FoundImages> {
+export async function findLocalImages(from: string, passedOver: PassedOver): Promise<FoundImages> {
   const path = resolve(from);
   switch (await kindOf(from)) {
     case "image":
       await checkFile(from);
       return { input: await describeFile(from), references: () => [fileReference(from, path)] };
     case "folder": {
-      const files = await listFolder(path);
+      const files = await listFolder(
+        path,
+        imageRule,
+        passedOver.below((below) => join(from, below)),
+      );
       if (files.length === 0) throw new LabelmillError("INPUT_EMPTY", `there are no images in ${quoted(from)}`);
       const uri = pathToFileURL(await realpath(path)).href;
       return { input: describeListing(uri, files), references: () => references(path, files) };
     }
     case "glob": {
-      const files = await listGlob(from);
+      const files = await listGlob(
+        from,
+        imageRule,
+        passedOver.below((below) => join(globBase(from), below)),
+      );
       if (files.length === 0) throw new LabelmillError("INPUT_NOT_FOUND", `no image matches ${quoted(from)}`);
       const input = describeListing(pathToFileURL(path).href, files);
       return { input, references: () => references(globBase(from), files) };

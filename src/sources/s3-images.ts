@@ -3,11 +3,13 @@ import { parseS3Reference } from "../fetch/s3-grants.ts";
 import type { S3 } from "../storage/s3.ts";
 import { type S3Place, s3Uri } from "../storage/s3-uri.ts";
 import { Peekable } from "./bytes.ts";
+import { imageRule } from "./data-name.ts";
 import { describeListing, type Listed } from "./identity.ts";
 import { beginsAsImage, IMAGE_MAGIC_BYTES, isImageName } from "./image-file.ts";
 import type { FoundImages } from "./images.ts";
 import { byteOrder } from "./listing.ts";
 import type { Origin } from "./origin.ts";
+import type { PassedOver } from "./passed-over.ts";
 import { belowPrefix, objectReference, type Reference } from "./references.ts";
 import { s3Glob, s3Objects } from "./s3-glob.ts";
 import { given, isPrefix, s3Origin } from "./s3-origin.ts";
@@ -15,7 +17,7 @@ import { quoted } from "./source.ts";
 import { isTarName } from "./tar-name.ts";
 
 /** What an `s3://` URI names: an image, the images below a prefix, or a list. */
-export async function findS3Images(from: string, s3: S3 | undefined): Promise<FoundImages> {
+export async function findS3Images(from: string, s3: S3 | undefined, passedOver: PassedOver): Promise<FoundImages> {
   const pattern = s3Glob(from);
   const at = pattern?.at ?? parseS3Reference(from);
   if (!pattern && !isPrefix(at)) {
@@ -23,7 +25,7 @@ export async function findS3Images(from: string, s3: S3 | undefined): Promise<Fo
     if (!(await isImage(origin))) return { origin, base: belowPrefix(prefixOf(at)) };
     return { input: origin.input, references: () => [objectReference(from, s3Uri(at))] };
   }
-  const files = await listImages(pattern ?? { at }, given(from, s3));
+  const files = await listImages(pattern ?? { at }, given(from, s3), passedOver);
   if (files.length === 0) {
     const message = pattern ? `no image matches ${quoted(from)}` : `there are no images below ${quoted(from)}`;
     throw new LabelmillError(pattern ? "INPUT_NOT_FOUND" : "INPUT_EMPTY", message);
@@ -58,12 +60,12 @@ async function isImage(origin: Origin): Promise<boolean> {
 }
 
 /** The images below a prefix, or those that match, in the byte order of their keys, with the rules of a folder: nothing hidden. */
-async function listImages(below: Parameters<typeof s3Objects>[0], s3: S3): Promise<Listed[]> {
+async function listImages(below: Parameters<typeof s3Objects>[0], s3: S3, passedOver: PassedOver): Promise<Listed[]> {
   const files = new Map<string, Listed>();
-  for await (const { path, size, etag } of s3Objects(below, s3)) {
-    if (isImageName(path) && !path.split("/").some((part) => part.startsWith("."))) {
-      files.set(path, { path, size, version: etag });
-    }
+  for await (const { key, path, size, etag } of s3Objects(below, s3)) {
+    const why = imageRule(path);
+    if (why === undefined) files.set(path, { path, size, version: etag });
+    else passedOver.add(why, s3Uri({ bucket: below.at.bucket, key }));
   }
   // Not every server lists in that order.
   return byteOrder([...files.keys()]).map((path) => files.get(path)!);

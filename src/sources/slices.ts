@@ -2,6 +2,7 @@ import { LabelmillError } from "../errors.ts";
 import type { Item } from "../schemas/item.ts";
 import { MAX_SLICE_SPLITS } from "../schemas/job.ts";
 import type { Range } from "../schemas/manifest.ts";
+import type { PassedOverReport } from "../schemas/passed-over.ts";
 import type { Split } from "../schemas/split.ts";
 import { isSampled } from "./sample.ts";
 import type { Cursor, CutSize, Source } from "./source.ts";
@@ -9,8 +10,11 @@ import type { Cursor, CutSize, Source } from "./source.ts";
 /** Where cutting goes on: `slice` is the number of the next slice, `input` that of the source it begins in. */
 export type Place = { slice: number; input: number; items: number; cursor: Cursor };
 
+/** What was passed over in an input, by its number: told once, with the first slice that comes to the input. */
+export type PassedOverIn = { input: number; report: PassedOverReport };
+
 /** What one job carries, where it lies in the run's inputs, and where the next one begins. */
-export type Slice = { slice: number; ranges: Range[]; count: number; next: Place } & (
+export type Slice = { slice: number; ranges: Range[]; count: number; next: Place; passedOver?: PassedOverIn[] } & (
   | { sources: string[]; items: Item[]; splits?: undefined }
   | { splits: Split[]; sources?: undefined; items?: undefined }
 );
@@ -42,9 +46,10 @@ export async function* cutSlices(sources: readonly Source[], options: SliceOptio
     const source = sources[input]!;
     const cursor = input === from.input ? from.cursor : { record: 0 };
     if (travels(input) === "split" && source.splitter) {
-      for await (const { split, bytes, next } of source.splitter.cuts(cursor, () => open.room(), sample)) {
+      for await (const { split, bytes, next, passedOver } of source.splitter.cuts(cursor, () => open.room(), sample)) {
         yield* open.before("split", bytes, split.selected ?? split.count);
         open.addSplit(split, bytes, { input, cursor: next });
+        if (passedOver) open.passedOver({ input, report: passedOver });
         if (open.isOver) break;
       }
       continue;
@@ -84,6 +89,7 @@ class OpenSlice {
   #items: Item[] = [];
   #splits: Split[] = [];
   #sources: string[] = [];
+  #passedOver: PassedOverIn[] = [];
   /** The input that the last of the sources is. */
   #sourceOf = -1;
 
@@ -137,6 +143,11 @@ class OpenSlice {
     this.#add(undefined, 1, bytes, place);
   }
 
+  /** Goes with the slice to which the input was just added. */
+  passedOver(found: PassedOverIn): void {
+    this.#passedOver.push(found);
+  }
+
   /** A record that is no item. */
   pass(place: Beside, record: number): void {
     this.#extend(record, 0, place);
@@ -145,12 +156,15 @@ class OpenSlice {
 
   *rest(): Generator<Slice> {
     if (this.#count === 0) return;
-    const slice = { slice: this.#next.slice, ranges: this.#ranges, count: this.#count };
+    const slice = {
+      ...{ slice: this.#next.slice, ranges: this.#ranges, count: this.#count },
+      ...(this.#passedOver.length > 0 ? { passedOver: this.#passedOver } : {}),
+    };
     const next = { ...this.#next, slice: this.#next.slice + 1 };
     const content = this.#kind === "split" ? { splits: this.#splits } : { sources: this.#sources, items: this.#items };
     this.#next = next;
     [this.#count, this.#bytes] = [0, 0];
-    [this.#ranges, this.#items, this.#splits, this.#sources] = [[], [], [], []];
+    [this.#ranges, this.#items, this.#splits, this.#sources, this.#passedOver] = [[], [], [], [], []];
     yield { ...slice, ...content, next };
   }
 

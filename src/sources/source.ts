@@ -1,5 +1,6 @@
 import type { ColumnType, Input, ReadOptions } from "../schemas/input.ts";
 import type { ItemError } from "../schemas/item.ts";
+import type { PassedOverReport } from "../schemas/passed-over.ts";
 import type { Split } from "../schemas/split.ts";
 
 /** One record of an input: a text or image reference, or the reason why there is none. */
@@ -43,8 +44,11 @@ export type Cursor = { record: number; offset?: number; line?: number; discardin
 
 export type CutSize = { items: number; bytes: number };
 
-/** A piece of an input, and where the next one begins. `bytes` is what it adds to a slice. */
-export type Cut = { split: Split; bytes: number; next: Cursor };
+/**
+ * A piece of an input, and where the next one begins. `bytes` is what it adds to a slice; `passedOver` is there with the input's first cut,
+ * where the whole input holds what is passed over.
+ */
+export type Cut = { split: Split; bytes: number; next: Cursor; passedOver?: PassedOverReport };
 
 /** Finds the addresses of an input's records without taking more of them than it must. */
 export interface Splitter {

@@ -230,6 +230,7 @@ describe("label text", { concurrency: 2 }, () => {
       errorCodes: {},
       failed: [],
       failedSlices: 0,
+      passedOver: { count: 0, reasons: [] },
       partsSha256: sha256(await readFile(work.file("shape", "_parts.jsonl"))),
       conditionalWrites: true,
       settings: { ...spec, lane: "bulk" },

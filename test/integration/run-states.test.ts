@@ -186,3 +186,26 @@ test("what a slice adds: the devices' time, and the first ten rows in error, onc
   assert.deepEqual(await ledger.devices(run), { cpu: "why" });
   assert.deepEqual(await ledger.counts(run), { labels: { POSITIVE: 2 }, errorCodes: { EMPTY_TEXT: 16 } });
 });
+
+test("what planning passes over is noted with its slice, once for each input however often the run is planned", async () => {
+  const run = await newRun();
+  const of = (count: number) => ({ count, reasons: [{ reason: "not-an-image" as const, count, names: ["a.txt"] }] });
+  const first = { ...slice(0, 2), passedOver: [{ input: 0, report: of(3) }] };
+  const second = {
+    ...slice(1, 2),
+    passedOver: [
+      { input: 2, report: of(4) },
+      { input: 10, report: of(5) },
+    ],
+  };
+  for (let times = 0; times < 2; times++) {
+    await ledger.begin(run, ABOUT);
+    await ledger.plan(run, [first], 2);
+    await ledger.plan(run, [second], 4);
+  }
+  assert.deepEqual(await ledger.passedOver(run), {
+    count: 12,
+    reasons: [{ reason: "not-an-image", count: 12, names: ["a.txt", "a.txt", "a.txt"] }],
+  });
+  assert.deepEqual(await ledger.passedOver(await newRun()), { count: 0, reasons: [] });
+});

@@ -1,0 +1,51 @@
+import type { Redis } from "ioredis";
+import type { Range } from "../schemas/manifest.ts";
+import { type PassedOverReport, PassedOverSchema, sumPassedOver } from "../schemas/passed-over.ts";
+import { type RunState, RunStateSchema } from "../schemas/run.ts";
+import type { Split } from "../schemas/split.ts";
+import { encodePlanned } from "./ledger-codec.ts";
+import { runKeys } from "./ledger-hash.ts";
+
+/** What is noted of a slice before it is queued. `passedOver`: in an input, by its number, that the slice is the first to come to. */
+export type SlicePlan = {
+  slice: number;
+  ranges: readonly Range[];
+  splits?: readonly Split[] | undefined;
+  passedOver?: readonly { input: number; report: PassedOverReport }[] | undefined;
+};
+
+/**
+ * Notes slices and the place at which planning goes on, in one transaction. What was passed over is a field of its own for each input: a run
+ * that is planned again, from whatever place, counts nothing twice and loses nothing.
+ * @returns the run's state; undefined where Redis does not know the run any more
+ */
+export async function planSlices(
+  redis: Redis,
+  run: string,
+  slices: readonly SlicePlan[],
+  itemsSoFar: number,
+  next: object | undefined,
+): Promise<RunState | undefined> {
+  const keys = runKeys(run);
+  const fields = slices.flatMap(({ slice, ranges, splits }) => [
+    String(slice),
+    encodePlanned(splits ? { ranges, splits } : { ranges }),
+  ]);
+  const passedOver = slices.flatMap((slice) =>
+    (slice.passedOver ?? []).flatMap(({ input, report }) => [String(input), JSON.stringify(report)]),
+  );
+  const transaction = redis
+    .multi()
+    .hset(keys[1]!, ...fields)
+    .hset(keys[0]!, "items", itemsSoFar, ...(next ? ["next", JSON.stringify(next)] : []));
+  if (passedOver.length > 0) transaction.hset(keys[8]!, ...passedOver);
+  const answers = await transaction.hget(keys[0]!, "state").exec();
+  return RunStateSchema.optional().parse(answers?.at(-1)?.[1] ?? undefined);
+}
+
+/** What was passed over in all inputs together, in their order. */
+export async function readPassedOver(redis: Redis, run: string): Promise<PassedOverReport> {
+  const found = Object.entries(await redis.hgetall(runKeys(run)[8]!));
+  found.sort(([a], [b]) => Number(a) - Number(b));
+  return sumPassedOver(found.map(([, report]) => PassedOverSchema.parse(JSON.parse(report))));
+}

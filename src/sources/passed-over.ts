@@ -1,0 +1,47 @@
+import {
+  MAX_PASSED_OVER_NAMES,
+  PASSED_OVER_REASONS,
+  type PassedOverReason,
+  type PassedOverReport,
+} from "../schemas/passed-over.ts";
+
+/** Says that a file, an object or a member of an archive is passed over. @param name as PassedOver.add takes it */
+export type PassOver = (reason: PassedOverReason, name: string) => void;
+
+/** The longest name in a report, in UTF-16 units. */
+const MAX_NAME_LENGTH = 200;
+
+/**
+ * Counts what is passed over, by reason, with the first names of each. Memory does not grow with the count. Whoever leaves out a file, an
+ * object or a member of an archive calls `add`: nothing is left out in silence.
+ */
+export class PassedOver {
+  readonly #found = new Map<PassedOverReason, { count: number; names: string[] }>();
+
+  /** @param name as the user knows it: a path, a URI, or a member's name; it may hold anything */
+  add(reason: PassedOverReason, name: string): void {
+    const found = this.#found.get(reason) ?? { count: 0, names: [] };
+    this.#found.set(reason, found);
+    found.count++;
+    if (found.names.length < MAX_PASSED_OVER_NAMES) found.names.push(shownName(name));
+  }
+
+  /** As `add`, for names below a place: that of the path below it, as the user would write it. */
+  below(nameOf: (path: string) => string): PassOver {
+    return (reason, path) => this.add(reason, nameOf(path));
+  }
+
+  get report(): PassedOverReport {
+    const reasons = PASSED_OVER_REASONS.flatMap((reason) => {
+      const found = this.#found.get(reason);
+      return found ? [{ reason, count: found.count, names: [...found.names] }] : [];
+    });
+    return { count: reasons.reduce((sum, { count }) => sum + count, 0), reasons };
+  }
+}
+
+/** Control and format characters (bidirectional marks among them) and line breaks must not reach a terminal. */
+function shownName(name: string): string {
+  const clean = name.toWellFormed().replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "\uFFFD");
+  return clean.length > MAX_NAME_LENGTH ? `${clean.slice(0, MAX_NAME_LENGTH - 1).toWellFormed()}…` : clean;
+}

@@ -1,0 +1,79 @@
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { after, before, test } from "node:test";
+import { ManifestSchema } from "../../src/schemas/manifest.ts";
+import { RunFileSchema } from "../../src/schemas/run.ts";
+import { jsonOf, Workspace } from "../helpers/cli.ts";
+import { TcpRedis } from "../helpers/tcp-redis.ts";
+
+const TEXT = ["label", "text", "--model", "tiny-sentiment"];
+
+let work: Workspace;
+before(async () => {
+  work = await Workspace.open();
+});
+after(() => work[Symbol.asyncDispose]());
+
+async function manifestOf(out: string) {
+  return ManifestSchema.parse(JSON.parse(await readFile(work.file(out, "_manifest.json"), "utf8")));
+}
+
+async function runFileOf(out: string) {
+  return RunFileSchema.parse(JSON.parse(await readFile(work.file(out, "_run.json"), "utf8")));
+}
+
+const PASSED_OVER = {
+  count: 3,
+  reasons: [
+    { reason: "hidden", count: 1, names: ["mixed/_tmp/x.csv"] },
+    { reason: "empty", count: 1, names: ["mixed/none.csv"] },
+    { reason: "image-among-texts", count: 1, names: ["mixed/cat.jpg"] },
+  ],
+};
+
+async function writeMixed(): Promise<void> {
+  await work.write("mixed/a.csv", "text\ngood\n");
+  await work.write("mixed/b.csv", "text\nbad\n");
+  await work.write("mixed/none.csv", "");
+  await work.write("mixed/cat.jpg", "x");
+  await work.write("mixed/_tmp/x.csv", "text\nx\n");
+}
+
+test("what is passed over is said at the start and the end, in the manifest and in JSON", async () => {
+  await writeMixed();
+  const { stdout, stderr } = await work.expect(0, [...TEXT, "mixed", "--out", "told"]);
+  for (const text of [stdout, stderr]) {
+    assert.match(text, /^Passed over: 3 files$/m);
+    assert.match(text, /^ {2}1 empty: mixed\/none\.csv$/m);
+  }
+  assert.deepEqual((await manifestOf("told")).passedOver, PASSED_OVER);
+  // A finished run is told as it was made.
+  await work.write("mixed/later.jpg", "x");
+  const again = jsonOf(await work.expect(0, [...TEXT, "mixed", "--out", "told", "--json"]));
+  assert.deepEqual(again.passedOver, PASSED_OVER);
+  const none = jsonOf(await work.expect(0, [...TEXT, "mixed/a.csv", "--out", "one", "--json"]));
+  assert.deepEqual(none.passedOver, { count: 0, reasons: [] });
+});
+
+test("a run that a worker plans tells what its submission passed over, after Redis was lost too", async () => {
+  await using redis = await TcpRedis.start();
+  const env = { REDIS_URL: redis.url };
+  await writeMixed();
+  const submit = ["run", "submit", "--kind", "text", "mixed", "--model", "tiny-sentiment", "--out", "planned"];
+  const flags = ["--shared-files", "--queue-anyway", "--json"];
+  const submitted = jsonOf(await work.expect(0, [...submit, ...flags], { env }));
+  const { count } = submitted.passedOver as { count: number };
+  assert.deepEqual((await runFileOf("planned")).passedOver, submitted.passedOver);
+  await redis.restart();
+  await work.expect(0, [...submit, ...flags], { env });
+  const worker = work.start(["worker", "--models", "tiny-sentiment"], {
+    env: { ...env, LABELMILL_FILE_ROOTS: work.path, LABELMILL_THREADS: "1" },
+  });
+  await worker.says("Serving");
+  const watched = jsonOf(await work.expect(0, ["run", "watch", submitted.run as string, "--json"], { env }));
+  assert.deepEqual(watched.passedOver, submitted.passedOver);
+  assert.deepEqual((await manifestOf("planned")).passedOver, submitted.passedOver);
+  assert.ok(count >= 3);
+  worker.child.kill("SIGTERM");
+  assert.equal((await worker.ended).code, 0);
+});

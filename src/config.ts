@@ -144,6 +144,9 @@ export const ConfigSchema = z.strictObject({
   fullMs: ms
     .default(60_000)
     .describe("How long a submission waits for room in a Redis that is out of memory, before it fails."),
+  textTimeoutMs: ms
+    .default(10_000)
+    .describe("Processor time that the tokenizer may take for one text; beyond it the row is an error (TEXT_TIMEOUT)."),
   graceMs: ms.default(10_000).describe("How long running slices may finish after SIGINT or SIGTERM."),
   allowPrivate: flag.default(false).describe("Fetch from private and loopback addresses too."),
   fileRoots: list(delimiter)

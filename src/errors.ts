@@ -5,6 +5,7 @@
 const CODES = {
   // What an item can cost: its own row, nothing else.
   EMPTY_TEXT: { retryable: false },
+  TEXT_TIMEOUT: { retryable: false },
   RECORD_INVALID: { retryable: false },
   RECORD_TOO_LARGE: { retryable: false },
   IMAGE_NOT_FOUND: { retryable: false },

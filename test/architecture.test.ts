@@ -7,9 +7,11 @@ import {
   type Area,
   absolutePaths,
   cycles,
+  endedThreads,
   fileForm,
   importMatrix,
   inexactVersions,
+  keptFiles,
   lockAddresses,
   MATRIX,
   type Manifest,
@@ -129,6 +131,33 @@ holds("each vendor has its place", vendors(sources, manifest), () => [
       "src/runs/a.ts:1: pino belongs in src/logger.ts",
       "left-pad has no place",
     ],
+  ],
+]);
+
+holds("a thread that is ended at work never has an ONNX session", endedThreads(sources), () => [
+  [
+    endedThreads(
+      sample({
+        "src/inference/prepare-thread.ts": `import { a } from "./a.ts"; import type { B } from "./b.ts";`,
+        "src/inference/a.ts": `import { prepare } from "./prepare-thread.ts"; const c = await import("./c.ts");`,
+        "src/inference/b.ts": `import { InferenceSession } from "onnxruntime-node";`,
+        "src/inference/c.ts": `import { InferenceSession } from "onnxruntime-node";`,
+      }),
+    ),
+    ["src/inference/c.ts:1: onnxruntime-node is reached from src/inference/prepare-thread.ts"],
+  ],
+]);
+
+holds("tokenizers run in threads that can be ended", keptFiles(sources), () => [
+  [
+    keptFiles(
+      sample({
+        "src/inference/prepare-thread.ts": `import { loadTokenizer } from "./tokenizer.ts";`,
+        "src/inference/a.ts": `import type { EncodedTexts } from "./tokenizer.ts";`,
+        "src/cli/a.ts": `import { loadTokenizer } from "../inference/tokenizer.ts";`,
+      }),
+    ),
+    ["src/cli/a.ts:1: src/inference/tokenizer.ts is only for"],
   ],
 ]);
 

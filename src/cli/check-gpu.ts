@@ -7,9 +7,9 @@ import { gpusOf, proveGpus } from "../inference/devices.ts";
 import type { Model } from "../inference/model.ts";
 import type { Device, Shape } from "../inference/model-session.ts";
 import type { Packable } from "../inference/packing.ts";
+import { encodeOnce } from "../inference/prepare-pool.ts";
 import { sizingOf } from "../inference/sizing.ts";
 import { readTokenLimits } from "../inference/token-limits.ts";
-import { loadTokenizer } from "../inference/tokenizer.ts";
 import { type CheckResult, type Finding, ok, runCheck, wrong } from "./check.ts";
 import { PROOF_MODEL_DIR } from "./own-devices.ts";
 
@@ -102,8 +102,8 @@ async function itemsOf(model: Model, shapes: readonly Shape[]): Promise<Packable
       Uint8Array.from({ length: width * height * 3 }, (_, at) => (at * step) % 256),
     );
   }
-  const { maxTokens, encode } = await loadTokenizer(model.dir);
-  const { ids } = encode([`${SENTENCE} `.repeat(Math.ceil(maxTokens / 10))]);
+  const { maxTokens } = await readTokenLimits(model.dir);
+  const { ids } = await encodeOnce(model.dir, `${SENTENCE} `.repeat(Math.ceil(maxTokens / 10)));
   const lengths = [...new Set(shapes.map(({ length }) => Math.min(length, ids.length)))];
   return lengths.flatMap((length) => [ids.slice(0, length), ids.slice(0, Math.max(1, length >> 1))]);
 }

@@ -145,7 +145,9 @@ export function stopped(terminal: Terminal, run: string, out: string, { reason, 
   for (const line of errorLines(firstErrors)) terminal.print(line);
   const mend = reason.startsWith("TOO_MANY_ERRORS: ") ? "with a higher --max-errors " : "";
   // Of an input that is another now, or gone, the reason says what to do.
-  const goesOn = /\bINPUT_(CHANGED|NOT_FOUND): /.test(reason) ? "" : `; the same command ${mend}goes on`;
+  const goesOn = /\b(INPUT_(CHANGED|NOT_FOUND)|MODEL_INVALID): /.test(reason)
+    ? ""
+    : `; the same command ${mend}goes on`;
   terminal.print(`The parts in ${showPlace(out)} stand${goesOn}`);
   return { code: EXIT.failed, summary: { run, state: "failed", out, reason, firstErrors } };
 }

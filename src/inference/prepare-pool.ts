@@ -1,6 +1,9 @@
 import { Piscina } from "piscina";
-import { LabelmillError } from "../errors.ts";
-import type { PrepareAnswer } from "./prepare-thread.ts";
+import { type ErrorCode, LabelmillError } from "../errors.ts";
+import type { ItemError } from "../schemas/item.ts";
+import { join, type Piece, piecesOf } from "./pieces.ts";
+import type { PrepareAnswer, PrepareTask } from "./prepare-thread.ts";
+import { newProgress, type Progress, TextClock, type TimeLimits } from "./text-clock.ts";
 import type { EncodedTexts } from "./tokenizer.ts";
 
 const THREAD = new URL(
@@ -8,29 +11,57 @@ const THREAD = new URL(
   import.meta.url,
 );
 
-/** The most texts of a message to a thread, and, but for one alone, UTF-16 units of them: 50 ms, about. */
-const PIECE = { texts: 500, chars: 100_000 };
+/** Processor time that a thread may spend on one text, in ms. An ordinary text takes well under one. */
+const TEXT_MS = 10_000;
+/** Processor time in which a tokenizer has to load, in ms. One with a vocabulary of 250,000 words takes about three seconds. */
+const LOAD_MS = 60_000;
+/** Texts that may exceed their time. With one more, the fault is the tokenizer's. */
+const MOST_TIMEOUTS = 20;
+
+export type PrepareOptions = {
+  modelDir: string;
+  threads: number;
+  /** Processor time for one text, in ms. */
+  textMs?: number | undefined;
+  /** Processor time for loading the tokenizer, in ms. */
+  loadMs?: number | undefined;
+};
+
+/** What became of a piece: its tokens, or the text on which it failed and why. */
+type Outcome = { piece: Piece } | { failedAt: number; error: ItemError };
 
 /**
  * Threads that tokenize, so that the thread that talks to Redis never does. A slice goes to them in pieces, one a thread at a time: a
- * single text is not to wait for the thousands of a slice.
+ * single text is not to wait for the thousands of a slice. A text on which the tokenizer spins (a model's regular expressions
+ * can) costs its own row: its thread is ended, which is safe because no thread of this pool ever has an ONNX session.
  */
 export class PreparePool {
   readonly #pool: Piscina;
   readonly #threads: number;
+  readonly #modelDir: string;
+  readonly #limits: TimeLimits;
   /** What was asked and not yet answered: piscina's `close()` would end threads that are at work. */
   readonly #running = new Set<Promise<unknown>>();
+  /** One for each thread that has nothing to do: where it notes which text it is on. */
+  readonly #idle: Progress[];
+  readonly #waiting: ((progress: Progress) => void)[] = [];
+  #timeouts = 0;
+  #invalid: LabelmillError | undefined;
   #closed: Promise<void> | undefined;
 
-  private constructor(pool: Piscina, threads: number) {
+  private constructor(pool: Piscina, { modelDir, threads, textMs = TEXT_MS, loadMs = LOAD_MS }: PrepareOptions) {
     this.#pool = pool;
     this.#threads = threads;
+    this.#modelDir = modelDir;
+    this.#limits = { textMs, loadMs };
+    this.#idle = Array.from({ length: threads }, newProgress);
   }
 
   /** `threads` threads for the tokenizer in `modelDir`; throws MODEL_INVALID if it cannot be loaded. */
-  static async start({ modelDir, threads }: { modelDir: string; threads: number }): Promise<PreparePool> {
-    const options = { filename: THREAD.href, name: "tokenize", minThreads: threads, maxThreads: threads };
-    const pool = new PreparePool(new Piscina({ ...options, workerData: { modelDir } }), threads);
+  static async start(options: PrepareOptions): Promise<PreparePool> {
+    const { modelDir, threads } = options;
+    const piscina = { filename: THREAD.href, name: "tokenize", minThreads: threads, maxThreads: threads };
+    const pool = new PreparePool(new Piscina({ ...piscina, workerData: { modelDir } }), options);
     try {
       // As many at once as there are threads, so that each has its tokenizer before the first slice comes.
       await Promise.all(Array.from({ length: threads }, () => pool.tokenize([])));
@@ -41,10 +72,13 @@ export class PreparePool {
     return pool;
   }
 
-  /** The token ids of a slice's texts, in their order. Throws the thread's LabelmillError, and ABORTED once closed. */
-  async tokenize(texts: readonly string[]): Promise<EncodedTexts> {
+  /**
+   * The token ids of a slice's texts, in their order. A text that the tokenizer cannot encode has none, and an error: TEXT_TIMEOUT, ITEM_FAILED.
+   * Throws MODEL_INVALID after too many of the former, whatever `signal` is aborted with, and ABORTED once closed.
+   */
+  async tokenize(texts: readonly string[], signal?: AbortSignal): Promise<Piece> {
     if (this.#closed) throw new LabelmillError("ABORTED", "the tokenizer's threads are closed");
-    const running = this.#inPieces(texts);
+    const running = this.#inPieces(texts, signal);
     this.#running.add(running);
     try {
       return await running;
@@ -53,60 +87,133 @@ export class PreparePool {
     }
   }
 
-  async #inPieces(texts: readonly string[]): Promise<EncodedTexts> {
+  async #inPieces(texts: readonly string[], signal: AbortSignal | undefined): Promise<Piece> {
     const pieces = [...piecesOf(texts)];
     const rest = pieces.entries();
-    const encoded: EncodedTexts[] = [];
+    const encoded: Piece[] = [];
     const lane = async () => {
-      for (const [at, piece] of rest) encoded[at] = await this.#encode(piece);
+      for (const [at, piece] of rest) encoded[at] = await this.#encode(piece, signal);
     };
     const lanes = await Promise.allSettled(Array.from({ length: Math.min(this.#threads, pieces.length) }, lane));
     const failed = lanes.find((result) => result.status === "rejected");
     if (failed) throw failed.reason;
-    return encoded.length === 1 ? encoded[0]! : joined(encoded);
+    return join(encoded);
   }
 
-  async #encode(texts: readonly string[]): Promise<EncodedTexts> {
-    const answer: PrepareAnswer = await this.#pool.run(texts);
-    if ("error" in answer) throw new LabelmillError(answer.error.code, answer.error.message);
-    return answer.encoded;
+  /** A piece without its culprits: what stands before one is encoded again, and what stands behind it. */
+  async #encode(texts: readonly string[], signal: AbortSignal | undefined): Promise<Piece> {
+    const done: Piece[] = [];
+    for (let rest = texts; ; ) {
+      const outcome = await this.#abortable(this.#onThread(rest, signal), signal);
+      if ("piece" in outcome) return join([...done, outcome.piece]);
+      const { failedAt, error } = outcome;
+      if (failedAt > 0) done.push(await this.#encode(rest.slice(0, failedAt), signal));
+      done.push(failedText(error));
+      rest = rest.slice(failedAt + 1);
+      if (rest.length === 0) return join(done);
+    }
   }
 
-  /** Lets what was asked be answered, then ends the threads. */
+  /** The thread goes on with what is aborted, within the limit of a text; nobody waits for it. */
+  async #abortable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+    if (!signal) return work;
+    const { promise: aborted, reject } = Promise.withResolvers<never>();
+    const abort = () => reject(signal.reason);
+    signal.addEventListener("abort", abort);
+    // An abort before this call tells nobody any more.
+    if (signal.aborted) abort();
+    try {
+      return await Promise.race([work, aborted]);
+    } finally {
+      signal.removeEventListener("abort", abort);
+      work.catch(() => {});
+    }
+  }
+
+  async #onThread(texts: readonly string[], signal: AbortSignal | undefined): Promise<Outcome> {
+    const progress = this.#idle.pop() ?? (await new Promise<Progress>((free) => this.#waiting.push(free)));
+    try {
+      if (this.#invalid) throw this.#invalid;
+      signal?.throwIfAborted();
+      return await this.#limited(texts, progress);
+    } finally {
+      const next = this.#waiting.shift();
+      if (next) next(progress);
+      else this.#idle.push(progress);
+    }
+  }
+
+  async #limited(texts: readonly string[], progress: Progress): Promise<Outcome> {
+    using clock = new TextClock(progress, this.#limits, () => this.#pool.threads);
+    const task: PrepareTask = { texts, progress };
+    let answer: PrepareAnswer;
+    try {
+      answer = await this.#pool.run(task, { signal: clock.exceeded });
+    } catch (error) {
+      if (!clock.exceeded.aborted) throw error;
+      return this.#timedOut(clock.textAt);
+    }
+    if ("encoded" in answer) return { piece: { ...answer.encoded, errors: new Map() } };
+    const { failedAt, error } = answer;
+    if (failedAt === undefined) throw new LabelmillError(error.code, error.message);
+    return { failedAt, error: textError("ITEM_FAILED", `the tokenizer failed on this text: ${error.message}`) };
+  }
+
+  /** @param failedAt the text; undefined where the tokenizer was still being loaded */
+  #timedOut(failedAt: number | undefined): Outcome {
+    const file = `${this.#modelDir}/tokenizer.json`;
+    if (failedAt === undefined) {
+      const problem = `expected a tokenizer that loads within ${this.#limits.loadMs / 1000} s of processor time, got one that does not`;
+      this.#invalid = new LabelmillError("MODEL_INVALID", `${file}: ${problem}`);
+      throw this.#invalid;
+    }
+    this.#timeouts += 1;
+    const seconds = this.#limits.textMs / 1000;
+    if (this.#timeouts > MOST_TIMEOUTS) {
+      const problem = `expected texts to be encoded within ${seconds} s of processor time each, got ${this.#timeouts} that were not: look for nested quantifiers in its regular expressions`;
+      this.#invalid = new LabelmillError("MODEL_INVALID", `${file}: ${problem}`);
+      throw this.#invalid;
+    }
+    const message = `expected the tokenizer to encode this text within ${seconds} s of processor time, got no end: shorten the text, or correct the regular expressions in the model's tokenizer.json`;
+    return { failedAt, error: textError("TEXT_TIMEOUT", message) };
+  }
+
+  /** Lets what was asked be answered, then ends the threads. What was aborted is not waited for. */
   close(): Promise<void> {
-    this.#closed ??= Promise.allSettled(this.#running).then(() => this.#pool.close());
+    this.#closed ??= Promise.allSettled(this.#running).then(() =>
+      // `close()` would wait for a thread that nobody waits for any more.
+      this.#idle.length < this.#threads ? this.#pool.destroy() : this.#pool.close(),
+    );
     return this.#closed;
   }
 }
 
-/** At least one piece, be it empty. */
-function* piecesOf(texts: readonly string[]): Generator<readonly string[]> {
-  let first = 0;
-  let chars = 0;
-  for (const [at, text] of texts.entries()) {
-    if (at > first && (at - first === PIECE.texts || chars + text.length > PIECE.chars)) {
-      yield texts.slice(first, at);
-      first = at;
-      chars = 0;
-    }
-    chars += text.length;
+/**
+ * One text, by a thread that is gone afterwards: whoever tries a model's tokenizer must not be held up by it.
+ * @throws LabelmillError MODEL_INVALID
+ */
+export async function encodeOnce(modelDir: string, text: string): Promise<EncodedTexts> {
+  const pool = await PreparePool.start({ modelDir, threads: 1 });
+  try {
+    const { errors, ...encoded } = await pool.tokenize([text]);
+    for (const { message } of errors.values())
+      throw new LabelmillError("MODEL_INVALID", `${modelDir}/tokenizer.json: ${message}`);
+    return encoded;
+  } finally {
+    await pool.close();
   }
-  yield first === 0 ? texts : texts.slice(first);
 }
 
-function joined(pieces: readonly EncodedTexts[]): EncodedTexts {
-  const texts = pieces.reduce((sum, { truncated }) => sum + truncated.length, 0);
-  const ids = new Int32Array(pieces.reduce((sum, piece) => sum + piece.ids.length, 0));
-  const offsets = new Uint32Array(texts + 1);
-  const truncated = new Uint8Array(texts);
-  let [text, token] = [0, 0];
-  for (const piece of pieces) {
-    ids.set(piece.ids, token);
-    truncated.set(piece.truncated, text);
-    for (let i = 0; i < piece.truncated.length; i++) offsets[text + i] = token + piece.offsets[i]!;
-    text += piece.truncated.length;
-    token += piece.ids.length;
-  }
-  offsets[texts] = token;
-  return { ids, offsets, truncated };
+/** In the place of a text that has no tokens. */
+function failedText(error: ItemError): Piece {
+  return {
+    ids: new Int32Array(0),
+    offsets: new Uint32Array(2),
+    truncated: new Uint8Array(1),
+    errors: new Map([[0, error]]),
+  };
+}
+
+function textError(code: ErrorCode, message: string): ItemError {
+  return { code, message: message.slice(0, 4096) };
 }

@@ -17,7 +17,8 @@ export type TextTokenizer = {
   /** The most ids of a text, special tokens included. */
   maxTokens: number;
   padId: number;
-  encode(texts: readonly string[]): EncodedTexts;
+  /** @param begin told the place of each text before it is encoded */
+  encode(texts: readonly string[], begin?: (at: number) => void): EncodedTexts;
 };
 
 /**
@@ -61,7 +62,14 @@ export async function loadTokenizer(dir: string): Promise<TextTokenizer> {
     return { ids: [...before, ...ids, ...after], truncated };
   }
 
-  return { maxTokens, padId, encode: (texts) => pack(texts.map(encodeOne)) };
+  const encode: TextTokenizer["encode"] = (texts, begin) =>
+    pack(
+      texts.map((text, at) => {
+        begin?.(at);
+        return encodeOne(text);
+      }),
+    );
+  return { maxTokens, padId, encode };
 }
 
 function pack(texts: readonly { ids: number[]; truncated: boolean }[]): EncodedTexts {

@@ -1,7 +1,7 @@
 import { realpath } from "node:fs/promises";
 import { LabelmillError } from "../errors.ts";
 import { dtypesIn, loadModel, type Model } from "../inference/model.ts";
-import { loadTokenizer } from "../inference/tokenizer.ts";
+import { encodeOnce } from "../inference/prepare-pool.ts";
 import { trySession } from "../inference/trial.ts";
 import type { Dtype } from "../schemas/dtype.ts";
 import { putEntries } from "./catalog-file.ts";
@@ -37,7 +37,7 @@ export async function addModel({ dir, id, file }: AddRequest): Promise<Model[]> 
 async function checked(dir: string, id: string, dtype: Dtype): Promise<Model> {
   const model = await loadModel(dir, { id, dtype });
   if (model.task === "text-classification") {
-    const { ids } = (await loadTokenizer(dir)).encode(["a trial"]);
+    const { ids } = await encodeOnce(dir, "a trial");
     if (ids.length === 0)
       throw new LabelmillError("MODEL_INVALID", `model ${dir}: tokenizer.json: expected tokens of a text, got none`);
   }

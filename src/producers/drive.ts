@@ -90,7 +90,7 @@ async function watch(
   return state!;
 }
 
-/** It has more rows in error than it may have, or nothing but slices that fail. */
+/** It has more rows in error than it may have, nothing but slices that fail, or a model that does not work. */
 function isStopped({ state, reason }: Progress): boolean {
-  return state === "failed" && /^TOO_MANY_(ERRORS|FAILURES): /.test(reason ?? "");
+  return state === "failed" && /^(TOO_MANY_(ERRORS|FAILURES)|MODEL_INVALID): /.test(reason ?? "");
 }

@@ -98,7 +98,8 @@ async function openLabeler(
     const inFlight = () => imagesInFlight(engine, config);
     return (lane) => imageLabeler({ engine, fetcher, stages, inFlight, lane });
   }
-  const pool = await PreparePool.start({ modelDir: engine.model.dir, threads: Math.min(2, availableParallelism()) });
+  const threads = Math.min(2, availableParallelism());
+  const pool = await PreparePool.start({ modelDir: engine.model.dir, threads, textMs: config.textTimeoutMs });
   opening.defer(() => pool.close());
   return (lane) => textLabeler({ engine, pool, stages, lane });
 }

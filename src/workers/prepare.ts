@@ -16,13 +16,18 @@ export function textLabeler({ engine, pool, stages, lane }: LabelerParts & { poo
     const told = items.filter(hasWords);
     const texts = told.map(({ text }) => text);
     if (texts.length === 0) return items.map((item) => ({ error: wordless(item) }));
-    const { ids, offsets, truncated } = await stages.time("prepare", texts.length, () => pool.tokenize(texts));
+    const piece = await stages.time("prepare", texts.length, () => pool.tokenize(texts, signal));
     signal.throwIfAborted();
-    const prepared: Prepared[] = told.map((_, i) => ({ tokens: ids.subarray(offsets[i], offsets[i + 1]) }));
-    const labeled = await engine.label(prepared, topK, signal, onAnswers, lane);
-    const outcomes = labeled.map(
-      (outcome, i): ItemOutcome => ("labels" in outcome && truncated[i] ? { ...outcome, truncated: true } : outcome),
-    );
+    const { ids, offsets, truncated, errors } = piece;
+    const encoded = [...texts.keys()].filter((i) => !errors.has(i));
+    const prepared: Prepared[] = encoded.map((i) => ({ tokens: ids.subarray(offsets[i], offsets[i + 1]) }));
+    const labeled = (await engine.label(prepared, topK, signal, onAnswers, lane)).values();
+    const outcomes = told.map((_, i): ItemOutcome => {
+      const error = errors.get(i);
+      if (error) return { error };
+      const outcome = labeled.next().value!;
+      return "labels" in outcome && truncated[i] ? { ...outcome, truncated: true } : outcome;
+    });
     if (told.length === items.length) return outcomes;
     const found = outcomes.values();
     return items.map((item) => (hasWords(item) ? found.next().value! : { error: wordless(item) }));

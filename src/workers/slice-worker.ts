@@ -176,6 +176,9 @@ async function failed(queued: QueuedJob, job: Job, error: LabelmillError, parts:
   const event = failedEvent(job, error);
   if (job.events !== "none") await parts.events.publish(event);
   if (job.single) await parts.singles.set(event);
+  // Every other slice would fail in the same way.
+  else if (error.code === "MODEL_INVALID")
+    await parts.ledger.failRun(job.run, `MODEL_INVALID: ${error.message.slice(0, 1000)}`);
   else await endSlice(job, error, parts);
   return new UnrecoverableError(`${error.code}: ${error.message}`);
 }

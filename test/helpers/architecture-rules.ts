@@ -117,6 +117,53 @@ export function vendors(modules: readonly Module[], { dependencies = {} }: Manif
   return [...misplaced, ...unknown.map((name) => `${name} has no place: say which files may import it`)];
 }
 
+/** Threads that are ended at work: ending one that has an ONNX session would abort the process. */
+const ENDED_AT_WORK = ["src/inference/prepare-thread.ts"];
+
+/** Packages whose native code must not be under way in a thread that is ended. */
+const NEVER_ENDED = ["onnxruntime-node"];
+
+/** Threads that are ended at work and can reach, by whatever imports, a package whose code must not be under way then. */
+export function endedThreads(modules: readonly Module[]): string[] {
+  const byPath = new Map(modules.map((module) => [module.path, module]));
+  return ENDED_AT_WORK.flatMap((thread) => {
+    const found: string[] = [];
+    const seen = new Set<string>();
+    const visit = (path: string): void => {
+      if (seen.has(path)) return;
+      seen.add(path);
+      for (const { specifier, kind, line } of byPath.get(path)?.imports ?? []) {
+        if (kind === "type") continue;
+        const target = targetOf(path, specifier);
+        if (target !== undefined) visit(target);
+        else if (NEVER_ENDED.includes(packageOf(specifier)))
+          found.push(`${path}:${line}: ${specifier} is reached from ${thread}, a thread that is ended at work`);
+      }
+    };
+    visit(thread);
+    return found;
+  });
+}
+
+/** Files that only some others may import, but for types. */
+const KEPT_TO: Record<string, { by: string[]; why: string }> = {
+  "src/inference/tokenizer.ts": {
+    by: ["src/inference/prepare-thread.ts"],
+    why: "a model's regular expression may spin: use the prepare pool, or encodeOnce",
+  },
+};
+
+export function keptFiles(modules: readonly Module[]): string[] {
+  return modules.flatMap(({ path, imports }) =>
+    imports.flatMap(({ specifier, kind, line }) => {
+      const target = targetOf(path, specifier);
+      const kept = target === undefined ? undefined : KEPT_TO[target];
+      if (kind === "type" || !kept || kept.by.includes(path)) return [];
+      return `${path}:${line}: ${target} is only for ${kept.by.join(", ")}: ${kept.why}`;
+    }),
+  );
+}
+
 export function processAccess(modules: readonly Module[]): string[] {
   const allowed: Record<string, string> = { env: "src/config.ts", exit: "src/cli.ts" };
   return modules.flatMap(({ path, processUses }) =>

@@ -1,4 +1,4 @@
-import { copyFile, mkdir, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { FLOAT, field, graphProto, INT64, intAttribute, node, tensor, valueInfo } from "./onnx.ts";
 
@@ -116,4 +116,46 @@ async function writeFolder(dir: string, config: object, onnx: Buffer): Promise<v
   await writeFile(join(dir, "onnx", "model.onnx"), onnx);
   for (const file of ["tokenizer.json", "tokenizer_config.json"])
     await copyFile(new URL(file, TOKENIZER), join(dir, file));
+}
+
+/** A text on which `writeSpinningTokenizer`'s expression backtracks for years. */
+export const SPINS = `${"a".repeat(60)}b`;
+
+/** Spins on any text, so on the trial at the loading too. */
+export const SPINS_ALWAYS = "(?:x?|y?){60}b";
+
+/** The tokenizer of `tiny-sentiment`, alone in its folder, with a regular expression of exponential time. */
+export async function writeSpinningTokenizer(
+  dir: string,
+  where: "pre-tokenizer" | "normalizer",
+  expression = "(?:a+)+$",
+): Promise<void> {
+  const pattern = { Regex: expression };
+  await changeTokenizer(dir, (file) => {
+    if (where === "normalizer") {
+      const replace = { type: "Replace", pattern, content: "a" };
+      return { ...file, normalizer: { type: "Sequence", normalizers: [replace, file.normalizer] } };
+    }
+    const split = { type: "Split", pattern, behavior: "Isolated", invert: false };
+    return { ...file, pre_tokenizer: { type: "Sequence", pretokenizers: [split, file.pre_tokenizer] } };
+  });
+}
+
+/** A text that `writeThrowingTokenizer`'s normalizer makes longer than a string can be. */
+export const THROWS = "z".repeat(600);
+
+/** The tokenizer of `tiny-sentiment`, alone in its folder, that throws on a text of many z. */
+export async function writeThrowingTokenizer(dir: string): Promise<void> {
+  await changeTokenizer(dir, (file) => {
+    const replace = { type: "Replace", pattern: { String: "z" }, content: "y".repeat(2 ** 20) };
+    return { ...file, normalizer: { type: "Sequence", normalizers: [replace, file.normalizer] } };
+  });
+}
+
+async function changeTokenizer(dir: string, change: (file: Record<string, unknown>) => object): Promise<void> {
+  await mkdir(dir, { recursive: true });
+  const file = JSON.parse(await readFile(new URL("tokenizer.json", TOKENIZER), "utf8"));
+  await writeFile(join(dir, "tokenizer.json"), JSON.stringify(change(file)));
+  for (const name of ["tokenizer_config.json", "config.json"])
+    await copyFile(new URL(name, TOKENIZER), join(dir, name));
 }

@@ -21,7 +21,7 @@ function placeOf(onnx: string, location: string): string {
   if (isWithin && path !== "." && !path.endsWith("/")) return posix.join(posix.dirname(onnx), path);
   const shown = JSON.stringify(location.slice(0, 200));
   throw new Error(
-    `expected the names of files beside it or in folders below, got ${shown}: save the model with its weights beside it`,
+    `${onnx}: places of weights: expected the names of files beside it or in folders below, got ${shown}: save the model with its weights beside it`,
   );
 }
 

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { readdir, readFile, stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { basename, join, posix, resolve } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { LabelmillError, messageOf, systemCode } from "../errors.ts";
@@ -8,7 +8,9 @@ import type { Dtype } from "../schemas/dtype.ts";
 import type { Task } from "../schemas/job.ts";
 import { checkExternal, externalPaths } from "./external-weights.ts";
 import { type ImageRecipe, parseImageRecipe } from "./image-recipe.ts";
-import { scanOnnx } from "./onnx-scan.ts";
+import { labelsOf } from "./labels.ts";
+import { type Json, readModelJson, show } from "./model-json.ts";
+import { type OnnxScan, scanOnnx } from "./onnx-scan.ts";
 
 /** `path` is relative to the model's folder, with `/`; `size` in bytes. */
 export type ModelFile = { path: string; size: number; sha256: string };
@@ -32,8 +34,6 @@ export type Model = {
   /** How pictures are prepared; image models have one. */
   recipe?: ImageRecipe;
 };
-
-type Json = Record<string, unknown>;
 
 /** Where each precision's weights lie, as Hugging Face's exporters name them. */
 export const ONNX_FILES = {
@@ -65,12 +65,13 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
   const dir = resolve(folder);
   const { id = basename(dir), revision = "local", dtype = "fp32" } = options;
   await checkFolder(dir);
-  const config = await readJson(dir, CONFIG);
+  const config = await readModelJson(dir, CONFIG);
   const task = await taskOf(dir, config);
-  const labels = labelsOf(dir, config);
   const recipe = task === "image-classification" ? await readRecipe(dir) : undefined;
   const weights = await findWeights(dir, dtype);
-  const external = await findExternal(dir, weights);
+  const onnx = await scan(dir, weights);
+  const labels = within(dir, () => labelsOf(config, onnx.outputs));
+  const external = await findExternal(dir, weights, onnx.locations);
   const files = await hashFiles(dir, [...FILES[task], weights, ...external]);
   return {
     id,
@@ -115,7 +116,7 @@ async function findWeights(dir: string, dtype: Dtype): Promise<string> {
 }
 
 async function taskOf(dir: string, config: Json): Promise<Task> {
-  if (config.problem_type !== undefined && config.problem_type !== null) {
+  if (config.problem_type !== undefined) {
     const type = config.problem_type;
     if (type !== "single_label_classification") {
       throw invalid(dir, `${CONFIG}: problem_type: expected single_label_classification or none, got ${show(type)}`);
@@ -137,24 +138,6 @@ async function taskOf(dir: string, config: Json): Promise<Task> {
   );
 }
 
-function labelsOf(dir: string, config: Json): string[] {
-  const table = config.id2label;
-  if (typeof table !== "object" || table === null || Array.isArray(table)) {
-    throw invalid(dir, `${CONFIG}: id2label: expected an object from index to label, got ${show(table)}`);
-  }
-  const count = Object.keys(table).length;
-  // Softmax over one label is always 1: such a model is a regression.
-  if (count < 2) throw invalid(dir, `${CONFIG}: id2label: expected at least 2 labels, got ${count}`);
-  return Array.from({ length: count }, (_, index) => {
-    const label = (table as Json)[index];
-    if (typeof label !== "string" || label === "") {
-      const expected = `the indexes 0 to ${count - 1}, each with a label`;
-      throw invalid(dir, `${CONFIG}: id2label: expected ${expected}, got ${show(label)} at ${index}`);
-    }
-    return label;
-  });
-}
-
 function padIdOf(dir: string, config: Json): number {
   const id = config.pad_token_id ?? 0;
   if (Number.isSafeInteger(id) && (id as number) >= 0 && (id as number) < 2 ** 31) return id as number;
@@ -162,37 +145,28 @@ function padIdOf(dir: string, config: Json): number {
 }
 
 async function readRecipe(dir: string): Promise<ImageRecipe> {
-  const json = await readJson(dir, RECIPE);
+  const json = await readModelJson(dir, RECIPE);
+  return within(dir, () => parseImageRecipe(json));
+}
+
+/** Says of an error of `read` which model it is of. */
+function within<T>(dir: string, read: () => T): T {
   try {
-    return parseImageRecipe(json);
+    return read();
   } catch (error) {
     throw invalid(dir, messageOf(error), error);
   }
-}
-
-async function readJson(dir: string, path: string): Promise<Json> {
-  const text = await readFile(join(dir, path), "utf8").catch((error: unknown) => {
-    throw unreadable(dir, path, error);
-  });
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    throw invalid(dir, `${path}: expected JSON: ${messageOf(error)}`, error);
-  }
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Json;
-  throw invalid(dir, `${path}: expected a JSON object, got ${show(value)}`);
 }
 
 /**
  * The files beside the ONNX file that belong to it: those that it names as the places of weights, and those that are named after it
  * (`model.onnx_data`), which digests have held from the beginning on.
  */
-async function findExternal(dir: string, weights: string): Promise<string[]> {
+async function findExternal(dir: string, weights: string, locations: readonly string[]): Promise<string[]> {
   const folder = posix.dirname(weights);
   const beside = (await readdir(join(dir, folder))).map((name) => posix.join(folder, name));
   const namedAfter = beside.filter((path) => path.startsWith(weights) && path !== weights);
-  const named = await externalOf(dir, weights);
+  const named = within(dir, () => externalPaths(weights, locations));
   for (const path of named)
     await checkExternal(dir, path).catch((error: unknown) => {
       throw invalid(dir, `${path}: ${messageOf(error)}`, error);
@@ -200,16 +174,11 @@ async function findExternal(dir: string, weights: string): Promise<string[]> {
   return [...named, ...namedAfter];
 }
 
-async function externalOf(dir: string, weights: string): Promise<string[]> {
-  const { locations } = await scanOnnx(join(dir, weights)).catch((error: unknown) => {
+async function scan(dir: string, weights: string): Promise<OnnxScan> {
+  return scanOnnx(join(dir, weights)).catch((error: unknown) => {
     if (systemCode(error) !== undefined) throw unreadable(dir, weights, error);
     throw invalid(dir, `${weights}: expected an ONNX model, got ${messageOf(error)}`, error);
   });
-  try {
-    return externalPaths(weights, locations);
-  } catch (error) {
-    throw invalid(dir, `${weights}: places of weights: ${messageOf(error)}`, error);
-  }
 }
 
 /** The files that decide an answer, by path, each once. */
@@ -252,8 +221,4 @@ function unreadable(dir: string, path: string, error: unknown): LabelmillError {
 
 function invalid(dir: string, what: string, cause?: unknown): LabelmillError {
   return new LabelmillError("MODEL_INVALID", `model ${dir}: ${what}`, { cause });
-}
-
-function show(value: unknown): string {
-  return value === undefined ? "nothing" : JSON.stringify(value).slice(0, 200);
 }

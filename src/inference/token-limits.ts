@@ -1,7 +1,5 @@
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { z } from "zod";
-import { LabelmillError, messageOf, systemCode } from "../errors.ts";
+import { readModelFile } from "./model-json.ts";
 
 /** What a model that names no limit is given: BERT's. */
 const DEFAULT_MAX_TOKENS = 512;
@@ -45,8 +43,8 @@ export type TokenLimits = {
  * has and by 8,192; 512 where neither is said. Throws MODEL_INVALID, naming the file, for one that is missing or broken.
  */
 export async function readTokenLimits(dir: string): Promise<TokenLimits> {
-  const tokenizerConfig = await readModelJson(dir, "tokenizer_config.json", TokenizerConfigSchema);
-  const config = await readModelJson(dir, "config.json", ConfigSchema);
+  const tokenizerConfig = await readModelFile(dir, "tokenizer_config.json", TokenizerConfigSchema);
+  const config = await readModelFile(dir, "config.json", ConfigSchema);
   const padId = config.pad_token_id ?? 0;
   return { maxTokens: maxTokensOf(config, tokenizerConfig, padId), padId, tokenizerConfig };
 }
@@ -61,24 +59,4 @@ function maxTokensOf(
   const limit = Math.min(usable, tokenizerConfig.model_max_length ?? Number.POSITIVE_INFINITY);
   // Above a million it is no limit but the way these files say "none".
   return limit > 1e6 ? DEFAULT_MAX_TOKENS : Math.min(Math.floor(limit), LARGEST_MAX_TOKENS);
-}
-
-/** A JSON file of a model's folder. Throws MODEL_INVALID, naming the file, for one that is missing or is not as the schema says. */
-export async function readModelJson<T extends z.ZodType>(dir: string, name: string, schema: T): Promise<z.infer<T>> {
-  const path = join(dir, name);
-  let json: unknown;
-  try {
-    json = JSON.parse(await readFile(path, "utf8"));
-  } catch (error) {
-    const came = systemCode(error) === "ENOENT" ? "no such file" : messageOf(error);
-    throw invalidFile(path, `expected a JSON file, got: ${came}`, error);
-  }
-  const parsed = schema.safeParse(json);
-  if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0]!;
-  throw invalidFile(path, `${issue.path.join(".") || "the whole"}: ${issue.message}`);
-}
-
-export function invalidFile(path: string, problem: string, cause?: unknown): LabelmillError {
-  return new LabelmillError("MODEL_INVALID", `${path}: ${problem}`, { cause });
 }

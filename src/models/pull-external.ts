@@ -54,7 +54,7 @@ async function externalIn(repo: HubRepo, plan: Plan, onnxFile: string): Promise<
   try {
     return externalPaths(plan.onnx, scan?.locations ?? []);
   } catch (error) {
-    const message = `model ${repo.repo}@${plan.commit}: ${plan.onnx}: places of weights: ${messageOf(error)}`;
+    const message = `model ${repo.repo}@${plan.commit}: ${messageOf(error)}`;
     throw new LabelmillError("MODEL_INVALID", message, { cause: error });
   }
 }

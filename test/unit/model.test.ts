@@ -6,6 +6,7 @@ import { basename, join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { LabelmillError } from "../../src/errors.ts";
+import { parseImageRecipe } from "../../src/inference/image-recipe.ts";
 import { dtypesIn, loadModel } from "../../src/inference/model.ts";
 import { writeImageModel, writeTextModel } from "../helpers/onnx.ts";
 
@@ -99,6 +100,39 @@ describe("loadModel", () => {
     assert.notEqual(external.digest, changed);
   });
 
+  it("names labels as transformers does where they are missing, and takes numbers as text", async () => {
+    const labelsOf = async (change: (config: Record<string, unknown>) => void) =>
+      (await loadModel(await textFolder(change))).labels;
+    assert.deepEqual(await labelsOf((config) => delete config.id2label), ["LABEL_0", "LABEL_1"]);
+    assert.deepEqual(await labelsOf((config) => (config.id2label = null)), ["LABEL_0", "LABEL_1"]);
+    const counted = (config: Record<string, unknown>) => Object.assign(config, { id2label: null, num_labels: 3 });
+    assert.deepEqual(await labelsOf(counted), ["LABEL_0", "LABEL_1", "LABEL_2"]);
+    assert.deepEqual(await labelsOf((config) => (config.id2label = { 0: 1, 1: -2.5 })), ["1", "-2.5"]);
+
+    const three = await mkdtemp(join(root, "three-"));
+    await writeTextModel(three, { weights: [1, 0, -1], bias: [0, 0, 0] });
+    await writeFile(join(three, "config.json"), JSON.stringify({ architectures: ["TinyForSequenceClassification"] }));
+    assert.deepEqual((await loadModel(three)).labels, ["LABEL_0", "LABEL_1", "LABEL_2"], "as many as the ONNX file's");
+  });
+
+  it("takes null for absent in every file", async () => {
+    const nulls = { problem_type: null, pad_token_id: null, max_position_embeddings: null, architectures: null };
+    const dir = await textFolder((config) => Object.assign(config, nulls));
+    const tokenizerConfig = { model_max_length: null, truncation_side: null, padding_side: null, do_lower_case: null };
+    await writeFile(join(dir, "tokenizer_config.json"), JSON.stringify(tokenizerConfig));
+    const model = await loadModel(dir);
+    assert.deepEqual([model.task, model.padId, model.labels], ["text-classification", 0, ["L0", "L1"]]);
+
+    const image = await imageFolder();
+    const recipe = JSON.parse(await readFile(join(image, "preprocessor_config.json"), "utf8"));
+    const { rescale_factor, resample, do_rescale, do_resize, do_center_crop, ...rest } = recipe;
+    const absent = { rescale_factor: null, resample: null, do_rescale: null, do_resize: null, do_center_crop: null };
+    const size = { shortest_edge: 8, longest_edge: null, height: null, width: null };
+    const written = { ...rest, ...absent, size, do_pad: null, image_seq_length: null };
+    await writeFile(join(image, "preprocessor_config.json"), JSON.stringify(written));
+    assert.deepEqual((await loadModel(image)).recipe, { ...parseImageRecipe(recipe) });
+  });
+
   it("tells the task from the files where the architecture is not said", async () => {
     const dir = await textFolder((config) => delete config.architectures);
     assert.equal((await loadModel(dir)).task, "text-classification");
@@ -174,11 +208,19 @@ describe("loadModel", () => {
 
   for (const [what, change, ...words] of [
     ["labels that leave a number out", (c) => (c.id2label = { 0: "A", 2: "B" }), "id2label", "0 to 1", "nothing at 1"],
-    ["a label that is no text", (c) => (c.id2label = { 0: "A", 1: 7 }), "id2label", "7"],
+    ["a label that is no text", (c) => (c.id2label = { 0: "A", 1: true }), "id2label", "true"],
+    ["a label that is null", (c) => (c.id2label = { 0: "A", 1: null, 2: "C" }), "id2label", "nothing at 1"],
+    ["labels with one index in two ways", (c) => (c.id2label = { 0: "A", "00": "B" }), "id2label", "nothing at 1"],
     ["an empty label", (c) => (c.id2label = { 0: "A", 1: "" }), "id2label", '""'],
     ["one label", (c) => (c.id2label = { 0: "A" }), "id2label", "at least 2"],
     ["labels in a list", (c) => (c.id2label = ["A", "B"]), "id2label", '["A","B"]'],
-    ["no labels", (c) => delete c.id2label, "id2label", "nothing"],
+    ["no labels but one", (c) => Object.assign(c, { id2label: null, num_labels: 1 }), "num_labels", "at least 2"],
+    [
+      "a number of labels that is none",
+      (c) => Object.assign(c, { id2label: null, num_labels: "2" }),
+      "num_labels",
+      '"2"',
+    ],
     ["another task", (c) => (c.architectures = ["BertForMaskedLM"]), "architectures", "BertForMaskedLM"],
     ["many labels at once", (c) => (c.problem_type = "multi_label_classification"), "problem_type", "multi_label"],
     ["a padding token that is no id", (c) => (c.pad_token_id = "[PAD]"), "pad_token_id", "[PAD]"],

@@ -70,13 +70,19 @@ export function imageLabeler({
     );
 }
 
+/** Neither white space, nor a control (NUL), format (zero-width) or other character that is not shown. */
+const SHOWN = /[^\s\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}]/u;
+
 function hasWords(item: LoadedItem): item is LoadedItem & { text: string } {
-  return item.text !== undefined && item.text.trim() !== "";
+  return item.text !== undefined && SHOWN.test(item.text);
 }
 
 function wordless(item: LoadedItem): ItemError {
   if (item.text === undefined) return notA("a text");
-  return { code: "EMPTY_TEXT", message: item.text === "" ? "the text is empty" : "the text holds only white space" };
+  if (item.text === "") return { code: "EMPTY_TEXT", message: "the text is empty" };
+  const isBlank = item.text.trim() === "";
+  const message = `the text holds only ${isBlank ? "white space" : "white space, control and invisible characters"}`;
+  return { code: "EMPTY_TEXT", message };
 }
 
 function notA(what: string): ItemError {

@@ -28,6 +28,7 @@ const CODES = {
   INPUT_CHANGED: { retryable: false },
   INPUT_CODEC: { retryable: false },
   COLUMN_NOT_FOUND: { retryable: false },
+  COLUMN_AMBIGUOUS: { retryable: false },
   MODEL_NOT_FOUND: { retryable: false },
   MODEL_INVALID: { retryable: false },
   MODEL_HASH: { retryable: false },

@@ -11,7 +11,9 @@ export function labelCommand(context: CommandContext): Command {
     context.done(await runLabel(kind, inputs, options, await context.world(options), context.signal));
   command.addCommand(
     withSettings(withLabelOptions(new Command("text")))
-      .description("Label texts in CSV, JSONL or plain lines, packed with gzip or zstd or not, and in Parquet.")
+      .description(
+        "Label texts in CSV, JSONL, JSON arrays or plain lines, packed with gzip or zstd or not, and in Parquet.",
+      )
       .argument("<input...>", "files, folders, globs, s3:// objects, prefixes or globs, @LISTs; - for standard input")
       .addHelpText(
         "after",

@@ -24,6 +24,7 @@ const USAGE_CODES: ReadonlySet<ErrorCode> = new Set([
   "INPUT_UNREADABLE",
   "INPUT_EMPTY",
   "COLUMN_NOT_FOUND",
+  "COLUMN_AMBIGUOUS",
   "MODEL_NOT_FOUND",
   "MODEL_INVALID",
   "MODEL_HASH",

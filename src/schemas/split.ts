@@ -5,7 +5,8 @@ import { InputSchema, ReadOptionsSchema } from "./input.ts";
 const TextPlaceSchema = z.strictObject({
   kind: z.literal("text"),
   offset: z.int().nonnegative(),
-  bytes: z.int().positive(),
+  /** None where the last record of a JSON array is that it is cut off. */
+  bytes: z.int().nonnegative(),
   /** Bytes that the parser has to see to read these records as it would in the whole input, where that is more than `bytes`. */
   reach: z.int().positive().optional(),
   line: z.int().positive(),

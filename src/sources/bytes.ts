@@ -140,7 +140,8 @@ function begins(head: Buffer, magic: Uint8Array): boolean {
   return head.subarray(0, magic.length).equals(magic);
 }
 
-async function* without(chunks: AsyncIterable<Buffer>, length: number): AsyncGenerator<Buffer> {
+/** The bytes after the first `length`. */
+export async function* without(chunks: AsyncIterable<Buffer>, length: number): AsyncGenerator<Buffer> {
   let skip = length;
   for await (const chunk of chunks) {
     const rest = chunk.subarray(skip);

@@ -5,8 +5,10 @@ import { quoted } from "./source.ts";
 const LISTED_COLUMNS = 30;
 
 /**
- * The options with their column found: the told one, else the first of `names` that is there (in any case), else the only
- * column. Fails with COLUMN_NOT_FOUND where it, the id column, a kept or a filtered column is not among `columns`; the message lists them.
+ * The options with their column found: the told one, else the first of `names` that is there (in any case). A lone column of another name
+ * may be the first record of a file without header, so it is not guessed. `columns`: in the input's order, with all names that stand twice.
+ * @throws LabelmillError COLUMN_NOT_FOUND where it, the id column, a kept or a filtered column is not among them; COLUMN_AMBIGUOUS where one
+ * is twice. The message has the names or the positions
  */
 export function resolveColumns(
   columns: readonly string[],
@@ -14,17 +16,20 @@ export function resolveColumns(
   names: readonly string[],
   label: string,
 ): ReadOptions {
-  const column = read.column ?? findNamed(columns, names) ?? (columns.length === 1 ? columns[0]! : undefined);
+  const column = read.column ?? findNamed(columns, names, label);
   if (column === undefined) {
     const expected = `expected a column named ${names.slice(0, -1).join(", ")} or ${names.at(-1)}`;
-    throw new LabelmillError(
-      "COLUMN_NOT_FOUND",
-      `${label}: ${expected}, it has ${list(columns)}; name one with --column`,
-    );
+    const headerless = "; if it has no header and each line is a text, add --format lines";
+    const fix = `name one with --column${columns.length === 1 && read.format === "csv" ? headerless : ""}`;
+    throw new LabelmillError("COLUMN_NOT_FOUND", `${label}: ${expected}, it has ${list(columns)}; ${fix}`);
   }
   const filtered = read.where?.map((where) => where.column) ?? [];
   for (const wanted of [column, read.idColumn, ...read.keep, ...filtered]) {
-    if (wanted === null || columns.includes(wanted)) continue;
+    if (wanted === null) continue;
+    if (columns.includes(wanted)) {
+      refuseTwice(columns, (name) => name === wanted, wanted, label);
+      continue;
+    }
     const near = nearest(wanted, columns);
     const hint = near === undefined ? "" : `; did you mean ${quoted(near)}?`;
     throw new LabelmillError(
@@ -35,13 +40,36 @@ export function resolveColumns(
   return { ...read, column };
 }
 
-/** The first of `names` among the columns, whatever the case of its letters. */
-export function findNamed(columns: readonly string[], names: readonly string[]): string | undefined {
+/** Whether one of `names` is among the columns, whatever the case of its letters. */
+export function hasNamed(columns: readonly string[], names: readonly string[]): boolean {
+  return columns.some((column) => names.includes(column.toLowerCase()));
+}
+
+function findNamed(columns: readonly string[], names: readonly string[], label: string): string | undefined {
   for (const name of names) {
-    const found = columns.find((column) => column.toLowerCase() === name);
-    if (found !== undefined) return found;
+    const isNamed = (column: string): boolean => column.toLowerCase() === name;
+    const found = columns.find(isNamed);
+    if (found === undefined) continue;
+    refuseTwice(columns, isNamed, name, label);
+    return found;
   }
   return undefined;
+}
+
+function refuseTwice(
+  columns: readonly string[],
+  isNamed: (column: string) => boolean,
+  name: string,
+  label: string,
+): void {
+  const places = columns.flatMap((column, index) => (isNamed(column) ? [index + 1] : []));
+  if (places.length < 2) return;
+  const found = places.slice(0, LISTED_COLUMNS).join(", ");
+  const fix = `rename them so that one is ${quoted(name)}, or name another with --column`;
+  throw new LabelmillError(
+    "COLUMN_AMBIGUOUS",
+    `${label} has ${places.length} columns named ${quoted(name)} (columns ${found}): ${fix}`,
+  );
 }
 
 function list(columns: readonly string[]): string {

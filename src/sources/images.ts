@@ -47,7 +47,7 @@ export async function openImageSource(
   if ("references" in found) return listed(found.input, read, found.references);
   const isNamed = read.format !== "auto" || formatOfName(found.origin.name) !== "auto";
   if (!isNamed && !(await isParquet(found.origin, read))) {
-    const expected = "expected an image, a folder or a list (.txt, .lst, .csv, .tsv, .jsonl, .parquet)";
+    const expected = "expected an image, a folder or a list (.txt, .lst, .csv, .tsv, .json, .jsonl, .parquet)";
     throw new LabelmillError("INPUT_UNREADABLE", `${expected}, came ${quoted(from)}; if it is a list, say --format`);
   }
   const source = await openList(found.origin, found.base, read);

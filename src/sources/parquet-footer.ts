@@ -23,6 +23,8 @@ export type RowGroup = { first: number; rows: number };
 export type Footer = {
   metadata: FileMetaData;
   columns: ReadonlyMap<string, SchemaTree>;
+  /** Of the columns, in their order: two may be called the same. */
+  names: readonly string[];
   /** Of columns whose values the library does not hand over as they are meant. */
   exact: ReadonlyMap<string, ExactReader>;
   groups: readonly RowGroup[];
@@ -46,8 +48,9 @@ async function readFooter(origin: Origin): Promise<Footer> {
   try {
     const told = parquetMetadata(bytes, { geoparquet: false });
     const columns = new Map<string, SchemaTree>();
-    for (const column of parquetSchema(told).children)
-      if (!columns.has(column.element.name)) columns.set(column.element.name, column);
+    const { children } = parquetSchema(told);
+    const names = children.map(({ element }) => element.name);
+    for (const column of children) if (!columns.has(column.element.name)) columns.set(column.element.name, column);
     const { metadata, readers: exact } = exactly(told, columns.values());
     const groups: RowGroup[] = [];
     let rows = 0;
@@ -57,7 +60,7 @@ async function readFooter(origin: Origin): Promise<Footer> {
       if (count > 0) groups.push({ first: rows, rows: count });
       rows += count;
     }
-    return { metadata, columns, exact, groups, rows };
+    return { metadata, columns, names, exact, groups, rows };
   } catch (error) {
     throw unreadable(origin, `its footer makes no sense: ${messageOf(error)}`, error);
   }

@@ -39,7 +39,7 @@ export async function openParquet(
     );
   const footer = await footerOf(origin);
   if (footer.rows === 0) throw new LabelmillError("INPUT_EMPTY", `${label} has no rows`);
-  const resolved = resolveColumns([...footer.columns.keys()], told, names, label);
+  const resolved = resolveColumns(footer.names, told, names, label);
   const read: ReadOptions = { ...resolved, format: "parquet", delimiter: null };
   checkColumns(origin, footer, neededColumns(read));
   return {

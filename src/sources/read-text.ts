@@ -65,7 +65,9 @@ async function* itemsOf(
     }
   }
 
-  for await (const chunk of origin.bytes({ start: offset, end: offset + Math.max(bytes, reach) }, signal)) {
+  const length = Math.max(bytes, reach);
+  const chunks = length === 0 ? [] : origin.bytes({ start: offset, end: offset + length }, signal);
+  for await (const chunk of chunks) {
     signal.throwIfAborted();
     scanner.append(chunk);
     yield* items(false);

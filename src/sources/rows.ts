@@ -4,6 +4,7 @@ import type { ItemError } from "../schemas/item.ts";
 import { resolveColumns } from "./columns.ts";
 import { type CsvRecord, CsvScanner } from "./csv.ts";
 import { parseJson } from "./json.ts";
+import { JsonArrayScanner } from "./json-array.ts";
 import { type Line, LineScanner } from "./lines.ts";
 import type { Scanner, ScanPlace } from "./scanner.ts";
 import { MAX_KEPT_BYTES, quoted } from "./source.ts";
@@ -50,7 +51,8 @@ export const DEEPEST_KEPT = 64;
 /** `settled`: the columns are known from an earlier pass, those of CSV where it does not begin with its header. */
 export function readerOf(read: ReadOptions, wanted: Wanted, settled?: Settled): RowReader {
   if (read.format === "csv") return csvReader(read, wanted, settled);
-  return read.format === "jsonl" ? jsonlReader(read, wanted, settled) : linesReader(read, wanted, settled);
+  if (read.format === "jsonl" || read.format === "json") return jsonReader(read, settled);
+  return linesReader(read, wanted, settled);
 }
 
 function csvReader(read: ReadOptions, wanted: Wanted, settled?: Settled): RowReader {
@@ -94,23 +96,20 @@ function csvReader(read: ReadOptions, wanted: Wanted, settled?: Settled): RowRea
   return reader;
 }
 
-function jsonlReader(read: ReadOptions, wanted: Wanted, settled?: Settled): RowReader {
+/** Of JSONL and JSON arrays, whose columns are known (jsonColumns). */
+function jsonReader(read: ReadOptions, settled?: Settled): RowReader {
   const filters = read.where ?? [];
-  const reader: RowReader = {
-    scanner: new LineScanner({ skipBlank: true, at: settled?.at }),
+  const { column, idColumn, keep } = read;
+  return {
+    scanner: scannerOfJson(read, settled?.at),
     read,
-    ready: settled !== undefined,
+    ready: true,
     take(raw) {
       if ("error" in raw) return { error: raw.error };
       const { line, text, repaired } = raw as Extract<Line, { text: string }>;
       const object = parseObject(text);
       if (object === undefined) return invalid(`line ${line}: expected a JSON object, came ${kindOfLine(text)}`);
-      if (!reader.ready) {
-        reader.read = resolveColumns(Object.keys(object), read, wanted.names, wanted.label);
-        reader.ready = true;
-      }
       if (filters.some((where) => scalar(object, where.column) !== where.value)) return { skipped: true };
-      const { column, idColumn, keep } = reader.read;
       const row: Row = { repaired };
       if (idColumn !== null) row.id = scalar(object, idColumn);
       row.value = scalar(object, column!);
@@ -125,7 +124,10 @@ function jsonlReader(read: ReadOptions, wanted: Wanted, settled?: Settled): RowR
       );
     },
   };
-  return reader;
+}
+
+export function scannerOfJson({ format }: ReadOptions, at?: ScanPlace): Scanner<Line> {
+  return format === "json" ? new JsonArrayScanner(at) : new LineScanner({ skipBlank: true, at });
 }
 
 function linesReader(read: ReadOptions, wanted: Wanted, settled?: Settled): RowReader {
@@ -171,7 +173,8 @@ export function isDeeper(value: unknown, levels: number): boolean {
   return levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1));
 }
 
-function parseObject(text: string): Record<string, unknown> | undefined {
+/** A JSON object; undefined where the text is none. */
+export function parseObject(text: string): Record<string, unknown> | undefined {
   const value = parseJson(text);
   return typeof value === "object" && value !== null && !Array.isArray(value)
     ? (value as Record<string, unknown>)

@@ -3,8 +3,13 @@ import { fileURLToPath } from "node:url";
 import { LabelmillError } from "../errors.ts";
 import type { ReadOptions } from "../schemas/input.ts";
 import { parseS3Uri } from "../storage/s3-uri.ts";
-import { MAGIC_BYTES, Peekable, plainTextStart, utf8Bytes } from "./bytes.ts";
-import { detectFormat, HEAD_BYTES } from "./detect.ts";
+import { refuseKnownBinary, refuseNuls } from "./binary.ts";
+import { MAGIC_BYTES, Peekable, plainTextStart, utf8Bytes, without } from "./bytes.ts";
+import { resolveColumns } from "./columns.ts";
+import { detectFormat, extensionOf, formatOfName, isRecognised, sepLineOf } from "./detect.ts";
+import { type Head, headOf, holdsRecords } from "./head.ts";
+import { type JsonColumns, jsonColumns } from "./json-columns.ts";
+import { arrayBegin } from "./json-shape.ts";
 import type { Origin } from "./origin.ts";
 import { type Row, type RowReader, readerOf, type Wanted } from "./rows.ts";
 import { isS3Uri } from "./s3-origin.ts";
@@ -13,16 +18,14 @@ import { MAX_ID_LENGTH, type Source, type SourceRecord } from "./source.ts";
 import { textSplitter } from "./text-splitter.ts";
 import { BrokenInput } from "./unpack.ts";
 
-/** How many records are searched for the first JSON object. */
-const HEAD_RECORDS = 1000;
-
 /** What becomes of a row that has a value; undefined fields are left out. */
 export type ToItem = (row: Row & { value: string }) => Partial<SourceRecord>;
 
 /**
- * Opens a table (CSV, JSONL) or plain lines: finds out how it is to be read and reads as far as its first good record.
- * Fails with INPUT_EMPTY (no record), INPUT_UNREADABLE (no header, nothing that is an object), COLUMN_NOT_FOUND, USAGE (the
- * delimiter). Afterwards a bad record is an error of its own and reading goes on; an archive that breaks is the last record.
+ * Opens a table (CSV, JSONL, a JSON array) or plain lines: finds out how it is to be read and reads as far as its first record.
+ * Fails with INPUT_EMPTY (no record), INPUT_UNREADABLE (no header, nothing that is an object, binary data), COLUMN_NOT_FOUND,
+ * COLUMN_AMBIGUOUS, USAGE (the delimiter). Afterwards a bad record is an error of its own and reading goes on; an archive that breaks is
+ * the last record.
  */
 export async function openTable(
   origin: Origin,
@@ -33,49 +36,89 @@ export async function openTable(
   const raw = new Peekable(origin.bytes());
   const start = plainTextStart(await raw.peek(MAGIC_BYTES));
   const bytes = new Peekable(utf8Bytes(raw));
-  const head = await bytes.peek(HEAD_BYTES);
   const asked = { ...wanted, label: origin.label };
+  let found: Found;
   let reader: RowReader;
   let rows: AsyncGenerator<SourceRecord>;
-  const first: SourceRecord[] = [];
+  let first: SourceRecord;
   try {
-    reader = readerOf(detectFormat(origin, head, read, wanted.names), asked);
-    rows = readRows(bytes, reader, origin, toItem);
-    do {
-      const { value, done } = await rows.next();
-      if (done) break;
-      first.push(value);
-    } while (!reader.ready && first.length < HEAD_RECORDS);
-    checkFirst(reader, first, origin.label);
+    found = await findOut(bytes, origin, read, wanted.names);
+    const { begin } = found;
+    reader = readerOf(found.read, asked, { at: { position: 0, line: begin.line } });
+    rows = readRows(without(bytes, begin.position), reader, origin, toItem);
+    const { value, done } = await rows.next();
+    if (done) throw new LabelmillError("INPUT_EMPTY", `${origin.label} has no records`);
+    first = value;
+    checkFirst(reader, first, found, origin);
   } catch (error) {
     await bytes.close();
     throw error;
   }
-  reader.ready = true;
   const { input } = origin;
   if (origin.once) return { input, read: reader.read, records: once(first, rows) };
   await rows.return(undefined);
   const { header } = reader;
+  const { position, line } = found.begin;
   return {
     input,
     read: reader.read,
     async *records() {
-      yield* readRows(utf8Bytes(origin.bytes()), readerOf(reader.read, asked, {}), origin, toItem);
+      const again = readerOf(reader.read, asked, { at: { position: 0, line } });
+      yield* readRows(without(utf8Bytes(origin.bytes()), position), again, origin, toItem);
       await origin.checkUnchanged();
     },
-    ...(start === undefined ? {} : { splitter: textSplitter(origin, reader.read, asked, { start, header }) }),
+    ...(start === undefined
+      ? {}
+      : {
+          splitter: textSplitter(origin, reader.read, asked, { begin: { position: start + position, line }, header }),
+        }),
   };
 }
 
-function checkFirst(reader: RowReader, first: readonly SourceRecord[], label: string): void {
-  if (first.length === 0) throw new LabelmillError("INPUT_EMPTY", `${label} has no records`);
+/** How an input is to be read, where its header or its records begin in its text, and what its first records are as JSON. */
+type Found = { read: ReadOptions; begin: { position: number; line: number }; json?: JsonColumns };
+
+async function findOut(bytes: Peekable, origin: Origin, read: ReadOptions, names: readonly string[]): Promise<Found> {
+  const { label } = origin;
+  const isAuto = read.format === "auto";
+  const head = await headOf(bytes, holdsRecords);
+  if (isAuto) refuseKnownBinary(label, head.bytes);
+  const found = detectFormat(origin, head, read, names);
+  if (isAuto && !isRecognised(head, found, names)) refuseNuls(label, head.bytes, formatOfName(origin.name) === "lines");
+  const begin = beginOf(head, found, label);
+  if (found.format !== "json" && found.format !== "jsonl") return { read: found, begin };
+  const columnsOf = (of: Head): JsonColumns => jsonColumns(of, found, names, begin);
+  const json = columnsOf(await headOf(bytes, (longer) => columnsOf(longer).isEnough));
+  // Where a column is told and no record is an object, each of them says so.
+  const resolved = json.objects === 0 ? found : resolveColumns(json.columns, found, names, label);
+  return { read: resolved, begin, json };
+}
+
+/** Where the header or the first record is looked for: behind Excel's `sep=` line, behind the bracket of an array. */
+function beginOf({ bytes }: Head, { format }: ReadOptions, label: string): Found["begin"] {
+  if (format === "csv") {
+    const sep = sepLineOf(bytes);
+    return sep ? { position: sep.bytes, line: 2 } : { position: 0, line: 1 };
+  }
+  if (format !== "json") return { position: 0, line: 1 };
+  const begin = arrayBegin(bytes);
+  if (begin !== undefined) return begin;
+  throw new LabelmillError("INPUT_UNREADABLE", `${label}: expected a JSON array of records, which begins with [`);
+}
+
+function checkFirst(reader: RowReader, first: SourceRecord, { read, json }: Found, { label, name }: Origin): void {
+  const why = first.error?.message ?? "";
+  if (!reader.ready) throw new LabelmillError("INPUT_UNREADABLE", `${label}: ${why}`);
+  if (json === undefined) return;
   // JSONL whose column is told may be bad in all its lines: each of them says so.
-  if (reader.ready || (reader.read.column !== null && reader.read.format === "jsonl")) return;
-  const why = first[0]!.error!.message;
-  throw new LabelmillError(
-    "INPUT_UNREADABLE",
-    `${label}: none of the first ${first.length} records can be read; ${why}`,
-  );
+  if (json.objects === 0 && (read.column === null || read.format === "json")) {
+    const message = `${label}: none of the first ${Math.max(1, json.records)} records can be read; ${why}`;
+    throw new LabelmillError("INPUT_UNREADABLE", message);
+  }
+  if (extensionOf(name) === "json" && read.format === "jsonl" && json.isWhole && json.records === 1 && why !== "") {
+    const fix = "take the list of records out of it (jq '.NAME')";
+    throw new LabelmillError("INPUT_UNREADABLE", `${label}: it is one JSON object, no list of records: ${why}; ${fix}`);
+  }
 }
 
 async function* readRows(
@@ -136,13 +179,13 @@ function cutId(id: string): string {
   return id.slice(0, MAX_ID_LENGTH).toWellFormed();
 }
 
-function once(first: readonly SourceRecord[], rest: AsyncGenerator<SourceRecord>): () => AsyncIterable<SourceRecord> {
+function once(first: SourceRecord, rest: AsyncGenerator<SourceRecord>): () => AsyncIterable<SourceRecord> {
   let begun = false;
   return async function* () {
     if (begun) throw new LabelmillError("INPUT_UNREADABLE", "standard input can be read once only");
     begun = true;
     try {
-      yield* first;
+      yield first;
       yield* rest;
     } finally {
       await rest.return(undefined);

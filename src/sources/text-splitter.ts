@@ -6,8 +6,8 @@ import { isSampled } from "./sample.ts";
 import type { ScanPlace } from "./scanner.ts";
 import type { Cursor, Cut, CutSize, Splitter } from "./source.ts";
 
-/** What was found when the input was opened: the byte where its text begins, and the header of CSV. */
-export type Opened = { start: number; header: Header | undefined };
+/** What was found when the input was opened: the place where its records or its header begin, and the header of CSV. */
+export type Opened = { begin: ScanPlace; header: Header | undefined };
 
 /**
  * Cuts plain UTF-8 text (CSV, JSONL, lines) by the parser's own steps, decoding no more than the filter needs. Fails with INPUT_CHANGED
@@ -19,7 +19,7 @@ export function textSplitter(origin: Origin, read: ReadOptions, wanted: Wanted, 
   };
 
   async function* cut(from: Cursor, room: () => CutSize, sample: number | undefined): AsyncGenerator<Cut> {
-    const begin = placeOf(from, opened.start);
+    const begin = placeOf(from, opened.begin);
     const reader = readerOf(read, wanted, { header: opened.header, at: begin });
     const { scanner } = reader;
     // A header stands before the first record.
@@ -50,10 +50,10 @@ export function textSplitter(origin: Origin, read: ReadOptions, wanted: Wanted, 
   }
 }
 
-function placeOf({ offset, line, discarding, credit }: Cursor, start: number): ScanPlace {
+function placeOf({ offset, line, discarding, credit }: Cursor, begin: ScanPlace): ScanPlace {
   return {
-    position: offset ?? start,
-    line: line ?? 1,
+    position: offset ?? begin.position,
+    line: line ?? begin.line,
     ...(discarding ? { discarding } : {}),
     ...(credit === undefined ? {} : { credit }),
   };

@@ -14,8 +14,9 @@ import { refuseTarOfTexts } from "./tar-name.ts";
 const TEXT_COLUMNS = ["text", "review", "sentence", "content", "comment", "body", "message"];
 
 /**
- * Opens a file of texts, an object of S3 (an `s3://` URI), or standard input: CSV, JSONL or plain lines, packed with gzip or zstd or not.
- * Fails before anything is queued, with INPUT_NOT_FOUND, INPUT_UNREADABLE, INPUT_EMPTY, COLUMN_NOT_FOUND, STORE_FAILED (S3) or USAGE.
+ * Opens a file of texts, an object of S3 (an `s3://` URI), or standard input: CSV, JSONL, a JSON array or plain lines, packed with gzip or zstd or not.
+ * Fails before anything is queued, with INPUT_NOT_FOUND, INPUT_UNREADABLE, INPUT_EMPTY, COLUMN_NOT_FOUND, COLUMN_AMBIGUOUS, STORE_FAILED (S3)
+ * or USAGE.
  */
 export async function openTextSource(from: string | { stdin: Readable }, read: ReadOptions, s3?: S3): Promise<Source> {
   if (typeof from === "string") refuseTarOfTexts(from);

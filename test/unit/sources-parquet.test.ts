@@ -159,6 +159,14 @@ for (const codec of ["snappy", "lz4"])
     );
   });
 
+test("two columns of one name are refused where one of them is asked for", async () => {
+  const twice = { code: "COLUMN_AMBIGUOUS", message: /2 columns named "text" \(columns 1, 3\)/ };
+  await assert.rejects(openTextSource(fixture("same-name"), READ), twice);
+  await assert.rejects(openTextSource(fixture("same-name"), { ...READ, column: "n", keep: ["text"] }), twice);
+  const [record] = await recordsOf(await openTextSource(fixture("same-name"), { ...READ, column: "n" }));
+  assert.equal(record!.text, "x");
+});
+
 test("an input is Parquet by its name, by what is told, or by its first bytes; its columns are found by name", async () => {
   await using folder = await temporaryFolder();
   for (const [name, format] of [

@@ -77,11 +77,142 @@ for (const [delimiter, name] of [
   });
 }
 
-test("a table of one column, whatever its name", async () => {
-  assert.deepEqual(short(await records(await file("x.csv", "words\nhello; you\nthere\n"))), [
+test("a lone column is read where its name is known or told, and not guessed otherwise", async () => {
+  assert.deepEqual(short(await records(await file("x.csv", "Review\nhello; you\nthere\n"))), [
     [2, "hello; you"],
     [3, "there"],
   ]);
+  const words = "words\nhello\n";
+  assert.deepEqual(short(await records(await file("x.csv", words), { column: "words" })), [[2, "hello"]]);
+  const headerless = await file("x.csv", "I like it\nI do not\n");
+  await refuses(headerless, {}, "COLUMN_NOT_FOUND", /it has "I like it"; name one with --column; .*--format lines$/);
+  assert.deepEqual(short(await records(headerless, { format: "lines" })), [
+    [1, "I like it"],
+    [2, "I do not"],
+  ]);
+  await refuses(await file("x.tsv", "I like it\nI do not\n"), {}, "COLUMN_NOT_FOUND", /--format lines$/);
+  await refuses(await file("x.jsonl", '{"words":"a"}\n'), {}, "COLUMN_NOT_FOUND", /name one with --column$/);
+});
+
+test("the delimiter is found by the first records, whatever their size", async () => {
+  const names = Array.from({ length: 9000 }, (_, column) => `column number ${column}`);
+  const header = `${names.join(";")};text\n`;
+  assert.ok(header.length > 2 * 64 * 1024);
+  const row = `${"1;".repeat(9000)}a, b\n`;
+  const wide = await openTextSource(await file("x.csv", header + row.repeat(3)), AUTO);
+  assert.deepEqual([wide.read.delimiter, wide.read.column], [";", "text"]);
+  assert.deepEqual(
+    (await Array.fromAsync(wide.records())).map(({ text }) => text),
+    ["a, b", "a, b", "a, b"],
+  );
+  // The header says little: the records that are over 64 KiB tell what the delimiter is.
+  const long = `"${"x,y\n".repeat(30_000)}";good\n`;
+  const source = await openTextSource(await file("x.csv", `"a,b";text\n${long.repeat(3)}`), AUTO);
+  assert.equal(source.read.delimiter, ";");
+  const over = await file("x.csv", `${"n;".repeat(600_000)}text\n1\n`);
+  await refuses(over, {}, "INPUT_UNREADABLE", /has no header: .*expected less than 1048576 bytes/);
+});
+
+test("a .tsv of commas or semicolons is read by them, one of tabs by tabs", async () => {
+  for (const [content, delimiter] of [
+    ["id,text\n1,a\n2,b\n", ","],
+    ["id;text\n1;a, b\n", ";"],
+    ["id,n\ttext\n1,2\ta\n", "\t"],
+    ["text\na, b\nc, d\n", "\t"],
+  ] as const) {
+    const source = await openTextSource(await file("x.tsv", content), AUTO);
+    assert.deepEqual([source.read.delimiter, source.read.column], [delimiter, "text"]);
+  }
+  const prose = await file("x.tsv", "Well, text\nI like it\nThis, and that, is bad\n");
+  await refuses(prose, {}, "COLUMN_NOT_FOUND", /it has "Well, text"/);
+});
+
+test("Excel's first line `sep=;` says the delimiter and is no record", async () => {
+  for (const [first, name] of [
+    ["sep=;\n", "x.csv"],
+    ["sep=;\r\n", "x"],
+    ["SEP=;\r", "x.csv"],
+    ['"sep=;"\n', "x.tsv"],
+  ] as const) {
+    const path = await file(name, `\uFEFF${first}a,b;text\n1;good, really\n2;bad\n`);
+    const source = await openTextSource(path, { ...AUTO, keep: ["a,b"] });
+    assert.equal(source.read.delimiter, ";");
+    const expected = [
+      { record: 0, line: 3, id: `${name}#0`, text: "good, really", input: { "a,b": "1" } },
+      { record: 1, line: 4, id: `${name}#1`, text: "bad", input: { "a,b": "2" } },
+    ];
+    assert.deepEqual(await Array.fromAsync(source.records()), expected);
+    assert.deepEqual(await Array.fromAsync((await openTextSource(path, source.read)).records()), expected, "reopened");
+  }
+  const path = await file("x.csv", "sep=;\nid;text\n1;a\n");
+  await refuses(path, { delimiter: "," }, "USAGE", /"sep=;" in its first line.*leave --delimiter out/);
+  assert.deepEqual(short(await records(await file("x.txt", "sep=;\na\n"))), [
+    [1, "sep=;"],
+    [2, "a"],
+  ]);
+});
+
+test("two columns of one name are refused where one of them is asked for, with their places", async () => {
+  const path = await file("x.csv", "id,text,n, text ,n\n1,a,2,b,3\n");
+  await refuses(path, {}, "COLUMN_AMBIGUOUS", /2 columns named "text" \(columns 2, 4\): rename/);
+  await refuses(path, { column: "text" }, "COLUMN_AMBIGUOUS", /columns 2, 4/);
+  await refuses(path, { column: "id", keep: ["n"] }, "COLUMN_AMBIGUOUS", /"n" \(columns 3, 5\)/);
+  await refuses(path, { column: "id", idColumn: "n" }, "COLUMN_AMBIGUOUS", /"n"/);
+  await refuses(path, { column: "id", where: [{ column: "n", value: "2" }] }, "COLUMN_AMBIGUOUS", /"n"/);
+  assert.deepEqual(short(await records(path, { column: "id" })), [[2, "1"]], "nobody asks for the others");
+  const cases = await file("x.csv", "Text,text\na,b\n");
+  await refuses(cases, {}, "COLUMN_AMBIGUOUS", /2 columns named "text"/);
+  assert.deepEqual(short(await records(cases, { column: "Text" })), [[2, "a"]]);
+});
+
+test("JSONL: columns are what any of the first 1,000 records has", async () => {
+  const first = '{"id":0}\n[]\n';
+  const lines = `${first}{"text":"a","lang":"en"}\n`;
+  const found = await records(await file("x.jsonl", lines), { keep: ["lang"] });
+  assert.deepEqual(
+    found.map(({ text, error, input }) => [text ?? error?.code, input]),
+    [
+      ["RECORD_INVALID", undefined],
+      ["RECORD_INVALID", undefined],
+      ["a", { lang: "en" }],
+    ],
+  );
+  assert.match(found[0]!.error!.message, /line 1: .*"text", which this record does not have/);
+  const late = (before: number) => `${'{"text":"a"}\n'.repeat(before)}{"text":"b","lang":"en"}\n`;
+  assert.equal((await records(await file("x.jsonl", late(999)), { keep: ["lang"] })).length, 1000);
+  const path = await file("x.jsonl", late(1000));
+  await refuses(path, { keep: ["lang"] }, "COLUMN_NOT_FOUND", /no column "lang": it has "text"/);
+  // As far as 8 MiB, whatever the records' size.
+  const large = (before: number) => `${`{"text":"${"x".repeat(900_000)}"}\n`.repeat(before)}{"text":"b","lang":"en"}\n`;
+  assert.equal((await records(await file("x.jsonl", large(8)), { keep: ["lang"] })).length, 9);
+  await refuses(await file("x.jsonl", large(10)), { keep: ["lang"] }, "COLUMN_NOT_FOUND", /no column "lang"/);
+  // The best name counts, whichever record has it.
+  const better = await openTextSource(await file("x.jsonl", '{"body":"a"}\n{"body":"b","text":"c"}\n'), AUTO);
+  assert.equal(better.read.column, "text");
+});
+
+test("JSONL: NaN and Infinity, which Python writes, are read as null", async () => {
+  const lines = [
+    '{"text":"a","n":NaN,"in":{"x":[-Infinity,Infinity,1]}}',
+    '{"text":"NaN, \\"Infinity\\"","n":NaN}',
+    '{"text":"b","n":1,"long":12345678901234567890,"m":NaN}',
+    '{"text":NaN}',
+    '{"text":"c","n":NaNs}',
+    '{"text":"d","n":-NaN}',
+  ];
+  const found = await records(await file("x.jsonl", lines.join("\n")), { keep: ["n", "in", "long"] });
+  assert.deepEqual(
+    found.map(({ text, error, input }) => [text ?? error?.code, input]),
+    [
+      ["a", { n: null, in: { x: [null, null, 1] } }],
+      ['NaN, "Infinity"', { n: null }],
+      ["b", { n: 1, long: "12345678901234567890" }],
+      ["RECORD_INVALID", undefined],
+      ["RECORD_INVALID", undefined],
+      ["RECORD_INVALID", undefined],
+    ],
+  );
+  assert.match(found[3]!.error!.message, /"text", came null/);
 });
 
 test("records that are too short or too long are errors that say so, and the rest goes on", async () => {

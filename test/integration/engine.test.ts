@@ -191,8 +191,10 @@ describe("Engine", () => {
 
   it("leaves no thread behind, 50 times, whether it worked or not", async () => {
     const dir = await tinyFolder();
+    // An operator that no runtime knows: only the threads can find that.
     const damaged = await tinyFolder();
-    await truncate(join(damaged, "onnx/model.onnx"), 200);
+    const onnx = await readFile(join(damaged, "onnx/model.onnx"), "latin1");
+    await writeFile(join(damaged, "onnx/model.onnx"), onnx.replace("Gather", "Gathex"), "latin1");
     let alive = 0;
     let most = 0;
     const count = (worker: Worker) => {

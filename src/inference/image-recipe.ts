@@ -1,8 +1,8 @@
 import { z } from "zod";
 import { LabelmillError } from "../errors.ts";
-
-/** How the file is called in errors. */
-const FILE = "preprocessor_config.json";
+import { refusedImageField } from "./image-fields.ts";
+import { PROCESSORS, type Processor, processorNameOf } from "./image-processors.ts";
+import { type Json, withoutNulls } from "./model-json.ts";
 
 const FILTERS = ["nearest", "lanczos", "bilinear", "bicubic"] as const;
 const SideSchema = z.int().min(1).max(4096);
@@ -38,111 +38,137 @@ const FILTER_BY_NUMBER: Record<number, ImageRecipe["filter"]> = {
   3: "bicubic",
 };
 
-/**
- * What the processors of transformers do with what their file leaves out: whether a bare number as `size` is a square
- * or the shortest edge, and the filter. Others (Levit, PoolFormer, EfficientNet, MobileViT, …) have steps of their own.
- */
-const PROCESSORS: Record<
-  string,
-  { number: "square" | "shortest-edge"; filter: ImageRecipe["filter"]; cropPct?: true }
-> = {
-  ViT: { number: "square", filter: "bilinear" },
-  DeiT: { number: "square", filter: "bicubic" },
-  Beit: { number: "square", filter: "bicubic" },
-  Siglip: { number: "square", filter: "bicubic" },
-  Bit: { number: "shortest-edge", filter: "bicubic" },
-  CLIP: { number: "shortest-edge", filter: "bicubic" },
-  MobileNetV1: { number: "shortest-edge", filter: "bilinear" },
-  MobileNetV2: { number: "shortest-edge", filter: "bilinear" },
-  ConvNext: { number: "shortest-edge", filter: "bilinear", cropPct: true },
-};
-
 const SizeSchema = z.union([
   SideSchema,
+  z.tuple([SideSchema, SideSchema]),
   z.strictObject({ shortest_edge: SideSchema }),
   z.strictObject({ height: SideSchema, width: SideSchema }),
 ]);
+/** One number stands for all channels. */
+const ChannelsSchema = z.union([TripleSchema, z.number()]);
 
 const ConfigSchema = z.object({
   image_processor_type: z.string().optional(),
   feature_extractor_type: z.string().optional(),
   size: SizeSchema.optional(),
+  default_to_square: z.boolean().optional(),
   crop_size: SizeSchema.optional(),
-  crop_pct: z.number().gt(0).max(1).nullish(),
+  crop_pct: z.number().gt(0).max(1).optional(),
   resample: z.int().optional(),
   do_resize: z.boolean().default(true),
-  do_center_crop: z.boolean().nullish(),
+  do_center_crop: z.boolean().optional(),
   do_rescale: z.boolean().default(true),
   rescale_factor: z
     .number()
     .positive()
     .default(1 / 255),
   do_normalize: z.boolean().default(true),
-  image_mean: TripleSchema.optional(),
-  image_std: TripleSchema.optional(),
-  // Steps that are not built: only their absence can be honoured.
-  do_pad: z.literal(false).nullish(),
-  do_flip_channel_order: z.literal(false).nullish(),
-  rescale_offset: z.literal(false).nullish(),
+  image_mean: ChannelsSchema.optional(),
+  image_std: ChannelsSchema.optional(),
 });
 type Config = z.infer<typeof ConfigSchema>;
 
+/** The fields that are read here: those that the table calls honoured. */
+export const READ_IMAGE_FIELDS: readonly string[] = Object.keys(ConfigSchema.shape);
+
+/** Where a recipe stands, and what config.json says of the processor, for files that say nothing of it. */
+export type RecipeSource = { file?: string; modelType?: unknown; processorType?: unknown };
+
 /**
- * The recipe that a Hugging Face `preprocessor_config.json` describes, as the image processors of transformers read it.
+ * The recipe that a Hugging Face `preprocessor_config.json` describes, as the image processors of transformers read it. Null means
+ * absent, and what is absent is as the class of the processor has it.
  * Throws MODEL_INVALID, naming the field, for what is missing or cannot be done here.
  */
-export function parseImageRecipe(json: unknown): ImageRecipe {
+export function parseImageRecipe(json: unknown, source: RecipeSource = {}): ImageRecipe {
+  try {
+    return readRecipe(withoutNulls(structuredClone(json)), source);
+  } catch (error) {
+    if (!(error instanceof WrongField)) throw error;
+    const { file = "preprocessor_config.json" } = source;
+    throw new LabelmillError("MODEL_INVALID", `${file}, ${error.message}`);
+  }
+}
+
+function readRecipe(json: unknown, source: RecipeSource): ImageRecipe {
   const parsed = ConfigSchema.safeParse(json);
   if (!parsed.success) {
     const issue = parsed.error.issues[0]!;
-    throw invalid(issue.path.join(".") || "the whole", `${issue.message}`);
+    throw new WrongField(issue.path.join(".") || "the whole", issue.message);
   }
+  const refused = refusedImageField(json as Json);
+  if (refused) throw new WrongField(refused.field, refused.problem);
   const config = parsed.data;
-  const processor = processorOf(config);
-  const std: ImageRecipe["std"] = config.do_normalize ? required(config.image_std, "image_std") : [1, 1, 1];
-  if (std.includes(0)) throw invalid("image_std", `expected no 0 in it, got ${JSON.stringify(std)}`);
+  const processor = processorOf(config, source);
+  const [mean, std] = config.do_normalize
+    ? [
+        channels(config.image_mean, processor.mean, "image_mean"),
+        channels(config.image_std, processor.std, "image_std"),
+      ]
+    : [channels(0), channels(1)];
+  if (std.includes(0)) throw new WrongField("image_std", `expected no 0 in it, got ${JSON.stringify(std)}`);
   return {
     ...geometryOf(config, processor),
     filter: filterOf(config, processor),
     rescale: config.do_rescale ? config.rescale_factor : 1,
-    mean: config.do_normalize ? required(config.image_mean, "image_mean") : [0, 0, 0],
+    mean,
     std,
   };
 }
 
-type Processor = (typeof PROCESSORS)[string];
+function channels(
+  value: z.infer<typeof ChannelsSchema> | undefined,
+  usual?: ImageRecipe["mean"],
+  field = "",
+): ImageRecipe["mean"] {
+  const found = required(value ?? usual, field);
+  return typeof found === "number" ? [found, found, found] : [...found];
+}
 
-function processorOf(config: Config): Processor {
-  const type = config.image_processor_type ?? config.feature_extractor_type;
-  // Files without a type are ViT's or ConvNext's oldest; only the latter know crop_pct.
-  if (type === undefined) return config.crop_pct ? PROCESSORS.ConvNext! : PROCESSORS.ViT!;
-  const name = type.replace(/(ImageProcessor(Fast|Pil)?|FeatureExtractor)$/, "");
+function processorOf(config: Config, { modelType, processorType }: RecipeSource): Processor {
+  const type = config.image_processor_type ?? config.feature_extractor_type ?? textOf(processorType);
+  const name = type?.replace(/(ImageProcessor(Fast|Pil)?|FeatureExtractor)$/, "") ?? processorNameOf(modelType);
+  // Files of unknown models without a type are ViT's or ConvNext's oldest; only the latter know crop_pct. They say all that they need.
+  if (name === undefined) {
+    const { square, filter, cropPct } = config.crop_pct ? PROCESSORS.ConvNext! : PROCESSORS.ViT!;
+    return { square, filter, crop: false, size: undefined, ...(cropPct && { cropPct }) };
+  }
   if (Object.hasOwn(PROCESSORS, name)) return PROCESSORS[name]!;
   const known = Object.keys(PROCESSORS).join(", ");
-  throw invalid("image_processor_type", `expected the processor of one of ${known}, got ${JSON.stringify(type)}`);
+  const got = type === undefined ? `none, which is ${name}'s for a ${modelType}` : JSON.stringify(type);
+  throw new WrongField("image_processor_type", `expected the processor of one of ${known}, got ${got}`);
+}
+
+function textOf(value: unknown): string | undefined {
+  return typeof value === "string" ? value : undefined;
 }
 
 function filterOf(config: Config, processor: Processor): ImageRecipe["filter"] {
   if (config.resample === undefined) return processor.filter;
   const filter = FILTER_BY_NUMBER[config.resample];
   if (filter) return filter;
-  throw invalid("resample", `expected 0 (nearest), 1 (lanczos), 2 (bilinear) or 3 (bicubic), got ${config.resample}`);
+  throw new WrongField(
+    "resample",
+    `expected 0 (nearest), 1 (lanczos), 2 (bilinear) or 3 (bicubic), got ${config.resample}`,
+  );
 }
 
 function geometryOf(config: Config, processor: Processor): Pick<ImageRecipe, "width" | "height" | "resize" | "crop"> {
-  const resize = config.do_resize ? sizeOf(required(config.size, "size"), processor.number) : null;
-  if (resize && processor.cropPct) return cropPctGeometry(resize, config.crop_pct);
-  if (!(config.do_center_crop ?? config.crop_size !== undefined)) {
-    const whole = resize ?? sizeOf(required(config.size, "size"), "square");
+  const square = config.default_to_square ?? processor.square;
+  const resize = config.do_resize ? sizeOf(required(config.size ?? processor.size, "size"), square) : null;
+  const isCropped = required(config.do_center_crop ?? processor.crop, "do_center_crop");
+  if (resize && processor.cropPct) return checkUncropped(config, cropPctGeometry(resize, config.crop_pct));
+  if (!isCropped) {
+    const whole = resize ?? sizeOf(required(config.size ?? processor.size, "size"), true);
     if (whole.kind === "exact") return { width: whole.width, height: whole.height, resize, crop: false };
-    throw invalid("do_center_crop", "expected true, or a size of height and width: the model needs one fixed size");
+    throw new WrongField(
+      "do_center_crop",
+      "expected true, or a size of height and width: the model needs one fixed size",
+    );
   }
-  // A crop is a square whichever way its size is written.
-  const crop = sizeOf(required(config.crop_size, "crop_size"), "square");
-  const { width, height } = crop.kind === "exact" ? crop : { width: crop.edge, height: crop.edge };
+  const { width, height } = cropSizeOf(config, processor);
   const least = resize?.kind === "exact" ? resize : { width: resize?.edge ?? width, height: resize?.edge ?? height };
   if (width > least.width || height > least.height) {
-    throw invalid(
+    throw new WrongField(
       "crop_size",
       `expected at most the resized picture: the crop, ${width} × ${height}, would need padding`,
     );
@@ -150,12 +176,26 @@ function geometryOf(config: Config, processor: Processor): Pick<ImageRecipe, "wi
   return { width, height, resize, crop: true };
 }
 
+function cropSizeOf(config: Config, processor: Processor): { width: number; height: number } {
+  const crop = sizeOf(required(config.crop_size ?? processor.cropSize, "crop_size"), true);
+  if (crop.kind === "exact") return crop;
+  throw new WrongField("crop_size", "expected a number, or height and width, got shortest_edge");
+}
+
+/** Older versions of ConvNext's processor pass over `do_center_crop`, newer ones crop again. */
+function checkUncropped<T extends { width: number; height: number }>(config: Config, made: T): T {
+  if (!config.do_center_crop) return made;
+  const { width, height } = cropSizeOf(config, PROCESSORS.ConvNext!);
+  if (width === made.width && height === made.height) return made;
+  throw new WrongField("do_center_crop", "expected false, as the processor of ConvNext crops by crop_pct, got true");
+}
+
 /**
  * ConvNext's way, ResNet's too: below 384 the shortest edge becomes edge / crop_pct and the middle is cut out; from 384
  * on the picture is stretched to the square. (ConvNextImageProcessor.resize in transformers)
  */
-function cropPctGeometry(resize: NonNullable<ImageRecipe["resize"]>, cropPct: number | null | undefined) {
-  if (resize.kind !== "shortest-edge") throw invalid("size", "expected shortest_edge, as crop_pct needs it");
+function cropPctGeometry(resize: NonNullable<ImageRecipe["resize"]>, cropPct: number | undefined) {
+  if (resize.kind !== "shortest-edge") throw new WrongField("size", "expected shortest_edge, as crop_pct needs it");
   const { edge } = resize;
   const square = { width: edge, height: edge };
   if (edge >= 384) return { ...square, resize: { kind: "exact" as const, ...square }, crop: false };
@@ -163,18 +203,20 @@ function cropPctGeometry(resize: NonNullable<ImageRecipe["resize"]>, cropPct: nu
   return { ...square, resize: { kind: "shortest-edge" as const, edge: larger }, crop: true };
 }
 
-function sizeOf(size: z.infer<typeof SizeSchema>, bare: Processor["number"]): NonNullable<ImageRecipe["resize"]> {
-  if (typeof size !== "number") {
-    return "shortest_edge" in size ? { kind: "shortest-edge", edge: size.shortest_edge } : { kind: "exact", ...size };
-  }
-  return bare === "square" ? { kind: "exact", width: size, height: size } : { kind: "shortest-edge", edge: size };
+function sizeOf(size: z.infer<typeof SizeSchema>, square: boolean): NonNullable<ImageRecipe["resize"]> {
+  if (typeof size === "number")
+    return square ? { kind: "exact", width: size, height: size } : { kind: "shortest-edge", edge: size };
+  if (Array.isArray(size)) return { kind: "exact", height: size[0], width: size[1] };
+  return "shortest_edge" in size ? { kind: "shortest-edge", edge: size.shortest_edge } : { kind: "exact", ...size };
 }
 
 function required<T>(value: T | undefined, field: string): T {
-  if (value === undefined) throw invalid(field, "expected it, got nothing");
+  if (value === undefined) throw new WrongField(field, "expected it, got nothing");
   return value;
 }
 
-function invalid(field: string, problem: string): LabelmillError {
-  return new LabelmillError("MODEL_INVALID", `${FILE}, ${field}: ${problem}`);
+class WrongField extends Error {
+  constructor(field: string, problem: string) {
+    super(`${field}: ${problem}`);
+  }
 }

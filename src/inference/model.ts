@@ -44,10 +44,9 @@ export const ONNX_FILES = {
 
 const CONFIG = "config.json";
 const RECIPE = "preprocessor_config.json";
-const FILES = {
-  "text-classification": [CONFIG, "tokenizer.json", "tokenizer_config.json"],
-  "image-classification": [CONFIG, RECIPE],
-} as const satisfies Record<Task, readonly string[]>;
+/** Newer than RECIPE, and of models for several kinds of input: the recipe is its `image_processor`. */
+const PROCESSOR = "processor_config.json";
+const TOKENIZER = ["tokenizer.json", "tokenizer_config.json"];
 
 export type LoadOptions = {
   /** What the model is called; the folder's last name by default. */
@@ -67,12 +66,13 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
   await checkFolder(dir);
   const config = await readModelJson(dir, CONFIG);
   const task = await taskOf(dir, config);
-  const recipe = task === "image-classification" ? await readRecipe(dir) : undefined;
+  const image = task === "image-classification" ? await readRecipe(dir, config) : undefined;
   const weights = await findWeights(dir, dtype);
   const onnx = await scan(dir, weights);
   const labels = within(dir, () => labelsOf(config, onnx.outputs));
   const external = await findExternal(dir, weights, onnx.locations);
-  const files = await hashFiles(dir, [...FILES[task], weights, ...external]);
+  const files = await hashFiles(dir, [CONFIG, ...(image ? [image.file] : TOKENIZER), weights, ...external]);
+  const recipe = image?.recipe;
   return {
     id,
     dir,
@@ -144,9 +144,19 @@ function padIdOf(dir: string, config: Json): number {
   throw invalid(dir, `${CONFIG}: pad_token_id: expected a token's id, got ${show(id)}`);
 }
 
-async function readRecipe(dir: string): Promise<ImageRecipe> {
-  const json = await readModelJson(dir, RECIPE);
-  return within(dir, () => parseImageRecipe(json));
+/** The recipe, and the file that it is from. Where both files have one, versions of transformers differ in which they take. */
+async function readRecipe(dir: string, config: Json): Promise<{ file: string; recipe: ImageRecipe }> {
+  const hints = { modelType: config.model_type, processorType: config.image_processor_type };
+  const parse = (json: unknown, file: string) => within(dir, () => parseImageRecipe(json, { ...hints, file }));
+  const nested = (await exists(dir, PROCESSOR)) ? (await readModelJson(dir, PROCESSOR)).image_processor : undefined;
+  const other = nested === undefined ? undefined : parse(nested, `${PROCESSOR}, image_processor`);
+  if (other && !(await exists(dir, RECIPE))) return { file: PROCESSOR, recipe: other };
+  const recipe = parse(await readModelJson(dir, RECIPE), RECIPE);
+  if (other === undefined || canonical(other) === canonical(recipe)) return { file: RECIPE, recipe };
+  throw invalid(
+    dir,
+    `${PROCESSOR}: image_processor: expected what ${RECIPE} says, got something else: remove one of them`,
+  );
 }
 
 /** Says of an error of `read` which model it is of. */

@@ -16,6 +16,7 @@ export type Plan = {
 const CONFIG = "config.json";
 /** Which of them a model needs, its task decides, and whoever loads it says what is missing. */
 const OPTIONAL = ["tokenizer.json", "tokenizer_config.json", "preprocessor_config.json"];
+const PROCESSOR = "processor_config.json";
 const MAX_SHOWN = 5;
 
 /**
@@ -43,6 +44,9 @@ export async function planPull(repo: HubRepo, dtype: Dtype): Promise<Plan> {
   const found = settled
     .flatMap((each) => (each.status === "fulfilled" ? each.value : []))
     .filter((file) => file !== undefined);
+  // Newer image models may have their recipe in this file alone.
+  const processor = found.some(({ path }) => OPTIONAL.includes(path)) ? undefined : await find(PROCESSOR);
+  if (processor) found.push(processor);
   return { commit, files: [config.file, ...found].sort(byPath), onnx: ONNX_FILES[dtype] };
 }
 

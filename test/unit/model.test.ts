@@ -133,6 +133,28 @@ describe("loadModel", () => {
     assert.deepEqual((await loadModel(image)).recipe, { ...parseImageRecipe(recipe) });
   });
 
+  it("takes the recipe of processor_config.json where there is no other, and refuses two that differ", async () => {
+    const dir = await imageFolder();
+    const own = join(dir, "preprocessor_config.json");
+    const recipe = JSON.parse(await readFile(own, "utf8"));
+    const nested = (change: object) =>
+      writeFile(join(dir, "processor_config.json"), JSON.stringify({ image_processor: { ...recipe, ...change } }));
+    await nested({});
+    const both = await loadModel(dir);
+    assert.ok(
+      both.files.every(({ path }) => path !== "processor_config.json"),
+      "the same recipe: nothing changes",
+    );
+    await nested({ resample: 2 });
+    await rejects(dir, "processor_config.json", "image_processor");
+    await rm(own);
+    const { files, recipe: taken } = await loadModel(dir);
+    assert.deepEqual(taken, { ...both.recipe, filter: "bilinear" });
+    assert.ok(files.some(({ path }) => path === "processor_config.json"));
+    await nested({ do_pad: true });
+    await rejects(dir, "processor_config.json, image_processor, do_pad");
+  });
+
   it("tells the task from the files where the architecture is not said", async () => {
     const dir = await textFolder((config) => delete config.architectures);
     assert.equal((await loadModel(dir)).task, "text-classification");

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { LabelmillError } from "../../src/errors.ts";
-import { ImageRecipeSchema, parseImageRecipe } from "../../src/inference/image-recipe.ts";
+import { IMAGE_FIELDS } from "../../src/inference/image-fields.ts";
+import { ImageRecipeSchema, parseImageRecipe, READ_IMAGE_FIELDS } from "../../src/inference/image-recipe.ts";
 
 const NORM = { image_mean: [0.5, 0.4, 0.3], image_std: [0.2, 0.3, 0.4] };
 const NORMED = { rescale: 1 / 255, mean: [0.5, 0.4, 0.3], std: [0.2, 0.3, 0.4] };
@@ -80,6 +81,81 @@ describe("recipes from preprocessor_config.json", () => {
     assert.deepEqual([uncropped.width, uncropped.height, uncropped.crop], [300, 256, false]);
   });
 
+  test("a crop size is applied only where the middle is cut out", () => {
+    const left = {
+      image_processor_type: "ViTImageProcessor",
+      size: { height: 240, width: 240 },
+      crop_size: 224,
+      ...NORM,
+    };
+    const whole = { kind: "exact", width: 240, height: 240 };
+    for (const config of [left, { ...left, do_center_crop: false }, { ...left, do_center_crop: null }]) {
+      const { width, height, resize, crop } = parseImageRecipe(config);
+      assert.deepEqual([width, height, resize, crop], [240, 240, whole, false]);
+    }
+    const { width, resize, crop } = parseImageRecipe({ ...left, do_center_crop: true });
+    assert.deepEqual([width, resize, crop], [224, whole, true]);
+  });
+
+  test("what is absent or null is as the class has it", () => {
+    const absent = {
+      size: null,
+      crop_size: null,
+      image_mean: null,
+      image_std: null,
+      rescale_factor: null,
+      resample: null,
+    };
+    const of = (type: string) => parseImageRecipe({ image_processor_type: type, ...absent, do_normalize: null });
+    const halves = { rescale: 1 / 255, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] };
+    const exact = (side: number) => ({ kind: "exact", width: side, height: side });
+    const cropped = { width: 224, height: 224, crop: true };
+    assert.deepEqual(of("ViTImageProcessor"), {
+      ...{ width: 224, height: 224, resize: exact(224), crop: false, filter: "bilinear" },
+      ...halves,
+    });
+    assert.deepEqual(of("DeiTImageProcessor"), { ...cropped, resize: exact(256), filter: "bicubic", ...halves });
+    assert.deepEqual(of("MobileNetV2ImageProcessor"), {
+      ...cropped,
+      ...{ resize: { kind: "shortest-edge", edge: 256 }, filter: "bilinear" },
+      ...halves,
+    });
+    const clip = { mean: [0.48145466, 0.4578275, 0.40821073], std: [0.26862954, 0.26130258, 0.27577711] };
+    for (const type of ["BitImageProcessor", "CLIPImageProcessor"])
+      assert.deepEqual(of(type), {
+        ...{ ...cropped, resize: { kind: "shortest-edge", edge: 224 }, filter: "bicubic", rescale: 1 / 255 },
+        ...clip,
+      });
+    assert.deepEqual(of("SiglipImageProcessor").resize, exact(224));
+    assert.deepEqual(of("ConvNextImageProcessor").resize, exact(384));
+  });
+
+  test("a file without a class has that of its model", () => {
+    const bare = { size: 224, ...NORM };
+    assert.deepEqual(parseImageRecipe(bare, { modelType: "swin" }).resize, { kind: "exact", width: 224, height: 224 });
+    const resnet = parseImageRecipe(bare, { modelType: "resnet" });
+    assert.deepEqual([resnet.resize, resnet.crop], [{ kind: "shortest-edge", edge: 256 }, true]);
+    assert.equal(parseImageRecipe(bare, { processorType: "BitImageProcessor" }).crop, true);
+    const message = /preprocessor_config\.json, image_processor_type: .*got none, which is Levit's for a levit$/;
+    assert.throws(() => parseImageRecipe(bare, { modelType: "levit" }), { code: "MODEL_INVALID", message });
+    assert.deepEqual(parseImageRecipe(bare, { modelType: "unheard-of" }).crop, false);
+  });
+
+  test("sizes as lists and one number for all channels", () => {
+    const { resize, mean, std } = parseImageRecipe({
+      ...{ image_processor_type: "ViTImageProcessor", size: [200, 300], image_mean: 0.25, image_std: 0.5 },
+    });
+    assert.deepEqual(resize, { kind: "exact", height: 200, width: 300 });
+    assert.deepEqual([mean, std], [Array(3).fill(0.25), Array(3).fill(0.5)]);
+    const edge = parseImageRecipe({ image_processor_type: "DeiTImageProcessor", size: 256, default_to_square: false });
+    assert.deepEqual(edge.resize, { kind: "shortest-edge", edge: 256 });
+  });
+
+  test("the table of fields and the reader name the same fields", () => {
+    const named = IMAGE_FIELDS.flatMap(({ effect, fields }) => (effect === "honoured" ? fields : []));
+    assert.deepEqual([...named].sort(), [...READ_IMAGE_FIELDS].sort());
+  });
+
   const good = { image_processor_type: "BitImageProcessor", size: { shortest_edge: 256 }, crop_size: 224, ...NORM };
   const refused: [field: string, config: unknown][] = [
     ["the whole", null],
@@ -87,19 +163,36 @@ describe("recipes from preprocessor_config.json", () => {
     ["resample", { ...good, resample: 4 }],
     ["resample", { ...good, resample: 99 }],
     ["resample", { ...good, resample: "bicubic" }],
-    ["size", { ...good, size: undefined }],
     ["size", { ...good, size: { shortest_edge: 256, longest_edge: 512 } }],
     ["size", { ...good, size: { shortest_edge: 0 } }],
+    ["size", { ...good, size: { longest_edge: 256 } }],
+    ["size", { ...good, size: { max_height: 256, max_width: 256 } }],
+    ["size", { ...good, size: [256] }],
+    ["size", { size: undefined, ...NORM }],
+    ["crop_size", { ...good, crop_size: { shortest_edge: 224 } }],
+    ["image_mean", { ...good, image_mean: [0.5, null, 0.5] }],
+    ["image_mean", { size: { height: 8, width: 8 } }],
+    ["do_center_crop", { ...good, image_processor_type: "BeitImageProcessor" }],
+    ["do_center_crop", { image_processor_type: "SiglipImageProcessor", size: 224 }],
+    [
+      "do_center_crop",
+      { image_processor_type: "ConvNextImageProcessor", do_center_crop: true, size: 384, crop_size: 224 },
+    ],
+    ["rescale_offset", { ...good, rescale_offset: true }],
+    ["offset", { ...good, offset: true }],
+    ["do_color_quantize", { ...good, do_color_quantize: true }],
+    ["do_thumbnail", { ...good, do_thumbnail: 1 }],
+    [
+      "auto_map.AutoImageProcessor",
+      { ...good, image_processor_type: null, auto_map: { AutoImageProcessor: "own.Own" } },
+    ],
     ["size", { ...good, size: { shortest_edge: 1e9 } }],
     ["size", { ...good, image_processor_type: "ConvNextImageProcessor", size: { height: 224, width: 224 } }],
-    ["crop_size", { ...good, do_center_crop: true, crop_size: undefined }],
     ["crop_size", { ...good, crop_size: 257 }],
     ["do_center_crop", { ...good, do_center_crop: false }],
     ["crop_pct", { ...good, crop_pct: 0 }],
-    ["image_mean", { ...good, image_mean: undefined }],
     ["image_mean", { ...good, image_mean: [0.5] }],
     ["image_std", { ...good, image_std: [0.5, 0, 0.5] }],
-    ["image_std", { ...good, image_std: undefined }],
     ["rescale_factor", { ...good, rescale_factor: -1 }],
     ["do_pad", { ...good, do_pad: true }],
     ["do_flip_channel_order", { ...good, do_flip_channel_order: true }],

@@ -29,24 +29,28 @@ export type Readers = { workers: readonly WorkerInfo[]; own: boolean; sharedFile
 
 /**
  * Opens the inputs of a command. One that is named twice, as two patterns easily do, is one.
- * @param remote its workers see nothing of this machine
+ * @param world `remote`: its workers see nothing of this machine; `fileRoots`: what lists may name besides what lies beside them
  * @returns how many were named again, too, and what the inputs cover and was passed over
  */
 export async function openLabelInputs(
   { kind, inputs, read }: Pick<LabelRequest, "kind" | "inputs" | "read">,
-  stdin: Readable,
-  s3: S3,
-  remote: boolean,
+  { stdin, s3, remote, fileRoots }: { stdin: Readable; s3: S3; remote: boolean; fileRoots: readonly string[] },
 ): Promise<{ opened: LabelInput[]; again: number; passedOver: PassedOverReport }> {
   if (inputs.filter((input) => input === "-").length > 1)
     throw new LabelmillError("USAGE", "standard input (-) can be read once only");
   const passedOver = new PassedOver();
-  const all = (await openInputs(await expandInputs(inputs, s3, kind, passedOver), async (name) => {
+  const expansion = { s3, kind, format: read.format, passedOver, fileRoots };
+  const opening: PassedOver[] = [];
+  const all = (await openInputs(await expandInputs(inputs, expansion), async ({ name }) => {
+    // In the inputs' order, in which they are begun to be opened.
+    const own = new PassedOver();
+    opening.push(own);
     const from = name === "-" ? { stdin } : name;
     if (kind === "text") return named(await openTextSource(from, read, s3), name);
-    const source = await openImageSource(from, read, s3, passedOver);
+    const source = await openImageSource(from, read, s3, own);
     return named(remote && !source.onlySplits ? await withoutLocalImages(source) : source, name);
   })) as LabelInput[];
+  for (const { report } of opening) passedOver.include(report);
   const first = new Map<string, LabelInput>();
   for (const each of all) if (!first.has(each.input.uri)) first.set(each.input.uri, each);
   return { opened: [...first.values()], again: all.length - first.size, passedOver: passedOver.report };

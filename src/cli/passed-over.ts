@@ -15,6 +15,7 @@ const REASONS: Readonly<Record<PassedOverReason, string>> = {
   "not-an-image": "no images by their names",
   "image-not-decodable": "images that cannot be decoded here",
   "link-or-device": "links, pipes or devices",
+  "name-not-utf8": "with a name that is not UTF-8",
   "old-version": "old versions or deletions",
 };
 

@@ -56,7 +56,10 @@ export async function prepareRun(
   // A model may have to be pulled first: what is wrong with the inputs is told before.
   const images = await imageRoots(request);
   const remote = workers !== undefined && !request.sharedFiles;
-  const { opened, again, passedOver } = await openLabelInputs(request, world.stdin, s3, remote);
+  const { opened, again, passedOver } = await openLabelInputs(request, {
+    ...{ stdin: world.stdin, s3, remote },
+    fileRoots: config.fileRoots,
+  });
   if (again > 0) terminal.say(`${again} inputs were named more than once: each is labeled once`);
   for (const line of passedOverLines(passedOver)) terminal.say(line);
   // Workers elsewhere have devices of their own.

@@ -115,9 +115,9 @@ async function grantedPlace({ uri, from }: RunInput, granted: (uri: string) => P
       `${uri} cannot be opened again: only the command that read it can plan its run`,
     );
   await granted(uri);
-  const places = from.startsWith("s3:")
-    ? [from, ...s3GrantsOf(from)]
-    : (await grantsOf(from)).map((path) => pathToFileURL(path).href);
+  const files = (await grantsOf(from)).map((path) => pathToFileURL(path).href);
+  // Of `@s3://…` too: a list is opened before it can be told from the input that the run file describes.
+  const places = [...(from.startsWith("s3:") ? [from] : []), ...s3GrantsOf(from), ...files];
   for (const place of places) await granted(place);
   return from;
 }

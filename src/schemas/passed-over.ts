@@ -13,6 +13,7 @@ export const PASSED_OVER_REASONS = [
   "not-an-image",
   "image-not-decodable",
   "link-or-device",
+  "name-not-utf8",
   "old-version",
 ] as const;
 export type PassedOverReason = (typeof PASSED_OVER_REASONS)[number];

@@ -1,19 +1,36 @@
 import type { PassedOverReason } from "../schemas/passed-over.ts";
-import { isImageName } from "./image-file.ts";
+import { extensionOf, formatOfName } from "./detect.ts";
+import { isDecodableName, isImageName } from "./image-file.ts";
 
 /** Why a file or object, by its path below what was named, is passed over; undefined where it is taken. */
 export type NameRule = (path: string) => PassedOverReason | undefined;
 
-/** Of texts: what is hidden (a segment begins with `_` or `.`), folder markers, images. */
+/** What lies beside data and describes it: texts about it, and what the library `datasets` notes of a data set. */
+const NO_DATA =
+  /^(?:(?:readme|licen[cs]e|copying|notice|changelog|authors|contributing|citation)(?:\.(?:txt|text|md|rst))?|dataset_(?:info|infos|dict)\.json)$/i;
+
+/**
+ * Of texts: what is hidden (a segment begins with `_` or `.`), folder markers, images, and what only describes data. Files of an extension that
+ * is not known pass: whether they are taken depends on what was named (takeData).
+ */
 export const dataRule: NameRule = (path) => {
   if (path === "" || path.endsWith("/")) return "folder-marker";
   if (path.split("/").some((part) => /^[_.]/.test(part))) return "hidden";
-  return isImageName(path) ? "image-among-texts" : undefined;
+  if (isImageName(path)) return "image-among-texts";
+  return NO_DATA.test(path.slice(path.lastIndexOf("/") + 1)) ? "not-data" : undefined;
 };
 
-/** Of images: what is hidden (a segment begins with `.`), folder markers, and all that is no image by its name. */
+/** Of images: what is hidden (a segment begins with `.`), folder markers, and all that is by its name no image that can be decoded here. */
 export const imageRule: NameRule = (path) => {
   if (path === "" || path.endsWith("/")) return "folder-marker";
   if (path.split("/").some((part) => part.startsWith("."))) return "hidden";
-  return isImageName(path) ? undefined : "not-an-image";
+  if (isDecodableName(path)) return undefined;
+  return isImageName(path) ? "image-not-decodable" : "not-an-image";
 };
+
+/** The format that a file's name says, or its extension for one that holds data of more than one form; undefined where neither is known. */
+export function dataFormatOf(path: string): string | undefined {
+  const format = formatOfName(path);
+  if (format !== "auto") return format;
+  return extensionOf(path) === "json" ? "json" : undefined;
+}

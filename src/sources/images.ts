@@ -116,7 +116,7 @@ async function openListed(list: InputList, read: ReadOptions, passedOver: Passed
     if (!list.isInventory) break;
   }
   if (images > 0) return listed(input, read, references);
-  throw new LabelmillError("INPUT_EMPTY", `there are no images in ${label}`);
+  throw new LabelmillError("INPUT_EMPTY", `there are no images in ${label}${passedOver.inWords}`);
 }
 
 function listed(input: Input, read: ReadOptions, all: () => Iterable<Reference> | AsyncIterable<Reference>): Source {

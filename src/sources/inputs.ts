@@ -1,16 +1,19 @@
 import { stat } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { LabelmillError, systemCode } from "../errors.ts";
+import type { ReadOptions } from "../schemas/input.ts";
 import type { S3 } from "../storage/s3.ts";
 import { parseS3Uri, s3Uri } from "../storage/s3-uri.ts";
 import { inputError } from "./bytes.ts";
+import { DataFiles } from "./data-files.ts";
 import { dataRule } from "./data-name.ts";
 import { formatOfName } from "./detect.ts";
 import { type InputList, type ListEntry, listOf, openInputList } from "./input-list.ts";
+import { ListGrants } from "./list-grants.ts";
 import { byteOrder, globBase, isGlob, listFolder, listGlob } from "./listing.ts";
 import { PassedOver } from "./passed-over.ts";
-import { type S3Glob, s3Glob, s3Objects } from "./s3-glob.ts";
+import { s3Glob, s3Objects } from "./s3-glob.ts";
 import { isPrefix, isS3Uri } from "./s3-origin.ts";
 import { quoted, type Source } from "./source.ts";
 import { isTarName } from "./tar-name.ts";
@@ -20,37 +23,46 @@ const MAX_INPUTS = 100_000;
 /** Inputs that are opened at a time. */
 const OPENED_AT_ONCE = 16;
 
+/** An input of a run. `path`: below the argument by which it was found, with `/` between its segments; none where it was named itself. */
+export type ExpandedInput = { name: string; path?: string };
+
+export type Expansion = {
+  s3: S3;
+  /** By default texts. */
+  kind?: "text" | "images";
+  /** As it was told. */
+  format?: ReadOptions["format"];
+  /** Is told of all that is passed over. */
+  passedOver?: PassedOver;
+  /** Files and folders that a list on this machine may name, besides what lies beside it. */
+  fileRoots?: readonly string[];
+};
+
 /**
  * The inputs, each a file, an object or standard input, in the place of what names several of them:
  *
- * - a folder, a pattern (`data/**\/*.csv`), an `s3://` prefix or pattern: the files and objects there, in the byte order of their paths.
- *   Those that are no data (dataRule) and empty ones are passed over;
+ * - a folder, a pattern (`data/**\/*.csv`), an `s3://` prefix or pattern, an S3 inventory (`@manifest.json`): the files and objects there, of the
+ *   first three in the byte order of their paths. Those that are no data (dataRule, DataFiles) and empty ones are passed over;
  * - `@LIST`: those that a list names, in its order (openInputList).
  *
  * Of images only patterns of archives and tables and lists of archives are replaced: folders, prefixes and lists of images are one input each.
  *
- * @param passedOver is told of all that is passed over
  * @throws LabelmillError INPUT_EMPTY (nothing there), INPUT_NOT_FOUND, INPUT_UNREADABLE (a list's line, which is named), STORE_FAILED (no such
- * bucket, forbidden, an outage), USAGE (more than 100,000 inputs)
+ * bucket, forbidden, an outage), USAGE (more than 100,000 inputs, files of several formats)
  */
-export async function expandInputs(
-  inputs: readonly string[],
-  s3: S3,
-  kind: "text" | "images" = "text",
-  passedOver = new PassedOver(),
-): Promise<string[]> {
-  const all: string[] = [];
+export async function expandInputs(inputs: readonly string[], expansion: Expansion): Promise<ExpandedInput[]> {
+  const { kind = "text", format = "auto", fileRoots = [], passedOver = new PassedOver(), s3 } = expansion;
+  const all: ExpandedInput[] = [];
   for (const input of inputs) {
-    let some = 0;
-    for await (const found of expand(input, s3, kind, passedOver)) {
-      if (all.length >= MAX_INPUTS) {
-        const message = `expected at most ${MAX_INPUTS} inputs, there are more with ${quoted(input)}; name fewer at a time`;
-        throw new LabelmillError("USAGE", message);
-      }
+    const own = new PassedOver();
+    const before = all.length;
+    for await (const found of expand(input, { kind, format, fileRoots, passedOver: own, s3 })) {
+      if (all.length >= MAX_INPUTS) throw tooMany(input);
       all.push(found);
-      some++;
     }
-    if (some === 0) throw new LabelmillError("INPUT_EMPTY", `there is no data in ${quoted(input)}`);
+    if (all.length === before)
+      throw new LabelmillError("INPUT_EMPTY", `there is no data in ${quoted(input)}${own.inWords}`);
+    passedOver.include(own.report);
   }
   return all;
 }
@@ -59,10 +71,7 @@ export async function expandInputs(
  * Opens the inputs side by side, 16 at a time. The sources come in the inputs' order; the error is that of the first input, in that
  * order, that cannot be opened, and nothing more is opened after one.
  */
-export async function openInputs(
-  inputs: readonly string[],
-  open: (input: string) => Promise<Source>,
-): Promise<Source[]> {
+export async function openInputs<T>(inputs: readonly T[], open: (input: T) => Promise<Source>): Promise<Source[]> {
   const sources: Source[] = [];
   const failures: { at: number; error: unknown }[] = [];
   let next = 0;
@@ -82,16 +91,15 @@ export async function openInputs(
   return sources;
 }
 
-async function* expand(input: string, s3: S3, kind: "text" | "images", passedOver: PassedOver): AsyncGenerator<string> {
+type Resolved = Required<Expansion>;
+
+async function* expand(input: string, how: Resolved): AsyncGenerator<ExpandedInput> {
   const list = listOf(input);
-  const ofImages = kind === "images";
-  if (list !== undefined) {
-    const opened = await openInputList(list, s3);
-    if (ofImages && !(await namesArchives(opened))) yield input;
-    else for await (const entry of opened.entries(passedOver)) yield* inputOf(entry, ofImages, passedOver);
-  } else if (input === "-" || (ofImages && !isOfFiles(input))) yield input;
-  else if (isS3Uri(input)) yield* expandS3(input, s3, passedOver);
-  else yield* expandLocal(input, passedOver);
+  const ofImages = how.kind === "images";
+  if (list !== undefined) yield* expandList(input, list, how);
+  else if (input === "-" || (ofImages && !isOfFiles(input))) yield { name: input };
+  else if (isS3Uri(input)) yield* expandS3(input, how);
+  else yield* expandLocal(input, how);
 }
 
 /** Whether an argument of images means archives or tables, not images. */
@@ -100,47 +108,73 @@ function isOfFiles(input: string): boolean {
   return !isUrl && (isTarName(input) || formatOfName(input) !== "auto");
 }
 
-async function* expandS3(input: string, s3: S3, passedOver: PassedOver): AsyncGenerator<string> {
+async function* expandS3(input: string, { s3, format, passedOver }: Resolved): AsyncGenerator<ExpandedInput> {
   const pattern = s3Glob(input);
   const at = pattern?.at ?? parseS3Uri(input);
-  if (pattern === undefined && !isPrefix(at)) yield input;
-  else for (const key of await dataKeys(pattern ?? { at }, s3, passedOver)) yield s3Uri({ bucket: at.bucket, key });
-}
-
-/** In byte order: not every server lists so. */
-async function dataKeys(
-  below: Pick<S3Glob, "at"> & Partial<S3Glob>,
-  s3: S3,
-  passedOver: PassedOver,
-): Promise<string[]> {
-  const keys: string[] = [];
-  for await (const { key, size, path } of s3Objects(below, s3)) {
-    const why = dataRule(path) ?? (size === 0 ? "empty" : undefined);
-    if (why === undefined) keys.push(key);
-    else passedOver.add(why, s3Uri({ bucket: below.at.bucket, key }));
-    // One more than can be taken: that there are too many is told by whoever counts.
-    if (keys.length > MAX_INPUTS) break;
+  if (pattern === undefined && !isPrefix(at)) {
+    yield { name: input };
+    return;
   }
-  return byteOrder(keys);
+  const named = { argument: input, format, isPattern: pattern !== undefined };
+  const data = new DataFiles(named, (reason, uri) => passedOver.add(reason, uri));
+  for await (const { key, size, path } of s3Objects(pattern ?? { at }, s3)) {
+    data.add(s3Uri({ bucket: at.bucket, key }), path, size);
+    if (data.count > MAX_INPUTS) throw tooMany(input);
+  }
+  // Not every server lists in that order.
+  const files = new Map(data.take().map((file) => [file.path, file]));
+  for (const path of byteOrder([...files.keys()])) yield files.get(path)!;
 }
 
-async function* expandLocal(input: string, passedOver: PassedOver): AsyncGenerator<string> {
+async function* expandLocal(input: string, { format, passedOver }: Resolved): AsyncGenerator<ExpandedInput> {
   const found = await stat(input).catch((error: unknown) => {
     if (systemCode(error) === "ENOENT") return undefined;
     throw inputError(input, error);
   });
   // Whoever opens it says that it is not there.
   if (found ? !found.isDirectory() : !isGlob(input)) {
-    yield input;
+    yield { name: input };
     return;
   }
   const base = found ? input : globBase(input);
   const passOver = passedOver.below((path) => join(base, path));
   const listed = found ? await listFolder(input, dataRule, passOver) : await listGlob(input, dataRule, passOver);
+  const named = { argument: input, format, isPattern: found === undefined };
+  const data = new DataFiles(named, (reason, name) => passedOver.add(reason, name));
   for (const { path, size } of listed) {
-    if (size > 0) yield join(base, path);
-    else passOver("empty", path);
+    if (path.includes("\uFFFD") && size === 0) passOver("name-not-utf8", path);
+    else data.add(join(base, path), path, size);
   }
+  yield* data.take();
+}
+
+/** A list names its files itself; an inventory names all that there is, as a prefix does. */
+async function* expandList(
+  argument: string,
+  at: string,
+  { kind, format, fileRoots, passedOver, s3 }: Resolved,
+): AsyncGenerator<ExpandedInput> {
+  const list = await openInputList(at, s3);
+  const ofImages = kind === "images";
+  if (ofImages && !(await namesArchives(list))) {
+    yield { name: argument };
+    return;
+  }
+  const passOver = passedOver.below((uri) => uri);
+  const data = new DataFiles({ argument, format, isPattern: false }, passOver);
+  const grants = new ListGrants(isS3Uri(at) ? [] : [dirname(at), ...fileRoots]);
+  for await (const entry of list.entries(passedOver)) {
+    const { name, path } = await inputOf(entry, grants);
+    if (!list.isInventory) yield { name, path };
+    else if (!ofImages) data.add(name, path);
+    else {
+      const why = dataRule(path) ?? (isTarName(path) ? undefined : "other-format");
+      if (why === undefined) yield { name, path };
+      else passOver(why, name);
+    }
+    if (data.count > MAX_INPUTS) throw tooMany(argument);
+  }
+  yield* data.take();
 }
 
 /** Whether a list is one of archives: its first entry is. */
@@ -149,18 +183,22 @@ async function namesArchives(list: InputList): Promise<boolean> {
   return false;
 }
 
-/** What a list's entry means as an input; nothing, where an inventory names what is none. */
-function* inputOf(
-  { reference, where, key }: ListEntry,
-  ofArchives: boolean,
-  passedOver: PassedOver,
-): Generator<string> {
-  const why =
-    key === undefined ? undefined : (dataRule(key) ?? (ofArchives && !isTarName(key) ? "other-format" : undefined));
-  if (why !== undefined) return passedOver.add(why, reference.shown);
+/** What a list's entry means as an input. @param grants what a list may name on this machine */
+async function inputOf({ reference, where, key }: ListEntry, grants: ListGrants): Promise<Required<ExpandedInput>> {
   const unreadable = (why: string) => new LabelmillError("INPUT_UNREADABLE", `${where}: ${why}`);
   if ("error" in reference) throw unreadable(reference.error.message);
   const { image: uri, shown } = reference;
   if (!/^(file|s3):/.test(uri)) throw unreadable(`expected a path, a file: or an s3: URI, came ${quoted(shown)}`);
-  yield uri.startsWith("file:") ? fileURLToPath(uri) : uri;
+  const path = key ?? shown.replace(/^(?:\.\/+)+/, "");
+  if (!uri.startsWith("file:")) return { name: uri, path };
+  if (!(await grants.has(uri))) {
+    const fix = "grant its folder with --file-roots (LABELMILL_FILE_ROOTS), or put it beside the list";
+    throw unreadable(`expected a file beside the list, got ${quoted(shown)}, which lies elsewhere; ${fix}`);
+  }
+  return { name: fileURLToPath(uri), path };
+}
+
+function tooMany(input: string): LabelmillError {
+  const message = `expected at most ${MAX_INPUTS} inputs, there are more with ${quoted(input)}; name fewer at a time`;
+  return new LabelmillError("USAGE", message);
 }

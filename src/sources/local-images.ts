@@ -27,7 +27,8 @@ export async function findLocalImages(from: string, passedOver: PassedOver): Pro
         imageRule,
         passedOver.below((below) => join(from, below)),
       );
-      if (files.length === 0) throw new LabelmillError("INPUT_EMPTY", `there are no images in ${quoted(from)}`);
+      if (files.length === 0)
+        throw new LabelmillError("INPUT_EMPTY", `there are no images in ${quoted(from)}${passedOver.inWords}`);
       const uri = pathToFileURL(await realpath(path)).href;
       return { input: describeListing(uri, files), references: () => references(path, files) };
     }
@@ -37,7 +38,8 @@ export async function findLocalImages(from: string, passedOver: PassedOver): Pro
         imageRule,
         passedOver.below((below) => join(globBase(from), below)),
       );
-      if (files.length === 0) throw new LabelmillError("INPUT_NOT_FOUND", `no image matches ${quoted(from)}`);
+      if (files.length === 0)
+        throw new LabelmillError("INPUT_NOT_FOUND", `no image matches ${quoted(from)}${passedOver.inWords}`);
       const input = describeListing(pathToFileURL(path).href, files);
       return { input, references: () => references(globBase(from), files) };
     }

@@ -31,6 +31,22 @@ export class PassedOver {
     return (reason, path) => this.add(reason, nameOf(path));
   }
 
+  /** Takes over what another one counted. */
+  include({ reasons }: PassedOverReport): void {
+    for (const { reason, count, names } of reasons) {
+      const found = this.#found.get(reason) ?? { count: 0, names: [] };
+      this.#found.set(reason, found);
+      found.count += count;
+      found.names.push(...names.slice(0, MAX_PASSED_OVER_NAMES - found.names.length));
+    }
+  }
+
+  /** For the end of a message: the counts, and the first name of each reason. */
+  get inWords(): string {
+    const parts = this.report.reasons.map(({ reason, count, names }) => `${count} ${reason} (${names[0]})`);
+    return parts.length === 0 ? "" : `; passed over: ${parts.join(", ")}`;
+  }
+
   get report(): PassedOverReport {
     const reasons = PASSED_OVER_REASONS.flatMap((reason) => {
       const found = this.#found.get(reason);

@@ -12,8 +12,8 @@ export const MAX_IMAGE_LENGTH = 8192;
 /** An image's URL (`file:`, `http:`, `https:` or `s3:`), or why the reference is none. `shown` is fit for ids and results: no password in it. */
 export type Reference = { shown: string; image: string } | { shown: string; error: ItemError };
 
-/** What a path in a list is relative to. */
-export type Base = (path: string) => Reference;
+/** What a path in a list is relative to. `isLocal`: the list is on this machine, and may name files of it by `file:` URLs. */
+export type Base = { at: (path: string) => Reference; isLocal: boolean };
 
 const SCHEME = /^(?:([a-z][a-z0-9+.-]*):\/\/|(https?|file|data|blob|javascript|s3):)/i;
 
@@ -24,7 +24,7 @@ export function readReference(written: string, base: Base): Reference {
     return refused(reference, "RECORD_INVALID", "expected an image's path or URL, came an empty one");
   if (reference.length > MAX_IMAGE_LENGTH) return tooLong(reference.slice(0, 200));
   const found = SCHEME.exec(reference);
-  if (found === null) return base(reference);
+  if (found === null) return base.at(reference);
   const scheme = (found[1] ?? found[2])!.toLowerCase();
   const shown = reference.replace(/^([a-z0-9+.-]+:[\\/]*)[^\\/?#]*@/i, "$1***@");
   if (!["http", "https", "file", "s3"].includes(scheme)) {
@@ -38,21 +38,26 @@ export function readReference(written: string, base: Base): Reference {
   if (url.username !== "" || url.password !== "" || shown !== reference) {
     return refused(shown, "URL_REFUSED", "expected a URL without a user name and password in it");
   }
-  if (scheme === "file") return fromFileUrl(shown, url);
+  if (scheme === "file") {
+    const expected =
+      "expected a path below the list, an s3, http or https URL: a list that lies elsewhere names no file";
+    return base.isLocal ? fromFileUrl(shown, url) : refused(shown, "URL_REFUSED", `${expected} of this machine`);
+  }
   return url.href.length > MAX_IMAGE_LENGTH ? tooLong(shown.slice(0, 200)) : { shown, image: url.href };
 }
 
 export function inFolder(folder: string): Base {
-  return (path) => fileReference(path, resolve(folder, path));
+  return { at: (path) => fileReference(path, resolve(folder, path)), isLocal: true };
 }
 
 /** As in a folder, nothing in a path is encoded; but there is no folder above, nor a root: only `./` before it means anything. */
 export function belowPrefix({ bucket, key }: S3Place): Base {
-  return (path) => {
+  const at = (path: string): Reference => {
     if (!path.isWellFormed())
       return refused(path.toWellFormed(), "RECORD_INVALID", "expected an image's path in UTF-8");
     return objectReference(path, s3Uri({ bucket, key: key + path.replace(/^(?:\.\/)+/, "") }));
   };
+  return { at, isLocal: false };
 }
 
 /** The reference of an object at an `s3:` URI. */

@@ -27,7 +27,8 @@ export async function findS3Images(from: string, s3: S3 | undefined, passedOver:
   }
   const files = await listImages(pattern ?? { at }, given(from, s3), passedOver);
   if (files.length === 0) {
-    const message = pattern ? `no image matches ${quoted(from)}` : `there are no images below ${quoted(from)}`;
+    const what = pattern ? `no image matches ${quoted(from)}` : `there are no images below ${quoted(from)}`;
+    const message = `${what}${passedOver.inWords}`;
     throw new LabelmillError(pattern ? "INPUT_NOT_FOUND" : "INPUT_EMPTY", message);
   }
   return { input: describeListing(pattern ? from : s3Uri(at), files), references: () => references(at, files) };

@@ -54,7 +54,7 @@ export async function* tarRecords(
 }
 
 export function isImageExtension(extension: string): boolean {
-  return !extension.includes(".") && isImageName(`.${extension}`);
+  return !extension.includes(".") && isImageName(`x.${extension}`);
 }
 
 function isRecord(open: Open): open is TarRecord {

@@ -9,9 +9,9 @@ import { verifyOutput } from "../../src/runs/verify.ts";
 import type { ReadOptions } from "../../src/schemas/input.ts";
 import { partKey } from "../../src/schemas/names.ts";
 import { openImageSource } from "../../src/sources/images.ts";
-import { expandInputs } from "../../src/sources/inputs.ts";
 import { readSplit } from "../../src/sources/read-split.ts";
 import { openTextSource } from "../../src/sources/text.ts";
+import { namesOf } from "../helpers/expand.ts";
 import { TestPipeline } from "../helpers/pipeline.ts";
 import { openTestBucket } from "../helpers/s3-bucket.ts";
 import { tarOf } from "../helpers/tar.ts";
@@ -75,7 +75,7 @@ test("an archive on S3 is read like a file, what is large in it by its own reque
   ]);
   const uri = await object("shards/1.tar", shard);
   await object("shards/_2.tar", shard);
-  assert.deepEqual(await expandInputs([`s3://${bucket}/shards/*.tar`], s3, "images"), [uri]);
+  assert.deepEqual(await namesOf([`s3://${bucket}/shards/*.tar`], s3, { kind: "images" }), [uri]);
   const source = await openImageSource(uri, { ...AUTO, keep: ["cls"] }, s3);
   const cuts = await Array.fromAsync(
     source.splitter!.cuts({ record: 0 }, () => ({ items: 2, bytes: 10_000_000 }), undefined),
@@ -112,14 +112,14 @@ test("a pattern of keys means the objects that match, nothing hidden below its b
     await object(key, "x");
   await object("g/a/empty.jsonl.gz", "");
   const named = async (pattern: string) =>
-    (await expandInputs([`s3://${bucket}/${pattern}`], s3)).map((uri) => uri.replace(`s3://${bucket}/`, ""));
+    (await namesOf([`s3://${bucket}/${pattern}`], s3)).map((uri) => uri.replace(`s3://${bucket}/`, ""));
   assert.deepEqual(await named("g/a/*.jsonl.gz"), ["g/a/1.jsonl.gz"]);
   assert.deepEqual(await named("g/**/*.{gz,jsonl}"), ["g/a/1.jsonl.gz", "g/a/3.jsonl", "g/a/b/2.jsonl.gz"]);
   assert.deepEqual(await named("g/a/x*y.csv"), ["g/a/x*y.csv", "g/a/xzy.csv"]);
   assert.deepEqual(await named("g/*/x%2A?.csv".replace("?", "y")), ["g/a/x*y.csv"]);
   await assert.rejects(named("g/*.none"), { code: "INPUT_EMPTY", message: /\*\.none/ });
   await assert.rejects(named("g/*?.csv"), { code: "USAGE", message: /%3F/ });
-  await assert.rejects(expandInputs([`s3://${bucket}-none/*.csv`], s3), {
+  await assert.rejects(namesOf([`s3://${bucket}-none/*.csv`], s3), {
     code: "STORE_FAILED",
     message: /no such bucket/,
   });
@@ -136,14 +136,14 @@ test("a pattern of keys means the objects that match, nothing hidden below its b
 
 test("a list on S3 names keys beside it, and an inventory by its manifest all that its files do", async () => {
   const list = await object("l/list.txt", `a.csv\nb/c.csv\ns3://other/d.csv\n`);
-  assert.deepEqual(await expandInputs([`@${list}`], s3), [
+  assert.deepEqual(await namesOf([`@${list}`], s3), [
     `s3://${bucket}/l/a.csv`,
     `s3://${bucket}/l/b/c.csv`,
     "s3://other/d.csv",
   ]);
   await object("l/up.txt", "../a.csv\n");
-  await assert.rejects(expandInputs([`@s3://${bucket}/l/up.txt`], s3), { code: "INPUT_UNREADABLE", message: /line 1/ });
-  await assert.rejects(expandInputs([`@s3://${bucket}/l/none.txt`], s3), { code: "INPUT_NOT_FOUND" });
+  await assert.rejects(namesOf([`@s3://${bucket}/l/up.txt`], s3), { code: "INPUT_UNREADABLE", message: /line 1/ });
+  await assert.rejects(namesOf([`@s3://${bucket}/l/none.txt`], s3), { code: "INPUT_NOT_FOUND" });
 
   const rows = (keys: readonly string[], size: number) =>
     gzipSync(keys.map((key) => `"${size}","${bucket}","${key}"\n`).join(""));
@@ -160,7 +160,7 @@ test("a list on S3 names keys beside it, and an inventory by its manifest all th
   };
   const uri = await object("inv/manifest.json", JSON.stringify(manifest));
   // Of texts all but the pictures.
-  assert.deepEqual(await expandInputs([`@${uri}`], s3), [`s3://${bucket}/in/a%20b.csv`]);
+  assert.deepEqual(await namesOf([`@${uri}`], s3), [`s3://${bucket}/in/a%20b.csv`]);
   const images = await Array.fromAsync((await openImageSource(`@${uri}`, AUTO, s3)).records());
   assert.deepEqual(
     images.map(({ record, id }) => [record, id]),
@@ -171,7 +171,7 @@ test("a list on S3 names keys beside it, and an inventory by its manifest all th
   );
   const gone = { ...manifest, files: [{ key: "inv/data/4.csv.gz" }] };
   const broken = await object("inv/gone/manifest.json", JSON.stringify(gone));
-  await assert.rejects(expandInputs([`@${broken}`], s3), { code: "INPUT_NOT_FOUND", message: /4\.csv\.gz/ });
+  await assert.rejects(namesOf([`@${broken}`], s3), { code: "INPUT_NOT_FOUND", message: /4\.csv\.gz/ });
 });
 
 test("an object that is replaced between its opening and its reading is named", async () => {
@@ -179,4 +179,38 @@ test("an object that is replaced between its opening and its reading is named", 
   const source = await openTextSource(uri, AUTO, s3);
   await object("changing.csv", "text\nb\n");
   await assert.rejects(Array.fromAsync(source.records()), { code: "INPUT_CHANGED", message: /changing\.csv changed/ });
+});
+
+test("a list or table that lies on S3 names no file of this machine, whatever is granted", async () => {
+  const everything = { fileRoots: ["/"] };
+  for (const line of ["file:///etc/passwd", "FILE:///etc/passwd", "file:/etc/passwd"]) {
+    const list = await object("remote/list.txt", `a.csv\n${line}\n`);
+    for (const kind of ["text", "images"] as const) {
+      const archives = await object("remote/archives.txt", `a.tar\n${line}\n`);
+      await assert.rejects(namesOf([`@${kind === "text" ? list : archives}`], s3, { kind, ...everything }), {
+        code: "INPUT_UNREADABLE",
+        message: /line 2: .*no file of this machine/,
+      });
+    }
+    const pictures = await object("remote/pictures.txt", `a.jpg\n${line}\n`);
+    const table = await object("remote/pictures.csv", `image\na.jpg\n${line}\n`);
+    for (const from of [`@${pictures}`, pictures, table]) {
+      const source = await openImageSource(from, AUTO, s3);
+      const found = await Array.fromAsync(source.records());
+      const read = [found];
+      // As workers read it.
+      for await (const { split } of source.splitter?.cuts(
+        { record: 0 },
+        () => ({ items: 9, bytes: 9999 }),
+        undefined,
+      ) ?? [])
+        read.push(await Array.fromAsync(readSplit(split, "image-classification", { s3 }, NEVER)));
+      for (const records of read)
+        assert.deepEqual(
+          records.map(({ image, error }) => error?.code ?? image),
+          [`s3://${bucket}/remote/a.jpg`, "URL_REFUSED"],
+          from,
+        );
+    }
+  }
 });

@@ -13,12 +13,12 @@ import { S3Grants } from "../../src/fetch/s3-grants.ts";
 import { InputSchema, type ReadOptions } from "../../src/schemas/input.ts";
 import { ItemSchema } from "../../src/schemas/item.ts";
 import { openImageSource, s3GrantsOf } from "../../src/sources/images.ts";
-import { expandInputs } from "../../src/sources/inputs.ts";
 import { readSplit } from "../../src/sources/read-split.ts";
 import type { Cut, Source, SourceRecord } from "../../src/sources/source.ts";
 import { openTextSource, openTextSources } from "../../src/sources/text.ts";
 import { S3 } from "../../src/storage/s3.ts";
 import { parseS3Uri, s3Uri } from "../../src/storage/s3-uri.ts";
+import { namesOf } from "../helpers/expand.ts";
 import { type Answer, hostileServer } from "../helpers/hostile-server.ts";
 import { openTestBucket } from "../helpers/s3-bucket.ts";
 
@@ -198,7 +198,7 @@ test("what cannot be read is told before anything is, with what S3 says of it", 
   }
   for (const client of [forbidding, busy]) {
     await refuses(openImageSource("s3://bucket/a/", AUTO, client), "STORE_FAILED", /forbidden|503/);
-    await refuses(expandInputs(["s3://bucket/a/"], client), "STORE_FAILED", /forbidden|503/);
+    await refuses(namesOf(["s3://bucket/a/"], client), "STORE_FAILED", /forbidden|503/);
   }
   await refuses(openTextSource(`s3://${bucket}/a/`, AUTO, s3), "INPUT_UNREADABLE", /is a bucket or prefix/);
   await refuses(openTextSource("s3://a", AUTO, s3), "USAGE", /s3:\/\/BUCKET\/KEY/);
@@ -211,9 +211,9 @@ test("a prefix of texts is its objects in the order of their keys, without what 
   const own = await server.makeBucket();
   const contents: Record<string, string> = {
     "in/b.csv": "text\nb\n",
-    "in/a/2.jsonl": '{"text":"a2"}\n',
-    "in/a/10.txt": "a10\n",
-    "in/é #1.txt": "é\n",
+    "in/a/2.csv": "text\na2\n",
+    "in/a/10.csv": "text\na10\n",
+    "in/é #1.csv": "text\né\n",
     "in/_SUCCESS": "x",
     "in/_tmp/c.csv": "text\nx\n",
     "in/.hidden.csv": "text\nx\n",
@@ -226,19 +226,19 @@ test("a prefix of texts is its objects in the order of their keys, without what 
   for (const [key, content] of Object.entries(contents)) {
     await s3.put({ bucket: own, key }, Buffer.from(content));
   }
-  const named = await expandInputs(["-", "here.csv", `s3://${own}/in/`, `s3://${own}/in.csv`], s3);
-  const below = ["in/a/10.txt", "in/a/2.jsonl", "in/b.csv", "in/é #1.txt"].map((key) => s3Uri({ bucket: own, key }));
+  const named = await namesOf(["-", "here.csv", `s3://${own}/in/`, `s3://${own}/in.csv`], s3);
+  const below = ["in/a/10.csv", "in/a/2.csv", "in/b.csv", "in/é #1.csv"].map((key) => s3Uri({ bucket: own, key }));
   assert.deepEqual(named, ["-", "here.csv", ...below, `s3://${own}/in.csv`]);
   const sources = await openTextSources(below, AUTO, none, s3);
   const texts = await Promise.all(sources.map(async (source) => (await records(source)).map(({ text }) => text)));
   assert.deepEqual(texts, [["a10"], ["a2"], ["b"], ["é"]]);
   // What hides is below the prefix, not in it.
-  assert.deepEqual(await expandInputs([`s3://${own}/_out/`], s3), [`s3://${own}/_out/in/d.csv`]);
+  assert.deepEqual(await namesOf([`s3://${own}/_out/`], s3), [`s3://${own}/_out/in/d.csv`]);
   for (const all of [`s3://${own}`, `s3://${own}/`]) {
-    assert.deepEqual(await expandInputs([all], s3), [`s3://${own}/in.csv`, ...below]);
+    assert.deepEqual(await namesOf([all], s3), [`s3://${own}/in.csv`, ...below]);
   }
-  await assert.rejects(expandInputs([`s3://${own}/in/folder/`], s3), { code: "INPUT_EMPTY", message: /in\/folder\// });
-  await assert.rejects(expandInputs([`s3://${own}-none/`], s3), {
+  await assert.rejects(namesOf([`s3://${own}/in/folder/`], s3), { code: "INPUT_EMPTY", message: /in\/folder\// });
+  await assert.rejects(namesOf([`s3://${own}-none/`], s3), {
     code: "STORE_FAILED",
     message: /no such bucket/,
   });
@@ -251,13 +251,13 @@ test("more objects than a run takes are not gathered", async (t) => {
     pages++;
     response.end(listing(keys, "<IsTruncated>true</IsTruncated><NextContinuationToken>more</NextContinuationToken>"));
   });
-  await assert.rejects(expandInputs(["s3://bucket/in/"], endless), { code: "USAGE", message: /at most 100000 inputs/ });
+  await assert.rejects(namesOf(["s3://bucket/in/"], endless), { code: "USAGE", message: /at most 100000 inputs/ });
   assert.equal(pages, 101);
 });
 
 test("a server that lists in another order changes nothing", async (t) => {
   const client = await inItsPlace(t, (response) => response.end(listing(["in/a.csv", "in/é.csv", "in/B.csv"])));
-  const named = await expandInputs(["s3://bucket/in/"], client);
+  const named = await namesOf(["s3://bucket/in/"], client);
   assert.deepEqual(named, ["s3://bucket/in/B.csv", "s3://bucket/in/a.csv", "s3://bucket/in/%C3%A9.csv"]);
 });
 
@@ -278,19 +278,19 @@ test("images whose keys another reader would resolve are rows in error, and thei
 
 test("a prefix of images is like a folder, and what it grants is what it names", async (t) => {
   const under = "photos/of/";
-  const keys = ["z.jpg", "B.PNG", "a.webp", "é.gif", "b/1.tiff", "b 50%#?.bmp"];
-  const others = ["notes.txt", ".x.jpg", ".hidden/y.jpg", "folder.jpg/"];
+  const keys = ["z.jpg", "B.PNG", "a.webp", "é.gif", "b/1.tiff", "b 50%#?.jfif"];
+  const others = ["notes.txt", ".x.jpg", ".hidden/y.jpg", "folder.jpg/", "o.bmp"];
   for (const key of [...keys, ...others]) await object(key, key, under);
   const prefix = `s3://${bucket}/${under}`;
   const source = await openImageSource(prefix, AUTO, s3);
   const found = await records(source);
-  const inOrder = ["B.PNG", "a.webp", "b 50%#?.bmp", "b/1.tiff", "z.jpg", "é.gif"];
+  const inOrder = ["B.PNG", "a.webp", "b 50%#?.jfif", "b/1.tiff", "z.jpg", "é.gif"];
   assert.deepEqual(
     found.map(({ id }) => id),
     inOrder,
   );
-  const image = `s3://${bucket}/photos/of/b%2050%25%23%3F.bmp`;
-  assert.deepEqual(found[2], { record: 2, id: "b 50%#?.bmp", image, input: { image: "b 50%#?.bmp" } });
+  const image = `s3://${bucket}/photos/of/b%2050%25%23%3F.jfif`;
+  assert.deepEqual(found[2], { record: 2, id: "b 50%#?.jfif", image, input: { image: "b 50%#?.jfif" } });
   assert.deepEqual({ ...source.input, hash: null }, { uri: prefix, size: 6, modifiedAt: null, hash: null });
 
   const s3Grants = new S3Grants(s3GrantsOf(prefix));
@@ -347,7 +347,7 @@ test("a list on S3: paths below its own prefix, and URLs; what leads out of it i
       `s3://${bucket}/lists/in/a.webp`,
       `s3://${bucket}/lists/other.jpg`,
       "https://example.com/x.jpg",
-      "file:///abs/x.jpg",
+      "URL_REFUSED",
       ...Array(9).fill("URL_REFUSED"),
     ],
   );
@@ -359,9 +359,7 @@ test("a list on S3: paths below its own prefix, and URLs; what leads out of it i
   t.after(() => fetcher.close());
   const { signal } = new AbortController();
   for (const { image } of found.slice(0, 3)) assert.ok(PNG.equals(await fetcher.get(image!, signal)));
-  for (const { image } of [found[3]!, found[5]!]) {
-    await assert.rejects(fetcher.get(image!, signal), { code: "NOT_GRANTED" });
-  }
+  await assert.rejects(fetcher.get(found[3]!.image!, signal), { code: "NOT_GRANTED" });
 });
 
 test("lists as tables name objects in a column, on S3 and on this machine", async (t) => {

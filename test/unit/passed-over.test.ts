@@ -8,9 +8,9 @@ import { passedOverLines } from "../../src/cli/passed-over.ts";
 import type { ReadOptions } from "../../src/schemas/input.ts";
 import { PassedOverSchema, sumPassedOver } from "../../src/schemas/passed-over.ts";
 import { openImageSource } from "../../src/sources/images.ts";
-import { expandInputs } from "../../src/sources/inputs.ts";
 import { PassedOver } from "../../src/sources/passed-over.ts";
 import { S3 } from "../../src/storage/s3.ts";
+import { namesOf } from "../helpers/expand.ts";
 
 const AUTO: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };
 const s3 = new S3();
@@ -79,7 +79,7 @@ test("a folder and a pattern of texts tell what they pass over", async () => {
   await symlink(tmpdir(), join(folder, "out.csv"));
   execFileSync("mkfifo", [join(folder, "pipe.csv")]);
   const passedOver = new PassedOver();
-  const found = await expandInputs([folder], s3, "text", passedOver);
+  const found = await namesOf([folder], s3, { passedOver });
   assert.deepEqual(found, [join(folder, "a.csv"), join(folder, "in/d.csv")]);
   assert.deepEqual(shown(passedOver), [
     ["hidden", 4, ["texts/.git/", "texts/.hidden", "texts/_SUCCESS", "texts/_tmp/b.csv"]],
@@ -88,7 +88,9 @@ test("a folder and a pattern of texts tell what they pass over", async () => {
     ["link-or-device", 3, ["texts/link.csv", "texts/out.csv", "texts/pipe.csv"]],
   ]);
   const ofPattern = new PassedOver();
-  assert.deepEqual(await expandInputs([join(folder, "*.{csv,jpg}")], s3, "text", ofPattern), [join(folder, "a.csv")]);
+  assert.deepEqual(await namesOf([join(folder, "*.{csv,jpg}")], s3, { passedOver: ofPattern }), [
+    join(folder, "a.csv"),
+  ]);
   assert.deepEqual(shown(ofPattern), [
     ["empty", 1, ["texts/none.csv"]],
     ["image-among-texts", 1, ["texts/cat.jpg"]],
@@ -121,14 +123,111 @@ test("an inventory tells what it names and is not taken", async () => {
   ].join("\n");
   const folder = await files("inventory", ["list.csv"], rows);
   const texts = new PassedOver();
-  assert.deepEqual(await expandInputs([`@${folder}/list.csv`], s3, "text", texts), ["s3://bucket/a.csv"]);
+  assert.deepEqual(await namesOf([`@${folder}/list.csv`], s3, { passedOver: texts }), ["s3://bucket/a.csv"]);
   const gone: [string, number, string[]][] = [
     ["empty", 1, ["s3://bucket/empty.csv"]],
     ["folder-marker", 1, ["s3://bucket/folder/"]],
   ];
   const old: [string, number, string[]] = ["old-version", 2, ["s3://bucket/a.csv", "s3://bucket/gone.csv"]];
-  assert.deepEqual(shown(texts), [["hidden", 1, ["_tmp/b.csv"]], ...gone, ["image-among-texts", 1, ["c.jpg"]], old]);
+  assert.deepEqual(shown(texts), [
+    ["hidden", 1, ["s3://bucket/_tmp/b.csv"]],
+    ...gone,
+    ["image-among-texts", 1, ["s3://bucket/c.jpg"]],
+    old,
+  ]);
   const images = new PassedOver();
   await openImageSource(`@${folder}/list.csv`, AUTO, s3, images);
   assert.deepEqual(shown(images), [...gone, ["not-an-image", 2, ["_tmp/b.csv", "a.csv"]], old]);
+});
+
+test("a cloned data set of a hub: its data are read, and what describes them is not", async () => {
+  const folder = await files("hub", ["README.md", "LICENSE", "dataset_infos.json", "reviews.py", "data/train.csv"]);
+  await files("hub", [".gitattributes", "data/README.txt", "data/dataset_info.json", "data/test.csv.gz", "run.sh"]);
+  const passedOver = new PassedOver();
+  assert.deepEqual(await namesOf([folder], s3, { passedOver }), [
+    join(folder, "data/test.csv.gz"),
+    join(folder, "data/train.csv"),
+  ]);
+  assert.deepEqual(shown(passedOver), [
+    ["hidden", 1, ["hub/.gitattributes"]],
+    [
+      "not-data",
+      5,
+      ["LICENSE", "README.md", "data/README.txt", "data/dataset_info.json", "dataset_infos.json"].map(inHub),
+    ],
+    ["unknown-extension", 2, ["hub/reviews.py", "hub/run.sh"]],
+  ]);
+  // Named itself, a file is what it is said to be.
+  assert.deepEqual(await namesOf([join(folder, "README.md")], s3), [join(folder, "README.md")]);
+});
+
+function inHub(name: string): string {
+  return `hub/${name}`;
+}
+
+test("a folder of several formats is refused with the counts, unless the format is told or a pattern says it", async () => {
+  const folder = await files("several", ["a.csv", "b.tsv", "c.parquet", "d/e.json", "part-0", "notes.dat"]);
+  const several =
+    /USAGE|expected files of one format in .*several", got 2 as csv \("a\.csv", "b\.tsv"\), 1 as parquet .*, 1 as json .*"\*\*\/\*\.csv".*--format/;
+  for (const argument of [folder, join(folder, "**/*"), join(folder, "*.*")])
+    await assert.rejects(namesOf([argument], s3), { code: "USAGE", message: /expected files of one format in/ });
+  await assert.rejects(namesOf([folder], s3), { code: "USAGE", message: several });
+  const told = new PassedOver();
+  assert.deepEqual(await namesOf([folder], s3, { format: "csv", passedOver: told }), [
+    join(folder, "a.csv"),
+    join(folder, "b.tsv"),
+  ]);
+  assert.deepEqual(shown(told), [
+    ["unknown-extension", 2, ["several/notes.dat", "several/part-0"]],
+    ["other-format", 2, ["several/c.parquet", "several/d/e.json"]],
+  ]);
+  assert.deepEqual(await namesOf([join(folder, "*.{csv,parquet}")], s3), [
+    join(folder, "a.csv"),
+    join(folder, "c.parquet"),
+  ]);
+  assert.deepEqual(await namesOf([join(folder, "part-*")], s3), [join(folder, "part-0")]);
+  assert.deepEqual(await namesOf([join(folder, "*.dat")], s3), [join(folder, "notes.dat")]);
+  // A folder whose names say nothing is what the format says; one whose names say one other format too.
+  const parts = await files("parts", ["part-0", "part-1"]);
+  await assert.rejects(namesOf([parts], s3), { code: "INPUT_EMPTY", message: /2 unknown-extension \(.*part-0\)/ });
+  assert.equal((await namesOf([parts], s3, { format: "csv" })).length, 2);
+  const tables = await files("tables", ["a.csv", "b.csv"]);
+  assert.equal((await namesOf([tables], s3, { format: "lines" })).length, 2);
+});
+
+test("an inventory of several formats is refused as a folder is, and its unknown extensions are passed over", async () => {
+  const row = (key: string) => `"bucket","${key}","9"`;
+  const folder = await files("mixed-inventory", ["list.csv"], ["a.csv", "b.pdf", "c.csv"].map(row).join("\n"));
+  const passedOver = new PassedOver();
+  const list = `@${folder}/list.csv`;
+  assert.deepEqual(await namesOf([list], s3, { passedOver }), ["s3://bucket/a.csv", "s3://bucket/c.csv"]);
+  assert.deepEqual(shown(passedOver), [["unknown-extension", 1, ["s3://bucket/b.pdf"]]]);
+  await files("mixed-inventory", ["list.csv"], ["a.csv", "b.parquet"].map(row).join("\n"));
+  await assert.rejects(namesOf([list], s3), { code: "USAGE", message: /1 as csv .*1 as parquet/ });
+});
+
+test("images of all extensions that can be decoded are taken, the others passed over, or rows where they are named", async () => {
+  const decodable = ["a.jpg", "b.JPEG", "c.jpe", "d.jfif", "e.png", "f.webp", "g.gif", "h.tif", "i.tiff", "j.avif"];
+  const others = ["k.heic", "l.heif", "m.jp2", "n.bmp", "o.svg", "p.jxl"];
+  const folder = await files("kinds", [...decodable, ...others]);
+  const passedOver = new PassedOver();
+  const source = await openImageSource(folder, AUTO, s3, passedOver);
+  assert.deepEqual(
+    (await Array.fromAsync(source.records())).map(({ id }) => id),
+    decodable,
+  );
+  assert.deepEqual(shown(passedOver), [["image-not-decodable", 6, others.map((name) => `kinds/${name}`)]]);
+  for (const name of others) {
+    const named = await openImageSource(join(folder, name), AUTO, s3);
+    assert.equal((await Array.fromAsync(named.records())).length, 1, name);
+  }
+  const none = await files("heic", ["a.heic"]);
+  await assert.rejects(openImageSource(none, AUTO, s3), { code: "INPUT_EMPTY", message: /1 image-not-decodable/ });
+  const texts = new PassedOver();
+  await files("kinds", ["z.csv"]);
+  assert.deepEqual(await namesOf([folder], s3, { passedOver: texts }), [join(folder, "z.csv")]);
+  assert.deepEqual(
+    shown(texts).map(([reason, count]) => [reason, count]),
+    [["image-among-texts", 16]],
+  );
 });

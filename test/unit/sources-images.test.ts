@@ -29,7 +29,9 @@ before(async () => {
     "é.gif",
     "b/1.tiff",
     "b/deep/2.avif",
-    "b 50%#?.bmp",
+    "b 50%#?.jfif",
+    "n.JPE",
+    "o.bmp",
     "notes.txt",
     "v.svg",
     "h.heic",
@@ -46,7 +48,7 @@ before(async () => {
 });
 after(() => rm(root, { recursive: true }));
 
-const IN_ORDER = ["B.PNG", "a.webp", "b 50%#?.bmp", "b/1.tiff", "b/deep/2.avif", "in.jpg", "z.jpg", "é.gif"];
+const IN_ORDER = ["B.PNG", "a.webp", "b 50%#?.jfif", "b/1.tiff", "b/deep/2.avif", "in.jpg", "n.JPE", "z.jpg", "é.gif"];
 
 async function file(name: string, content: string | Uint8Array): Promise<string> {
   await writeFile(join(root, name), content);
@@ -79,9 +81,9 @@ test("a folder: images of all subfolders in the byte order of their paths, nothi
   );
   assert.deepEqual(found[2], {
     record: 2,
-    id: "b 50%#?.bmp",
-    image: pathToFileURL(join(photos, "b 50%#?.bmp")).href,
-    input: { image: "b 50%#?.bmp" },
+    id: "b 50%#?.jfif",
+    image: pathToFileURL(join(photos, "b 50%#?.jfif")).href,
+    input: { image: "b 50%#?.jfif" },
   });
   for (const { image, id } of found) assert.equal(fileURLToPath(image!), join(photos, id));
   assert.equal(source.input.uri, pathToFileURL(photos).href);

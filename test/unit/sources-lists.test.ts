@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdir, mkdtemp, realpath, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, realpath, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
@@ -8,9 +8,9 @@ import { gzipSync } from "node:zlib";
 import type { ReadOptions } from "../../src/schemas/input.ts";
 import { ItemSchema } from "../../src/schemas/item.ts";
 import { grantsOf, openImageSource, s3GrantsOf } from "../../src/sources/images.ts";
-import { expandInputs } from "../../src/sources/inputs.ts";
 import type { SourceRecord } from "../../src/sources/source.ts";
 import { S3 } from "../../src/storage/s3.ts";
+import { namesOf } from "../helpers/expand.ts";
 
 const AUTO: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };
 const s3 = new S3();
@@ -32,7 +32,7 @@ async function file(name: string, content: string | Uint8Array = "text\nx\n"): P
 }
 
 async function expanded(...inputs: string[]): Promise<string[]> {
-  return (await expandInputs(inputs, s3)).map((path) => path.replace(`${root}/`, ""));
+  return (await namesOf(inputs, s3, { fileRoots: ["/"] })).map((path) => path.replace(`${root}/`, ""));
 }
 
 async function refuses(work: Promise<unknown>, code: string, message: RegExp): Promise<void> {
@@ -53,19 +53,25 @@ async function imagesOf(from: string, client = s3): Promise<SourceRecord[]> {
 }
 
 test("a folder or pattern of texts means the data files there, in the order of their paths", async () => {
-  const names = ["d/b.csv", "d/a/2.jsonl", "d/a/10.txt", "d/é.csv", "d/[x].csv", "d/B.csv"];
+  const names = ["d/b.csv", "d/a/2.tsv", "d/a/10.csv", "d/é.csv", "d/[x].csv", "d/B.csv"];
   for (const name of names) await file(name);
   for (const name of ["d/_SUCCESS", "d/_tmp/c.csv", "d/.hidden.csv", "d/.h/x.csv"]) await file(name);
   await file("d/empty.csv", "");
   assert.deepEqual(await expanded(join(root, "d")), [
     "d/B.csv",
     "d/[x].csv",
-    "d/a/10.txt",
-    "d/a/2.jsonl",
+    "d/a/10.csv",
+    "d/a/2.tsv",
     "d/b.csv",
     "d/é.csv",
   ]);
-  assert.deepEqual(await expanded(join(root, "d/**/*.csv")), ["d/B.csv", "d/[x].csv", "d/b.csv", "d/é.csv"]);
+  assert.deepEqual(await expanded(join(root, "d/**/*.csv")), [
+    "d/B.csv",
+    "d/[x].csv",
+    "d/a/10.csv",
+    "d/b.csv",
+    "d/é.csv",
+  ]);
   assert.deepEqual(await expanded(join(root, "d/{a,b}*")), ["d/b.csv"]);
   // A name that is there is no pattern; what hides is below what was named, not in it.
   assert.deepEqual(await expanded("-", join(root, "d/[x].csv"), join(root, "d/_tmp")), [
@@ -73,7 +79,7 @@ test("a folder or pattern of texts means the data files there, in the order of t
     "d/[x].csv",
     "d/_tmp/c.csv",
   ]);
-  await refuses(expanded(join(root, "d/*.tsv")), "INPUT_EMPTY", /no data in .*\*\.tsv/);
+  await refuses(expanded(join(root, "d/*.jsonl")), "INPUT_EMPTY", /no data in .*\*\.jsonl/);
   await mkdir(join(root, "nothing"));
   await refuses(expanded(join(root, "nothing")), "INPUT_EMPTY", /no data in .*nothing/);
 });
@@ -172,7 +178,7 @@ test("what is no manifest of an inventory is refused", async () => {
 
 test("a list of images is one input, its bad lines rows in error; one of archives is many", async () => {
   const list = await file("photos/list", "# photos\na.jpg\nhttps://host/b\nftp://host/c.jpg\n\ns3://bucket/d.jpg\n");
-  assert.deepEqual(await expandInputs([`@${list}`, "https://host/list.csv"], s3, "images"), [
+  assert.deepEqual(await namesOf([`@${list}`, "https://host/list.csv"], s3, { kind: "images" }), [
     `@${list}`,
     "https://host/list.csv",
   ]);
@@ -205,8 +211,29 @@ test("a list of images is one input, its bad lines rows in error; one of archive
   const archives = await file("shards/list.txt", "1.tar\n2.tar\n");
   for (const name of ["shards/1.tar", "shards/2.tar", "shards/_3.tar"]) await file(name);
   const both = [join(root, "shards/1.tar"), join(root, "shards/2.tar")];
-  assert.deepEqual(await expandInputs([`@${archives}`], s3, "images"), both);
-  assert.deepEqual(await expandInputs([join(root, "shards/*.tar")], s3, "images"), both);
+  assert.deepEqual(await namesOf([`@${archives}`], s3, { kind: "images" }), both);
+  assert.deepEqual(await namesOf([join(root, "shards/*.tar")], s3, { kind: "images" }), both);
   const photos = join(root, "photos/*.jpg");
-  assert.deepEqual(await expandInputs([photos, join(root, "photos")], s3, "images"), [photos, join(root, "photos")]);
+  assert.deepEqual(await namesOf([photos, join(root, "photos")], s3, { kind: "images" }), [
+    photos,
+    join(root, "photos"),
+  ]);
+});
+
+test("a list names what lies beside it, or what is granted, and nothing else of this machine", async () => {
+  const list = await file("own/list.txt", "a.csv\nin/b.csv\nin/../c.csv\n");
+  const names = ["a.csv", "in/b.csv", "c.csv"].map((name) => join(root, "own", name));
+  for (const name of ["own/a.csv", "own/in/b.csv", "own/c.csv", "secret/x.csv"]) await file(name);
+  assert.deepEqual(await namesOf([`@${list}`], s3), names);
+  await symlink(join(root, "secret/x.csv"), join(root, "own/link.csv"));
+  await symlink(join(root, "secret"), join(root, "own/folder"));
+  await symlink(join(root, "own/a.csv"), join(root, "own/near.csv"));
+  const secret = pathToFileURL(join(root, "secret/x.csv")).href;
+  for (const line of ["../secret/x.csv", join(root, "secret/x.csv"), secret, "link.csv", "folder/x.csv", "/gone.csv"]) {
+    const hostile = await file("own/hostile.txt", `a.csv\n\n${line}\n`);
+    await refuses(namesOf([`@${hostile}`], s3), "INPUT_UNREADABLE", /hostile\.txt", line 3: .*--file-roots/);
+    const granted = { fileRoots: [join(root, "secret"), "/gone.csv"] };
+    assert.equal((await namesOf([`@${hostile}`], s3, granted)).length, 2, line);
+  }
+  assert.equal((await namesOf([`@${await file("own/near.txt", "near.csv\n")}`], s3)).length, 1);
 });

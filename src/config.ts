@@ -11,6 +11,7 @@ export const CORES = availableParallelism();
 
 // sharp decodes in libuv's pool, whose default of 4 threads also serves files and DNS; it reads the variable at its first use.
 process.env.UV_THREADPOOL_SIZE ??= String(Math.max(4, CORES + 2));
+const POOL_THREADS = Number(process.env.UV_THREADPOOL_SIZE) || 4;
 
 // onnxruntime reports its use, and leaves files in the temporary folder, unless it is told not to before it loads.
 process.env.ORT_DISABLE_TELEMETRY ??= "1";
@@ -137,6 +138,14 @@ export const ConfigSchema = z.strictObject({
     .max(4096)
     .optional()
     .describe("Images fetched, decoded or waiting for the model at a time. None: 64, or what its batches take."),
+  decodeBytes: count
+    .min(64_000_000)
+    .max(1_000_000_000_000)
+    .default(1_000_000_000)
+    .describe(
+      "Memory of all images that are decoded at a time, as estimated from their headers; one over it runs alone.",
+    ),
+  decodeMs: ms.min(1_000).default(60_000).describe("How long one image may take to decode."),
   lockMs: ms.default(10_000).describe("A job whose worker was not heard of for this long goes to another."),
   stallCheckMs: ms.default(5_000).describe("How often workers look for such jobs."),
   attempts: count.max(100).default(5).describe("Tries of a slice when Redis, the store or the device fails."),
@@ -153,8 +162,10 @@ export const ConfigSchema = z.strictObject({
     .default([])
     .describe("Folders, besides the command's inputs and output, that `file:` references may open."),
 });
-export type Config = Readonly<z.infer<typeof ConfigSchema>>;
-export type ConfigKey = keyof Config;
+type Settings = z.infer<typeof ConfigSchema>;
+/** The settings, and what is not one: threads of libuv's pool, where images are decoded (`UV_THREADPOOL_SIZE`). */
+export type Config = Readonly<Settings & { poolThreads: number }>;
+export type ConfigKey = keyof Settings;
 export const CONFIG_KEYS = Object.keys(ConfigSchema.shape) as ConfigKey[];
 
 /** Names that other programs gave them. */
@@ -217,7 +228,8 @@ export function loadConfig(given: {
   const parsed = ConfigSchema.safeParse(merged);
   if (parsed.success) {
     const { cacheDir, catalog } = parsed.data;
-    return Object.freeze({ ...parsed.data, cacheDir: resolve(cacheDir), catalog: resolve(catalog) });
+    const paths = { cacheDir: resolve(cacheDir), catalog: resolve(catalog) };
+    return Object.freeze({ ...parsed.data, ...paths, poolThreads: POOL_THREADS });
   }
   const issue = parsed.error.issues[0]!;
   const key = String(issue.path[0] ?? (issue.code === "unrecognized_keys" ? issue.keys[0] : ""));

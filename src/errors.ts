@@ -11,6 +11,7 @@ const CODES = {
   IMAGE_NOT_FOUND: { retryable: false },
   IMAGE_INVALID: { retryable: false },
   IMAGE_TOO_LARGE: { retryable: false },
+  IMAGE_TIMEOUT: { retryable: true },
   URL_REFUSED: { retryable: false },
   FETCH_FAILED: { retryable: false },
   FETCH_UNAVAILABLE: { retryable: true },

@@ -1,82 +1,87 @@
 import sharp, { type OutputInfo, type Sharp } from "sharp";
 import { LabelmillError, messageOf } from "../errors.ts";
+import { FAIL_ON, type Header, MAX_PIXELS, MAX_SIDE, readHeader } from "./image-header.ts";
 import type { ImageRecipe } from "./image-recipe.ts";
 
-/** The most pixels of a picture, all frames of an animation counted: 50 megapixels are 150 MB of RGB. */
-const MAX_PIXELS = 50_000_000;
-
-/** Refuses truncated files (of plain TIFFs "truncated" would not) and lets libjpeg's mere warnings pass. */
-const FAIL_ON = "error";
-
-// libuv's pool gives the parallelism: one picture a thread. The cache would keep decoded pixels of pictures seen once.
-sharp.concurrency(1);
-sharp.cache(false);
-
-/** As sharp names the formats that may come in, with what their files begin with. */
-const FORMATS: Record<string, (head: string) => boolean> = {
-  jpeg: (head) => head.startsWith("\xff\xd8\xff"),
-  png: (head) => head.startsWith("\x89PNG\r\n\x1a\n"),
-  gif: (head) => /^GIF8[79]a/.test(head),
-  webp: (head) => /^RIFF.{4}WEBP/s.test(head),
-  tiff: (head) => /^(II[*+]\0|MM\0[*+])/.test(head),
-  heif: (head) => /^.{4}ftyp(avif|avis|mif1|msf1)/s.test(head),
-};
 const KERNELS = { nearest: "nearest", lanczos: "lanczos3", bilinear: "linear", bicubic: "cubic" } as const;
 
 type Size = { width: number; height: number };
 type Raw = { data: Uint8Array; info: OutputInfo };
+/** Seconds that a pass of libvips may still take, 1 or more; 0: as long as it wants. */
+export type TimeLimit = { secondsLeft: () => number };
+
+/** A picture whose header was found good, not decoded yet. */
+export type Picture = {
+  header: Header;
+  /** After the resize, before the crop. */
+  resized: Size;
+  /** The most memory, in bytes, that decoding takes, as estimated from the header. */
+  peakBytes: number;
+};
+
+/**
+ * Reads a picture's header only.
+ *
+ * @throws LabelmillError IMAGE_TOO_LARGE (over 50 megapixels, a side over 65,535 pixels, before or after the resize, too
+ * many frames) and IMAGE_INVALID (of another kind, broken, samples that are not read)
+ */
+export async function openPicture(bytes: Uint8Array, recipe: ImageRecipe): Promise<Picture> {
+  try {
+    const header = await readHeader(bytes);
+    const resized = resizedSize(header, recipe);
+    checkResized(resized, header);
+    const resizing = 6 * resized.width * resized.height + 15 * recipe.width * recipe.height;
+    return { header, resized, peakBytes: header.decodedBytes + resizing };
+  } catch (error) {
+    throw undecodable(error);
+  }
+}
 
 /**
  * A picture's bytes as `recipe.height` rows of `recipe.width` RGB pixels, 0 to 255, three bytes each, not yet rescaled:
  * first frame, upright; alpha is dropped, not blended; an RGB picture's numbers are taken as they are stored, whatever its
  * colour profile says, as the models' own training did. Pixels agree with Pillow's filters to about one level.
- * Throws IMAGE_TOO_LARGE (over 50 megapixels, said by the header) and IMAGE_INVALID (truncated, of another kind, broken).
+ *
+ * @param timeLimit where libvips can be stopped, each of its passes ends after so many seconds
+ * @throws LabelmillError IMAGE_INVALID (truncated, broken), IMAGE_TIMEOUT
  */
-export async function decodeImage(bytes: Uint8Array, recipe: ImageRecipe): Promise<Uint8Array> {
+export async function decodePicture(
+  bytes: Uint8Array,
+  { header, resized }: Picture,
+  recipe: ImageRecipe,
+  timeLimit: TimeLimit = { secondsLeft: () => 0 },
+): Promise<Uint8Array> {
   try {
-    const header = await readHeader(bytes);
-    const target = resizedSize(header, recipe);
-    return await resize(bytes, header, target, recipe);
+    return await resize(bytes, header, resized, recipe, timeLimit);
   } catch (error) {
-    if (error instanceof LabelmillError) throw error;
-    throw new LabelmillError("IMAGE_INVALID", `the picture cannot be decoded: ${messageOf(error).split("\n", 1)[0]}`, {
-      cause: error,
-    });
+    throw undecodable(error);
   }
 }
 
-type Header = Size & { alpha: boolean; cmyk: boolean };
-
-/** Size of the upright picture and kind, without decoding pixels. No decoder sees what does not begin like one of the formats. */
-async function readHeader(bytes: Uint8Array): Promise<Header> {
-  const head = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 64)).toString("latin1");
-  const format = Object.keys(FORMATS).find((name) => FORMATS[name]!(head));
-  if (format === undefined) throw notAPicture(describe(head));
-  // Without a limit here: a picture that is too large must be told from a broken one.
-  const meta = await sharp(bytes, { limitInputPixels: false, failOn: FAIL_ON }).metadata();
-  if (meta.format !== format) throw notAPicture(`${meta.format}`);
-  const { width, height } = meta.autoOrient;
-  const frames = meta.pages ?? 1;
-  if (width * height * frames > MAX_PIXELS) {
-    const size = `${width} × ${height}${frames > 1 ? `, ${frames} frames` : ""}`;
-    throw new LabelmillError("IMAGE_TOO_LARGE", `expected at most ${MAX_PIXELS / 1e6} megapixels, got ${size}`);
-  }
-  return { width, height, alpha: meta.hasAlpha, cmyk: meta.space === "cmyk" };
+/** `openPicture`, then `decodePicture`, within no limits of time and memory. */
+export async function decodeImage(bytes: Uint8Array, recipe: ImageRecipe): Promise<Uint8Array> {
+  return await decodePicture(bytes, await openPicture(bytes, recipe), recipe);
 }
 
-function notAPicture(came: string): LabelmillError {
-  const formats = "a JPEG, PNG, WebP, GIF, TIFF or AVIF picture";
-  return new LabelmillError("IMAGE_INVALID", `expected ${formats}, got ${came}`);
+function undecodable(error: unknown): LabelmillError {
+  if (error instanceof LabelmillError) return error;
+  const reason = messageOf(error).split("\n", 1)[0]!;
+  if (/^timeout: /.test(reason)) return imageTimeout({ cause: error });
+  return new LabelmillError("IMAGE_INVALID", `the picture cannot be decoded: ${reason}`, { cause: error });
 }
 
-/** What a file that is no picture seems to be, for the message. */
-function describe(head: string): string {
-  if (head === "") return "no bytes at all";
-  if (head.startsWith("%PDF")) return "a PDF document";
-  if (head.startsWith("BM")) return "a BMP picture";
-  if (/^.{4}ftyp/s.test(head)) return `a file of kind ${JSON.stringify(head.slice(8, 12))}`;
-  if (/^(\xef\xbb\xbf)?\s*</.test(head)) return "SVG, HTML or other markup";
-  return `bytes that begin with ${JSON.stringify(head.slice(0, 16))}`;
+export function imageTimeout(options: { cause?: unknown } = {}): LabelmillError {
+  const message = "the picture took longer to decode than --decode-ms allows; make it smaller, or raise that";
+  return new LabelmillError("IMAGE_TIMEOUT", message, options);
+}
+
+function checkResized({ width, height }: Size, from: Size): void {
+  if (Math.max(width, height) <= MAX_SIDE && width * height <= MAX_PIXELS) return;
+  const most = `at most ${MAX_SIDE} pixels a side and ${MAX_PIXELS / 1e6} megapixels after the resize`;
+  throw new LabelmillError(
+    "IMAGE_TOO_LARGE",
+    `expected ${most}, got ${width} × ${height} from ${from.width} × ${from.height}`,
+  );
 }
 
 /** The picture's size after the resize, before the crop. */
@@ -106,10 +111,16 @@ function resizedSize(from: Size, recipe: ImageRecipe): Size {
  * A pass over the file must read it to its last row, or one truncated below the crop would pass: so libvips cuts out
  * whole columns, which spares it work, and the rows are chosen after. (A picture to be turned it reads whole anyway.)
  */
-async function resize(bytes: Uint8Array, from: Header, to: Size, recipe: ImageRecipe): Promise<Uint8Array> {
+async function resize(
+  bytes: Uint8Array,
+  from: Header,
+  to: Size,
+  recipe: ImageRecipe,
+  limit: TimeLimit,
+): Promise<Uint8Array> {
   // CMYK has no RGB numbers of its own: its profile says what they are.
   let source = sharp(bytes, { limitInputPixels: MAX_PIXELS, failOn: FAIL_ON, ignoreIcc: !from.cmyk }).autoOrient();
-  if (from.alpha) source = open(await decode(source.removeAlpha()));
+  if (from.alpha) source = open(await decode(source.removeAlpha(), limit));
   const options = { fit: "fill", kernel: KERNELS[recipe.filter], fastShrinkOnLoad: false } as const;
   const shrunk = { width: Math.min(from.width, to.width), height: Math.min(from.height, to.height) };
   source = source.resize({ ...shrunk, ...options });
@@ -117,12 +128,16 @@ async function resize(bytes: Uint8Array, from: Header, to: Size, recipe: ImageRe
   const left = Math.floor((to.width - width) / 2);
   const top = Math.floor((to.height - height) / 2);
   if (shrunk.width < to.width || shrunk.height < to.height) {
-    const doubled = open(await decode(source)).resize({ width: 2 * to.width, height: 2 * to.height, ...options });
+    const doubled = open(await decode(source, limit)).resize({
+      width: 2 * to.width,
+      height: 2 * to.height,
+      ...options,
+    });
     return oddPixels(
-      await decode(doubled.extract({ left: 2 * left, top: 2 * top, width: 2 * width, height: 2 * height })),
+      await decode(doubled.extract({ left: 2 * left, top: 2 * top, width: 2 * width, height: 2 * height }), limit),
     );
   }
-  const { data } = await decode(source.extract({ left, top: 0, width, height: to.height }));
+  const { data } = await decode(source.extract({ left, top: 0, width, height: to.height }), limit);
   return new Uint8Array(data.subarray(top * width * 3, (top + height) * width * 3));
 }
 
@@ -130,8 +145,9 @@ function open({ data, info }: Raw): Sharp {
   return sharp(data, { raw: { width: info.width, height: info.height, channels: 3 } });
 }
 
-async function decode(picture: Sharp): Promise<Raw> {
-  const raw = await picture.toColourspace("srgb").raw().toBuffer({ resolveWithObject: true });
+async function decode(picture: Sharp, { secondsLeft }: TimeLimit): Promise<Raw> {
+  const limited = picture.timeout({ seconds: secondsLeft() });
+  const raw = await limited.toColourspace("srgb").raw().toBuffer({ resolveWithObject: true });
   if (raw.info.channels === 3) return raw;
   throw new LabelmillError("IMAGE_INVALID", `expected 3 colour channels, got ${raw.info.channels}`);
 }

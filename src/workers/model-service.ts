@@ -5,6 +5,7 @@ import type { Redis } from "ioredis";
 import type { Config } from "../config.ts";
 import type { Fetcher } from "../fetch/fetcher.ts";
 import { Engine, type EngineOptions } from "../inference/engine.ts";
+import type { ImageDecoder } from "../inference/image-decoder.ts";
 import type { Model } from "../inference/model.ts";
 import type { Device } from "../inference/model-session.ts";
 import { PreparePool } from "../inference/prepare-pool.ts";
@@ -26,6 +27,8 @@ export type ServiceParts = {
   redis: Redis;
   config: Config;
   fetcher: Fetcher;
+  /** Of all models together: what they decode lies in one memory. */
+  decoder: ImageDecoder;
   shared: SharedParts;
   steps: Omit<SliceSteps, "label">;
   load: LoadJob;
@@ -91,12 +94,12 @@ function serveLane(
 async function openLabeler(
   engine: Engine,
   stages: StageTimes,
-  { config, fetcher }: ServiceParts,
+  { config, fetcher, decoder }: ServiceParts,
   opening: AsyncDisposableStack,
 ): Promise<(lane: Lane) => LabelItems> {
   if (engine.model.task === "image-classification") {
     const inFlight = () => imagesInFlight(engine, config);
-    return (lane) => imageLabeler({ engine, fetcher, stages, inFlight, lane });
+    return (lane) => imageLabeler({ engine, fetcher, decoder, stages, inFlight, lane });
   }
   const threads = Math.min(2, availableParallelism());
   const pool = await PreparePool.start({ modelDir: engine.model.dir, threads, textMs: config.textTimeoutMs });

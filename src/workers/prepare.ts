@@ -1,6 +1,6 @@
 import type { Fetcher } from "../fetch/fetcher.ts";
 import type { Engine, Prepared } from "../inference/engine.ts";
-import { decodeImage } from "../inference/image.ts";
+import type { ImageDecoder } from "../inference/image-decoder.ts";
 import type { PreparePool } from "../inference/prepare-pool.ts";
 import type { ItemError } from "../schemas/item.ts";
 import type { Lane } from "../schemas/names.ts";
@@ -41,10 +41,11 @@ export function textLabeler({ engine, pool, stages, lane }: LabelerParts & { poo
 export function imageLabeler({
   engine,
   fetcher,
+  decoder,
   stages,
   inFlight,
   lane,
-}: LabelerParts & { fetcher: Fetcher; inFlight: () => number }): LabelItems {
+}: LabelerParts & { fetcher: Fetcher; decoder: ImageDecoder; inFlight: () => number }): LabelItems {
   const permits = new Permits(inFlight);
   const { recipe } = engine.model;
   return (items, topK, signal, onAnswers) =>
@@ -56,7 +57,7 @@ export function imageLabeler({
           const { image, data } = item;
           if (image === undefined && data === undefined) return { error: notA("an image's reference") };
           const bytes = data ?? (await stages.time("fetch", 1, () => fetcher.get(image!, signal)));
-          const pixels = await stages.time("prepare", 1, () => decodeImage(bytes, recipe!));
+          const pixels = await stages.time("prepare", 1, () => decoder.decode(bytes, recipe!, signal));
           const [outcome] = await engine.label([{ pixels }], topK, signal, onAnswers, lane);
           return outcome!;
         } catch (error) {

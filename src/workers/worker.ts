@@ -9,6 +9,7 @@ import { S3Grants } from "../fetch/s3-grants.ts";
 import { WorkerRegistry } from "../fleet/registry.ts";
 import { type DeviceChoice, describeDevices } from "../inference/devices.ts";
 import type { Engine } from "../inference/engine.ts";
+import { ImageDecoder } from "../inference/image-decoder.ts";
 import type { Model } from "../inference/model.ts";
 import type { Logger } from "../logger.ts";
 import { connectRedis, type RedisAddress } from "../redis/connect.ts";
@@ -59,7 +60,7 @@ export type RunningWorker = {
   /** One for each model, in their order. */
   readonly engines: readonly Engine[];
   /**
-   * Settles when a device has failed on a single item. No slice is taken from then on, and those under way fail or are given back, to
+   * Settles when a device has failed on a single item, or half of the threads that decode images are stuck. No slice is taken from then on, and those under way fail or are given back, to
    * be tried again: by a new process, since this one's hold on the device may be broken.
    */
   readonly failed: Promise<LabelmillError>;
@@ -89,6 +90,8 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   const grants = { files: new FileGrants(fileRoots), s3: new S3Grants(s3Roots) };
   const fetcher = new Fetcher({ grants: grants.files, s3, s3Grants: grants.s3, allowPrivate: config.allowPrivate });
   opening.defer(() => fetcher.close());
+  const { decodeBytes: budgetBytes, decodeMs: timeoutMs, poolThreads } = config;
+  const decoder = new ImageDecoder({ budgetBytes, timeoutMs, threads: poolThreads });
 
   const channels = new Channels(subscriber);
   const shared = await openShared(redis, channels, options, opening);
@@ -118,6 +121,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
             redis,
             config,
             fetcher,
+            decoder,
             shared,
             steps,
             load: jobLoader(grants, s3),
@@ -151,9 +155,9 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     void worker.run().catch((error: unknown) => log.error({ err: error }, "queue worker stopped"));
   }
   await Promise.all(workers.map((worker) => worker.waitUntilReady()));
-  const failed = Promise.race(engines.map((engine) => engine.failed)).then((error) => {
+  const failed = Promise.race([decoder.failed, ...engines.map((engine) => engine.failed)]).then((error) => {
     // Told here and now: closing what the device has broken may end the process.
-    log.error({ code: error.code, err: error }, "a device failed: this worker takes no more slices");
+    log.error({ code: error.code, err: error }, "a device or decode threads failed: this worker takes no more slices");
     for (const worker of workers) void worker.pause(true);
     void plans?.stop();
     // In the next turn of the loop: slices that were in the batch are to hear what became of it first, since it costs them a try.

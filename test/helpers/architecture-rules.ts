@@ -50,7 +50,7 @@ const VENDORS: Record<string, string[] | null> = {
   ioredis: ["src/redis/", "src/fleet/", "src/runs/", "src/producers/", "src/workers/"],
   "onnxruntime-node": ["src/inference/onnx-session.ts"],
   "@bufbuild/protobuf": ["src/inference/onnx-proto.ts"],
-  sharp: ["src/inference/image.ts"],
+  sharp: ["src/inference/image.ts", "src/inference/image-header.ts"],
   "@huggingface/tokenizers": ["src/inference/tokenizer.ts"],
   // The two sides of two kinds of threads.
   piscina: [

@@ -49,7 +49,7 @@ export function meanDifference(a: Uint8Array, b: Uint8Array): number {
   return a.reduce((sum, value, i) => sum + Math.abs(value - b[i]!), 0) / a.length;
 }
 
-function chunk(type: string, data: Uint8Array): Buffer {
+export function pngChunk(type: string, data: Uint8Array): Buffer {
   const body = Buffer.concat([Buffer.from(type, "latin1"), data]);
   const length = Buffer.alloc(4);
   length.writeUInt32BE(data.length);
@@ -63,6 +63,6 @@ export function png(width: number, height: number, data: Uint8Array, header = [8
   const size = Buffer.alloc(8);
   size.writeUInt32BE(width, 0);
   size.writeUInt32BE(height, 4);
-  const parts = [chunk("IHDR", Buffer.concat([size, Buffer.from(header)])), chunk("IDAT", deflateSync(data))];
-  return Buffer.concat([Buffer.from("\x89PNG\r\n\x1a\n", "latin1"), ...parts, chunk("IEND", new Uint8Array())]);
+  const parts = [pngChunk("IHDR", Buffer.concat([size, Buffer.from(header)])), pngChunk("IDAT", deflateSync(data))];
+  return Buffer.concat([Buffer.from("\x89PNG\r\n\x1a\n", "latin1"), ...parts, pngChunk("IEND", new Uint8Array())]);
 }

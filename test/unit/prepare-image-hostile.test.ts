@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { gzipSync } from "node:zlib";
+import { deflateSync, gzipSync } from "node:zlib";
 import { decodeImage } from "../../src/inference/image.ts";
-import { fixture, gradient, LARGE, png, rejects, TINY } from "../helpers/pictures.ts";
+import { fixture, gradient, LARGE, png, pngChunk, rejects, TINY } from "../helpers/pictures.ts";
+import { pages } from "../helpers/tiff.ts";
 
 /** A GIF of `frames` frames of `width` × `height`, each with the data of one pixel. */
 function gif(width: number, height: number, frames: number): Buffer {
@@ -103,8 +104,124 @@ describe("too large, told by the header", () => {
     await rejects(png(10_000, 5001, new Uint8Array(0)), "IMAGE_TOO_LARGE");
     await rejects(png(10_000, 5000, new Uint8Array(0)), "IMAGE_INVALID", /cannot be decoded/);
   });
+  test("sides over 65,535 pixels, however few pixels there are", async () => {
+    await rejects(png(1, 65_536, new Uint8Array(0)), "IMAGE_TOO_LARGE", /sides of at most 65535 pixels, got 1 × 65536/);
+    await rejects(png(50_000_000, 1, new Uint8Array(0)), "IMAGE_TOO_LARGE", /got 50000000 × 1/);
+  });
+  test("a picture that the resize would make too large", async () => {
+    const after = /at most 65535 pixels a side and 50 megapixels after the resize/;
+    await rejects(png(1, 2049, new Uint8Array(0)), "IMAGE_TOO_LARGE", after);
+    await rejects(png(2049, 1, new Uint8Array(0)), "IMAGE_TOO_LARGE", /got 65568 × 32 from 2049 × 1/);
+    const huge = { ...LARGE, resize: { kind: "shortest-edge", edge: 4096 } } as const;
+    await rejects(png(10, 30, new Uint8Array(0)), "IMAGE_TOO_LARGE", /got 4096 × 12288 from 10 × 30/, huge);
+    assert.equal((await decodeImage(await gradient(1, 2047).png().toBuffer(), TINY)).length, 32 * 32 * 3);
+  });
   test("an animation whose frames together are too large", async () => {
     await rejects(gif(5000, 5000, 3), "IMAGE_TOO_LARGE", /got 5000 × 5000, 3 frames/);
     assert.equal((await decodeImage(gif(1, 1, 3), TINY)).length, 32 * 32 * 3);
   });
+});
+
+/** A grey progressive JPEG without detail, whose coefficients come bit by bit, a scan each: 14 scans a coefficient. */
+function manyScans(side: number, coefficients: number): Buffer {
+  const segment = (marker: number, ...data: number[]) => [0xff, marker, 0, data.length + 2, ...data];
+  // One code of one bit: "no difference" in the first table, "nothing in the next 16,384 blocks and more" in the second.
+  const table = (kind: number, symbol: number) => segment(0xc4, kind << 4, 1, ...new Array(15).fill(0), symbol);
+  const blocks = Math.ceil(side / 8) ** 2;
+  const bits = (text: string) => {
+    const bytes = text.padEnd(Math.ceil(text.length / 8) * 8, "1").match(/.{8}/g)!;
+    return bytes.map((byte) => Number.parseInt(byte, 2)).flatMap((byte) => (byte === 0xff ? [byte, 0] : [byte]));
+  };
+  const empty = bits(`0${"0".repeat(14)}`.repeat(Math.ceil(blocks / 16_384)));
+  const scan = (coefficient: number, from: number, to: number) =>
+    segment(0xda, 1, 1, 0, coefficient, coefficient, (from << 4) | to);
+  const file = [
+    ...[0xff, 0xd8, ...segment(0xdb, 0, ...new Array(64).fill(1))],
+    ...segment(0xc2, 8, side >> 8, side & 255, side >> 8, side & 255, 1, 1, 0x11, 0),
+    ...[...table(0, 0), ...table(1, 0xe0), ...scan(0, 0, 0), ...bits("0".repeat(blocks))],
+  ];
+  for (let at = 1; at <= coefficients; at++) {
+    file.push(...scan(at, 0, 13), ...empty);
+    for (let to = 12; to >= 0; to--) file.push(...scan(at, to + 1, to), ...empty);
+  }
+  return Buffer.from([...file, 0xff, 0xd9]);
+}
+
+/** A WebP animation of `frames` frames of one pixel. */
+async function webp(frames: number): Promise<Buffer> {
+  const pixel = (await gradient(1, 1).webp({ lossless: true }).toBuffer()).subarray(12);
+  const chunk = (name: string, data: Uint8Array) => {
+    const head = Buffer.from(`${name}\0\0\0\0`, "latin1");
+    head.writeUInt32LE(data.length, 4);
+    return Buffer.concat([head, data]);
+  };
+  const frame = chunk("ANMF", Buffer.concat([Buffer.alloc(16), pixel]));
+  const head = [chunk("VP8X", Buffer.from([2, ...new Array(9).fill(0)])), chunk("ANIM", Buffer.alloc(6))];
+  const body = Buffer.concat([Buffer.from("WEBP"), ...head, ...Array.from({ length: frames }, () => frame)]);
+  return chunk("RIFF", body);
+}
+
+describe("too many parts, counted before a decoder walks through them", () => {
+  test("frames of a GIF, also in tiny pieces", async () => {
+    await decodeImage(gif(1, 1, 10_000), TINY);
+    await rejects(gif(1, 1, 10_001), "IMAGE_TOO_LARGE", /at most 10,000 frames in the file, got more/);
+    const piece = Buffer.from([1, 0x61]);
+    const comment = Buffer.concat([Buffer.from([0x21, 0xfe]), ...new Array(1_000_001).fill(piece), Buffer.from([0])]);
+    const whole = gif(1, 1, 1);
+    const file = Buffer.concat([whole.subarray(0, 19), comment, whole.subarray(19)]);
+    await rejects(file, "IMAGE_TOO_LARGE", /at most 1,000,000 blocks/);
+  });
+
+  test("frames of a WebP, which cost quadratic time", async () => {
+    await decodeImage(await webp(100), TINY);
+    await rejects(await webp(10_001), "IMAGE_TOO_LARGE", /at most 10,000 chunks/);
+  });
+
+  test("pages of a TIFF, also in a loop, and their entries", async () => {
+    await decodeImage(pages(1000), TINY);
+    await rejects(pages(10_001), "IMAGE_TOO_LARGE", /at most 10,000 pages/);
+    const loop = pages(2);
+    // The second page's next page is the first one.
+    loop.writeUInt32LE(8, loop.length - 4);
+    await rejects(loop, "IMAGE_TOO_LARGE", /at most 10,000 pages/);
+    const wide = Buffer.concat([loop, Buffer.alloc(12 * 60_000)]);
+    // A page of 60,000 entries whose next page is itself.
+    wide.writeUInt16LE(60_000, 8);
+    wide.writeUInt32LE(8, 8 + 2 + 12 * 60_000);
+    await rejects(wide, "IMAGE_TOO_LARGE", /at most 1,000,000 entries/);
+  });
+
+  test("segments of a JPEG, before its pixels and between its scans", async () => {
+    const file = await fixture("progressive.jpg");
+    const empty = Buffer.from([0xff, 0xe1, 0, 2]);
+    const between = file.indexOf(Buffer.from([0xff, 0xda]), file.indexOf(Buffer.from([0xff, 0xda])) + 2);
+    for (const at of [2, between]) {
+      const hostile = (count: number) =>
+        Buffer.concat([file.subarray(0, at), ...new Array(count).fill(empty), file.subarray(at)]);
+      await decodeImage(hostile(1000), TINY);
+      await rejects(hostile(10_001), "IMAGE_TOO_LARGE", /at most 10,000 segments/);
+    }
+  });
+
+  test("scans of a JPEG, each of which goes over all pixels", async () => {
+    await decodeImage(manyScans(64, 7), TINY);
+    await rejects(manyScans(64, 8), "IMAGE_TOO_LARGE", /at most 100 scans/);
+  });
+});
+
+describe("metadata that unpack to much more than they are", () => {
+  const bomb = deflateSync(new Uint8Array(50_000_000));
+  const text = (name: string, before: string): [string, Buffer] => [
+    name,
+    pngChunk(name, Buffer.concat([Buffer.from(before, "latin1"), bomb])),
+  ];
+  const cases = [text("iCCP", "x\0\0"), text("zTXt", "x\0\0"), text("iTXt", "XML:com.adobe.xmp\0\x01\0\0\0")];
+  for (const [name, chunk] of cases) {
+    test(`${name} of a PNG`, async () => {
+      const file = await gradient(8, 8).png().toBuffer();
+      // After the header.
+      const hostile = Buffer.concat([file.subarray(0, 33), chunk, file.subarray(33)]);
+      assert.deepEqual(await decodeImage(hostile, TINY), await decodeImage(file, TINY));
+    });
+  }
 });

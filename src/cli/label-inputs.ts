@@ -9,7 +9,7 @@ import type { PassedOverReport } from "../schemas/passed-over.ts";
 import type { WorkerInfo } from "../schemas/worker.ts";
 import { grantsOf, openImageSource, s3GrantsOf } from "../sources/images.ts";
 import { listOf } from "../sources/input-list.ts";
-import { expandInputs, openInputs } from "../sources/inputs.ts";
+import { type ExpandedInput, expandInputs, openFullInputs } from "../sources/inputs.ts";
 import { PassedOver } from "../sources/passed-over.ts";
 import type { Source } from "../sources/source.ts";
 import { openTextSource } from "../sources/text.ts";
@@ -41,7 +41,7 @@ export async function openLabelInputs(
   const passedOver = new PassedOver();
   const expansion = { s3, kind, format: read.format, passedOver, fileRoots };
   const opening: PassedOver[] = [];
-  const all = (await openInputs(await expandInputs(inputs, expansion), async ({ name }) => {
+  const open = async ({ name }: ExpandedInput): Promise<LabelInput> => {
     // In the inputs' order, in which they are begun to be opened.
     const own = new PassedOver();
     opening.push(own);
@@ -49,7 +49,8 @@ export async function openLabelInputs(
     if (kind === "text") return named(await openTextSource(from, read, s3), name);
     const source = await openImageSource(from, read, s3, own);
     return named(remote && !source.onlySplits ? await withoutLocalImages(source) : source, name);
-  })) as LabelInput[];
+  };
+  const all = await openFullInputs(await expandInputs(inputs, expansion), open, passedOver);
   for (const { report } of opening) passedOver.include(report);
   const first = new Map<string, LabelInput>();
   for (const each of all) if (!first.has(each.input.uri)) first.set(each.input.uri, each);

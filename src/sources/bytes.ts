@@ -3,6 +3,7 @@ import { access, stat } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { LabelmillError, messageOf, systemCode } from "../errors.ts";
 import type { ByteRange } from "../storage/s3-pieces.ts";
+import { EmptyInput } from "./empty-input.ts";
 import { quoted } from "./source.ts";
 import { PACKINGS, unpack } from "./unpack.ts";
 
@@ -71,7 +72,7 @@ export async function checkFile(path: string): Promise<void> {
       const kind = found.isDirectory() ? "a folder" : "a pipe, socket or device";
       throw new LabelmillError("INPUT_UNREADABLE", `expected a regular file, but ${quoted(path)} is ${kind}`);
     }
-    if (found.size === 0) throw new LabelmillError("INPUT_EMPTY", `${quoted(path)} is empty`);
+    if (found.size === 0) throw new EmptyInput(`${quoted(path)} is empty`, "empty");
     await access(path, constants.R_OK);
   } catch (error) {
     throw inputError(path, error);

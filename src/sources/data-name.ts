@@ -1,5 +1,5 @@
 import type { PassedOverReason } from "../schemas/passed-over.ts";
-import { extensionOf, formatOfName } from "./detect.ts";
+import { formatOfName } from "./detect.ts";
 import { isDecodableName, isImageName } from "./image-file.ts";
 
 /** Why a file or object, by its path below what was named, is passed over; undefined where it is taken. */
@@ -28,9 +28,8 @@ export const imageRule: NameRule = (path) => {
   return isImageName(path) ? "image-not-decodable" : "not-an-image";
 };
 
-/** The format that a file's name says, or its extension for one that holds data of more than one form; undefined where neither is known. */
+/** The format that a file's name says; undefined where it says none. */
 export function dataFormatOf(path: string): string | undefined {
   const format = formatOfName(path);
-  if (format !== "auto") return format;
-  return extensionOf(path) === "json" ? "json" : undefined;
+  return format === "auto" ? undefined : format;
 }

@@ -9,6 +9,7 @@ import { inputError } from "./bytes.ts";
 import { DataFiles } from "./data-files.ts";
 import { dataRule } from "./data-name.ts";
 import { formatOfName } from "./detect.ts";
+import { EmptyInput } from "./empty-input.ts";
 import { type InputList, type ListEntry, listOf, openInputList } from "./input-list.ts";
 import { ListGrants } from "./list-grants.ts";
 import { byteOrder, globBase, isGlob, listFolder, listGlob } from "./listing.ts";
@@ -60,19 +61,24 @@ export async function expandInputs(inputs: readonly string[], expansion: Expansi
       if (all.length >= MAX_INPUTS) throw tooMany(input);
       all.push(found);
     }
-    if (all.length === before)
-      throw new LabelmillError("INPUT_EMPTY", `there is no data in ${quoted(input)}${own.inWords}`);
+    // An argument that covers nothing at all may be a mistake; of any other it is told what was passed over.
+    if (all.length === before && (inputs.length === 1 || own.count === 0)) throw noData(quoted(input), own);
     passedOver.include(own.report);
   }
+  if (all.length === 0) throw noData(`any of the ${inputs.length} inputs`, passedOver);
   return all;
+}
+
+function noData(place: string, { inWords }: PassedOver): LabelmillError {
+  return new LabelmillError("INPUT_EMPTY", `there is no data in ${place}${inWords}`);
 }
 
 /**
  * Opens the inputs side by side, 16 at a time. The sources come in the inputs' order; the error is that of the first input, in that
  * order, that cannot be opened, and nothing more is opened after one.
  */
-export async function openInputs<T>(inputs: readonly T[], open: (input: T) => Promise<Source>): Promise<Source[]> {
-  const sources: Source[] = [];
+export async function openInputs<T, S = Source>(inputs: readonly T[], open: (input: T) => Promise<S>): Promise<S[]> {
+  const sources: S[] = [];
   const failures: { at: number; error: unknown }[] = [];
   let next = 0;
   const opener = async (): Promise<void> => {
@@ -181,6 +187,35 @@ async function* expandList(
 async function namesArchives(list: InputList): Promise<boolean> {
   for await (const { reference } of list.entries()) return isTarName(reference.shown);
   return false;
+}
+
+/**
+ * As openInputs, without the inputs that hold no record: those are passed over.
+ * @throws LabelmillError INPUT_EMPTY where all of them are
+ */
+export async function openFullInputs<S>(
+  inputs: readonly ExpandedInput[],
+  open: (input: ExpandedInput) => Promise<S>,
+  passedOver: PassedOver,
+): Promise<S[]> {
+  const all = await openInputs(inputs, async (input): Promise<{ source: S } | { empty: EmptyInput }> => {
+    try {
+      return { source: await open(input) };
+    } catch (error) {
+      if (error instanceof EmptyInput) return { empty: error };
+      throw error;
+    }
+  });
+  const empty = new Map(all.flatMap((each, at) => ("empty" in each ? [[inputs[at]!.name, each.empty] as const] : [])));
+  for (const [name, { reason }] of empty) passedOver.add(reason, name);
+  const sources = all.flatMap((each) => ("source" in each ? [each.source] : []));
+  const [first] = empty.values();
+  if (sources.length > 0 || first === undefined) return sources;
+  if (empty.size === 1) throw first;
+  throw new LabelmillError(
+    "INPUT_EMPTY",
+    `none of the ${empty.size} inputs has a record; of the first: ${first.message}`,
+  );
 }
 
 /** What a list's entry means as an input. @param grants what a list may name on this machine */

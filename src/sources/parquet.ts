@@ -2,6 +2,7 @@ import { LabelmillError } from "../errors.ts";
 import type { ReadOptions } from "../schemas/input.ts";
 import { resolveColumns } from "./columns.ts";
 import { formatOfName } from "./detect.ts";
+import { EmptyInput } from "./empty-input.ts";
 import type { Origin } from "./origin.ts";
 import { checkColumns, columnType, type Footer, footerOf } from "./parquet-footer.ts";
 import { neededColumns, rowReader } from "./parquet-reader.ts";
@@ -38,7 +39,7 @@ export async function openParquet(
       `${label} cannot be read as Parquet: its end comes first; name a file`,
     );
   const footer = await footerOf(origin);
-  if (footer.rows === 0) throw new LabelmillError("INPUT_EMPTY", `${label} has no rows`);
+  if (footer.rows === 0) throw new EmptyInput(`${label} has no rows`);
   const resolved = resolveColumns(footer.names, told, names, label);
   const read: ReadOptions = { ...resolved, format: "parquet", delimiter: null };
   checkColumns(origin, footer, neededColumns(read));

@@ -26,6 +26,11 @@ export class PassedOver {
     if (found.names.length < MAX_PASSED_OVER_NAMES) found.names.push(shownName(name));
   }
 
+  /** All that was passed over until now. */
+  get count(): number {
+    return [...this.#found.values()].reduce((sum, { count }) => sum + count, 0);
+  }
+
   /** As `add`, for names below a place: that of the path below it, as the user would write it. */
   below(nameOf: (path: string) => string): PassOver {
     return (reason, path) => this.add(reason, nameOf(path));
@@ -52,7 +57,7 @@ export class PassedOver {
       const found = this.#found.get(reason);
       return found ? [{ reason, count: found.count, names: [...found.names] }] : [];
     });
-    return { count: reasons.reduce((sum, { count }) => sum + count, 0), reasons };
+    return { count: this.count, reasons };
   }
 }
 

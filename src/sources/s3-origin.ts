@@ -3,6 +3,7 @@ import { LabelmillError } from "../errors.ts";
 import type { Input } from "../schemas/input.ts";
 import type { S3 } from "../storage/s3.ts";
 import { parseS3Uri, type S3Place, s3Uri } from "../storage/s3-uri.ts";
+import { EmptyInput } from "./empty-input.ts";
 import { checkUnchanged, describeObject } from "./identity.ts";
 import type { Origin } from "./origin.ts";
 import { quoted } from "./source.ts";
@@ -28,7 +29,7 @@ export async function s3Origin(from: string, s3: S3 | undefined): Promise<Origin
     throw new LabelmillError("INPUT_UNREADABLE", `expected an object, but ${quoted(uri)} is a bucket or prefix`);
   }
   const found = await client.head(at).catch((error: unknown) => Promise.reject(s3InputError(uri, error)));
-  if (found.size === 0) throw new LabelmillError("INPUT_EMPTY", `${quoted(uri)} is empty`);
+  if (found.size === 0) throw new EmptyInput(`${quoted(uri)} is empty`, "empty");
   return objectAsPlanned(describeObject(uri, found), client);
 }
 

@@ -7,6 +7,7 @@ import { refuseKnownBinary, refuseNuls } from "./binary.ts";
 import { MAGIC_BYTES, Peekable, plainTextStart, utf8Bytes, without } from "./bytes.ts";
 import { resolveColumns } from "./columns.ts";
 import { detectFormat, extensionOf, formatOfName, isRecognised, sepLineOf } from "./detect.ts";
+import { EmptyInput } from "./empty-input.ts";
 import { type Head, headOf, holdsRecords } from "./head.ts";
 import { type JsonColumns, jsonColumns } from "./json-columns.ts";
 import { arrayBegin } from "./json-shape.ts";
@@ -47,7 +48,7 @@ export async function openTable(
     reader = readerOf(found.read, asked, { at: { position: 0, line: begin.line } });
     rows = readRows(without(bytes, begin.position), reader, origin, toItem);
     const { value, done } = await rows.next();
-    if (done) throw new LabelmillError("INPUT_EMPTY", `${origin.label} has no records`);
+    if (done) throw new EmptyInput(`${origin.label} has no records`);
     first = value;
     checkFirst(reader, first, found, origin);
   } catch (error) {

@@ -2,6 +2,7 @@ import { realpath } from "node:fs/promises";
 import { LabelmillError } from "../errors.ts";
 import type { ColumnType, ReadOptions } from "../schemas/input.ts";
 import type { S3 } from "../storage/s3.ts";
+import { EmptyInput } from "./empty-input.ts";
 import { openOrigin } from "./origin.ts";
 import type { SplitPlace } from "./read-split.ts";
 import { given, isS3Uri } from "./s3-origin.ts";
@@ -45,7 +46,7 @@ export async function openTarSource(from: string, read: ReadOptions, s3?: S3): P
       splitter: new TarSplitter(input, told, records),
     };
   }
-  throw new LabelmillError("INPUT_EMPTY", `there are no images in ${label}`);
+  throw new EmptyInput(`there are no images in ${label}`);
 }
 
 function columnType(extension: string): ColumnType {

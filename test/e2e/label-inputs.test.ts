@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
+import { cp, readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
-import { pathToFileURL } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
+import { ManifestSchema } from "../../src/schemas/manifest.ts";
 import { jsonOf, verdict, Workspace } from "../helpers/cli.ts";
 
 const GOOD = "I love it, wonderful and great";
@@ -58,4 +60,46 @@ test("JSON arrays, `sep=` lines, NaN and texts without a visible character, in s
   ]);
   assert.deepEqual(jsonOf(ended).errorCodes, { RECORD_INVALID: 5, EMPTY_TEXT: 2 });
   await work.expect(0, ["verify", "out", "--inputs"]);
+});
+
+test("files without records among others are passed over and counted; without others they are INPUT_EMPTY", async () => {
+  await work.write("spark/part-0.csv", "id,text\n");
+  await work.write("spark/part-1.csv", `id,text\n1,"${GOOD}"\n`);
+  await work.write("spark/part-2.csv.gz", gzipSync("id,text\n"));
+  await work.write("spark/part-3.csv", "");
+  await work.write("array.json", "[]");
+  await work.write("blank.jsonl", "\n\n");
+  await cp(fileURLToPath(new URL("../fixtures/parquet/empty.parquet", import.meta.url)), work.file("z.parquet"));
+  await work.write("named.csv", "text\n");
+  await work.write("none/_SUCCESS", "");
+  const label = ["label", "text", "--model", "tiny-sentiment"];
+  const inputs = ["spark", "array.json", "blank.jsonl", "z.parquet", "named.csv", "none", "none/_SUCCESS", "named.csv"];
+  const told = jsonOf(await work.expect(0, [...label, ...inputs, "--out", "full", "--json"]));
+  const names = ["spark/part-0.csv", "spark/part-2.csv.gz", "array.json", "blank.jsonl", "z.parquet", "named.csv"];
+  const passedOver = {
+    count: 9,
+    reasons: [
+      { reason: "hidden", count: 1, names: ["none/_SUCCESS"] },
+      { reason: "empty", count: 2, names: ["spark/part-3.csv", "none/_SUCCESS"] },
+      { reason: "no-records", count: 6, names },
+    ],
+  };
+  assert.deepEqual(told.passedOver, passedOver);
+  assert.equal((await work.rows("full")).length, 1);
+  const manifest = ManifestSchema.parse(JSON.parse(await readFile(work.file("full", "_manifest.json"), "utf8")));
+  assert.deepEqual(manifest.passedOver, passedOver);
+  await work.expect(0, ["verify", "full", "--inputs"]);
+  for (const [nothing, message] of [
+    [["named.csv"], /named\.csv.*has no records/],
+    [["none"], /no data in "none"/],
+    [["spark/part-0.csv", "named.csv"], /none of the 2 inputs has a record; of the first: .*part-0\.csv/],
+    [["none", "none/_SUCCESS"], /_SUCCESS" is empty/],
+    [["spark", "missing/*.csv"], /no data in "missing/],
+  ] as const) {
+    const { error } = jsonOf(await work.expect(2, [...label, ...nothing, "--out", "nothing", "--json"])) as {
+      error: { code: string; message: string };
+    };
+    assert.equal(error.code, "INPUT_EMPTY", error.message);
+    assert.match(error.message, message);
+  }
 });

@@ -1,8 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
-import { openInputs } from "../../src/sources/inputs.ts";
+import { pathToFileURL } from "node:url";
+import type { ReadOptions } from "../../src/schemas/input.ts";
+import { openImageSource } from "../../src/sources/images.ts";
+import { type ExpandedInput, openFullInputs, openInputs } from "../../src/sources/inputs.ts";
+import { PassedOver } from "../../src/sources/passed-over.ts";
 import type { Source } from "../../src/sources/source.ts";
+import { ownFiles } from "../helpers/files.ts";
+import { tarOf } from "../helpers/tar.ts";
 
 const inputs = Array.from({ length: 100 }, (_, index) => String(index));
 
@@ -42,4 +48,38 @@ test("the first input that cannot be opened is the one that is told, and little 
   });
   await assert.rejects(opening, { message: "20" });
   assert.ok(asked.length <= 20 + 16, `${asked.length} were asked for`);
+});
+
+test("of archives and images, too, what holds nothing is passed over among others, and other faults are not", async () => {
+  const file = await ownFiles();
+  const empty = await file("empty.tar", "");
+  const without = await file("texts.tar", tarOf([{ name: "a.txt", content: "x" }]));
+  const list = await file("list.csv", "image\n");
+  const full = await file("full.tar", tarOf([{ name: "a.png", content: "x" }]));
+  const passedOver = new PassedOver();
+  const read: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };
+  const open = ({ name }: ExpandedInput) => openImageSource(name, read);
+  const opened = (...names: string[]) =>
+    openFullInputs(
+      names.map((name) => ({ name })),
+      open,
+      passedOver,
+    );
+  const sources = await opened(without, empty, list, full, without);
+  assert.deepEqual(
+    sources.map(({ input }) => input.uri),
+    [pathToFileURL(full).href],
+  );
+  assert.deepEqual(passedOver.report, {
+    count: 3,
+    reasons: [
+      { reason: "empty", count: 1, names: [empty] },
+      { reason: "no-records", count: 2, names: [without, list] },
+    ],
+  });
+  await assert.rejects(opened(empty, list), {
+    code: "INPUT_EMPTY",
+    message: /none of the 2 inputs has a record; of the first: .*empty\.tar/,
+  });
+  await assert.rejects(opened(full, `${full}-none`), { code: "INPUT_NOT_FOUND" });
 });

@@ -1,4 +1,4 @@
-import type { Progress } from "../runs/ledger.ts";
+import type { Progress } from "../runs/ledger-hash.ts";
 import type { Terminal } from "./terminal.ts";
 
 const BAR_CELLS = 24;

@@ -1,6 +1,7 @@
 import { openRedis } from "../redis/connect.ts";
 import { Channels } from "../runs/channels.ts";
-import { type Progress, RunLedger } from "../runs/ledger.ts";
+import { RunLedger } from "../runs/ledger.ts";
+import type { Progress } from "../runs/ledger-hash.ts";
 import { readManifest } from "../runs/output.ts";
 import { isEnded } from "../runs/state.ts";
 import { RunChanges } from "../runs/watch.ts";

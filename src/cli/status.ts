@@ -1,6 +1,7 @@
 import { WorkerRegistry } from "../fleet/registry.ts";
 import { openRedis } from "../redis/connect.ts";
-import { RunLedger, type RunOverview } from "../runs/ledger.ts";
+import { RunLedger } from "../runs/ledger.ts";
+import type { RunOverview } from "../runs/ledger-hash.ts";
 import { droppedEvents } from "../runs/outbox.ts";
 import { openQueue } from "../runs/queue.ts";
 import { isEnded } from "../runs/state.ts";

@@ -1,6 +1,28 @@
-import { KEY_PREFIX, LANES } from "../schemas/names.ts";
-import { RunStateSchema } from "../schemas/run.ts";
-import type { Progress } from "./ledger.ts";
+import { KEY_PREFIX, LANES, type Lane } from "../schemas/names.ts";
+import { type RunState, RunStateSchema } from "../schemas/run.ts";
+
+/** What a run is, beside its plan: where it writes, and the queue that its slices are on. */
+export type RunAbout = { output: string; model: { id: string; digest: string }; lane: Lane };
+
+export type Progress = RunAbout & {
+  state: RunState;
+  /** Slices planned in all; undefined until the planner is through. */
+  slices: number | undefined;
+  /** Items planned so far. */
+  items: number;
+  committed: number;
+  failed: number;
+  rows: number;
+  errors: number;
+  bytes: number;
+  /** Time that the models' devices spent on the rows, in ms. */
+  inferMs: number;
+  /** Why the run failed, where no slice did: the code, `: ` and the message. */
+  reason?: string;
+};
+
+/** How a run goes: its progress, and its rows a second since it was last begun (to its end, if it has ended). */
+export type RunOverview = Progress & { run: string; createdAt: string; rowsPerSecond: number };
 
 /** The keys of a run, in the order in which scripts take them. */
 export function runKeys(run: string): string[] {

@@ -1,10 +1,10 @@
 import type { Redis } from "ioredis";
 import type { Receipt } from "../schemas/manifest.ts";
-import { KEY_PREFIX, type Lane, runChannel, STOPPED_CHANNEL } from "../schemas/names.ts";
+import { KEY_PREFIX, runChannel, STOPPED_CHANNEL } from "../schemas/names.ts";
 import type { PassedOverReport } from "../schemas/passed-over.ts";
 import { type RunState, RunStateSchema } from "../schemas/run.ts";
 import { encodeReceipt } from "./ledger-codec.ts";
-import { countsOf, progressOf, runKeys } from "./ledger-hash.ts";
+import { countsOf, type Progress, progressOf, type RunAbout, type RunOverview, runKeys } from "./ledger-hash.ts";
 import { planSlices, readPassedOver, type SlicePlan } from "./ledger-plan.ts";
 import { readSlices, type SliceRecord } from "./ledger-slices.ts";
 import { promoteParked } from "./parking.ts";
@@ -18,9 +18,6 @@ export const MOST_FIRST_ERRORS = 10;
 
 /** The runs that Redis knows, by the time at which they were first begun. */
 const RUNS_KEY = `${KEY_PREFIX}:runs`;
-
-/** What a run is, beside its plan: where it writes, and the queue that its slices are on. */
-export type RunAbout = { output: string; model: { id: string; digest: string }; lane: Lane };
 
 /** What a committed slice adds to its run. */
 export type Committed = { receipt: Receipt; labels: Record<string, number>; errorCodes: Record<string, number> };
@@ -39,26 +36,6 @@ export type Begun<P> = { isNew: boolean; next?: P; planned: boolean };
 
 /** `committed` and `again`: the slice is done. `failed`: it failed for good before. `complete`: no slice of the run is open. */
 export type SliceEnd = { outcome: "committed" | "again" | "failed" | "unknown" | "unplanned"; complete: boolean };
-
-export type Progress = RunAbout & {
-  state: RunState;
-  /** Slices planned in all; undefined until the planner is through. */
-  slices: number | undefined;
-  /** Items planned so far. */
-  items: number;
-  committed: number;
-  failed: number;
-  rows: number;
-  errors: number;
-  bytes: number;
-  /** Time that the models' devices spent on the rows, in ms. */
-  inferMs: number;
-  /** Why the run failed, where no slice did: the code, `: ` and the message. */
-  reason?: string;
-};
-
-/** How a run goes: its progress, and its rows a second since it was last begun (to its end, if it has ended). */
-export type RunOverview = Progress & { run: string; createdAt: string; rowsPerSecond: number };
 
 type Scripted = Record<keyof typeof RUN_SCRIPTS, (keys: number, ...args: (string | number)[]) => Promise<unknown>>;
 
@@ -166,6 +143,16 @@ export class RunLedger {
   async state(run: string): Promise<RunState | undefined> {
     const state = await this.#redis.hget(runKeys(run)[0]!, "state");
     return state === null ? undefined : RunStateSchema.parse(state);
+  }
+
+  /** The run's state, undefined where Redis does not know the run, and whether the slice is in its plan. */
+  async look(run: string, slice: number): Promise<{ state: RunState | undefined; planned: boolean }> {
+    const [key, plan] = runKeys(run) as [string, string];
+    const [state, planned] = await Promise.all([
+      this.#redis.hget(key, "state"),
+      this.#redis.hexists(plan, String(slice)),
+    ]);
+    return { state: RunStateSchema.optional().parse(state ?? undefined), planned: planned === 1 };
   }
 
   /** Ends a run that is under way: what is committed stays, the rest is not done. @returns false where it is not under way */

@@ -1,7 +1,7 @@
 import type { Redis } from "ioredis";
 import { EventSchema, type LabelEvent } from "../schemas/event.ts";
 import { KEY_PREFIX, RESULTS_QUEUE } from "../schemas/names.ts";
-import { openQueue } from "./queue.ts";
+import { openQueue, readJob } from "./queue.ts";
 
 const PAGE = 500;
 
@@ -20,7 +20,7 @@ export async function* waitingEvents(redis: Redis): AsyncGenerator<LabelEvent> {
     // Ids first: a consumer that takes events while they are read would move the pages.
     const ids = await queue.getRanges(["waiting"], 0, -1, true);
     for (let at = 0; at < ids.length; at += PAGE) {
-      const jobs = await Promise.all(ids.slice(at, at + PAGE).map((id) => queue.getJob(id)));
+      const jobs = await Promise.all(ids.slice(at, at + PAGE).map((id) => readJob(queue, id)));
       for (const job of jobs) {
         const parsed = EventSchema.safeParse(job?.data);
         if (parsed.success) yield parsed.data;

@@ -1,7 +1,7 @@
 import type { Redis } from "ioredis";
 import { jobId, type Lane, queueName } from "../schemas/names.ts";
 import type { RunLedger } from "./ledger.ts";
-import { openQueue } from "./queue.ts";
+import { openQueue, readJob } from "./queue.ts";
 
 /** A slice of a paused run lies aside for so long where nobody calls it back. */
 export const PARKED_MS = 3_600_000;
@@ -20,7 +20,7 @@ export async function promoteParked(
   try {
     let ids: string[] = [];
     const promote = async () => {
-      const jobs = await Promise.all(ids.map((id) => queue.getJob(id)));
+      const jobs = await Promise.all(ids.map((id) => readJob(queue, id)));
       ids = [];
       // One that was not parked is in no delayed set, and stays where it is.
       await Promise.all(jobs.map((job) => job && job.delay > 0 && job.promote().catch(() => {})));

@@ -12,6 +12,8 @@ export type Task = z.infer<typeof TaskSchema>;
 export const MAX_SLICE_ITEMS = 20_000;
 /** Items in a slice where nothing is known of the workers' speed. */
 export const DEFAULT_SLICE_ITEMS = 500;
+/** The longest URI of an output, in UTF-16 code units. */
+export const MAX_OUTPUT_LENGTH = 4096;
 /** The most splits of one job: small files share a slice. */
 export const MAX_SLICE_SPLITS = 1000;
 
@@ -26,7 +28,7 @@ export const JobSchema = z
     slice: z.int().min(0).max(9_999_999),
     model: z.strictObject({ id: z.string().min(1).max(256), digest: DigestSchema, task: TaskSchema }),
     /** The store's URI, and the key in it that this job writes. */
-    output: z.string().max(4096),
+    output: z.string().max(MAX_OUTPUT_LENGTH),
     key: z.string(),
     topK: z.int().min(1).max(1000),
     events: EventsSchema,
@@ -78,7 +80,7 @@ export function itemsIn({ items, splits = [] }: { items?: readonly Item[]; split
 export const PlanJobSchema = z.strictObject({
   v: z.literal(JOB_VERSION),
   run: RunIdSchema,
-  output: z.string().max(4096),
+  output: z.string().max(MAX_OUTPUT_LENGTH),
 });
 export type PlanJob = z.infer<typeof PlanJobSchema>;
 
@@ -86,7 +88,7 @@ export type PlanJob = z.infer<typeof PlanJobSchema>;
 export const CompactJobSchema = z.strictObject({
   v: z.literal(JOB_VERSION),
   run: RunIdSchema,
-  output: z.string().max(4096),
+  output: z.string().max(MAX_OUTPUT_LENGTH),
   /** Number of the range, from 0, among those that the run's parts are cut into. */
   range: z.int().nonnegative(),
   first: z.int().nonnegative(),
@@ -98,6 +100,6 @@ export type CompactJob = z.infer<typeof CompactJobSchema>;
 export const FinalizeJobSchema = z.strictObject({
   v: z.literal(JOB_VERSION),
   run: RunIdSchema,
-  output: z.string().max(4096),
+  output: z.string().max(MAX_OUTPUT_LENGTH),
 });
 export type FinalizeJob = z.infer<typeof FinalizeJobSchema>;

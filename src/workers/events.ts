@@ -3,6 +3,7 @@ import type { Redis } from "ioredis";
 import type { LabelmillError } from "../errors.ts";
 import { DROPPED_EVENTS_KEY } from "../runs/outbox.ts";
 import { openQueue } from "../runs/queue.ts";
+import { trimWaiting } from "../runs/trim.ts";
 import { type LabelEvent, MAX_EVENT_ROWS } from "../schemas/event.ts";
 import type { Job } from "../schemas/job.ts";
 import { FEED_CHANNEL, jobId, RESULTS_QUEUE, SCHEMA_VERSION } from "../schemas/names.ts";
@@ -16,7 +17,7 @@ export class ResultEvents {
   readonly #redis: Redis;
   readonly #queue: Queue;
   readonly #maxWaiting: number;
-  /** Counting costs a round trip: it is done once in so many events, and the bound is kept that much lower. */
+  /** Counting costs a round trip: it is done once in so many events. Up to so many more than the bound may wait. */
   readonly #checkEvery: number;
   #sinceCheck = 0;
 
@@ -40,10 +41,8 @@ export class ResultEvents {
 
   async #dropSurplus(): Promise<void> {
     this.#sinceCheck = 0;
-    const surplus = (await this.#queue.getWaitingCount()) + this.#checkEvery - this.#maxWaiting;
-    if (surplus <= 0) return;
-    const dropped = await this.#queue.clean(0, surplus, "wait");
-    await this.#redis.incrby(DROPPED_EVENTS_KEY, dropped.length);
+    const dropped = await trimWaiting(this.#redis, this.#queue, this.#maxWaiting);
+    if (dropped > 0) await this.#redis.incrby(DROPPED_EVENTS_KEY, dropped);
   }
 }
 
@@ -60,11 +59,14 @@ export function committedEvent(job: Job, { receipt, labels, rows }: StandingPart
 }
 
 /** What is told of a slice that failed for good. */
-export function failedEvent(job: Job, { code, message }: LabelmillError): LabelEvent {
+export function failedEvent(job: EventSubject, { code, message }: LabelmillError): LabelEvent {
   return { ...aboutJob(job), rows: 0, errors: 0, labels: {}, failed: { code, message: message.slice(0, 1000) } };
 }
 
-function aboutJob(job: Job) {
+/** What an event says of its job. */
+type EventSubject = Pick<Job, "run" | "slice" | "output" | "key"> & { model: { id: string; digest: string } };
+
+function aboutJob(job: EventSubject) {
   return {
     v: SCHEMA_VERSION,
     id: jobId(job.run, job.slice),

@@ -4,10 +4,11 @@ import { compactRange } from "../runs/compact.ts";
 import type { Compactions } from "../runs/compactions.ts";
 import { finalizeRun } from "../runs/finalize.ts";
 import type { RunLedger } from "../runs/ledger.ts";
-import { CompactJobSchema, FinalizeJobSchema } from "../schemas/job.ts";
+import { type CompactJob, CompactJobSchema, type FinalizeJob, FinalizeJobSchema } from "../schemas/job.ts";
 import type { FileEncoder } from "../storage/file-encoder.ts";
 import type { ObjectStore } from "../storage/store.ts";
-import { type DeadLetters, firstIssue } from "./dead-letters.ts";
+import { type DeadLetters, whyUnreadable } from "./dead-letters.ts";
+import { refuseRunJob } from "./refusal.ts";
 import { infrastructureError, isLastTry } from "./tries.ts";
 
 export type FinalizerParts = {
@@ -24,15 +25,15 @@ export type FinalizerParts = {
  * hear of it.
  */
 export async function handleRunJob(queued: QueuedJob, parts: FinalizerParts): Promise<void> {
-  const { openOutput, ledger, compactions, encoder, deadLetters, log } = parts;
+  const { openOutput, ledger, compactions, encoder, log } = parts;
   const isCompaction = queued.name === "compact";
-  const parsed = (isCompaction ? CompactJobSchema : FinalizeJobSchema).safeParse(queued.data);
-  if (!parsed.success) throw await deadLetters.bury(queued, firstIssue(parsed.error));
-  const { run, output } = parsed.data;
+  const reason = whyUnreadable(queued, isCompaction ? CompactJobSchema : FinalizeJobSchema);
+  if (reason !== undefined) throw await refuseRunJob(queued, reason, parts);
+  const { run, output } = queued.data as CompactJob | FinalizeJob;
   try {
     const store = await openOutput(output);
     if (isCompaction) {
-      const job = CompactJobSchema.parse(queued.data);
+      const job = queued.data as CompactJob;
       await compactRange(job, store, ledger, compactions, encoder);
       log.info({ run, range: job.range }, "output files made");
     } else {

@@ -1,6 +1,6 @@
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { Worker as QueueWorker, type WorkerOptions as QueueWorkerOptions } from "bullmq";
+import type { WorkerOptions as QueueWorkerOptions } from "bullmq";
 import type { Redis } from "ioredis";
 import type { Config } from "../config.ts";
 import type { Fetcher } from "../fetch/fetcher.ts";
@@ -17,6 +17,7 @@ import type { LabelItems } from "./label-items.ts";
 import type { LoadJob } from "./load.ts";
 import { imageLabeler, textLabeler } from "./prepare.ts";
 import type { SliceSteps } from "./process.ts";
+import { QueueWorker } from "./queue-worker.ts";
 import { handleSlice, type SharedParts } from "./slice-worker.ts";
 import { StageTimes } from "./stages.ts";
 
@@ -83,7 +84,7 @@ function serveLane(
     () => fullAt(engine, lane, config),
     config.concurrency,
   );
-  const all = { ...shared, ...own, load, intake, turns: new Turns(redis, name), digest: engine.model.digest };
+  const all = { ...shared, ...own, load, intake, turns: new Turns(redis, name), served: engine.model };
   const queue: QueueWorker = new QueueWorker(name, (job, token) => handleSlice(job, token!, stop, all), {
     ...queueOptions,
     concurrency: 1,

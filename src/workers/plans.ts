@@ -1,10 +1,4 @@
-import {
-  type Job as QueuedJob,
-  Worker as QueueWorker,
-  UnrecoverableError,
-  WaitingError,
-  type WorkerOptions,
-} from "bullmq";
+import { type Job as QueuedJob, UnrecoverableError, WaitingError, type WorkerOptions } from "bullmq";
 import type { Redis } from "ioredis";
 import type { Config } from "../config.ts";
 import { LabelmillError } from "../errors.ts";
@@ -12,12 +6,14 @@ import type { FileGrants } from "../fetch/grants.ts";
 import type { S3Grants } from "../fetch/s3-grants.ts";
 import type { Channels } from "../runs/channels.ts";
 import { isEnded } from "../runs/state.ts";
-import { PlanJobSchema } from "../schemas/job.ts";
+import { type PlanJob, PlanJobSchema } from "../schemas/job.ts";
 import { PLANS_QUEUE } from "../schemas/names.ts";
 import type { RunState } from "../schemas/run.ts";
 import type { S3 } from "../storage/s3.ts";
 import type { ObjectStore } from "../storage/store.ts";
-import { firstIssue } from "./dead-letters.ts";
+import { whyUnreadable } from "./dead-letters.ts";
+import { QueueWorker } from "./queue-worker.ts";
+import { refuseRunJob } from "./refusal.ts";
 import type { SharedParts } from "./slice-worker.ts";
 import { infrastructureError, isLastTry } from "./tries.ts";
 
@@ -83,10 +79,10 @@ async function handlePlan(
   signal: AbortSignal,
 ): Promise<void> {
   const { redis, grants, shared, openOutput } = parts;
-  const { ledger, deadLetters } = shared;
-  const parsed = PlanJobSchema.safeParse(queued.data);
-  if (!parsed.success) throw await deadLetters.bury(queued, firstIssue(parsed.error));
-  const { run, output } = parsed.data;
+  const { ledger } = shared;
+  const reason = whyUnreadable(queued, PlanJobSchema);
+  if (reason !== undefined) throw await refuseRunJob(queued, reason, shared);
+  const { run, output } = queued.data as PlanJob;
   const log = shared.log.child({ run });
   const granted = async (uri: string) => {
     if (uri.startsWith("s3:")) grants.s3.check(uri);

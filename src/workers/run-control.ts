@@ -4,8 +4,11 @@ import type { RunLedger } from "../runs/ledger.ts";
 import type { Job } from "../schemas/job.ts";
 import { STOPPED_CHANNEL } from "../schemas/names.ts";
 
-/** A slice's ear for the end of its run, and whether the run is paused now. */
-export type Watched = { readonly signal: AbortSignal; paused: boolean; [Symbol.dispose](): void };
+/**
+ * A slice's ear for the end of its run, and what the run says of it now: whether the run is paused, and whether the slice is in its
+ * plan. A single is all of its run and in no plan: it counts as planned.
+ */
+export type Watched = { readonly signal: AbortSignal; paused: boolean; planned: boolean; [Symbol.dispose](): void };
 
 /** Slices under way, by their run: one that was cancelled or failed has no use for them, one that is paused none for more. */
 export class RunControl {
@@ -23,13 +26,14 @@ export class RunControl {
   }
 
   /** A signal that aborts when the run is stopped, aborted already where it was. */
-  async watch({ run, single }: Job): Promise<Watched> {
+  async watch({ run, slice, single }: Job): Promise<Watched> {
     const controller = new AbortController();
     const slices = this.#slices.get(run) ?? new Set();
     this.#slices.set(run, slices.add(controller));
     const watched = {
       signal: controller.signal,
       paused: false,
+      planned: true,
       [Symbol.dispose]: () => {
         slices.delete(controller);
         if (slices.size === 0) this.#slices.delete(run);
@@ -37,9 +41,12 @@ export class RunControl {
     };
     try {
       // After it listens: what happens between the look and the message would else go by.
-      const state = single ? undefined : await this.#ledger.state(run);
-      if (state === "cancelled" || state === "failed") this.#stop(run);
-      watched.paused = state === "paused";
+      if (!single) {
+        const { state, planned } = await this.#ledger.look(run, slice);
+        if (state === "cancelled" || state === "failed") this.#stop(run);
+        watched.paused = state === "paused";
+        watched.planned = planned;
+      }
     } catch (error) {
       watched[Symbol.dispose]();
       throw error;

@@ -1,22 +1,23 @@
 import { DelayedError, type Job as QueuedJob, UnrecoverableError, WaitingError } from "bullmq";
-import { LabelmillError } from "../errors.ts";
+import type { LabelmillError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { Compactions } from "../runs/compactions.ts";
 import type { RunLedger } from "../runs/ledger.ts";
 import { PARKED_MS } from "../runs/parking.ts";
 import type { SingleEnds } from "../runs/singles.ts";
 import type { Turns } from "../runs/turns.ts";
-import { itemsIn, type Job, JobSchema, MAX_SLICE_ITEMS } from "../schemas/job.ts";
-import { parseJobId } from "../schemas/names.ts";
+import { itemsIn, type Job } from "../schemas/job.ts";
 import type { Row } from "../schemas/row.ts";
-import { type DeadLetters, firstIssue } from "./dead-letters.ts";
+import type { DeadLetters } from "./dead-letters.ts";
 import { failedEvent, type ResultEvents } from "./events.ts";
+import { announceFailure } from "./failure.ts";
 import type { Gate } from "./gate.ts";
 import type { Intake } from "./intake.ts";
 import { type LabelItems, labelOneByOne, labelTogether } from "./label-items.ts";
 import type { LoadJob } from "./load.ts";
-import type { LossRecord, SliceRef } from "./losses.ts";
+import type { LossRecord } from "./losses.ts";
 import { processSlice, type SliceSteps } from "./process.ts";
+import { refuse, type ServedModel, whyInvalid } from "./refusal.ts";
 import type { RunControl } from "./run-control.ts";
 import type { StageTimes } from "./stages.ts";
 import { TimeLimit } from "./time-limit.ts";
@@ -50,8 +51,8 @@ export type SliceWorkerParts = SharedParts & {
   stages: StageTimes;
   intake: Intake;
   turns: Turns;
-  /** Of the model that is served here. */
-  digest: string;
+  /** The model that is served here. */
+  served: ServedModel;
 };
 
 /**
@@ -71,6 +72,7 @@ export async function handleSlice(
   using room = parts.intake.take(itemsIn(job));
   using run = await parts.control.watch(job);
   if (run.signal.aborted) return log.debug("slice of a stopped run dropped");
+  if (!run.planned) throw await refuse(queued, `slice ${job.slice} is in no plan of a run ${job.run}`, parts);
   if (run.paused) return park(queued, token, job, parts);
   // Whose turn it is is no more than order: a Redis that cannot note it, being out of memory, must cost the slice nothing.
   if (queued.priority > 0)
@@ -143,27 +145,9 @@ function waited({ timestamp, processedOn = Date.now() }: QueuedJob): number {
 }
 
 async function parse(queued: QueuedJob, parts: SliceWorkerParts): Promise<Job> {
-  const reason = whyNot(queued, parts.digest);
-  if (reason === undefined) return queued.data;
-  const buried = await parts.deadLetters.bury(queued, reason);
-  // Its run, if there is one, must not wait for it for ever.
-  const named = parseJobId(queued.id ?? "");
-  if (named) await endSlice(named, new LabelmillError("JOB_INVALID", reason), parts);
-  throw buried;
-}
-
-/** What is wrong with a job, if anything is. */
-function whyNot({ id, data }: QueuedJob, digest: string): string | undefined {
-  // Before each item is looked at: millions of them would take the worker's memory.
-  const count = Array.isArray(data?.items) ? data.items.length : 0;
-  if (count > MAX_SLICE_ITEMS) return `items: expected at most ${MAX_SLICE_ITEMS}, came ${count}`;
-  const parsed = JobSchema.safeParse(data);
-  if (parsed.error) return firstIssue(parsed.error);
-  const { run, slice, model } = parsed.data;
-  const named = parseJobId(id ?? "");
-  if (named?.run !== run || named.slice !== slice) return "the job's id is not that of its run and slice";
-  if (model.digest !== digest) return `model.digest: expected that of the model served on this queue, ${digest}`;
-  return undefined;
+  const reason = whyInvalid(queued, parts.served);
+  if (reason !== undefined) throw await refuse(queued, reason, parts);
+  return queued.data;
 }
 
 async function failed(queued: QueuedJob, job: Job, error: LabelmillError, parts: SliceWorkerParts): Promise<Error> {
@@ -173,19 +157,6 @@ async function failed(queued: QueuedJob, job: Job, error: LabelmillError, parts:
     lastTry ? "slice failed for good" : "slice failed, to be tried again",
   );
   if (!lastTry) return error;
-  const event = failedEvent(job, error);
-  if (job.events !== "none") await parts.events.publish(event);
-  if (job.single) await parts.singles.set(event);
-  // Every other slice would fail in the same way.
-  else if (error.code === "MODEL_INVALID")
-    await parts.ledger.failRun(job.run, `MODEL_INVALID: ${error.message.slice(0, 1000)}`);
-  else await endSlice(job, error, parts);
+  await announceFailure(failedEvent(job, error), job, error, parts);
   return new UnrecoverableError(`${error.code}: ${error.message}`);
-}
-
-async function endSlice(ref: SliceRef, error: LabelmillError, parts: SliceWorkerParts): Promise<void> {
-  const end = await parts.ledger.fail(ref.run, ref.slice, { code: error.code, message: error.message.slice(0, 1000) });
-  await parts.ledger.announce(ref.run);
-  const progress = end.complete ? await parts.ledger.progress(ref.run) : undefined;
-  if (progress) await parts.finalize(ref.run, progress.output);
 }

@@ -1,5 +1,4 @@
 import { randomBytes } from "node:crypto";
-import { Worker as QueueWorker } from "bullmq";
 import type { Redis } from "ioredis";
 import type { Config } from "../config.ts";
 import type { LabelmillError } from "../errors.ts";
@@ -31,6 +30,7 @@ import { type LossRecord, RedisLossRecord } from "./losses.ts";
 import { type ModelService, openService, type WrappedParts } from "./model-service.ts";
 import { tellOutages, whenLost } from "./outages.ts";
 import { type PlanRun, servePlans } from "./plans.ts";
+import { QueueWorker } from "./queue-worker.ts";
 import { Registration } from "./registration.ts";
 import { RunControl } from "./run-control.ts";
 import type { SharedParts } from "./slice-worker.ts";

@@ -3,8 +3,9 @@ import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import type { Redis } from "ioredis";
 import { droppedEvents, waitingEvents } from "../../src/runs/outbox.ts";
+import { openQueue } from "../../src/runs/queue.ts";
 import type { Job } from "../../src/schemas/job.ts";
-import { partKey } from "../../src/schemas/names.ts";
+import { partKey, RESULTS_QUEUE } from "../../src/schemas/names.ts";
 import type { Row } from "../../src/schemas/row.ts";
 import { committedEvent, ResultEvents } from "../../src/workers/events.ts";
 import { TestPipeline } from "../helpers/pipeline.ts";
@@ -52,4 +53,35 @@ test("20,000 events that nobody reads do not grow Redis past the bound; those dr
   );
   assert.ok((await memory(redis)) < 1.1 * atTheBound, `${await memory(redis)} bytes, ${atTheBound} at the bound`);
   await events.close();
+});
+
+test("a surplus of any size is dropped to the bound and not below it, by however many workers at once", async () => {
+  await using pipeline = await TestPipeline.open();
+  const redis = await pipeline.connection();
+  const queue = openQueue(redis, RESULTS_QUEUE);
+  const bound = 1000;
+  const surplus = 10_112;
+  const add = (_: unknown, at: number) => ({ name: "labeled", data: eventOf(at) });
+  await queue.addBulk(Array.from({ length: bound + surplus }, add));
+  const workers = Array.from({ length: 4 }, () => new ResultEvents(redis, bound));
+  // Each worker counts what waits after its 100th event.
+  await Promise.all(workers.map((events, at) => publish(events, 20_000 + 100 * at, 100)));
+  await publish(workers[0]!, 21_000, 100);
+  assert.equal(await queue.getWaitingCount(), bound);
+  assert.equal(await droppedEvents(redis), surplus + 500);
+  await Promise.all([queue, ...workers].map((each) => each.close()));
+});
+
+test("a waiting event that cannot be read does not hide the others", async () => {
+  await using pipeline = await TestPipeline.open();
+  const redis = await pipeline.connection();
+  const queue = openQueue(redis, RESULTS_QUEUE);
+  await queue.add("labeled", {}, { jobId: "raw" });
+  await redis.hset(queue.toKey("raw"), "data", "{no json");
+  const events = new ResultEvents(redis, 10);
+  await events.publish(eventOf(1));
+  const waiting: number[] = [];
+  for await (const { slice } of waitingEvents(redis)) waiting.push(slice);
+  assert.deepEqual(waiting, [1]);
+  await Promise.all([queue, events].map((each) => each.close()));
 });

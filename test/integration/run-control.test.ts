@@ -187,11 +187,11 @@ test("a slice that is parked while its run is resumed is called back by who park
   };
   for (const paused of [true, false]) {
     const parts = {
-      digest,
+      served: { id: "m", digest, task: "text-classification" },
       log: createLogger("silent", false),
       intake: { take: () => ({ [Symbol.dispose]: () => {} }) },
       control: {
-        watch: async () => ({ signal: never, paused: true, [Symbol.dispose]: () => {} }),
+        watch: async () => ({ signal: never, paused: true, planned: true, [Symbol.dispose]: () => {} }),
         isPaused: async () => paused,
       },
     };

@@ -277,6 +277,7 @@ test("a worker closes although its Redis is gone, and does not wait for it", asy
   const queue = new Queue(queueName(worker.engines[0]!.model, "bulk"), { connection: adding, prefix: KEY_PREFIX });
   queue.on("error", () => {});
   const job = jobOf(pipeline, worker.engines[0]!.model, ["fine"]);
+  await plan(new RunLedger(adding), job);
   await queue.add("slice", job, { jobId: jobId(job.run, 0) });
   await labeling;
   await redis.close();

@@ -7,6 +7,7 @@ import { S3Grants } from "../fetch/s3-grants.ts";
 import type { OpenedInput } from "../runs/run-file.ts";
 import type { PassedOverReport } from "../schemas/passed-over.ts";
 import type { WorkerInfo } from "../schemas/worker.ts";
+import { idNames } from "../sources/id-names.ts";
 import { grantsOf, openImageSource, s3GrantsOf } from "../sources/images.ts";
 import { listOf } from "../sources/input-list.ts";
 import { type ExpandedInput, expandInputs, openFullInputs } from "../sources/inputs.ts";
@@ -22,7 +23,7 @@ import { isS3 } from "./s3.ts";
 export type Roots = { files: string[]; s3: string[] };
 
 /** A source, and the absolute name by which it can be opened again. */
-export type LabelInput = OpenedInput & Source;
+export type LabelInput = OpenedInput & Source & { path?: string };
 
 /** Who is to read the inputs: the workers of a Redis, a worker of this process, or both. */
 export type Readers = { workers: readonly WorkerInfo[]; own: boolean; sharedFiles: boolean };
@@ -41,20 +42,22 @@ export async function openLabelInputs(
   const passedOver = new PassedOver();
   const expansion = { s3, kind, format: read.format, passedOver, fileRoots };
   const opening: PassedOver[] = [];
-  const open = async ({ name }: ExpandedInput): Promise<LabelInput> => {
+  const open = async ({ name, path }: ExpandedInput): Promise<LabelInput> => {
     // In the inputs' order, in which they are begun to be opened.
     const own = new PassedOver();
     opening.push(own);
     const from = name === "-" ? { stdin } : name;
-    if (kind === "text") return named(await openTextSource(from, read, s3), name);
+    if (kind === "text") return named(await openTextSource(from, read, s3), name, path);
     const source = await openImageSource(from, read, s3, own);
-    return named(remote && !source.onlySplits ? await withoutLocalImages(source) : source, name);
+    return named(remote && !source.onlySplits ? await withoutLocalImages(source) : source, name, path);
   };
   const all = await openFullInputs(await expandInputs(inputs, expansion), open, passedOver);
   for (const { report } of opening) passedOver.include(report);
   const first = new Map<string, LabelInput>();
   for (const each of all) if (!first.has(each.input.uri)) first.set(each.input.uri, each);
-  return { opened: [...first.values()], again: all.length - first.size, passedOver: passedOver.report };
+  const opened = [...first.values()];
+  for (const [at, idName] of idNames(opened).entries()) if (idName !== undefined) opened[at]!.idName = idName;
+  return { opened, again: all.length - first.size, passedOver: passedOver.report };
 }
 
 /** What the workers have to open of images, before any input is opened: of texts nothing but what they read themselves. */
@@ -112,12 +115,14 @@ export async function decideTravel(
 }
 
 /** The source with its name made absolute: whoever plans the run elsewhere has another working folder. */
-function named(source: Source, name: string): LabelInput {
+function named(source: Source, name: string, path: string | undefined): LabelInput {
   const list = listOf(name);
   const absolute = list === undefined ? absoluteOf(name) : `@${absoluteOf(list)}`;
-  const { input, read, columns, splitter, onlySplits } = source;
+  const { input, read, columns, splitter, onlySplits, ids } = source;
   return {
-    ...{ input, read, from: absolute, records: () => source.records() },
+    ...{ input, read, from: absolute, records: (idName) => source.records(idName) },
+    ...(ids ? { ids } : {}),
+    ...(path === undefined ? {} : { path }),
     ...(columns ? { columns: { ...columns } } : {}),
     ...(splitter ? { splitter } : {}),
     ...(onlySplits ? { onlySplits } : {}),

@@ -73,7 +73,7 @@ export function localPath(what: string, mend: string): LabelmillError {
  * @throws LabelmillError LOCAL_PATH_REMOTE_WORKER
  */
 export async function withoutLocalImages(source: Source): Promise<Source> {
-  if (source.input.uri === "stdin:") return { ...source, records: () => marked(source.records()) };
+  if (source.input.uri === "stdin:") return { ...source, records: (idName) => marked(source.records(idName)) };
   for await (const record of source.records())
     if (isLocal(record)) throw localPath(`${record.image} (record ${record.record} of ${source.input.uri})`, MEND);
   return source;

@@ -16,6 +16,7 @@ export function slicesOf(
     cutSlices(sources, {
       size,
       travels: (input) => inputs[input]!.travels,
+      idName: (input) => inputs[input]!.idName,
       ...(sample === undefined ? {} : { sample }),
       ...(limit === undefined ? {} : { limit }),
       ...(from ? { from } : {}),

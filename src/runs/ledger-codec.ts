@@ -41,13 +41,14 @@ export function splitsOf({ planned, places }: PlannedSlice, { spec, inputs }: Ru
   const { sample, read: wanted } = spec;
   const withItems = planned.filter(({ count, selected = count }) => selected > 0);
   return withItems.map(({ input: number, first, count, selected }, i) => {
-    const { uri, size, modifiedAt, hash, read } = inputs[number]!;
+    const { uri, size, modifiedAt, hash, read, idName } = inputs[number]!;
     return {
       ...{ input: { uri, size, modifiedAt, hash }, first, count },
       ...(selected === undefined ? {} : { selected }),
       at: places[i]!,
       read: { ...wanted, ...read },
       ...(sample === undefined ? {} : { sample }),
+      ...(idName === undefined ? {} : { idName }),
     };
   });
 }

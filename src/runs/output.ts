@@ -118,8 +118,8 @@ function inputDifferences(before: RunInput[], now: RunInput[]): string[] {
   return before.flatMap((input, i) => differencesIn(`input ${input.uri}`, identityOf(input), identityOf(now[i]!)));
 }
 
-/** Not by which name it was opened, nor who reads it: that may differ. */
-function identityOf({ from: _from, travels: _travels, columns: _columns, ...identity }: RunInput) {
+/** Not by which name it was opened, nor who reads it: that may differ. Ids are those that the run began with. */
+function identityOf({ from: _from, travels: _travels, columns: _columns, idName: _idName, ...identity }: RunInput) {
   return identity;
 }
 

@@ -16,7 +16,9 @@ export type NewRun = {
   run?: string;
 };
 
-export type OpenedInput = { input: Input; read: ReadOptions } & Partial<Pick<RunInput, "from" | "travels" | "columns">>;
+export type OpenedInput = { input: Input; read: ReadOptions } & Partial<
+  Pick<RunInput, "from" | "travels" | "columns" | "idName">
+>;
 
 /** The `_run.json` of a new run. */
 export function newRunFile({ spec, settings, inputs, run, passedOver }: NewRun): RunFile {
@@ -27,11 +29,12 @@ export function newRunFile({ spec, settings, inputs, run, passedOver }: NewRun):
     software: SOFTWARE,
     spec: { output: PLAIN_OUTPUT, ...spec },
     settings: { lane: "bulk", ...settings },
-    inputs: inputs.map(({ input, read: { format, delimiter, column }, from, travels = "inline", columns }) => ({
+    inputs: inputs.map(({ input, read: { format, delimiter, column }, from, travels = "inline", columns, idName }) => ({
       ...input,
       read: { format, delimiter, column },
       ...(from === undefined ? {} : { from }),
       travels,
+      ...(idName === undefined ? {} : { idName }),
       ...(columns ? { columns } : {}),
     })),
     ...(passedOver ? { passedOver } : {}),

@@ -44,6 +44,8 @@ export const SplitSchema = z.strictObject({
   sample: z.number().positive().lt(1).optional(),
   /** The numbers of the records that are items, and no others. */
   only: z.array(z.int().nonnegative()).optional(),
+  /** What made ids begin with, before `#`, where it is not what the input alone says. */
+  idName: z.string().max(16_384).optional(),
 });
 export type Split = z.infer<typeof SplitSchema>;
 export type TextPlace = z.infer<typeof TextPlaceSchema>;

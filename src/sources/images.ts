@@ -25,7 +25,9 @@ import { openTarSource } from "./tar-source.ts";
 const IMAGE_COLUMNS = ["image", "url", "path", "file", "image_url", "uri"];
 
 /** What an argument names: images, or a list of them in which paths are relative to `base`. */
-export type FoundImages = { input: Input; references(): Iterable<Reference> } | { origin: Origin; base: Base };
+export type FoundImages =
+  | { input: Input; references(): Iterable<Reference>; ids: NonNullable<Source["ids"]> }
+  | { origin: Origin; base: Base };
 
 /**
  * Opens images: a file, a folder, a pattern, an object or prefix of S3, a URL, a tar archive, or a list of paths and URLs (a file, an object,
@@ -44,7 +46,7 @@ export async function openImageSource(
   if (list !== undefined) return await openListed(await openInputList(list, s3), read, passedOver);
   if (read.format === "tar" || isTarName(from)) return await openTarSource(from, read, s3);
   const found = await find(from, s3, passedOver);
-  if ("references" in found) return listed(found.input, read, found.references);
+  if ("references" in found) return { ...listed(found.input, read, found.references), ids: found.ids };
   const isNamed = read.format !== "auto" || formatOfName(found.origin.name) !== "auto";
   if (!isNamed && !(await isParquet(found.origin, read))) {
     const expected = "expected an image, a folder or a list (.txt, .lst, .csv, .tsv, .json, .jsonl, .parquet)";
@@ -96,7 +98,7 @@ function findUrl(from: string): FoundImages {
   if ("error" in reference || reference.image.startsWith("file:")) {
     throw new LabelmillError("URL_REFUSED", `${quoted(reference.shown)}: ${why}`);
   }
-  return { input: describeUrl(reference.image), references: () => [reference] };
+  return { input: describeUrl(reference.image), references: () => [reference], ids: "data" };
 }
 
 /** What a list names: all of it, or the images of an inventory, which names all that there is. */
@@ -115,7 +117,7 @@ async function openListed(list: InputList, read: ReadOptions, passedOver: Passed
     // An inventory is read to its end: what is passed over has to be known before its run is made.
     if (!list.isInventory) break;
   }
-  if (images > 0) return listed(input, read, references);
+  if (images > 0) return { ...listed(input, read, references), ids: "data" };
   throw new LabelmillError("INPUT_EMPTY", `there are no images in ${label}${passedOver.inWords}`);
 }
 
@@ -128,9 +130,10 @@ function listed(input: Input, read: ReadOptions, all: () => Iterable<Reference> 
   return {
     input,
     read,
-    async *records() {
+    async *records(idName) {
       let record = 0;
-      for await (const reference of all()) yield { record: record++, id: idOf(reference), ...itemOf(reference) };
+      for await (const reference of all())
+        yield { record: record++, id: idOf(reference, idName), ...itemOf(reference) };
     },
   };
 }
@@ -151,8 +154,8 @@ export function imageItem(base: Base): ToItem {
   };
 }
 
-function idOf(reference: Reference): string {
-  return reference.shown.slice(0, MAX_ID_LENGTH).toWellFormed();
+function idOf({ shown }: Reference, idName?: string): string {
+  return (idName === undefined ? shown : `${idName}#${shown}`).slice(0, MAX_ID_LENGTH).toWellFormed();
 }
 
 function itemOf(reference: Reference, kept?: Record<string, unknown>): Partial<SourceRecord> {

@@ -20,7 +20,11 @@ export async function findLocalImages(from: string, passedOver: PassedOver): Pro
   switch (await kindOf(from)) {
     case "image":
       await checkFile(from);
-      return { input: await describeFile(from), references: () => [fileReference(from, path)] };
+      return {
+        input: await describeFile(from),
+        references: () => [fileReference(from, path)],
+        ids: pathsOf([{ path: from }]),
+      };
     case "folder": {
       const files = await listFolder(
         path,
@@ -30,7 +34,7 @@ export async function findLocalImages(from: string, passedOver: PassedOver): Pro
       if (files.length === 0)
         throw new LabelmillError("INPUT_EMPTY", `there are no images in ${quoted(from)}${passedOver.inWords}`);
       const uri = pathToFileURL(await realpath(path)).href;
-      return { input: describeListing(uri, files), references: () => references(path, files) };
+      return { input: describeListing(uri, files), references: () => references(path, files), ids: pathsOf(files) };
     }
     case "glob": {
       const files = await listGlob(
@@ -41,7 +45,7 @@ export async function findLocalImages(from: string, passedOver: PassedOver): Pro
       if (files.length === 0)
         throw new LabelmillError("INPUT_NOT_FOUND", `no image matches ${quoted(from)}${passedOver.inWords}`);
       const input = describeListing(pathToFileURL(path).href, files);
-      return { input, references: () => references(globBase(from), files) };
+      return { input, references: () => references(globBase(from), files), ids: pathsOf(files) };
     }
     case "list":
       return { origin: await fileOrigin(from), base: inFolder(dirname(path)) };
@@ -80,4 +84,13 @@ async function firstBytes(path: string): Promise<Buffer> {
 
 function* references(folder: string, files: readonly Listed[]): Generator<Reference> {
   for (const { path } of files) yield fileReference(path, join(folder, path));
+}
+
+/** The ids of images are their paths. */
+export function pathsOf(files: readonly Pick<Listed, "path">[]): { paths(): Iterable<string> } {
+  return {
+    *paths() {
+      for (const { path } of files) yield path;
+    },
+  };
 }

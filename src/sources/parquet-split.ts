@@ -35,7 +35,7 @@ export async function* readParquetSplit(
 }
 
 async function* itemsOf(
-  { input, first, count, read, sample, only }: Split,
+  { input, first, count, read, sample, only, idName }: Split,
   task: Task,
   origin: Origin,
   signal: AbortSignal,
@@ -56,7 +56,7 @@ async function* itemsOf(
   const isWanted = (record: number): boolean =>
     (numbers?.has(record) ?? true) && (sample === undefined || isSampled(input.uri, record, sample));
   const rows = { first, end: first + count };
-  for await (const records of parquetRecords(origin, footer, read, toItem, rows, isWanted)) {
+  for await (const records of parquetRecords(origin, footer, read, toItem, rows, isWanted, idName)) {
     signal.throwIfAborted();
     for (const record of records) if (!record.skipped) yield record;
   }

@@ -47,8 +47,9 @@ export async function openParquet(
     input,
     read,
     columns: Object.fromEntries(read.keep.map((name) => [name, columnType(footer.columns.get(name)!)])),
-    async *records() {
-      for await (const records of parquetRecords(origin, footer, read, toItem, { first: 0, end: footer.rows }))
+    async *records(idName) {
+      const rows = { first: 0, end: footer.rows };
+      for await (const records of parquetRecords(origin, footer, read, toItem, rows, () => true, idName))
         yield* records;
       await origin.checkUnchanged();
     },
@@ -63,10 +64,10 @@ export async function* parquetRecords(
   read: ReadOptions,
   toItem: ToItem,
   rows: { first: number; end: number },
-  isWanted: (record: number) => boolean = () => true,
+  isWanted: (record: number) => boolean,
+  name = idNameOf(origin.input.uri),
 ): AsyncGenerator<Generator<SourceRecord>> {
   const rowOf = rowReader(read);
-  const name = idNameOf(origin.input.uri);
   for await (const { first, from, to, columns } of windowsOf(origin, footer, neededColumns(read), rows)) {
     yield (function* () {
       for (let record = from; record < to; record++)

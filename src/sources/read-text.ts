@@ -31,7 +31,7 @@ export async function* readTextSplit(
 }
 
 async function* itemsOf(
-  { input, first, count, at, read, sample, only }: Split & { at: TextPlace },
+  { input, first, count, at, read, sample, only, idName }: Split & { at: TextPlace },
   task: Task,
   origin: Origin,
   signal: AbortSignal,
@@ -44,7 +44,7 @@ async function* itemsOf(
     { at: { position: offset, ...state }, header: width && places ? { width, places } : undefined },
   );
   const toItem = isImages ? imageItem(baseOf(input.uri)) : textItem;
-  const name = idNameOf(input.uri);
+  const name = idName ?? idNameOf(input.uri);
   const numbers = only && new Set(only);
   const isWanted = (record: number): boolean =>
     (numbers?.has(record) ?? true) && (sample === undefined || isSampled(input.uri, record, sample));

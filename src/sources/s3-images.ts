@@ -8,6 +8,7 @@ import { describeListing, type Listed } from "./identity.ts";
 import { beginsAsImage, IMAGE_MAGIC_BYTES, isImageName } from "./image-file.ts";
 import type { FoundImages } from "./images.ts";
 import { byteOrder } from "./listing.ts";
+import { pathsOf } from "./local-images.ts";
 import type { Origin } from "./origin.ts";
 import type { PassedOver } from "./passed-over.ts";
 import { belowPrefix, objectReference, type Reference } from "./references.ts";
@@ -23,7 +24,11 @@ export async function findS3Images(from: string, s3: S3 | undefined, passedOver:
   if (!pattern && !isPrefix(at)) {
     const origin = await s3Origin(from, s3);
     if (!(await isImage(origin))) return { origin, base: belowPrefix(prefixOf(at)) };
-    return { input: origin.input, references: () => [objectReference(from, s3Uri(at))] };
+    return {
+      input: origin.input,
+      references: () => [objectReference(from, s3Uri(at))],
+      ids: pathsOf([{ path: from }]),
+    };
   }
   const files = await listImages(pattern ?? { at }, given(from, s3), passedOver);
   if (files.length === 0) {
@@ -31,7 +36,8 @@ export async function findS3Images(from: string, s3: S3 | undefined, passedOver:
     const message = `${what}${passedOver.inWords}`;
     throw new LabelmillError(pattern ? "INPUT_NOT_FOUND" : "INPUT_EMPTY", message);
   }
-  return { input: describeListing(pattern ? from : s3Uri(at), files), references: () => references(at, files) };
+  const input = describeListing(pattern ? from : s3Uri(at), files);
+  return { input, references: () => references(at, files), ids: pathsOf(files) };
 }
 
 /**

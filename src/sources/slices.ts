@@ -24,6 +24,8 @@ export type SliceOptions = {
   size: CutSize & { inlineBytes?: number };
   /** Whether a source's items are read by the workers; it must have a splitter. */
   travels?: (input: number) => "split" | "inline";
+  /** What the made ids of an input begin with, where the run says it. */
+  idName?: (input: number) => string | undefined;
   sample?: number;
   /** Items in all, the first ones. */
   limit?: number;
@@ -39,16 +41,23 @@ const SOURCE_BYTES = 16;
  * same sources and options give the same slices, and from `next` of one on the same as came after it.
  */
 export async function* cutSlices(sources: readonly Source[], options: SliceOptions): AsyncGenerator<Slice> {
-  const { size, travels = () => "inline", limit = Number.POSITIVE_INFINITY, sample } = options;
+  const {
+    size,
+    travels = () => "inline",
+    idName = () => undefined,
+    limit = Number.POSITIVE_INFINITY,
+    sample,
+  } = options;
   const from = options.from ?? { slice: 0, input: 0, items: 0, cursor: { record: 0 } };
   const open = new OpenSlice(from, size, limit);
   for (let input = from.input; input < sources.length && !open.isOver; input++) {
     const source = sources[input]!;
+    const name = idName(input);
     const cursor = input === from.input ? from.cursor : { record: 0 };
     if (travels(input) === "split" && source.splitter) {
       for await (const { split, bytes, next, passedOver } of source.splitter.cuts(cursor, () => open.room(), sample)) {
         yield* open.before("split", bytes, split.selected ?? split.count);
-        open.addSplit(split, bytes, { input, cursor: next });
+        open.addSplit(name === undefined ? split : { ...split, idName: name }, bytes, { input, cursor: next });
         if (passedOver) open.passedOver({ input, report: passedOver });
         if (open.isOver) break;
       }
@@ -59,7 +68,7 @@ export async function* cutSlices(sources: readonly Source[], options: SliceOptio
       throw new LabelmillError("USAGE", message);
     }
     const isItem = (record: number) => sample === undefined || isSampled(source.input.uri, record, sample);
-    for await (const record of source.records()) {
+    for await (const record of source.records(name)) {
       if (record.record < cursor.record) continue;
       const place = { input, cursor: { record: record.record + 1 } };
       if (record.skipped || !isItem(record.record)) {

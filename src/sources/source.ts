@@ -32,7 +32,13 @@ export interface Source {
   readonly read: ReadOptions;
   /** What the kept columns hold, as far as the input says. */
   readonly columns?: Readonly<Record<string, ColumnType>>;
-  records(): AsyncIterable<SourceRecord>;
+  /** @param idName what made ids begin with, before `#`; by default what the input alone says */
+  records(idName?: string): AsyncIterable<SourceRecord>;
+  /**
+   * What ids are made of where the data have none: by default the numbers of records; the names of an archive's members; the paths of images
+   * below a folder; or they are always the data's own.
+   */
+  readonly ids?: "numbers" | "members" | "data" | { paths(): Iterable<string> };
   /** There where others can read a part of the input without the rest of it. */
   readonly splitter?: Splitter;
   /** The items lie in the input itself and cannot travel: `records()` is good for counting alone, and workers must read the splits. */

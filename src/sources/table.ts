@@ -63,9 +63,9 @@ export async function openTable(
   return {
     input,
     read: reader.read,
-    async *records() {
+    async *records(idName) {
       const again = readerOf(reader.read, asked, { at: { position: 0, line } });
-      yield* readRows(without(utf8Bytes(origin.bytes()), position), again, origin, toItem);
+      yield* readRows(without(utf8Bytes(origin.bytes()), position), again, origin, toItem, idName);
       await origin.checkUnchanged();
     },
     ...(start === undefined
@@ -127,9 +127,9 @@ async function* readRows(
   reader: RowReader,
   origin: Origin,
   toItem: ToItem,
+  name = idNameOf(origin.input.uri),
 ): AsyncGenerator<SourceRecord> {
   const { scanner } = reader;
-  const name = idNameOf(origin.input.uri);
   let record = 0;
   try {
     for await (const chunk of bytes) {
@@ -158,7 +158,7 @@ export function idNameOf(uri: string): string {
   return isS3Uri(uri) ? posix.basename(parseS3Uri(uri).key) : "stdin";
 }
 
-/** The record that a row becomes; `line`: where there are lines; `name`: idNameOf its input. */
+/** The record that a row becomes; `line`: where there are lines; `name`: what a made id begins with, idNameOf its input or what the run says. */
 export function toRecord(
   row: Row,
   line: number | undefined,

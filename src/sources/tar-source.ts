@@ -6,9 +6,10 @@ import { EmptyInput } from "./empty-input.ts";
 import { openOrigin } from "./origin.ts";
 import type { SplitPlace } from "./read-split.ts";
 import { given, isS3Uri } from "./s3-origin.ts";
-import { MAX_ID_LENGTH, quoted, type Source } from "./source.ts";
+import { quoted, type Source } from "./source.ts";
 import { openTarBytes } from "./tar-bytes.ts";
 import { isImageExtension, type TarRecord, tarRecords } from "./tar-records.ts";
+import { memberId } from "./tar-split.ts";
 import { TarSplitter } from "./tar-splitter.ts";
 
 /**
@@ -38,10 +39,10 @@ export async function openTarSource(from: string, read: ReadOptions, s3?: S3): P
       read: told,
       columns,
       onlySplits: true,
-      async *records() {
+      ids: "members",
+      async *records(idName) {
         let record = 0;
-        for await (const { key } of records())
-          yield { record: record++, id: key.slice(0, MAX_ID_LENGTH).toWellFormed() };
+        for await (const { key } of records()) yield { record: record++, id: memberId(key, idName) };
       },
       splitter: new TarSplitter(input, told, records),
     };

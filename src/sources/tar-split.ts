@@ -27,7 +27,7 @@ export async function* readTarSplit(
   place: SplitPlace,
   signal: AbortSignal,
 ): AsyncGenerator<SourceRecord> {
-  const { at, input, first, count, sample } = split;
+  const { at, input, first, count, sample, idName } = split;
   if (at.kind !== "tar") throw new LabelmillError("INTERNAL", `expected a split of a tar archive, came ${at.kind}`);
   const only = split.only && new Set(split.only);
   const { keep } = split.read;
@@ -40,7 +40,7 @@ export async function* readTarSplit(
     const load = async (member: TarMember, index: number) =>
       isItem(first + index) && member.size <= mostOf(member) ? await bytes.read(member.data, member.size) : undefined;
     for await (const found of tarRecords(bytes, at.offset, input.uri, { wanted: keep, load })) {
-      if (isItem(record)) yield recordOf(found, record, keep);
+      if (isItem(record)) yield recordOf(found, record, keep, idName);
       record++;
     }
   }
@@ -56,8 +56,18 @@ async function checkPlanned(input: Input, place: SplitPlace): Promise<void> {
   if ("path" in place) await checkUnchanged(input, () => describeFile(place.path));
 }
 
-function recordOf({ key, image, beside }: TarRecord, record: number, keep: readonly string[]): SourceRecord {
-  const id = key.slice(0, MAX_ID_LENGTH).toWellFormed();
+/** The id of a record by its key in the archive. @param idName what the run's ids begin with */
+export function memberId(key: string, idName: string | undefined): string {
+  return (idName === undefined ? key : `${idName}#${key}`).slice(0, MAX_ID_LENGTH).toWellFormed();
+}
+
+function recordOf(
+  { key, image, beside }: TarRecord,
+  record: number,
+  keep: readonly string[],
+  idName: string | undefined,
+): SourceRecord {
+  const id = memberId(key, idName);
   const name = image.member.name.slice(0, MAX_ID_LENGTH).toWellFormed();
   const kept: Record<string, unknown> = {};
   for (const extension of keep) {

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { after, before, test } from "node:test";
+import { pathToFileURL } from "node:url";
+import { gzipSync } from "node:zlib";
 import { ManifestSchema } from "../../src/schemas/manifest.ts";
 import { RunFileSchema } from "../../src/schemas/run.ts";
 import { jsonOf, Workspace } from "../helpers/cli.ts";
@@ -76,4 +78,32 @@ test("a run that a worker plans tells what its submission passed over, after Red
   assert.ok(count >= 3);
   worker.child.kill("SIGTERM");
   assert.equal((await worker.ended).code, 0);
+});
+
+test("ids are unique in a run and, but where two arguments would make the same, depend on nothing else in it", async () => {
+  await work.write("tree/a/part.csv", "text\ngood\nbad\n");
+  await work.write("tree/b/part.csv", "text\nfine\n");
+  await work.write("tree/c/part.csv.gz", gzipSync("text\nfine\n"));
+  const ids = async (out: string, ...inputs: string[]) => {
+    await work.expect(0, [...TEXT, ...inputs, "--out", out]);
+    await work.expect(0, ["verify", out]);
+    return (await work.rows(out)).map(({ id }) => id);
+  };
+  const below = ["a/part.csv#0", "a/part.csv#1", "b/part.csv#0", "c/part.csv.gz#0"];
+  assert.deepEqual(await ids("tree-ids", "tree"), below);
+  assert.deepEqual(await ids("alone-ids", "tree/a/part.csv"), ["part.csv#0", "part.csv#1"]);
+  const uri = (name: string) => pathToFileURL(work.file(name)).href;
+  assert.deepEqual(await ids("both-ids", "tree/a/part.csv", "tree/b/part.csv"), [
+    `${uri("tree/a/part.csv")}#0`,
+    `${uri("tree/a/part.csv")}#1`,
+    `${uri("tree/b/part.csv")}#0`,
+  ]);
+
+  // A run that was begun before ids were made so goes on with the ids that it began with.
+  const { inputs, ...runFile } = await runFileOf("tree-ids");
+  assert.equal(inputs[0]!.idName, "a/part.csv");
+  const before = inputs.map(({ idName: _, ...input }) => input);
+  await rm(work.file("tree-ids"), { recursive: true });
+  await work.write("tree-ids/_run.json", JSON.stringify({ ...runFile, inputs: before }));
+  assert.deepEqual(await ids("tree-ids", "tree"), ["part.csv#0", "part.csv#1", "part.csv#0", "part.csv.gz#0"]);
 });

@@ -54,14 +54,19 @@ export function splitsOf({ planned, places }: PlannedSlice, { spec, inputs }: Ru
 }
 
 function encodePlace(at: Split["at"]): Address {
-  if (at.kind === "parquet") return ["p"];
+  if (at.kind === "parquet") return at.pictures ? ["p", 1] : ["p"];
+  if (at.kind === "arrow") return ["a", at.batches, at.dictionaries, at.skip ?? 0, ...(at.pictures ? [1] : [])];
   if (at.kind === "tar") return ["r", at.offset, at.bytes];
   const { kind, offset, bytes, line, width = 0, places = 0, ...rare } = at;
   return ["t", offset, bytes, line, width, places, ...(Object.keys(rare).length > 0 ? [rare] : [])];
 }
 
 function decodePlace([kind, ...parts]: Address): Split["at"] {
-  if (kind === "p") return { kind: "parquet" };
+  if (kind === "p") return { kind: "parquet", ...(parts[0] === 1 ? { pictures: true } : {}) };
+  if (kind === "a") {
+    const [batches, dictionaries, skip, pictures] = parts as [number[], number[], number, number?];
+    return { kind: "arrow", batches, dictionaries, ...(skip ? { skip } : {}), ...(pictures ? { pictures: true } : {}) };
+  }
   const [offset, bytes, line, width, places, rare] = parts as [number, number, number, number, number[] | 0, object?];
   if (kind === "r") return { kind: "tar", offset, bytes };
   const columns = { ...(width ? { width } : {}), ...(places ? { places } : {}) };

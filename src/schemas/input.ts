@@ -6,7 +6,7 @@ export type Where = z.infer<typeof WhereSchema>;
 
 /** How the inputs are read. Null means: found by looking (delimiter), or none. */
 export const ReadOptionsSchema = z.strictObject({
-  format: z.enum(["auto", "csv", "jsonl", "json", "lines", "parquet", "tar"]),
+  format: z.enum(["auto", "csv", "jsonl", "json", "lines", "parquet", "arrow", "tar"]),
   delimiter: z.string().length(1).nullable(),
   /** The column of the text, or of the image reference. */
   column: z.string().nullable(),

@@ -40,7 +40,7 @@ export const RunSpecSchema = z.strictObject({
     .optional()
     .describe("Precision of the model."),
   format: z
-    .enum(["auto", "csv", "jsonl", "json", "lines", "parquet", "tar"])
+    .enum(["auto", "csv", "jsonl", "json", "lines", "parquet", "arrow", "tar"])
     .default("auto")
     .describe("Of the inputs; `auto` finds it by looking."),
   delimiter: z.string().length(1).optional().describe("Of CSV."),

@@ -19,8 +19,21 @@ const TextPlaceSchema = z.strictObject({
   places: z.array(z.int().nonnegative()).optional(),
 });
 
+/** The column holds the images themselves, or structs of bytes and path. */
+const pictures = z.literal(true).optional();
+
 /** Rows of a Parquet file have their numbers for an address. */
-const ParquetPlaceSchema = z.strictObject({ kind: z.literal("parquet") });
+const ParquetPlaceSchema = z.strictObject({ kind: z.literal("parquet"), pictures });
+
+/** Rows of an Arrow file or stream: where the messages of their record batches begin, the first of which has `skip` rows before them. */
+const ArrowPlaceSchema = z.strictObject({
+  kind: z.literal("arrow"),
+  batches: z.array(z.int().nonnegative()).min(1).max(1000),
+  /** Where the messages of the dictionaries begin that the columns need, those of one dictionary in their order. */
+  dictionaries: z.array(z.int().nonnegative()).max(100_000),
+  skip: z.int().positive().optional(),
+  pictures,
+});
 
 /** Members of a tar archive: from the header of the first to the end of the last. */
 const TarPlaceSchema = z.strictObject({
@@ -37,7 +50,7 @@ export const SplitSchema = z.strictObject({
   count: z.int().positive(),
   /** How many of them are items of the run, where not all are. */
   selected: z.int().nonnegative().optional(),
-  at: z.discriminatedUnion("kind", [TextPlaceSchema, ParquetPlaceSchema, TarPlaceSchema]),
+  at: z.discriminatedUnion("kind", [TextPlaceSchema, ParquetPlaceSchema, ArrowPlaceSchema, TarPlaceSchema]),
   /** Format, delimiter and column as they were found. */
   read: ReadOptionsSchema,
   /** The share of the records that are items, of those that `read.where` lets through: by a hash of URI and number. */
@@ -49,3 +62,4 @@ export const SplitSchema = z.strictObject({
 });
 export type Split = z.infer<typeof SplitSchema>;
 export type TextPlace = z.infer<typeof TextPlaceSchema>;
+export type ArrowPlace = z.infer<typeof ArrowPlaceSchema>;

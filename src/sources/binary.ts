@@ -5,14 +5,15 @@ import { beginsAsImage } from "./image-file.ts";
 const UNPACK = "unpack it";
 const RECOMPRESS = "unpack it, or pack it with gzip or zstd";
 const CONVERT = "convert it to Parquet, CSV or JSONL";
+const AS_ARROW = "name it unpacked, as a file of its own, with --format arrow";
 
 /**
  * Kinds of files that are not text: the first bytes, as a pattern of hexadecimal digits; what it is; what the user can do with it. The
  * first match counts.
  */
 const KINDS: readonly (readonly [RegExp, string, string])[] = [
-  [/^4152524f57310000/, "an Arrow file", CONVERT],
-  [/^f{8}.{4}0.00/, "an Arrow stream", CONVERT],
+  [/^4152524f57310000/, "an Arrow file", AS_ARROW],
+  [/^f{8}.{4}0.00/, "an Arrow stream", AS_ARROW],
   [/^4f626a01/, "an Avro file", CONVERT],
   [/^53514c69746520666f726d6174203300/, "an SQLite database", "export a table of it as CSV (sqlite3 -header -csv)"],
   [/^894844460d0a1a0a/, "an HDF5 file", CONVERT],
@@ -37,7 +38,7 @@ const KINDS: readonly (readonly [RegExp, string, string])[] = [
 /** Kinds that begin with letters, as a text may: they count where control characters follow. */
 const LETTERED: typeof KINDS = [
   [/^504152(?:31|45)/, "a Parquet file", "name it unpacked, as a file of its own, with --format parquet"],
-  [/^46454131/, "a Feather V1 file", CONVERT],
+  [/^46454131/, "a Feather V1 file", "write it again with pyarrow.feather.write_feather(…, version=2)"],
   [/^4f5243/, "an ORC file", CONVERT],
   [/^.{16}4455434b/, "a DuckDB database", "export a table of it as Parquet (COPY … TO)"],
   [/^4c5a4950/, "a lzip file", `${RECOMPRESS} (lunzip)`],

@@ -5,9 +5,9 @@ import { isDecodableName, isImageName } from "./image-file.ts";
 /** Why a file or object, by its path below what was named, is passed over; undefined where it is taken. */
 export type NameRule = (path: string) => PassedOverReason | undefined;
 
-/** What lies beside data and describes it: texts about it, and what the library `datasets` notes of a data set. */
+/** What lies beside data and describes it: texts about it, and what the library `datasets` notes of a data set or keeps of its own work on it. */
 const NO_DATA =
-  /^(?:(?:readme|licen[cs]e|copying|notice|changelog|authors|contributing|citation)(?:\.(?:txt|text|md|rst))?|dataset_(?:info|infos|dict)\.json)$/i;
+  /^(?:(?:readme|licen[cs]e|copying|notice|changelog|authors|contributing|citation)(?:\.(?:txt|text|md|rst))?|dataset_(?:info|infos|dict)\.json|state\.json|(?:cache|indices)-[0-9a-f]+[^/]*\.arrow)$/i;
 
 /**
  * Of texts: what is hidden (a segment begins with `_` or `.`), folder markers, images, and what only describes data. Files of an extension that

@@ -5,15 +5,18 @@ import { fileURLToPath } from "node:url";
 import { LabelmillError } from "../errors.ts";
 import type { Input, ReadOptions } from "../schemas/input.ts";
 import type { S3 } from "../storage/s3.ts";
+import { openArrow } from "./arrow/source.ts";
 import { imageRule } from "./data-name.ts";
 import { formatOfName } from "./detect.ts";
 import { describeUrl } from "./identity.ts";
 import { type InputList, listOf, openInputList } from "./input-list.ts";
 import { findLocalImages, localGrant } from "./local-images.ts";
 import { type Origin, stdinOrigin } from "./origin.ts";
-import { isParquet, openParquet } from "./parquet.ts";
+import { openParquet } from "./parquet.ts";
 import { PassedOver } from "./passed-over.ts";
 import { type Base, inFolder, type Reference, readReference } from "./references.ts";
+import { rowFormatOf } from "./row-format.ts";
+import { invalid } from "./rows.ts";
 import { findS3Images, s3Grant } from "./s3-images.ts";
 import { isS3Uri } from "./s3-origin.ts";
 import { MAX_ID_LENGTH, quoted, type Source, type SourceRecord } from "./source.ts";
@@ -48,8 +51,8 @@ export async function openImageSource(
   const found = await find(from, s3, passedOver);
   if ("references" in found) return { ...listed(found.input, read, found.references), ids: found.ids };
   const isNamed = read.format !== "auto" || formatOfName(found.origin.name) !== "auto";
-  if (!isNamed && !(await isParquet(found.origin, read))) {
-    const expected = "expected an image, a folder or a list (.txt, .lst, .csv, .tsv, .json, .jsonl, .parquet)";
+  if (!isNamed && (await rowFormatOf(found.origin, read)) === undefined) {
+    const expected = "expected an image, a folder or a list (.txt, .lst, .csv, .tsv, .json, .jsonl, .parquet, .arrow)";
     throw new LabelmillError("INPUT_UNREADABLE", `${expected}, came ${quoted(from)}; if it is a list, say --format`);
   }
   const source = await openList(found.origin, found.base, read);
@@ -139,18 +142,31 @@ function listed(input: Input, read: ReadOptions, all: () => Iterable<Reference> 
 }
 
 async function openList(origin: Origin, base: Base, read: ReadOptions): Promise<Source> {
-  if (await isParquet(origin, read)) return await openParquet(origin, read, IMAGE_COLUMNS, imageItem(base));
+  const wanted = { names: IMAGE_COLUMNS, toItem: imageItem(base), toPicture: pictureItem(base) };
+  const format = await rowFormatOf(origin, read);
+  if (format !== undefined) return await (format === "arrow" ? openArrow : openParquet)(origin, read, wanted);
   return await openTable(origin, read, { names: IMAGE_COLUMNS, skipBlankLines: true }, imageItem(base));
 }
 
 /** What a row of a list of images becomes. */
 export function imageItem(base: Base): ToItem {
-  return ({ value, id, input: kept }) => {
+  return ({ value, id, input: kept, repaired }) => {
+    // Bytes that are no text would give an id and a path of U+FFFD, and others the same.
+    if (repaired && value.includes("\ufffd")) return invalid("expected an image's path or URL in UTF-8");
     const reference = readReference(value, base);
     const item = itemOf(reference, kept);
     // The reference names the record where no id column does.
     if (!id && reference.shown !== "") item.id = idOf(reference);
     return item;
+  };
+}
+
+/** What a row becomes whose column holds images themselves, or references where it has no bytes. No id is made from either. */
+export function pictureItem(base: Base): ToItem {
+  return ({ value, data, input: kept }) => {
+    if (data === undefined) return itemOf(readReference(value, base), kept);
+    const name = value.slice(0, MAX_ID_LENGTH).toWellFormed();
+    return name === "" ? { data } : { data, input: { ...kept, image: name } };
   };
 }
 

@@ -17,6 +17,7 @@ import { PassedOver } from "./passed-over.ts";
 import { s3Glob, s3Objects } from "./s3-glob.ts";
 import { isPrefix, isS3Uri } from "./s3-origin.ts";
 import { quoted, type Source } from "./source.ts";
+import { holdsTables } from "./table-folders.ts";
 import { isTarName } from "./tar-name.ts";
 
 /** The most inputs of one run: each is described in the run's files. */
@@ -103,15 +104,23 @@ async function* expand(input: string, how: Resolved): AsyncGenerator<ExpandedInp
   const list = listOf(input);
   const ofImages = how.kind === "images";
   if (list !== undefined) yield* expandList(input, list, how);
-  else if (input === "-" || (ofImages && !isOfFiles(input))) yield { name: input };
+  else if (input === "-" || (ofImages && !isOfFiles(input) && !(await isOfTables(input, how)))) yield { name: input };
   else if (isS3Uri(input)) yield* expandS3(input, how);
   else yield* expandLocal(input, how);
 }
 
 /** Whether an argument of images means archives or tables, not images. */
 function isOfFiles(input: string): boolean {
-  const isUrl = /^[a-z][a-z0-9+.-]*:\/\//i.test(input) && !isS3Uri(input);
-  return !isUrl && (isTarName(input) || formatOfName(input) !== "auto");
+  return !isUrl(input) && (isTarName(input) || formatOfName(input) !== "auto");
+}
+
+/** Whether it is a folder or prefix of tables in which images lie. */
+async function isOfTables(input: string, { s3 }: Resolved): Promise<boolean> {
+  return !isUrl(input) && (await holdsTables(input, s3));
+}
+
+function isUrl(input: string): boolean {
+  return /^[a-z][a-z0-9+.-]*:\/\//i.test(input) && !isS3Uri(input);
 }
 
 async function* expandS3(input: string, { s3, format, passedOver }: Resolved): AsyncGenerator<ExpandedInput> {

@@ -1,14 +1,12 @@
 import type { FileMetaData, SchemaElement, SchemaTree } from "hyparquet";
+import { decimalOf, isExactNumber } from "./cells.ts";
 
 /** A value of a column as it is stored, nulls included, as the project has it. */
 export type ExactReader = (value: unknown) => unknown;
 
-/** Decimal digits that a double holds, whatever they are. */
-const DOUBLE_DIGITS = 15;
-
 /** Whether a decimal column's values are numbers; else they are texts of digits. */
 export function isNumber({ precision = 0 }: SchemaElement): boolean {
-  return precision <= DOUBLE_DIGITS;
+  return isExactNumber(precision);
 }
 
 export function isDecimal({ converted_type: converted, logical_type: logical }: SchemaElement): boolean {
@@ -46,13 +44,10 @@ function withoutZone(value: unknown): unknown {
 }
 
 function decimalReader(element: SchemaElement): ExactReader {
-  const { scale = 0 } = element;
-  const asNumber = isNumber(element);
+  const { scale = 0, precision = 0 } = element;
   return (value) => {
     const unscaled = integerOf(value);
-    if (unscaled === undefined) return null;
-    const text = withPoint(unscaled, scale);
-    return asNumber ? Number(text) : text;
+    return unscaled === undefined ? null : decimalOf(unscaled, scale, precision);
   };
 }
 
@@ -63,10 +58,4 @@ function integerOf(value: unknown): bigint | undefined {
   // Big-endian, in two's complement.
   const digits = Buffer.from(value.buffer, value.byteOffset, value.length).toString("hex");
   return BigInt.asIntN(8 * value.length, BigInt(`0x${digits || "0"}`));
-}
-
-function withPoint(unscaled: bigint, scale: number): string {
-  if (scale <= 0) return String(unscaled * 10n ** BigInt(-scale));
-  const digits = String(unscaled < 0n ? -unscaled : unscaled).padStart(scale + 1, "0");
-  return `${unscaled < 0n ? "-" : ""}${digits.slice(0, -scale)}.${digits.slice(-scale)}`;
 }

@@ -5,7 +5,7 @@ import { ByteCache } from "./byte-cache.ts";
 import type { Origin } from "./origin.ts";
 import { COMPRESSORS } from "./parquet-codecs.ts";
 import { type ExactReader, exactly, isDecimal, isLocal, isNumber } from "./parquet-exact.ts";
-import { rangeOf } from "./parquet-range.ts";
+import { rangeOf } from "./range.ts";
 import { quoted } from "./source.ts";
 
 /** The largest footer that is read: it grows with columns times row groups. */
@@ -154,4 +154,18 @@ function annotatedType({ converted_type: converted, logical_type: logical }: Sch
 
 export function unreadable({ label }: Origin, why: string, cause?: unknown): LabelmillError {
   return new LabelmillError("INPUT_UNREADABLE", `${label}: ${why}`, cause === undefined ? {} : { cause });
+}
+
+/** Whether a column holds bytes that nothing says to be texts. */
+export function isBytes({ element, children }: SchemaTree): boolean {
+  const { type, converted_type: converted, logical_type: logical, repetition_type: repetition } = element;
+  if (children.length > 0 || repetition === "REPEATED" || converted !== undefined || logical !== undefined)
+    return false;
+  return type === "BYTE_ARRAY";
+}
+
+/** Whether a column is a struct of an image's `bytes`, and of its `path`, as data sets of the Hugging Face hub have them. */
+export function isPictureStruct({ element, children }: SchemaTree): boolean {
+  if (element.repetition_type === "REPEATED" || element.converted_type !== undefined) return false;
+  return children.some((child) => child.element.name === "bytes" && isBytes(child));
 }

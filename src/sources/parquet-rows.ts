@@ -1,13 +1,14 @@
-import { isUtf8 } from "node:buffer";
 import { setImmediate as turn } from "node:timers/promises";
 import { type DecodedArray, type ParquetParsers, parquetScan } from "hyparquet";
 import { LabelmillError, messageOf } from "../errors.ts";
 import { ByteCache } from "./byte-cache.ts";
+import { dayOf, decodeText, instant } from "./cells.ts";
 import { parseJson } from "./json.ts";
 import type { Origin } from "./origin.ts";
 import { COMPRESSORS } from "./parquet-codecs.ts";
 import { bytesPerRow, type Footer, unreadable } from "./parquet-footer.ts";
-import { rangeOf } from "./parquet-range.ts";
+import { rangeOf } from "./range.ts";
+import type { Window } from "./row-splitter.ts";
 import { quoted } from "./source.ts";
 
 /** Rows that are decoded at a time, and their bytes, unpacked: a page or two, of which many slices are cut. */
@@ -16,8 +17,6 @@ const WINDOW_BYTES = 8 << 20;
 /** What a decoded value takes of memory beside its bytes. */
 const VALUE_BYTES = 32;
 
-/** Rows `first` to `end`, excluded, of which `from` to `to` are asked for; a column of values each, in the order of the names. */
-export type Window = { first: number; from: number; to: number; columns: readonly DecodedArray[] };
 type Decoded = { columns: readonly DecodedArray[]; bytes: number };
 
 /**
@@ -27,20 +26,12 @@ type Decoded = { columns: readonly DecodedArray[]; bytes: number };
 const chunks = new ByteCache<ArrayBuffer>(128 << 20, (bytes) => bytes.byteLength);
 const windows = new ByteCache<Decoded>(96 << 20, ({ bytes }) => bytes);
 
-/** A text whose bytes are not UTF-8: U+FFFD stands for what is not. */
-export class RepairedText {
-  readonly text: string;
-  constructor(text: string) {
-    this.text = text;
-  }
-}
-
 /** Dates become what JSON has for them; what is out of their range becomes null. */
 const PARSERS: Partial<ParquetParsers> = {
-  timestampFromMilliseconds: (value) => instant(value, 1000n),
-  timestampFromMicroseconds: (value) => instant(value, 1_000_000n),
-  timestampFromNanoseconds: (value) => instant(value, 1_000_000_000n),
-  dateFromDays: (days) => isoOf(days * 86_400_000)?.slice(0, -14) ?? null,
+  timestampFromMilliseconds: (value) => timeOf(value, 1000n),
+  timestampFromMicroseconds: (value) => timeOf(value, 1_000_000n),
+  timestampFromNanoseconds: (value) => timeOf(value, 1_000_000_000n),
+  dateFromDays: (days) => dayOf(days * 86_400_000),
   stringFromBytes: textOf,
   jsonFromBytes: jsonOf,
   geometryFromBytes: (bytes) => bytes,
@@ -141,9 +132,7 @@ function broken(origin: Origin, what: string, error: unknown): LabelmillError {
 
 function textOf(bytes: Uint8Array): unknown {
   // Nulls have no bytes.
-  if (!(bytes instanceof Uint8Array)) return bytes;
-  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("utf8");
-  return text.includes("\ufffd") && !isUtf8(bytes) ? new RepairedText(text) : text;
+  return bytes instanceof Uint8Array ? decodeText(bytes) : bytes;
 }
 
 /** What cannot be read as JSON is the text that it is. */
@@ -154,18 +143,6 @@ function jsonOf(bytes: Uint8Array): unknown {
   return value === undefined ? text : value;
 }
 
-/** In ISO 8601, as exact as it is stored. */
-function instant(value: bigint, perSecond: bigint): string | null {
-  if (typeof value !== "bigint") return value;
-  const perMs = perSecond / 1000n;
-  const rest = ((value % perMs) + perMs) % perMs;
-  const iso = isoOf(Number((value - rest) / perMs));
-  if (iso === undefined || rest === 0n) return iso ?? null;
-  const digits = String(rest).padStart(String(perMs).length - 1, "0");
-  return iso.replace("Z", `${digits}Z`);
-}
-
-function isoOf(ms: number): string | undefined {
-  const date = new Date(ms);
-  return Number.isNaN(date.getTime()) ? undefined : date.toISOString();
+function timeOf(value: bigint, perSecond: bigint): string | null {
+  return typeof value === "bigint" ? instant(value, perSecond) : value;
 }

@@ -1,10 +1,16 @@
 import type { Task } from "../schemas/job.ts";
 import type { Split } from "../schemas/split.ts";
 import type { S3 } from "../storage/s3.ts";
+import { readArrowSplit } from "./arrow/split.ts";
+import { imageItem, pictureItem } from "./images.ts";
+import { fileAsPlanned } from "./origin.ts";
 import { readParquetSplit } from "./parquet-split.ts";
-import { readTextSplit } from "./read-text.ts";
+import { baseOf, readTextSplit } from "./read-text.ts";
+import { objectAsPlanned } from "./s3-origin.ts";
 import type { SourceRecord } from "./source.ts";
+import type { ToItem } from "./table.ts";
 import { readTarSplit } from "./tar-split.ts";
+import { textItem } from "./text.ts";
 
 /** Where the bytes of a split's input are: the file's real path, or the S3 that its URI is of. */
 export type SplitPlace = { path: string } | { s3: S3 };
@@ -19,8 +25,18 @@ export async function* readSplit(
   place: SplitPlace,
   signal: AbortSignal,
 ): AsyncGenerator<SourceRecord> {
-  const { at } = split;
+  const { at, input } = split;
   if (at.kind === "text") return yield* readTextSplit({ ...split, at }, task, place, signal);
   if (at.kind === "tar") return yield* readTarSplit(split, place, signal);
-  yield* readParquetSplit(split, task, place, signal);
+  const origin = "path" in place ? fileAsPlanned(place.path, input) : objectAsPlanned(input, place.s3);
+  const pictures = at.pictures === true && task === "image-classification";
+  const content = pictures ? "pictures" : "text";
+  const toItem = itemOf(task, pictures, input.uri);
+  if (at.kind === "arrow") yield* readArrowSplit({ ...split, at }, origin, content, toItem, signal);
+  else yield* readParquetSplit(split, origin, content, toItem, signal);
+}
+
+function itemOf(task: Task, pictures: boolean, uri: string): ToItem {
+  if (task !== "image-classification") return textItem;
+  return pictures ? pictureItem(baseOf(uri)) : imageItem(baseOf(uri));
 }

@@ -12,6 +12,8 @@ import { MAX_KEPT_BYTES, quoted } from "./source.ts";
 /** What was asked for in one record: the column's value, the id column's, the kept columns; or why there is none. */
 export type Row = {
   value?: string;
+  /** The image itself, where the column holds it. */
+  data?: Uint8Array;
   id?: string;
   input?: Record<string, unknown>;
   error?: ItemError;

@@ -2,9 +2,11 @@ import type { Readable } from "node:stream";
 import type { ReadOptions } from "../schemas/input.ts";
 import { MAX_TEXT_LENGTH } from "../schemas/item.ts";
 import type { S3 } from "../storage/s3.ts";
+import { openArrow } from "./arrow/source.ts";
 import { openInputs } from "./inputs.ts";
 import { openOrigin } from "./origin.ts";
-import { isParquet, openParquet } from "./parquet.ts";
+import { openParquet } from "./parquet.ts";
+import { rowFormatOf } from "./row-format.ts";
 import type { Row } from "./rows.ts";
 import type { Source, SourceRecord } from "./source.ts";
 import { openTable } from "./table.ts";
@@ -21,7 +23,9 @@ const TEXT_COLUMNS = ["text", "review", "sentence", "content", "comment", "body"
 export async function openTextSource(from: string | { stdin: Readable }, read: ReadOptions, s3?: S3): Promise<Source> {
   if (typeof from === "string") refuseTarOfTexts(from);
   const origin = await openOrigin(from, s3);
-  if (await isParquet(origin, read)) return await openParquet(origin, read, TEXT_COLUMNS, textItem);
+  const format = await rowFormatOf(origin, read);
+  const wanted = { names: TEXT_COLUMNS, toItem: textItem };
+  if (format !== undefined) return await (format === "arrow" ? openArrow : openParquet)(origin, read, wanted);
   return await openTable(origin, read, { names: TEXT_COLUMNS, skipBlankLines: false }, textItem);
 }
 

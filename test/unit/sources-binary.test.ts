@@ -39,7 +39,7 @@ const KINDS: [string, Buffer | (() => Promise<Buffer>), RegExp][] = [
   ["SQLite", sqlite, /an SQLite database: export/],
   ["Avro", latin1("Obj\x01\x04\x14avro.codec\x08null\x16avro.schema\x02{}"), /an Avro file: convert/],
   ["ORC", latin1("ORC\x08\x03\x10\x02text\ngood"), /an ORC file: convert/],
-  ["Feather V1", latin1("FEA1\x00\x00\x00\x00text"), /a Feather V1 file: convert/],
+  ["Feather V1", latin1("FEA1\x00\x00\x00\x00text"), /version 1 of Feather|a Feather V1 file: write it again/],
   ["PDF", latin1("%PDF-1.7\n1 0 obj\n<<>>\nendobj\n"), /a PDF: extract/],
   [
     "zip (xlsx)",

@@ -75,7 +75,7 @@ for (const codec of ["snappy", "gzip", "zstd", "brotli", "lz4", "none"])
     }
     assert.deepEqual(records[7]!.error, {
       code: "RECORD_INVALID",
-      message: 'row 7: expected a text in column "text", came null',
+      message: 'row 7: expected a text in column "text", got null',
     });
   });
 

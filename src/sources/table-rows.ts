@@ -1,7 +1,7 @@
 import { isUtf8 } from "node:buffer";
-import type { DecodedArray } from "hyparquet";
 import type { ReadOptions } from "../schemas/input.ts";
-import { RepairedText } from "./parquet-rows.ts";
+import { type Cells, LongValue, RepairedText } from "./cells.ts";
+import { pictureOf } from "./pictures.ts";
 import { invalid, keptError, kindOf, type Row } from "./rows.ts";
 import { quoted } from "./source.ts";
 
@@ -11,32 +11,37 @@ export function neededColumns({ column, idColumn, keep, where = [] }: ReadOption
   return [column!, ...ids, ...keep, ...where.map((filter) => filter.column)];
 }
 
+/** What the column holds: a text or reference, or the images themselves. */
+export type Content = "text" | "pictures";
+
 /** Makes rows of the values of the needed columns; `record` is the row's number, for messages. */
-export function rowReader(read: ReadOptions): (columns: readonly DecodedArray[], at: number, record: number) => Row {
-  const { column, idColumn, keep } = read;
+export function rowReader(
+  read: ReadOptions,
+  content: Content,
+): (columns: readonly Cells[], at: number, record: number) => Row {
+  const { idColumn, keep } = read;
   const ids = idColumn === null ? 0 : 1;
   const passes = rowFilter(read, 1 + ids + keep.length);
+  const readContent = content === "pictures" ? pictureOf : textRow;
   return (columns, at, record) => {
     if (!passes(columns, at)) return { skipped: true };
     const row: Row = {};
     if (ids > 0) {
-      const id = textOf(columns[1]![at]);
+      const id = textOf(columns[1]!.at(at));
       if (id !== undefined) row.id = id.text;
     }
-    const value = textOf(columns[0]![at]);
     const where = `row ${record}`;
-    if (value === undefined) {
-      const came = kindOf(columns[0]![at] ?? null);
-      return { ...row, ...invalid(`${where}: expected a text in column ${quoted(column!)}, came ${came}`) };
-    }
-    row.value = value.text;
-    if (value.repaired) row.repaired = true;
-    if (keep.length === 0) return row;
-    const kept = keep.map((name, index) => [name, jsonOf(columns[1 + ids + index]![at])] as const);
-    const input = Object.fromEntries(kept);
-    const error = keptError(input, where);
-    if (error === undefined) return { ...row, input };
-    return { ...(row.id === undefined ? {} : { id: row.id }), error };
+    Object.assign(
+      row,
+      readContent(columns[0]!.at(at) ?? null, `${where}: expected`, `in column ${quoted(read.column!)}`),
+    );
+    if (keep.length === 0 || row.error !== undefined) return row;
+    const values = keep.map((name, index) => [name, columns[1 + ids + index]!.at(at)] as const);
+    const error = tooLongToKeep(values, where);
+    const input = error ? {} : Object.fromEntries(values.map(([name, value]) => [name, jsonOf(value)]));
+    const found = error ?? keptError(input, where);
+    if (found === undefined) return { ...row, input };
+    return { ...(row.id === undefined ? {} : { id: row.id }), error: found };
   };
 }
 
@@ -44,8 +49,26 @@ export function rowReader(read: ReadOptions): (columns: readonly DecodedArray[],
 export function rowFilter(
   { where = [] }: ReadOptions,
   offset: number,
-): (columns: readonly DecodedArray[], at: number) => boolean {
-  return (columns, at) => where.every(({ value }, index) => textOf(columns[offset + index]![at])?.text === value);
+): (columns: readonly Cells[], at: number) => boolean {
+  return (columns, at) => where.every(({ value }, index) => textOf(columns[offset + index]!.at(at))?.text === value);
+}
+
+function textRow(value: unknown, expected: string, where: string): Row {
+  const text = textOf(value);
+  if (text !== undefined) return { value: text.text, ...(text.repaired ? { repaired: true } : {}) };
+  if (value instanceof LongValue)
+    return tooLong(`${expected} a text of a bounded length ${where}, it has ${value.bytes} bytes or more`);
+  const came = value instanceof Uint8Array ? "bytes that are not UTF-8" : kindOf(value);
+  return invalid(`${expected} a text ${where}, got ${came}`);
+}
+
+function tooLong(message: string): Row {
+  return { error: { code: "RECORD_TOO_LARGE", message } };
+}
+
+function tooLongToKeep(values: readonly (readonly [string, unknown])[], where: string): Row["error"] {
+  const found = values.find(([, value]) => value instanceof LongValue);
+  return found && tooLong(`${where}: column ${quoted(found[0])} is too long to be kept`).error;
 }
 
 /** A text, number or boolean as text; undefined for anything else. */
@@ -54,10 +77,9 @@ function textOf(value: unknown): { text: string; repaired?: true } | undefined {
   if (value instanceof RepairedText) return { text: value.text, repaired: true };
   if (typeof value === "number" || typeof value === "bigint" || typeof value === "boolean")
     return { text: String(value) };
-  // Older writers do not say which of their bytes are texts.
-  if (!(value instanceof Uint8Array)) return undefined;
-  const text = Buffer.from(value.buffer, value.byteOffset, value.length).toString("utf8");
-  return isUtf8(value) ? { text } : { text, repaired: true };
+  // Older writers do not say which of their bytes are texts. What is not UTF-8 is none: a picture must not become an id.
+  if (!(value instanceof Uint8Array) || !isUtf8(value)) return undefined;
+  return { text: Buffer.from(value.buffer, value.byteOffset, value.length).toString("utf8") };
 }
 
 /** A value as JSON can hold it. */

@@ -1,0 +1,129 @@
+import { ByteCache } from "../byte-cache.ts";
+import type { Origin } from "../origin.ts";
+import type { FileBlocks } from "./check-metadata.ts";
+import { identityOf, readAhead, schemaOf } from "./file.ts";
+import { type Message, type ReadBytes, readMessage, unreadable } from "./messages.ts";
+
+/** The most record batches of one input, and the most messages of dictionaries: where they lie is kept in memory. */
+const MAX_BATCHES = 1_000_000;
+const MAX_DICTIONARIES = 100_000;
+/** The most messages that one dictionary is put together from. */
+const MAX_DELTAS = 200;
+
+/** A record batch with rows: where its message is, and its rows' numbers. */
+export type Batch = { at: number; first: number; rows: number };
+
+/** Where the record batches and dictionaries of an input lie. */
+export type BatchIndex = {
+  batches: readonly Batch[];
+  /** Rows in all. */
+  rows: number;
+  /** The place of the batch that a row lies in. */
+  batchAt(row: number): number;
+  /** The messages that make up a dictionary as a batch (by its place) has it: the first holds values, the rest adds to them. */
+  dictionary(id: number, batch: number): readonly number[];
+};
+
+const indexes = new ByteCache<BatchIndex>(64 << 20, ({ batches }) => (batches.length + 1) * 64);
+
+/** Reads the heads of all messages, and nothing of what they hold. Fails with INPUT_UNREADABLE where the input is cut off or damaged. */
+export function indexOf(origin: Origin): Promise<BatchIndex> {
+  return indexes.get(identityOf(origin), async () => {
+    const schema = await schemaOf(origin);
+    const read = readAhead(origin);
+    const index = new OpenIndex(origin);
+    if (schema.blocks) await readBlocks(origin, read, schema.blocks, schema.end, index);
+    else await readStream(origin, read, schema.start, index);
+    return index;
+  });
+}
+
+class OpenIndex implements BatchIndex {
+  readonly batches: Batch[] = [];
+  rows = 0;
+  readonly #origin: Origin;
+  /** By its id: from which batch on it is made up of which messages. */
+  readonly #dictionaries = new Map<number, { batch: number; messages: readonly number[] }[]>();
+  #messages = 0;
+
+  constructor(origin: Origin) {
+    this.#origin = origin;
+  }
+
+  add(message: Message): void {
+    if (message.kind === "batch") this.#addBatch(message.at, message.batch.rows);
+    else if (message.kind === "dictionary") this.#addDictionary(message.at, message.id, message.isDelta);
+    else
+      throw unreadable(this.#origin, `the message at byte ${message.at} is of the kind ${message.kind}, out of place`);
+  }
+
+  batchAt(row: number): number {
+    let [low, high] = [0, this.batches.length - 1];
+    while (low < high) {
+      const middle = Math.ceil((low + high) / 2);
+      if (this.batches[middle]!.first <= row) low = middle;
+      else high = middle - 1;
+    }
+    return low;
+  }
+
+  dictionary(id: number, batch: number): readonly number[] {
+    return this.#dictionaries.get(id)?.findLast((state) => state.batch <= batch)?.messages ?? [];
+  }
+
+  #addBatch(at: number, rows: number): void {
+    // Nobody has to read what holds no row.
+    if (rows === 0) return;
+    if (this.batches.length === MAX_BATCHES)
+      throw unreadable(this.#origin, `expected at most ${MAX_BATCHES} record batches: write it with larger ones`);
+    this.batches.push({ at, first: this.rows, rows });
+    this.rows += rows;
+    if (!Number.isSafeInteger(this.rows)) throw unreadable(this.#origin, `it has ${this.rows} rows`);
+  }
+
+  #addDictionary(at: number, id: number, isDelta: boolean): void {
+    if (++this.#messages > MAX_DICTIONARIES)
+      throw unreadable(this.#origin, `expected at most ${MAX_DICTIONARIES} dictionaries: write it without them`);
+    const states = this.#dictionaries.get(id) ?? [];
+    const last = states.at(-1);
+    const messages = isDelta ? [...(last?.messages ?? []), at] : [at];
+    if (messages.length > MAX_DELTAS)
+      throw unreadable(this.#origin, `a dictionary grows ${MAX_DELTAS} times: write it without dictionaries`);
+    const batch = this.batches.length;
+    if (last?.batch === batch) last.messages = messages;
+    else states.push({ batch, messages });
+    this.#dictionaries.set(id, states);
+  }
+}
+
+async function readStream(origin: Origin, read: ReadBytes, start: number, index: OpenIndex): Promise<void> {
+  const size = origin.input.size!;
+  let at = start;
+  for (;;) {
+    const message = await readMessage(origin, read, at, size);
+    at = message.end;
+    if (message.kind === "end") break;
+    index.add(message);
+  }
+  if (at !== size) {
+    const why = `its stream ends at byte ${at} and ${size - at} bytes follow: write one stream to a file`;
+    throw unreadable(origin, why);
+  }
+}
+
+/** All dictionaries of a file hold for all of its batches, wherever they lie. */
+async function readBlocks(
+  origin: Origin,
+  read: ReadBytes,
+  { dictionaries, batches }: FileBlocks,
+  end: number,
+  index: OpenIndex,
+): Promise<void> {
+  for (const kind of ["dictionary", "batch"] as const)
+    for (const at of kind === "batch" ? batches : dictionaries) {
+      if (!(at >= 0 && Number.isSafeInteger(at))) throw unreadable(origin, `its footer names a message at byte ${at}`);
+      const message = await readMessage(origin, read, at, end);
+      if (message.kind !== kind) throw unreadable(origin, `expected a ${kind} at byte ${at}, it is a ${message.kind}`);
+      index.add(message);
+    }
+}

@@ -1,0 +1,90 @@
+import { promisify } from "node:util";
+import { zstdDecompress } from "node:zlib";
+import { messageOf } from "../../errors.ts";
+import { ByteCache } from "../byte-cache.ts";
+import type { Origin } from "../origin.ts";
+import { rangeOf } from "../range.ts";
+import { unpackLz4Frame } from "./lz4.ts";
+import { type BatchHeader, unreadable } from "./messages.ts";
+
+/** The largest buffer, unpacked: what a buffer says of its size is not to be believed. */
+const MAX_UNPACKED_BYTES = 512 << 20;
+/** Before a packed buffer stands how long it is, or that it is stored as it is. */
+const PREFIX_BYTES = 8;
+
+const unzstd = promisify(zstdDecompress);
+
+/** A buffer is unpacked as a whole, and the slices of one batch follow one another in a worker: what was unpacked last is kept. */
+const unpacked = new ByteCache<Buffer>(128 << 20, (bytes) => bytes.length);
+
+/** The buffers of one batch. What lies in them is read as it is asked for. */
+export class BatchBuffers {
+  readonly header: BatchHeader;
+  readonly #origin: Origin;
+
+  constructor(origin: Origin, header: BatchHeader) {
+    this.#origin = origin;
+    this.header = header;
+  }
+
+  /** Bytes of a buffer, unpacked. @throws LabelmillError INPUT_UNREADABLE */
+  async size(index: number): Promise<number> {
+    return (await this.#form(index)).size;
+  }
+
+  /**
+   * Bytes `start` to `end`, excluded, of a buffer, unpacked; they share no memory with anything else.
+   * @throws LabelmillError INPUT_UNREADABLE where the buffer is shorter, or damaged
+   */
+  async bytes(index: number, start: number, end: number): Promise<Buffer> {
+    if (end === start) return Buffer.alloc(0);
+    const { size, at, packed } = await this.#form(index);
+    if (!(start >= 0 && start <= end && end <= size))
+      throw unreadable(this.#origin, `${this.#where(index)} has ${size} bytes, its batch needs those up to ${end}`);
+    if (packed === undefined) return Buffer.from(await rangeOf(this.#origin, at + start, at + end));
+    const { uri, size: total, modifiedAt, hash } = this.#origin.input;
+    const key = JSON.stringify([uri, total, modifiedAt, hash, at]);
+    const whole = await unpacked.get(key, () => this.#unpack(index, at, packed, size));
+    // A copy: else a row that is kept would keep all of the buffer.
+    return Buffer.from(whole.subarray(start, end));
+  }
+
+  /** How a buffer is stored: `packed` bytes from `at` on, or, without it, as it is. */
+  async #form(index: number): Promise<{ size: number; at: number; packed?: number }> {
+    const { buffers, bodyAt, codec } = this.header;
+    const { offset, length } = buffers[index]!;
+    const at = bodyAt + offset;
+    if (codec === "none" || length === 0) return { size: length, at };
+    if (length < PREFIX_BYTES) throw unreadable(this.#origin, `${this.#where(index)} has only ${length} bytes`);
+    const prefix = Buffer.from(await rangeOf(this.#origin, at, at + PREFIX_BYTES));
+    const size = Number(prefix.readBigInt64LE());
+    const rest = { at: at + PREFIX_BYTES, packed: length - PREFIX_BYTES };
+    if (size === -1) return { size: rest.packed, at: rest.at };
+    // What can be packed badly is hardly longer for it.
+    if (size >= 0 && Math.max(size, rest.packed / 2) <= MAX_UNPACKED_BYTES) return { size, ...rest };
+    const expected = `expected at most ${MAX_UNPACKED_BYTES} bytes, unpacked`;
+    const message = `${this.#where(index)} has ${size}, ${expected}: write the file with smaller record batches`;
+    throw unreadable(this.#origin, message);
+  }
+
+  async #unpack(index: number, at: number, packed: number, size: number): Promise<Buffer> {
+    const bytes = Buffer.from(await rangeOf(this.#origin, at, at + packed));
+    try {
+      if (this.header.codec === "lz4") return await unpackLz4Frame(bytes, size);
+      const whole = await unzstd(bytes, { maxOutputLength: Math.max(1, size) });
+      if (whole.length !== size) throw new Error(`expected ${size} bytes, it holds ${whole.length}`);
+      return whole;
+    } catch (error) {
+      const why = messageOf(error).slice(0, 200);
+      throw unreadable(
+        this.#origin,
+        `${this.#where(index)} cannot be unpacked, the file is corrupt there: ${why}`,
+        error,
+      );
+    }
+  }
+
+  #where(index: number): string {
+    return `buffer ${index} of the batch at byte ${this.header.bodyAt}`;
+  }
+}

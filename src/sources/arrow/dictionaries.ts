@@ -1,0 +1,96 @@
+import type { Dictionary } from "apache-arrow";
+import { ByteCache } from "../byte-cache.ts";
+import type { Origin } from "../origin.ts";
+import { BatchBuffers } from "./buffers.ts";
+import { type ArrowSchema, identityOf, readAhead } from "./file.ts";
+import { layoutOf } from "./layout.ts";
+import { Budget, type Load, loadColumn, type ReadValue, TooManyBytes } from "./load-column.ts";
+import { readMessage, unreadable } from "./messages.ts";
+
+/** The most bytes of one dictionary. */
+const MAX_DICTIONARY_BYTES = 128 << 20;
+
+export type LoadedDictionary = { length: number; read: ReadValue; bytes: number };
+
+const loadedDictionaries = new ByteCache<LoadedDictionary>(128 << 20, ({ bytes }) => bytes);
+
+/** The dictionaries of some batches of an input, which are read when they are needed. */
+export class Dictionaries {
+  readonly #origin: Origin;
+  readonly #schema: ArrowSchema;
+  readonly #messages: readonly number[];
+  readonly #inside: readonly number[];
+
+  /**
+   * @param messages where the dictionaries' messages lie, each one's in the order in which they add up
+   * @param inside ids of the dictionaries whose values are being read
+   */
+  constructor(origin: Origin, schema: ArrowSchema, messages: readonly number[], inside: readonly number[] = []) {
+    this.#origin = origin;
+    this.#schema = schema;
+    this.#messages = messages;
+    this.#inside = inside;
+  }
+
+  /** @throws LabelmillError INPUT_UNREADABLE */
+  async get(type: Dictionary): Promise<LoadedDictionary> {
+    if (this.#inside.includes(type.id))
+      throw unreadable(this.#origin, `dictionary ${type.id} is made of its own values`);
+    return await loadedDictionaries.get(identityOf(this.#origin, type.id, this.#messages), () => this.#load(type));
+  }
+
+  /** The bytes of the longest value. */
+  async longest(type: Dictionary): Promise<number> {
+    const { length, read } = await this.get(type);
+    let longest = 0;
+    for (let index = 0; index < length; index++) {
+      const budget = new Budget();
+      try {
+        read(index, budget);
+      } catch (error) {
+        if (!(error instanceof TooManyBytes)) throw error;
+      }
+      longest = Math.max(longest, budget.spent);
+    }
+    return longest;
+  }
+
+  async #load({ id, dictionary: type }: Dictionary): Promise<LoadedDictionary> {
+    const parts: { first: number; read: ReadValue }[] = [];
+    const inner = new Dictionaries(this.#origin, this.#schema, this.#messages, [...this.#inside, id]);
+    let [length, bytes] = [0, 0];
+    const read = readAhead(this.#origin);
+    for (const at of this.#messages) {
+      const message = await readMessage(this.#origin, read, at, this.#origin.input.size!);
+      if (message.kind !== "dictionary") throw unreadable(this.#origin, `expected a dictionary at byte ${at}`);
+      if (message.id !== id) continue;
+      if (!message.isDelta) [parts.length, length, bytes] = [0, 0, 0];
+      const { batch } = message;
+      const [column] = layoutOf([{ type }], batch, this.#schema.version);
+      const load: Load = {
+        buffers: new BatchBuffers(this.#origin, batch),
+        dictionary: (of) => inner.get(of),
+        limit: MAX_DICTIONARY_BYTES,
+        loaded: bytes,
+      };
+      parts.push({ first: length, read: await this.#values(id, () => loadColumn(column!, 0, batch.rows, load)) });
+      length += batch.rows;
+      bytes = load.loaded;
+    }
+    const readValue: ReadValue = (index, budget) => {
+      const part = parts.findLast(({ first }) => first <= index)!;
+      return part.read(index - part.first, budget);
+    };
+    return { length, read: readValue, bytes: bytes + 1 };
+  }
+
+  async #values(id: number, load: () => Promise<ReadValue>): Promise<ReadValue> {
+    try {
+      return await load();
+    } catch (error) {
+      if (!(error instanceof TooManyBytes)) throw error;
+      const message = `dictionary ${id}: expected at most ${MAX_DICTIONARY_BYTES} bytes: write the file without dictionaries`;
+      throw unreadable(this.#origin, message);
+    }
+  }
+}

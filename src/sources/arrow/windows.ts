@@ -1,0 +1,177 @@
+import { setImmediate as turn } from "node:timers/promises";
+import type { Dictionary } from "apache-arrow";
+import { LabelmillError, messageOf } from "../../errors.ts";
+import { ByteCache } from "../byte-cache.ts";
+import { type Cells, LongValue } from "../cells.ts";
+import type { Origin } from "../origin.ts";
+import type { Window } from "../row-splitter.ts";
+import { quoted } from "../source.ts";
+import type { Batch } from "./batches.ts";
+import { BatchBuffers } from "./buffers.ts";
+import { Dictionaries } from "./dictionaries.ts";
+import { type ArrowSchema, identityOf, placesOf, readAhead } from "./file.ts";
+import { type ColumnLayout, dictionaryIds, layoutOf, TYPE } from "./layout.ts";
+import { Budget, type Load, loadColumn, type ReadValue, TooManyBytes } from "./load-column.ts";
+import { readMessage, unreadable } from "./messages.ts";
+
+/** Rows that are loaded at a time, and their bytes on the average: many slices are cut of them. */
+const WINDOW_ROWS = 8 * 1024;
+const WINDOW_BYTES = 8 << 20;
+/** The most that a window may have where its rows are longer than the average. */
+const MAX_WINDOW_BYTES = 32 << 20;
+
+/** A batch, and where the messages of its dictionaries lie. */
+export type BatchPlace = Batch & { dictionaries: readonly number[] };
+
+/** Columns of an input that were found good. */
+export type ArrowColumns = { origin: Origin; schema: ArrowSchema; names: readonly string[]; places: readonly number[] };
+
+type OpenBatch = { columns: readonly ColumnLayout[]; buffers: BatchBuffers; rowBytes: number };
+type Loaded = { columns: readonly Cells[]; bytes: number };
+
+const batches = new ByteCache<OpenBatch>(16 << 20, ({ buffers }) => 128 * (buffers.header.buffers.length + 1));
+/** Slices of one batch follow one another in a worker, and each would read its rows again. */
+const windows = new ByteCache<Loaded>(96 << 20, ({ bytes }) => bytes);
+
+export function columnsOf(origin: Origin, schema: ArrowSchema, names: readonly string[]): ArrowColumns {
+  return { origin, schema, names, places: placesOf(origin, schema, names) };
+}
+
+/** The needed columns of a batch. Fails with INPUT_UNREADABLE where it is none, or does not have the rows that were planned. */
+export function openBatch(of: ArrowColumns, batch: Pick<BatchPlace, "at" | "dictionaries">): Promise<OpenBatch> {
+  const { origin, schema, places } = of;
+  return batches.get(identityOf(origin, batch.at, batch.dictionaries, places), async () => {
+    const message = await readMessage(origin, readAhead(origin), batch.at, origin.input.size!);
+    if (message.kind !== "batch") throw unreadable(origin, `expected a record batch at byte ${batch.at}`);
+    return await explained(origin, `the record batch at byte ${batch.at}`, async () => {
+      const all = layoutOf(schema.columns, message.batch, schema.version);
+      const columns = places.map((place) => all[place]!);
+      const buffers = new BatchBuffers(origin, message.batch);
+      const dictionaries = new Dictionaries(origin, schema, batch.dictionaries);
+      let bytes = 0;
+      for (const column of new Set(columns)) bytes += await bytesOf(column, buffers, dictionaries);
+      return { columns, buffers, rowBytes: bytes / Math.max(1, message.batch.rows) };
+    });
+  });
+}
+
+/** Bytes of a column, unpacked. Of a dictionary's values each counts as the longest: which of them are used often is not known. */
+async function bytesOf(column: ColumnLayout, buffers: BatchBuffers, dictionaries: Dictionaries): Promise<number> {
+  let bytes = 0;
+  for (const index of column.buffers) bytes += await buffers.size(index);
+  for (const child of column.children) bytes += await bytesOf(child, buffers, dictionaries);
+  if (column.type.typeId !== TYPE.dictionary) return bytes;
+  return bytes + column.length * (await dictionaries.longest(column.type as Dictionary));
+}
+
+/** The needed columns, row `first` up to `end`, excluded, in windows that lie in one batch each. */
+export async function* arrowWindows(
+  of: ArrowColumns,
+  from: Iterable<BatchPlace>,
+  { first, end }: { first: number; end: number },
+): AsyncGenerator<Window> {
+  for (const batch of from) {
+    const batchEnd = batch.first + batch.rows;
+    if (batchEnd <= first || batch.first >= end) continue;
+    const { rowBytes } = await openBatch(of, batch);
+    const size = Math.max(1, Math.min(WINDOW_ROWS, Math.floor(WINDOW_BYTES / Math.max(1, rowBytes))));
+    const begin = batch.first + Math.floor((Math.max(first, batch.first) - batch.first) / size) * size;
+    for (let at = begin; at < Math.min(end, batchEnd); at += size)
+      yield* within(of, batch, at, Math.min(size, batchEnd - at), { first, end });
+  }
+}
+
+/** The window, or, where its rows are too long to be loaded together, its halves. */
+async function* within(
+  of: ArrowColumns,
+  batch: BatchPlace,
+  at: number,
+  rows: number,
+  asked: { first: number; end: number },
+): AsyncGenerator<Window> {
+  if (at + rows <= asked.first || at >= asked.end) return;
+  try {
+    const { columns } = await loadedWindow(of, batch, at, rows);
+    yield { first: at, from: Math.max(at, asked.first), to: Math.min(at + rows, asked.end), columns };
+  } catch (error) {
+    if (!(error instanceof TooManyBytes)) throw error;
+    const half = Math.ceil(rows / 2);
+    yield* within(of, batch, at, half, asked);
+    yield* within(of, batch, at + half, rows - half, asked);
+  }
+  // What is kept takes no waiting: others must have their turn all the same.
+  await turn();
+}
+
+function loadedWindow(of: ArrowColumns, batch: BatchPlace, at: number, rows: number): Promise<Loaded> {
+  const { origin, places } = of;
+  const key = identityOf(origin, batch.at, batch.dictionaries, at - batch.first, rows, places);
+  return windows.get(key, () =>
+    explained(origin, `rows ${at} to ${at + rows - 1}`, () => loadWindow(of, batch, at - batch.first, rows)),
+  );
+}
+
+async function loadWindow(of: ArrowColumns, batch: BatchPlace, at: number, rows: number): Promise<Loaded> {
+  const { columns, buffers } = await openBatch(of, batch);
+  const dictionaries = new Dictionaries(of.origin, of.schema, batch.dictionaries);
+  const load: Load = {
+    ...{ buffers, limit: MAX_WINDOW_BYTES, loaded: 0 },
+    dictionary: (type) => dictionaries.get(type),
+  };
+  const cells: Cells[] = [];
+  for (const [index, column] of columns.entries()) {
+    const what = `column ${quoted(of.names[index]!)}, rows from ${batch.first + at} on`;
+    const read = await loadColumn(column, at, at + rows, load).catch((error: unknown) => {
+      // A row alone that is too long is its own matter.
+      if (error instanceof TooManyBytes && rows === 1) return tooLong(error);
+      throw error;
+    });
+    cells.push(cellsOf(of.origin, what, read));
+  }
+  return { columns: cells, bytes: load.loaded + 1024 };
+}
+
+function tooLong(error: TooManyBytes): ReadValue {
+  return () => {
+    throw error;
+  };
+}
+
+function cellsOf(origin: Origin, what: string, read: ReadValue): Cells {
+  return {
+    at(index) {
+      try {
+        return read(index, new Budget());
+      } catch (error) {
+        if (error instanceof TooManyBytes) return new LongValue(error.bytes);
+        throw broken(origin, what, error);
+      }
+    },
+  };
+}
+
+/** What fails says where, and that a file with another one in its place changed: this may look corrupt. */
+async function explained<T>(origin: Origin, what: string, make: () => Promise<T>): Promise<T> {
+  try {
+    return await make();
+  } catch (error) {
+    if (error instanceof TooManyBytes) throw error;
+    await origin.checkUnchanged();
+    throw broken(origin, what, error);
+  }
+}
+
+function broken(origin: Origin, what: string, error: unknown): LabelmillError {
+  if (error instanceof LabelmillError) return error;
+  const why = messageOf(error).slice(0, 200);
+  return unreadable(origin, `${what} cannot be read, the file is corrupt there: ${why}`, error);
+}
+
+/** The messages of the dictionaries that the columns need, as a batch has them. */
+export function neededDictionaries(
+  { schema, places }: ArrowColumns,
+  messages: (id: number) => readonly number[],
+): number[] {
+  const ids = new Set(places.flatMap((place) => dictionaryIds(schema.columns[place]!.type)));
+  return [...ids].flatMap((id) => messages(id));
+}

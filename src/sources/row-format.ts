@@ -1,0 +1,31 @@
+import type { ReadOptions } from "../schemas/input.ts";
+import { formatOfName } from "./detect.ts";
+import type { Origin } from "./origin.ts";
+
+export type RowFormat = "parquet" | "arrow";
+
+/** Bytes of an input's beginning by which such a format is known. */
+export const ROW_MAGIC_BYTES = 8;
+
+/** The format of rows in columns that an input begins as; undefined for any other. */
+export function beginsAsRows(head: Buffer): RowFormat | undefined {
+  const text = head.toString("latin1", 0, ROW_MAGIC_BYTES);
+  if (text.startsWith("PAR1")) return "parquet";
+  // Feather's first version is told apart where it is opened.
+  if (text.startsWith("ARROW1") || text.startsWith("FEA1")) return "arrow";
+  // The marker of a stream's first message, and the length of its metadata: little-endian, and never so long.
+  return head.length >= ROW_MAGIC_BYTES && head.readInt32LE(0) === -1 && head[7] === 0 ? "arrow" : undefined;
+}
+
+/** The format of an input of rows in columns: as told, else by its name, else by its first bytes; undefined for any other. */
+export async function rowFormatOf(origin: Origin, { format }: ReadOptions): Promise<RowFormat | undefined> {
+  if (format !== "auto") return isRowFormat(format) ? format : undefined;
+  const named = formatOfName(origin.name);
+  if (named !== "auto" || origin.once) return isRowFormat(named) ? named : undefined;
+  for await (const head of origin.bytes({ start: 0, end: ROW_MAGIC_BYTES })) return beginsAsRows(head);
+  return undefined;
+}
+
+export function isRowFormat(format: ReadOptions["format"]): format is RowFormat {
+  return format === "parquet" || format === "arrow";
+}

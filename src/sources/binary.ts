@@ -80,7 +80,6 @@ export function refuseKnownBinary(label: string, head: Buffer): void {
  * @throws LabelmillError INPUT_UNREADABLE
  */
 export function refuseNuls(label: string, head: Buffer, isNamed: boolean): void {
-  if (!head.includes(0)) return;
   // In UTF-16 and UTF-32 of most languages, every second byte of most characters is zero.
   const begin = head.subarray(0, 4096);
   const nulsAt: [number, number] = [0, 0];

@@ -23,9 +23,7 @@ export function resolveColumns(
     const fix = `name one with --column${columns.length === 1 && read.format === "csv" ? headerless : ""}`;
     throw new LabelmillError("COLUMN_NOT_FOUND", `${label}: ${expected}, it has ${list(columns)}; ${fix}`);
   }
-  const filtered = read.where?.map((where) => where.column) ?? [];
-  for (const wanted of [column, read.idColumn, ...read.keep, ...filtered]) {
-    if (wanted === null) continue;
+  for (const wanted of wantedOf({ ...read, column })) {
     if (columns.includes(wanted)) {
       refuseTwice(columns, (name) => name === wanted, wanted, label);
       continue;
@@ -38,6 +36,11 @@ export function resolveColumns(
     );
   }
   return { ...read, column };
+}
+
+/** The columns that are asked for by their names. */
+export function wantedOf({ column, idColumn, keep, where = [] }: ReadOptions): string[] {
+  return [column, idColumn, ...keep, ...where.map((filter) => filter.column)].filter((name) => name !== null);
 }
 
 /** Whether one of `names` is among the columns, whatever the case of its letters. */

@@ -76,9 +76,10 @@ export function detectFormat(
     if (named !== "auto" && named !== "json" && named !== "jsonl") return named;
     const shape = jsonShape(head);
     if (shape === "array") return "json";
+    if (shape === "object") refuseOtherJson(from.label, head);
     if (named === "jsonl" || shape === "lines") return "jsonl";
     if (named === "json" && arrayBegin(head.bytes) !== undefined) return "json";
-    if (shape === "object" || (named === "json" && isText(head))) refuseOtherJson(from.label, head);
+    if (named === "json" && isText(head)) refuseOtherJson(from.label, head);
     // It is empty, or binary: the caller says so.
     if (named === "json") return "jsonl";
     if (told !== null || asked !== undefined || sep !== undefined) return "csv";

@@ -129,8 +129,10 @@ export class JsonArrayScanner implements Scanner<Line> {
     let isQuoted = this.#isQuoted;
     let stop: number | undefined;
     while (at < end && stop === undefined) {
-      const byte = bytes[at++]!;
+      let byte = bytes[at++]!;
       if (isQuoted) {
+        // Most bytes are letters of texts.
+        while (byte !== QUOTE && byte !== BACKSLASH && byte !== LF && at < end) byte = bytes[at++]!;
         if (byte === QUOTE) {
           isQuoted = false;
           if (depth === 0) stop = at;

@@ -16,7 +16,11 @@ const CLOSING: readonly (number | undefined)[] = [0x5d, 0x7d];
  */
 export function jsonShape({ bytes, whole }: Head): "array" | "lines" | "object" | undefined {
   const at = skipSpace(bytes, 0);
-  if (bytes[at] === OPEN_OBJECT) return spansLines(bytes, at) ? "object" : "lines";
+  if (bytes[at] === OPEN_OBJECT) {
+    // A line that is cut off is followed by the next record; an object over several lines goes on with a key.
+    const next = skipSpace(bytes, bytes.indexOf(LF, at));
+    return spansLines(bytes, at) && bytes[next] !== OPEN_OBJECT ? "object" : "lines";
+  }
   if (bytes[at] !== OPEN_ARRAY) return undefined;
   const inner = skipSpace(bytes, at + 1);
   if (bytes[inner] === CLOSING[0] && whole && skipSpace(bytes, inner + 1) === bytes.length) return "array";

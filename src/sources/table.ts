@@ -5,7 +5,7 @@ import type { ReadOptions } from "../schemas/input.ts";
 import { parseS3Uri } from "../storage/s3-uri.ts";
 import { refuseKnownBinary, refuseNuls } from "./binary.ts";
 import { MAGIC_BYTES, Peekable, plainTextStart, utf8Bytes, without } from "./bytes.ts";
-import { resolveColumns } from "./columns.ts";
+import { resolveColumns, wantedOf } from "./columns.ts";
 import { detectFormat, extensionOf, formatOfName, isRecognised, sepLineOf } from "./detect.ts";
 import { EmptyInput } from "./empty-input.ts";
 import { type Head, headOf, holdsRecords } from "./head.ts";
@@ -15,7 +15,7 @@ import type { Origin } from "./origin.ts";
 import { type Row, type RowReader, readerOf, type Wanted } from "./rows.ts";
 import { isS3Uri } from "./s3-origin.ts";
 import { recordsIn } from "./scanner.ts";
-import { MAX_ID_LENGTH, type Source, type SourceRecord } from "./source.ts";
+import { MAX_ID_LENGTH, quoted, type Source, type SourceRecord } from "./source.ts";
 import { textSplitter } from "./text-splitter.ts";
 import { BrokenInput } from "./unpack.ts";
 
@@ -82,17 +82,26 @@ type Found = { read: ReadOptions; begin: { position: number; line: number }; jso
 async function findOut(bytes: Peekable, origin: Origin, read: ReadOptions, names: readonly string[]): Promise<Found> {
   const { label } = origin;
   const isAuto = read.format === "auto";
-  const head = await headOf(bytes, holdsRecords);
+  // Lines need no more, and JSON looks for its columns.
+  const isTable = !["lines", "jsonl", "json"].includes(
+    read.format === "auto" ? formatOfName(origin.name) : read.format,
+  );
+  const head = await headOf(bytes, (longer) => !isTable || holdsRecords(longer));
   if (isAuto) refuseKnownBinary(label, head.bytes);
   const found = detectFormat(origin, head, read, names);
-  if (isAuto && !isRecognised(head, found, names)) refuseNuls(label, head.bytes, formatOfName(origin.name) === "lines");
+  if (isAuto && head.bytes.includes(0) && !isRecognised(head, found, names))
+    refuseNuls(label, head.bytes, formatOfName(origin.name) === "lines");
   const begin = beginOf(head, found, label);
   if (found.format !== "json" && found.format !== "jsonl") return { read: found, begin };
   const columnsOf = (of: Head): JsonColumns => jsonColumns(of, found, names, begin);
   const json = columnsOf(await headOf(bytes, (longer) => columnsOf(longer).isEnough));
   // Where a column is told and no record is an object, each of them says so.
-  const resolved = json.objects === 0 ? found : resolveColumns(json.columns, found, names, label);
-  return { read: resolved, begin, json };
+  if (json.objects === 0) return { read: found, begin, json };
+  const resolved = resolveColumns(json.columns, found, names, label);
+  const twice = wantedOf(resolved).find((name) => json.twice.has(name));
+  if (twice === undefined) return { read: resolved, begin, json };
+  const message = `${label} has a record with two values of ${quoted(twice)}: write each key once`;
+  throw new LabelmillError("COLUMN_AMBIGUOUS", message);
 }
 
 /** Where the header or the first record is looked for: behind Excel's `sep=` line, behind the bracket of an array. */

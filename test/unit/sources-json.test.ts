@@ -109,16 +109,18 @@ test("JSONL in a .json file is JSONL", async () => {
   }
   assert.deepEqual(short(await records(await file("x.json", '{"text":"a"}'))), [[1, "a"]]);
   // A damaged first line is its own row.
-  assert.deepEqual(short(await records(await file("x.json", '{"text":"a\n{"text":"b"}\n'))), [
-    [1, "RECORD_INVALID"],
-    [2, "b"],
-  ]);
+  for (const name of ["x.json", "x.jsonl", "x"])
+    for (const damaged of ['{"text":"a', '{"text":"a","n":[1'])
+      assert.deepEqual(short(await records(await file(name, `${damaged}\n{"text":"b"}\n`))), [
+        [1, "RECORD_INVALID"],
+        [2, "b"],
+      ]);
 });
 
 test("other JSON is refused with what it is", async () => {
   const object = { data: [{ text: "a" }, { text: "b" }] };
   const over = /it is an object over several lines: take the list of records out of it \(jq/;
-  for (const name of ["x.json", "x"])
+  for (const name of ["x.json", "x", "x.jsonl"])
     await refuses(await file(name, JSON.stringify(object, undefined, 2)), {}, "INPUT_UNREADABLE", over);
   await refuses(await file("x.json", JSON.stringify(object)), {}, "COLUMN_NOT_FOUND", /it has "data"/);
   // As pandas writes a table by default.

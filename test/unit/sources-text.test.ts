@@ -165,6 +165,16 @@ test("two columns of one name are refused where one of them is asked for, with t
   assert.deepEqual(short(await records(cases, { column: "Text" })), [[2, "a"]]);
 });
 
+test("JSONL: a key that a record has twice is refused where it is asked for", async () => {
+  const record =
+    '{"text":"a","in":{"n":1,"n":2},"n":[{"text":1},","],"t\\u0065xt":"b","id":"\\\\\\"","n":"x,\\"n\\":1"}\n';
+  const path = await file("x.jsonl", record);
+  const two = (name: string) => new RegExp(`x\\.jsonl" has a record with two values of "${name}"`);
+  await refuses(path, {}, "COLUMN_AMBIGUOUS", two("text"));
+  await refuses(path, { column: "id", keep: ["n"] }, "COLUMN_AMBIGUOUS", two("n"));
+  assert.deepEqual(short(await records(path, { column: "id", keep: ["in"] })), [[1, '\\"']]);
+});
+
 test("JSONL: columns are what any of the first 1,000 records has", async () => {
   const first = '{"id":0}\n[]\n';
   const lines = `${first}{"text":"a","lang":"en"}\n`;

@@ -99,6 +99,6 @@ function wholeCharacters(head: Buffer): Buffer {
 }
 
 function refused(label: string, found: string, fix: string): LabelmillError {
-  const expected = "expected CSV, JSONL, a JSON array, plain lines or Parquet";
+  const expected = "expected CSV, JSONL, a JSON array, plain lines, Parquet or Arrow";
   return new LabelmillError("INPUT_UNREADABLE", `${label}: ${expected}, but ${found}: ${fix}`);
 }

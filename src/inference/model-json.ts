@@ -25,17 +25,16 @@ export async function readModelJson(dir: string, name: string): Promise<Json> {
   throw invalidFile(path, `the whole: expected a JSON object, got ${show(json)}`);
 }
 
-/** The same, and as the schema says. */
-export async function readModelFile<T extends z.ZodType>(dir: string, name: string, schema: T): Promise<z.infer<T>> {
-  return parsed(await readModelJson(dir, name), join(dir, name), schema);
-}
-
 /** @throws LabelmillError MODEL_INVALID, naming the file at `path` and the field */
 export function parsed<T extends z.ZodType>(json: Json, path: string, schema: T): z.infer<T> {
   const result = schema.safeParse(json);
   if (result.success) return result.data;
   const issue = result.error.issues[0]!;
-  throw invalidFile(path, `${issue.path.join(".") || "the whole"}: ${issue.message}`);
+  const value = issue.path.reduce<unknown>(
+    (part, key) => (part as Record<PropertyKey, unknown> | undefined)?.[key],
+    json,
+  );
+  throw invalidFile(path, `${issue.path.join(".") || "the whole"}: ${issue.message}, got ${show(value)}`);
 }
 
 /** Takes the keys whose value is null out of a value's objects. What is in arrays stays, but for objects within. Changes the value. */

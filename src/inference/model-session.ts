@@ -1,4 +1,5 @@
 import type { ImageRecipe } from "./image-recipe.ts";
+import type { PaddingSide } from "./tokenizer-config.ts";
 
 /** Where a session runs: the CPU, or a GPU by its number. */
 export type Device = "cpu" | `cuda:${number}`;
@@ -11,7 +12,7 @@ export type SessionSetup = {
   /** Absolute path of the ONNX file. */
   modelFile: string;
   /** How items become the model's inputs. */
-  input: { kind: "text"; padId: number } | { kind: "image"; recipe: ImageRecipe };
+  input: { kind: "text"; padId: number; paddingSide?: PaddingSide } | { kind: "image"; recipe: ImageRecipe };
   /** Labels of the model: the width of its output. */
   labels: number;
   device: Device;

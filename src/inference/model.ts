@@ -7,10 +7,14 @@ import { LabelmillError, messageOf, systemCode } from "../errors.ts";
 import type { Dtype } from "../schemas/dtype.ts";
 import type { Task } from "../schemas/job.ts";
 import { checkExternal, externalPaths } from "./external-weights.ts";
+import { refusedField } from "./fields.ts";
 import { type ImageRecipe, parseImageRecipe } from "./image-recipe.ts";
 import { labelsOf } from "./labels.ts";
 import { type Json, readModelJson, show } from "./model-json.ts";
 import { type OnnxScan, scanOnnx } from "./onnx-scan.ts";
+import { CONFIG_FIELDS } from "./text-fields.ts";
+import type { PaddingSide } from "./tokenizer-config.ts";
+import { readTokenizerFiles } from "./tokenizer-files.ts";
 
 /** `path` is relative to the model's folder, with `/`; `size` in bytes. */
 export type ModelFile = { path: string; size: number; sha256: string };
@@ -26,6 +30,8 @@ export type Model = {
   labels: string[];
   /** The token id that fills short texts up; only texts use it. */
   padId: number;
+  /** On which side; only texts use it. */
+  paddingSide: PaddingSide;
   /** SHA-256 over all that decides an answer: task, dtype, labels, recipe and the files' hashes. */
   digest: string;
   files: ModelFile[];
@@ -65,7 +71,10 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
   const { id = basename(dir), revision = "local", dtype = "fp32" } = options;
   await checkFolder(dir);
   const config = await readModelJson(dir, CONFIG);
+  const refused = refusedField(config, CONFIG_FIELDS);
+  if (refused) throw invalid(dir, `${CONFIG}: ${refused.field}: ${refused.problem}`);
   const task = await taskOf(dir, config);
+  const text = task === "text-classification" ? await readTokenizerFiles(dir) : undefined;
   const image = task === "image-classification" ? await readRecipe(dir, config) : undefined;
   const weights = await findWeights(dir, dtype);
   const onnx = await scan(dir, weights);
@@ -80,7 +89,8 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
     revision,
     dtype,
     labels,
-    padId: padIdOf(dir, config),
+    padId: text?.padId ?? 0,
+    paddingSide: text?.paddingSide ?? "right",
     digest: createHash("sha256").update(canonical({ task, dtype, labels, recipe, files })).digest("hex"),
     files,
     modelFile: join(dir, weights),
@@ -116,12 +126,6 @@ async function findWeights(dir: string, dtype: Dtype): Promise<string> {
 }
 
 async function taskOf(dir: string, config: Json): Promise<Task> {
-  if (config.problem_type !== undefined) {
-    const type = config.problem_type;
-    if (type !== "single_label_classification") {
-      throw invalid(dir, `${CONFIG}: problem_type: expected single_label_classification or none, got ${show(type)}`);
-    }
-  }
   const architectures = Array.isArray(config.architectures) ? config.architectures : [];
   if (architectures.length > 0) {
     if (String(architectures[0]).endsWith("ForSequenceClassification")) return "text-classification";
@@ -136,12 +140,6 @@ async function taskOf(dir: string, config: Json): Promise<Task> {
     dir,
     `${CONFIG}: architectures is missing: expected ${RECIPE} or tokenizer.json to tell the task, got ${came}`,
   );
-}
-
-function padIdOf(dir: string, config: Json): number {
-  const id = config.pad_token_id ?? 0;
-  if (Number.isSafeInteger(id) && (id as number) >= 0 && (id as number) < 2 ** 31) return id as number;
-  throw invalid(dir, `${CONFIG}: pad_token_id: expected a token's id, got ${show(id)}`);
 }
 
 /** The recipe, and the file that it is from. Where both files have one, versions of transformers differ in which they take. */

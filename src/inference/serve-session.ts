@@ -142,7 +142,9 @@ function makeCollator(session: ModelSession, input: SessionSetup["input"]): Coll
     if (!known.includes(name) || came !== type)
       throw new Error(`inputs: expected ${known.join(", ")} (${type}), got ${name} (${came})`);
   }
-  return input.kind === "text" ? textCollator(names, input.padId) : imageCollator(names[0]!, input.recipe);
+  return input.kind === "text"
+    ? textCollator(names, input.padId, input.paddingSide)
+    : imageCollator(names[0]!, input.recipe);
 }
 
 /** Two items, of two lengths where there are lengths: a model whose shapes are fixed fails here and not under load. */

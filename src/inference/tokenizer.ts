@@ -1,9 +1,9 @@
 import { join } from "node:path";
 import { Tokenizer } from "@huggingface/tokenizers";
-import { z } from "zod";
 import { messageOf } from "../errors.ts";
-import { invalidFile, readModelFile } from "./model-json.ts";
-import { readTokenLimits } from "./token-limits.ts";
+import { invalidFile } from "./model-json.ts";
+import { checkBounds } from "./tokenizer-config.ts";
+import { readTokenizerFiles } from "./tokenizer-files.ts";
 
 /** Texts as token ids, special tokens included: text i has `ids[offsets[i]]` up to, not including, `ids[offsets[i + 1]]`. */
 export type EncodedTexts = {
@@ -39,21 +39,15 @@ const READ_CHARS_PER_TOKEN = 32;
 const MARK_RUN = /[[\p{M}\p{Cc}\p{Cf}\p{Co}\p{Cs}\ufffd]--[\t\n\r]]+/gv;
 const MARK_RUN_LENGTH = 256;
 
-const TokenizerFileSchema = z.looseObject({
-  model: z.looseObject({}),
-  added_tokens: z.array(z.looseObject({})).default([]),
-});
-/** What the library wants to find, be it as null. */
-const ABSENT_PARTS = { normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null };
 /**
  * The tokenizer of a model folder in the Hugging Face layout: `tokenizer.json`, `tokenizer_config.json`, `config.json`.
  * `maxTokens` is `model_max_length`, bounded by the positions that the model has and by 8,192; 512 where neither is said.
  * Throws MODEL_INVALID, naming the file, for one that is missing or broken.
  */
 export async function loadTokenizer(dir: string): Promise<TextTokenizer> {
-  const tokenizerFile = await readModelFile(dir, "tokenizer.json", TokenizerFileSchema);
-  const { tokenizerConfig, padId, maxTokens } = await readTokenLimits(dir);
-  const { tokenizer, before, after } = build(join(dir, "tokenizer.json"), tokenizerFile, tokenizerConfig);
+  const { file, config, padId, maxTokens, bounds } = await readTokenizerFiles(dir);
+  const { tokenizer, before, after } = build(join(dir, "tokenizer.json"), file, config);
+  checkBounds(join(dir, "tokenizer_config.json"), config, bounds, { before, after });
   const room = maxTokens - before.length - after.length;
   if (room < 1) {
     throw invalidFile(join(dir, "tokenizer_config.json"), `model_max_length: ${maxTokens} leaves no room for a text`);
@@ -99,7 +93,7 @@ function build(
   config: object,
 ): { tokenizer: Tokenizer; before: number[]; after: number[] } {
   try {
-    const tokenizer = new Tokenizer({ ...ABSENT_PARTS, ...file }, config);
+    const tokenizer = new Tokenizer(file, config);
     const bare: number[] = tokenizer.encode("a", { add_special_tokens: false }).ids;
     const whole: number[] = tokenizer.encode("a").ids;
     // What is in no vocabulary must come out as the token for it, or as nothing.

@@ -1,9 +1,13 @@
 import type { FieldRule } from "../../src/inference/fields.ts";
 import { IMAGE_FIELDS } from "../../src/inference/image-fields.ts";
 import { PROCESSORS } from "../../src/inference/image-processors.ts";
+import { CONFIG_FIELDS, TOKENIZER_CONFIG_FIELDS, TOKENIZER_FIELDS } from "../../src/inference/text-fields.ts";
 
 /** The tables of docs/models.md that are made from the code, by the names of their places there. */
 const TABLES: Record<string, () => string[]> = {
+  "config.json": () => fieldTable(CONFIG_FIELDS),
+  "tokenizer_config.json": () => fieldTable(TOKENIZER_CONFIG_FIELDS),
+  "tokenizer.json": () => fieldTable(TOKENIZER_FIELDS),
   "preprocessor_config.json": () => fieldTable(IMAGE_FIELDS),
   "image processors": processorTable,
 };

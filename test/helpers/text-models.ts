@@ -86,6 +86,27 @@ export async function writeRobertaModel(dir: string, { attentionMask }: { attent
   await writeFolder(dir, config, textModel(inputs, nodes, constants));
 }
 
+/** A model in the way of decoders: it answers by what a text's last token is, so the last place of each row has to be the text's. */
+export async function writeLastTokenModel(dir: string): Promise<void> {
+  const nodes = [
+    node("Gather", ["input_ids", "last"], ["token"], [intAttribute("axis", 1)]),
+    node("Gather", ["words", "token"], ["logits"], [intAttribute("axis", 0)]),
+  ];
+  const constants = [
+    tensor("last", [], BigInt64Array.of(-1n)),
+    tensor(
+      "words",
+      [VOCABULARY, 2],
+      Float32Array.from({ length: VOCABULARY * 2 }, (_, at) => 3 * Math.sin(at * at + 1)),
+    ),
+  ];
+  const config = { architectures: ["LlamaForSequenceClassification"], pad_token_id: PAD_TOKEN };
+  await writeFolder(dir, config, textModel(["input_ids"], nodes, constants));
+  const path = join(dir, "tokenizer_config.json");
+  const tokenizerConfig = JSON.parse(await readFile(path, "utf8")) as object;
+  await writeFile(path, JSON.stringify({ ...tokenizerConfig, padding_side: "left" }));
+}
+
 /** From `values` ([batch, sequence, 2]) to `logits`: the mean over what the mask leaves. */
 function meanOver(mask: string, values: string): Buffer[] {
   return [

@@ -19,7 +19,13 @@ import {
   tokenize,
 } from "../helpers/answers.ts";
 import { runProgram } from "../helpers/python.ts";
-import { FIRST_TOKEN, LAST_TOKEN, writeQuantizedTextModel, writeRobertaModel } from "../helpers/text-models.ts";
+import {
+  FIRST_TOKEN,
+  LAST_TOKEN,
+  writeLastTokenModel,
+  writeQuantizedTextModel,
+  writeRobertaModel,
+} from "../helpers/text-models.ts";
 
 const TINY = join(BUILT_IN_DIR, "tiny-sentiment");
 const ANSWERS = "golden/answers/tiny-sentiment.jsonl";
@@ -125,6 +131,21 @@ describe("a text's answer does not depend on its batch", () => {
     // Weights of noise tell texts apart by hundredths only, so more than the 1e-4 of real ones is asked for.
     const worst = await compareCompany(engine, [6, 14, 40], 1e-5);
     t.diagnostic(`at most ${worst.toExponential(1)}`);
+  });
+
+  test("a model whose texts end where its rows end: padded on the left", async () => {
+    const dir = join(root, "last-token");
+    await writeLastTokenModel(dir);
+    await using engine = await openEngine(dir, { threads: 1, budget: 8192 });
+    assert.equal(engine.model.paddingSide, "left");
+    const texts = [20, 24].map((length, text) => ({
+      tokens: Int32Array.from({ length }, (_, at) => 5 + 100 * text + at),
+    }));
+    const together = await labelInOneBatch(engine, texts);
+    assert.ok(engine.stats.paddedCost > engine.stats.realCost, "they were padded");
+    for (const [at, text] of texts.entries())
+      assert.deepEqual((await labelInOneBatch(engine, [text]))[0], together[at]);
+    assert.notDeepEqual(together[0], together[1]);
   });
 
   for (const attentionMask of [true, false]) {

@@ -115,6 +115,21 @@ describe("loadModel", () => {
     assert.deepEqual((await loadModel(three)).labels, ["LABEL_0", "LABEL_1", "LABEL_2"], "as many as the ONNX file's");
   });
 
+  it("takes a softmax that is said", async () => {
+    const said = {
+      problem_type: "single_label_classification",
+      function_to_apply: "softmax",
+      task_specific_params: { "text-classification": { function_to_apply: "softmax", max_length: 128 }, summary: {} },
+    };
+    assert.equal((await loadModel(await textFolder((config) => Object.assign(config, said)))).labels.length, 2);
+  });
+
+  it("refuses a tokenizer that is not honoured before anything is run", async () => {
+    const dir = await textFolder();
+    await writeFile(join(dir, "tokenizer_config.json"), JSON.stringify({ truncation_side: "left" }));
+    await rejects(dir, "tokenizer_config.json", "truncation_side", "left");
+  });
+
   it("takes null for absent in every file", async () => {
     const nulls = { problem_type: null, pad_token_id: null, max_position_embeddings: null, architectures: null };
     const dir = await textFolder((config) => Object.assign(config, nulls));
@@ -245,6 +260,18 @@ describe("loadModel", () => {
     ],
     ["another task", (c) => (c.architectures = ["BertForMaskedLM"]), "architectures", "BertForMaskedLM"],
     ["many labels at once", (c) => (c.problem_type = "multi_label_classification"), "problem_type", "multi_label"],
+    ["another function", (c) => (c.function_to_apply = "sigmoid"), "function_to_apply", "softmax", "sigmoid"],
+    ["no function", (c) => (c.function_to_apply = "none"), "function_to_apply", "none"],
+    [
+      "another function of its task",
+      (c) => (c.task_specific_params = { "text-classification": { function_to_apply: "sigmoid" } }),
+      ...["task_specific_params.text-classification", "sigmoid"],
+    ],
+    [
+      "labels of its task",
+      (c) => (c.task_specific_params = { "text-classification": { id2label: { 0: "X" } } }),
+      "task_specific_params.text-classification",
+    ],
     ["a padding token that is no id", (c) => (c.pad_token_id = "[PAD]"), "pad_token_id", "[PAD]"],
   ] as [string, (config: Record<string, unknown>) => void, ...string[]][]) {
     it(`refuses ${what}`, async () => rejects(await textFolder(change), "config.json", ...words));

@@ -1,0 +1,84 @@
+import { isObject, type Json, show } from "./model-json.ts";
+
+/** A token that is found in a text as it is written, as tokenizer.json has it. */
+export type AddedToken = Json & { id: number; content: string };
+
+/** The keys of tokenizer_config.json that name special tokens. */
+const SPECIAL = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+const MORE_SPECIAL = ["additional_special_tokens", "extra_special_tokens"];
+/** What decides how a token is found, with its value where it is missing. */
+const FLAGS = ["single_word", "lstrip", "rstrip", "normalized"] as const;
+
+/**
+ * The added tokens of a tokenizer: those of tokenizer.json, with the flags that tokenizer_config.json gives them in `added_tokens_decoder`,
+ * and the special tokens that only tokenizer_config.json names, where the vocabulary has them.
+ * Throws an Error that begins with the file and the field, for what cannot be honoured.
+ */
+export function addedTokens(file: Json, config: Json): AddedToken[] {
+  const tokens = new Map((file.added_tokens as AddedToken[]).map((token) => [token.content, { ...token }]));
+  for (const [key, flags] of Object.entries(isObject(config.added_tokens_decoder) ? config.added_tokens_decoder : {}))
+    addDecoded(tokens, file, Number(key), flags);
+  for (const { content, ...flags } of specialTokens(config)) {
+    const id = tokens.has(content) ? undefined : vocabularyId(file, content);
+    if (id !== undefined) tokens.set(content, { special: true, ...flags, id, content });
+  }
+  return [...tokens.values()];
+}
+
+/** Throws an Error that begins with the field, for tokens that are found in a way that the library does not know. */
+export function checkAdded(file: Json): void {
+  for (const { content, single_word: isWord } of file.added_tokens as AddedToken[])
+    if (isWord === true)
+      throw new Error(
+        `added_tokens.single_word: expected false, got true of ${show(content)}: words are not told apart`,
+      );
+}
+
+/** The id of a token's text; undefined if there is none. */
+export function tokenId(file: Json, content: string | undefined): number | undefined {
+  const added = (file.added_tokens as AddedToken[]).find((token) => token.content === content);
+  return added?.id ?? (content === undefined ? undefined : vocabularyId(file, content));
+}
+
+/** The text of a special token of tokenizer_config.json, which may be an object with flags. */
+export function specialToken(config: Json, key: string): string | undefined {
+  const value = config[key];
+  const content = isObject(value) ? value.content : value;
+  return typeof content === "string" ? content : undefined;
+}
+
+function addDecoded(tokens: Map<string, AddedToken>, file: Json, id: number, flags: unknown): void {
+  const { content } = isObject(flags) ? flags : {};
+  const known = typeof content === "string" ? (tokens.get(content)?.id ?? vocabularyId(file, content)) : undefined;
+  if (typeof content !== "string" || known !== id) {
+    const expected = known === undefined ? "a token that tokenizer.json has" : `the id ${known}, as in tokenizer.json,`;
+    throw new Error(`added_tokens_decoder.${id}: expected ${expected} got ${show(flags)}`);
+  }
+  const before = tokens.get(content);
+  const said = Object.fromEntries(
+    FLAGS.flatMap((flag) => (isObject(flags) && flag in flags ? [[flag, flags[flag]]] : [])),
+  );
+  const special = (flags as Json).special ?? before?.special ?? false;
+  tokens.set(content, { ...before, ...said, special, id, content });
+}
+
+function specialTokens(config: Json): { content: string }[] {
+  const listed = MORE_SPECIAL.flatMap((key) => {
+    const value = config[key];
+    return Array.isArray(value) ? value : isObject(value) ? Object.values(value) : [];
+  });
+  return [...SPECIAL.map((key) => config[key]), ...listed].flatMap((value) => {
+    if (typeof value === "string") return [{ content: value }];
+    return isObject(value) && typeof value.content === "string" ? [{ ...value, content: value.content }] : [];
+  });
+}
+
+function vocabularyId(file: Json, content: string): number | undefined {
+  const { vocab } = file.model as Json;
+  if (Array.isArray(vocab)) {
+    const at = vocab.findIndex((entry: unknown) => Array.isArray(entry) && entry[0] === content);
+    return at < 0 ? undefined : at;
+  }
+  const id = isObject(vocab) && Object.hasOwn(vocab, content) ? vocab[content] : undefined;
+  return typeof id === "number" ? id : undefined;
+}

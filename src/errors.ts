@@ -19,7 +19,7 @@ const CODES = {
   NOT_GRANTED: { retryable: false },
   NOT_FINITE: { retryable: false },
   ITEM_FAILED: { retryable: false },
-  ITEM_CRASHED_WORKER: { retryable: false },
+  ITEM_CRASHED_WORKER: { retryable: true },
   // What stops a command before anything is queued.
   USAGE: { retryable: false },
   CONFIG_INVALID: { retryable: false },

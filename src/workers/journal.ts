@@ -1,19 +1,25 @@
+import { randomBytes } from "node:crypto";
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
 import { systemCode } from "../errors.ts";
-import type { Losses, LossRecord, SliceRef } from "./losses.ts";
+import { deviceLosses, evidenceOf, silentStarts, type Try } from "./evidence.ts";
+import { type LossRecord, parseTry, type SliceRef } from "./losses.ts";
+import { Trial } from "./trial.ts";
 
-type Trace = { open: boolean; times: number; at: number | undefined; crashedOn: Set<number> };
+/** The tries of a slice, by their ids. */
+type Tries = Map<string, Try>;
 
 /**
- * The loss record of a command whose Redis server dies with it: a file to which a line is added when a slice is taken, and
- * when it ends. A slice taken and never ended lost its worker. A line is one synchronous append of some bytes: it survives the
- * process, not the machine, and that is what it is for.
+ * The loss record of a command whose Redis server dies with it: a file to which a line is added when a slice is taken, when what is known of
+ * the try changes, and when the slice is done. The output's lock lets one process write it at a time, so whoever wrote before is dead. A line
+ * is one synchronous append: it survives the process, not the machine, and that is what it is for.
  */
 export class LossJournal implements LossRecord {
   readonly #path: string;
-  readonly #slices: Map<number, Trace>;
+  readonly #start = randomBytes(8).toString("hex");
+  readonly #slices: Map<number, Tries>;
   readonly #file: number;
+  #count = 0;
 
   constructor(path: string) {
     this.#path = path;
@@ -24,27 +30,22 @@ export class LossJournal implements LossRecord {
     writeSync(this.#file, "\n");
   }
 
-  async take({ slice }: SliceRef): Promise<Losses> {
-    const trace = take(this.#slices, slice);
-    this.#append(`take ${slice}`);
-    return { times: trace.times, crashedOn: new Set(trace.crashedOn) };
-  }
-
-  async at({ slice }: SliceRef, index: number): Promise<void> {
-    this.#append(`at ${slice} ${index}`);
-  }
-
-  async giveBack({ slice }: SliceRef): Promise<void> {
-    giveBack(this.#slices, slice);
-    this.#append(`back ${slice}`);
-  }
-
-  /** The slice stays open: whoever takes it next, here or in another process, counts it. */
-  async lost(): Promise<void> {}
-
-  async end({ slice }: SliceRef): Promise<void> {
-    this.#slices.delete(slice);
-    this.#append(`end ${slice}`);
+  async take({ slice }: SliceRef): Promise<Trial> {
+    const id = `${this.#start}.${++this.#count}`;
+    const tries: Tries = this.#slices.get(slice) ?? new Map();
+    this.#slices.set(slice, tries);
+    const save = async (entry: Try) => {
+      tries.set(id, entry);
+      this.#append(`try ${slice} ${id} ${JSON.stringify(entry)}`);
+    };
+    const forget = async () => {
+      this.#slices.delete(slice);
+      this.#append(`end ${slice}`);
+    };
+    const evidence = evidenceOf(tries, silentStarts(tries, this.#start));
+    const trial = new Trial(this.#start, { save, forget }, evidence, deviceLosses(tries));
+    await save(trial.entry);
+    return trial;
   }
 
   /** The run is over: nothing of this is needed any more. */
@@ -61,34 +62,36 @@ export class LossJournal implements LossRecord {
   }
 }
 
-function replay(text: string): Map<number, Trace> {
-  const slices = new Map<number, Trace>();
-  for (const line of text.split("\n")) {
-    const [, verb, slice, index] = /^(take|at|back|end) (\d+)(?: (\d+))?$/.exec(line) ?? [];
-    if (verb === "take") take(slices, Number(slice));
-    else if (verb === "at") slices.get(Number(slice))!.at = Number(index);
-    else if (verb === "back") giveBack(slices, Number(slice));
-    else if (verb === "end") slices.delete(Number(slice));
+function replay(text: string): Map<number, Tries> {
+  const slices = new Map<number, Tries>();
+  for (const [number, line] of text.split("\n").entries()) {
+    const [, slice, id, json] = /^try (\d+) (\S+) (.*)$/.exec(line) ?? [];
+    const entry = json && parseTry(json);
+    if (entry) triesOf(slices, Number(slice)).set(id!, entry);
+    else if (/^end \d+$/.test(line)) slices.delete(Number(line.slice(4)));
+    else replayOld(slices, line, `old-${number}`);
   }
   return slices;
 }
 
-/** A slice that is taken while it is still open has lost the worker that took it before. */
-function take(slices: Map<number, Trace>, slice: number): Trace {
-  const trace = slices.get(slice) ?? { open: false, times: 0, at: undefined, crashedOn: new Set() };
-  if (trace.open) {
-    trace.times += 1;
-    if (trace.at !== undefined) trace.crashedOn.add(trace.at);
+/** A line as versions before 1.0 wrote it: their `at` named one item, and each `take` was a process of its own. */
+function replayOld(slices: Map<number, Tries>, line: string, id: string): void {
+  const [, verb, slice, index] = /^(take|at|back) (\d+)(?: (\d+))?$/.exec(line) ?? [];
+  if (verb === undefined) return;
+  const tries = triesOf(slices, Number(slice));
+  const last = [...tries.values()].at(-1);
+  if (verb === "take") tries.set(id, { start: id, at: null, after: 0, through: [] });
+  else if (last && verb === "back") last.end = "left";
+  else if (last && index !== undefined) {
+    if (last.at) last.through.push(last.at);
+    last.at = [Number(index), Number(index) + 1];
   }
-  trace.open = true;
-  trace.at = undefined;
-  slices.set(slice, trace);
-  return trace;
 }
 
-function giveBack(slices: Map<number, Trace>, slice: number): void {
-  const trace = slices.get(slice);
-  if (trace) Object.assign(trace, { open: false, at: undefined });
+function triesOf(slices: Map<number, Tries>, slice: number): Tries {
+  const tries: Tries = slices.get(slice) ?? new Map();
+  slices.set(slice, tries);
+  return tries;
 }
 
 function readIfThere(path: string): string {

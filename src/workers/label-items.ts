@@ -1,8 +1,9 @@
 import { LabelmillError, messageOf } from "../errors.ts";
 import type { ItemError } from "../schemas/item.ts";
 import type { LabelScore, Row } from "../schemas/row.ts";
+import { planAlone } from "./alone-plan.ts";
+import type { Evidence, Span } from "./evidence.ts";
 import type { LoadedItem, LoadedJob } from "./loaded-job.ts";
-import type { Losses } from "./losses.ts";
 
 /** What became of one item. */
 export type ItemOutcome = { labels: LabelScore[]; truncated?: true } | { error: ItemError };
@@ -27,36 +28,41 @@ export async function labelTogether(job: LoadedJob, label: LabelItems, signal: A
 }
 
 /**
- * Item by item, each one noted before it is run: for a slice that lost its worker again and again. The items on which a
- * worker died become error rows, the others get their labels.
- * @param note saves the item's index where it outlives this process
+ * In pieces, each recorded before it runs: for a slice that lost its worker twice. Items that are to blame become error rows, the others get their
+ * labels.
+ * @param note saves the span of indexes that runs next where it outlives this process; null: nothing that could be blamed
  */
-export async function labelOneByOne(
+export async function labelAlone(
   job: LoadedJob,
-  losses: Losses,
+  evidence: Evidence,
   label: LabelItems,
-  note: (index: number) => Promise<void>,
+  note: (span: Span | null) => Promise<void>,
   signal: AbortSignal,
 ): Promise<Row[]> {
-  const rows: Row[] = [];
-  for (const [index, item] of job.items.entries()) {
+  const { condemned, pieces } = planAlone(job.items.length, evidence);
+  const rows = job.items.map((item, index) => {
+    const error = item.error ?? (condemned.has(index) ? CRASHED : undefined);
+    return error && toRow(item, job, { error });
+  });
+  for (const { span, noted } of pieces) {
     signal.throwIfAborted();
-    if (item.error) rows.push(toRow(item, job, { error: item.error }));
-    else if (losses.crashedOn.has(index)) rows.push(toRow(item, job, { error: CRASHED }));
-    else {
-      await note(index);
-      const [outcome] = await label([item], job.topK, signal);
-      rows.push(toRow(item, job, outcome!));
-    }
+    const [first, end] = span;
+    const open = Array.from({ length: end - first }, (_, i) => first + i).filter((index) => rows[index] === undefined);
+    if (open.length === 0) continue;
+    await note(noted ? span : null);
+    const items = open.map((index) => job.items[index]!);
+    const outcomes = await label(items, job.topK, signal);
+    for (const [i, index] of open.entries()) rows[index] = toRow(job.items[index]!, job, outcomes[i]!);
   }
   // Past the last item: whatever ends the process from here on, no item did it.
-  await note(job.items.length);
-  return rows;
+  await note(null);
+  return rows as Row[];
 }
 
 const CRASHED: ItemError = {
   code: "ITEM_CRASHED_WORKER",
-  message: "the worker's process died on this item, which was then run alone",
+  message: "two worker processes died while this item ran by itself; it never came through",
+  retryable: true,
 };
 
 /** The error row's content for whatever was thrown about one item; what is nobody's item's fault is thrown again. */

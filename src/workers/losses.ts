@@ -1,10 +1,13 @@
-import type { Redis } from "ioredis";
+import type { ChainableCommander, Redis } from "ioredis";
+import type { Heartbeat } from "../fleet/heartbeat.ts";
 import { KEY_PREFIX } from "../schemas/names.ts";
+import { deviceLosses, evidenceOf, obsolete, silentStarts, type Try, TrySchema } from "./evidence.ts";
+import { Trial, type TrialStore } from "./trial.ts";
 
 export type SliceRef = { run: string; slice: number };
 
-/** How often a slice lost its worker, and on which of its items a worker died while it ran them one by one. */
-export type Losses = { times: number; crashedOn: ReadonlySet<number> };
+/** A slice that lost its worker this often runs alone. */
+export const DEATHS_UNTIL_ALONE = 2;
 
 /**
  * Evidence about slices whose worker's process died, so that an item that kills it is found. It must outlive the process: it
@@ -12,76 +15,125 @@ export type Losses = { times: number; crashedOn: ReadonlySet<number> };
  */
 export interface LossRecord {
   /**
-   * @param stalls how often the queue saw the job lose its worker
-   * @param tries how often it failed
+   * Begins a try of a slice.
+   * @param again whether the slice was given out before; if not, nothing is looked up
    */
-  take(slice: SliceRef, stalls: number, tries: number): Promise<Losses>;
-  /** Saved before item `index` is run alone: if the process dies now, that item did it. */
-  at(slice: SliceRef, index: number): Promise<void>;
-  /** The slice goes back unfinished, with its worker alive and well. */
-  giveBack(slice: SliceRef): Promise<void>;
-  /** The device, or its thread, was lost with items of the slice: as if the process had died on them. */
-  lost(slice: SliceRef): Promise<void>;
-  end(slice: SliceRef): Promise<void>;
+  take(slice: SliceRef, again: boolean, signal: AbortSignal): Promise<Trial>;
 }
 
-/** `lost`: how often a device was. */
-type Evidence = { at: number | null; crashedOn: number[]; lost?: number };
+/** Evidence of a slice that nobody takes again is dropped after this time. It begins anew with each try. */
+const KEPT_MS = 30 * 24 * 3600 * 1000;
 
-/** The queue counts the workers lost; one hash field a slice holds the rest, only while a slice is under suspicion. */
+/**
+ * Two keys for a slice under way. `holder` names the first try: it is written without waiting for the answer, and is all that a slice costs
+ * that is done at its first try. `tries` is a hash of all tries that are to be told apart, a field each, which only its own process writes.
+ */
 export class RedisLossRecord implements LossRecord {
   readonly #redis: Redis;
-  /** Slices taken here of which something may be noted: most slices never lose a worker, and cost no round trip. */
-  readonly #lost = new Set<string>();
+  readonly #heartbeat: Heartbeat;
+  #count = 0;
 
-  constructor(redis: Redis) {
+  /** @param heartbeat this process's: its start signs the tries */
+  constructor(redis: Redis, heartbeat: Heartbeat) {
     this.#redis = redis;
+    this.#heartbeat = heartbeat;
   }
 
-  async take(ref: SliceRef, stalls: number, tries: number): Promise<Losses> {
-    if (stalls === 0 && tries === 0) return { times: 0, crashedOn: new Set() };
-    this.#lost.add(nameOf(ref));
-    const evidence = await this.#read(ref);
-    if (evidence.at !== null) {
-      evidence.crashedOn.push(evidence.at);
-      await this.#write(ref, { ...evidence, at: null });
+  async take(ref: SliceRef, again: boolean, signal: AbortSignal): Promise<Trial> {
+    const { start } = this.#heartbeat;
+    const id = `${start}.${++this.#count}`;
+    const store = this.#storeOf(ref, id);
+    const first = new Trial(start, store);
+    if (!again) {
+      void this.#claim(ref, id, first.entry);
+      return first;
     }
-    return { times: stalls + (evidence.lost ?? 0), crashedOn: new Set(evidence.crashedOn) };
+    try {
+      return await this.#look(ref, id, first.entry, store, signal);
+    } catch (error) {
+      await first.giveBack().catch(() => {});
+      throw error;
+    }
   }
 
-  async at(ref: SliceRef, index: number): Promise<void> {
-    await this.#write(ref, { ...(await this.#read(ref)), at: index });
+  /** The first try, as far as this process knows. A Redis that cannot note it, being out of memory, must cost the slice nothing. */
+  async #claim(ref: SliceRef, id: string, entry: Try): Promise<void> {
+    const { holder, tries } = keysOf(ref);
+    try {
+      if ((await this.#redis.set(holder, id, "PX", KEPT_MS, "NX")) !== null) return;
+      // The job is new and its slice is not: a run planned anew. What this try says by itself goes first.
+      await this.#redis.multi().hsetnx(tries, id, JSON.stringify(entry)).pexpire(tries, KEPT_MS).exec();
+    } catch {}
   }
 
-  async giveBack(ref: SliceRef): Promise<void> {
-    if (!this.#lost.delete(nameOf(ref))) return;
-    const evidence = await this.#read(ref);
-    if (evidence.at !== null) await this.#write(ref, { ...evidence, at: null });
+  async #look(ref: SliceRef, id: string, entry: Try, store: TrialStore, signal: AbortSignal): Promise<Trial> {
+    const { start } = this.#heartbeat;
+    const { holder, tries: triesKey } = keysOf(ref);
+    const [first, found] = await answersOf(
+      this.#redis
+        .pipeline()
+        .get(holder)
+        .hgetall(triesKey)
+        .set(holder, id, "PX", KEPT_MS, "NX")
+        .hset(triesKey, id, JSON.stringify(entry))
+        .pexpire(holder, KEPT_MS)
+        .pexpire(triesKey, KEPT_MS),
+    );
+    const tries = readTries(first, found);
+    const silent = silentStarts(tries, start);
+    const losses = deviceLosses(tries);
+    // Who died matters only where it makes a difference.
+    const isOpen = silent.size + losses >= DEATHS_UNTIL_ALONE;
+    const dead = isOpen ? await this.#heartbeat.dead(silent, signal) : new Set<string>();
+    const trial = new Trial(start, store, evidenceOf(tries, dead), losses);
+    const useless = obsolete(tries, trial.evidence);
+    if (useless.length > 0) {
+      await store.save(trial.entry);
+      await this.#redis.hdel(triesKey, ...useless);
+    }
+    return trial;
   }
 
-  async lost(ref: SliceRef): Promise<void> {
-    const evidence = await this.#read(ref);
-    await this.#write(ref, { ...evidence, lost: (evidence.lost ?? 0) + 1 });
-  }
-
-  async end(ref: SliceRef): Promise<void> {
-    if (this.#lost.delete(nameOf(ref))) await this.#redis.hdel(key(ref.run), String(ref.slice));
-  }
-
-  async #read({ run, slice }: SliceRef): Promise<Evidence> {
-    const found = await this.#redis.hget(key(run), String(slice));
-    return found ? JSON.parse(found) : { at: null, crashedOn: [] };
-  }
-
-  async #write({ run, slice }: SliceRef, evidence: Evidence): Promise<void> {
-    await this.#redis.hset(key(run), String(slice), JSON.stringify(evidence));
+  #storeOf(ref: SliceRef, id: string): TrialStore {
+    const { holder, tries } = keysOf(ref);
+    return {
+      save: async (entry) => {
+        const write = this.#redis.multi().hset(tries, id, JSON.stringify(entry)).pexpire(tries, KEPT_MS);
+        for (const [error] of (await write.exec()) ?? []) if (error) throw error;
+      },
+      // What is not forgotten now is when its time is over: nobody need wait for it.
+      forget: async () => void this.#redis.unlink(holder, tries).catch(() => {}),
+    };
   }
 }
 
-function nameOf({ run, slice }: SliceRef): string {
-  return `${run}-${slice}`;
+/** The first two answers; what could not be read, or written after them, is not there. */
+async function answersOf(asked: ChainableCommander): Promise<[unknown, unknown]> {
+  const [first, second] = (await asked.exec()) ?? [];
+  return [first?.[1], second?.[1]];
 }
 
-function key(run: string): string {
-  return `${KEY_PREFIX}:run:${run}:losses`;
+/** Tries by their ids. What another version wrote and this one cannot read is passed over. */
+function readTries(first: unknown, found: unknown): Map<string, Try> {
+  const tries = new Map<string, Try>();
+  const start = typeof first === "string" ? /^([^.]+)\.\d+$/.exec(first)?.[1] : undefined;
+  if (start) tries.set(first as string, { start, at: null, after: 0, through: [] });
+  for (const [id, text] of Object.entries((found ?? {}) as Record<string, string>)) {
+    const entry = parseTry(text);
+    if (entry) tries.set(id, entry);
+  }
+  return tries;
+}
+
+export function parseTry(text: string): Try | undefined {
+  try {
+    return TrySchema.parse(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+}
+
+function keysOf({ run, slice }: SliceRef): { holder: string; tries: string } {
+  const name = `${KEY_PREFIX}:slice:${run}-${slice}`;
+  return { holder: `${name}:holder`, tries: `${name}:tries` };
 }

@@ -10,21 +10,23 @@ import { itemsIn, type Job } from "../schemas/job.ts";
 import type { Row } from "../schemas/row.ts";
 import type { DeadLetters } from "./dead-letters.ts";
 import { failedEvent, type ResultEvents } from "./events.ts";
+import { deathsIn } from "./evidence.ts";
 import { announceFailure } from "./failure.ts";
 import type { Gate } from "./gate.ts";
 import type { Intake } from "./intake.ts";
-import { type LabelItems, labelOneByOne, labelTogether } from "./label-items.ts";
+import { type LabelItems, labelAlone, labelTogether } from "./label-items.ts";
 import type { LoadJob } from "./load.ts";
-import type { LossRecord } from "./losses.ts";
+import { DEATHS_UNTIL_ALONE, type LossRecord } from "./losses.ts";
 import { processSlice, type SliceSteps } from "./process.ts";
 import { refuse, type ServedModel, whyInvalid } from "./refusal.ts";
 import type { RunControl } from "./run-control.ts";
 import type { StageTimes } from "./stages.ts";
 import { TimeLimit } from "./time-limit.ts";
+import type { Trial } from "./trial.ts";
 import { infrastructureError, isLastTry } from "./tries.ts";
 
-/** A slice that lost its worker this often is run alone, item by item. */
-const LOSSES_UNTIL_ALONE = 2;
+/** The loss of a device costs a slice no try up to here: an item that causes it is found by then. */
+const FREE_DEVICE_LOSSES = 5;
 
 /** More than a year in a queue is no wait but a wrong clock. */
 const LONGEST_WAIT_MS = 366 * 24 * 3600 * 1000;
@@ -85,17 +87,20 @@ export async function handleSlice(
       inferMs += ms;
       log.debug({ batch, items: count }, "items through");
     });
+  const stop = AbortSignal.any([signal, run.signal, limit.signal]);
+  let trial: Trial | undefined;
   try {
-    const losses = await parts.losses.take(job, queued.stalledCounter, queued.attemptsMade);
-    const alone = losses.times >= LOSSES_UNTIL_ALONE;
-    if (alone) log.warn({ losses: losses.times }, "slice lost its worker again: running it alone, item by item");
+    const own = await parts.losses.take(job, queued.attemptsStarted > 1, stop);
+    trial = own;
+    const deaths = deathsIn(own.evidence);
+    const alone = deaths >= DEATHS_UNTIL_ALONE;
+    if (alone) log.warn({ deaths }, "slice lost its worker again: running it alone, in small groups");
     const labelSlice = async (of: Job, stop: AbortSignal): Promise<Row[]> => {
       const loaded = await parts.load(of, stop);
       return alone
-        ? labelOneByOne(loaded, losses, label, (index) => parts.losses.at(of, index), stop)
+        ? labelAlone(loaded, own.evidence, label, (span) => own.note(span), stop)
         : labelTogether(loaded, label, stop);
     };
-    const stop = AbortSignal.any([signal, run.signal, limit.signal]);
     const steps: SliceSteps & { stages: StageTimes } = {
       ...parts.steps,
       label: labelSlice,
@@ -107,15 +112,18 @@ export async function handleSlice(
       return processSlice(job, steps, stop);
     };
     await (alone ? parts.gate.alone(work) : parts.gate.together(work));
-    await parts.losses.end(job);
+    await own.end();
     log.debug({ items: itemsIn(job) }, "slice done");
   } catch (error) {
     const failure = limit.exceeded ?? infrastructureError(error);
     const deviceLost = failure.code === "INFERENCE_FAILED";
-    await (deviceLost ? parts.losses.lost(job) : parts.losses.giveBack(job));
+    // A Redis that cannot note it, being out of memory, must not hide why the slice failed.
+    const noted = run.signal.aborted ? trial?.end() : deviceLost ? trial?.lost() : trial?.giveBack();
+    await noted?.catch((error: unknown) => log.debug({ err: error }, "end of the try not noted"));
     if (run.signal.aborted) return log.info("slice of a stopped run dropped");
-    // It may have been one of its items: that costs a try, else it would go round for ever.
-    if (signal.aborted && !deviceLost && !limit.exceeded) {
+    // Where one of its items loses devices, the evidence ends that; a device that fails whatever runs on it costs tries in the end.
+    const isFree = deviceLost ? (trial?.deviceLosses ?? 0) < FREE_DEVICE_LOSSES : signal.aborted && !limit.exceeded;
+    if (isFree) {
       log.info("slice given back");
       await queued.moveToWait(token);
       throw new WaitingError();

@@ -5,6 +5,7 @@ import type { LabelmillError } from "../errors.ts";
 import { Fetcher } from "../fetch/fetcher.ts";
 import { FileGrants } from "../fetch/grants.ts";
 import { S3Grants } from "../fetch/s3-grants.ts";
+import { Heartbeat, rememberedMs } from "../fleet/heartbeat.ts";
 import { WorkerRegistry } from "../fleet/registry.ts";
 import { type DeviceChoice, describeDevices } from "../inference/devices.ts";
 import type { Engine } from "../inference/engine.ts";
@@ -94,7 +95,8 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   const decoder = new ImageDecoder({ budgetBytes, timeoutMs, threads: poolThreads });
 
   const channels = new Channels(subscriber);
-  const shared = await openShared(redis, channels, options, opening);
+  const id = randomBytes(8).toString("hex");
+  const shared = await openShared(redis, channels, options, opening, id);
   const placed = Object.fromEntries((devices.devices ?? ["cpu"]).map((device) => [device, devices.why]));
   const steps = sliceSteps({ ...shared, outputs: new Outputs(grants, s3), devices: placed });
   const stop = new AbortController();
@@ -165,7 +167,6 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     return error;
   });
 
-  const id = randomBytes(8).toString("hex");
   const registry = new WorkerRegistry(redis);
   const registration = new Registration({ id, registry, services, deviceReason: devices.why, fileRoots, s3Roots, log });
   // First of all: nobody is to queue for a worker that leaves.
@@ -184,6 +185,7 @@ async function openShared(
   channels: Channels,
   { config, log, losses }: WorkerOptions,
   opening: AsyncDisposableStack,
+  id: string,
 ): Promise<SharedParts> {
   const events = new ResultEvents(redis, config.resultsMaxWaiting);
   opening.defer(() => events.close());
@@ -197,13 +199,25 @@ async function openShared(
     singles: new SingleEnds(redis),
     compactions: new Compactions(redis, finalizers),
     control: await RunControl.open(channels, ledger),
-    losses: losses ?? new RedisLossRecord(redis),
+    losses: losses ?? (await openLosses(redis, id, config, opening)),
     gate: new Gate(),
     deadLetters,
     events,
     finalize: (run, output) => finalizers.add(run, output),
     log,
   };
+}
+
+async function openLosses(
+  redis: Redis,
+  id: string,
+  { lockMs }: Config,
+  opening: AsyncDisposableStack,
+): Promise<LossRecord> {
+  const heartbeat = new Heartbeat(redis, id, rememberedMs(lockMs));
+  opening.defer(() => Promise.race([heartbeat.end(redis.status === "ready"), whenLost(redis)]));
+  await heartbeat.begin();
+  return new RedisLossRecord(redis, heartbeat);
 }
 
 /**

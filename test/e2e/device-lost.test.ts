@@ -117,7 +117,7 @@ test("an item that takes the device with it each time costs its own row, however
     assert.equal((await worker.ended).code, 1);
     deaths++;
   }
-  assert.ok(deaths >= 1 && deaths <= 4, `${deaths} deaths`);
+  assert.ok(deaths >= 1 && deaths <= 5, `${deaths} deaths`);
   const { state, store } = await run;
   assert.equal(state, "finished_with_errors");
   assert.equal((await verifyOutput(store)).ok, true);

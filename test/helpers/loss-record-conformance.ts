@@ -1,73 +1,135 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { deathsIn, NO_EVIDENCE } from "../../src/workers/evidence.ts";
 import type { LossRecord } from "../../src/workers/losses.ts";
 
-/** What every record of losses must do. `reopen` is what a new process would see after the last one died. */
+const NEVER = new AbortController().signal;
+
+/** What every record of losses must do. `restart` is what a new process would see after the last one died. */
 export function lossRecordConformance(
   name: string,
-  open: () => Promise<{ reopen(): Promise<LossRecord>; close(): Promise<void> }>,
+  open: () => Promise<{ restart(): Promise<LossRecord>; close(): Promise<void> }>,
 ): void {
   const ref = { run: "0123456789abcdef", slice: 7 };
 
-  test(`${name}: a slice taken for the first time lost nothing`, async () => {
+  async function inWorld(run: (world: Awaited<ReturnType<typeof open>>) => Promise<void>): Promise<void> {
     const world = await open();
-    const losses = await (await world.reopen()).take(ref, 0, 0);
-    assert.deepEqual(losses, { times: 0, crashedOn: new Set() });
-    await world.close();
-  });
+    try {
+      await run(world);
+    } finally {
+      await world.close();
+    }
+  }
 
-  test(`${name}: losses add up over deaths of the process, and the item it died on is known`, async () => {
-    const world = await open();
-    await (await world.reopen()).take(ref, 0, 0);
-    await (await world.reopen()).take(ref, 1, 0);
-    const third = await world.reopen();
-    assert.deepEqual(await third.take(ref, 2, 0), { times: 2, crashedOn: new Set() });
-    await third.at(ref, 3);
-    await third.at(ref, 4);
-    const fourth = await world.reopen();
-    assert.deepEqual(await fourth.take(ref, 3, 0), { times: 3, crashedOn: new Set([4]) });
-    await fourth.at(ref, 0);
-    assert.deepEqual(await (await world.reopen()).take(ref, 4, 0), { times: 4, crashedOn: new Set([0, 4]) });
-    await world.close();
-  });
+  test(`${name}: a slice taken for the first time lost nothing`, () =>
+    inWorld(async ({ restart }) => {
+      assert.deepEqual((await (await restart()).take(ref, false, NEVER)).evidence, NO_EVIDENCE);
+    }));
 
-  test(`${name}: a slice given back blames nobody`, async () => {
-    const world = await open();
-    const first = await world.reopen();
-    await first.take(ref, 0, 0);
-    await first.at(ref, 5);
-    await first.giveBack(ref);
-    const losses = await (await world.reopen()).take(ref, 0, 0);
-    assert.deepEqual(losses, { times: 0, crashedOn: new Set() });
-    await world.close();
-  });
+  test(`${name}: deaths add up over processes, and the items that ran alone are known`, () =>
+    inWorld(async ({ restart }) => {
+      await (await restart()).take(ref, false, NEVER);
+      await (await restart()).take(ref, true, NEVER);
+      const third = await (await restart()).take(ref, true, NEVER);
+      assert.equal(deathsIn(third.evidence), 2);
+      assert.deepEqual(
+        third.evidence.deaths.map(({ at }) => at),
+        [null, null],
+      );
+      await third.note([0, 3]);
+      await third.note([3, 6]);
+      const fourth = await (await restart()).take(ref, true, NEVER);
+      assert.equal(deathsIn(fourth.evidence), 3);
+      assert.deepEqual(fourth.evidence.deaths.map(({ at }) => at).filter(Boolean), [[3, 6]]);
+      assert.deepEqual(fourth.evidence.through, [[0, 3]], "what was noted before came through");
+      await fourth.note([4, 5]);
+      await fourth.note([5, 6]);
+      await fourth.note(null);
+      const fifth = await (await restart()).take(ref, true, NEVER);
+      assert.equal(deathsIn(fifth.evidence), 4);
+      assert.deepEqual(fifth.evidence.deaths.map(({ at }) => at).filter(Boolean), [[3, 6]]);
+      assert.deepEqual(
+        fifth.evidence.through,
+        [
+          [0, 3],
+          [4, 6],
+        ],
+        "kept from try to try",
+      );
+    }));
 
-  test(`${name}: a device lost counts as a worker lost, and the item it was lost on is known`, async () => {
-    const world = await open();
-    const first = await world.reopen();
-    await first.take(ref, 0, 0);
-    await first.lost(ref);
-    // The same process may try again.
-    assert.deepEqual(await first.take(ref, 0, 1), { times: 1, crashedOn: new Set() });
-    await first.lost(ref);
-    const second = await world.reopen();
-    assert.deepEqual(await second.take(ref, 0, 2), { times: 2, crashedOn: new Set() });
-    await second.at(ref, 6);
-    await second.lost(ref);
-    const third = await world.reopen();
-    assert.deepEqual(await third.take(ref, 0, 3), { times: 3, crashedOn: new Set([6]) });
-    await third.end(ref);
-    assert.deepEqual(await (await world.reopen()).take(ref, 0, 3), { times: 0, crashedOn: new Set() });
-    await world.close();
-  });
+  test(`${name}: a slice given back counts no death, and keeps what came through`, () =>
+    inWorld(async ({ restart }) => {
+      for (const again of [false, true, true]) {
+        const trial = await (await restart()).take(ref, again, NEVER);
+        assert.deepEqual(trial.evidence.deaths, []);
+        await trial.note([1, 2]);
+        await trial.note([5, 6]);
+        await trial.giveBack();
+      }
+      const { evidence } = await (await restart()).take(ref, true, NEVER);
+      assert.deepEqual(evidence, { deaths: [], through: [[1, 2]] });
+    }));
 
-  test(`${name}: what ended is forgotten`, async () => {
-    const world = await open();
-    const first = await world.reopen();
-    await first.take(ref, 0, 0);
-    await first.at(ref, 5);
-    await first.end(ref);
-    assert.deepEqual(await (await world.reopen()).take(ref, 0, 0), { times: 0, crashedOn: new Set() });
-    await world.close();
-  });
+  test(`${name}: a process that takes a slice again which it lost is not dead`, () =>
+    inWorld(async ({ restart }) => {
+      const process = await restart();
+      await process.take(ref, false, NEVER);
+      await process.take(ref, true, NEVER);
+      assert.deepEqual((await process.take(ref, true, NEVER)).evidence, NO_EVIDENCE);
+      // One process dies once, however often it took the slice.
+      const next = await restart();
+      assert.ok(deathsIn((await next.take(ref, true, NEVER)).evidence) <= 1);
+    }));
+
+  test(`${name}: a device lost counts as a death, in the same process too, and the item it was lost on is known`, () =>
+    inWorld(async ({ restart }) => {
+      const process = await restart();
+      const first = await process.take(ref, false, NEVER);
+      await first.lost();
+      const second = await process.take(ref, true, NEVER);
+      assert.equal(second.deviceLosses, 1);
+      await second.lost();
+      const third = await (await restart()).take(ref, true, NEVER);
+      assert.deepEqual([third.deviceLosses, deathsIn(third.evidence)], [2, 2]);
+      await third.note([6, 7]);
+      await third.lost();
+      const fourth = await (await restart()).take(ref, true, NEVER);
+      assert.equal(deathsIn(fourth.evidence), 3);
+      assert.deepEqual(fourth.evidence.deaths.map(({ at }) => at).filter(Boolean), [[6, 7]]);
+      await fourth.end();
+      assert.deepEqual((await (await restart()).take(ref, true, NEVER)).evidence, NO_EVIDENCE);
+    }));
+
+  test(`${name}: what ended is forgotten`, () =>
+    inWorld(async ({ restart }) => {
+      await (await restart()).take(ref, false, NEVER);
+      const trial = await (await restart()).take(ref, true, NEVER);
+      await trial.note([5, 6]);
+      await trial.end();
+      assert.deepEqual((await (await restart()).take(ref, true, NEVER)).evidence, NO_EVIDENCE);
+    }));
+
+  test(`${name}: many tries are told in a few, and none of their evidence is lost`, () =>
+    inWorld(async ({ restart }) => {
+      await (await restart()).take(ref, false, NEVER);
+      const second = await (await restart()).take(ref, true, NEVER);
+      await second.note([2, 3]);
+      const third = await (await restart()).take(ref, true, NEVER);
+      await third.note([8, 9]);
+      await third.note([9, 10]);
+      await third.lost();
+      const process = await restart();
+      for (let i = 0; i < 40; i++) await (await process.take(ref, true, NEVER)).giveBack();
+      const { evidence } = await process.take(ref, true, NEVER);
+      assert.equal(deathsIn(evidence), 3);
+      assert.deepEqual(
+        evidence.deaths.flatMap(({ at }) => (at ? [at] : [])).sort((a, b) => a[0] - b[0]),
+        [
+          [2, 3],
+          [9, 10],
+        ],
+      );
+      assert.deepEqual(evidence.through, [[8, 9]]);
+    }));
 }

@@ -41,6 +41,11 @@ export class TcpRedis implements AsyncDisposable {
     for (const socket of this.#sockets) socket.destroy();
   }
 
+  /** Stops the server where it is, its connections open, until it gets SIGCONT. */
+  signal(signal: "SIGSTOP" | "SIGCONT"): void {
+    if (this.#server) process.kill(this.#server.pid, signal);
+  }
+
   /** An empty server in the place of one that was killed. */
   async restart(): Promise<void> {
     await this.kill();

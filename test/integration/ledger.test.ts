@@ -1,9 +1,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
-import { RedisLossRecord } from "../../src/workers/losses.ts";
 import { ABOUT, openTestLedger, partOf } from "../helpers/ledger.ts";
-import { lossRecordConformance } from "../helpers/loss-record-conformance.ts";
 
 const { redis, ledger } = await openTestLedger();
 
@@ -93,9 +91,3 @@ test("a retired run is forgotten after a day, unless it is planned again", async
 test("all keys of a run carry the hash tag of the whole project", async () => {
   for (const key of await redis.keys("*")) assert.match(key, /^\{labelmill\}:runs?(:|$)/);
 });
-
-lossRecordConformance("redis", async () => ({
-  // Redis outlives the process, so a new one finds what the last one left.
-  reopen: async () => new RedisLossRecord(redis),
-  close: async () => void (await redis.flushall()),
-}));

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
-import { appendFileSync } from "node:fs";
+import { appendFileSync, writeFileSync } from "node:fs";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { deathsIn, type Evidence, NO_EVIDENCE } from "../../src/workers/evidence.ts";
 import { LossJournal } from "../../src/workers/journal.ts";
 import { lossRecordConformance } from "../helpers/loss-record-conformance.ts";
 
@@ -16,7 +17,7 @@ lossRecordConformance("journal", async () => {
   const place = await folder();
   let last: LossJournal | undefined;
   return {
-    async reopen() {
+    async restart() {
       // A process that dies closes its file and writes nothing more.
       last?.close();
       last = new LossJournal(join(place.path, "_inflight"));
@@ -30,17 +31,41 @@ lossRecordConformance("journal", async () => {
   };
 });
 
+const REF = { run: "0123456789abcdef", slice: 1 };
+
+async function evidenceIn(path: string): Promise<Evidence> {
+  const journal = new LossJournal(path);
+  const { evidence } = await journal.take(REF);
+  journal.close();
+  return evidence;
+}
+
 test("a line torn by the death of the process spoils no other", async () => {
   await using place = await folder();
   const path = join(place.path, "_inflight");
-  const ref = { run: "0123456789abcdef", slice: 1 };
-  const first = new LossJournal(path);
-  await first.take(ref);
-  first.close();
-  appendFileSync(path, "tak");
-  const second = new LossJournal(path);
-  assert.equal((await second.take(ref)).times, 1);
-  second.forget();
-  second.close();
+  assert.deepEqual(await evidenceIn(path), NO_EVIDENCE);
+  appendFileSync(path, 'try 1 torn.1 {"start":"to');
+  assert.equal(deathsIn(await evidenceIn(path)), 1);
+  assert.equal(deathsIn(await evidenceIn(path)), 2);
+});
+
+test("the journal of an earlier version still tells of its deaths", async () => {
+  await using place = await folder();
+  const path = join(place.path, "_inflight");
+  writeFileSync(path, "\ntake 1\ntake 1\n\ntake 1\nat 1 3\nat 1 4\n\ntake 2\ntake 1\nback 1\nend 2\n");
+  const { deaths, through } = await evidenceIn(path);
+  assert.deepEqual(
+    deaths.map(({ at }) => at),
+    [null, null, [4, 5]],
+  );
+  assert.deepEqual(through, [[3, 4]]);
+});
+
+test("nothing is left of a run that is over", async () => {
+  await using place = await folder();
+  const journal = new LossJournal(join(place.path, "_inflight"));
+  await journal.take(REF);
+  journal.forget();
+  journal.close();
   assert.deepEqual(await readdir(place.path), []);
 });

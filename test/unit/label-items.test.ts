@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { LabelmillError } from "../../src/errors.ts";
-
-import { type LabelItems, labelOneByOne, labelTogether, toItemError } from "../../src/workers/label-items.ts";
+import type { Row } from "../../src/schemas/row.ts";
+import { type Evidence, NO_EVIDENCE, type Span } from "../../src/workers/evidence.ts";
+import { type LabelItems, labelAlone, labelTogether, toItemError } from "../../src/workers/label-items.ts";
 import type { LoadedJob } from "../../src/workers/loaded-job.ts";
 
 const RUN = "0123456789abcdef";
@@ -52,19 +53,31 @@ test("each item has its row, in order, the malformed ones in their place", async
   ]);
 });
 
-test("item by item: each is noted before it runs, one that killed the process becomes an error row unrun", async () => {
+test("alone: each piece is noted before it runs, a condemned item becomes an error row unrun", async () => {
   const trace: string[] = [];
   const label: LabelItems = async (items, ...rest) => {
     trace.push(`run ${items.map((item) => item.text)}`);
     return upper(items, ...rest);
   };
-  const losses = { times: 2, crashedOn: new Set([0]) };
-  const rows = await labelOneByOne(JOB, losses, label, async (index) => void trace.push(`note ${index}`), never);
-  assert.deepEqual(trace, ["note 2", "run bad", "note 3"], "nothing is blamed for what happens after the last item");
-  assert.deepEqual(
-    rows.map((row) => ("error" in row ? row.error.code : row.label)),
-    ["ITEM_CRASHED_WORKER", "RECORD_INVALID", "BAD"],
-  );
+  const note = async (span: Span | null) => void trace.push(`note ${span}`);
+  const verdicts = (rows: Row[]) => rows.map((row) => ("error" in row ? row.error.code : row.label));
+
+  // Pieces of two: the second record of the first piece is malformed.
+  assert.deepEqual(verdicts(await labelAlone(JOB, NO_EVIDENCE, label, note, never)), ["GOOD", "RECORD_INVALID", "BAD"]);
+  assert.deepEqual(trace.splice(0), ["note 0,2", "run good", "note 2,3", "run bad", "note null"]);
+
+  const at: Span = [0, 1];
+  const condemned: Evidence = {
+    deaths: [
+      { by: "a", at, after: 1 },
+      { by: "b", at, after: 2 },
+    ],
+    through: [[2, 3]],
+  };
+  const rows = await labelAlone(JOB, condemned, label, note, never);
+  assert.deepEqual(verdicts(rows), ["ITEM_CRASHED_WORKER", "RECORD_INVALID", "BAD"]);
+  assert.deepEqual(trace, ["note null", "run bad", "note null"], "what came through before is not suspected");
+  assert.equal("error" in rows[0]! && rows[0].error.retryable, true);
 });
 
 test("infrastructure failures are nobody's row", () => {

@@ -14,6 +14,8 @@ const MAX_FOOTER_BYTES = 64 << 20;
 const TAIL_BYTES = 64 * 1024;
 /** The largest piece of a column in one row group, unpacked: without a page index it is read as a whole. */
 const MAX_CHUNK_BYTES = 2 ** 30;
+/** The most digits of a decimal behind its point, or zeros before it: as many as are written out. */
+const MAX_SCALE = 1000;
 /** What a footer takes of memory, as a multiple of its bytes. */
 const PARSED_FACTOR = 8;
 
@@ -118,6 +120,8 @@ export function checkColumns(origin: Origin, { metadata, columns }: Footer, name
 function unreadableKind({ element, children }: SchemaTree): string | undefined {
   const kind = element.converted_type ?? element.logical_type?.type;
   if (kind === "BSON" || kind === "INTERVAL") return kind;
+  const { scale = 0 } = element;
+  if (isDecimal(element) && Math.abs(scale) > MAX_SCALE) return `DECIMAL of the scale ${scale}`;
   return children.map(unreadableKind).find((found) => found !== undefined);
 }
 

@@ -19,6 +19,8 @@ export function pictureOf(value: unknown, expected: string, where: string): Row 
   if (typeof value === "object" && value !== null && !Array.isArray(value) && "bytes" in value) {
     const { bytes, path } = value as { bytes: unknown; path?: unknown };
     const name = textOf(path);
+    if (!isBytes(bytes) && path instanceof RepairedText)
+      return invalid(`${expected} an image's path in UTF-8 ${where}`);
     if (isBytes(bytes)) return bytesOf(bytes, name ?? "", expected, where, true);
     if (name !== undefined && name !== "") return { value: name };
     return invalid(`${expected} an image's bytes or path ${where}, got neither`);
@@ -44,8 +46,17 @@ function bytesOf(
   }
   const reference = onlyPictures ? undefined : lineOf(bytes);
   if (reference !== undefined) return { value: reference };
-  // A copy: what was read with it would stay in memory.
-  return { value: name, data: Uint8Array.from(bytes) };
+  return { value: name, data: copyOf(bytes) };
+}
+
+/** Rows that share one value, as those of a dictionary do, share its copy too: else a small file could fill the memory. */
+const copies = new WeakMap<Uint8Array, Uint8Array>();
+
+/** A copy: what was read with it would stay in memory. */
+function copyOf(bytes: Uint8Array): Uint8Array {
+  const made = copies.get(bytes) ?? Uint8Array.from(bytes);
+  copies.set(bytes, made);
+  return made;
 }
 
 /** Bytes that are one line of text and no image. */

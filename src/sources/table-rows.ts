@@ -28,7 +28,8 @@ export function rowReader(
     const row: Row = {};
     if (ids > 0) {
       const id = textOf(columns[1]!.at(at));
-      if (id !== undefined) row.id = id.text;
+      // U+FFFD in the place of bytes would make one id of several.
+      if (id !== undefined && !id.repaired) row.id = id.text;
     }
     const where = `row ${record}`;
     Object.assign(

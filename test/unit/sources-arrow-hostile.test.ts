@@ -104,9 +104,9 @@ test("any damage to any form ends in rows or in an error with a code, soon", asy
         refused++;
       }
     }),
-    { numRuns: 1500 },
+    { numRuns: 800 },
   );
-  assert.ok(read > 1000 && refused > 300, `${read} rows, ${refused} refused`);
+  assert.ok(read > 1000 && refused > 200, `${read} rows, ${refused} refused`);
 });
 
 test("every cut of a stream and a file is refused when it is opened: no row is lost in silence", async () => {

@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { parquetMetadata } from "hyparquet";
+import { ByteWriter, ParquetWriter } from "hyparquet-writer";
 import type { ReadOptions, Where } from "../../src/schemas/input.ts";
 import { ItemSchema } from "../../src/schemas/item.ts";
 import { type Split, SplitSchema } from "../../src/schemas/split.ts";
@@ -304,6 +305,31 @@ test("what cannot be read is refused when it is opened, by its name", async () =
   const path = await changed(folder.path, "zstd", codec("\x06"));
   assert.equal((await recordsOf(await openTextSource(path, { ...READ, column: "kind" }))).length, 90);
   await assert.rejects(openTextSource(fixture("empty"), READ), { code: "INPUT_EMPTY", message: /has no rows/ });
+});
+
+test("a decimal of a scale that nothing has is refused: it would be written out", async () => {
+  const writer = new ByteWriter();
+  const decimal = {
+    name: "price",
+    type: "INT64",
+    converted_type: "DECIMAL",
+    scale: 2_000_000_000,
+    precision: 18,
+  } as const;
+  const text = { name: "text", type: "BYTE_ARRAY", converted_type: "UTF8" } as const;
+  const parquet = new ParquetWriter({ writer, schema: [{ name: "root", num_children: 2 }, text, decimal] });
+  const columns = [
+    { name: "text", data: ["a"] },
+    { name: "price", data: [1n] },
+  ];
+  parquet.write({ columnData: columns });
+  parquet.finish();
+  await using folder = await temporaryFolder();
+  const path = join(folder.path, "scale.parquet");
+  await writeFile(path, writer.getBytes());
+  const message = /column "price" is of the type DECIMAL of the scale 2000000000, which is not read/;
+  await assert.rejects(openTextSource(path, { ...READ, keep: ["price"] }), { code: "INPUT_UNREADABLE", message });
+  assert.equal((await recordsOf(await openTextSource(path, READ))).length, 1);
 });
 
 test("a footer over 64 MB is not read", async () => {

@@ -169,3 +169,33 @@ test("a reference whose bytes are not UTF-8 is a row in error, and gives no id",
   const [record] = await Array.fromAsync((await openImageSource(path, READ)).records());
   assert.deepEqual([record!.id, record!.error!.code], ["list.csv#0", "RECORD_INVALID"]);
 });
+
+test("rows of Parquet that share one image share its copy: a small file does not fill the memory", async () => {
+  const image = Buffer.alloc(5_000_000, 7);
+  const path = await file("same.parquet", parquetOfBytes("image", Array(400).fill(image)));
+  const items = await itemsOf(await openImageSource(path, READ), path, 400);
+  assert.equal(items.length, 400);
+  assert.equal(new Set(items.map(({ data }) => data)).size, 1);
+});
+
+test("a path that is not UTF-8 is no reference, and an id that is not UTF-8 is made", async () => {
+  const odd = Buffer.from("61ff", "hex");
+  const bytes = Buffer.from(
+    arrowOfPictures("image", [
+      { bytes: null, path: "??" },
+      { bytes: odd, path: "ok" },
+    ]),
+  );
+  const at = bytes.indexOf("??ok");
+  odd.copy(bytes, at);
+  odd.copy(bytes, bytes.indexOf("n0n1"));
+  const path = await file("paths.arrow", bytes);
+  const items = await itemsOf(await openImageSource(path, { ...READ, idColumn: "name" }), path);
+  assert.deepEqual(
+    items.map(({ id, error, data }) => [id, error?.message ?? data?.length]),
+    [
+      ["paths.arrow#0", 'row 0: expected an image\'s path in UTF-8 in column "image"'],
+      ["n1", 2],
+    ],
+  );
+});

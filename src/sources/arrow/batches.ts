@@ -1,7 +1,8 @@
 import { ByteCache } from "../byte-cache.ts";
 import type { Origin } from "../origin.ts";
 import type { FileBlocks } from "./check-metadata.ts";
-import { identityOf, readAhead, schemaOf } from "./file.ts";
+import { readAhead, schemaOf } from "./file.ts";
+import { identityOf } from "./identity.ts";
 import { type Message, type ReadBytes, readMessage, unreadable } from "./messages.ts";
 
 /** The most record batches of one input, and the most messages of dictionaries: where they lie is kept in memory. */
@@ -9,6 +10,9 @@ const MAX_BATCHES = 1_000_000;
 const MAX_DICTIONARIES = 100_000;
 /** The most messages that one dictionary is put together from. */
 const MAX_DELTAS = 200;
+
+/** Read at once: small messages come with those around them. */
+const SCANNED_BYTES = 128 << 10;
 
 /** A record batch with rows: where its message is, and its rows' numbers. */
 export type Batch = { at: number; first: number; rows: number };
@@ -30,7 +34,7 @@ const indexes = new ByteCache<BatchIndex>(64 << 20, ({ batches }) => (batches.le
 export function indexOf(origin: Origin): Promise<BatchIndex> {
   return indexes.get(identityOf(origin), async () => {
     const schema = await schemaOf(origin);
-    const read = readAhead(origin);
+    const read = readAhead(origin, SCANNED_BYTES);
     const index = new OpenIndex(origin);
     if (schema.blocks) await readBlocks(origin, read, schema.blocks, schema.end, index);
     else await readStream(origin, read, schema.start, index);

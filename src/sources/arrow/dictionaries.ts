@@ -1,16 +1,22 @@
+import { setImmediate as turn } from "node:timers/promises";
 import type { Dictionary } from "apache-arrow";
+import type { LabelmillError } from "../../errors.ts";
 import { ByteCache } from "../byte-cache.ts";
 import type { Origin } from "../origin.ts";
 import { BatchBuffers } from "./buffers.ts";
-import { type ArrowSchema, identityOf, readAhead } from "./file.ts";
+import { type ArrowSchema, readAhead } from "./file.ts";
+import { identityOf } from "./identity.ts";
 import { layoutOf } from "./layout.ts";
 import { Budget, type Load, loadColumn, type ReadValue, TooManyBytes } from "./load-column.ts";
 import { readMessage, unreadable } from "./messages.ts";
 
-/** The most bytes of one dictionary. */
+/** The most bytes of one dictionary, and values. */
 const MAX_DICTIONARY_BYTES = 128 << 20;
+const MAX_DICTIONARY_VALUES = 1 << 24;
+/** Values that are looked at before others have their turn. */
+const TURN_VALUES = 50_000;
 
-export type LoadedDictionary = { length: number; read: ReadValue; bytes: number };
+export type LoadedDictionary = { length: number; read: ReadValue; bytes: number; longest?: Promise<number> };
 
 const loadedDictionaries = new ByteCache<LoadedDictionary>(128 << 20, ({ bytes }) => bytes);
 
@@ -41,18 +47,9 @@ export class Dictionaries {
 
   /** The bytes of the longest value. */
   async longest(type: Dictionary): Promise<number> {
-    const { length, read } = await this.get(type);
-    let longest = 0;
-    for (let index = 0; index < length; index++) {
-      const budget = new Budget();
-      try {
-        read(index, budget);
-      } catch (error) {
-        if (!(error instanceof TooManyBytes)) throw error;
-      }
-      longest = Math.max(longest, budget.spent);
-    }
-    return longest;
+    const dictionary = await this.get(type);
+    dictionary.longest ??= longestOf(dictionary);
+    return await dictionary.longest;
   }
 
   async #load({ id, dictionary: type }: Dictionary): Promise<LoadedDictionary> {
@@ -73,6 +70,7 @@ export class Dictionaries {
         limit: MAX_DICTIONARY_BYTES,
         loaded: bytes,
       };
+      if (length + batch.rows > MAX_DICTIONARY_VALUES) throw this.#tooLarge(id, `${MAX_DICTIONARY_VALUES} values`);
       parts.push({ first: length, read: await this.#values(id, () => loadColumn(column!, 0, batch.rows, load)) });
       length += batch.rows;
       bytes = load.loaded;
@@ -89,8 +87,26 @@ export class Dictionaries {
       return await load();
     } catch (error) {
       if (!(error instanceof TooManyBytes)) throw error;
-      const message = `dictionary ${id}: expected at most ${MAX_DICTIONARY_BYTES} bytes: write the file without dictionaries`;
-      throw unreadable(this.#origin, message);
+      throw this.#tooLarge(id, `${MAX_DICTIONARY_BYTES} bytes`);
     }
   }
+
+  #tooLarge(id: number, most: string): LabelmillError {
+    return unreadable(this.#origin, `dictionary ${id}: expected at most ${most}: write the file without dictionaries`);
+  }
+}
+
+async function longestOf({ length, read }: LoadedDictionary): Promise<number> {
+  let longest = 0;
+  for (let index = 0; index < length; index++) {
+    const budget = new Budget();
+    try {
+      read(index, budget);
+    } catch (error) {
+      if (!(error instanceof TooManyBytes)) throw error;
+    }
+    longest = Math.max(longest, budget.spent);
+    if (index % TURN_VALUES === TURN_VALUES - 1) await turn();
+  }
+  return longest;
 }

@@ -5,6 +5,7 @@ import type { Origin } from "../origin.ts";
 import { rangeOf } from "../range.ts";
 import { quoted } from "../source.ts";
 import { checkFooter, type FileBlocks } from "./check-metadata.ts";
+import { identityOf } from "./identity.ts";
 import { type ReadBytes, readMessage, senseless, unreadable } from "./messages.ts";
 import { unreadableKind } from "./scalars.ts";
 
@@ -17,8 +18,8 @@ const TAIL_BYTES = 4 + FILE_MAGIC.length;
 const MAX_FOOTER_BYTES = 64 << 20;
 /** What a footer takes of memory, as a multiple of its bytes. */
 const PARSED_FACTOR = 2;
-/** Read at once, for small messages to come with those around them. */
-const READ_AHEAD_BYTES = 128 << 10;
+/** Read at once: the head of a message, as most are. */
+const HEAD_BYTES = 16 << 10;
 
 /** A column; one without a name is called "". */
 export type Column = { name: string; type: DataType };
@@ -40,11 +41,6 @@ const schemas = new ByteCache<ArrowSchema>(32 << 20, ({ bytes }) => bytes * PARS
  */
 export function schemaOf(origin: Origin): Promise<ArrowSchema> {
   return schemas.get(identityOf(origin), () => readSchema(origin));
-}
-
-/** What names an input with its content, as a key. */
-export function identityOf({ input: { uri, size, modifiedAt, hash } }: Origin, ...rest: unknown[]): string {
-  return JSON.stringify([uri, size, modifiedAt, hash, ...rest]);
 }
 
 async function readSchema(origin: Origin): Promise<ArrowSchema> {
@@ -93,14 +89,14 @@ function checkStreamHead(origin: Origin, head: Buffer): void {
   throw unreadable(origin, `expected an Arrow file (ARROW1) or stream; ${why}`);
 }
 
-/** Reads an input's bytes forward and keeps what it read with them. */
-export function readAhead(origin: Origin): ReadBytes {
+/** Reads an input's bytes forward and keeps what it read with them. @param ahead bytes that are read at once */
+export function readAhead(origin: Origin, ahead = HEAD_BYTES): ReadBytes {
   let window: Buffer = Buffer.alloc(0);
   let windowAt = 0;
   return async (offset, length) => {
     const within = offset - windowAt;
     if (within >= 0 && within + length <= window.length) return window.subarray(within, within + length);
-    const end = Math.max(offset + length, Math.min(offset + READ_AHEAD_BYTES, origin.input.size!));
+    const end = Math.max(offset + length, Math.min(offset + ahead, origin.input.size!));
     window = Buffer.from(await rangeOf(origin, offset, end));
     windowAt = offset;
     return window.subarray(0, length);

@@ -23,6 +23,7 @@ export type BatchHeader = {
   codec: "none" | "lz4" | "zstd";
   variadic: readonly number[];
   bodyAt: number;
+  bodyLength: number;
 };
 
 export type Message = { at: number; end: number } & (
@@ -106,7 +107,7 @@ function batchOf(header: RecordBatch, bodyAt: number, bodyLength: number): Batch
     if (!(offset >= 0 && length >= 0 && offset + length <= bodyLength))
       throw new Error(`a buffer of ${length} bytes at byte ${offset} of a body of ${bodyLength}`);
   for (const count of variadic) if (!(count >= 0)) throw new Error(`${count} buffers`);
-  return { rows, nodes, buffers, codec: codecOf(compression), variadic, bodyAt };
+  return { rows, nodes, buffers, codec: codecOf(compression), variadic, bodyAt, bodyLength };
 }
 
 function codecOf(compression: RecordBatch["compression"]): BatchHeader["codec"] {

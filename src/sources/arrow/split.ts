@@ -5,9 +5,8 @@ import { type RowRange, splitRecords } from "../row-source.ts";
 import type { SourceRecord } from "../source.ts";
 import type { ToItem } from "../table.ts";
 import { type Content, neededColumns } from "../table-rows.ts";
-import { readAhead, schemaOf } from "./file.ts";
-import { readMessage, unreadable } from "./messages.ts";
-import { arrowWindows, type BatchPlace, columnsOf } from "./windows.ts";
+import { schemaOf } from "./file.ts";
+import { type ArrowColumns, arrowWindows, type BatchPlace, columnsOf, openBatch } from "./windows.ts";
 
 type ArrowSplit = Split & { at: ArrowPlace };
 
@@ -35,22 +34,20 @@ async function* itemsOf(
   signal.throwIfAborted();
   const schema = await schemaOf(origin);
   const columns = columnsOf(origin, schema, neededColumns(split.read));
-  const batches = await batchesOf(split, origin);
+  const batches = await batchesOf(split, columns);
   const windows = (_names: readonly string[], rows: RowRange) => arrowWindows(columns, batches, rows);
   yield* splitRecords({ origin, windows }, split, content, toItem, signal);
 }
 
 /** The batches that are addressed, as they are there. */
-async function batchesOf({ input, first, count, at }: ArrowSplit, origin: Origin): Promise<BatchPlace[]> {
-  const { batches: addresses, dictionaries, skip = 0 } = at;
-  const read = readAhead(origin);
+async function batchesOf({ input, first, count, at }: ArrowSplit, columns: ArrowColumns): Promise<BatchPlace[]> {
+  const { dictionaries, skip = 0 } = at;
   const batches: BatchPlace[] = [];
   let row = first - skip;
-  for (const address of addresses) {
-    const message = await readMessage(origin, read, address, input.size!);
-    if (message.kind !== "batch") throw unreadable(origin, `expected a record batch at byte ${address}`);
-    batches.push({ at: address, first: row, rows: message.batch.rows, dictionaries });
-    row += message.batch.rows;
+  for (const address of at.batches) {
+    const { rows } = (await openBatch(columns, { at: address, dictionaries })).header;
+    batches.push({ at: address, first: row, rows, dictionaries });
+    row += rows;
   }
   if (row >= first + count) return batches;
   const expected = `expected rows ${first} to ${first + count - 1} as planned`;

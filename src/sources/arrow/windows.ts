@@ -7,12 +7,13 @@ import type { Origin } from "../origin.ts";
 import type { Window } from "../row-splitter.ts";
 import { quoted } from "../source.ts";
 import type { Batch } from "./batches.ts";
-import { BatchBuffers } from "./buffers.ts";
+import { BatchBuffers, type BufferForms } from "./buffers.ts";
 import { Dictionaries } from "./dictionaries.ts";
-import { type ArrowSchema, identityOf, placesOf, readAhead } from "./file.ts";
+import { type ArrowSchema, placesOf, readAhead } from "./file.ts";
+import { identityOf } from "./identity.ts";
 import { type ColumnLayout, dictionaryIds, layoutOf, TYPE } from "./layout.ts";
 import { Budget, type Load, loadColumn, type ReadValue, TooManyBytes } from "./load-column.ts";
-import { readMessage, unreadable } from "./messages.ts";
+import { type BatchHeader, readMessage, unreadable } from "./messages.ts";
 
 /** Rows that are loaded at a time, and their bytes on the average: many slices are cut of them. */
 const WINDOW_ROWS = 8 * 1024;
@@ -26,10 +27,11 @@ export type BatchPlace = Batch & { dictionaries: readonly number[] };
 /** Columns of an input that were found good. */
 export type ArrowColumns = { origin: Origin; schema: ArrowSchema; names: readonly string[]; places: readonly number[] };
 
-type OpenBatch = { columns: readonly ColumnLayout[]; buffers: BatchBuffers; rowBytes: number };
+/** The needed columns of a batch, and the bytes of a row in them, unpacked, on the average. */
+type OpenBatch = { header: BatchHeader; forms: BufferForms; columns: readonly ColumnLayout[]; rowBytes: number };
 type Loaded = { columns: readonly Cells[]; bytes: number };
 
-const batches = new ByteCache<OpenBatch>(16 << 20, ({ buffers }) => 128 * (buffers.header.buffers.length + 1));
+const batches = new ByteCache<OpenBatch>(16 << 20, ({ header }) => 256 * (header.buffers.length + 1));
 /** Slices of one batch follow one another in a worker, and each would read its rows again. */
 const windows = new ByteCache<Loaded>(96 << 20, ({ bytes }) => bytes);
 
@@ -46,11 +48,13 @@ export function openBatch(of: ArrowColumns, batch: Pick<BatchPlace, "at" | "dict
     return await explained(origin, `the record batch at byte ${batch.at}`, async () => {
       const all = layoutOf(schema.columns, message.batch, schema.version);
       const columns = places.map((place) => all[place]!);
-      const buffers = new BatchBuffers(origin, message.batch);
+      const header = message.batch;
+      const forms: BufferForms = new Map();
+      const buffers = new BatchBuffers(origin, header, forms);
       const dictionaries = new Dictionaries(origin, schema, batch.dictionaries);
       let bytes = 0;
       for (const column of new Set(columns)) bytes += await bytesOf(column, buffers, dictionaries);
-      return { columns, buffers, rowBytes: bytes / Math.max(1, message.batch.rows) };
+      return { header, forms, columns, rowBytes: bytes / Math.max(1, header.rows) };
     });
   });
 }
@@ -112,10 +116,10 @@ function loadedWindow(of: ArrowColumns, batch: BatchPlace, at: number, rows: num
 }
 
 async function loadWindow(of: ArrowColumns, batch: BatchPlace, at: number, rows: number): Promise<Loaded> {
-  const { columns, buffers } = await openBatch(of, batch);
+  const { header, forms, columns } = await openBatch(of, batch);
   const dictionaries = new Dictionaries(of.origin, of.schema, batch.dictionaries);
   const load: Load = {
-    ...{ buffers, limit: MAX_WINDOW_BYTES, loaded: 0 },
+    ...{ buffers: new BatchBuffers(of.origin, header, forms), limit: MAX_WINDOW_BYTES, loaded: 0 },
     dictionary: (type) => dictionaries.get(type),
   };
   const cells: Cells[] = [];

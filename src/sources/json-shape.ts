@@ -43,7 +43,8 @@ export function refuseOtherJson(label: string, { bytes }: Head): never {
   const at = skipSpace(bytes, 0);
   const expected = `${label}: expected an array of records, or a record a line (JSONL)`;
   if (bytes[at] === OPEN_OBJECT) {
-    const fix = "take the list of records out of it (jq '.NAME'), or write each record on a line (jq -c .)";
+    const fix =
+      "take the list of records out of it (jq '.NAME'), write each record on a line (jq -c .), or add --format lines if each line is a text";
     throw new LabelmillError("INPUT_UNREADABLE", `${expected}, but it is an object over several lines: ${fix}`);
   }
   const found = bytes.toString("utf8", at, at + 40);

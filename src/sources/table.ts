@@ -122,7 +122,8 @@ function checkFirst(reader: RowReader, first: SourceRecord, { read, json }: Foun
   if (json === undefined) return;
   // JSONL whose column is told may be bad in all its lines: each of them says so.
   if (json.objects === 0 && (read.column === null || read.format === "json")) {
-    const message = `${label}: none of the first ${Math.max(1, json.records)} records can be read; ${why}`;
+    const fix = read.format === "jsonl" ? "; if each line is a text, add --format lines" : "";
+    const message = `${label}: none of the first ${Math.max(1, json.records)} records can be read; ${why}${fix}`;
     throw new LabelmillError("INPUT_UNREADABLE", message);
   }
   if (extensionOf(name) === "json" && read.format === "jsonl" && json.isWhole && json.records === 1 && why !== "") {

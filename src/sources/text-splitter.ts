@@ -10,7 +10,7 @@ import type { Cursor, Cut, CutSize, Splitter } from "./source.ts";
 export type Opened = { begin: ScanPlace; header: Header | undefined };
 
 /**
- * Cuts plain UTF-8 text (CSV, JSONL, lines) by the parser's own steps, decoding no more than the filter needs. Fails with INPUT_CHANGED
+ * Cuts plain UTF-8 text (CSV, JSONL, JSON arrays, lines) by the parser's own steps, decoding no more than the filter needs. Fails with INPUT_CHANGED
  * where the input does not stay what it was.
  */
 export function textSplitter(origin: Origin, read: ReadOptions, wanted: Wanted, opened: Opened): Splitter {
@@ -27,7 +27,9 @@ export function textSplitter(origin: Origin, read: ReadOptions, wanted: Wanted, 
     const next = stepOf(reader);
     const { uri } = origin.input;
     const filling = new FillingCut(from.record, begin, room);
-    for await (const { last, chunk } of withLast(origin.bytes({ start: begin.position }))) {
+    // S3 gives no range that begins at an object's end.
+    const isOver = origin.input.size !== null && begin.position >= origin.input.size;
+    for await (const { last, chunk } of withLast(isOver ? [] : origin.bytes({ start: begin.position }))) {
       if (chunk) scanner.append(chunk);
       for (let passes = next(last); passes !== undefined; passes = next(last)) {
         if (toPass) {
@@ -68,7 +70,9 @@ function stepOf({ scanner, take, read }: RowReader): (last: boolean) => boolean 
   };
 }
 
-async function* withLast(chunks: AsyncIterable<Buffer>): AsyncGenerator<{ last: boolean; chunk?: Buffer }> {
+async function* withLast(
+  chunks: AsyncIterable<Buffer> | readonly Buffer[],
+): AsyncGenerator<{ last: boolean; chunk?: Buffer }> {
   for await (const chunk of chunks) yield { last: false, chunk };
   yield { last: true };
 }

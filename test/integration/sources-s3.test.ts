@@ -394,6 +394,36 @@ async function cutsOf(source: Source, items: number): Promise<Cut[]> {
   return await Array.fromAsync(source.splitter!.cuts({ record: 0 }, () => ({ items, bytes: 1e9 }), undefined));
 }
 
+test("cutting that is begun anew after any cut of an object on S3, the last one too, goes on to its end", async () => {
+  for (const [key, content, items] of [
+    ["x.txt", "a\nb\n", ["a", "b"]],
+    ["x.txt", "a\nb", ["a", "b"]],
+    ["x.csv", "sep=;\nn;text\n1;a\n2;b", ["a", "b"]],
+    ["x.jsonl", '{"text":"a"}\n{"text":"b"}', ["a", "b"]],
+    ["x.json", '[{"text":"a"},{"text":"b"}]', ["a", "b"]],
+    ["x.json", '[{"text":"a"},{"text":"b"}', ["a", "b", "RECORD_INVALID"]],
+    ["x.json", '[{"text":"a"},\n', ["a", "RECORD_INVALID"]],
+  ] as const) {
+    const source = await openTextSource(await object(key, content), AUTO, s3);
+    const found: SourceRecord[] = [];
+    let from: Cut["next"] | undefined = { record: 0 };
+    while (from) {
+      const cuts: AsyncIterable<Cut> = source.splitter!.cuts(from, () => ({ items: 1, bytes: 1e9 }), undefined);
+      from = undefined;
+      for await (const { split, next } of cuts) {
+        found.push(...(await Array.fromAsync(readSplit(split, "text-classification", { s3 }, NEVER))));
+        from = next;
+        break;
+      }
+    }
+    assert.deepEqual(
+      found.map(({ text, error }) => text ?? error?.code),
+      items,
+      content,
+    );
+  }
+});
+
 test("a split on S3 is read by its range alone, and gives the records of the whole", async (t) => {
   const way = await wayTo(t);
   const rows = Array.from({ length: 20_000 }, (_, row) => `${row},"text\r\nnumber é ${row}"\r\n`);

@@ -16,6 +16,7 @@ const REASONS: Readonly<Record<PassedOverReason, string>> = {
   "image-not-decodable": "images that cannot be decoded here",
   "link-or-device": "links, pipes or devices",
   "name-not-utf8": "with a name that is not UTF-8",
+  replaced: "replaced by later members of an archive",
   "old-version": "old versions or deletions",
 };
 

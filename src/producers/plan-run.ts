@@ -100,6 +100,11 @@ async function reopen({ spec, inputs }: RunFile, { granted, s3 }: PlanParts): Pr
   // By their numbers: two inputs may have come by the same name.
   return openInputs(Object.keys(inputs), async (at) => {
     const input = inputs[Number(at)]!;
+    if (input.read.format === "tar" && input.members === undefined)
+      throw new LabelmillError(
+        "INPUT_CHANGED",
+        `${input.uri}: an older version began the run, which read archives in another way: label it into another --out`,
+      );
     const from = await grantedPlace(input, granted);
     const source = await open(from, { ...spec.read, ...input.read }, s3);
     checkSame(input, source.input);

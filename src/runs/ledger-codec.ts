@@ -1,6 +1,6 @@
 import type { Range, Receipt } from "../schemas/manifest.ts";
 import type { RunFile } from "../schemas/run.ts";
-import type { Split } from "../schemas/split.ts";
+import type { Split, TarPlace } from "../schemas/split.ts";
 
 /** What Redis holds of a planned slice: its ranges and, where workers read them, the addresses of those with items. */
 export type PlannedSlice = { planned: Range[]; places?: Split["at"][] };
@@ -56,7 +56,7 @@ export function splitsOf({ planned, places }: PlannedSlice, { spec, inputs }: Ru
 function encodePlace(at: Split["at"]): Address {
   if (at.kind === "parquet") return at.pictures ? ["p", 1] : ["p"];
   if (at.kind === "arrow") return ["a", at.batches, at.dictionaries, at.skip ?? 0, ...(at.pictures ? [1] : [])];
-  if (at.kind === "tar") return ["r", at.offset, at.bytes];
+  if (at.kind === "tar") return ["r", at.offset, at.bytes, at.images ?? 0, at.byName ?? 0, at.replaced ?? 0];
   const { kind, offset, bytes, line, width = 0, places = 0, ...rare } = at;
   return ["t", offset, bytes, line, width, places, ...(Object.keys(rare).length > 0 ? [rare] : [])];
 }
@@ -67,10 +67,17 @@ function decodePlace([kind, ...parts]: Address): Split["at"] {
     const [batches, dictionaries, skip, pictures] = parts as [number[], number[], number, number?];
     return { kind: "arrow", batches, dictionaries, ...(skip ? { skip } : {}), ...(pictures ? { pictures: true } : {}) };
   }
+  if (kind === "r") return decodeTarPlace(parts);
   const [offset, bytes, line, width, places, rare] = parts as [number, number, number, number, number[] | 0, object?];
-  if (kind === "r") return { kind: "tar", offset, bytes };
   const columns = { ...(width ? { width } : {}), ...(places ? { places } : {}) };
   return { kind: "text", offset, bytes, line, ...columns, ...rare };
+}
+
+function decodeTarPlace(parts: readonly unknown[]): TarPlace {
+  const [offset, bytes, images, byName, replaced] = parts as [number, number, ...unknown[]];
+  const rest = { images, byName, replaced };
+  const told = Object.entries(rest).filter(([, value]) => Array.isArray(value));
+  return { kind: "tar", offset, bytes, ...(Object.fromEntries(told) as Partial<TarPlace>) };
 }
 
 /** `rows,errors,bytes,sha256` with the hash in base64url: some 55 bytes a slice. */

@@ -34,6 +34,7 @@ export function newRunFile({ spec, settings, inputs, run, passedOver }: NewRun):
       read: { format, delimiter, column },
       ...(from === undefined ? {} : { from }),
       travels,
+      ...(format === "tar" ? { members: "images" as const } : {}),
       ...(idName === undefined ? {} : { idName }),
       ...(columns ? { columns } : {}),
     })),

@@ -14,6 +14,7 @@ export const PASSED_OVER_REASONS = [
   "image-not-decodable",
   "link-or-device",
   "name-not-utf8",
+  "replaced",
   "old-version",
 ] as const;
 export type PassedOverReason = (typeof PASSED_OVER_REASONS)[number];

@@ -37,6 +37,8 @@ export const RunInputSchema = InputSchema.extend({
   from: z.string().optional(),
   /** Workers read the input themselves (splits), or its items travel in the jobs. */
   travels: z.enum(["split", "inline"]).default("inline"),
+  /** Of an archive: each image is a record. In older run files other members were, so their runs cannot be gone on with. */
+  members: z.literal("images").optional(),
   /** What made ids begin with, before `#`, where it is not what the input alone says: in older run files it never is. */
   idName: z.string().max(16_384).optional(),
   /** What the kept columns hold, as far as the input says. */

@@ -35,11 +35,17 @@ const ArrowPlaceSchema = z.strictObject({
   pictures,
 });
 
-/** Members of a tar archive: from the header of the first to the end of the last. */
+/** Members of a tar archive: from the header of the first to the end of the last, images and what is kept with them. */
 const TarPlaceSchema = z.strictObject({
   kind: z.literal("tar"),
   offset: z.int().nonnegative(),
   bytes: z.int().positive(),
+  /** The images are those whose headers begin from the one byte up to the other, excluded. Older versions did not tell: they had other records. */
+  images: z.tuple([z.int().nonnegative(), z.int().positive()]).optional(),
+  /** Records, from the split's first, whose ids are the whole names of their images: ranges, each a number and a count. */
+  byName: z.array(z.tuple([z.int().nonnegative(), z.int().positive()])).optional(),
+  /** Where the headers of images begin that are no records: later ones of their names replace them. */
+  replaced: z.array(z.int().nonnegative()).optional(),
 });
 
 /** Records of an input that a worker reads itself: their address, and what the planner counted there. */
@@ -63,3 +69,4 @@ export const SplitSchema = z.strictObject({
 export type Split = z.infer<typeof SplitSchema>;
 export type TextPlace = z.infer<typeof TextPlaceSchema>;
 export type ArrowPlace = z.infer<typeof ArrowPlaceSchema>;
+export type TarPlace = z.infer<typeof TarPlaceSchema>;

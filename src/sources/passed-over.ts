@@ -18,12 +18,12 @@ const MAX_NAME_LENGTH = 200;
 export class PassedOver {
   readonly #found = new Map<PassedOverReason, { count: number; names: string[] }>();
 
-  /** @param name as the user knows it: a path, a URI, or a member's name; it may hold anything */
-  add(reason: PassedOverReason, name: string): void {
+  /** @param name as the user knows it: a path, a URI, or a member's name; it may hold anything. None where it is not known any more */
+  add(reason: PassedOverReason, name?: string): void {
     const found = this.#found.get(reason) ?? { count: 0, names: [] };
     this.#found.set(reason, found);
     found.count++;
-    if (found.names.length < MAX_PASSED_OVER_NAMES) found.names.push(shownName(name));
+    if (name !== undefined && found.names.length < MAX_PASSED_OVER_NAMES) found.names.push(shownName(name));
   }
 
   /** All that was passed over until now. */
@@ -48,7 +48,9 @@ export class PassedOver {
 
   /** For the end of a message: the counts, and the first name of each reason. */
   get inWords(): string {
-    const parts = this.report.reasons.map(({ reason, count, names }) => `${count} ${reason} (${names[0]})`);
+    const parts = this.report.reasons.map(
+      ({ reason, count, names }) => `${count} ${reason}${names[0] === undefined ? "" : ` (${names[0]})`}`,
+    );
     return parts.length === 0 ? "" : `; passed over: ${parts.join(", ")}`;
   }
 

@@ -27,7 +27,7 @@ export async function* readSplit(
 ): AsyncGenerator<SourceRecord> {
   const { at, input } = split;
   if (at.kind === "text") return yield* readTextSplit({ ...split, at }, task, place, signal);
-  if (at.kind === "tar") return yield* readTarSplit(split, place, signal);
+  if (at.kind === "tar") return yield* readTarSplit({ ...split, at }, place, signal);
   const origin = "path" in place ? fileAsPlanned(place.path, input) : objectAsPlanned(input, place.s3);
   const pictures = at.pictures === true && task === "image-classification";
   const content = pictures ? "pictures" : "text";

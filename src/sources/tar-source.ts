@@ -3,12 +3,15 @@ import { LabelmillError } from "../errors.ts";
 import type { ColumnType, ReadOptions } from "../schemas/input.ts";
 import type { S3 } from "../storage/s3.ts";
 import { EmptyInput } from "./empty-input.ts";
+import { isImageName } from "./image-file.ts";
 import { openOrigin } from "./origin.ts";
+import { PassedOver, type PassOver } from "./passed-over.ts";
 import type { SplitPlace } from "./read-split.ts";
 import { given, isS3Uri } from "./s3-origin.ts";
 import { quoted, type Source } from "./source.ts";
+import { type TarMember, tarMembers } from "./tar.ts";
 import { openTarBytes } from "./tar-bytes.ts";
-import { isImageExtension, type TarRecord, tarRecords } from "./tar-records.ts";
+import { isImageMember, TarIndex } from "./tar-index.ts";
 import { memberId } from "./tar-split.ts";
 import { TarSplitter } from "./tar-splitter.ts";
 
@@ -26,28 +29,39 @@ export async function openTarSource(from: string, read: ReadOptions, s3?: S3): P
   const { input, label } = origin;
   checkColumns(read, label);
   const place: SplitPlace = isS3Uri(from) ? { s3: given(from, s3) } : { path: await realpath(from) };
-  async function* records(start = 0): AsyncGenerator<TarRecord> {
+  const told: ReadOptions = { ...read, format: "tar", delimiter: null };
+  async function* members(passOver?: PassOver): AsyncGenerator<TarMember> {
     await using bytes = await openTarBytes(input, place, { end: input.size! });
-    yield* tarRecords(bytes, start, label, { whole: true });
+    yield* tarMembers(bytes, 0, label, true, passOver);
     await origin.checkUnchanged();
   }
-  for await (const _ of records()) {
-    const columns = Object.fromEntries(read.keep.map((name): [string, ColumnType] => [name, columnType(name)]));
-    const told: ReadOptions = { ...read, format: "tar", delimiter: null };
-    return {
-      input,
-      read: told,
-      columns,
-      onlySplits: true,
-      ids: "members",
-      async *records(idName) {
-        let record = 0;
-        for await (const { key } of records()) yield { record: record++, id: memberId(key, idName) };
-      },
-      splitter: new TarSplitter(input, told, records),
-    };
-  }
-  throw new EmptyInput(`there are no images in ${label}`);
+  const index = async (): Promise<TarIndex> => {
+    const passedOver = new PassedOver();
+    const all = members(passedOver.below((member) => `${origin.name}:${member}`));
+    return await TarIndex.of(all, { label, archive: origin.name, keep: read.keep }, passedOver);
+  };
+  if (!(await hasImage(members()))) throw new EmptyInput(`there are no images in ${label}`);
+  return {
+    input,
+    read: told,
+    columns: Object.fromEntries(read.keep.map((name): [string, ColumnType] => [name, columnType(name)])),
+    onlySplits: true,
+    ids: "members",
+    async *records(idName) {
+      const entries = new Map([...(await index()).entries()].map(({ image, byName }) => [image.start, byName]));
+      let record = 0;
+      for await (const member of members()) {
+        const byName = entries.get(member.start);
+        if (byName !== undefined) yield { record: record++, id: memberId(member, byName, idName) };
+      }
+    },
+    splitter: new TarSplitter(input, told, index),
+  };
+}
+
+async function hasImage(members: AsyncIterable<TarMember>): Promise<boolean> {
+  for await (const member of members) if (isImageMember(member)) return true;
+  return false;
 }
 
 function columnType(extension: string): ColumnType {
@@ -55,7 +69,7 @@ function columnType(extension: string): ColumnType {
 }
 
 function checkColumns({ column, idColumn, where = [], keep }: ReadOptions, label: string): void {
-  const asked = column ?? idColumn ?? where[0]?.column ?? keep.find(isImageExtension);
+  const asked = column ?? idColumn ?? where[0]?.column ?? keep.find((extension) => isImageName(`x.${extension}`));
   if (asked === undefined) return;
   const there = "what lies beside an image can be kept by its extension, such as json, cls or txt";
   const message = `${label} is an archive of images, which has no column ${quoted(asked)}; ${there}`;

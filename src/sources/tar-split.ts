@@ -2,53 +2,92 @@ import { LabelmillError } from "../errors.ts";
 import { DEFAULT_LIMITS } from "../fetch/limits.ts";
 import type { Input } from "../schemas/input.ts";
 import type { ItemError } from "../schemas/item.ts";
-import type { Split } from "../schemas/split.ts";
+import type { Split, TarPlace } from "../schemas/split.ts";
 import { checkUnchanged, describeFile } from "./identity.ts";
-import { isImageName } from "./image-file.ts";
 import { parseJson } from "./json.ts";
 import type { SplitPlace } from "./read-split.ts";
 import { DEEPEST_KEPT, isDeeper } from "./rows.ts";
 import { isSampled } from "./sample.ts";
 import { MAX_ID_LENGTH, MAX_KEPT_BYTES, quoted, type SourceRecord } from "./source.ts";
-import type { TarMember } from "./tar.ts";
-import { openTarBytes } from "./tar-bytes.ts";
-import { type TarPart, type TarRecord, tarRecords } from "./tar-records.ts";
+import { type TarMember, tarMembers } from "./tar.ts";
+import { openTarBytes, type TarBytes } from "./tar-bytes.ts";
+import { isImageMember } from "./tar-index.ts";
+import { keyOf, shownMember, stemBefore, stemsOf } from "./tar-member-name.ts";
 
 /** The largest image that is read from an archive: its slice's images lie in memory together. */
 const MAX_IMAGE_BYTES = DEFAULT_LIMITS.maxBytes;
 
+/** `content` is there where it was loaded. */
+type Part = { member: TarMember; content?: Uint8Array | undefined };
+
+/** What lies beside images, by stem and extension. */
+type Beside = Map<string, Part>;
+
 /**
- * The items of a split of an archive, each with its image's bytes. Only their own bytes, and the headers of what lies between them, are
- * read: of a file by position, of an object by ranged GETs of the ETag that was planned.
+ * The items of a split of an archive, each with its image's bytes. Only their own bytes, those of what is kept, and the headers of what lies
+ * between them, are read: of a file by position, of an object by ranged GETs of the ETag that was planned.
  * @throws LabelmillError INPUT_CHANGED where the archive is not what it was when it was planned
  */
 export async function* readTarSplit(
-  split: Split,
+  split: Split & { at: TarPlace },
   place: SplitPlace,
   signal: AbortSignal,
 ): AsyncGenerator<SourceRecord> {
-  const { at, input, first, count, sample, idName } = split;
-  if (at.kind !== "tar") throw new LabelmillError("INTERNAL", `expected a split of a tar archive, came ${at.kind}`);
-  const only = split.only && new Set(split.only);
+  const { at, input, first, count, sample, idName, only } = split;
+  if (at.images === undefined)
+    throw new LabelmillError(
+      "INPUT_CHANGED",
+      `${input.uri} was planned by an older version, which read archives in another way: label it into another --out`,
+    );
   const { keep } = split.read;
-  const isItem = (record: number) =>
-    only?.has(record) ?? (sample === undefined || isSampled(input.uri, record, sample));
+  const numbers = only && new Set(only);
+  const isItem = (number: number) =>
+    numbers?.has(first + number) ?? (sample === undefined || isSampled(input.uri, first + number, sample));
   await checkPlanned(input, place);
-  let record = first;
+  const images: Part[] = [];
+  const isRecord = recordsOf(at);
+  const beside: Beside = new Map();
   {
     await using bytes = await openTarBytes(input, place, { end: at.offset + at.bytes, signal });
-    const load = async (member: TarMember, index: number) =>
-      isItem(first + index) && member.size <= mostOf(member) ? await bytes.read(member.data, member.size) : undefined;
-    for await (const found of tarRecords(bytes, at.offset, input.uri, { wanted: keep, load })) {
-      if (isItem(record)) yield recordOf(found, record, keep, idName);
-      record++;
+    for await (const member of tarMembers(bytes, at.offset, input.uri, false)) {
+      if (isRecord(member)) {
+        images.push({
+          member,
+          content: isItem(images.length) ? await load(bytes, member, MAX_IMAGE_BYTES) : undefined,
+        });
+      } else if (!isImageMember(member)) {
+        for (const extension of keep) {
+          const stem = stemBefore(member.name, extension);
+          if (stem === undefined) continue;
+          beside.set(besideKey(stem, extension), { member, content: await load(bytes, member, MAX_KEPT_BYTES) });
+        }
+      }
     }
   }
-  if (record !== first + count) {
-    const message = `${input.uri}: expected ${count} images from number ${first} on, came ${record - first}`;
+  if (images.length !== count) {
+    const message = `${input.uri}: expected ${count} images from number ${first} on, came ${images.length}`;
     throw new LabelmillError("INPUT_CHANGED", `${message}: the input is not what it was; label it into another --out`);
   }
   await checkPlanned(input, place);
+  const byName = new Set((at.byName ?? []).flatMap(([from, many]) => Array.from({ length: many }, (_, i) => from + i)));
+  for (const [number, image] of images.entries()) {
+    if (!isItem(number)) continue;
+    const id = memberId(image.member, byName.has(number), idName);
+    yield recordOf(image, beside, first + number, keep, id);
+  }
+}
+
+/** Tells of a member whether it is one of the images that are records of a split. */
+function recordsOf({ images, replaced }: TarPlace): (member: TarMember) => boolean {
+  const [from, to] = images!;
+  const gone = new Set(replaced);
+  return (member) => member.start >= from && member.start < to && isImageMember(member) && !gone.has(member.start);
+}
+
+/** The id of a record: the key of its image, or its whole name. @param idName what the run's ids begin with */
+export function memberId({ name }: TarMember, byName: boolean, idName: string | undefined): string {
+  const own = shownMember(byName ? name : keyOf(name)!);
+  return (idName === undefined ? own : `${idName}#${own}`).slice(0, MAX_ID_LENGTH).toWellFormed();
 }
 
 /** An object's ETag holds for each read. */
@@ -56,45 +95,48 @@ async function checkPlanned(input: Input, place: SplitPlace): Promise<void> {
   if ("path" in place) await checkUnchanged(input, () => describeFile(place.path));
 }
 
-/** The id of a record by its key in the archive. @param idName what the run's ids begin with */
-export function memberId(key: string, idName: string | undefined): string {
-  return (idName === undefined ? key : `${idName}#${key}`).slice(0, MAX_ID_LENGTH).toWellFormed();
+/** A copy: what was read with it would stay in memory. */
+async function load(bytes: TarBytes, { data, size }: TarMember, most: number): Promise<Uint8Array | undefined> {
+  return size <= most ? new Uint8Array(await bytes.read(data, size)) : undefined;
 }
 
-function recordOf(
-  { key, image, beside }: TarRecord,
-  record: number,
-  keep: readonly string[],
-  idName: string | undefined,
-): SourceRecord {
-  const id = memberId(key, idName);
-  const name = image.member.name.slice(0, MAX_ID_LENGTH).toWellFormed();
+function besideKey(stem: string, extension: string): string {
+  return `${stem}\0${extension.toLowerCase()}`;
+}
+
+function recordOf(image: Part, beside: Beside, record: number, keep: readonly string[], id: string): SourceRecord {
+  const { name } = image.member;
   const kept: Record<string, unknown> = {};
+  const errors = [sizeError(image, MAX_IMAGE_BYTES, "FETCH_TOO_LARGE")];
   for (const extension of keep) {
-    const content = beside.get(extension)?.content;
-    kept[extension] = extension === "json" ? jsonOf(content) : (content?.toString("utf8") ?? null);
+    const part = stemsOf(name)
+      .map((stem) => beside.get(besideKey(stem, extension)))
+      .find(Boolean);
+    kept[extension] = extension === "json" ? jsonOf(part?.content) : textOf(part?.content);
+    if (part) errors.push(sizeError(part, MAX_KEPT_BYTES, "RECORD_TOO_LARGE"));
   }
-  const error = [image, ...beside.values()].map(sizeError).find(Boolean) ?? keptError(kept);
-  if (error) return { record, id, error, input: { image: name } };
-  // A copy: what was read with it would stay in memory.
-  return { record, id, data: Uint8Array.from(image.content!), input: { ...kept, image: name } };
+  const shown = shownMember(name).slice(0, MAX_ID_LENGTH).toWellFormed();
+  const error = errors.find(Boolean) ?? keptError(kept);
+  if (error) return { record, id, error, input: { image: shown } };
+  return { record, id, data: image.content!, input: { ...kept, image: shown } };
 }
 
-function mostOf({ name }: TarMember): number {
-  return isImageName(name) ? MAX_IMAGE_BYTES : MAX_KEPT_BYTES;
-}
-
-function sizeError({ member }: TarPart): ItemError | undefined {
-  const most = mostOf(member);
+function sizeError({ member }: Part, most: number, code: string): ItemError | undefined {
   if (member.size <= most) return undefined;
-  const message = `${quoted(member.name)} in the archive: expected at most ${most} bytes, it has ${member.size}`;
-  return { code: most === MAX_IMAGE_BYTES ? "FETCH_TOO_LARGE" : "RECORD_TOO_LARGE", message };
+  const name = quoted(shownMember(member.name));
+  return { code, message: `${name} in the archive: expected at most ${most} bytes, it has ${member.size}` };
+}
+
+function textOf(content: Uint8Array | undefined): string | null {
+  return content === undefined
+    ? null
+    : Buffer.from(content.buffer, content.byteOffset, content.length).toString("utf8");
 }
 
 /** What cannot be read as JSON is kept as the text that it is. */
-function jsonOf(content: Buffer | undefined): unknown {
-  if (content === undefined) return null;
-  const text = content.toString("utf8");
+function jsonOf(content: Uint8Array | undefined): unknown {
+  const text = textOf(content);
+  if (text === null) return null;
   const value = parseJson(text);
   return value === undefined ? text : value;
 }

@@ -1,68 +1,94 @@
 import type { Input, ReadOptions } from "../schemas/input.ts";
+import type { TarPlace } from "../schemas/split.ts";
 import { isSampled } from "./sample.ts";
 import type { Cursor, Cut, CutSize, Splitter } from "./source.ts";
-import type { TarRecord } from "./tar-records.ts";
+import type { TarEntry, TarIndex } from "./tar-index.ts";
 
-type Piece = {
-  first: number;
-  count: number;
-  selected: number;
-  bytes: number;
-  offset: number;
-  end: number;
-  room: CutSize;
-};
+/** Images that later ones replace in a split, at most: each is named in it. */
+const MAX_REPLACED = 10_000;
 
-/** Cuts an archive between its keys, never within one. What a cut adds to a slice is the bytes of its items. */
+type Piece = { first: number; count: number; selected: number; bytes: number; at: TarPlace; room: CutSize };
+
+/** Cuts an archive between its images, whose directory is read once for it. What a cut adds to a slice is the bytes of its items. */
 export class TarSplitter implements Splitter {
   readonly #input: Input;
   readonly #read: ReadOptions;
-  readonly #records: (from: number) => AsyncIterable<TarRecord>;
+  readonly #index: () => Promise<TarIndex>;
 
-  /** @param records the archive's records from an offset on, which is its beginning or the end of a record */
-  constructor(input: Input, read: ReadOptions, records: (from: number) => AsyncIterable<TarRecord>) {
+  /** @param index reads the whole archive's directory */
+  constructor(input: Input, read: ReadOptions, index: () => Promise<TarIndex>) {
     this.#input = input;
     this.#read = read;
-    this.#records = records;
+    this.#index = index;
   }
 
   async *cuts(from: Cursor, room: () => CutSize, sample: number | undefined): AsyncGenerator<Cut> {
+    const index = await this.#index();
+    // Whoever goes on behind the first record had it told before.
+    let told = from.record === 0 && index.report.count > 0 ? { passedOver: index.report } : {};
+    const cut = (piece: Piece): Cut => {
+      const made = { ...this.#cut(piece, sample), ...told };
+      told = {};
+      return made;
+    };
     let record = from.record;
     let piece: Piece | undefined;
-    for await (const { start, end } of this.#records(from.offset ?? 0)) {
+    for (const entry of index.entries(from.record)) {
       const isItem = sample === undefined || isSampled(this.#input.uri, record, sample);
-      const bytes = isItem ? end - start : 0;
-      if (piece && piece.selected > 0 && piece.bytes + bytes > piece.room.bytes) {
-        yield this.#cut(piece, sample);
+      const bytes = isItem ? entry.bytes : 0;
+      const isFull = piece && piece.selected > 0 && piece.bytes + bytes > piece.room.bytes;
+      if (piece && (isFull || (piece.at.replaced?.length ?? 0) > MAX_REPLACED)) {
+        yield cut(piece);
         piece = undefined;
       }
-      piece ??= { first: record, count: 0, selected: 0, bytes: 0, offset: start, end, room: room() };
-      piece.count++;
+      piece ??= { first: record, count: 0, selected: 0, bytes: 0, at: placeOf(entry), room: room() };
+      extend(piece, entry);
       piece.selected += isItem ? 1 : 0;
       piece.bytes += bytes;
-      piece.end = end;
       record++;
       if (piece.selected >= piece.room.items) {
-        yield this.#cut(piece, sample);
+        yield cut(piece);
         piece = undefined;
       }
     }
-    if (piece) yield this.#cut(piece, sample);
+    if (piece) yield cut(piece);
   }
 
-  #cut({ first, count, selected, bytes, offset, end }: Piece, sample: number | undefined): Cut {
+  #cut({ first, count, selected, bytes, at }: Piece, sample: number | undefined): Cut {
     return {
       split: {
         input: this.#input,
         first,
         count,
         ...(selected === count ? {} : { selected }),
-        at: { kind: "tar", offset, bytes: end - offset },
+        at,
         read: this.#read,
         ...(sample === undefined ? {} : { sample }),
       },
       bytes,
-      next: { record: first + count, offset: end },
+      next: { record: first + count },
     };
   }
+}
+
+function placeOf({ offset, end, image }: TarEntry): TarPlace {
+  return { kind: "tar", offset, bytes: end - offset, images: [image.start, image.end] };
+}
+
+function extend(piece: Piece, { offset, end, image, byName, replaced }: TarEntry): void {
+  const { at } = piece;
+  const last = Math.max(at.offset + at.bytes, end);
+  at.offset = Math.min(at.offset, offset);
+  at.bytes = last - at.offset;
+  at.images = [at.images![0], image.end];
+  if (byName) {
+    const ranges = at.byName ?? [];
+    at.byName = ranges;
+    const range = ranges.at(-1);
+    if (range && range[0] + range[1] === piece.count) range[1]++;
+    else ranges.push([piece.count, 1]);
+  }
+  const inside = replaced.filter((start) => start >= at.images![0]);
+  if (inside.length > 0) at.replaced = [...(at.replaced ?? []), ...inside];
+  piece.count++;
 }

@@ -1,12 +1,15 @@
 import { LabelmillError } from "../errors.ts";
+import type { PassOver } from "./passed-over.ts";
 import type { TarBytes } from "./tar-bytes.ts";
+import { shownMember } from "./tar-member-name.ts";
 
 const BLOCK_BYTES = 512;
 /** The most bytes of what extends one header: pax records, a long name. */
 const MAX_EXTENSION_BYTES = 1 << 20;
 
 /**
- * A file in an archive: its header begins at `start`, with what extends it, its own bytes at `data`, and the next header at `end`.
+ * A file in an archive: its header begins at `start`, with what extends it, its own bytes at `data`, and the next header at `end`. `name`: its
+ * bytes, each as one character (latin1); shownMember makes it fit to be shown.
  */
 export type TarMember = { name: string; start: number; data: number; size: number; end: number };
 
@@ -15,8 +18,8 @@ type Extended = { name?: string; size?: number };
 type Bad = (why: string) => LabelmillError;
 
 /**
- * The regular files of an archive (ustar, pax, GNU long names) from an offset on, in order; folders, links, devices and pipes are passed
- * over. Of the files' own bytes none are read.
+ * The regular files of an archive (ustar, pax, GNU long names) from an offset on, in order. Of the files' own bytes none are read.
+ * @param passOver gets the names, fit to be shown, of links, devices, pipes and members of unknown types; folders are none
  * @param whole the archive's end mark must come; else the bytes may end behind any member
  * @throws LabelmillError INPUT_UNREADABLE: damaged, cut off, of a kind that is not read, or with a name that leads out of it
  */
@@ -25,6 +28,7 @@ export async function* tarMembers(
   from: number,
   label: string,
   whole: boolean,
+  passOver: PassOver = () => {},
 ): AsyncGenerator<TarMember> {
   let start = from;
   let at = from;
@@ -54,6 +58,7 @@ export async function* tarMembers(
     const name = (extended.name ?? header.name).replace(/^(?:\.\/)+/, "");
     if (name.split("/").includes("..")) throw bad('expected names within the archive, came one with ".."');
     if (isFile(type) && !name.endsWith("/")) yield { name, start, data, size, end };
+    else if (!isFile(type) && type !== "5") passOver("link-or-device", shownMember(name));
     at = end;
     start = end;
     extended = {};
@@ -101,7 +106,7 @@ function readPax(records: Buffer, bad: Bad): Extended {
     if (blank === -1 || equals === -1 || equals >= end || end > records.length || records[end - 1] !== 0x0a)
       throw bad("expected pax records, came what is none");
     const key = records.toString("latin1", blank + 1, equals);
-    const value = records.toString("utf8", equals + 1, end - 1);
+    const value = records.toString("latin1", equals + 1, end - 1);
     if (key.startsWith("GNU.sparse.")) throw bad("sparse files are not read: pack it anew without");
     if (key === "path") found.name = value;
     if (key === "size") {
@@ -116,5 +121,5 @@ function readPax(records: Buffer, bad: Bad): Extended {
 
 function textOf(field: Buffer): string {
   const end = field.indexOf(0);
-  return field.toString("utf8", 0, end === -1 ? field.length : end);
+  return field.toString("latin1", 0, end === -1 ? field.length : end);
 }

@@ -6,6 +6,8 @@ import { gzipSync } from "node:zlib";
 import { ManifestSchema } from "../../src/schemas/manifest.ts";
 import { RunFileSchema } from "../../src/schemas/run.ts";
 import { jsonOf, Workspace } from "../helpers/cli.ts";
+import { fixture } from "../helpers/pictures.ts";
+import { tarOf } from "../helpers/tar.ts";
 import { TcpRedis } from "../helpers/tcp-redis.ts";
 
 const TEXT = ["label", "text", "--model", "tiny-sentiment"];
@@ -106,4 +108,32 @@ test("ids are unique in a run and, but where two arguments would make the same, 
   await rm(work.file("tree-ids"), { recursive: true });
   await work.write("tree-ids/_run.json", JSON.stringify({ ...runFile, inputs: before }));
   assert.deepEqual(await ids("tree-ids", "tree"), ["part.csv#0", "part.csv#1", "part.csv#0", "part.csv.gz#0"]);
+});
+
+test("archives of a pattern: ids that are unique, what is passed over told, what an older version began refused", async () => {
+  const picture = await fixture("small.png");
+  const shard = (names: string[]) => tarOf(names.map((name) => ({ name, content: picture })));
+  await work.write("shards/0.tar", shard(["1.png", "22.05.png", "22.06.png", "1.json"]));
+  await work.write("shards/1.tar", shard(["1.png", "._1.png", "2.heic"]));
+  const args = ["label", "images", "--model", "tiny-image", "--out", "shard-ids"];
+  const told = jsonOf(await work.expect(0, [...args, "shards/*.tar", "--json"]));
+  assert.deepEqual(told.passedOver, {
+    count: 3,
+    reasons: [
+      { reason: "hidden", count: 1, names: ["1.tar:._1.png"] },
+      { reason: "not-an-image", count: 1, names: ["0.tar:1.json"] },
+      { reason: "image-not-decodable", count: 1, names: ["1.tar:2.heic"] },
+    ],
+  });
+  assert.deepEqual(
+    (await work.rows("shard-ids")).map(({ id }) => id),
+    ["0.tar#1", "0.tar#22.05.png", "0.tar#22.06.png", "1.tar#1"],
+  );
+  await work.expect(0, ["verify", "shard-ids", "--inputs"]);
+  const { inputs, ...runFile } = await runFileOf("shard-ids");
+  const before = inputs.map(({ members: _, ...input }) => input);
+  await rm(work.file("shard-ids"), { recursive: true });
+  await work.write("shard-ids/_run.json", JSON.stringify({ ...runFile, inputs: before }));
+  const { stderr } = await work.expect(2, [...args, "shards/*.tar"]);
+  assert.match(stderr, /SPEC_DIFFERS[\s\S]*0\.tar\.members: none then, "images" now/);
 });

@@ -111,13 +111,15 @@ test("a folder, a pattern, a file and a list, in one run", async () => {
   const inputs = ["shelf", "shelf/**/*.png", "outside.jpg", "shelf/list.txt"];
   await work.expect(0, ["label", "images", "--model", "tiny-image", ...inputs, "--out", "forms", "--top-k", "3"]);
   const rows = await work.rows("forms");
+  // The folder and the pattern give the same path, so their URIs tell them apart.
+  const [folder, pattern] = ["shelf", "shelf/**/*.png"].map((name) => pathToFileURL(work.file(name)).href);
   assert.deepEqual(
     rows.map((row) => [row.id, verdict(row), row.source.record, row.input]),
     [
-      ["deep/dog.webp", "dog", 0, { image: "deep/dog.webp" }],
-      ["deep/truck.png", "truck", 1, { image: "deep/truck.png" }],
-      ["ship.jpg", "ship", 2, { image: "ship.jpg" }],
-      ["deep/truck.png", "truck", 0, { image: "deep/truck.png" }],
+      [`${folder}#deep/dog.webp`, "dog", 0, { image: "deep/dog.webp" }],
+      [`${folder}#deep/truck.png`, "truck", 1, { image: "deep/truck.png" }],
+      [`${folder}#ship.jpg`, "ship", 2, { image: "ship.jpg" }],
+      [`${pattern}#deep/truck.png`, "truck", 0, { image: "deep/truck.png" }],
       ["outside.jpg", "ship", 0, { image: "outside.jpg" }],
       ["ship.jpg", "ship", 0, { image: "ship.jpg" }],
       ["deep/dog.webp", "dog", 1, { image: "deep/dog.webp" }],

@@ -10,18 +10,18 @@ export type Entry = {
   size?: string;
 };
 
-/** A tar archive as its writers make them; the end mark is two empty blocks. */
-export function tarOf(entries: readonly Entry[], end = Buffer.alloc(1024)): Buffer {
-  return Buffer.concat([...entries.map(entryOf), end]);
+/** A tar archive as its writers make them; the end mark is two empty blocks. @param encoding of the names that the headers hold */
+export function tarOf(entries: readonly Entry[], end = Buffer.alloc(1024), encoding: BufferEncoding = "utf8"): Buffer {
+  return Buffer.concat([...entries.map((entry) => entryOf(entry, encoding)), end]);
 }
 
-function entryOf({ name, content = "", type = "0", long, size }: Entry): Buffer {
+function entryOf({ name, content = "", type = "0", long, size }: Entry, encoding: BufferEncoding): Buffer {
   const body = Buffer.from(content);
   if (long === "ustar") {
     const cut = name.lastIndexOf("/");
     return Buffer.concat([header(name.slice(cut + 1), body.length, type, name.slice(0, cut)), padded(body)]);
   }
-  if (long === undefined) return Buffer.concat([header(name, size ?? body.length, type), padded(body)]);
+  if (long === undefined) return Buffer.concat([header(name, size ?? body.length, type, "", encoding), padded(body)]);
   const told = long === "gnu" ? Buffer.from(`${name}\0`) : pax({ path: name, size: String(body.length), mtime: "1.5" });
   return Buffer.concat([
     header("././@Extension", told.length, long === "gnu" ? "L" : "x"),
@@ -32,9 +32,15 @@ function entryOf({ name, content = "", type = "0", long, size }: Entry): Buffer 
   ]);
 }
 
-function header(name: string, size: number | string, type: string, prefix = ""): Buffer {
+function header(
+  name: string,
+  size: number | string,
+  type: string,
+  prefix = "",
+  encoding: BufferEncoding = "utf8",
+): Buffer {
   const block = Buffer.alloc(512);
-  block.write(name, 0, 100);
+  block.write(name, 0, 100, encoding);
   block.write("0000644\0", 100);
   if (typeof size === "number") block.write(`${size.toString(8).padStart(11, "0")}\0`, 124);
   else block.write(size, 124, 12, "latin1");

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
+import { readManifest } from "../../src/runs/output.ts";
 import { verifyOutput } from "../../src/runs/verify.ts";
 import type { ReadOptions } from "../../src/schemas/input.ts";
 import { partKey } from "../../src/schemas/names.ts";
@@ -50,11 +51,18 @@ test("pictures in an archive get the labels that they get as files", async () =>
     const parts = Array.from({ length: 4 }, (_, slice) => store.get(partKey(runFile.run, slice)));
     const lines = (await Promise.all(parts)).flatMap((part) => Buffer.from(part!).toString().trim().split("\n"));
     const rows = lines.map((line) => JSON.parse(line));
-    return { state, rows };
+    const { passedOver } = (await readManifest(store))!;
+    return { state, rows, passedOver };
   };
   const files = await run(folder, "of-files", "inline");
   const shard = await run(join(pipeline.folder, "shard.tar"), "of-shard", "split");
   assert.deepEqual([files.state, shard.state], ["succeeded", "finished_with_errors"]);
+  // The metadata beside the pictures, which nobody asked to keep.
+  assert.deepEqual(
+    shard.passedOver?.reasons.map(({ reason, count }) => [reason, count]),
+    [["not-an-image", names.length]],
+  );
+  assert.equal(files.passedOver?.count, 0);
   assert.equal(files.rows.length, names.length);
   assert.deepEqual(
     shard.rows.slice(0, -1).map(({ id, labels }) => [id, labels]),

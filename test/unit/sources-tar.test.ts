@@ -12,7 +12,7 @@ import { type Split, SplitSchema } from "../../src/schemas/split.ts";
 import { grantsOf, openImageSource } from "../../src/sources/images.ts";
 import { readSplit } from "../../src/sources/read-split.ts";
 import { cutSlices } from "../../src/sources/slices.ts";
-import type { Cursor, Source, SourceRecord } from "../../src/sources/source.ts";
+import type { Cursor, Cut, Source, SourceRecord } from "../../src/sources/source.ts";
 import { openTextSource } from "../../src/sources/text.ts";
 import { type Entry, tarOf } from "../helpers/tar.ts";
 
@@ -59,39 +59,50 @@ async function all(path: string, read: Partial<ReadOptions> = {}): Promise<Sourc
   return await itemsOf(await splitsOf(await openImageSource(path, { ...AUTO, ...read })));
 }
 
-test("a key with an image is a record, and what lies beside it is kept where asked", async () => {
+test("an image is a record, by its key where no other has it, and what lies beside it is kept where asked", async () => {
   const path = await archive([
     { name: "./a/", type: "5" },
     { name: "./a/000.cls", content: "3" },
     { name: "./a/000.jpg", content: "A" },
     { name: "./a/000.json", content: '{"caption":"one","n":[1]}' },
-    { name: "a/000.png", content: "second" },
+    { name: "a/000.txt", content: "first" },
+    { name: "a/000.txt", content: "last" },
     { name: "README", content: "no key" },
     { name: "only.txt", content: "no image" },
     { name: "link.jpg", type: "2", size: "00000000777\0" },
     { name: "pipe.jpg", type: "6" },
-    { name: "b.seg.png", content: "no image of its own" },
     { name: "b.JPEG", content: "B" },
     { name: "b.json", content: "{" },
     { name: "c.d/1.webp", content: "" },
   ]);
-  const source = await openImageSource(path, { ...AUTO, keep: ["json", "cls"] });
+  const source = await openImageSource(path, { ...AUTO, keep: ["json", "cls", "txt"] });
   assert.deepEqual(
     [source.onlySplits, source.read.format, source.columns],
-    [true, "tar", { json: "json", cls: "string" }],
+    [true, "tar", { json: "json", cls: "string", txt: "string" }],
   );
   assert.deepEqual(await Array.fromAsync(source.records()), [
     { record: 0, id: "a/000" },
     { record: 1, id: "b" },
     { record: 2, id: "c.d/1" },
   ]);
-  const kept = { json: { caption: "one", n: [1] }, cls: "3", image: "a/000.jpg" };
+  const kept = { json: { caption: "one", n: [1] }, cls: "3", txt: "last", image: "a/000.jpg" };
   assert.deepEqual(await itemsOf(await splitsOf(source)), [
     { record: 0, id: "a/000", data: new Uint8Array([65]), input: kept },
-    { record: 1, id: "b", data: new Uint8Array([66]), input: { json: "{", cls: null, image: "b.JPEG" } },
-    { record: 2, id: "c.d/1", data: new Uint8Array(), input: { json: null, cls: null, image: "c.d/1.webp" } },
+    { record: 1, id: "b", data: new Uint8Array([66]), input: { json: "{", cls: null, txt: null, image: "b.JPEG" } },
+    {
+      record: 2,
+      id: "c.d/1",
+      data: new Uint8Array(),
+      input: { json: null, cls: null, txt: null, image: "c.d/1.webp" },
+    },
   ]);
   assert.deepEqual(await grantsOf(path), [path]);
+  const [{ passedOver }] = (await Array.fromAsync(source.splitter!.cuts({ record: 0 }, () => ALL, undefined))) as [Cut];
+  assert.deepEqual(passedOver!.reasons, [
+    { reason: "not-an-image", count: 2, names: ["0.tar:README", "0.tar:only.txt"] },
+    { reason: "link-or-device", count: 2, names: ["0.tar:link.jpg", "0.tar:pipe.jpg"] },
+    { reason: "replaced", count: 1, names: ["0.tar:a/000.txt"] },
+  ]);
 });
 
 test("the records of any cuts are those of the whole, from any place on", async () => {
@@ -115,8 +126,13 @@ test("the records of any cuts are those of the whole, from any place on", async 
       );
       const expected: string[] = [];
       for (const [number, { parts }] of keys.entries()) {
-        const image = parts.find(({ extension, type }) => /^(jpg|png)$/.test(extension) && !/[25]/.test(type));
-        if (image) expected.push(`${number}:${image.bytes}`);
+        const images = parts.filter(({ extension, type }) => /(jpg|png)$/.test(extension) && !/[25]/.test(type));
+        // Of one name the last counts.
+        const last = images.filter(
+          ({ extension }, at) => images.findLastIndex((each) => each.extension === extension) === at,
+        );
+        for (const { extension, bytes } of last)
+          expected.push(`${number}${last.length > 1 ? `.${extension}` : ""}:${bytes}`);
       }
       const path = await archive([{ name: "first.jpg", content: "x" }, ...entries]);
       const shown = (items: readonly SourceRecord[]) =>
@@ -281,4 +297,107 @@ test("slices of archives hold whole keys, and a retry only what it names", async
       [19, "19"],
     ],
   );
+});
+
+test("images with dots in their names are records: no id twice, whatever lies between", async () => {
+  const names = ["22.05.png", "IMG_2024.01.05.jpg", "IMG_2024.01.06.jpg", "a.jfif", "4.image.jpg", "x.txt", "b.jpg"];
+  const path = await archive([...names, "b.seg.png", "c/b.jpg"].map((name) => ({ name, content: name })));
+  const expected = ["22", "IMG_2024.01.05.jpg", "IMG_2024.01.06.jpg", "a", "4", "b.jpg", "b.seg.png", "c/b"];
+  const source = await openImageSource(path, AUTO);
+  assert.deepEqual(
+    (await Array.fromAsync(source.records())).map(({ id }) => id),
+    expected,
+  );
+  for (const size of [ALL, { items: 1, bytes: 1 }, { items: 3, bytes: 9000 }]) {
+    const found = await itemsOf(await splitsOf(source, size));
+    assert.deepEqual(
+      found.map(({ id }) => id),
+      expected,
+    );
+    assert.ok(found.every(({ data, input }) => Buffer.from(data!).toString() === input!.image));
+  }
+});
+
+test("names that are not UTF-8 are compared by their bytes and shown escaped", async () => {
+  const entries = [0xe9, 0xe8, 0xe7].map((byte) => ({
+    name: `caf${String.fromCharCode(byte)}.jpg`,
+    content: String(byte),
+  }));
+  const names = [...entries, { name: "caf\\xE9.jpg", content: "escape" }, { name: "x\\y.jpg", content: "backslash" }];
+  // As other systems write them, one byte a character.
+  const path = await archive(tarOf(names, undefined, "latin1"));
+  const found = await all(path);
+  assert.deepEqual(
+    found.map(({ id, data }) => [id, Buffer.from(data!).toString()]),
+    [
+      ["caf\\xE9", "233"],
+      ["caf\\xE8", "232"],
+      ["caf\\xE7", "231"],
+      ["caf\\\\xE9", "escape"],
+      ["x\\y", "backslash"],
+    ],
+  );
+});
+
+test("what is kept is found wherever it lies near its image, and refused where it lies far", async () => {
+  const keys = ["a", "b.c", "d"];
+  const images = keys.map((key) => ({ name: `${key}.jpg`, content: key }));
+  const beside = keys.map((key) => ({ name: `${key}.JSON`, content: JSON.stringify({ key }) }));
+  for (const entries of [
+    [...beside, ...images],
+    [...images, ...beside],
+    [...images, ...beside.toReversed()],
+  ]) {
+    const path = await archive(entries);
+    for (const size of [ALL, { items: 1, bytes: 1 }]) {
+      const splits = await splitsOf(await openImageSource(path, { ...AUTO, keep: ["json"] }), size);
+      assert.deepEqual(
+        (await itemsOf(splits)).map(({ input }) => input!.json),
+        keys.map((key) => ({ key })),
+      );
+    }
+  }
+  const far = await archive([...images, { name: "big.bin", content: Buffer.alloc(33 << 20) }, ...beside]);
+  const source = await openImageSource(far, { ...AUTO, keep: ["json"] });
+  await refuses(splitsOf(source), "INPUT_UNREADABLE", /--keep json .*byte 0 lies at byte .*--sort=name/);
+  // What nobody asked for may lie anywhere.
+  assert.equal((await all(far)).length, 3);
+});
+
+test("of images of one name the last is the record, in every cut, and the others are told", async () => {
+  const entries = ["a", "b", "a", "c", "b", "a"].map((name, at) => ({ name: `${name}.jpg`, content: `${name}${at}` }));
+  const path = await archive([...entries, { name: "._a.jpg" }, { name: "z.heic" }]);
+  const source = await openImageSource(path, AUTO);
+  for (const size of [ALL, { items: 1, bytes: 1 }]) {
+    const items = await itemsOf(await splitsOf(source, size));
+    assert.deepEqual(
+      items.map(({ id, data }) => [id, Buffer.from(data!).toString()]),
+      [
+        ["c", "c3"],
+        ["b", "b4"],
+        ["a", "a5"],
+      ],
+    );
+  }
+  const cuts = await Array.fromAsync(source.splitter!.cuts({ record: 0 }, () => ({ items: 1, bytes: 1 }), undefined));
+  assert.deepEqual(
+    cuts.map(({ passedOver }) => passedOver?.reasons.map(({ reason, count }) => [reason, count])),
+    [
+      [
+        ["hidden", 1],
+        ["image-not-decodable", 1],
+        ["replaced", 3],
+      ],
+      undefined,
+      undefined,
+    ],
+  );
+});
+
+test("a split that an older version planned is refused", async () => {
+  const path = await archive([{ name: "a.jpg", content: "a" }]);
+  const [split] = await splitsOf(await openImageSource(path, AUTO));
+  const { offset, bytes } = split!.at as { offset: number; bytes: number };
+  const old: Split = SplitSchema.parse({ ...split!, at: { kind: "tar", offset, bytes } });
+  await refuses(itemsOf([old]), "INPUT_CHANGED", /older version/);
 });

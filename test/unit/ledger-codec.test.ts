@@ -22,6 +22,18 @@ const places: Split["at"][] = [
   { kind: "text", offset: 1, bytes: 5, line: 2, discarding: true },
   { kind: "parquet" },
   { kind: "tar", offset: 512, bytes: 1024 },
+  {
+    kind: "tar",
+    offset: 512,
+    bytes: 9000,
+    images: [1024, 4096],
+    byName: [
+      [0, 2],
+      [5, 1],
+    ],
+    replaced: [1536],
+  },
+  { kind: "tar", offset: 0, bytes: 9000, images: [0, 4096], replaced: [1536] },
 ];
 
 test("a planned slice comes back from Redis with its ranges and the splits that were queued", () => {
@@ -34,7 +46,7 @@ test("a planned slice comes back from Redis with its ranges and the splits that 
   const ranges = [
     ...splits.map(({ first, count, selected }) => ({ input: 0, first, count, ...(selected ? { selected } : {}) })),
     // Nobody reads what holds no item, but it was counted.
-    { input: 0, first: 50, count: 4, selected: 0 },
+    { input: 0, first: places.length * 10, count: 4, selected: 0 },
   ];
   const entry = decodePlanned(encodePlanned({ ranges, splits }));
   assert.deepEqual(entry.planned, ranges);

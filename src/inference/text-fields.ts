@@ -87,7 +87,7 @@ export const TOKENIZER_FIELDS: readonly FieldRule[] = [
   ),
   honoured(
     "normalizer",
-    "BertNormalizer, Lowercase, NFC, NFD, NFKC, NFKD, Precompiled, Prepend, Replace, Sequence, Strip, StripAccents; others are refused. Precompiled is taken for NFKC",
+    "BertNormalizer, Lowercase, NFC, NFD, NFKC, NFKD, Precompiled, Prepend, Replace, Sequence, Strip, StripAccents; others are refused. Precompiled is taken for NFKC, and a table that does something else with letters is refused",
   ),
   honoured(
     "pre_tokenizer",

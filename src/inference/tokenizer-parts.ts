@@ -1,4 +1,5 @@
 import { checkAdded, tokenId } from "./added-tokens.ts";
+import { differenceToNfkc } from "./charsmap.ts";
 import { refusedField } from "./fields.ts";
 import { isObject, type Json, show } from "./model-json.ts";
 import { MODEL_FIELDS, TOKENIZER_FIELDS } from "./text-fields.ts";
@@ -20,6 +21,7 @@ export function adaptTokenizer(file: Json): Json {
   const refused = refusedField(file, TOKENIZER_FIELDS);
   if (refused) throw new Error(`${refused.field}: ${refused.problem}`);
   checkAdded(file);
+  if (isObject(file.normalizer)) checkNormalizer(file.normalizer);
   const { pre_tokenizer: preTokenizer, post_processor: postProcessor } = file;
   if (isObject(postProcessor)) checkPostProcessor(postProcessor, file);
   return {
@@ -28,6 +30,19 @@ export function adaptTokenizer(file: Json): Json {
     ...(isObject(preTokenizer) && { pre_tokenizer: adaptPreTokenizer(preTokenizer) }),
     model: adaptModel(file.model as Json),
   };
+}
+
+/** Tables that do more than NFKC, such as those that lowercase, have no equal in the library. */
+function checkNormalizer(part: Json): void {
+  const { type, normalizers, precompiled_charsmap: table } = part;
+  for (const each of type === "Sequence" && Array.isArray(normalizers) ? normalizers : [])
+    checkNormalizer(each as Json);
+  if (type !== "Precompiled") return;
+  const field = "normalizer.precompiled_charsmap";
+  if (typeof table !== "string") throw new Error(`${field}: expected a table, got ${show(table)}`);
+  const character = differenceToNfkc(table);
+  if (character === undefined) return;
+  throw new Error(`${field}: expected a table for NFKC, got one that has something else for ${show(character)}`);
 }
 
 function adaptModel(model: Json): Json {

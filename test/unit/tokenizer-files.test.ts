@@ -288,6 +288,13 @@ describe("what changes answers and is not honoured is refused", () => {
       file({ model: { type: "Unigram", vocab: [["a", 0]], byte_fallback: true } }),
     ],
     ["tokenizer.json: model.type", file({ model: { ...TOKENIZER.model, type: "Other" } })],
+    ["tokenizer.json: normalizer.precompiled_charsmap", file({ normalizer: { type: "Precompiled" } })],
+    [
+      "tokenizer.json: normalizer.precompiled_charsmap",
+      file({
+        normalizer: { type: "Sequence", normalizers: [{ type: "Precompiled", precompiled_charsmap: "BAAAAAAAAAA=" }] },
+      }),
+    ],
     [
       "tokenizer.json: pre_tokenizer.behavior",
       file({ pre_tokenizer: { type: "Split", pattern: { String: "a" }, behavior: "MergedWithNext", invert: true } }),

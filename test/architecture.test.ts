@@ -9,6 +9,7 @@ import {
   cycles,
   endedThreads,
   fileForm,
+  fileOpenings,
   importMatrix,
   inexactVersions,
   keptFiles,
@@ -177,6 +178,29 @@ holds("one file reads the environment, one ends the process", processAccess(sour
       "src/a.ts:1: process.env",
       "src/a.ts:1: process.exit",
       "src/b.ts:1: process.env",
+    ],
+  ],
+]);
+
+holds("files that others may have put there are opened in one way", fileOpenings(sources), () => [
+  [
+    fileOpenings([
+      { path: "src/sources/a.ts", text: `import { type Stats, open, stat } from "node:fs/promises";` },
+      { path: "src/workers/a.ts", text: `import { readFileSync as read } from "node:fs"; import fs from "node:fs";` },
+      { path: "src/storage/aside.ts", text: `import {\n  createReadStream,\n  open,\n} from "node:fs";` },
+      { path: "src/fetch/a.ts", text: `import * as fs from "fs/promises";` },
+      {
+        path: "src/fetch/b.ts",
+        text: `import { constants, realpath } from "node:fs"; import type { open } from "node:fs";`,
+      },
+      { path: "src/cli/a.ts", text: `import { readFile } from "node:fs/promises";` },
+    ]),
+    [
+      "src/sources/a.ts: open of node:fs",
+      "src/workers/a.ts: readFileSync of",
+      "src/workers/a.ts: node:fs as a whole",
+      "src/storage/aside.ts: createReadStream",
+      "src/fetch/a.ts: node:fs as a whole",
     ],
   ],
 ]);

@@ -1,12 +1,9 @@
-import { constants } from "node:fs";
-import { type FileHandle, lstat, open, readlink, realpath } from "node:fs/promises";
+import { type FileHandle, lstat, readlink, realpath } from "node:fs/promises";
 import { join, parse, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { LabelmillError, systemCode } from "../errors.ts";
+import { IrregularFile, openReal } from "../regular-file.ts";
 import { show, showUrl } from "./show.ts";
-
-/** Opening must not wait for a FIFO's writer, follow a link planted in the meantime, or take over a terminal. */
-const OPEN_FLAGS = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW | constants.O_NOCTTY;
 
 /**
  * Where a path really lies, its links followed. `fault` says why it is not there: a system error code, or `link` where
@@ -71,18 +68,14 @@ export class FileGrants {
     const real = await this.resolve(uri);
     let handle: FileHandle | undefined;
     try {
-      // Opening a device can do something to it, so what is none of a file's kind is not opened at all.
-      if (!(await lstat(real)).isFile()) throw notAFile(asked);
-      handle = await open(real, OPEN_FLAGS);
+      handle = await openReal(real);
       if (!(await this.#covers(await openedPath(handle, real)))) throw notGranted(asked);
-      if (!(await handle.stat()).isFile()) throw notAFile(asked);
       return handle;
     } catch (error) {
       await handle?.close();
       if (error instanceof LabelmillError) throw error;
       const code = systemCode(error);
-      if (code === "ELOOP") throw notGranted(asked);
-      if (code === "ENXIO") throw notAFile(asked);
+      if (error instanceof IrregularFile) throw error.kind === "a link" ? notGranted(asked) : notAFile(asked);
       if (code === "EMFILE" || code === "ENFILE" || code === "EIO") {
         throw new LabelmillError("FETCH_UNAVAILABLE", `${show(asked)}: could not be opened (${code})`, {
           cause: error,

@@ -1,7 +1,7 @@
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { z } from "zod";
 import { LabelmillError, messageOf, systemCode } from "../errors.ts";
+import { readRegularText } from "../regular-file.ts";
 
 /** An object of a model's JSON files. */
 export type Json = Record<string, unknown>;
@@ -15,7 +15,7 @@ export async function readModelJson(dir: string, name: string): Promise<Json> {
   const path = join(dir, name);
   let json: unknown;
   try {
-    json = withoutNulls(JSON.parse(await readFile(path, "utf8")));
+    json = withoutNulls(JSON.parse(await readRegularText(path)));
   } catch (error) {
     if (systemCode(error) === "ENOENT")
       throw invalidFile(path, "expected this file, but it is missing: no such file", error);

@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { basename, join, posix, resolve } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { LabelmillError, messageOf, systemCode } from "../errors.ts";
+import { openRegular } from "../regular-file.ts";
 import type { Dtype } from "../schemas/dtype.ts";
 import type { Task } from "../schemas/job.ts";
 import { checkExternal, externalPaths } from "./external-weights.ts";
@@ -196,14 +196,16 @@ async function hashFiles(dir: string, paths: readonly string[]): Promise<ModelFi
 
 async function hashFile(dir: string, path: string): Promise<ModelFile> {
   const hash = createHash("sha256");
-  const stream = createReadStream(join(dir, path));
+  let size = 0;
   try {
+    const stream = (await openRegular(join(dir, path))).createReadStream();
     await pipeline(stream, hash);
+    size = stream.bytesRead;
   } catch (error) {
     throw unreadable(dir, path, error);
   }
-  if (stream.bytesRead === 0) throw invalid(dir, `${path}: expected a file of the model, got an empty one`);
-  return { path, size: stream.bytesRead, sha256: hash.digest("hex") };
+  if (size === 0) throw invalid(dir, `${path}: expected a file of the model, got an empty one`);
+  return { path, size, sha256: hash.digest("hex") };
 }
 
 function exists(dir: string, path: string): Promise<boolean> {

@@ -1,4 +1,5 @@
-import { type FileHandle, open } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
+import { openRegular } from "../regular-file.ts";
 import {
   bytesOf,
   DIM,
@@ -59,7 +60,7 @@ const HEAD_BYTES = 20;
  * Throws an Error for a file that is no ONNX model; errors of the file system as they are.
  */
 export async function scanOnnx(path: string): Promise<OnnxScan> {
-  await using file = await open(path);
+  await using file = await openRegular(path);
   const { size } = await file.stat();
   const scanner = new Scanner(new Window(file, size));
   await scanner.read("model", size, 1);

@@ -1,6 +1,6 @@
-import { readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { InferenceSession, Tensor } from "onnxruntime-node";
+import { readRegular } from "../regular-file.ts";
 import { fusePreprocessing } from "./fuse.ts";
 import type { Device, ModelSession, OpenSession, SessionSetup } from "./model-session.ts";
 import { checkPlacement, FirstRun } from "./placement.ts";
@@ -45,7 +45,7 @@ async function createSession(
   options: InferenceSession.SessionOptions,
 ): Promise<InferenceSession> {
   if (input.kind === "text") return InferenceSession.create(modelFile, options);
-  return InferenceSession.create(fusePreprocessing(await readFile(modelFile), input.recipe), options);
+  return InferenceSession.create(fusePreprocessing(await readRegular(modelFile), input.recipe), options);
 }
 
 /**

@@ -1,7 +1,7 @@
-import { readFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { z } from "zod";
 import { LabelmillError, messageOf, systemCode } from "../errors.ts";
+import { readRegularText } from "../regular-file.ts";
 import { DtypeSchema } from "../schemas/dtype.ts";
 import { type Task, TaskSchema } from "../schemas/job.ts";
 import { BUILT_IN_DIR } from "./built-in.ts";
@@ -110,7 +110,7 @@ export async function openCatalog(file: string, needed: boolean): Promise<Catalo
 export async function readCatalog(file: string): Promise<CatalogFile | undefined> {
   let text: string;
   try {
-    text = await readFile(file, "utf8");
+    text = await readRegularText(file);
   } catch (error) {
     if (systemCode(error) === "ENOENT") return undefined;
     throw invalid(file, "", `cannot be read: ${messageOf(error)}`, error);

@@ -1,7 +1,8 @@
-import { mkdir, readdir, readFile, rename, rm, stat, statfs, writeFile } from "node:fs/promises";
+import { mkdir, readdir, rename, rm, stat, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { LabelmillError, systemCode } from "../errors.ts";
+import { readRegularText } from "../regular-file.ts";
 import type { Dtype } from "../schemas/dtype.ts";
 import { syncFolder, withAside } from "../storage/aside.ts";
 import { lockOutput, type OutputLock } from "../storage/output-lock.ts";
@@ -37,7 +38,7 @@ export class PullFolder {
    */
   async read(repo: string, commit: string): Promise<Lock | undefined> {
     const dir = this.model(commit);
-    const text = await readFile(join(dir, LOCK_FILE_NAME), "utf8").catch(() => undefined);
+    const text = await readRegularText(join(dir, LOCK_FILE_NAME)).catch(() => undefined);
     const lock = text === undefined ? undefined : parseLock(text);
     if (!lock || lock.repo !== repo || lock.commit !== commit || lock.dtype !== this.#dtype) return undefined;
     const sizes = lock.files.map(async ({ path, size }) => {
@@ -49,7 +50,7 @@ export class PullFolder {
 
   /** The commit that a revision's name was pulled as. */
   async readRef(revision: string): Promise<string | undefined> {
-    const text = await readFile(join(this.#refs(), this.#ref(revision)), "utf8").catch(() => "");
+    const text = await readRegularText(join(this.#refs(), this.#ref(revision))).catch(() => "");
     return CommitSchema.safeParse(text.trim()).data;
   }
 

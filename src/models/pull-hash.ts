@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
+import { openRegular } from "../regular-file.ts";
 import type { HubFile } from "./hub.ts";
 
 const PIECE_BYTES = 1 << 20;
@@ -11,7 +11,7 @@ export async function hashAnnounced(path: string, { size, hash }: HubFile): Prom
   if (!found?.isFile() || found.size !== size) return undefined;
   const sha256 = createHash("sha256");
   const git = hash.algorithm === "git" ? createHash("sha1").update(`blob ${size}\0`) : undefined;
-  for await (const piece of createReadStream(path, { highWaterMark: PIECE_BYTES })) {
+  for await (const piece of (await openRegular(path)).createReadStream({ highWaterMark: PIECE_BYTES })) {
     sha256.update(piece);
     git?.update(piece);
   }

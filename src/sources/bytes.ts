@@ -1,7 +1,8 @@
-import { constants, createReadStream } from "node:fs";
+import { constants } from "node:fs";
 import { access, stat } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { LabelmillError, messageOf, systemCode } from "../errors.ts";
+import { type OpenFile, openRegular } from "../regular-file.ts";
 import type { ByteRange } from "../storage/s3-pieces.ts";
 import { EmptyInput } from "./empty-input.ts";
 import { quoted } from "./source.ts";
@@ -79,11 +80,24 @@ export async function checkFile(path: string): Promise<void> {
   }
 }
 
+/** A file: its path, for messages and its identity, and how it is opened. */
+export type FilePlace = { path: string; open: OpenFile };
+
+/** A file that the one who started this process named: links in its path are followed. */
+export function namedFile(path: string): FilePlace {
+  return { path, open: () => openRegular(path) };
+}
+
 /** A file's bytes as they are, or those from `start` up to `end`, excluded. Fails with INPUT_NOT_FOUND or INPUT_UNREADABLE. */
-export async function* readFileBytes(path: string, range: ByteRange = { start: 0 }): AsyncGenerator<Buffer> {
+export async function* readFileBytes(
+  { path, open }: FilePlace,
+  range: ByteRange = { start: 0 },
+): AsyncGenerator<Buffer> {
   const { start, end } = range;
   try {
-    yield* createReadStream(path, {
+    // The stream closes it.
+    const file = await open();
+    yield* file.createReadStream({
       highWaterMark: READ_BYTES,
       start,
       ...(end === undefined ? {} : { end: end - 1 }),

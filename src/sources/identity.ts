@@ -1,10 +1,12 @@
 import { createHash } from "node:crypto";
-import { open, realpath } from "node:fs/promises";
+import { realpath } from "node:fs/promises";
 import { pathToFileURL } from "node:url";
 import { isDeepStrictEqual } from "node:util";
 import { LabelmillError } from "../errors.ts";
+import { IrregularFile } from "../regular-file.ts";
 import type { Input } from "../schemas/input.ts";
 import type { S3Found } from "../storage/s3.ts";
+import type { FilePlace } from "./bytes.ts";
 
 const END_BYTES = 64 * 1024;
 
@@ -18,8 +20,8 @@ export type Listed = { path: string; size: number; version: number | string };
  * A file's identity: the URL of its real path, size, modification time, and the SHA-256 (hex) over its first and last
  * 64 KiB and its size in decimal. A change in the middle that keeps size and time is not seen; reading it all would cost too much.
  */
-export async function describeFile(path: string): Promise<Input> {
-  await using file = await open(path);
+export async function describeFile({ path, open }: FilePlace): Promise<Input> {
+  await using file = await open();
   const { size, mtime } = await file.stat();
   const hash = createHash("sha256");
   for (const position of [0, Math.max(0, size - END_BYTES)]) {
@@ -49,11 +51,18 @@ export function describeUrl(uri: string): Input {
 
 /** Fails with INPUT_CHANGED where an input is not what it was before it was read. */
 export async function checkUnchanged(before: Input, describe: () => Promise<Input>): Promise<void> {
-  const now = await describe().catch(() => undefined);
+  const now = await describe().catch(gone);
   if (isDeepStrictEqual(now, before)) return;
-  const found = now ? `${now.size} of ${now.modifiedAt} now` : "now it is gone";
+  const found = typeof now === "string" ? now : `${now.size} of ${now.modifiedAt} now`;
   throw new LabelmillError(
     "INPUT_CHANGED",
     `${before.uri} changed while it was read (${before.size} bytes of ${before.modifiedAt} then, ${found}): label it into another --out`,
   );
+}
+
+/** What became of an input that cannot be looked at, in words. */
+function gone(error: unknown): string {
+  const isThere =
+    error instanceof IrregularFile || (error instanceof LabelmillError && error.code === "INPUT_UNREADABLE");
+  return isThere ? "now it cannot be read as a regular file" : "now it is gone";
 }

@@ -1,8 +1,9 @@
-import { open, realpath, stat } from "node:fs/promises";
+import { realpath, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { LabelmillError, systemCode } from "../errors.ts";
-import { checkFile, inputError } from "./bytes.ts";
+import { openRegular } from "../regular-file.ts";
+import { checkFile, inputError, namedFile } from "./bytes.ts";
 import { imageRule } from "./data-name.ts";
 import { describeFile, describeListing, type Listed } from "./identity.ts";
 import { beginsAsImage, IMAGE_MAGIC_BYTES, isImageName } from "./image-file.ts";
@@ -21,7 +22,7 @@ export async function findLocalImages(from: string, passedOver: PassedOver): Pro
     case "image":
       await checkFile(from);
       return {
-        input: await describeFile(from),
+        input: await describeFile(namedFile(from)),
         references: () => [fileReference(from, path)],
         ids: pathsOf([{ path: from }]),
       };
@@ -77,7 +78,7 @@ async function kindOf(from: string): Promise<"folder" | "glob" | "image" | "list
 }
 
 async function firstBytes(path: string): Promise<Buffer> {
-  await using file = await open(path);
+  await using file = await openRegular(path);
   const { buffer, bytesRead } = await file.read(Buffer.alloc(IMAGE_MAGIC_BYTES), 0, IMAGE_MAGIC_BYTES, 0);
   return buffer.subarray(0, bytesRead);
 }

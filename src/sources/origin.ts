@@ -3,7 +3,7 @@ import type { Readable } from "node:stream";
 import type { Input } from "../schemas/input.ts";
 import type { S3 } from "../storage/s3.ts";
 import type { ByteRange } from "../storage/s3-pieces.ts";
-import { checkFile, readFileBytes, readStdinBytes } from "./bytes.ts";
+import { checkFile, type FilePlace, inputError, namedFile, readFileBytes, readStdinBytes } from "./bytes.ts";
 import { checkUnchanged, describeFile, describeUrl } from "./identity.ts";
 import { isS3Uri, s3Origin } from "./s3-origin.ts";
 import { quoted } from "./source.ts";
@@ -43,18 +43,22 @@ export async function openOrigin(from: string | { stdin: Readable }, s3?: S3): P
 /** A file that is there, readable and not empty: else INPUT_NOT_FOUND, INPUT_UNREADABLE, INPUT_EMPTY. */
 export async function fileOrigin(path: string): Promise<Origin> {
   await checkFile(path);
-  return fileAsPlanned(path, await describeFile(path));
+  const place = namedFile(path);
+  return fileAsPlanned(
+    place,
+    await describeFile(place).catch((error: unknown) => Promise.reject(inputError(path, error))),
+  );
 }
 
 /** A file that was found to be `input` at some time before. */
-export function fileAsPlanned(path: string, input: Input): Origin {
+export function fileAsPlanned(place: FilePlace, input: Input): Origin {
   return {
-    name: basename(path),
-    label: quoted(path),
+    name: basename(place.path),
+    label: quoted(place.path),
     input,
-    bytes: (range) => readFileBytes(path, range),
+    bytes: (range) => readFileBytes(place, range),
     once: false,
-    checkUnchanged: () => checkUnchanged(input, () => describeFile(path)),
+    checkUnchanged: () => checkUnchanged(input, () => describeFile(place)),
   };
 }
 

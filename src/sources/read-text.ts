@@ -26,7 +26,7 @@ export async function* readTextSplit(
   place: SplitPlace,
   signal: AbortSignal,
 ): AsyncGenerator<SourceRecord> {
-  const origin = "path" in place ? fileAsPlanned(place.path, split.input) : objectAsPlanned(split.input, place.s3);
+  const origin = "path" in place ? fileAsPlanned(place, split.input) : objectAsPlanned(split.input, place.s3);
   yield* unchanged(origin, itemsOf(split, task, origin, signal));
 }
 

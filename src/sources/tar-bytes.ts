@@ -1,4 +1,4 @@
-import { type FileHandle, open } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
 import { LabelmillError } from "../errors.ts";
 import type { Input } from "../schemas/input.ts";
 import type { S3 } from "../storage/s3.ts";
@@ -25,7 +25,7 @@ export async function openTarBytes(
   { end, signal }: { end: number; signal?: AbortSignal | undefined },
 ): Promise<TarBytes> {
   if ("s3" in place) return new ObjectBytes(place.s3, input, end, signal);
-  const file = await open(place.path).catch((error: unknown) => Promise.reject(inputError(place.path, error)));
+  const file = await place.open().catch((error: unknown) => Promise.reject(inputError(place.path, error)));
   return new FileBytes(file, input, end, signal);
 }
 

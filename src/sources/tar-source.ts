@@ -2,6 +2,7 @@ import { realpath } from "node:fs/promises";
 import { LabelmillError } from "../errors.ts";
 import type { ColumnType, ReadOptions } from "../schemas/input.ts";
 import type { S3 } from "../storage/s3.ts";
+import { namedFile } from "./bytes.ts";
 import { EmptyInput } from "./empty-input.ts";
 import { isImageName } from "./image-file.ts";
 import { openOrigin } from "./origin.ts";
@@ -28,7 +29,7 @@ export async function openTarSource(from: string, read: ReadOptions, s3?: S3): P
   const origin = await openOrigin(from, s3);
   const { input, label } = origin;
   checkColumns(read, label);
-  const place: SplitPlace = isS3Uri(from) ? { s3: given(from, s3) } : { path: await realpath(from) };
+  const place: SplitPlace = isS3Uri(from) ? { s3: given(from, s3) } : namedFile(await realpath(from));
   const told: ReadOptions = { ...read, format: "tar", delimiter: null };
   async function* members(passOver?: PassOver): AsyncGenerator<TarMember> {
     await using bytes = await openTarBytes(input, place, { end: input.size! });

@@ -92,7 +92,7 @@ export function memberId({ name }: TarMember, byName: boolean, idName: string | 
 
 /** An object's ETag holds for each read. */
 async function checkPlanned(input: Input, place: SplitPlace): Promise<void> {
-  if ("path" in place) await checkUnchanged(input, () => describeFile(place.path));
+  if ("path" in place) await checkUnchanged(input, () => describeFile(place));
 }
 
 /** A copy: what was read with it would stay in memory. */

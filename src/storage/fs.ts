@@ -1,16 +1,14 @@
-import { constants, type Stats } from "node:fs";
-import { type FileHandle, lstat, mkdir, open, readdir, realpath, rename, rmdir, unlink } from "node:fs/promises";
+import type { Stats } from "node:fs";
+import { type FileHandle, lstat, mkdir, readdir, realpath, rename, rmdir, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { LabelmillError, systemCode } from "../errors.ts";
+import { IrregularFile, openReal } from "../regular-file.ts";
 import { linkIfAbsent, linksWork, removeLeftovers, syncFolder, withAside } from "./aside.ts";
 import { makeFolders } from "./folders.ts";
 import { storeError } from "./fs-error.ts";
 import { checkKey, isKey, sortKeys } from "./key.ts";
 import type { Body, ObjectStore, StoredObject } from "./store.ts";
-
-/** Never through a link, and never waiting for somebody to write to a pipe. */
-const OPEN_FOR_READING = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 const PIECE_BYTES = 1 << 18;
 const STATS_AT_ONCE = 64;
@@ -147,15 +145,11 @@ export class FsStore implements ObjectStore {
     const path = this.#path(key);
     try {
       await this.#enter(key, false);
-      const file = await open(path, OPEN_FOR_READING);
-      const found = await file.stat();
-      if (found.isFile()) return file;
-      await file.close();
-      throw found.isDirectory() ? this.#notFound(key) : this.#notAFile(key);
+      return await openReal(path);
     } catch (error) {
+      if (error instanceof IrregularFile) throw error.kind === "a folder" ? this.#notFound(key) : this.#notAFile(key);
       const code = systemCode(error);
       if (code === "ENOENT" || code === "ENOTDIR") throw this.#notFound(key);
-      if (code === "ELOOP" || code === "ENXIO") throw this.#notAFile(key);
       throw storeError(error, "read", path);
     }
   }

@@ -1,9 +1,9 @@
 import { randomBytes } from "node:crypto";
-import { constants } from "node:fs";
-import { open, readFile, readlink } from "node:fs/promises";
+import { readFile, readlink } from "node:fs/promises";
 import { hostname } from "node:os";
 import { z } from "zod";
 import { LabelmillError, systemCode } from "../errors.ts";
+import { IrregularFile, openReal } from "../regular-file.ts";
 import { LOCK_FILE } from "../schemas/names.ts";
 
 /** Far above what a holder comes to: anything longer is somebody else's file. */
@@ -58,10 +58,10 @@ export function encodeHolder(holder: Holder): Uint8Array {
  */
 export async function readHeld(path: string): Promise<Held | undefined> {
   try {
-    const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    const file = await openReal(path);
     try {
       const found = await file.stat();
-      if (!found.isFile() || found.size > MAX_HOLDER_BYTES) throw foreign(path);
+      if (found.size > MAX_HOLDER_BYTES) throw foreign(path);
       const text = await file.readFile("utf8");
       const holder = parseHolder(text);
       // A crash of the whole machine may leave nothing, NULs or a beginning of what was written.
@@ -72,9 +72,8 @@ export async function readHeld(path: string): Promise<Held | undefined> {
       await file.close();
     }
   } catch (error) {
-    const code = systemCode(error);
-    if (code === "ENOENT") return undefined;
-    if (code === "ELOOP" || code === "ENXIO") throw foreign(path);
+    if (systemCode(error) === "ENOENT") return undefined;
+    if (error instanceof IrregularFile) throw foreign(path);
     throw error;
   }
 }

@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
-import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
+import { closeSync, mkdirSync, readFileSync, rmSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
-import { systemCode } from "../errors.ts";
+import { LabelmillError } from "../errors.ts";
+import { IrregularFile, openOwnSync } from "../regular-file.ts";
 import { deviceLosses, evidenceOf, silentStarts, type Try } from "./evidence.ts";
 import { type LossRecord, parseTry, type SliceRef } from "./losses.ts";
 import { Trial } from "./trial.ts";
@@ -24,8 +25,8 @@ export class LossJournal implements LossRecord {
   constructor(path: string) {
     this.#path = path;
     mkdirSync(dirname(path), { recursive: true });
-    this.#slices = replay(readIfThere(path));
-    this.#file = openSync(path, "a", 0o600);
+    this.#file = openOwn(path);
+    this.#slices = replay(readFileSync(this.#file, "utf8"));
     // A torn last line must not run into the next one.
     writeSync(this.#file, "\n");
   }
@@ -94,11 +95,14 @@ function triesOf(slices: Map<number, Tries>, slice: number): Tries {
   return tries;
 }
 
-function readIfThere(path: string): string {
+/** Who can write to the output may have put a pipe there, which would be waited for. */
+function openOwn(path: string): number {
   try {
-    return readFileSync(path, "utf8");
+    return openOwnSync(path);
   } catch (error) {
-    if (systemCode(error) === "ENOENT") return "";
-    throw error;
+    if (!(error instanceof IrregularFile)) throw error;
+    throw new LabelmillError("OUTPUT_FOREIGN", `${error.message}: remove it, or choose another --out`, {
+      cause: error,
+    });
   }
 }

@@ -1,4 +1,4 @@
-import { LabelmillError } from "../errors.ts";
+import { type ErrorCode, LabelmillError } from "../errors.ts";
 import type { FileGrants } from "../fetch/grants.ts";
 import type { S3Grants } from "../fetch/s3-grants.ts";
 import { itemsIn, type Job } from "../schemas/job.ts";
@@ -16,7 +16,10 @@ export type LoadJob = (job: Job, signal: AbortSignal) => Promise<LoadedJob>;
  */
 export function jobLoader(grants: { files: FileGrants; s3: S3Grants }, s3: S3): LoadJob {
   const placeOf = async ({ input: { uri } }: Split): Promise<SplitPlace> => {
-    if (!uri.startsWith("s3:")) return { path: await grants.files.resolve(uri).catch(asInput) };
+    if (!uri.startsWith("s3:")) {
+      const open = () => grants.files.open(uri).catch(asInput);
+      return { path: await grants.files.resolve(uri).catch(asInput), open };
+    }
     grants.s3.check(uri);
     return { s3 };
   };
@@ -35,10 +38,17 @@ export function jobLoader(grants: { files: FileGrants; s3: S3Grants }, s3: S3): 
   };
 }
 
-/** The grants speak of what items refer to. */
+/** The grants speak of what items refer to: this is what the same means of an input. */
+const AS_INPUT: Partial<Record<ErrorCode, ErrorCode>> = {
+  IMAGE_NOT_FOUND: "INPUT_NOT_FOUND",
+  IMAGE_INVALID: "INPUT_UNREADABLE",
+  FETCH_UNAVAILABLE: "INPUT_UNREADABLE",
+};
+
 function asInput(error: unknown): never {
-  if (!(error instanceof LabelmillError) || error.code !== "IMAGE_NOT_FOUND") throw error;
-  throw new LabelmillError("INPUT_NOT_FOUND", error.message, { cause: error });
+  if (!(error instanceof LabelmillError)) throw error;
+  const code = AS_INPUT[error.code];
+  throw code ? new LabelmillError(code, error.message, { cause: error, retryable: error.retryable }) : error;
 }
 
 function changed({ input, first, count }: Split, expected: number, came: number): LabelmillError {

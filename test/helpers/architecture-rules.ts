@@ -19,16 +19,18 @@ export const MATRIX: Record<Area, { value: Area[]; type: Area[] }> = parseMatrix
   metrics: "",
   software: "",
   config: "schemas errors",
+  "regular-file": "errors",
   redis: "errors config:type",
-  storage: "errors schemas",
-  fetch: "schemas storage errors",
-  sources: "schemas storage fetch errors",
-  inference: "errors schemas:type",
-  models: "errors schemas inference storage",
-  runs: "schemas storage redis errors logger metrics software",
+  storage: "errors schemas regular-file",
+  fetch: "schemas storage errors regular-file",
+  sources: "schemas storage fetch errors regular-file",
+  inference: "errors schemas:type regular-file",
+  models: "errors schemas inference storage regular-file",
+  runs: "schemas storage redis errors logger metrics software regular-file",
   fleet: "schemas errors",
-  producers: "sources fleet runs schemas storage redis errors logger metrics software",
-  workers: "sources fetch fleet runs inference schemas storage redis errors logger metrics software config:type",
+  producers: "sources fleet runs schemas storage redis errors logger metrics software regular-file",
+  workers:
+    "sources fetch fleet runs inference schemas storage redis errors logger metrics software config:type regular-file",
   server: "metrics schemas",
   cli: "schemas errors logger metrics software config redis storage fetch sources inference models fleet runs producers workers server",
 });
@@ -116,6 +118,38 @@ export function vendors(modules: readonly Module[], { dependencies = {} }: Manif
   );
   const unknown = Object.keys(dependencies).filter((name) => !(name in VENDORS));
   return [...misplaced, ...unknown.map((name) => `${name} has no place: say which files may import it`)];
+}
+
+/** The ways of `node:fs` to open a file for reading. */
+const OPENERS = ["open", "openSync", "openAsBlob", "createReadStream", "readFile", "readFileSync"];
+
+/**
+ * Areas that meet files which others may have put there, and what in them opens files of another kind: its own, for writing, and
+ * those of the system.
+ */
+const HOSTILE_AREAS = ["sources", "fetch", "workers", "storage", "inference", "models", "runs", "producers"];
+const OPENED_OTHERWISE: Record<string, string[]> = {
+  "src/storage/aside.ts": ["open"],
+  "src/storage/output-lock.ts": ["open"],
+  "src/storage/lock-holder.ts": ["readFile"],
+  "src/models/pull-partial.ts": ["open"],
+  "src/workers/journal.ts": ["readFileSync"],
+  "src/inference/tuning.ts": ["readFile"],
+  "src/inference/placement.ts": ["readFile"],
+};
+
+/** Files that are opened otherwise than by `src/regular-file.ts`: a FIFO in their place would be waited for, without end. */
+export function fileOpenings(modules: readonly SourceText[]): string[] {
+  return modules.flatMap(({ path, text }) => {
+    if (!HOSTILE_AREAS.includes(areaOf(path))) return [];
+    const imports = text.matchAll(/import\s+(?!type\b)([^;]*?)\s+from\s+"(?:node:)?fs(?:\/promises)?"/g);
+    return [...imports].flatMap(([, names]) => {
+      if (!names!.startsWith("{")) return `${path}: node:fs as a whole: import the functions that are used by name`;
+      const imported = names!.match(/[\w$]+(?=\s*(?:as\s+\w+\s*)?[,}])/g) ?? [];
+      const opening = imported.filter((name) => OPENERS.includes(name) && !OPENED_OTHERWISE[path]?.includes(name));
+      return opening.map((name) => `${path}: ${name} of node:fs: open files by src/regular-file.ts`);
+    });
+  });
 }
 
 /** Threads that are ended at work: ending one that has an ONNX session would abort the process. */

@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
+import { pathToFileURL } from "node:url";
 import { Queue, QueueEvents } from "bullmq";
 import { loadBuiltIn } from "../../src/models/built-in.ts";
 import { Channels } from "../../src/runs/channels.ts";
@@ -200,4 +202,25 @@ test("a buried job is kept once: bounded in size, and beyond 1,000 the oldest go
   assert.equal(await queue.getJob(jobId(job.run, 0)), undefined);
   const [key] = await connection.keys(`${queue.toKey("")}*${job.run}*`);
   assert.equal(key, undefined);
+});
+
+test("jobs whose split names a FIFO fail at once, more of them than the pool has threads; the worker works on and ends", async () => {
+  await using pipeline = await TestPipeline.open();
+  const { good, end } = await serve(pipeline);
+  const path = join(pipeline.folder, "fifo.csv");
+  assert.equal(spawnSync("mkfifo", [path]).status, 0);
+  const input = { uri: pathToFileURL(path).href, size: 100, modifiedAt: null, hash: null };
+  const read = { format: "csv", delimiter: ",", column: "text", idColumn: null, keep: [] };
+  const places = [
+    { kind: "text", offset: 5, bytes: 50, line: 2, width: 1, places: [0] },
+    { kind: "parquet" },
+    { kind: "tar", offset: 0, bytes: 1024 },
+  ];
+  const ends = Array.from({ length: 12 }, (_, i) => {
+    const { items, sources, ...job } = good();
+    return end({ ...job, splits: [{ input, first: 0, count: 1, at: places[i % 3], read }] }, jobId(job.run, 0));
+  });
+  for (const said of await Promise.all(ends)) assert.match(said, /^INPUT_(CHANGED|UNREADABLE): .*regular file/);
+  const last = good();
+  assert.equal(await end(last, jobId(last.run, 0)), "done", "the worker lives");
 });

@@ -8,6 +8,7 @@ import { decodePlanned, encodePlanned, splitsOf } from "../../src/runs/ledger-co
 import { newRunFile } from "../../src/runs/run-file.ts";
 import type { ReadOptions } from "../../src/schemas/input.ts";
 import { SplitSchema } from "../../src/schemas/split.ts";
+import { namedFile } from "../../src/sources/bytes.ts";
 import { idNames } from "../../src/sources/id-names.ts";
 import { openImageSource } from "../../src/sources/images.ts";
 import { expandInputs } from "../../src/sources/inputs.ts";
@@ -115,7 +116,7 @@ test("by whatever way an item comes, its id is the same: as a record, by a split
         const [slice] = await Array.fromAsync(cutSlices([source], { ...options, travels: () => "split" }));
         const [split] = slice!.splits!;
         const ids = async (of: typeof split) => {
-          const place = { path: fileURLToPath(source.input.uri) };
+          const place = namedFile(fileURLToPath(source.input.uri));
           const read = readSplit(SplitSchema.parse(of), task, place, NEVER);
           return (await Array.fromAsync(read)).map(({ id }) => id);
         };

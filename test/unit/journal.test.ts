@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { appendFileSync, writeFileSync } from "node:fs";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -68,4 +69,15 @@ test("nothing is left of a run that is over", async () => {
   journal.forget();
   journal.close();
   assert.deepEqual(await readdir(place.path), []);
+});
+
+test("a FIFO or a link in the journal's place is refused, and not waited for", async () => {
+  await using place = await folder();
+  const path = join(place.path, "_inflight");
+  assert.equal(spawnSync("mkfifo", [path]).status, 0);
+  assert.throws(() => new LossJournal(path), { code: "OUTPUT_FOREIGN", message: /it is a pipe, socket or device/ });
+  await rm(path);
+  await symlink("elsewhere", path);
+  assert.throws(() => new LossJournal(path), { code: "OUTPUT_FOREIGN", message: /it is a link/ });
+  assert.deepEqual(await readdir(place.path), ["_inflight"]);
 });

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { appendFile, cp, mkdtemp, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -48,6 +49,18 @@ async function rejects(dir: string, ...words: string[]) {
     return true;
   });
 }
+
+it("refuses a FIFO or a device in the place of a file, and does not wait for it", async () => {
+  for (const path of ["config.json", "tokenizer.json", "onnx/model.onnx"]) {
+    const dir = await textFolder();
+    await rm(join(dir, path));
+    assert.equal(spawnSync("mkfifo", [join(dir, path)]).status, 0);
+    await rejects(dir, path, "a pipe, socket or device");
+    await rm(join(dir, path));
+    await symlink("/dev/zero", join(dir, path));
+    await rejects(dir, path, "a pipe, socket or device");
+  }
+});
 
 describe("loadModel", () => {
   it("reads the built-in text model", async () => {

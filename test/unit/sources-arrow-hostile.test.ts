@@ -20,6 +20,7 @@ import fc from "fast-check";
 import { LabelmillError } from "../../src/errors.ts";
 import type { ReadOptions } from "../../src/schemas/input.ts";
 import { unpackLz4Frame } from "../../src/sources/arrow/lz4.ts";
+import { namedFile } from "../../src/sources/bytes.ts";
 import { readSplit } from "../../src/sources/read-split.ts";
 import type { SourceRecord } from "../../src/sources/source.ts";
 import { openTextSource } from "../../src/sources/text.ts";
@@ -41,7 +42,7 @@ async function readAll(path: string, read: Partial<ReadOptions> = {}): Promise<S
   const records = await Array.fromAsync(source.records());
   const found: SourceRecord[] = [];
   for await (const { split } of source.splitter!.cuts({ record: 0 }, () => ({ items: 7, bytes: 1e6 }), undefined))
-    found.push(...(await Array.fromAsync(readSplit(split, "text-classification", { path }, never))));
+    found.push(...(await Array.fromAsync(readSplit(split, "text-classification", namedFile(path), never))));
   assert.deepEqual(found, records);
   return records;
 }
@@ -95,7 +96,7 @@ test("any damage to any form ends in rows or in an error with a code, soon", asy
           // A batch may say that it has any number of rows: a few of them tell.
           const { first, count } = split;
           const part = { ...split, count: Math.min(count, 100), first };
-          for await (const _ of readSplit(part, "text-classification", { path }, never)) read++;
+          for await (const _ of readSplit(part, "text-classification", namedFile(path), never)) read++;
           if (first > 1000) break;
         }
       } catch (error) {
@@ -207,7 +208,7 @@ test("a dictionary whose values rows repeat makes no slice larger than it may be
     if (split.first > 100) break;
   }
   const [first] = await Array.fromAsync(
-    readSplit({ ...(await nextCut(source)), count: 1 }, "text-classification", { path }, never),
+    readSplit({ ...(await nextCut(source)), count: 1 }, "text-classification", namedFile(path), never),
   );
   assert.equal(first!.text!.length, 900_000);
 });

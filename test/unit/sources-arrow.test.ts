@@ -10,6 +10,7 @@ import { decodePlanned, encodePlanned } from "../../src/runs/ledger-codec.ts";
 import type { ReadOptions, Where } from "../../src/schemas/input.ts";
 import { ItemSchema } from "../../src/schemas/item.ts";
 import { type Split, SplitSchema } from "../../src/schemas/split.ts";
+import { namedFile } from "../../src/sources/bytes.ts";
 import { openImageSource } from "../../src/sources/images.ts";
 import { readSplit } from "../../src/sources/read-split.ts";
 import { isSampled } from "../../src/sources/sample.ts";
@@ -36,7 +37,7 @@ async function splitsOf(source: Source, items: number, bytes = 1e9, sample?: num
 }
 
 function readAll(splits: readonly Split[], path: string): Promise<SourceRecord[]> {
-  const all = splits.map((split) => Array.fromAsync(readSplit(split, "text-classification", { path }, never)));
+  const all = splits.map((split) => Array.fromAsync(readSplit(split, "text-classification", namedFile(path), never)));
   return Promise.all(all).then((parts) => parts.flat());
 }
 
@@ -343,6 +344,6 @@ test("a split reads the numbers that it is told alone, and stops by its signal",
     found.map(({ record }) => record),
     [1, 40, 89],
   );
-  const stopped = Array.fromAsync(readSplit(split!, "text-classification", { path }, AbortSignal.abort()));
+  const stopped = Array.fromAsync(readSplit(split!, "text-classification", namedFile(path), AbortSignal.abort()));
   await assert.rejects(stopped, { name: "AbortError" });
 });

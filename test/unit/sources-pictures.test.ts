@@ -5,6 +5,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { Binary, Table, tableToIPC, vectorFromArray } from "apache-arrow";
 import type { ReadOptions } from "../../src/schemas/input.ts";
 import { SplitSchema } from "../../src/schemas/split.ts";
+import { namedFile } from "../../src/sources/bytes.ts";
 import { openImageSource } from "../../src/sources/images.ts";
 import { readSplit } from "../../src/sources/read-split.ts";
 import type { Source, SourceRecord } from "../../src/sources/source.ts";
@@ -25,7 +26,7 @@ async function itemsOf(source: Source, path: string, items = 3): Promise<SourceR
   const found: SourceRecord[] = [];
   for await (const { split } of cuts) {
     SplitSchema.parse(split);
-    found.push(...(await Array.fromAsync(readSplit(split, "image-classification", { path }, never))));
+    found.push(...(await Array.fromAsync(readSplit(split, "image-classification", namedFile(path), never))));
   }
   return found;
 }

@@ -9,6 +9,7 @@ import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import type { ReadOptions } from "../../src/schemas/input.ts";
 import { type Split, SplitSchema } from "../../src/schemas/split.ts";
+import { namedFile } from "../../src/sources/bytes.ts";
 import { grantsOf, openImageSource } from "../../src/sources/images.ts";
 import { readSplit } from "../../src/sources/read-split.ts";
 import { cutSlices } from "../../src/sources/slices.ts";
@@ -41,7 +42,7 @@ async function splitsOf(source: Source, size = ALL, sample?: number, from?: Curs
 async function itemsOf(splits: readonly Split[]): Promise<SourceRecord[]> {
   const read = splits.map(async (split) => {
     const path = fileURLToPath(split.input.uri);
-    return await Array.fromAsync(readSplit(split, "image-classification", { path }, NEVER));
+    return await Array.fromAsync(readSplit(split, "image-classification", namedFile(path), NEVER));
   });
   return (await Promise.all(read)).flat();
 }

@@ -1,15 +1,17 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { rm, symlink, utimes, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import fc from "fast-check";
-import type { FileGrants } from "../../src/fetch/grants.ts";
+import { FileGrants } from "../../src/fetch/grants.ts";
 import { S3Grants } from "../../src/fetch/s3-grants.ts";
 import type { ReadOptions } from "../../src/schemas/input.ts";
 import type { Job, Task } from "../../src/schemas/job.ts";
 import { type Split, SplitSchema } from "../../src/schemas/split.ts";
+import { namedFile } from "../../src/sources/bytes.ts";
 import { openImageSource } from "../../src/sources/images.ts";
 import { readSplit } from "../../src/sources/read-split.ts";
 import { isSampled } from "../../src/sources/sample.ts";
@@ -63,7 +65,7 @@ async function read(cuts: Cut[], path: string, task = TEXT): Promise<SourceRecor
     end = split.at.offset + split.at.bytes;
     record += split.count;
     assert.deepEqual([next.record, next.offset], [record, end]);
-    const items = await Array.fromAsync(readSplit(JSON.parse(JSON.stringify(split)), task, { path }, never));
+    const items = await Array.fromAsync(readSplit(JSON.parse(JSON.stringify(split)), task, namedFile(path), never));
     assert.equal(items.length, split.selected ?? split.count);
     if (index < cuts.length - 1) assert.ok(items.length > 0, "only the last cut may have no item");
     found.push(...items);
@@ -244,7 +246,7 @@ test("only the numbers that are asked for are read again", async () => {
   const path = await file("x.txt", "a\nb\nc\nd\n");
   const [cut] = await cutsOf(await openTextSource(path, AUTO), [{ items: 9, bytes: 1e6 }]);
   const split = { ...cut!.split, only: [1, 3] };
-  const found = await Array.fromAsync(readSplit(split, TEXT, { path }, never));
+  const found = await Array.fromAsync(readSplit(split, TEXT, namedFile(path), never));
   assert.deepEqual(
     found.map(({ record, id, text }) => [record, id, text]),
     [
@@ -305,7 +307,7 @@ test("a file that is not what it was fails the cut and the split, whatever chang
     await change(path);
     const changed = { code: "INPUT_CHANGED", message: /x\.csv/ };
     await assert.rejects(cutsOf(source, [{ items: 2, bytes: 1e6 }]), changed);
-    await assert.rejects(Array.fromAsync(readSplit(cuts[1]!.split, TEXT, { path }, never)), changed);
+    await assert.rejects(Array.fromAsync(readSplit(cuts[1]!.split, TEXT, namedFile(path), never)), changed);
   }
 });
 
@@ -316,7 +318,7 @@ test("a split whose records do not end where they are said to fails", async () =
   assert.ok(split.at.kind === "text");
   const { at } = split;
   for (const lie of [{ count: 3 }, { count: 1 }, { at: { ...at, bytes: 4 } }, { at: { ...at, bytes: 9 } }])
-    await assert.rejects(Array.fromAsync(readSplit({ ...split, ...lie }, TEXT, { path }, never)), {
+    await assert.rejects(Array.fromAsync(readSplit({ ...split, ...lie }, TEXT, namedFile(path), never)), {
       code: "INPUT_CHANGED",
       message: /records 0 to \d of file:.*x\.csv: expected \d in the bytes/,
     });
@@ -326,7 +328,7 @@ test("a job whose splits hold another number of items than was planned fails, th
   const path = await file("x.csv", "text,n\na,1\nb,2\nc,1\n");
   const source = await openTextSource(path, { ...AUTO, where: [{ column: "n", value: "1" }] });
   const [cut] = await cutsOf(source, [{ items: 9, bytes: 1e6 }]);
-  const grants = { files: { resolve: async () => path } as Partial<FileGrants> as FileGrants, s3: new S3Grants([]) };
+  const grants = { files: new FileGrants([path]), s3: new S3Grants([]) };
   const load = jobLoader(grants, new S3());
   const jobOf = (split: Split) => ({ splits: [split], model: { task: TEXT } }) as Job;
   assert.equal((await load(jobOf(cut!.split), never)).items.length, 2);
@@ -341,5 +343,28 @@ test("a reader of a split stops when it is told to", async () => {
   const path = await file("x.txt", "a\nb\n");
   const [cut] = await cutsOf(await openTextSource(path, AUTO), [{ items: 9, bytes: 1e6 }]);
   const aborted = AbortSignal.abort(new Error("told to"));
-  await assert.rejects(Array.fromAsync(readSplit(cut!.split, TEXT, { path }, aborted)), /told to/);
+  await assert.rejects(Array.fromAsync(readSplit(cut!.split, TEXT, namedFile(path), aborted)), /told to/);
+});
+
+test("a FIFO that takes a planned file's place fails its slices at once, and no thread waits for it", async () => {
+  const path = await file("x.csv", "text\na\nb\n");
+  const [cut] = await cutsOf(await openTextSource(path, AUTO), [{ items: 9, bytes: 1e6 }]);
+  const load = jobLoader({ files: new FileGrants([dirname(path)]), s3: new S3Grants([]) }, new S3());
+  const jobOf = (split: Split, task: Task = TEXT) => ({ splits: [split], model: { task } }) as Job;
+  assert.equal((await load(jobOf(cut!.split), never)).items.length, 2);
+  await rm(path);
+  assert.equal(spawnSync("mkfifo", [path]).status, 0);
+  const tar: Split = { ...cut!.split, at: { kind: "tar", offset: 0, bytes: 1024 } };
+  const jobs = [
+    jobOf(cut!.split),
+    jobOf({ ...cut!.split, at: { kind: "parquet" } }),
+    jobOf(tar, "image-classification"),
+  ];
+  // More than libuv's pool has threads.
+  for (let i = 0; i < 5; i++)
+    for (const job of jobs)
+      await assert.rejects(load(job, never), {
+        code: "INPUT_CHANGED",
+        message: /now it cannot be read as a regular file/,
+      });
 });

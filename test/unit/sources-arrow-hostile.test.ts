@@ -4,12 +4,14 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import {
+  type DataType,
   Dictionary,
   Field,
   Int8,
   List,
   makeData,
   Null,
+  Schema,
   Table,
   tableToIPC,
   Utf8,
@@ -19,6 +21,7 @@ import {
 import fc from "fast-check";
 import { LabelmillError } from "../../src/errors.ts";
 import type { ReadOptions } from "../../src/schemas/input.ts";
+import { FlatTable } from "../../src/sources/arrow/flatbuffer.ts";
 import { unpackLz4Frame } from "../../src/sources/arrow/lz4.ts";
 import { namedFile } from "../../src/sources/bytes.ts";
 import { readSplit } from "../../src/sources/read-split.ts";
@@ -259,6 +262,50 @@ test("offsets that are out of order fail what reads them, and nothing else", asy
   const message = /rows 0 to 9 cannot be read, the file is corrupt there: offset 4 after 1099511627776/;
   await assert.rejects(readAll(path, { keep: ["large_list"] }), { code: "INPUT_UNREADABLE", message });
   assert.equal((await readAll(path, { keep: ["list"] })).length, 10);
+});
+
+test("a dictionary of more values than it may have is refused, though they take no byte", async () => {
+  const values = makeData({ type: new Null(), length: 2 ** 31 - 1 });
+  const type = new Dictionary(new Null(), new Int8(), 1);
+  const data = makeData({ type, length: 2, nullCount: 0, data: new Int8Array(2), dictionary: new Vector([values]) });
+  const text = vectorFromArray(["a", "b"], new Utf8());
+  const path = await file("nulls.arrow", tableToIPC(new Table({ text, nothing: new Vector([data]) }), "stream"));
+  const message = /dictionary 1: expected at most 16777216 values: write the file without dictionaries/;
+  await assert.rejects(readAll(path, { keep: ["nothing"] }), { code: "INPUT_UNREADABLE", message });
+  assert.equal((await readAll(path)).length, 2);
+});
+
+test("a schema that nests without an end, or says the same over and over, is refused", async () => {
+  let type: DataType = new Utf8();
+  for (let depth = 0; depth < 80; depth++) type = new List(new Field("item", type, true));
+  const schema = new Schema([new Field("text", new Utf8(), true), new Field("deep", type, true)]);
+  const path = await file("deep.arrow", tableToIPC(new Table(schema), "stream"));
+  const message = /makes no sense: tables nest deeper than 64/;
+  await assert.rejects(openTextSource(path, READ), { code: "INPUT_UNREADABLE", message });
+
+  // Each table refers a hundred times to the next one, ten deep: a hundred to the tenth in 4 kB.
+  const [levels, times] = [10, 100];
+  const size = 12 + 4 + 4 + 4 * times;
+  const bytes = Buffer.alloc(4 + levels * size + size);
+  bytes.writeUInt32LE(4 + 8);
+  for (let level = 0; level < levels; level++) {
+    const at = 4 + level * size;
+    bytes.writeUInt16LE(6, at);
+    bytes.writeUInt16LE(8, at + 2);
+    bytes.writeUInt16LE(4, at + 4);
+    const table = at + 8;
+    bytes.writeInt32LE(8, table);
+    bytes.writeUInt32LE(4, table + 4);
+    bytes.writeUInt32LE(times, table + 8);
+    for (let index = 0; index < times; index++) {
+      const slot = table + 12 + 4 * index;
+      bytes.writeUInt32LE(Math.max(0, table + size - slot), slot);
+    }
+  }
+  const walk = (table: FlatTable): void => {
+    for (const inner of table.tables(0)) walk(inner);
+  };
+  assert.throws(() => walk(FlatTable.root(bytes)), { message: "more than 100000 tables" });
 });
 
 function uint32(value: number): Buffer {

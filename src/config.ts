@@ -25,6 +25,12 @@ export const DEFAULT_CATALOG = resolve(
 
 const ms = z.coerce.number().int().min(100).max(3_600_000);
 const count = z.coerce.number().int().min(1);
+const MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+/** A time with its unit, as milliseconds. */
+const duration = z
+  .string()
+  .regex(/^\d{1,6}(ms|s|m|h|d)$/, "a time such as 90s, 30m, 24h or 7d")
+  .transform((text) => Number.parseInt(text, 10) * MS[text.replace(/^\d+/, "") as keyof typeof MS]);
 const flag = z.union([z.boolean(), z.stringbool()]);
 const list = (separator: string) =>
   z.union([
@@ -150,6 +156,20 @@ export const ConfigSchema = z.strictObject({
   stallCheckMs: ms.default(5_000).describe("How often workers look for such jobs."),
   attempts: count.max(100).default(5).describe("Tries of a slice when Redis, the store or the device fails."),
   backoffMs: ms.default(1_000).describe("Wait before the second try; it doubles each time."),
+  outageLimit: duration
+    .prefault("24h")
+    .describe(
+      "How long a store that does not answer (refused, reset, time-out, 5xx, 429) is waited for, at no try's cost.",
+    ),
+  refusedLimit: duration
+    .prefault("10m")
+    .describe(
+      "How long a store that refuses (401, 403, no such bucket, a full or read-only disk) is, before its runs fail.",
+    ),
+  heldBytes: count
+    .max(64_000_000_000)
+    .default(256_000_000)
+    .describe("Bytes of labeled rows that a worker keeps while a store is out; what is more is labeled again later."),
   fullMs: ms
     .default(60_000)
     .describe("How long a submission waits for room in a Redis that is out of memory, before it fails."),

@@ -9,6 +9,7 @@ import type { ReadOptions } from "../schemas/input.ts";
 import type { Lane } from "../schemas/names.ts";
 import type { OutputOptions } from "../schemas/output.ts";
 import type { RunFile, RunState } from "../schemas/run.ts";
+import { openOutages } from "../workers/store-outages.ts";
 import type { WorkerOptions } from "../workers/worker.ts";
 import { EXIT } from "./exit.ts";
 import type { LabelKind } from "./model-choice.ts";
@@ -87,11 +88,13 @@ export async function label(request: LabelRequest, world: LabelWorld, signal: Ab
   );
   const startedAt = performance.now();
   const progress = new ProgressBar(terminal);
+  const outages = open.use(openOutages(s3, config, log));
   const ended = await runSession(
     {
       ...world,
       ...(devices ? { model: model.files!, devices } : {}),
       s3,
+      outages,
       store,
       runFile,
       lane: request.lane,
@@ -117,9 +120,15 @@ export async function label(request: LabelRequest, world: LabelWorld, signal: Ab
     return left(terminal, runFile, store.uri, state);
   if (state === "cancelled") return cancelled(terminal, run, store.uri);
   if (ended.stopped) return stopped(terminal, run, store.uri, ended.stopped);
-  const manifest = await readManifest(store);
-  if (!manifest) throw new LabelmillError("INTERNAL", `run ${run} ended as ${state} without a manifest`);
-  return tell(terminal, { store, manifest, seconds, show: request.show });
+  return outages.through(
+    store.uri,
+    async () => {
+      const manifest = await readManifest(store);
+      if (!manifest) throw new LabelmillError("INTERNAL", `run ${run} ended as ${state} without a manifest`);
+      return tell(terminal, { store, manifest, seconds, show: request.show });
+    },
+    signal,
+  );
 }
 
 async function tell(terminal: Terminal, of: Report): Promise<Labeled> {

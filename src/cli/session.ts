@@ -17,6 +17,7 @@ import type { Progress } from "../runs/ledger-hash.ts";
 import { RunChanges } from "../runs/watch.ts";
 import type { Lane } from "../schemas/names.ts";
 import type { RunFile, RunState } from "../schemas/run.ts";
+import type { Outages } from "../storage/outages.ts";
 import type { S3 } from "../storage/s3.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { LossJournal } from "../workers/journal.ts";
@@ -32,6 +33,7 @@ export type SessionOptions = {
   /** Where that worker runs it. */
   devices?: DeviceChoice;
   s3: S3;
+  outages: Outages;
   store: ObjectStore;
   runFile: RunFile;
   lane: Lane;
@@ -85,7 +87,10 @@ export async function runSession(options: SessionOptions, signal: AbortSignal): 
   const changes = await RunChanges.open(new Channels(subscriber), runFile.run);
   const { slices, onProgress, detach } = options;
   const state = await driveRun(
-    { run: runFile.run, ledger, planner, changes, slices, onProgress, detach },
+    {
+      ...{ run: runFile.run, ledger, planner, changes, slices, onProgress, detach },
+      outlast: (error, stop) => options.outages.outlast(error, store.uri, stop),
+    },
     AbortSignal.any([signal, own.signal]),
   ).catch(async (error: unknown) => {
     if (error instanceof LabelmillError && error.code === "INPUT_EMPTY") await ledger.cancel(runFile.run);
@@ -118,6 +123,7 @@ async function openWorker(
     config,
     models: [model],
     s3,
+    outages: options.outages,
     log,
     roots: folder
       ? { ...options.roots, files: [...options.roots.files, folder] }

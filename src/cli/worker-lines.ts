@@ -1,12 +1,26 @@
-import { type ModelWork, type ServedModel, STAGES, type Stage, type WorkerInfo } from "../schemas/worker.ts";
+import {
+  type ModelWork,
+  type OutageInfo,
+  type ServedModel,
+  STAGES,
+  type Stage,
+  type WorkerInfo,
+} from "../schemas/worker.ts";
+import { clock, spoken } from "../storage/outage-lines.ts";
 
 /** What `status` says of a worker: for each of its models a line of what it is, and, indented, how its work goes. */
-export function workerLines({ id, host, pid, models, deviceReason }: WorkerInfo): string[] {
+export function workerLines({ id, host, pid, models, deviceReason, outages = [] }: WorkerInfo): string[] {
   const lines = models.flatMap((model) => [
     `${id}  ${host}:${pid}  ${headOf(model)}`,
     ...(model.work ? workLines(model.work) : []).map((line) => `  ${line}`),
   ]);
-  return deviceReason === undefined ? lines : [...lines, `  on ${models[0]!.device}: ${deviceReason}`];
+  const device = deviceReason === undefined ? [] : [`  on ${models[0]!.device}: ${deviceReason}`];
+  return [...lines, ...device, ...outages.map((outage) => `  ${outageLine(outage)}`)];
+}
+
+function outageLine({ place, since, nextTryAt, reason, kept }: OutageInfo): string {
+  const retry = spoken(Math.max(0, Date.parse(nextTryAt) - Date.now()));
+  return `store ${place} is out since ${clock(new Date(since))}: ${reason}; ${kept} labeled slices kept, next try in ${retry}`;
 }
 
 function headOf({ id, digest, device, slots, itemsPerSecond, batches, items, held, work }: ServedModel): string {

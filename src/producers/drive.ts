@@ -14,6 +14,8 @@ export type Drive = {
   /** The run's slices; the same ones at each call. */
   slices: SlicesFrom;
   onProgress: (progress: Progress) => void;
+  /** Settles when the error is that of a store that was out and is to be tried again; false: it is another error. */
+  outlast?: (error: unknown, signal: AbortSignal) => Promise<boolean>;
   /** Leave when the last slice is queued: workers do the rest. */
   detach?: boolean;
 };
@@ -41,7 +43,8 @@ export async function driveRun(drive: Drive, signal: AbortSignal): Promise<RunSt
       // The watcher ends before the planner only where the run was cancelled or stopped.
       return await Promise.race([watching, planning.then(() => watching)]);
     } catch (error) {
-      if (!(error instanceof LabelmillError) || error.code !== "RUN_UNKNOWN") throw error;
+      const isUnknown = error instanceof LabelmillError && error.code === "RUN_UNKNOWN";
+      if (!isUnknown && !(await drive.outlast?.(error, signal))) throw error;
     } finally {
       stop.abort();
       await Promise.allSettled([planning, watching]);
@@ -71,8 +74,6 @@ async function watch(
     state = progress.state;
     // What stood there before the planner began was another command's end.
     if (begun && (state === "cancelled" || isStopped(progress))) return true;
-    if (planned && state === "failed" && progress.reason)
-      throw new LabelmillError("STORE_FAILED", `the run could not be closed: ${progress.reason}`);
     const resumed = wasPaused && state !== "paused";
     wasPaused = state === "paused";
     // Whoever resumed it does this too, if nothing comes between.
@@ -91,7 +92,10 @@ async function watch(
   return state!;
 }
 
-/** It has more rows in error than it may have, nothing but slices that fail, or a model that does not work. */
+/**
+ * It failed as a whole, not by some of its slices: too many rows in error, nothing but slices that fail, a store that refuses, or
+ * it could not be closed.
+ */
 function isStopped({ state, reason }: Progress): boolean {
-  return state === "failed" && /^(TOO_MANY_(ERRORS|FAILURES)|MODEL_INVALID): /.test(reason ?? "");
+  return state === "failed" && reason !== undefined;
 }

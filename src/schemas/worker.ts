@@ -79,6 +79,19 @@ export const ServedModelSchema = z.object({
 });
 export type ServedModel = z.infer<typeof ServedModelSchema>;
 
+/** A store that a worker waits for: it does not answer (`outage`), or refuses until somebody changes something (`refused`). */
+export const OutageInfoSchema = z.object({
+  /** `s3://BUCKET`, or the output's URI where that is a folder. */
+  place: z.string(),
+  kind: z.enum(["outage", "refused"]),
+  since: z.iso.datetime(),
+  nextTryAt: z.iso.datetime(),
+  reason: z.string(),
+  /** Labeled slices whose rows wait in the worker's memory. */
+  kept: z.int().nonnegative(),
+});
+export type OutageInfo = z.infer<typeof OutageInfoSchema>;
+
 /** A worker as it registers, anew every ten seconds. What a newer worker tells beyond this is left out, here and within. */
 export const WorkerInfoSchema = z.object({
   v: z.literal(SCHEMA_VERSION),
@@ -93,5 +106,7 @@ export const WorkerInfoSchema = z.object({
   /** What it may open, so that a submission that it would have to refuse is refused before it is queued. */
   fileRoots: z.array(z.string()),
   s3Roots: z.array(z.string()),
+  /** None: all stores work, or an older worker does not tell. */
+  outages: z.array(OutageInfoSchema).optional().catch(undefined),
 });
 export type WorkerInfo = z.infer<typeof WorkerInfoSchema>;

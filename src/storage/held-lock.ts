@@ -1,5 +1,6 @@
 import { LabelmillError } from "../errors.ts";
 import type { OutputLock } from "./output-lock.ts";
+import { storeErrorOf } from "./store-error.ts";
 
 export const LOCK_TIMES = {
   beatMs: 5_000,
@@ -12,6 +13,8 @@ export type LockTimes = typeof LOCK_TIMES;
 export type Keeping = {
   /** The lock itself, as a path or a URI. */
   place: string;
+  /** It lies with a server by whose clock it gets old: while that server is out, it cannot become another's. */
+  remote?: boolean;
   /** Renews it, and says whose it is. An error may pass. */
   beat(): Promise<"ours" | "taken" | "gone">;
   /** Removes it if it is still ours. */
@@ -36,7 +39,8 @@ export class HeldLock implements OutputLock {
     this.#staleMs = staleMs;
     this.#timer = setInterval(() => {
       // What fails, or hangs, may pass, but whoever sees no beat for that long may take the lock.
-      if (performance.now() - this.#beatAt > this.#staleMs) this.#giveUp("it could not be renewed", this.#failure);
+      const isStale = performance.now() - this.#beatAt > this.#staleMs;
+      if (isStale && !this.#isOut()) this.#giveUp("it could not be renewed", this.#failure);
       this.#beating ??= this.#beat().finally(() => {
         this.#beating = undefined;
       });
@@ -57,11 +61,18 @@ export class HeldLock implements OutputLock {
     const began = performance.now();
     try {
       const whose = await this.#keeping.beat();
+      this.#failure = undefined;
       if (whose === "ours") this.#beatAt = began;
       else this.#giveUp(whose === "taken" ? "another command took it" : "somebody removed it");
     } catch (error) {
       this.#failure = error;
     }
+  }
+
+  /** The first beat after the outage tells whose it is by then. */
+  #isOut(): boolean {
+    const failed = storeErrorOf(this.#failure)?.trouble?.kind === "outage";
+    return this.#keeping.remote === true && (failed || this.#beating !== undefined);
   }
 
   #giveUp(why: string, cause?: unknown): void {

@@ -1,4 +1,5 @@
 import { LabelmillError, messageOf, systemCode } from "../errors.ts";
+import { placeOf, StoreError, type StoreTrouble } from "./store-error.ts";
 
 /** What was asked of S3, of what and where: the words of an error's message. */
 export type S3Asked = { doing: "read" | "write" | "list" | "delete"; what: string; host: string };
@@ -65,6 +66,29 @@ const ELSEWHERE = new Set([
   "IllegalLocationConstraintException",
 ]);
 
+/** Of the account, the clock or the bucket, whichever key was asked for. AccessDenied is not among them: it may be about one key. */
+const REFUSALS = new Set([
+  "NoSuchBucket",
+  "InvalidAccessKeyId",
+  "SignatureDoesNotMatch",
+  "ExpiredToken",
+  "InvalidToken",
+  "RequestTimeTooSkewed",
+  "CredentialsProviderError",
+  "AccountProblem",
+  "AllAccessDisabled",
+]);
+
+/** What an error of S3 may say about the whole bucket; undefined where it is about the request or the key. */
+export function s3Trouble(error: unknown): StoreTrouble | undefined {
+  if (error instanceof LabelmillError) return error instanceof StoreError ? error.trouble : undefined;
+  if (isS3Outage(error)) return { kind: "outage", certain: false };
+  const code = s3Code(error);
+  const status = s3Status(error);
+  if (REFUSALS.has(code)) return { kind: "refused", certain: true };
+  return code === "AccessDenied" || status === 401 || status === 403 ? { kind: "refused", certain: false } : undefined;
+}
+
 /** Whether the same request may succeed a moment later. */
 export function isS3Outage(error: unknown): boolean {
   if (error instanceof LabelmillError) return error.retryable;
@@ -102,7 +126,11 @@ export function s3Error(error: unknown, { doing, what, host }: S3Asked): Labelmi
   if (code === "NoSuchKey" && (doing === "read" || doing === "delete"))
     return new LabelmillError("STORE_NOT_FOUND", `${what} is not there (S3 at ${host})`, { cause: error });
   const message = `could not ${doing} ${what} (S3 at ${host}): ${reasonOf(error as S3Failure, code)}`;
-  return new LabelmillError("STORE_FAILED", message, { cause: error, retryable: isS3Outage(error) });
+  const place = placeOf(what);
+  return new StoreError(message, {
+    ...{ cause: error, retryable: isS3Outage(error), trouble: s3Trouble(error) },
+    ...{ place, key: what.slice(place.length + 1) },
+  });
 }
 
 function reasonOf(error: S3Failure, code: string): string {

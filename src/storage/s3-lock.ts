@@ -44,7 +44,7 @@ export async function lockS3Output(s3: S3, uri: string, times: LockTimes = LOCK_
     throw error;
   }
   return new HeldLock(
-    { place: s3Uri(at), beat: () => beat(s3, at, holder), letGo: () => letGo(s3, at, holder.token) },
+    { place: s3Uri(at), remote: true, beat: () => beat(s3, at, holder), letGo: () => letGo(s3, at, holder.token) },
     times,
   );
 }

@@ -5,7 +5,7 @@ import { s3Code } from "./s3-error.ts";
 import type { Body, ObjectStore, StoredObject } from "./store.ts";
 
 /** In the form of a name that stores keep for themselves, so that no object has it and no list shows it. */
-const PROBE = ".probe.0000000000000000.aside";
+const PROBE_KEY = ".probe.0000000000000000.aside";
 
 /** By bucket: whether it refuses a second write. Found out once. */
 const KNOWN = new WeakMap<S3, Map<string, Promise<boolean>>>();
@@ -82,7 +82,7 @@ export class S3Store implements ObjectStore {
 function conditionalWrites(s3: S3, root: S3Place): Promise<boolean> {
   const known = KNOWN.get(s3) ?? new Map<string, Promise<boolean>>();
   KNOWN.set(s3, known);
-  const answer = known.get(root.bucket) ?? probe(s3, { bucket: root.bucket, key: root.key + PROBE });
+  const answer = known.get(root.bucket) ?? probe(s3, { bucket: root.bucket, key: root.key + PROBE_KEY });
   known.set(root.bucket, answer);
   answer.catch(() => known.delete(root.bucket));
   return answer;

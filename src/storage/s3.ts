@@ -15,6 +15,12 @@ export type S3Found = { size: number; etag: string; modifiedAt: Date };
 /** An object as it was at one moment; `readAt` is that moment by the server's clock. */
 export type S3Snapshot = S3Found & { bytes: Uint8Array; readAt: Date };
 
+/** Is told of every request, so that it can see when a bucket does not answer. `key` is the object's, or a prefix. */
+export interface S3Watch {
+  /** @returns what is to be called once, with the error if the request failed */
+  asked(bucket: string, key: string): (error?: unknown) => void;
+}
+
 type S3Condition = { IfMatch?: string; IfNoneMatch?: string };
 type Begun = S3Found & { readAt: Date };
 type StreamOptions = { etag?: string; range?: ByteRange; signal?: AbortSignal };
@@ -29,6 +35,7 @@ export class S3 {
   readonly #settings: S3Settings;
   readonly #limits: S3Limits;
   #opened: Promise<S3Client> | undefined;
+  #watch: S3Watch | undefined;
   /** Without the bucket that may stand before it. */
   #host = "an unknown host";
 
@@ -46,6 +53,16 @@ export class S3 {
     }
     this.#settings = settings;
     this.#limits = { ...S3_LIMITS, ...limits };
+  }
+
+  /** Has `watch` told of the requests from now on; there is one at most. */
+  watchBy(watch: S3Watch): void {
+    this.#watch = watch;
+  }
+
+  /** The same S3 with other limits, and connections of its own to close. */
+  withLimits(limits: Partial<S3Limits>): S3 {
+    return new S3(this.#settings, { ...this.#limits, ...limits });
   }
 
   async head(at: S3Place): Promise<S3Found> {
@@ -186,10 +203,22 @@ export class S3 {
     return request(await this.#opened);
   }
 
+  async #watched<T>(at: S3Place, request: (opened: S3Client) => Promise<T>): Promise<T> {
+    const ended = this.#watch?.asked(at.bucket, at.key);
+    try {
+      const answer = await this.#send(request);
+      ended?.();
+      return answer;
+    } catch (error) {
+      ended?.(error);
+      throw error;
+    }
+  }
+
   async #ask<T>(doing: S3Asked["doing"], at: S3Place, request: (opened: S3Client) => Promise<T>): Promise<T> {
     for (let failed = 1; ; failed += 1) {
       try {
-        return await this.#send(request);
+        return await this.#watched(at, request);
       } catch (error) {
         await again(error, failed, this.#asked(doing, at), this.#limits);
       }
@@ -206,7 +235,7 @@ export class S3 {
     const end = range?.end === undefined ? "" : range.end - 1;
     const get = async (offset: number, ifMatch: string | undefined) => {
       throwIfAborted(signal);
-      const output = await this.#send(({ sdk, client }) =>
+      const output = await this.#watched(at, ({ sdk, client }) =>
         client.send(
           new sdk.GetObjectCommand({
             Bucket: at.bucket,

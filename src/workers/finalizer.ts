@@ -1,4 +1,4 @@
-import { type Job as QueuedJob, UnrecoverableError } from "bullmq";
+import { type Job as QueuedJob, UnrecoverableError, WaitingError } from "bullmq";
 import type { Logger } from "../logger.ts";
 import { compactRange } from "../runs/compact.ts";
 import type { Compactions } from "../runs/compactions.ts";
@@ -6,9 +6,12 @@ import { finalizeRun } from "../runs/finalize.ts";
 import type { RunLedger } from "../runs/ledger.ts";
 import { type CompactJob, CompactJobSchema, type FinalizeJob, FinalizeJobSchema } from "../schemas/job.ts";
 import type { FileEncoder } from "../storage/file-encoder.ts";
+import type { Outages } from "../storage/outages.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { type DeadLetters, whyUnreadable } from "./dead-letters.ts";
+import { abortable } from "./patient-store.ts";
 import { refuseRunJob } from "./refusal.ts";
+import { asideMs, outageMs, setAside } from "./set-aside.ts";
 import { infrastructureError, isLastTry } from "./tries.ts";
 
 export type FinalizerParts = {
@@ -17,35 +20,59 @@ export type FinalizerParts = {
   compactions: Compactions;
   encoder: FileEncoder;
   deadLetters: DeadLetters;
+  outages: Outages;
   log: Logger;
 };
 
 /**
  * Closes a run, or makes output files of it. Where that fails for good, a full disk say, the run has failed: whoever waits for it must
- * hear of it.
+ * hear of it. While its store is out it lies aside, which costs no try; when `signal` aborts it is given back at once, for another to do.
  */
-export async function handleRunJob(queued: QueuedJob, parts: FinalizerParts): Promise<void> {
-  const { openOutput, ledger, compactions, encoder, log } = parts;
+export async function handleRunJob(
+  queued: QueuedJob,
+  token: string,
+  signal: AbortSignal,
+  parts: FinalizerParts,
+): Promise<void> {
+  const { ledger, outages, log } = parts;
   const isCompaction = queued.name === "compact";
   const reason = whyUnreadable(queued, isCompaction ? CompactJobSchema : FinalizeJobSchema);
   if (reason !== undefined) throw await refuseRunJob(queued, reason, parts);
   const { run, output } = queued.data as CompactJob | FinalizeJob;
+  const out = outages.of([output]);
+  if (out) return setAside(queued, token, asideMs(out));
   try {
-    const store = await openOutput(output);
-    if (isCompaction) {
-      const job = queued.data as CompactJob;
-      await compactRange(job, store, ledger, compactions, encoder);
-      log.info({ run, range: job.range }, "output files made");
-    } else {
-      const state = await finalizeRun(run, store, ledger, compactions, openOutput);
-      log.info({ run, state }, state ? "run finalized" : "run not to be finalized yet");
-    }
+    await abortable(work(queued, isCompaction, parts), signal);
   } catch (thrown) {
+    if (signal.aborted) {
+      await queued.moveToWait(token);
+      throw new WaitingError();
+    }
+    const aside = await outageMs(thrown, output, outages);
+    if (aside !== undefined) return setAside(queued, token, aside);
     const error = infrastructureError(thrown);
     const forGood = !error.retryable || isLastTry(queued);
     log[forGood ? "error" : "warn"]({ run, code: error.code, err: error }, "run could not be closed");
     if (!forGood) throw error;
     await ledger.failRun(run, `${error.code}: ${error.message}`);
     throw new UnrecoverableError(`${error.code}: ${error.message}`);
+  }
+}
+
+/** Every step may be done again, by this try or another. */
+async function work(
+  { data }: QueuedJob,
+  isCompaction: boolean,
+  { openOutput, ledger, compactions, encoder, log }: FinalizerParts,
+): Promise<void> {
+  const { run, output } = data as CompactJob | FinalizeJob;
+  const store = await openOutput(output);
+  if (isCompaction) {
+    const job = data as CompactJob;
+    await compactRange(job, store, ledger, compactions, encoder);
+    log.info({ run, range: job.range }, "output files made");
+  } else {
+    const state = await finalizeRun(run, store, ledger, compactions, openOutput);
+    log.info({ run, state }, state ? "run finalized" : "run not to be finalized yet");
   }
 }

@@ -30,10 +30,9 @@ export class Intake {
     const done = (count: number) => {
       const counted = Math.min(count, left);
       left -= counted;
-      const fullAt = this.#fullAt();
-      const wasFull = this.#items >= fullAt;
       this.#items -= counted;
-      if (wasFull && this.#items < fullAt) this.#adjust();
+      // Not by whether it was full before: what is full depends on how fast the model turns out to be.
+      if (this.#items < this.#fullAt() && this.#worker().concurrency <= this.#slices) this.#adjust();
     };
     return {
       done,

@@ -12,8 +12,10 @@ import type { RunState } from "../schemas/run.ts";
 import type { S3 } from "../storage/s3.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { whyUnreadable } from "./dead-letters.ts";
+import { abortable } from "./patient-store.ts";
 import { QueueWorker } from "./queue-worker.ts";
 import { refuseRunJob } from "./refusal.ts";
+import { asideMs, outageMs, setAside } from "./set-aside.ts";
 import type { SharedParts } from "./slice-worker.ts";
 import { infrastructureError, isLastTry } from "./tries.ts";
 
@@ -46,7 +48,7 @@ export type PlansParts = {
   s3: S3;
   config: Config;
   grants: { files: FileGrants; s3: S3Grants };
-  shared: Pick<SharedParts, "ledger" | "deadLetters" | "log">;
+  shared: Pick<SharedParts, "ledger" | "deadLetters" | "outages" | "log">;
   openOutput: (uri: string) => Promise<ObjectStore>;
 };
 
@@ -79,10 +81,12 @@ async function handlePlan(
   signal: AbortSignal,
 ): Promise<void> {
   const { redis, grants, shared, openOutput } = parts;
-  const { ledger } = shared;
+  const { ledger, outages } = shared;
   const reason = whyUnreadable(queued, PlanJobSchema);
   if (reason !== undefined) throw await refuseRunJob(queued, reason, shared);
   const { run, output } = queued.data as PlanJob;
+  const out = outages.of([output]);
+  if (out) return setAside(queued, token, asideMs(out));
   const log = shared.log.child({ run });
   const granted = async (uri: string) => {
     if (uri.startsWith("s3:")) grants.s3.check(uri);
@@ -96,11 +100,11 @@ async function handlePlan(
   try {
     // A worker that stops may be handed back what it just gave.
     signal.throwIfAborted();
-    const store = await openOutput(output);
+    const store = await abortable(openOutput(output), signal);
     const all = { ...parts, store, openStore: openOutput, granted, say: (line: string) => log.info(line) };
     let state: RunState;
     // Somebody may have it taken up again while it was being left.
-    do state = await plan(all, run, signal);
+    do state = await abortable(plan(all, run, signal), signal);
     while (!isEnded((await ledger.state(run)) ?? state));
     log.info({ state }, "run planned to its end");
   } catch (thrown) {
@@ -109,6 +113,11 @@ async function handlePlan(
       log.info("plan given back");
       await queued.moveToWait(token);
       throw new WaitingError();
+    }
+    const aside = await outageMs(thrown, output, outages);
+    if (aside !== undefined) {
+      log.debug({ err: thrown }, "plan set aside: its store or Redis is out");
+      return setAside(queued, token, aside);
     }
     const error = infrastructureError(thrown);
     const forGood = !error.retryable || isLastTry(queued);

@@ -6,6 +6,7 @@ import type { Logger } from "../logger.ts";
 import { SCHEMA_VERSION } from "../schemas/names.ts";
 import type { ModelWork, ServedModel, StageTime, WorkerInfo } from "../schemas/worker.ts";
 import { SOFTWARE } from "../software.ts";
+import type { Outages } from "../storage/outages.ts";
 import { BusyMeter } from "./busy-meter.ts";
 import type { ModelService } from "./model-service.ts";
 import type { StageTimes } from "./stages.ts";
@@ -18,6 +19,7 @@ export type RegistrationParts = {
   deviceReason: string;
   fileRoots: readonly string[];
   s3Roots: readonly string[];
+  outages: Pick<Outages, "list">;
   log: Logger;
 };
 
@@ -62,7 +64,8 @@ export class Registration {
   }
 
   #info(): WorkerInfo {
-    const { id, services, deviceReason, fileRoots, s3Roots } = this.#parts;
+    const { id, services, deviceReason, fileRoots, s3Roots, outages } = this.#parts;
+    const out = outages.list();
     return {
       v: SCHEMA_VERSION,
       id,
@@ -74,6 +77,7 @@ export class Registration {
       deviceReason,
       fileRoots: [...fileRoots],
       s3Roots: [...s3Roots],
+      ...(out.length > 0 ? { outages: out } : {}),
     };
   }
 }

@@ -8,18 +8,22 @@ import type { SingleEnds } from "../runs/singles.ts";
 import type { Turns } from "../runs/turns.ts";
 import { itemsIn, type Job } from "../schemas/job.ts";
 import type { Row } from "../schemas/row.ts";
+import type { Outages } from "../storage/outages.ts";
 import type { DeadLetters } from "./dead-letters.ts";
 import { failedEvent, type ResultEvents } from "./events.ts";
 import { deathsIn } from "./evidence.ts";
 import { announceFailure } from "./failure.ts";
 import type { Gate } from "./gate.ts";
+import type { HeldRows } from "./held-rows.ts";
 import type { Intake } from "./intake.ts";
 import { type LabelItems, labelAlone, labelTogether } from "./label-items.ts";
 import type { LoadJob } from "./load.ts";
 import { DEATHS_UNTIL_ALONE, type LossRecord } from "./losses.ts";
+import { abortable, PatientStore } from "./patient-store.ts";
 import { processSlice, type SliceSteps } from "./process.ts";
 import { refuse, type ServedModel, whyInvalid } from "./refusal.ts";
 import type { RunControl } from "./run-control.ts";
+import { asideMs, outageMs, setAside } from "./set-aside.ts";
 import type { StageTimes } from "./stages.ts";
 import { TimeLimit } from "./time-limit.ts";
 import type { Trial } from "./trial.ts";
@@ -41,6 +45,9 @@ export type SharedParts = {
   gate: Gate;
   deadLetters: DeadLetters;
   events: ResultEvents;
+  outages: Outages;
+  /** Labeled rows that wait for a store. */
+  held: HeldRows;
   /** All slices of the run have ended: it can be closed. */
   finalize: (run: string, output: string) => Promise<void>;
   log: Logger;
@@ -76,10 +83,14 @@ export async function handleSlice(
   if (run.signal.aborted) return log.debug("slice of a stopped run dropped");
   if (!run.planned) throw await refuse(queued, `slice ${job.slice} is in no plan of a run ${job.run}`, parts);
   if (run.paused) return park(queued, token, job, parts);
+  const places = placesOf(job);
+  const out = parts.outages.of(places);
+  // Nothing new is taken of a store that is out. Others are not held up by it.
+  if (out) return setAside(queued, token, asideMs(out));
   // Whose turn it is is no more than order: a Redis that cannot note it, being out of memory, must cost the slice nothing.
   if (queued.priority > 0)
     void parts.turns.taken(queued.priority).catch((error: unknown) => log.debug({ err: error }, "turn not noted"));
-  using limit = new TimeLimit(job.timeoutMs);
+  using limit = new TimeLimit(job.timeoutMs, () => parts.outages.troubleMs(places));
   let inferMs = 0;
   const label: LabelItems = (items, topK, stop) =>
     parts.label(items, topK, stop, (count, batch, ms = 0) => {
@@ -103,6 +114,11 @@ export async function handleSlice(
     };
     const steps: SliceSteps & { stages: StageTimes } = {
       ...parts.steps,
+      // A slice that runs alone holds up all others: its rows do not wait.
+      openOutput: async (uri) => {
+        const store = await abortable(parts.steps.openOutput(uri), stop);
+        return new PatientStore(store, parts.outages, alone ? undefined : parts.held, stop);
+      },
       label: labelSlice,
       stages: parts.stages,
       commit: (of, part) => parts.steps.commit(of, { ...part, inferMs }),
@@ -128,8 +144,26 @@ export async function handleSlice(
       await queued.moveToWait(token);
       throw new WaitingError();
     }
-    throw await failed(queued, job, failure, { ...parts, log });
+    const aside = await outageMs(limit.exceeded ?? error, job.output, parts.outages);
+    if (aside !== undefined) {
+      log.debug({ err: failure }, "slice set aside: its store or Redis is out");
+      return setAside(queued, token, aside);
+    }
+    throw await failed(queued, job, await asRefused(job, failure, parts), { ...parts, log });
   }
+}
+
+/** The stores that a slice reads and writes. */
+function placesOf({ output, splits = [] }: Job): string[] {
+  return [output, ...splits.map(({ input }) => input.uri)];
+}
+
+/** A store that refuses, and was given time, refuses all slices of the run: it has failed. @returns the slice's failure */
+async function asRefused(job: Job, failure: LabelmillError, parts: SliceWorkerParts): Promise<LabelmillError> {
+  const { code, message } = failure;
+  if ((await parts.outages.judge(failure, job.output))?.kind !== "refused") return failure;
+  if (!job.single) await parts.ledger.failRun(job.run, `${code}: ${message}`);
+  return new LabelmillError(code, message, { cause: failure, retryable: false });
 }
 
 /** The slice of a paused run goes aside, which costs it no try, and is called back when the run goes on. */

@@ -21,11 +21,13 @@ import { RunLedger } from "../runs/ledger.ts";
 import { SingleEnds } from "../runs/singles.ts";
 import { KEY_PREFIX, RUNS_QUEUE } from "../schemas/names.ts";
 import { FileEncoder } from "../storage/file-encoder.ts";
+import type { Outages } from "../storage/outages.ts";
 import type { S3 } from "../storage/s3.ts";
 import { DeadLetters } from "./dead-letters.ts";
 import { ResultEvents } from "./events.ts";
 import { handleRunJob } from "./finalizer.ts";
 import { Gate } from "./gate.ts";
+import { HeldRows } from "./held-rows.ts";
 import { jobLoader } from "./load.ts";
 import { type LossRecord, RedisLossRecord } from "./losses.ts";
 import { type ModelService, openService, type WrappedParts } from "./model-service.ts";
@@ -36,6 +38,7 @@ import { Registration } from "./registration.ts";
 import { RunControl } from "./run-control.ts";
 import type { SharedParts } from "./slice-worker.ts";
 import { Outputs, sliceSteps } from "./steps.ts";
+import { openOutages } from "./store-outages.ts";
 
 export type WorkerOptions = {
   redis: RedisAddress;
@@ -49,6 +52,8 @@ export type WorkerOptions = {
   devices?: DeviceChoice;
   /** Plans runs, for those who asked for that and went; none: this worker leaves it to others. */
   plan?: PlanRun;
+  /** Of a command that uses stores beside its worker; none: the worker's own. */
+  outages?: Outages;
   /** Kept in Redis unless Redis dies with this process. */
   losses?: LossRecord;
   /** The file that inference threads run, if it is not onnxruntime's: a session that costs nothing, or that follows a script. */
@@ -94,9 +99,10 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   const { decodeBytes: budgetBytes, decodeMs: timeoutMs, poolThreads } = config;
   const decoder = new ImageDecoder({ budgetBytes, timeoutMs, threads: poolThreads });
 
+  const outages = options.outages ?? opening.use(openOutages(s3, config, log));
   const channels = new Channels(subscriber);
   const id = randomBytes(8).toString("hex");
-  const shared = await openShared(redis, channels, options, opening, id);
+  const shared = await openShared(redis, channels, { ...options, outages }, opening, id);
   const placed = Object.fromEntries((devices.devices ?? ["cpu"]).map((device) => [device, devices.why]));
   const steps = sliceSteps({ ...shared, outputs: new Outputs(grants, s3), devices: placed });
   const stop = new AbortController();
@@ -141,10 +147,14 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   const encoder = new FileEncoder();
   opening.defer(() => encoder.close());
   const { openOutput } = around({ steps, label: async () => [] }).steps;
-  const finalizer = new QueueWorker(RUNS_QUEUE, (job) => handleRunJob(job, { ...shared, openOutput, encoder }), {
-    ...queueOptions,
-    concurrency: 2,
-  });
+  const finalizer = new QueueWorker(
+    RUNS_QUEUE,
+    (job, token) => handleRunJob(job, token!, stop.signal, { ...shared, openOutput, encoder }),
+    {
+      ...queueOptions,
+      concurrency: 2,
+    },
+  );
   const plans =
     options.plan && servePlans(options.plan, { redis, channels, s3, config, grants, shared, openOutput }, queueOptions);
   const workers = [...services.flatMap(({ queues }) => queues), finalizer, ...(plans ? [plans.queue] : [])];
@@ -168,7 +178,17 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   });
 
   const registry = new WorkerRegistry(redis);
-  const registration = new Registration({ id, registry, services, deviceReason: devices.why, fileRoots, s3Roots, log });
+  const registration = new Registration({
+    id,
+    registry,
+    services,
+    deviceReason: devices.why,
+    fileRoots,
+    s3Roots,
+    outages,
+    log,
+  });
+  outages.onChange = () => registration.beat();
   // First of all: nobody is to queue for a worker that leaves.
   // A server that dies while it is asked never answers.
   opening.defer(() => Promise.race([registration.end(redis.status === "ready"), whenLost(redis)]));
@@ -183,7 +203,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
 async function openShared(
   redis: Redis,
   channels: Channels,
-  { config, log, losses }: WorkerOptions,
+  { config, log, losses, outages }: WorkerOptions & { outages: Outages },
   opening: AsyncDisposableStack,
   id: string,
 ): Promise<SharedParts> {
@@ -203,6 +223,8 @@ async function openShared(
     gate: new Gate(),
     deadLetters,
     events,
+    outages,
+    held: new HeldRows(config.heldBytes),
     finalize: (run, output) => finalizers.add(run, output),
     log,
   };

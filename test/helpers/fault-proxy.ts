@@ -2,9 +2,9 @@ import { Agent, createServer, type IncomingMessage, request, type Server, type S
 import type { AddressInfo } from "node:net";
 import { pipeline } from "node:stream/promises";
 
-export const FAULTS = ["error", "slow-down", "reset", "cut", "stall", "lie", "lost"] as const;
+export const FAULTS = ["error", "slow-down", "reset", "cut", "stall", "lie", "lost", "forbidden"] as const;
 /**
- * What happens to a request instead of its answer. Not forwarded: `error` answers 500, `slow-down` 503, `reset` breaks the
+ * What happens to a request instead of its answer. Not forwarded: `error` answers 500, `slow-down` 503, `forbidden` 403, `reset` breaks the
  * connection, `stall` never answers. Forwarded: `cut` breaks the connection in the middle of the answer's body, `lie` answers
  * 500 after the server did what it was asked, `lost` breaks the connection then.
  */
@@ -17,6 +17,7 @@ const CODES = {
   error: [500, "InternalError"],
   lie: [500, "InternalError"],
   "slow-down": [503, "SlowDown"],
+  forbidden: [403, "AccessDenied"],
 } as const;
 
 /**
@@ -71,6 +72,18 @@ export class FaultProxy implements AsyncDisposable {
     this.#weather = undefined;
   }
 
+  /** Refuses connections, and breaks those that are there, until `up`. */
+  async down(): Promise<void> {
+    const closed = new Promise((done) => this.#server.close(done));
+    this.#server.closeAllConnections();
+    await closed;
+  }
+
+  async up(): Promise<void> {
+    const { port, hostname } = new URL(this.endpoint);
+    await new Promise<void>((done) => this.#server.listen(Number(port), hostname, done));
+  }
+
   /** How many requests were spoilt, in all or in one way. */
   count(fault?: Fault): number {
     if (fault) return this.#counts.get(fault) ?? 0;
@@ -78,7 +91,7 @@ export class FaultProxy implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const closed = new Promise((done) => this.#server.close(done));
+    const closed = new Promise((done) => this.#server.close(() => done(undefined)));
     this.#server.closeAllConnections();
     this.#agent.destroy();
     await closed;
@@ -107,7 +120,7 @@ export class FaultProxy implements AsyncDisposable {
     if (fault) this.onFault?.();
     if (fault === "reset") return void incoming.socket.resetAndDestroy();
     if (fault === "stall") return void incoming.resume();
-    if (fault === "error" || fault === "slow-down") {
+    if (fault === "error" || fault === "slow-down" || fault === "forbidden") {
       for await (const _ of incoming);
       return refuse(answer, fault);
     }

@@ -31,6 +31,7 @@ import type { Source } from "../../src/sources/source.ts";
 import { openTextSource } from "../../src/sources/text.ts";
 import { openStore } from "../../src/storage/open.ts";
 import { S3, type S3Settings } from "../../src/storage/s3.ts";
+import type { S3Limits } from "../../src/storage/s3-tries.ts";
 import type { ObjectStore } from "../../src/storage/store.ts";
 import { type RunningWorker, startWorker, type WorkerOptions } from "../../src/workers/worker.ts";
 import { TcpRedis } from "./tcp-redis.ts";
@@ -68,7 +69,11 @@ export type RunRequest = {
   keep?: string[];
 };
 
-type WorkerParts = Partial<Omit<WorkerOptions, "models" | "s3">> & { models?: string[]; s3?: S3Settings };
+type WorkerParts = Partial<Omit<WorkerOptions, "models" | "s3">> & {
+  models?: string[];
+  s3?: S3Settings;
+  s3Limits?: Partial<S3Limits>;
+};
 
 /** Redis, a run under way and worker processes: what a test of the whole pipeline needs, closed in reverse order. */
 export class TestPipeline implements AsyncDisposable {
@@ -184,8 +189,8 @@ export class TestPipeline implements AsyncDisposable {
 
   /** A worker of this process. */
   async worker(settings: Partial<Config> = {}, options: WorkerParts = {}): Promise<RunningWorker> {
-    const { models = ["tiny-sentiment"], s3, ...rest } = options;
-    const client = new S3(s3);
+    const { models = ["tiny-sentiment"], s3, s3Limits, ...rest } = options;
+    const client = new S3(s3, s3Limits);
     this.#opened.defer(() => client.close());
     const worker = await startWorker({
       redis: this.redis.address,

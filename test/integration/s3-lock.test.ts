@@ -125,11 +125,29 @@ describe(`the lock of an output on S3 (${server.name})`, () => {
     await using proxy = await FaultProxy.start(server.endpoint);
     const far = new S3({ ...server.settings, endpoint: proxy.endpoint }, { tries: 1 });
     const cutOff = await lockS3Output(far, `${uri}second/`, { beatMs: 20, staleMs: 200 });
-    proxy.weather(["error"], 1, 0);
+    proxy.weather(["forbidden"], 1, 0);
     if (!cutOff.lost.aborted) await once(cutOff.lost, "abort");
     assert.match(cutOff.lost.reason.message, /could not be renewed/);
     proxy.clear();
     await cutOff.release();
+    far.close();
+  });
+
+  test("outlasts an outage of its server, in which nobody can take it, and is lost if another has it after that", async () => {
+    const { uri, at } = await makePlace();
+    await using proxy = await FaultProxy.start(server.endpoint);
+    const far = new S3({ ...server.settings, endpoint: proxy.endpoint }, { tries: 1 });
+    const lock = await lockS3Output(far, uri, { beatMs: 20, staleMs: 200 });
+    const { promise: many, resolve } = Promise.withResolvers<void>();
+    proxy.onFault = () => proxy.count() >= 30 && resolve();
+    proxy.weather(["error"], 1, 0);
+    await many;
+    assert.equal(lock.lost.aborted, false);
+    await s3.put(at, encoded(deadHolder()));
+    proxy.clear();
+    if (!lock.lost.aborted) await once(lock.lost, "abort");
+    assert.match(lock.lost.reason.message, /another command took it/);
+    await lock.release();
     far.close();
   });
 

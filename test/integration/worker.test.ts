@@ -348,7 +348,9 @@ test("a run whose files cannot be written has failed and says why; the same agai
     },
   );
   const input = { kind: "text", path, model: MODEL, out: "out" } as const;
-  await assert.rejects(pipeline.run(input, { attempts: 2 }), { code: "STORE_FAILED", message: /disk is full/ });
+  const { state: failed, runFile, ledger } = await pipeline.run(input, { attempts: 2 });
+  assert.equal(failed, "failed");
+  assert.match((await ledger.progress(runFile.run))!.reason!, /^STORE_FAILED: the disk is full/);
   full = false;
   const { state, store } = await pipeline.run(input, { attempts: 2 });
   assert.equal(state, "succeeded");

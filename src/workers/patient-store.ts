@@ -1,0 +1,77 @@
+import type { Outages } from "../storage/outages.ts";
+import type { Body, ObjectStore, StoredObject } from "../storage/store.ts";
+import type { HeldRows } from "./held-rows.ts";
+
+/**
+ * An output as a slice sees it. Its part is put when the store takes it: in an outage it waits in memory where there is room.
+ * Every call ends at once when `signal` aborts, so that a store that does not answer holds up no shutdown; what was asked may
+ * be done all the same, and the next try of the slice finds it.
+ */
+export class PatientStore implements ObjectStore {
+  readonly uri: string;
+  readonly conditionalWrites: boolean;
+  readonly #store: ObjectStore;
+  readonly #outages: Outages;
+  /** Undefined: what cannot be written now is not kept. */
+  readonly #held: HeldRows | undefined;
+  readonly #signal: AbortSignal;
+
+  constructor(store: ObjectStore, outages: Outages, held: HeldRows | undefined, signal: AbortSignal) {
+    this.uri = store.uri;
+    this.conditionalWrites = store.conditionalWrites;
+    this.#store = store;
+    this.#outages = outages;
+    this.#held = held;
+    this.#signal = signal;
+  }
+
+  async putIfAbsent(key: string, body: Uint8Array): Promise<boolean> {
+    for (;;) {
+      try {
+        return await abortable(this.#store.putIfAbsent(key, body), this.#signal);
+      } catch (error) {
+        this.#signal.throwIfAborted();
+        const outage = await this.#outages.judge(error, this.uri);
+        if (!outage || outage.givenUp) throw error;
+        using kept = this.#held?.take(body.length);
+        if (!kept) throw error;
+        await this.#outages.waitWithRows(outage, this.#signal);
+      }
+    }
+  }
+
+  get(key: string): Promise<Uint8Array> {
+    return abortable(this.#store.get(key), this.#signal);
+  }
+
+  stream(key: string): AsyncIterable<Uint8Array> {
+    return this.#store.stream(key);
+  }
+
+  put(key: string, body: Body): Promise<void> {
+    return this.#store.put(key, body);
+  }
+
+  remove(key: string): Promise<void> {
+    return this.#store.remove(key);
+  }
+
+  list(prefix: string): AsyncIterable<StoredObject> {
+    return this.#store.list(prefix);
+  }
+}
+
+/** Settles as `work` does, or rejects with the signal's reason when it aborts first: `work` then goes on for nobody. */
+export async function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const abort = () => reject(signal.reason);
+  signal.addEventListener("abort", abort, { once: true });
+  // Whoever left does not hear how it ended.
+  work.catch(() => {});
+  try {
+    signal.throwIfAborted();
+    return await Promise.race([work, promise]);
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
+}

@@ -1,0 +1,39 @@
+import { DelayedError, type Job as QueuedJob } from "bullmq";
+import { messageOf } from "../errors.ts";
+import type { Outage } from "../storage/outage.ts";
+import type { Outages } from "../storage/outages.ts";
+
+/** A job of a store that is out looks again at least this often, so that it goes on soon after the store is back. */
+const LONGEST_ASIDE_MS = 10_000;
+const REDIS_ASIDE_MS = 1_000;
+
+/** The first word of what Redis answers while it can do nothing for anybody, whatever it is asked. */
+const REDIS_OUT = /(^|[\s-])(OOM|LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|MISCONF|NOREPLICAS|EXECABORT) /;
+const REDIS_LOST = /^(Connection is closed|Command aborted due to connection close|Stream isn't writeable)/;
+
+/** Puts a job back into its queue for later, which costs it no try. Throws what tells BullMQ so. */
+export async function setAside(queued: QueuedJob, token: string, ms: number): Promise<never> {
+  await queued.moveToDelayed(Date.now() + ms, token);
+  throw new DelayedError();
+}
+
+/** How long a job of a store that is out lies aside, in ms. */
+export function asideMs(outage: Outage): number {
+  return Math.min(LONGEST_ASIDE_MS, outage.retryMs) * (1 + Math.random() / 4);
+}
+
+/**
+ * How long a job that failed lies aside because its store or Redis is out, in ms; it costs no try.
+ * @param output the URI of the store that it writes to
+ * @returns undefined where the failure is its own, or the store was out for longer than is waited for
+ */
+export async function outageMs(thrown: unknown, output: string, outages: Outages): Promise<number | undefined> {
+  if (isRedisOut(thrown)) return REDIS_ASIDE_MS;
+  const outage = await outages.judge(thrown, output);
+  return outage && !outage.givenUp ? asideMs(outage) : undefined;
+}
+
+export function isRedisOut(thrown: unknown): boolean {
+  const message = messageOf(thrown);
+  return thrown instanceof Error && thrown.name === "ReplyError" ? REDIS_OUT.test(message) : REDIS_LOST.test(message);
+}

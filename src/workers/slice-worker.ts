@@ -1,5 +1,5 @@
 import { DelayedError, type Job as QueuedJob, UnrecoverableError, WaitingError } from "bullmq";
-import type { LabelmillError } from "../errors.ts";
+import { LabelmillError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { Compactions } from "../runs/compactions.ts";
 import type { RunLedger } from "../runs/ledger.ts";

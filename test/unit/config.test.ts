@@ -78,3 +78,13 @@ test("the README's table of settings is that of the schema", () => {
   assert.equal(readme, withSettings(readme), "run: node scripts/settings-table.ts");
   assert.ok(readme.split("\n").length < 200, "the README stays under 200 lines");
 });
+
+test("limits of outages are times with their unit", () => {
+  const { outageLimit, refusedLimit } = loadConfig({ flags: { refusedLimit: "90s" } });
+  assert.deepEqual([outageLimit, refusedLimit], [86_400_000, 90_000]);
+  for (const outageLimit of ["24", "1w", "-1h", "1.5h"])
+    assert.throws(
+      () => loadConfig({ flags: { outageLimit } }),
+      /--outage-limit: a time such as 90s, 30m, 24h or 7d, got/,
+    );
+});

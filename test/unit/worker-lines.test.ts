@@ -45,3 +45,14 @@ test("what is not known yet, or not told, is not made up", () => {
   ]);
   assert.equal(lines(undefined).length, 1);
 });
+
+test("a store that is out is told of, with the reason and what is kept", () => {
+  const since = new Date(2026, 10, 29, 12, 3, 10);
+  const nextTryAt = new Date(Date.now() + 8_000).toISOString();
+  const outage = { place: "s3://labels", kind: "outage", reason: "nothing listens there", kept: 3 } as const;
+  const info = workerInfo({ outages: [{ ...outage, since: since.toISOString(), nextTryAt }] });
+  assert.equal(
+    workerLines(info).at(-1),
+    "  store s3://labels is out since 12:03:10: nothing listens there; 3 labeled slices kept, next try in 8 s",
+  );
+});

@@ -82,7 +82,7 @@ function breakWrites(proxy: FaultProxy, path = /part-/): void {
 }
 
 async function until(check: () => Promise<boolean> | boolean): Promise<void> {
-  const deadline = performance.now() + 30_000;
+  const deadline = performance.now() + 60_000;
   while (!(await check())) {
     assert.ok(performance.now() < deadline, `waited in vain for ${check}`);
     await delay(POLL_MS);
@@ -256,8 +256,9 @@ test("an outage counts against no slice's time limit", async () => {
   const { proxy, log } = world;
   await world.start();
   breakWrites(proxy);
-  const running = world.run({ settings: { sliceTimeoutMs: 1_000 } });
-  await until(() => proxy.requests.filter((line) => PROBE.test(line)).length >= 5);
+  const running = world.run({ settings: { sliceTimeoutMs: 5_000 } });
+  // Probes come after 0.1, 0.3, 0.7, 1.5, 3.1 and 6.1 s.
+  await until(() => proxy.requests.filter((line) => line.startsWith("PUT ") && PROBE.test(line)).length >= 6);
   proxy.clear();
   assert.equal((await running).state, "succeeded");
   assert.deepEqual(log.warned(/tried again|for good/), []);

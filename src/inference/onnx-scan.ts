@@ -46,7 +46,7 @@ const MOST_LEVELS = 100;
 const MOST_BYTES = 1 << 20;
 /** A file for each tensor of the largest models that are exported in that way. */
 const MOST_LOCATIONS = 1000;
-const WINDOW_BYTES = 256 * 1024;
+const WINDOW_BYTES = 64 * 1024;
 /** A tag and a length have at most ten bytes each. */
 const HEAD_BYTES = 20;
 

@@ -257,8 +257,8 @@ function openPool(
 }
 
 async function sizingFor({ model, devices, budget, startBudget }: RunnerOptions): Promise<Sizing> {
-  const { task, dtype, dir } = model;
-  if (!devices) return sizingOf({ task, dtype, kind: "cpu", budget, start: startBudget });
+  const { task, dtype, dir, paddingSide } = model;
+  if (!devices) return sizingOf({ task, dtype, kind: "cpu", paddingSide, budget, start: startBudget });
   const longest = task === "text-classification" ? (await readTokenLimits(dir)).maxTokens : undefined;
   return sizingOf({ task, dtype, kind: "cuda", longest, budget, start: startBudget });
 }

@@ -3,6 +3,7 @@ import { SIMILAR } from "./batch.ts";
 import type { BudgetOptions } from "./budgets.ts";
 import type { Shape } from "./model-session.ts";
 import { EXACT_SHAPES, FixedShapes, type Shapes } from "./shapes.ts";
+import type { PaddingSide } from "./tokenizer-config.ts";
 
 /** How the batches of a model are sized on a kind of device. */
 export type Sizing = {
@@ -18,6 +19,8 @@ export type SizingOptions = {
   task: Task;
   dtype: string;
   kind: "cpu" | "cuda";
+  /** On which side short texts are filled up. */
+  paddingSide?: PaddingSide;
   /** The most tokens that the model takes: it has no positions for padding beyond them. None: images, or it does not matter. */
   longest?: number | undefined;
   /** Padded tokens of a batch, or images; none: it is searched for. */
@@ -53,8 +56,10 @@ export function sizingOf(options: SizingOptions): Sizing {
   if (!(start >= 1)) throw new RangeError(`expected a budget of at least 1, got ${start}`);
   const text = task === "text-classification";
   const buckets = text ? textBuckets(options.longest) : [1];
-  // Where batches are asked for all the same, at least padding is no part of what decides.
-  const similar = text && dtype === "q8" ? 1 : SIMILAR;
+  // Where batches are asked for all the same, at least padding is no part of what decides. On the left it moves a text's positions,
+  // which the CPU, where any shape is as good as another, can do without.
+  const unpadded = dtype === "q8" || (kind === "cpu" && options.paddingSide === "left");
+  const similar = text && unpadded ? 1 : SIMILAR;
   if (kind === "cpu") {
     const most = text ? MOST_TOKENS : MOST_IMAGES;
     const sizesOf = (bucket: number) => (budget === undefined ? doubling(bucket, most) : [budget]);

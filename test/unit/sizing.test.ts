@@ -52,6 +52,12 @@ describe("sizingOf", () => {
     assert.ok(warmUp.every(({ rows, length }) => rows === 1 || rows * length <= 1000));
   });
 
+  it("gives texts that are padded on the left company of their own length only, where shapes cost nothing", () => {
+    assert.equal(sizingOf({ ...TEXT, paddingSide: "left" }).similar, 1);
+    assert.equal(sizingOf({ ...TEXT, paddingSide: "right" }).similar, SIMILAR);
+    assert.equal(sizingOf({ ...GPU_TEXT, paddingSide: "left" }).similar, SIMILAR);
+  });
+
   it("runs the items of a dynamically quantized model one by one, and pads none where batches are asked for", () => {
     for (const task of ["text-classification", "image-classification"] as const) {
       const { budgets } = sizingOf({ ...TEXT, task, dtype: "q8" });

@@ -102,7 +102,7 @@ export class RedisLossRecord implements LossRecord {
         for (const [error] of (await write.exec()) ?? []) if (error) throw error;
       },
       // What is not forgotten now is when its time is over: nobody need wait for it.
-      forget: async () => void this.#redis.unlink(holder, tries).catch(() => {}),
+      forget: async () => void this.#redis.del(holder, tries).catch(() => {}),
     };
   }
 }

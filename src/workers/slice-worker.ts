@@ -140,7 +140,8 @@ export async function handleSlice(
     // Where one of its items loses devices, the evidence ends that; a device that fails whatever runs on it costs tries in the end.
     const isFree = deviceLost ? (trial?.deviceLosses ?? 0) < FREE_DEVICE_LOSSES : signal.aborted && !limit.exceeded;
     if (isFree) {
-      log.info("slice given back");
+      if (deviceLost) log.warn({ code: failure.code, err: failure }, "slice lost its device: given back, at no cost");
+      else log.info("slice given back");
       await queued.moveToWait(token);
       throw new WaitingError();
     }

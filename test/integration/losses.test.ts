@@ -181,7 +181,7 @@ test("a healthy slice costs two commands, waits for neither, and leaves nothing"
   };
   const trial = await losses.take(ref, false, NEVER);
   await trial.end();
-  assert.deepEqual(sent, ["set", "unlink"]);
+  assert.deepEqual(sent, ["set", "del"]);
   await redis.ping();
   assert.deepEqual(await redis.keys(`*${ref.run}*`), []);
 });

@@ -48,7 +48,7 @@ export async function openLabelInputs(
     opening.push(own);
     const from = name === "-" ? { stdin } : name;
     if (kind === "text") return named(await openTextSource(from, read, s3), name, path);
-    const source = await openImageSource(from, read, s3, own);
+    const source = await openImageSource(from, read, s3, { passedOver: own });
     return named(remote && !source.onlySplits ? await withoutLocalImages(source) : source, name, path);
   };
   const all = await openFullInputs(await expandInputs(inputs, expansion), open, passedOver);

@@ -118,8 +118,10 @@ export async function label(request: LabelRequest, world: LabelWorld, signal: Ab
   const seconds = (performance.now() - startedAt) / 1000;
   if (request.detach && (state === "running" || state === "finalizing"))
     return left(terminal, runFile, store.uri, state);
-  if (state === "cancelled") return cancelled(terminal, run, store.uri);
-  if (ended.stopped) return stopped(terminal, run, store.uri, ended.stopped);
+  const { passedOver } = runFile;
+  const unfinished = ({ code, summary }: Labeled): Labeled => ({ code, summary: { ...summary, passedOver } });
+  if (state === "cancelled") return unfinished(cancelled(terminal, run, store.uri));
+  if (ended.stopped) return unfinished(stopped(terminal, run, store.uri, ended.stopped));
   return outages.through(
     store.uri,
     async () => {

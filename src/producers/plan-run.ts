@@ -106,7 +106,7 @@ async function reopen({ spec, inputs }: RunFile, { granted, s3 }: PlanParts): Pr
         `${input.uri}: an older version began the run, which read archives in another way: label it into another --out`,
       );
     const from = await grantedPlace(input, granted);
-    const source = await open(from, { ...spec.read, ...input.read }, s3);
+    const source = await open(from, { ...spec.read, ...input.read }, s3, { granted });
     checkSame(input, source.input);
     return source;
   });

@@ -32,21 +32,27 @@ export type FoundImages =
   | { input: Input; references(): Iterable<Reference>; ids: NonNullable<Source["ids"]> }
   | { origin: Origin; base: Base };
 
+export type OpenImages = {
+  /** Is told of what the argument covers and is left out. */
+  passedOver?: PassedOver;
+  /** Rejects with NOT_GRANTED where the data files of an inventory may not be opened. By default all may. */
+  granted?: (uri: string) => Promise<void>;
+};
+
 /**
  * Opens images: a file, a folder, a pattern, an object or prefix of S3, a URL, a tar archive, or a list of paths and URLs (a file, an object,
  * standard input, or `@LIST`). Fails before anything is queued, with INPUT_NOT_FOUND, INPUT_UNREADABLE, INPUT_EMPTY, COLUMN_NOT_FOUND,
  * URL_REFUSED or USAGE.
- * @param passedOver is told of what the argument covers and is left out
  */
 export async function openImageSource(
   from: string | { stdin: Readable },
   read: ReadOptions,
   s3?: S3,
-  passedOver = new PassedOver(),
+  { passedOver = new PassedOver(), granted }: OpenImages = {},
 ): Promise<Source> {
   if (typeof from !== "string") return openList(stdinOrigin(from.stdin), inFolder(process.cwd()), read);
   const list = listOf(from);
-  if (list !== undefined) return await openListed(await openInputList(list, s3), read, passedOver);
+  if (list !== undefined) return await openListed(await openInputList(list, s3, granted), read, passedOver);
   if (read.format === "tar" || isTarName(from)) return await openTarSource(from, read, s3);
   const found = await find(from, s3, passedOver);
   if ("references" in found) return { ...listed(found.input, read, found.references), ids: found.ids };

@@ -37,16 +37,21 @@ export function listOf(argument: string): string | undefined {
 /**
  * Opens a list of inputs, a file or an object of S3: the `manifest.json` or a CSV file (`.csv`, `.csv.gz`) of an S3 inventory, else one path or URI
  * a line, paths relative to the list; blank lines and those that begin with `#` are passed over.
+ * @param granted rejects where the data files of an inventory may not be opened
  * @throws LabelmillError INPUT_NOT_FOUND, INPUT_UNREADABLE, INPUT_EMPTY, STORE_FAILED; of what cannot be read in it, naming the line
  */
-export async function openInputList(list: string, s3: S3 | undefined): Promise<InputList> {
+export async function openInputList(
+  list: string,
+  s3: S3 | undefined,
+  granted?: (uri: string) => Promise<void>,
+): Promise<InputList> {
   const origin = await openOrigin(list, s3);
   const { input, label } = origin;
   const extension = extensionOf(origin.name);
   const entries = async function* (passedOver = new PassedOver()): AsyncGenerator<ListEntry> {
     const passOver = passedOver.below((uri) => uri);
     try {
-      if (extension === "json") yield* named(inventoryObjects(origin, s3, passOver));
+      if (extension === "json") yield* named(inventoryObjects(origin, s3, passOver, granted));
       else if (extension === "csv") yield* named(inventoryFile(origin, passOver));
       else yield* lines(origin, baseOf(list));
       await origin.checkUnchanged();

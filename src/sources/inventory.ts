@@ -1,12 +1,12 @@
 import { z } from "zod";
 import { LabelmillError } from "../errors.ts";
 import type { S3 } from "../storage/s3.ts";
-import { s3Uri } from "../storage/s3-uri.ts";
+import { parseS3Uri, s3Uri } from "../storage/s3-uri.ts";
 import { utf8Bytes } from "./bytes.ts";
 import { type CsvRecord, CsvScanner } from "./csv.ts";
 import type { Origin } from "./origin.ts";
 import type { PassOver } from "./passed-over.ts";
-import { s3Origin } from "./s3-origin.ts";
+import { isS3Uri, s3Origin } from "./s3-origin.ts";
 import { quoted } from "./source.ts";
 
 /** An object that an inventory names, and where it does. */
@@ -26,12 +26,14 @@ const MAX_MANIFEST_BYTES = 16 << 20;
  * The objects of an S3 inventory by its `manifest.json`, in the order of its data files, which are read where S3 wrote them. Passed over is what
  * holds nothing: empty objects, folder markers, old versions and deletions.
  * @param passOver gets the URI of each
+ * @param granted rejects where a data file may not be opened
  * @throws LabelmillError INPUT_UNREADABLE, INPUT_NOT_FOUND, STORE_FAILED
  */
 export async function* inventoryObjects(
   manifest: Origin,
   s3: S3 | undefined,
   passOver: PassOver,
+  granted: (uri: string) => Promise<void> = async () => {},
 ): AsyncGenerator<InventoryObject> {
   const { destinationBucket, fileFormat, fileSchema, files } = await readManifest(manifest);
   if (fileFormat !== "CSV") {
@@ -39,8 +41,16 @@ export async function* inventoryObjects(
     throw unreadable(`${manifest.label}: expected an inventory in CSV, came ${quoted(fileFormat)}; ${mend}`);
   }
   const bucket = destinationBucket.replace(/^arn:[^/]*:::/, "");
+  // S3 writes both into one bucket. One that names another would have a file read that its writer may not read.
+  const { uri: at } = manifest.input;
+  if (isS3Uri(at) && parseS3Uri(at).bucket !== bucket)
+    throw unreadable(`${manifest.label}: expected data files in its own bucket, got ${quoted(bucket)}`);
   const columns = fileSchema.split(",").map(nameOf);
-  for (const { key } of files) yield* inventoryFile(await s3Origin(s3Uri({ bucket, key }), s3), passOver, columns);
+  for (const { key } of files) {
+    const uri = s3Uri({ bucket, key });
+    await granted(uri);
+    yield* inventoryFile(await s3Origin(uri, s3), passOver, columns);
+  }
 }
 
 /**

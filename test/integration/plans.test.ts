@@ -68,8 +68,16 @@ test("a plan that cannot be: the run has failed, with the reason, before anythin
   await using outside = await temporaryFolder();
   const elsewhere = await writeTexts(join(outside.path, "texts.csv"), 5);
   const { runFile: foreign } = await pipeline.submit({ ...request, path: elsewhere, out: "foreign" });
+  // A run file that names a list on S3, which would be opened before it can be told from the input.
+  const pictures = join(pipeline.folder, "pictures.txt");
+  await writeFile(pictures, "https://example.com/a.jpg\n");
+  const images = { kind: "images", path: pictures, model: "tiny-image" } as const;
+  const { runFile: hostile, store } = await pipeline.submit({ ...images, out: "hostile" });
+  const inputs = hostile.inputs.map((input) => ({ ...input, from: "@s3://not-granted/list.txt" }));
+  await store.put("_run.json", Buffer.from(JSON.stringify({ ...hostile, inputs })));
   await pipeline.worker({ threads: 1 }, { plan: planRun });
   for (const [run, reason] of [
+    [hostile.run, /^NOT_GRANTED: s3:\/\/not-granted/],
     [changed.run, /^INPUT_CHANGED: .*texts\.csv is not what it was/],
     [foreign.run, /^NOT_GRANTED: /],
   ] as const) {

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
+import { LabelmillError } from "../../src/errors.ts";
 import { readManifest } from "../../src/runs/output.ts";
 import { verifyOutput } from "../../src/runs/verify.ts";
 import type { ReadOptions } from "../../src/schemas/input.ts";
@@ -177,6 +178,21 @@ test("a list on S3 names keys beside it, and an inventory by its manifest all th
       [1, "in/y.png"],
     ],
   );
+  // Its data files are read with the rights of whoever reads the manifest, and their keys become ids.
+  const elsewhere = await object(
+    "inv/other/manifest.json",
+    JSON.stringify({ ...manifest, destinationBucket: "other" }),
+  );
+  const refused = { code: "INPUT_UNREADABLE", message: /data files in its own bucket, got "other"/ };
+  await assert.rejects(namesOf([`@${elsewhere}`], s3), refused);
+  await assert.rejects(openImageSource(`@${elsewhere}`, AUTO, s3), refused);
+  const asked: string[] = [];
+  const granted = async (file: string) => {
+    asked.push(file);
+    if (file.endsWith("/2.csv.gz")) throw new LabelmillError("NOT_GRANTED", file);
+  };
+  await assert.rejects(openImageSource(`@${uri}`, AUTO, s3, { granted }), { code: "NOT_GRANTED" });
+  assert.deepEqual(asked, [`s3://${bucket}/inv/data/1.csv.gz`, `s3://${bucket}/inv/data/2.csv.gz`]);
   const gone = { ...manifest, files: [{ key: "inv/data/4.csv.gz" }] };
   const broken = await object("inv/gone/manifest.json", JSON.stringify(gone));
   await assert.rejects(namesOf([`@${broken}`], s3), { code: "INPUT_NOT_FOUND", message: /4\.csv\.gz/ });

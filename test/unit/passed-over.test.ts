@@ -101,13 +101,13 @@ test("a folder and a pattern of texts tell what they pass over", async () => {
 test("a folder and a pattern of images tell what they pass over", async () => {
   const folder = await files("images", ["a.jpg", "b/c.png", "notes.txt", "b/.d.jpg", "data.csv"]);
   const passedOver = new PassedOver();
-  await openImageSource(folder, AUTO, s3, passedOver);
+  await openImageSource(folder, AUTO, s3, { passedOver });
   assert.deepEqual(shown(passedOver), [
     ["hidden", 1, ["images/b/.d.jpg"]],
     ["not-an-image", 2, ["images/data.csv", "images/notes.txt"]],
   ]);
   const ofPattern = new PassedOver();
-  await openImageSource(join(folder, "*"), AUTO, s3, ofPattern);
+  await openImageSource(join(folder, "*"), AUTO, s3, { passedOver: ofPattern });
   assert.deepEqual(shown(ofPattern), [["not-an-image", 2, ["images/data.csv", "images/notes.txt"]]]);
 });
 
@@ -136,7 +136,7 @@ test("an inventory tells what it names and is not taken", async () => {
     old,
   ]);
   const images = new PassedOver();
-  await openImageSource(`@${folder}/list.csv`, AUTO, s3, images);
+  await openImageSource(`@${folder}/list.csv`, AUTO, s3, { passedOver: images });
   assert.deepEqual(shown(images), [...gone, ["not-an-image", 2, ["_tmp/b.csv", "a.csv"]], old]);
 });
 
@@ -211,7 +211,7 @@ test("images of all extensions that can be decoded are taken, the others passed 
   const others = ["k.heic", "l.heif", "m.jp2", "n.bmp", "o.svg", "p.jxl"];
   const folder = await files("kinds", [...decodable, ...others]);
   const passedOver = new PassedOver();
-  const source = await openImageSource(folder, AUTO, s3, passedOver);
+  const source = await openImageSource(folder, AUTO, s3, { passedOver });
   assert.deepEqual(
     (await Array.fromAsync(source.records())).map(({ id }) => id),
     decodable,

@@ -7,7 +7,7 @@ import type { LabelWorld } from "./label.ts";
 export type CommandContext = {
   /** The settings, resolved from a command's flags, and where it reads and writes. */
   world(options: Record<string, unknown>): Promise<LabelWorld>;
-  /** Aborts at the first interrupt. */
+  /** Aborts at the first interrupt, if the command handles it (`interrupts.handle`): else the interrupt ends the process. */
   signal: AbortSignal;
   /** The exit code. */
   done(code: number): void;

@@ -4,6 +4,7 @@ import { LabelmillError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { slicesOf } from "../producers/run-slices.ts";
 import { clearOutput } from "../runs/clear.ts";
+import type { Progress } from "../runs/ledger.ts";
 import { readManifest } from "../runs/output.ts";
 import type { ReadOptions } from "../schemas/input.ts";
 import type { Lane } from "../schemas/names.ts";
@@ -12,6 +13,8 @@ import type { RunFile, RunState } from "../schemas/run.ts";
 import { openOutages } from "../workers/store-outages.ts";
 import type { WorkerOptions } from "../workers/worker.ts";
 import { EXIT } from "./exit.ts";
+import { inLabel } from "./interrupted.ts";
+import type { Interrupts } from "./interrupts.ts";
 import type { LabelKind } from "./model-choice.ts";
 import { prepareRun } from "./prepare.ts";
 import { ProgressBar } from "./progress.ts";
@@ -58,6 +61,8 @@ export type LabelWorld = {
   stdin: Readable;
   terminal: Terminal;
   log: Logger;
+  /** None: nobody interrupts the command, or its caller sees to it. */
+  interrupts?: Pick<Interrupts, "handle" | "lastly">;
   around?: WorkerOptions["around"];
   thread?: WorkerOptions["thread"];
 };
@@ -74,7 +79,9 @@ export async function label(request: LabelRequest, world: LabelWorld, signal: Ab
   if (request.detach && !config.redisUrl)
     throw new LabelmillError("USAGE", "--detach leaves the work to the workers of a lasting Redis: set REDIS_URL");
   await using open = new AsyncDisposableStack();
+  world.interrupts?.handle({ tell: () => "stopping: nothing is queued yet" });
   const { s3, store, lock, model, devices, inputs, roots, opened } = await prepareRun(request, world, open, signal);
+  signal.throwIfAborted();
   const { runFile } = opened;
   const { run } = runFile;
   if (opened.kind === "finished") {
@@ -89,6 +96,8 @@ export async function label(request: LabelRequest, world: LabelWorld, signal: Ab
   const startedAt = performance.now();
   const progress = new ProgressBar(terminal);
   const outages = open.use(openOutages(s3, config, log));
+  let latest: Progress | undefined;
+  world.interrupts?.handle(inLabel(run, config, devices !== undefined, () => latest));
   const ended = await runSession(
     {
       ...world,
@@ -101,7 +110,10 @@ export async function label(request: LabelRequest, world: LabelWorld, signal: Ab
       detach: request.detach === true,
       slices: slicesOf(runFile, inputs),
       roots,
-      onProgress: (now) => progress.show(now),
+      onProgress: (now) => {
+        latest = now;
+        progress.show(now);
+      },
       say: (line) => terminal.say(line),
     },
     AbortSignal.any([signal, lock.lost]),

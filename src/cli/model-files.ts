@@ -11,9 +11,10 @@ import { showPath } from "./report.ts";
 /** `labelmill models pull`: what the hub has of a model now. */
 export async function pullModels(
   names: readonly string[],
-  { config, terminal }: LabelWorld,
+  { config, terminal, interrupts }: LabelWorld,
   signal: AbortSignal,
 ): Promise<number> {
+  interrupts?.handle({ tell: () => "stopping: what is downloaded is kept, and the same command goes on" });
   const settings = await openModels(config);
   const pulled: ReturnType<typeof filesOf>[] = [];
   for (const name of names) {

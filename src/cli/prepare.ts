@@ -75,6 +75,7 @@ export async function prepareRun(
 
   const store = await openOut(out, s3);
   const lock = open.use(await lockOut(out, store, s3));
+  open.defer(world.interrupts?.lastly(() => lock.release()) ?? (() => {}));
   if (request.overwrite) await overwrite(store, world);
   const before = await readRunFile(store);
   const sliceItems = config.sliceItems ?? before?.spec.sliceItems ?? sliceItemsFor(workers ?? [], model.pin.digest);

@@ -9,6 +9,7 @@ import { EXIT_CODES, S3_SETTINGS, withSettings } from "./command-options.ts";
 import type { CommandContext } from "./context.ts";
 import { demo } from "./demo.ts";
 import { EXIT } from "./exit.ts";
+import type { Interrupts } from "./interrupts.ts";
 import type { LabelWorld } from "./label.ts";
 import { labelCommand } from "./label-commands.ts";
 import { runCommand } from "./run-commands.ts";
@@ -46,12 +47,13 @@ export async function runProgram(
   args: readonly string[],
   environment: Environment,
   stdin: Readable,
-  signal: AbortSignal,
+  interrupts: Interrupts,
 ): Promise<number> {
+  const { signal } = interrupts;
   let code: number = EXIT.labeled;
   const program = buildProgram({
     signal,
-    world: (options) => openWorld(options, environment, stdin),
+    world: (options) => openWorld(options, environment, stdin, interrupts),
     done: (result) => {
       code = result;
     },
@@ -126,11 +128,12 @@ async function openWorld(
   options: Record<string, unknown>,
   environment: Environment,
   stdin: Readable,
+  interrupts: Interrupts,
 ): Promise<LabelWorld> {
   const config = await readConfig(options, environment);
   const terminal = new Terminal(options.json === true);
   const log = createLogger(config.logLevel, process.stderr.isTTY === true);
-  return { config, environment, stdin, terminal, log };
+  return { config, environment, stdin, terminal, log, interrupts };
 }
 
 async function readConfig(flags: Record<string, unknown>, environment: Environment): Promise<Config> {

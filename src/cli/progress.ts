@@ -1,4 +1,5 @@
 import type { Progress } from "../runs/ledger-hash.ts";
+import { isEnded } from "../runs/state.ts";
 import type { Terminal } from "./terminal.ts";
 
 const BAR_CELLS = 24;
@@ -42,9 +43,15 @@ function describe(progress: Progress, rate: number, labels: string): string {
   const share = items === 0 ? 0 : rows / items;
   const filled = slices === undefined ? 0 : Math.floor(share * BAR_CELLS);
   const bar = `${"█".repeat(filled)}${"░".repeat(BAR_CELLS - filled)}`;
-  const left = slices !== undefined && rate > 0 && rows < items ? ` · ${duration((items - rows) / rate)} left` : "";
+  const left = timeLeft(progress, rate);
   const wrong = errors > 0 ? ` · ${errors} in error` : "";
-  return `${bar} ${rows}/${total} · ${rate.toFixed(rate < 10 ? 1 : 0)}/s${left}${wrong}${STATE_WORDS[state] ?? ""}${labels && ` · ${labels}`}`;
+  return `${bar} ${rows}/${total} · ${rate.toFixed(rate < 10 ? 1 : 0)}/s${left && ` · ${left}`}${wrong}${STATE_WORDS[state] ?? ""}${labels && ` · ${labels}`}`;
+}
+
+/** In words; "" where nothing can be said of it: a run that is not planned to its end, paused, or over. */
+export function timeLeft({ state, slices, items, rows }: Progress, rowsPerSecond: number): string {
+  const moves = slices !== undefined && state !== "paused" && !isEnded(state);
+  return moves && rowsPerSecond > 0 && rows < items ? `${duration((items - rows) / rowsPerSecond)} left` : "";
 }
 
 function isComplete(progress: Progress): boolean {

@@ -9,7 +9,11 @@ import type { LabelWorld } from "./label.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** `labelmill results`: what waits on the results queue, and with `follow` what comes. Nothing is taken from whoever consumes it. */
-export async function results(follow: boolean, { config, terminal }: LabelWorld, signal: AbortSignal): Promise<number> {
+export async function results(
+  follow: boolean,
+  { config, terminal, interrupts, log }: LabelWorld,
+  signal: AbortSignal,
+): Promise<number> {
   const address = lastingRedis(config);
   await using open = new AsyncDisposableStack();
   const redis = await openRedis(address, "producer");
@@ -18,6 +22,9 @@ export async function results(follow: boolean, { config, terminal }: LabelWorld,
   const come: LabelEvent[] = [];
   let tell = (event: LabelEvent): void => void come.push(event);
   if (follow) {
+    interrupts?.handle({
+      tell: () => "no longer listening: runs go on in the workers, and events wait for whoever consumes them",
+    });
     const subscriber = await openRedis(address, "worker");
     open.defer(() => subscriber.disconnect());
     await new Channels(subscriber).listen(FEED_CHANNEL, (text) => {
@@ -25,6 +32,7 @@ export async function results(follow: boolean, { config, terminal }: LabelWorld,
       if (event) tell(event);
     });
   }
+  if (follow) log.debug("listening");
   const told = new Set<string>();
   for await (const event of waitingEvents(redis)) {
     told.add(event.id);

@@ -29,7 +29,8 @@ export async function retryErrors(which: string, world: LabelWorld): Promise<num
   const named = RunIdSchema.safeParse(which).success ? await outputOf(which, world) : which;
   const out = named.startsWith("file:") ? fileURLToPath(named) : asPrefix(named);
   const store = await openExistingOut(out, s3);
-  open.use(await lockOut(out, store, s3));
+  const lock = open.use(await lockOut(out, store, s3));
+  open.defer(world.interrupts?.lastly(() => lock.release()) ?? (() => {}));
   const { runFile, uri, rows } = await nextRetry(store, (at) => openStore(at, s3));
   const opened = await openOutput(await openStore(uri, s3), runFile);
   await queuePlan(address, config, opened.runFile.run, uri);

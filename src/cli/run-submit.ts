@@ -23,7 +23,9 @@ export async function submitRun(request: LabelRequest, world: LabelWorld, signal
       "workers plan the run, and standard input (-) is not theirs: label it with labelmill label",
     );
   await using open = new AsyncDisposableStack();
+  world.interrupts?.handle({ tell: () => "stopping: nothing is submitted" });
   const { store, opened, inputs } = await prepareRun(request, world, open, signal);
+  signal.throwIfAborted();
   const local = inputs.find(({ input }) => input.uri.startsWith("file:"));
   if (local && !request.sharedFiles) throw localPath(local.input.uri, "put it on S3");
   const { run } = opened.runFile;

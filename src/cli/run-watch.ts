@@ -9,6 +9,7 @@ import { openStore } from "../storage/open.ts";
 import { unknownRun } from "./cancel.ts";
 import { lastingRedis } from "./context.ts";
 import { EXIT } from "./exit.ts";
+import { inWatch } from "./interrupted.ts";
 import { cancelled, exitCode, type Labeled, type LabelWorld, stopped } from "./label.ts";
 import { ProgressBar } from "./progress.ts";
 import { report, summarize } from "./report.ts";
@@ -24,7 +25,9 @@ const LOOK_EVERY_MS = 1_000;
  * @throws LabelmillError RUN_UNKNOWN; whatever `signal` was aborted with
  */
 export async function watchRun(run: string, world: LabelWorld, signal: AbortSignal): Promise<number> {
-  const { config, terminal } = world;
+  const { config, terminal, interrupts, log } = world;
+  let last: Progress | undefined;
+  interrupts?.handle(inWatch(run, () => last));
   await using open = new AsyncDisposableStack();
   const redis = await openRedis(lastingRedis(config), "producer");
   open.defer(() => redis.disconnect());
@@ -33,8 +36,8 @@ export async function watchRun(run: string, world: LabelWorld, signal: AbortSign
   const ledger = new RunLedger(redis);
   const changes = await RunChanges.open(new Channels(subscriber), run, LOOK_EVERY_MS);
   open.defer(() => changes.close());
+  log.debug({ run }, "watching");
   const bar = new ProgressBar(terminal);
-  let last: Progress | undefined;
   await changes
     .until(async () => {
       last = await ledger.progress(run);

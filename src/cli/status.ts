@@ -4,14 +4,13 @@ import { RunLedger } from "../runs/ledger.ts";
 import type { RunOverview } from "../runs/ledger-hash.ts";
 import { droppedEvents } from "../runs/outbox.ts";
 import { openQueue } from "../runs/queue.ts";
-import { isEnded } from "../runs/state.ts";
 import { DEAD_LETTER_QUEUE, LANES, queueName, RESULTS_QUEUE, RUNS_QUEUE } from "../schemas/names.ts";
 import type { WorkerInfo } from "../schemas/worker.ts";
 import { unknownRun } from "./cancel.ts";
 import { lastingRedis } from "./context.ts";
 import { EXIT } from "./exit.ts";
 import type { LabelWorld } from "./label.ts";
-import { duration } from "./progress.ts";
+import { timeLeft } from "./progress.ts";
 import type { Terminal } from "./terminal.ts";
 import { workerLines } from "./worker-lines.ts";
 
@@ -74,11 +73,10 @@ async function showRun(run: string, ledger: RunLedger, terminal: Terminal): Prom
 export function runLine(run: RunOverview, terminal: Terminal): string {
   const { state, rows, items, slices, errors, rowsPerSecond } = run;
   const total = slices === undefined ? `${items}+` : String(items);
-  const left = !isEnded(state) && slices !== undefined && rowsPerSecond > 0 ? (items - rows) / rowsPerSecond : 0;
   const parts = [
     `${rows}/${total} rows`,
     rowsPerSecond > 0 ? `${rowsPerSecond.toFixed(rowsPerSecond < 10 ? 1 : 0)}/s` : "",
-    left > 0 ? `${duration(left)} left` : "",
+    timeLeft(run, rowsPerSecond),
     errors > 0 ? `${errors} in error` : "",
   ];
   return `${run.run}  ${terminal.style("bold", state)}  ${parts.filter(Boolean).join(" · ")}  ${run.model.id}`;

@@ -9,6 +9,7 @@ import { describeAddress, openRedis, type RedisAddress } from "../redis/connect.
 import { startWorker } from "../workers/worker.ts";
 import { lastingRedis } from "./context.ts";
 import { EXIT } from "./exit.ts";
+import { inWorker } from "./interrupted.ts";
 import type { LabelWorld } from "./label.ts";
 import { openModels } from "./model-settings.ts";
 import { ownDevices } from "./own-devices.ts";
@@ -28,7 +29,8 @@ export async function serve(
   world: LabelWorld,
   signal: AbortSignal,
 ): Promise<number> {
-  const { config, terminal, log } = world;
+  const { config, terminal, log, interrupts } = world;
+  interrupts?.handle({ tell: () => "stopping: no slice was taken yet" });
   const redis = lastingRedis(config);
   const devices = await ownDevices(config);
   const models = await loadModels(names, devices, world, signal);
@@ -41,6 +43,7 @@ export async function serve(
     ...(world.thread ? { thread: world.thread } : {}),
   });
   open.defer(() => worker.close());
+  interrupts?.handle(inWorker(config));
   const served = models.map(({ id, digest }) => `${id}@${digest.slice(0, 8)}`).join(", ");
   terminal.say(`Serving ${served} from ${describeAddress(redis)}, ${describeDevices(devices)}`);
   const failure = await Promise.race([worker.failed, aborted(signal)]);

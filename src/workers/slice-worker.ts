@@ -28,6 +28,7 @@ import type { StageTimes } from "./stages.ts";
 import { TimeLimit } from "./time-limit.ts";
 import type { Trial } from "./trial.ts";
 import { infrastructureError, isLastTry } from "./tries.ts";
+import { unlessDeaf } from "./unless-deaf.ts";
 
 /** The loss of a device costs a slice no try up to here: an item that causes it is found by then. */
 const FREE_DEVICE_LOSSES = 5;
@@ -127,7 +128,7 @@ export async function handleSlice(
       limit.begin();
       return processSlice(job, steps, stop);
     };
-    await (alone ? parts.gate.alone(work) : parts.gate.together(work));
+    await unlessDeaf(alone ? parts.gate.alone(work) : parts.gate.together(work), signal);
     await own.end();
     log.debug({ items: itemsIn(job) }, "slice done");
   } catch (error) {

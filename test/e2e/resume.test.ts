@@ -49,7 +49,10 @@ test("interrupted, terminated, killed: the same command goes on, and no row is l
   first.child.kill("SIGINT");
   const interrupted = await first.ended;
   assert.equal(interrupted.code, 130, interrupted.stderr);
-  assert.match(interrupted.stderr, /SIGINT: finishing what is under way/);
+  assert.match(
+    interrupted.stderr,
+    /SIGINT: finishing the slices under way, for at most \d+ s, then giving the rest back \(again to stop at once\)/,
+  );
   assert.match(interrupted.stderr, /labelmill: ABORTED: .*run the same command again/);
   assert.equal(interrupted.stdout, "");
   assert.ok(!(await holds(work.file("out"), /^(_lock|_manifest\.json|_SUCCESS)$/)));
@@ -162,13 +165,14 @@ describe("outputs and signals", { concurrency: 2 }, () => {
     command.child.kill("SIGINT");
     await command.says("again to stop at once");
     const began = performance.now();
-    command.child.kill("SIGINT");
-    const { signal, stderr } = await command.ended;
+    // Within a second of the first they are that one.
+    const again = setInterval(() => command.child.kill("SIGINT"), 100);
+    const { signal, stderr } = await command.ended.finally(() => clearInterval(again));
     const ms = performance.now() - began;
     assert.equal(signal, "SIGINT", "a shell calls it 130");
     assert.doesNotMatch(stderr, /terminate|abort/i, "without a crash report");
     // One batch alone takes longer, the slice a minute.
-    assert.ok(ms < 3000, `took ${ms.toFixed(0)} ms`);
+    assert.ok(ms < 5000, `took ${ms.toFixed(0)} ms`);
     await redisGone;
   });
 

@@ -287,6 +287,31 @@ test("a worker closes although its Redis is gone, and does not wait for it", asy
   adding.disconnect();
 });
 
+test("a slice whose step never hears that it is to stop is given back all the same", async () => {
+  await using pipeline = await TestPipeline.open();
+  const { promise: labeling, resolve } = Promise.withResolvers<void>();
+  const { worker, model, queue, redis } = await serve(
+    pipeline,
+    { graceMs: 100, lockMs: 600_000 },
+    {
+      around: ({ steps }) => ({
+        steps,
+        label: () => {
+          resolve();
+          return new Promise(() => {});
+        },
+      }),
+    },
+  );
+  const job = jobOf(pipeline, model, ["fine"]);
+  await queue.add("slice", job, { jobId: jobId(job.run, 0) });
+  await labeling;
+  await worker.close();
+  const { waiting, active } = await queue.getJobCounts("waiting", "active");
+  assert.deepEqual({ waiting, active }, { waiting: 1, active: 0 });
+  assert.equal(await redis.exists(`${KEY_PREFIX}:${queue.name}:${jobId(job.run, 0)}:lock`), 0);
+});
+
 test("a worker closes although its Redis dies while it is told that the worker leaves", {
   timeout: 30_000,
 }, async () => {

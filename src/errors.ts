@@ -72,10 +72,30 @@ export class LabelmillError extends Error {
   readonly retryable: boolean;
 
   constructor(code: ErrorCode, message: string, options: { cause?: unknown; retryable?: boolean } = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    super(message, options.cause === undefined ? undefined : { cause: withoutArguments(options.cause) });
     this.code = code;
     this.retryable = options.retryable ?? CODES[code].retryable;
   }
+}
+
+/** A server repeats the arguments of a command that it does not know. */
+const REPEATED_ARGUMENTS = /,? with args beginning with:.*$/s;
+
+/**
+ * The same error, whose command has lost its arguments: ioredis puts them beside the name, and they are texts, jobs or a password. It is
+ * the one place where that is done: for causes of our errors, and for what is logged.
+ */
+export function withoutArguments<T>(error: T): T {
+  if (!(error instanceof Error)) return error;
+  const replied = error as Error & { command?: { name?: unknown; args?: unknown } };
+  if (typeof replied.command !== "object" || replied.command === null) return error;
+  replied.command = { name: replied.command.name };
+  const message = replied.message.replace(REPEATED_ARGUMENTS, "");
+  if (message !== replied.message) {
+    replied.stack = replied.stack?.replace(replied.message, message) ?? "";
+    replied.message = message;
+  }
+  return error;
 }
 
 /** The error itself if it is ours, else one of ours with `code` that keeps it as its cause. */
@@ -86,7 +106,7 @@ export function toLabelmillError(error: unknown, code: ErrorCode = "INTERNAL"): 
 /** The message of whatever was thrown; an AggregateError's is often empty, so its parts speak for it. */
 export function messageOf(error: unknown): string {
   if (error instanceof AggregateError && error.message === "") return error.errors.map(messageOf).join("; ");
-  return error instanceof Error ? error.message : String(error);
+  return error instanceof Error ? withoutArguments(error).message : String(error);
 }
 
 /** The system's error code (`ENOENT`, `ECONNRESET`, …) of whatever was thrown, if it has one. */

@@ -16,6 +16,7 @@ import {
   lockAddresses,
   MATRIX,
   type Manifest,
+  onePlace,
   processAccess,
   undeclaredImports,
   unusedDependencies,
@@ -159,6 +160,27 @@ holds("tokenizers run in threads that can be ended", keptFiles(sources), () => [
       }),
     ),
     ["src/cli/a.ts:1: src/inference/tokenizer.ts is only for"],
+  ],
+]);
+
+holds("nobody makes a connection or a queue whose errors are not heard", onePlace(sources), () => [
+  [
+    onePlace(
+      sample({
+        "src/redis/connect.ts": `import { Redis } from "ioredis";`,
+        "src/redis/a.ts": `import type { Redis } from "ioredis"; import { type Redis as B } from "ioredis";`,
+        "src/runs/a.ts": `import { Redis } from "ioredis"; import { type Job, Queue as Q } from "bullmq";`,
+        "src/workers/a.ts": `import { Worker } from "bullmq"; import { type Worker as W, UnrecoverableError } from "bullmq";`,
+        "src/workers/b.ts": `const { Queue } = await import("bullmq");`,
+      }),
+    ),
+    [
+      "src/runs/a.ts:1: .* of ioredis belongs in src/redis/connect.ts",
+      "src/runs/a.ts:1: Queue of bullmq belongs in src/runs/queue.ts",
+      "src/workers/a.ts:1: Worker, .* of bullmq belongs in src/workers/queue-worker.ts",
+      "src/workers/b.ts:1: Worker, .* of bullmq belongs in src/workers/queue-worker.ts",
+      "src/workers/b.ts:1: Queue of bullmq belongs in src/runs/queue.ts",
+    ],
   ],
 ]);
 

@@ -1,5 +1,6 @@
 import { LabelmillError } from "../errors.ts";
-import { openRedis, type RedisAddress } from "../redis/connect.ts";
+import type { RedisAddress } from "../redis/connect.ts";
+import { withRedis } from "../redis/with-redis.ts";
 import { RunLedger } from "../runs/ledger.ts";
 import { lastingRedis } from "./context.ts";
 import { EXIT } from "./exit.ts";
@@ -7,8 +8,7 @@ import type { LabelWorld } from "./label.ts";
 
 /** `labelmill cancel RUN`. @returns the exit code: 1 where there was nothing to cancel. @throws LabelmillError RUN_UNKNOWN */
 export async function cancel(run: string, { config, terminal }: LabelWorld): Promise<number> {
-  const redis = await openRedis(lastingRedis(config), "producer");
-  try {
+  return withRedis(lastingRedis(config), async (redis) => {
     const ledger = new RunLedger(redis);
     const cancelled = await ledger.cancel(run);
     const progress = await ledger.progress(run);
@@ -19,19 +19,12 @@ export async function cancel(run: string, { config, terminal }: LabelWorld): Pro
       terminal.print(`Run ${run} is cancelled: ${rows} of ${items} planned items are in ${output}, and stay there`);
     else terminal.print(`Run ${run} is ${state}: nothing to cancel`);
     return cancelled ? EXIT.labeled : EXIT.failed;
-  } finally {
-    redis.disconnect();
-  }
+  });
 }
 
 /** Ends a run if that Redis knows it as one that is under way. */
 export async function cancelRun(address: RedisAddress, run: string): Promise<void> {
-  const redis = await openRedis(address, "producer");
-  try {
-    await new RunLedger(redis).cancel(run);
-  } finally {
-    redis.disconnect();
-  }
+  await withRedis(address, (redis) => new RunLedger(redis).cancel(run));
 }
 
 export function unknownRun(run: string): LabelmillError {

@@ -4,7 +4,7 @@ import { LabelmillError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { slicesOf } from "../producers/run-slices.ts";
 import { clearOutput } from "../runs/clear.ts";
-import type { Progress } from "../runs/ledger.ts";
+import type { Progress } from "../runs/ledger-hash.ts";
 import { readManifest } from "../runs/output.ts";
 import type { ReadOptions } from "../schemas/input.ts";
 import type { Lane } from "../schemas/names.ts";

@@ -2,19 +2,15 @@ import { LabelmillError } from "../errors.ts";
 import { FileGrants } from "../fetch/grants.ts";
 import { S3Grants } from "../fetch/s3-grants.ts";
 import { serving, WorkerRegistry } from "../fleet/registry.ts";
-import { openRedis, type RedisAddress } from "../redis/connect.ts";
+import type { RedisAddress } from "../redis/connect.ts";
+import { withRedis } from "../redis/with-redis.ts";
 import type { ModelPin } from "../schemas/run.ts";
 import type { WorkerInfo } from "../schemas/worker.ts";
 import type { Source, SourceRecord } from "../sources/source.ts";
 
 /** The workers that are there. Throws what `openRedis` does. */
 export async function readWorkers(redis: RedisAddress): Promise<WorkerInfo[]> {
-  const connection = await openRedis(redis, "producer");
-  try {
-    return await new WorkerRegistry(connection).workers();
-  } finally {
-    connection.disconnect();
-  }
+  return withRedis(redis, (connection) => new WorkerRegistry(connection).workers());
 }
 
 /**

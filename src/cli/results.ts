@@ -1,4 +1,5 @@
 import { openRedis } from "../redis/connect.ts";
+import { withRedis } from "../redis/with-redis.ts";
 import { Channels } from "../runs/channels.ts";
 import { droppedEvents, waitingEvents } from "../runs/outbox.ts";
 import { type LabelEvent, parseEvent } from "../schemas/event.ts";
@@ -6,6 +7,7 @@ import { FEED_CHANNEL } from "../schemas/names.ts";
 import { lastingRedis } from "./context.ts";
 import { EXIT } from "./exit.ts";
 import type { LabelWorld } from "./label.ts";
+import { sayOutages } from "./outage-lines.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** `labelmill results`: what waits on the results queue, and with `follow` what comes. Nothing is taken from whoever consumes it. */
@@ -16,8 +18,6 @@ export async function results(
 ): Promise<number> {
   const address = lastingRedis(config);
   await using open = new AsyncDisposableStack();
-  const redis = await openRedis(address, "producer");
-  open.defer(() => redis.disconnect());
   // What comes while the waiting ones are listed is kept, so that nothing falls between.
   const come: LabelEvent[] = [];
   let tell = (event: LabelEvent): void => void come.push(event);
@@ -27,12 +27,23 @@ export async function results(
     });
     const subscriber = await openRedis(address, "worker");
     open.defer(() => subscriber.disconnect());
+    sayOutages(subscriber, address, terminal, "trying again. Events of the meantime are not shown here");
     await new Channels(subscriber).listen(FEED_CHANNEL, (text) => {
       const event = parseEvent(text);
       if (event) tell(event);
     });
   }
-  if (follow) log.debug("listening");
+  const told = await withRedis(address, (redis) => showWaiting(redis, terminal));
+  if (!follow) return EXIT.labeled;
+  for (const event of come) if (!told.has(event.id)) show(event, terminal);
+  tell = (event) => show(event, terminal);
+  log.debug("listening");
+  if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+  return EXIT.interrupted;
+}
+
+/** @returns the ids of the events that are shown */
+async function showWaiting(redis: Parameters<typeof waitingEvents>[0], terminal: Terminal): Promise<Set<string>> {
   const told = new Set<string>();
   for await (const event of waitingEvents(redis)) {
     told.add(event.id);
@@ -40,11 +51,7 @@ export async function results(
   }
   const dropped = await droppedEvents(redis);
   if (dropped > 0) terminal.say(`${dropped} events were dropped unread: their parts are in the store all the same`);
-  if (!follow) return EXIT.labeled;
-  for (const event of come) if (!told.has(event.id)) show(event, terminal);
-  tell = (event) => show(event, terminal);
-  if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
-  return EXIT.interrupted;
+  return told;
 }
 
 function show(event: LabelEvent, terminal: Terminal): void {

@@ -1,4 +1,4 @@
-import { openRedis } from "../redis/connect.ts";
+import { withRedis } from "../redis/with-redis.ts";
 import { RunLedger } from "../runs/ledger.ts";
 import type { RunState } from "../schemas/run.ts";
 import { unknownRun } from "./cancel.ts";
@@ -41,10 +41,5 @@ export async function listRuns(states: readonly RunState[] | undefined, world: L
 }
 
 async function withLedger(world: LabelWorld, work: (ledger: RunLedger) => Promise<number>): Promise<number> {
-  const redis = await openRedis(lastingRedis(world.config), "producer");
-  try {
-    return await work(new RunLedger(redis));
-  } finally {
-    redis.disconnect();
-  }
+  return withRedis(lastingRedis(world.config), (redis) => work(new RunLedger(redis)));
 }

@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url";
-import { openRedis } from "../redis/connect.ts";
+import { withRedis } from "../redis/with-redis.ts";
 import { RunLedger } from "../runs/ledger.ts";
 import { openOutput } from "../runs/output.ts";
 import { nextRetry } from "../runs/retries.ts";
@@ -44,12 +44,7 @@ export async function retryErrors(which: string, world: LabelWorld): Promise<num
 }
 
 async function outputOf(run: string, { config }: LabelWorld): Promise<string> {
-  const redis = await openRedis(lastingRedis(config), "producer");
-  try {
-    const progress = await new RunLedger(redis).progress(run);
-    if (!progress) throw unknownRun(run);
-    return progress.output;
-  } finally {
-    redis.disconnect();
-  }
+  const progress = await withRedis(lastingRedis(config), (redis) => new RunLedger(redis).progress(run));
+  if (!progress) throw unknownRun(run);
+  return progress.output;
 }

@@ -1,5 +1,6 @@
 import { LabelmillError } from "../errors.ts";
-import { openRedis } from "../redis/connect.ts";
+import type { RedisAddress } from "../redis/connect.ts";
+import { withRedis } from "../redis/with-redis.ts";
 import { PlanQueue } from "../runs/plan-queue.ts";
 import type { PassedOverReport } from "../schemas/passed-over.ts";
 import { lastingRedis } from "./context.ts";
@@ -42,19 +43,16 @@ export async function submitRun(request: LabelRequest, world: LabelWorld, signal
 }
 
 export async function queuePlan(
-  address: Parameters<typeof openRedis>[0],
+  address: RedisAddress,
   retries: ConstructorParameters<typeof PlanQueue>[1],
   run: string,
   output: string,
 ): Promise<void> {
-  const redis = await openRedis(address, "producer");
-  try {
+  await withRedis(address, async (redis) => {
     const plans = new PlanQueue(redis, retries);
     await plans.add(run, output);
     await plans.close();
-  } finally {
-    redis.disconnect();
-  }
+  });
 }
 
 /** The id alone on standard output, for scripts. */

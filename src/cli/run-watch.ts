@@ -1,6 +1,8 @@
+import { LabelmillError } from "../errors.ts";
 import { openRedis } from "../redis/connect.ts";
+import { unlessLost } from "../redis/with-redis.ts";
 import { Channels } from "../runs/channels.ts";
-import { RunLedger } from "../runs/ledger.ts";
+import { type RowError, RunLedger } from "../runs/ledger.ts";
 import type { Progress } from "../runs/ledger-hash.ts";
 import { readManifest } from "../runs/output.ts";
 import { isEnded } from "../runs/state.ts";
@@ -11,6 +13,7 @@ import { lastingRedis } from "./context.ts";
 import { EXIT } from "./exit.ts";
 import { inWatch } from "./interrupted.ts";
 import { cancelled, exitCode, type Labeled, type LabelWorld, stopped } from "./label.ts";
+import { sayOutages } from "./outage-lines.ts";
 import { ProgressBar } from "./progress.ts";
 import { report, summarize } from "./report.ts";
 import { s3Of } from "./s3.ts";
@@ -29,10 +32,12 @@ export async function watchRun(run: string, world: LabelWorld, signal: AbortSign
   let last: Progress | undefined;
   interrupts?.handle(inWatch(run, () => last));
   await using open = new AsyncDisposableStack();
-  const redis = await openRedis(lastingRedis(config), "producer");
+  const address = lastingRedis(config);
+  const redis = await openRedis(address, "producer");
   open.defer(() => redis.disconnect());
-  const subscriber = await openRedis(lastingRedis(config), "worker");
+  const subscriber = await openRedis(address, "worker");
   open.defer(() => subscriber.disconnect());
+  sayOutages(redis, address, terminal, "trying again. The workers of the run do the same");
   const ledger = new RunLedger(redis);
   const changes = await RunChanges.open(new Channels(subscriber), run, LOOK_EVERY_MS);
   open.defer(() => changes.close());
@@ -40,13 +45,19 @@ export async function watchRun(run: string, world: LabelWorld, signal: AbortSign
   const bar = new ProgressBar(terminal);
   await changes
     .until(async () => {
-      last = await ledger.progress(run);
-      if (!last) throw unknownRun(run);
-      bar.show(last, shownLabels((await ledger.counts(run)).labels));
+      const look = await unlessLost(redis, async () => ({
+        progress: await ledger.progress(run),
+        labels: (await ledger.counts(run)).labels,
+      }));
+      if (!look) return false;
+      if (!look.progress) throw last ? forgottenRun(run, last) : unknownRun(run);
+      last = look.progress;
+      bar.show(last, shownLabels(look.labels));
       return isEnded(last.state);
     }, signal)
     .finally(() => bar.end());
-  const { code, summary } = await endOf(run, last!, ledger, world);
+  const firstErrors = (await unlessLost(redis, () => ledger.firstErrors(run))) ?? [];
+  const { code, summary } = await endOf(run, last!, firstErrors, world);
   if (terminal.json) terminal.printJson(summary);
   return code;
 }
@@ -54,13 +65,12 @@ export async function watchRun(run: string, world: LabelWorld, signal: AbortSign
 async function endOf(
   run: string,
   { state, output, reason }: Progress,
-  ledger: RunLedger,
+  firstErrors: RowError[],
   world: LabelWorld,
 ): Promise<Labeled> {
   const { config, terminal } = world;
   if (state === "cancelled") return cancelled(terminal, run, output);
-  if (state === "failed" && reason)
-    return stopped(terminal, run, output, { reason, firstErrors: await ledger.firstErrors(run) });
+  if (state === "failed" && reason) return stopped(terminal, run, output, { reason, firstErrors });
   const s3 = s3Of(config);
   try {
     const store = await openStore(output, s3);
@@ -72,6 +82,14 @@ async function endOf(
   } finally {
     s3.close();
   }
+}
+
+/** Redis came back without it. */
+function forgottenRun(run: string, { output }: Progress): LabelmillError {
+  return new LabelmillError(
+    "RUN_UNKNOWN",
+    `Redis has lost run ${run}, having been restarted empty, say: the parts in ${output} stand, and the command that began it takes it up again`,
+  );
 }
 
 /** Another run has taken its place in the meantime. */

@@ -9,8 +9,9 @@ import { driveRun } from "../producers/drive.ts";
 import { planRun } from "../producers/plan-run.ts";
 import { Planner, type SlicesFrom } from "../producers/planner.ts";
 import { Room } from "../producers/room.ts";
-import { describeAddress, openRedis, type RedisAddress } from "../redis/connect.ts";
+import { openRedis, type RedisAddress } from "../redis/connect.ts";
 import { startEmbeddedRedis } from "../redis/embedded.ts";
+import { lostRedis, noteLoss, unlessGone } from "../redis/with-redis.ts";
 import { Channels } from "../runs/channels.ts";
 import { type RowError, RunLedger } from "../runs/ledger.ts";
 import type { Progress } from "../runs/ledger-hash.ts";
@@ -69,10 +70,7 @@ export async function runSession(options: SessionOptions, signal: AbortSignal): 
 
   const connection = await openRedis(redis, "producer");
   open.defer(() => connection.disconnect());
-  let lost = false;
-  connection.once("close", () => {
-    lost = true;
-  });
+  const wasLost = noteLoss(connection);
   const subscriber = await openRedis(redis, "worker");
   open.defer(() => subscriber.disconnect());
   const ledger = new RunLedger(connection);
@@ -86,18 +84,19 @@ export async function runSession(options: SessionOptions, signal: AbortSignal): 
   open.defer(() => planner.close());
   const changes = await RunChanges.open(new Channels(subscriber), runFile.run);
   const { slices, onProgress, detach } = options;
-  const state = await driveRun(
+  const driving = driveRun(
     {
       ...{ run: runFile.run, ledger, planner, changes, slices, onProgress, detach },
       outlast: (error, stop) => options.outages.outlast(error, store.uri, stop),
     },
     AbortSignal.any([signal, own.signal]),
-  ).catch(async (error: unknown) => {
+  );
+  const state = await unlessGone(connection, driving).catch(async (error: unknown) => {
     if (error instanceof LabelmillError && error.code === "INPUT_EMPTY") await ledger.cancel(runFile.run);
     // It may be back by now: that it was gone is what counts.
-    if (error instanceof LabelmillError || !lost) throw error;
-    const message = `lost Redis at ${describeAddress(redis)}: run the same command again when it is back`;
-    throw new LabelmillError("REDIS_UNREACHABLE", message, { cause: error });
+    const told = wasLost() ? lostRedis(redis, error) : error;
+    own.abort(told);
+    throw told;
   });
   if (state === "succeeded" || state === "finished_with_errors") losses?.forget();
   const reason = state === "failed" ? (await ledger.progress(runFile.run))?.reason : undefined;

@@ -1,5 +1,5 @@
 import { WorkerRegistry } from "../fleet/registry.ts";
-import { openRedis } from "../redis/connect.ts";
+import { withRedis } from "../redis/with-redis.ts";
 import { RunLedger } from "../runs/ledger.ts";
 import type { RunOverview } from "../runs/ledger-hash.ts";
 import { droppedEvents } from "../runs/outbox.ts";
@@ -14,7 +14,7 @@ import { timeLeft } from "./progress.ts";
 import type { Terminal } from "./terminal.ts";
 import { workerLines } from "./worker-lines.ts";
 
-type Redis = Awaited<ReturnType<typeof openRedis>>;
+type Redis = Parameters<Parameters<typeof withRedis>[1]>[0];
 
 const MOST_RUNS = 20;
 const COUNTED = ["waiting", "prioritized", "active", "delayed", "failed"] as const;
@@ -24,14 +24,10 @@ type QueueState = { queue: string; waiting: number; active: number; delayed: num
 
 /** `labelmill status [RUN]`. @throws LabelmillError RUN_UNKNOWN */
 export async function status(run: string | undefined, { config, terminal }: LabelWorld): Promise<number> {
-  const redis = await openRedis(lastingRedis(config), "producer");
-  try {
-    if (run === undefined) await showAll(redis, terminal);
-    else await showRun(run, new RunLedger(redis), terminal);
-    return EXIT.labeled;
-  } finally {
-    redis.disconnect();
-  }
+  await withRedis(lastingRedis(config), (redis) =>
+    run === undefined ? showAll(redis, terminal) : showRun(run, new RunLedger(redis), terminal),
+  );
+  return EXIT.labeled;
 }
 
 async function showAll(redis: Redis, terminal: Terminal): Promise<void> {

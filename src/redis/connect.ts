@@ -34,8 +34,14 @@ const BY_ROLE = {
  * `error` events never go unhandled. Throws CONFIG_INVALID for an address that is not one.
  */
 export function connectRedis(address: RedisAddress, role: RedisRole): Redis {
-  const redis = new Redis({ ...place(address), ...COMMON, ...BY_ROLE[role] });
-  redis.on("error", () => {}); // Commands carry the failure to whoever waits for them.
+  return quiet(new Redis({ ...place(address), ...COMMON, ...BY_ROLE[role] }));
+}
+
+/** Commands carry a failure to whoever waits for them; ioredis would print what nobody listens for. So it is for the connections that are made of this one. */
+function quiet(redis: Redis): Redis {
+  redis.on("error", () => {});
+  const duplicate = redis.duplicate.bind(redis);
+  redis.duplicate = (override) => quiet(duplicate(override));
   return redis;
 }
 

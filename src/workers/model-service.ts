@@ -77,7 +77,7 @@ function serveLane(
   own: WrappedParts & { stages: StageTimes },
   parts: ServiceParts,
 ): QueueWorker {
-  const { redis, config, shared, load, stop, queueOptions } = parts;
+  const { redis, config, shared, load, stop, queueOptions, log } = parts;
   const name = queueName(engine.model, lane);
   const intake = new Intake(
     () => queue,
@@ -85,10 +85,15 @@ function serveLane(
     config.concurrency,
   );
   const all = { ...shared, ...own, load, intake, turns: new Turns(redis, name), served: engine.model };
-  const queue: QueueWorker = new QueueWorker(name, (job, token) => handleSlice(job, token!, stop, all), {
-    ...queueOptions,
-    concurrency: 1,
-  });
+  const queue: QueueWorker = new QueueWorker(
+    name,
+    (job, token) => handleSlice(job, token!, stop, all),
+    {
+      ...queueOptions,
+      concurrency: 1,
+    },
+    log,
+  );
   return queue;
 }
 

@@ -59,10 +59,12 @@ export function servePlans(
   options: WorkerOptions,
 ): { queue: QueueWorker; stop: () => Promise<void> } {
   const stop = new AbortController();
-  const queue = new QueueWorker(PLANS_QUEUE, (job, token) => handlePlan(job, token!, plan, parts, stop.signal), {
-    ...options,
-    concurrency: PLANS_AT_ONCE,
-  });
+  const queue = new QueueWorker(
+    PLANS_QUEUE,
+    (job, token) => handlePlan(job, token!, plan, parts, stop.signal),
+    { ...options, concurrency: PLANS_AT_ONCE },
+    parts.shared.log,
+  );
   return {
     queue,
     stop: async () => {

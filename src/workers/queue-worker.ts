@@ -1,6 +1,8 @@
 import { type Job, type Processor, Worker, type WorkerOptions } from "bullmq";
 import type { Redis } from "ioredis";
 import { messageOf } from "../errors.ts";
+import type { Logger } from "../logger.ts";
+import { tellQueueErrors } from "./queue-errors.ts";
 
 /** The payload of a job that BullMQ cannot read, as it stands in Redis, and why. */
 export class RawPayload {
@@ -24,8 +26,10 @@ type JobFields = Parameters<typeof Job.fromJSON>[1];
  * dropped, and the next stall check brings the job back.
  */
 export class QueueWorker extends Worker {
-  constructor(name: string, processor: Processor, options: WorkerOptions) {
+  /** @param options whose `connection` is a connection, not its address */
+  constructor(name: string, processor: Processor, options: WorkerOptions, log: Logger) {
     super(name, processor, options);
+    tellQueueErrors(this, this.opts.connection as Redis, log);
     this.on("error", (error) => {
       if (error instanceof SyntaxError || error instanceof TypeError)
         void this.#dropUnreadableFields().catch((failed: Error) => this.emit("error", failed));

@@ -17,6 +17,7 @@ import type { S3 } from "../storage/s3.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { committedEvent, type ResultEvents } from "./events.ts";
 import type { SliceSteps, StandingPart } from "./process.ts";
+import { RareLines } from "./rare-lines.ts";
 
 export type StepParts = {
   outputs: Outputs;
@@ -33,6 +34,7 @@ export type StepParts = {
 /** The real steps of a slice, all but the labeling. */
 export function sliceSteps(parts: StepParts): Omit<SliceSteps, "label"> {
   const { outputs, ledger, singles, compactions, events, finalize, devices, log } = parts;
+  const strays = new RareLines();
   return {
     openOutput: (uri) => outputs.open(uri),
     adopt: async (store, job) => {
@@ -52,7 +54,12 @@ export function sliceSteps(parts: StepParts): Omit<SliceSteps, "label"> {
       const end = await ledger.commit(job.run, job.slice, part, labeling);
       if (end.complete) await finalize(job.run, job.output);
       if (end.outcome === "committed" || end.outcome === "again") return "done";
-      log.warn({ run: job.run, slice: job.slice, outcome: end.outcome }, "the ledger does not want this slice");
+      strays.tell(`${job.run} ${end.outcome}`, 1, (slices) =>
+        log.warn(
+          { run: job.run, slices, outcome: end.outcome },
+          "Redis does not count these slices: their parts stand",
+        ),
+      );
       return "stray";
     },
     publish: async (job, part) => {

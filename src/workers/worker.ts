@@ -12,8 +12,9 @@ import type { Engine } from "../inference/engine.ts";
 import { ImageDecoder } from "../inference/image-decoder.ts";
 import type { Model } from "../inference/model.ts";
 import type { Logger } from "../logger.ts";
-import { connectRedis, type RedisAddress } from "../redis/connect.ts";
+import { connectRedis, describeAddress, type RedisAddress } from "../redis/connect.ts";
 import { holdDuplicates } from "../redis/duplicates.ts";
+import { tellOutages, whenLost } from "../redis/outages.ts";
 import { Channels } from "../runs/channels.ts";
 import { Compactions } from "../runs/compactions.ts";
 import { FinalizerQueue } from "../runs/finalizer-queue.ts";
@@ -31,7 +32,6 @@ import { HeldRows } from "./held-rows.ts";
 import { jobLoader } from "./load.ts";
 import { type LossRecord, RedisLossRecord } from "./losses.ts";
 import { type ModelService, openService, type WrappedParts } from "./model-service.ts";
-import { tellOutages, whenLost } from "./outages.ts";
 import { type PlanRun, servePlans } from "./plans.ts";
 import { QueueWorker } from "./queue-worker.ts";
 import { Registration } from "./registration.ts";
@@ -87,7 +87,15 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   const redis = connectRedis(options.redis, "worker");
   opening.defer(() => quit(redis));
   opening.defer(holdDuplicates(redis));
-  tellOutages(redis, log);
+  const where = describeAddress(options.redis);
+  tellOutages(redis, {
+    lost: (why) =>
+      log.warn(
+        { redis: where, why },
+        "connection to Redis lost: trying again. Slices under way go on, and no other is taken until it is back",
+      ),
+    back: (seconds) => log.warn({ redis: where, seconds: Math.round(seconds) }, "connection to Redis is back"),
+  });
   const subscriber = connectRedis(options.redis, "worker");
   opening.defer(() => subscriber.disconnect());
 
@@ -150,10 +158,8 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   const finalizer = new QueueWorker(
     RUNS_QUEUE,
     (job, token) => handleRunJob(job, token!, stop.signal, { ...shared, openOutput, encoder }),
-    {
-      ...queueOptions,
-      concurrency: 2,
-    },
+    { ...queueOptions, concurrency: 2 },
+    log,
   );
   const plans =
     options.plan && servePlans(options.plan, { redis, channels, s3, config, grants, shared, openOutput }, queueOptions);
@@ -162,8 +168,6 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   // Before the others: no grace helps a plan.
   opening.defer(() => plans?.stop());
   for (const worker of workers) {
-    // Those of an outage are told once, by the connection.
-    worker.on("error", (error) => redis.status === "ready" && log.warn({ err: error }, "queue worker"));
     void worker.run().catch((error: unknown) => log.error({ err: error }, "queue worker stopped"));
   }
   await Promise.all(workers.map((worker) => worker.waitUntilReady()));

@@ -15,7 +15,7 @@ const MAX_LINES = 300;
 export const MATRIX: Record<Area, { value: Area[]; type: Area[] }> = parseMatrix({
   schemas: "",
   errors: "",
-  logger: "",
+  logger: "errors",
   metrics: "",
   software: "",
   config: "schemas errors",
@@ -196,6 +196,41 @@ export function keptFiles(modules: readonly Module[]): string[] {
       if (kind === "type" || !kept || kept.by.includes(path)) return [];
       return `${path}:${line}: ${target} is only for ${kept.by.join(", ")}: ${kept.why}`;
     }),
+  );
+}
+
+/** Names of packages that only one file may import, but for types. `*` is any name. */
+const ONE_PLACE: { package: string; names: string[]; place: string; why: string }[] = [
+  {
+    package: "ioredis",
+    names: ["*"],
+    place: "src/redis/connect.ts",
+    why: "a connection whose `error` nobody hears is printed by ioredis: use connectRedis or openRedis",
+  },
+  {
+    package: "bullmq",
+    names: ["Worker", "QueueEvents", "FlowProducer"],
+    place: "src/workers/queue-worker.ts",
+    why: "an `error` that nobody hears ends the process: use QueueWorker",
+  },
+  {
+    package: "bullmq",
+    names: ["Queue"],
+    place: "src/runs/queue.ts",
+    why: "an `error` that nobody hears ends the process: use openQueue",
+  },
+];
+
+export function onePlace(modules: readonly Module[]): string[] {
+  return modules.flatMap(({ path, imports }) =>
+    imports.flatMap(({ specifier, kind, line, names }) =>
+      ONE_PLACE.filter((rule) => {
+        if (kind === "type" || packageOf(specifier) !== rule.package || path === rule.place) return false;
+        return names.some((name) => name === "*" || rule.names.includes("*") || rule.names.includes(name));
+      }).map(
+        (rule) => `${path}:${line}: ${rule.names.join(", ")} of ${specifier} belongs in ${rule.place}: ${rule.why}`,
+      ),
+    ),
   );
 }
 

@@ -20,7 +20,13 @@ import { API } from "typescript/unstable/sync";
 export type SourceText = { path: string; text: string };
 
 /** An import, or a re-export, as the compiler reads it. `type` imports are gone when the code runs. */
-export type Import = { specifier: string; kind: "value" | "type" | "dynamic"; line: number };
+export type Import = {
+  specifier: string;
+  kind: "value" | "type" | "dynamic";
+  line: number;
+  /** What is imported by its name, types left out: `Redis`, `Queue`; `*` where all of it is. */
+  names: string[];
+};
 
 /** What the rules look at in one file. Lines count from 1. */
 export type Module = SourceText & {
@@ -67,9 +73,10 @@ function readModule(path: string, text: string, source: SourceFile): Module {
     processUses: [],
   };
   const lineOf = (node: Node) => text.slice(0, node.getStart(source)).split("\n").length;
-  const add = (specifier: Node, kind: Import["kind"]) => {
+  const add = (specifier: Node, kind: Import["kind"], names: string[] = ["*"]) => {
     if (isStringLiteral(specifier) || specifier.kind === SyntaxKind.NoSubstitutionTemplateLiteral) {
-      module.imports.push({ specifier: (specifier as { text?: string }).text ?? "", kind, line: lineOf(specifier) });
+      const text = (specifier as { text?: string }).text ?? "";
+      module.imports.push({ specifier: text, kind, line: lineOf(specifier), names });
     } else module.hiddenImports.push(lineOf(specifier));
   };
   const useProcess = (name: string, node: Node) => module.processUses.push({ name, line: lineOf(node) });
@@ -77,7 +84,7 @@ function readModule(path: string, text: string, source: SourceFile): Module {
   const visit = (node: Node): void => {
     if (isImportDeclaration(node)) {
       const isType = node.importClause?.phaseModifier === SyntaxKind.TypeKeyword;
-      add(node.moduleSpecifier, isType ? "type" : "value");
+      add(node.moduleSpecifier, isType ? "type" : "value", importedNames(node.importClause?.getText(source) ?? ""));
       // `import { env } from "node:process"` is process.env in other words.
       if (/"(node:)?process"/.test(node.moduleSpecifier.getText(source))) {
         for (const [name] of (node.importClause?.getText(source) ?? "").matchAll(/\b(env|exit)\b/g))
@@ -114,6 +121,14 @@ function readModule(path: string, text: string, source: SourceFile): Module {
   const others = source.statements.filter((statement) => !isImportDeclaration(statement));
   module.isBarrel = others.length > 0 && others.every(isExportDeclaration);
   return module;
+}
+
+/** `{ type A, B as C, D }`: B and D. A default import or all of it under a name: `*`. */
+function importedNames(clause: string): string[] {
+  const braces = /^\{(.*)\}$/s.exec(clause.trim());
+  if (!braces) return ["*"];
+  const each = braces[1]!.split(",").map((name) => name.trim());
+  return each.flatMap((name) => (name === "" || name.startsWith("type ") ? [] : [name.split(/\s/)[0]!]));
 }
 
 function isProcess(node: Node, source: SourceFile): boolean {

@@ -12,6 +12,8 @@ export class TcpRedis implements AsyncDisposable {
   readonly #door: Server;
   readonly #sockets = new Set<Socket>();
   #server: EmbeddedRedis | undefined;
+  #isCut = false;
+  #loseAt: string | undefined;
 
   private constructor(door: Server, server: EmbeddedRedis) {
     this.#door = door;
@@ -46,6 +48,21 @@ export class TcpRedis implements AsyncDisposable {
     if (this.#server) process.kill(this.#server.pid, signal);
   }
 
+  /** The network between: connections break and are refused, until `mend`, and the server keeps what it holds. */
+  cut(): void {
+    this.#isCut = true;
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  /** As `cut`, when somebody sends this command. */
+  loseAt(command: string): void {
+    this.#loseAt = command;
+  }
+
+  mend(): void {
+    this.#isCut = false;
+  }
+
   /** An empty server in the place of one that was killed. */
   async restart(): Promise<void> {
     await this.kill();
@@ -59,9 +76,12 @@ export class TcpRedis implements AsyncDisposable {
   }
 
   #pass(outer: Socket): void {
-    const address = this.#server?.address;
+    const address = this.#isCut ? undefined : this.#server?.address;
     if (!address || !("socket" in address)) return void outer.destroy();
     const inner = connect(address.socket);
+    outer.on("data", (data) => {
+      if (this.#loseAt !== undefined && String(data).toLowerCase().includes(this.#loseAt)) this.cut();
+    });
     for (const [one, other] of [
       [outer, inner],
       [inner, outer],

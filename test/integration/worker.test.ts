@@ -290,7 +290,7 @@ test("a worker closes although its Redis is gone, and does not wait for it", asy
 test("a slice whose step never hears that it is to stop is given back all the same", async () => {
   await using pipeline = await TestPipeline.open();
   const { promise: labeling, resolve } = Promise.withResolvers<void>();
-  const { worker, model, queue, redis } = await serve(
+  const { worker, model, queue, redis, ledger } = await serve(
     pipeline,
     { graceMs: 100, lockMs: 600_000 },
     {
@@ -304,6 +304,7 @@ test("a slice whose step never hears that it is to stop is given back all the sa
     },
   );
   const job = jobOf(pipeline, model, ["fine"]);
+  await plan(ledger, job);
   await queue.add("slice", job, { jobId: jobId(job.run, 0) });
   await labeling;
   await worker.close();

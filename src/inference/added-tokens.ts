@@ -25,6 +25,22 @@ export function addedTokens(file: Json, config: Json): AddedToken[] {
   return [...tokens.values()];
 }
 
+/**
+ * Checks that special_tokens_map.json names no token that the tokenizer would not find. It is no part of a model's digest, so what only
+ * it says cannot be honoured. Transformers reads it where tokenizer_config.json has no `added_tokens_decoder`.
+ * @param tokens of the tokenizer
+ * Throws an Error that begins with the field.
+ */
+export function checkSpecialMap(map: Json, file: Json, tokens: readonly AddedToken[]): void {
+  const known = new Set(tokens.map(({ content }) => content));
+  const unnamed = specialTokens(map).find(
+    ({ content }) => !known.has(content) && vocabularyId(file, content) !== undefined,
+  );
+  if (unnamed === undefined) return;
+  const expected = "tokens that tokenizer.json or tokenizer_config.json name too";
+  throw new Error(`expected ${expected}, got ${show(unnamed.content)}: name it in tokenizer_config.json`);
+}
+
 /** Throws an Error that begins with the field, for tokens that are found in a way that the library does not know. */
 export function checkAdded(file: Json): void {
   for (const { content, single_word: isWord } of file.added_tokens as AddedToken[])

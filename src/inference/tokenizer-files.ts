@@ -1,7 +1,8 @@
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { messageOf } from "../errors.ts";
-import { addedTokens, specialToken, tokenId } from "./added-tokens.ts";
+import { addedTokens, checkSpecialMap, specialToken, tokenId } from "./added-tokens.ts";
 import { invalidFile, type Json, parsed, readModelJson } from "./model-json.ts";
 import { readTokenLimits } from "./token-limits.ts";
 import { checkAgreement, type PaddingSide, paddingSideOf } from "./tokenizer-config.ts";
@@ -11,6 +12,8 @@ const TokenizerFileSchema = z.looseObject({
   model: z.looseObject({}),
   added_tokens: z.array(z.looseObject({ id: z.int().nonnegative(), content: z.string() })).default([]),
 });
+
+const SPECIAL_MAP = "special_tokens_map.json";
 
 /** What the files of a text model say of its tokens, checked. */
 export type TokenizerFiles = {
@@ -37,6 +40,10 @@ export async function readTokenizerFiles(dir: string): Promise<TokenizerFiles> {
     checkAgreement(file, config);
     return { paddingSide: paddingSideOf(file, config), added_tokens: addedTokens(file, config) };
   });
+  if (config.added_tokens_decoder === undefined && existsSync(join(dir, SPECIAL_MAP))) {
+    const map = await readModelJson(dir, SPECIAL_MAP);
+    within(join(dir, SPECIAL_MAP), () => checkSpecialMap(map, file, said.added_tokens));
+  }
   const whole = { ...file, added_tokens: said.added_tokens };
   const id = (key: string) => tokenId(whole, specialToken(config, key));
   const unknown = file.model.type === "WordLevel" ? { unk_token: file.model.unk_token } : {};

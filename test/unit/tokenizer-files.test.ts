@@ -115,6 +115,30 @@ describe("tokens that are found as they are written", () => {
   });
 });
 
+describe("special_tokens_map.json", () => {
+  const map = { mask_token: { content: "[X]" }, pad_token: "[PAD]" };
+  async function load(files: Files) {
+    const dir = await folder(files);
+    await writeFile(join(dir, "special_tokens_map.json"), JSON.stringify(map));
+    return loadTokenizer(dir);
+  }
+
+  test("that names a token which the tokenizer would not find is refused", async () => {
+    const message = /special_tokens_map\.json: expected tokens that .* name too, got "\[X\]"/;
+    await assert.rejects(load({ tokenizerConfig: { pad_token: "[PAD]" } }), { code: "MODEL_INVALID", message });
+  });
+
+  test("is passed over where other files say it all, or transformers reads others", async () => {
+    const { id, ...flags } = token("[X]");
+    for (const files of [
+      { tokenizerConfig: map },
+      { tokenizer: { added_tokens: [token("[X]"), token("[PAD]")] } },
+      { tokenizerConfig: { added_tokens_decoder: { [id]: flags } } },
+    ])
+      assert.ok((await load(files)).maxTokens > 0);
+  });
+});
+
 describe("tokenizers that the library reads in another way than the reference", () => {
   const TEXT = "the-final--c naïve½ x٣४ 42 ²!!«a» a-b a--b";
   /** Made with tokenizers 0.23.3 for Python. */

@@ -275,6 +275,15 @@ test("a dictionary of more values than it may have is refused, though they take 
   assert.equal((await readAll(path)).length, 2);
 });
 
+test("a batch cannot have any number of rows that take no bytes", async () => {
+  const table = (length: number) => new Table({ text: new Vector([makeData({ type: new Null(), length })]) });
+  const few = await readAll(await file("few.arrow", tableToIPC(table(1000), "stream")));
+  assert.deepEqual([few.length, few[0]!.error!.code], [1000, "RECORD_INVALID"]);
+  const path = await file("many.arrow", tableToIPC(table(2 ** 31 - 1), "stream"));
+  const message = /2147483647 rows in 0 bytes of their columns/;
+  await assert.rejects(readAll(path), { code: "INPUT_UNREADABLE", message });
+});
+
 test("a schema that nests without an end, or says the same over and over, is refused", async () => {
   let type: DataType = new Utf8();
   for (let depth = 0; depth < 80; depth++) type = new List(new Field("item", type, true));

@@ -21,6 +21,9 @@ const WINDOW_BYTES = 8 << 20;
 /** The most that a window may have where its rows are longer than the average. */
 const MAX_WINDOW_BYTES = 32 << 20;
 
+/** Rows of a batch that may take less than a bit each in the columns that are needed, as nulls without a type do. */
+const FREE_ROWS = 1000;
+
 /** A batch, and where the messages of its dictionaries lie. */
 export type BatchPlace = Batch & { dictionaries: readonly number[] };
 
@@ -54,6 +57,9 @@ export function openBatch(of: ArrowColumns, batch: Pick<BatchPlace, "at" | "dict
       const dictionaries = new Dictionaries(origin, schema, batch.dictionaries);
       let bytes = 0;
       for (const column of new Set(columns)) bytes += await bytesOf(column, buffers, dictionaries);
+      // Rows that take no bytes cost a file nothing, and a run as much as others.
+      if (header.rows > 8 * bytes + FREE_ROWS)
+        throw new Error(`${header.rows} rows in ${bytes} bytes of their columns`);
       return { header, forms, columns, rowBytes: bytes / Math.max(1, header.rows) };
     });
   });

@@ -1,10 +1,14 @@
 import sharp, { type Metadata } from "sharp";
 import { LabelmillError } from "../errors.ts";
+import { derivedPixels } from "./heif-items.ts";
 import { checkParts } from "./image-parts.ts";
 import { TiffPages } from "./tiff-tags.ts";
 
 /** The most pixels of a picture, all frames of an animation counted: 50 megapixels are 150 MB of RGB. */
 export const MAX_PIXELS = 50_000_000;
+
+/** The most pixels of an AVIF's tiles: a picture and its alpha, each with tiles beyond its borders. */
+const MAX_TILE_PIXELS = 4 * MAX_PIXELS;
 
 /** The longest side of a picture, before and after the resize. libvips works in rows and columns: a longer one costs minutes. */
 export const MAX_SIDE = 65_535;
@@ -56,6 +60,12 @@ export async function readHeader(bytes: Uint8Array): Promise<Header> {
   const format = Object.keys(FORMATS).find((name) => FORMATS[name]!(head));
   if (format === undefined) throw notAPicture(describe(head));
   checkParts(format, bytes);
+  const tiles = format === "heif" ? derivedPixels(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)) : 0;
+  if (tiles > MAX_TILE_PIXELS) {
+    const got = Number.isFinite(tiles) ? `${Math.ceil(tiles / 1e6)}` : "too many to count";
+    const most = `at most ${MAX_TILE_PIXELS / 1e6} megapixels of tiles, each as often as it is used`;
+    throw new LabelmillError("IMAGE_TOO_LARGE", `expected ${most}, got ${got}`);
+  }
   // Without a limit here: a picture that is too large must be told from a broken one.
   const meta = await sharp(bytes, { limitInputPixels: false, failOn: FAIL_ON }).metadata();
   if (meta.format !== format) throw notAPicture(`${meta.format}`);
@@ -66,7 +76,7 @@ export async function readHeader(bytes: Uint8Array): Promise<Header> {
     ...{ width, height },
     alpha: meta.hasAlpha,
     cmyk: meta.space === "cmyk",
-    decodedBytes: width * height * bytesPerPixel(meta) + COPIES * bytes.length,
+    decodedBytes: Math.max(width * height, tiles) * bytesPerPixel(meta) + COPIES * bytes.length,
   };
 }
 

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { deflateSync, gzipSync } from "node:zlib";
 import { decodeImage } from "../../src/inference/image.ts";
+import { avifGrid } from "../helpers/avif-grid.ts";
 import { fixture, gradient, LARGE, png, pngChunk, rejects, TINY } from "../helpers/pictures.ts";
 import { pages } from "../helpers/tiff.ts";
 
@@ -201,6 +202,27 @@ describe("too many parts, counted before a decoder walks through them", () => {
       await decodeImage(hostile(1000), TINY);
       await rejects(hostile(10_001), "IMAGE_TOO_LARGE", /at most 10,000 segments/);
     }
+  });
+
+  test("tiles of an AVIF, each as often as it is used, whatever the header says of the whole", async () => {
+    const tileSize = { width: 100, height: 80 };
+    const tile = await gradient(100, 80).avif({ effort: 0 }).toBuffer();
+    const four = avifGrid(tile, tileSize, 2, 2, { width: 200, height: 160 });
+    const whole = { ...TINY, width: 200, height: 160, resize: null, crop: false };
+    const pixels = await decodeImage(four, whole);
+    const first = await decodeImage(tile, { ...whole, ...tileSize });
+    for (const y of [0, 79]) {
+      assert.deepEqual(pixels.subarray(y * 600, y * 600 + 300), first.subarray(y * 300, (y + 1) * 300));
+    }
+    // 250 tiles of a megapixel, of which the whole shows one.
+    const large = { width: 1000, height: 1000 };
+    const largeTile = await gradient(16, 16).resize(1000, 1000).avif({ effort: 0 }).toBuffer();
+    const hostile = avifGrid(largeTile, large, 10, 25, large);
+    await rejects(hostile, "IMAGE_TOO_LARGE", /at most 200 megapixels of tiles, each as often as it is used, got 250/);
+    // The tile is the grid itself.
+    const itself = Buffer.from(four);
+    itself.writeUInt16BE(1, itself.indexOf("dimg") + 8);
+    await rejects(itself, "IMAGE_TOO_LARGE", /got too many to count/);
   });
 
   test("scans of a JPEG, each of which goes over all pixels", async () => {

@@ -57,7 +57,7 @@ export class DataFiles {
     const files = told.length > 0 ? told : takesAll ? this.#files : known;
     const taken = new Set(files);
     for (const file of this.#files) if (!taken.has(file)) this.#passOver(reasonOf(file), file.name);
-    if (told.length === 0 && !this.#mayMix) checkOneFormat(files, this.#named.argument);
+    if (told.length === 0 && !this.#mayMix) checkOneFormat(files, this.#named);
     return files;
   }
 }
@@ -66,7 +66,7 @@ function reasonOf({ path }: DataFile): "unknown-extension" | "other-format" {
   return dataFormatOf(path) === undefined ? "unknown-extension" : "other-format";
 }
 
-function checkOneFormat(files: readonly DataFile[], argument: string): void {
+function checkOneFormat(files: readonly DataFile[], { argument, isPattern }: Named): void {
   const groups = new Map<string, DataFile[]>();
   for (const file of files) {
     const extension = extensionOf(file.path);
@@ -81,7 +81,8 @@ function checkOneFormat(files: readonly DataFile[], argument: string): void {
     const shown = members.slice(0, NAMES_SHOWN).map(({ path }) => quoted(path));
     return `${members.length} as ${group} (${shown.join(", ")}${members.length > NAMES_SHOWN ? ", …" : ""})`;
   });
-  const pattern = `**/*.${extensionOf(all[0]![1][0]!.path) || "csv"}`;
+  const below = isPattern || argument.startsWith("@") ? "" : argument.replace(/\/?$/, "/");
+  const pattern = `${below}**/*.${extensionOf(all[0]![1][0]!.path) || "csv"}`;
   const fix = `name those of one format with a pattern such as ${quoted(pattern)}, or say which with --format`;
   throw new LabelmillError(
     "USAGE",

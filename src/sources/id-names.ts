@@ -18,16 +18,17 @@ export function idNames(inputs: readonly NamedInput[]): (string | undefined)[] {
   const bare = names.filter((name) => name === "").length;
   return inputs.map(({ input: { uri }, ids = "numbers" }, at) => {
     const name = names[at];
-    if (name === undefined) return undefined;
+    // Standard input is opened once and has no other name; a file of that name gives way.
+    if (name === undefined || uri === "stdin:") return undefined;
     if (name === "") return alike.has(at) || (ids === "members" && bare > 1) ? uri : undefined;
     if (counts.get(name)! > 1) return uri;
     return ids === "numbers" && name === idNameOf(uri) ? undefined : name;
   });
 }
 
-/** Undefined where ids are the data's own, or nothing can be told apart from it. */
+/** Undefined where ids are the data's own. */
 function nameOf({ input: { uri }, ids = "numbers", path }: NamedInput): string | undefined {
-  if (ids === "data" || uri === "stdin:") return undefined;
+  if (ids === "data") return undefined;
   if (ids === "numbers") return path ?? idNameOf(uri);
   return ids === "members" ? (path ?? "") : "";
 }

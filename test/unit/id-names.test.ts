@@ -65,6 +65,8 @@ test("an id begins with the path below its argument, or the file's name; with th
     uriOf("a/in/p.csv"),
     uriOf("b/in/p.csv"),
   ]);
+  const stdin = { input: { uri: "stdin:", size: null, modifiedAt: null, hash: null } };
+  assert.deepEqual(idNames([stdin, named("stdin")]), [undefined, uriOf("stdin")]);
   // Whether a link or the file itself is named, the name is that of the input.
   assert.deepEqual(idNames([named("a/p.csv"), named("d/q.csv", "p.csv")]), [uriOf("a/p.csv"), uriOf("d/q.csv")]);
 });

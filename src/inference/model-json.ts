@@ -18,7 +18,7 @@ export async function readModelJson(dir: string, name: string): Promise<Json> {
     json = withoutNulls(JSON.parse(await readRegularText(path)));
   } catch (error) {
     if (systemCode(error) === "ENOENT")
-      throw invalidFile(path, "expected this file, but it is missing: no such file", error);
+      throw invalidFile(path, "expected this file, got no such file: it is missing", error);
     throw invalidFile(path, `expected a JSON file, got: ${messageOf(error)}`, error);
   }
   if (isObject(json)) return json;

@@ -2,7 +2,7 @@ import { ByteCache } from "../byte-cache.ts";
 import type { Origin } from "../origin.ts";
 import type { FileBlocks } from "./check-metadata.ts";
 import { readAhead, schemaOf } from "./file.ts";
-import { identityOf } from "./identity.ts";
+import { ENTRY_BYTES, identityOf } from "./identity.ts";
 import { type Message, type ReadBytes, readMessage, unreadable } from "./messages.ts";
 
 /** The most record batches of one input, and the most messages of dictionaries: where they lie is kept in memory. */
@@ -11,6 +11,8 @@ const MAX_DICTIONARIES = 100_000;
 /** The most messages that one dictionary is put together from. */
 const MAX_DELTAS = 200;
 
+/** What the place of a batch takes of memory. */
+const BATCH_BYTES = 128;
 /** Read at once: small messages come with those around them. */
 const SCANNED_BYTES = 128 << 10;
 
@@ -22,13 +24,15 @@ export type BatchIndex = {
   batches: readonly Batch[];
   /** Rows in all. */
   rows: number;
+  /** What it takes of memory. */
+  bytes: number;
   /** The place of the batch that a row lies in. */
   batchAt(row: number): number;
   /** The messages that make up a dictionary as a batch (by its place) has it: the first holds values, the rest adds to them. */
   dictionary(id: number, batch: number): readonly number[];
 };
 
-const indexes = new ByteCache<BatchIndex>(64 << 20, ({ batches }) => (batches.length + 1) * 64);
+const indexes = new ByteCache<BatchIndex>(64 << 20, ({ bytes }) => bytes);
 
 /** Reads the heads of all messages, and nothing of what they hold. Fails with INPUT_UNREADABLE where the input is cut off or damaged. */
 export function indexOf(origin: Origin): Promise<BatchIndex> {
@@ -45,6 +49,7 @@ export function indexOf(origin: Origin): Promise<BatchIndex> {
 class OpenIndex implements BatchIndex {
   readonly batches: Batch[] = [];
   rows = 0;
+  bytes = ENTRY_BYTES;
   readonly #origin: Origin;
   /** By its id: from which batch on it is made up of which messages. */
   readonly #dictionaries = new Map<number, { batch: number; messages: readonly number[] }[]>();
@@ -82,6 +87,7 @@ class OpenIndex implements BatchIndex {
       throw unreadable(this.#origin, `expected at most ${MAX_BATCHES} record batches: write it with larger ones`);
     this.batches.push({ at, first: this.rows, rows });
     this.rows += rows;
+    this.bytes += BATCH_BYTES;
     if (!Number.isSafeInteger(this.rows)) throw unreadable(this.#origin, `it has ${this.rows} rows`);
   }
 
@@ -97,6 +103,7 @@ class OpenIndex implements BatchIndex {
     if (last?.batch === batch) last.messages = messages;
     else states.push({ batch, messages });
     this.#dictionaries.set(id, states);
+    this.bytes += BATCH_BYTES + 8 * messages.length;
   }
 }
 

@@ -4,7 +4,7 @@ import { messageOf } from "../../errors.ts";
 import { ByteCache } from "../byte-cache.ts";
 import type { Origin } from "../origin.ts";
 import { rangeOf } from "../range.ts";
-import { identityOf } from "./identity.ts";
+import { ENTRY_BYTES, identityOf } from "./identity.ts";
 import { unpackLz4Frame } from "./lz4.ts";
 import { type BatchHeader, unreadable } from "./messages.ts";
 
@@ -19,9 +19,9 @@ const SMALL_BODY_BYTES = 1 << 20;
 const unzstd = promisify(zstdDecompress);
 
 /** A buffer is unpacked as a whole, and the slices of one batch follow one another in a worker: what was unpacked last is kept. */
-const unpacked = new ByteCache<Buffer>(128 << 20, (bytes) => bytes.length);
+const unpacked = new ByteCache<Buffer>(128 << 20, (bytes) => bytes.length + ENTRY_BYTES);
 
-const bodies = new ByteCache<Buffer>(32 << 20, (bytes) => bytes.length);
+const bodies = new ByteCache<Buffer>(32 << 20, (bytes) => bytes.length + ENTRY_BYTES);
 
 /** How a buffer is stored: `packed` bytes from `at` on, or, without it, as it is. */
 type Form = { size: number; at: number; packed?: number };

@@ -5,7 +5,7 @@ import { ByteCache } from "../byte-cache.ts";
 import type { Origin } from "../origin.ts";
 import { BatchBuffers } from "./buffers.ts";
 import { type ArrowSchema, readAhead } from "./file.ts";
-import { identityOf } from "./identity.ts";
+import { ENTRY_BYTES, identityOf } from "./identity.ts";
 import { layoutOf } from "./layout.ts";
 import { Budget, type Load, loadColumn, type ReadValue, TooManyBytes } from "./load-column.ts";
 import { readMessage, unreadable } from "./messages.ts";
@@ -69,6 +69,7 @@ export class Dictionaries {
         dictionary: (of) => inner.get(of),
         limit: MAX_DICTIONARY_BYTES,
         loaded: bytes,
+        columns: 0,
       };
       if (length + batch.rows > MAX_DICTIONARY_VALUES) throw this.#tooLarge(id, `${MAX_DICTIONARY_VALUES} values`);
       parts.push({ first: length, read: await this.#values(id, () => loadColumn(column!, 0, batch.rows, load)) });
@@ -79,7 +80,7 @@ export class Dictionaries {
       const part = parts.findLast(({ first }) => first <= index)!;
       return part.read(index - part.first, budget);
     };
-    return { length, read: readValue, bytes: bytes + 1 };
+    return { length, read: readValue, bytes: bytes + ENTRY_BYTES * (parts.length + 1) };
   }
 
   async #values(id: number, load: () => Promise<ReadValue>): Promise<ReadValue> {

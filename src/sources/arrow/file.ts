@@ -5,7 +5,7 @@ import type { Origin } from "../origin.ts";
 import { rangeOf } from "../range.ts";
 import { quoted } from "../source.ts";
 import { checkFooter, type FileBlocks } from "./check-metadata.ts";
-import { identityOf } from "./identity.ts";
+import { ENTRY_BYTES, identityOf } from "./identity.ts";
 import { type ReadBytes, readMessage, senseless, unreadable } from "./messages.ts";
 import { unreadableKind } from "./scalars.ts";
 
@@ -16,8 +16,8 @@ const FILE_START = 8;
 const TAIL_BYTES = 4 + FILE_MAGIC.length;
 /** The largest footer of a file: it grows with the batches. */
 const MAX_FOOTER_BYTES = 64 << 20;
-/** What a footer takes of memory, as a multiple of its bytes. */
-const PARSED_FACTOR = 2;
+/** What a schema takes of memory, as a multiple of its bytes: each column is several objects. */
+const PARSED_FACTOR = 20;
 /** Read at once: the head of a message, as most are. */
 const HEAD_BYTES = 16 << 10;
 
@@ -33,7 +33,7 @@ export type ArrowSchema = {
   bytes: number;
 } & ({ blocks: FileBlocks; end: number } | { blocks?: undefined; start: number });
 
-const schemas = new ByteCache<ArrowSchema>(32 << 20, ({ bytes }) => bytes * PARSED_FACTOR);
+const schemas = new ByteCache<ArrowSchema>(32 << 20, ({ bytes }) => ENTRY_BYTES + bytes * PARSED_FACTOR);
 
 /**
  * The schema of an Arrow file or stream, which is kept. Fails with INPUT_UNREADABLE where it is neither, is Feather's first version, packed, or has a
@@ -67,6 +67,8 @@ async function readFooter(origin: Origin): Promise<ArrowSchema> {
   const footer = Buffer.from(await rangeOf(origin, end, end + bytes));
   try {
     const blocks = checkFooter(footer);
+    // Footers are read by means of what the messages' module adds to schemas.
+    await import("apache-arrow/ipc/metadata/message");
     const { Footer } = await import("apache-arrow/ipc/metadata/file");
     return { ...columnsOf(Footer.decode(footer).schema), bytes, blocks, end };
   } catch (error) {

@@ -43,6 +43,8 @@ export type Load = {
   /** Bytes that may be loaded in all, and that were. */
   limit: number;
   loaded: number;
+  /** Columns that were loaded, nested ones counted. */
+  columns: number;
 };
 
 /**
@@ -51,6 +53,7 @@ export type Load = {
  */
 export async function loadColumn(column: ColumnLayout, from: number, to: number, load: Load): Promise<ReadValue> {
   if (to > column.length) throw new Error(`a column of ${column.length} values where ${to} are needed`);
+  load.columns++;
   const isValid = await loadValidity(column, from, to, load);
   const read = await loadValues(column, from, to, load, isValid);
   return isValid ? (index, budget) => (isValid(index) ? read(index, budget) : null) : read;

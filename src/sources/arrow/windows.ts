@@ -10,7 +10,7 @@ import type { Batch } from "./batches.ts";
 import { BatchBuffers, type BufferForms } from "./buffers.ts";
 import { Dictionaries } from "./dictionaries.ts";
 import { type ArrowSchema, placesOf, readAhead } from "./file.ts";
-import { identityOf } from "./identity.ts";
+import { ENTRY_BYTES, identityOf } from "./identity.ts";
 import { type ColumnLayout, dictionaryIds, layoutOf, TYPE } from "./layout.ts";
 import { Budget, type Load, loadColumn, type ReadValue, TooManyBytes } from "./load-column.ts";
 import { type BatchHeader, readMessage, unreadable } from "./messages.ts";
@@ -24,6 +24,9 @@ const MAX_WINDOW_BYTES = 32 << 20;
 /** Rows of a batch that may take less than a bit each in the columns that are needed, as nulls without a type do. */
 const FREE_ROWS = 1000;
 
+/** What a loaded column takes of memory beside its bytes, nested ones counted: its buffers' views and its readers. */
+const COLUMN_BYTES = 2048;
+
 /** A batch, and where the messages of its dictionaries lie. */
 export type BatchPlace = Batch & { dictionaries: readonly number[] };
 
@@ -34,7 +37,7 @@ export type ArrowColumns = { origin: Origin; schema: ArrowSchema; names: readonl
 type OpenBatch = { header: BatchHeader; forms: BufferForms; columns: readonly ColumnLayout[]; rowBytes: number };
 type Loaded = { columns: readonly Cells[]; bytes: number };
 
-const batches = new ByteCache<OpenBatch>(16 << 20, ({ header }) => 256 * (header.buffers.length + 1));
+const batches = new ByteCache<OpenBatch>(16 << 20, ({ header }) => ENTRY_BYTES + 512 * header.buffers.length);
 /** Slices of one batch follow one another in a worker, and each would read its rows again. */
 const windows = new ByteCache<Loaded>(96 << 20, ({ bytes }) => bytes);
 
@@ -125,7 +128,7 @@ async function loadWindow(of: ArrowColumns, batch: BatchPlace, at: number, rows:
   const { header, forms, columns } = await openBatch(of, batch);
   const dictionaries = new Dictionaries(of.origin, of.schema, batch.dictionaries);
   const load: Load = {
-    ...{ buffers: new BatchBuffers(of.origin, header, forms), limit: MAX_WINDOW_BYTES, loaded: 0 },
+    ...{ buffers: new BatchBuffers(of.origin, header, forms), limit: MAX_WINDOW_BYTES, loaded: 0, columns: 0 },
     dictionary: (type) => dictionaries.get(type),
   };
   const cells: Cells[] = [];
@@ -138,7 +141,7 @@ async function loadWindow(of: ArrowColumns, batch: BatchPlace, at: number, rows:
     });
     cells.push(cellsOf(of.origin, what, read));
   }
-  return { columns: cells, bytes: load.loaded + 1024 };
+  return { columns: cells, bytes: ENTRY_BYTES + load.loaded + COLUMN_BYTES * load.columns };
 }
 
 function tooLong(error: TooManyBytes): ReadValue {

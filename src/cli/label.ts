@@ -163,7 +163,12 @@ export function cancelled(terminal: Terminal, run: string, out: string): Labeled
 }
 
 /** A run that was stopped, having more rows in error than it may have, slices that fail one after the other, or a plan that cannot be, and the first rows in error. */
-export function stopped(terminal: Terminal, run: string, out: string, { reason, firstErrors }: Stopped): Labeled {
+export function stopped(
+  terminal: Terminal,
+  run: string,
+  out: string,
+  { reason, failure, failed, firstErrors }: Stopped,
+): Labeled {
   terminal.print(terminal.style("red", `Run ${run} was stopped: ${reason}`));
   for (const line of errorLines(firstErrors)) terminal.print(line);
   const mend = reason.startsWith("TOO_MANY_ERRORS: ") ? "with a higher --max-errors " : "";
@@ -172,7 +177,10 @@ export function stopped(terminal: Terminal, run: string, out: string, { reason, 
     ? ""
     : `; the same command ${mend}goes on`;
   terminal.print(`The parts in ${showPlace(out)} stand${goesOn}`);
-  return { code: EXIT.failed, summary: { run, state: "failed", out, reason, firstErrors } };
+  return {
+    code: EXIT.failed,
+    summary: { run, state: "failed", out, reason, failure, failedSlices: failed, firstErrors },
+  };
 }
 
 export function exitCode(state: RunState): number {

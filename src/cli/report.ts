@@ -18,8 +18,9 @@ export type Report = { store: ObjectStore; manifest: Manifest; seconds: number |
 /** What --json prints of a run. */
 export function summarize({ store, manifest, seconds }: Report) {
   const { run, state, model, devices = {}, totals, labels, errorCodes, failedSlices } = manifest;
-  const { passedOver = NOTHING_PASSED_OVER } = manifest;
-  return { run, state, out: store.uri, model, devices, totals, labels, errorCodes, failedSlices, passedOver, seconds };
+  const { passedOver = NOTHING_PASSED_OVER, failure } = manifest;
+  const base = { run, state, out: store.uri, model, devices, totals, labels, errorCodes, failedSlices };
+  return { ...base, ...(failure ? { failure } : {}), passedOver, seconds };
 }
 
 /** What a run came to, for people: some rows, the labels as bars, where the results lie. */

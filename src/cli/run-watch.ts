@@ -64,13 +64,13 @@ export async function watchRun(run: string, world: LabelWorld, signal: AbortSign
 
 async function endOf(
   run: string,
-  { state, output, reason }: Progress,
+  { state, output, reason, failure, failed }: Progress,
   firstErrors: RowError[],
   world: LabelWorld,
 ): Promise<Labeled> {
   const { config, terminal } = world;
   if (state === "cancelled") return cancelled(terminal, run, output);
-  if (state === "failed" && reason) return stopped(terminal, run, output, { reason, firstErrors });
+  if (state === "failed" && reason) return stopped(terminal, run, output, { reason, failure, failed, firstErrors });
   const s3 = s3Of(config);
   try {
     const store = await openStore(output, s3);

@@ -52,7 +52,7 @@ export type SessionOptions = {
 };
 
 /** Why a run was stopped, and its first rows in error. */
-export type Stopped = { reason: string; firstErrors: RowError[] };
+export type Stopped = Pick<Progress, "failure" | "failed"> & { reason: string; firstErrors: RowError[] };
 
 export type SessionEnd = { state: RunState; stopped?: Stopped };
 
@@ -99,8 +99,10 @@ export async function runSession(options: SessionOptions, signal: AbortSignal): 
     throw told;
   });
   if (state === "succeeded" || state === "finished_with_errors") losses?.forget();
-  const reason = state === "failed" ? (await ledger.progress(runFile.run))?.reason : undefined;
-  return { state, ...(reason ? { stopped: { reason, firstErrors: await ledger.firstErrors(runFile.run) } } : {}) };
+  const progress = state === "failed" ? await ledger.progress(runFile.run) : undefined;
+  if (!progress?.reason) return { state };
+  const { reason, failed, failure } = progress;
+  return { state, stopped: { reason, failed, failure, firstErrors: await ledger.firstErrors(runFile.run) } };
 }
 
 /** @returns the record of losses, where it is not in Redis */

@@ -17,6 +17,8 @@ import { workerLines } from "./worker-lines.ts";
 type Redis = Parameters<Parameters<typeof withRedis>[1]>[0];
 
 const MOST_RUNS = 20;
+/** UTF-16 units of the reason of a failed run in a list; `run status` has all of it. */
+const MOST_REASON = 160;
 const COUNTED = ["waiting", "prioritized", "active", "delayed", "failed"] as const;
 
 /** Jobs of a queue; `waiting` counts all that are ready to be taken. */
@@ -61,9 +63,17 @@ async function showRun(run: string, ledger: RunLedger, terminal: Terminal): Prom
   terminal.print(`${overview.model.id}@${overview.model.digest.slice(0, 8)}, ${overview.lane}, to ${overview.output}`);
   for (const [device, why] of Object.entries(devices)) terminal.print(`on ${device}: ${why}`);
   if (overview.reason) terminal.print(terminal.style("red", overview.reason));
-  if (overview.failed > 0) terminal.print(terminal.style("red", `${overview.failed} slices failed for good`));
+  const first = overview.reason ? "" : failureText(overview);
+  if (overview.failed > 0)
+    terminal.print(
+      terminal.style("red", `${overview.failed} slices failed for good${first && `, the first with ${first}`}`),
+    );
   for (const [label, count] of byCount(labels)) terminal.print(`  ${label}: ${count}`);
   for (const [code, count] of byCount(errorCodes)) terminal.print(terminal.style("red", `  ${code}: ${count}`));
+}
+
+function failureText({ failure }: RunOverview): string {
+  return failure ? `${failure.code}: ${failure.message}` : "";
 }
 
 export function runLine(run: RunOverview, terminal: Terminal): string {
@@ -74,6 +84,8 @@ export function runLine(run: RunOverview, terminal: Terminal): string {
     rowsPerSecond > 0 ? `${rowsPerSecond.toFixed(rowsPerSecond < 10 ? 1 : 0)}/s` : "",
     timeLeft(run, rowsPerSecond),
     errors > 0 ? `${errors} in error` : "",
+    run.failed > 0 ? `${run.failed} slices failed` : "",
+    state === "failed" ? failureText(run).slice(0, MOST_REASON) : "",
   ];
   return `${run.run}  ${terminal.style("bold", state)}  ${parts.filter(Boolean).join(" · ")}  ${run.model.id}`;
 }

@@ -1,4 +1,5 @@
 import { LabelmillError } from "../errors.ts";
+import type { RunLedger } from "../runs/ledger.ts";
 import { readManifest } from "../runs/output.ts";
 import { partKey } from "../schemas/names.ts";
 import type { Row } from "../schemas/row.ts";
@@ -13,10 +14,12 @@ export class PlannedRun {
   readonly output: string;
   readonly #store: ObjectStore;
   readonly #driven: Promise<RunState>;
+  readonly #ledger: Pick<RunLedger, "progress">;
 
   /** @param driven settles with the run's end */
-  constructor(run: string, store: ObjectStore, driven: Promise<RunState>) {
+  constructor(run: string, store: ObjectStore, driven: Promise<RunState>, ledger: Pick<RunLedger, "progress">) {
     this.run = run;
+    this.#ledger = ledger;
     this.output = store.uri;
     this.#store = store;
     this.#driven = driven;
@@ -29,9 +32,15 @@ export class PlannedRun {
     const state = await this.#driven;
     const { run, output } = this;
     if (state === "cancelled") return { run, state, output, rows: 0, errors: 0, labels: {} };
+    const stopped = state === "failed" ? await this.#ledger.progress(run) : undefined;
+    // A run that was stopped has no manifest.
+    if (stopped?.reason) {
+      const { rows, errors, failed: failedSlices, failure: failed } = stopped;
+      return { run, state: "failed", output, rows, errors, labels: {}, ...(failed ? { failed } : {}), failedSlices };
+    }
     const manifest = await readManifest(this.#store);
     if (!manifest) throw new LabelmillError("INTERNAL", `run ${run} ended as ${state} without a manifest`);
-    const { totals, labels, failed } = manifest;
+    const { totals, labels, failed, failedSlices } = manifest;
     return {
       run,
       state: manifest.state as RunResult["state"],
@@ -39,7 +48,7 @@ export class PlannedRun {
       rows: totals.labeled + totals.errors,
       errors: totals.errors,
       labels,
-      ...(failed[0] ? { failed: { code: failed[0].code, message: failed[0].message } } : {}),
+      ...(failed[0] ? { failed: { code: failed[0].code, message: failed[0].message }, failedSlices } : {}),
     };
   }
 

@@ -214,7 +214,7 @@ export class Producer implements AsyncDisposable {
     });
     this.#under.add(ended);
     ended.catch(() => {}).finally(() => this.#under.delete(ended));
-    return new PlannedRun(run, store, ended);
+    return new PlannedRun(run, store, ended, ledger);
   }
 
   #cut(source: Source): AsyncGenerator<Slice> {

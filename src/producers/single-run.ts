@@ -33,6 +33,8 @@ export type RunResult = {
   errors: number;
   labels: Record<string, number>;
   failed?: { code: string; message: string };
+  /** Slices that failed for good, where any did. */
+  failedSlices?: number;
 };
 
 /** A submission that is one job: its end is heard of, and looked for in case that was not heard. */
@@ -84,7 +86,7 @@ export class SingleRun {
     const { rows, errors, labels, failed } = await this.#end.promise;
     const { run, output } = this;
     const state = failed ? "failed" : errors > 0 ? "finished_with_errors" : "succeeded";
-    return { run, state, output, rows, errors, labels, ...(failed ? { failed } : {}) };
+    return { run, state, output, rows, errors, labels, ...(failed ? { failed, failedSlices: 1 } : {}) };
   }
 
   /** The rows, in the order of the items, when it has ended. @throws LabelmillError RUN_FAILED where it failed and has none */

@@ -131,6 +131,7 @@ class Tally {
     const { schemaVersion, run, createdAt, spec, settings, inputs } = this.#runFile;
     const { model, ...how } = spec;
     const finishedAt = new Date().toISOString();
+    const [first] = this.#failed;
     // The two clocks may be those of two machines.
     const seconds = Math.max(0, (Date.parse(finishedAt) - Date.parse(createdAt)) / 1000);
     return ManifestSchema.parse({
@@ -152,6 +153,7 @@ class Tally {
       ...counts,
       failed: this.#failed,
       failedSlices: this.#failedSlices,
+      ...(first ? { failure: { code: first.code, message: first.message } } : {}),
       partsSha256: this.#hash.digest("hex"),
       conditionalWrites,
       settings: { ...how, ...settings },

@@ -25,7 +25,7 @@ redis.call('HSET', KEYS[1], 'state', run[1] == 'paused' and 'paused' or 'plannin
 for _, key in ipairs(KEYS) do redis.call('PERSIST', key) end
 redis.call('HSETNX', KEYS[1], 'createdAt', ARGV[1])
 redis.call('DEL', KEYS[4])
-redis.call('HDEL', KEYS[1], 'reason')
+redis.call('HDEL', KEYS[1], 'reason', 'firstFailure')
 redis.call('HSET', KEYS[1], 'failed', '0', 'failedInRow', '0')
 for _, counter in ipairs({'items', 'committed', 'rows', 'errors', 'bytes', 'inferMs'}) do redis.call('HSETNX', KEYS[1], counter, '0') end
 redis.call('HSET', KEYS[1], 'begunAt', redis.call('TIME')[1], 'begunRows', redis.call('HGET', KEYS[1], 'rows'))
@@ -110,6 +110,7 @@ if redis.call('EXISTS', KEYS[1]) == 0 then return {'unknown', 0, 0} end
 if redis.call('HEXISTS', KEYS[2], ARGV[1]) == 0 then return {'unplanned', 0, 0} end
 if redis.call('HEXISTS', KEYS[3], ARGV[1]) == 1 then return {'committed', complete() and 1 or 0, 0} end
 if redis.call('HSETNX', KEYS[4], ARGV[1], ARGV[2]) == 1 then
+  redis.call('HSETNX', KEYS[1], 'firstFailure', ARGV[2])
   redis.call('HINCRBY', KEYS[1], 'failed', 1)
   redis.call('HINCRBY', KEYS[1], 'failedInRow', 1)
 end

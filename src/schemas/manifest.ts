@@ -97,6 +97,8 @@ export const ManifestSchema = z.strictObject({
   /** Slices that failed for good, the first hundred of them. */
   failed: z.array(FailedSliceSchema).max(100),
   failedSlices: z.int().nonnegative(),
+  /** Why the run failed: the first of those failures. Older versions did not tell. */
+  failure: z.strictObject({ code: z.string(), message: z.string() }).optional(),
   partsSha256: Sha256Schema,
   /** Of `_files.jsonl`, where files were made of the parts. */
   filesSha256: Sha256Schema.optional(),

@@ -237,6 +237,21 @@ test("a record over 1 MiB is an error of its own, and takes no memory", async ()
   assert.ok(process.memoryUsage.rss() - before < 120_000_000);
 });
 
+test("a record that never ends is not held", () => {
+  for (const begin of ['{"text":"', "[[", "x", '{"a":"b\n']) {
+    const scanner = new JsonArrayScanner();
+    const chunk = Buffer.alloc(1 << 20, "x");
+    const before = process.memoryUsage().arrayBuffers;
+    scanner.append(Buffer.from(begin));
+    for (let chunks = 0; chunks < 64; chunks++) {
+      scanner.append(chunk);
+      assert.equal(scanner.next(false), undefined);
+    }
+    assert.ok(process.memoryUsage().arrayBuffers - before < 16 << 20, begin);
+    assert.ok("error" in scanner.next(true)!);
+  }
+});
+
 test("what is found does not depend on the chunks", () => {
   const text = Buffer.from(
     '{"text":"é \\" \\\\"}, 12.5 ,\n"s","\\\n", [1,[2]], true\n{"a":"b\n\n}"},\n{"c":{}},"end]"\n] x',

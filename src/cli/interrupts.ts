@@ -65,6 +65,15 @@ export class Interrupts {
     return () => void this.#lastly.delete(work);
   }
 
+  /**
+   * A command that fails because threads are stuck in native code ends by itself, if they come back, or by SIGKILL some seconds after
+   * the grace time: Node waits for threads of libuv's pool.
+   */
+  endStuck(graceMs: number): void {
+    const { closingMs, lastMs, killMs } = this.#times;
+    killAfter(graceMs + closingMs + lastMs + killMs);
+  }
+
   readonly #first = (name: NodeJS.Signals): void => {
     if (this.signal.aborted) return;
     const handling = this.#handling;
@@ -72,7 +81,7 @@ export class Interrupts {
     const { oneSignalMs, closingMs, lastMs, killMs } = this.#times;
     const endsInMs = (handling.graceMs ?? 0) + closingMs;
     // First of all: whatever is done next may get stuck.
-    new Worker(WATCHDOG, { eval: true, workerData: endsInMs + lastMs + killMs }).unref();
+    killAfter(endsInMs + lastMs + killMs);
     setTimeout(() => this.#leaveToDefault(), oneSignalMs).unref();
     setTimeout(() => void this.#end(name), endsInMs).unref();
     const again = handling.graceMs === undefined ? "" : " (again to stop at once)";
@@ -94,4 +103,8 @@ export class Interrupts {
   #leaveToDefault(): void {
     for (const name of SIGNALS) process.off(name, this.#first);
   }
+}
+
+function killAfter(ms: number): void {
+  new Worker(WATCHDOG, { eval: true, workerData: ms }).unref();
 }

@@ -62,7 +62,7 @@ export type LabelWorld = {
   terminal: Terminal;
   log: Logger;
   /** None: nobody interrupts the command, or its caller sees to it. */
-  interrupts?: Pick<Interrupts, "handle" | "lastly">;
+  interrupts?: Pick<Interrupts, "handle" | "lastly" | "endStuck">;
   around?: WorkerOptions["around"];
   thread?: WorkerOptions["thread"];
 };

@@ -23,6 +23,7 @@ import type { S3 } from "../storage/s3.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { LossJournal } from "../workers/journal.ts";
 import { startWorker, type WorkerOptions } from "../workers/worker.ts";
+import type { Interrupts } from "./interrupts.ts";
 
 const JOURNAL_FILE = "_inflight";
 
@@ -46,6 +47,7 @@ export type SessionOptions = {
   onProgress: (progress: Progress) => void;
   say: (line: string) => void;
   log: Logger;
+  interrupts?: Pick<Interrupts, "endStuck">;
   /** Tests end the process in the middle of a step, or have a session that follows a script. */
   around?: WorkerOptions["around"];
   thread?: WorkerOptions["thread"];
@@ -136,9 +138,10 @@ async function openWorker(
     ...(options.thread ? { thread: options.thread } : {}),
   });
   open.defer(() => worker.close());
-  void worker.failed.then(({ code, message, cause }) =>
-    lost.abort(new LabelmillError(code, `${message}; run the same command again`, { cause })),
-  );
+  void worker.failed.then(({ code, message, cause }) => {
+    options.interrupts?.endStuck(config.graceMs);
+    lost.abort(new LabelmillError(code, `${message}; run the same command again`, { cause }));
+  });
   return losses;
 }
 

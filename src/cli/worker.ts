@@ -47,7 +47,10 @@ export async function serve(
   const served = models.map(({ id, digest }) => `${id}@${digest.slice(0, 8)}`).join(", ");
   terminal.say(`Serving ${served} from ${describeAddress(redis)}, ${describeDevices(devices)}`);
   const failure = await Promise.race([worker.failed, aborted(signal)]);
-  if (failure) throw failure;
+  if (failure) {
+    interrupts?.endStuck(config.graceMs);
+    throw failure;
+  }
   return EXIT.labeled;
 }
 

@@ -23,6 +23,19 @@ const DO: Record<string, () => void> = {
     interrupts.handle(handled);
     for (let i = 0; i < 64; i++) open(fifo!, "r", () => {});
   },
+  // It fails by itself, with threads that do not come back.
+  fails: () => {
+    for (let i = 0; i < 64; i++) open(fifo!, "r", () => {});
+    interrupts.endStuck(100);
+    process.exitCode = 1;
+    clearInterval(alive);
+  },
+  // It fails in the same way, and its threads come back.
+  recovers: () => {
+    interrupts.endStuck(100);
+    process.exitCode = 1;
+    clearInterval(alive);
+  },
   // It ends after the grace time has begun, and before it is over.
   slow: () => {
     interrupts.handle(handled);

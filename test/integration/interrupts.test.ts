@@ -74,3 +74,12 @@ test("a second signal later on ends the command at once", async () => {
   const { signal, stdout } = await command.ended.finally(() => clearInterval(again));
   assert.deepEqual([signal, stdout], ["SIGTERM", "ready\n"]);
 });
+
+test("a command that fails with threads that stay stuck ends by SIGKILL, and by itself if they come back", async () => {
+  await using work = await Workspace.open();
+  const stuck = await start(work, "fails", { closingMs: 100, lastMs: 100, killMs: 100 });
+  assert.equal((await stuck.ended).signal, "SIGKILL");
+  await using other = await Workspace.open();
+  const { code, signal } = await (await start(other, "recovers", {})).ended;
+  assert.deepEqual([code, signal], [1, null]);
+});

@@ -159,7 +159,7 @@ describe("outputs and signals", { concurrency: 2 }, () => {
     const command = work.start(args);
     await command.says("Run ");
     const taken = async () =>
-      (await readFile(work.file("forced", "_inflight"), "utf8").catch(() => "")).includes("take");
+      (await readFile(work.file("forced", "_inflight"), "utf8").catch(() => "")).includes("try ");
     await command.until(work.file("forced"), taken);
     const redisGone = work.redisGone();
     command.child.kill("SIGINT");

@@ -34,6 +34,7 @@ export async function serve(
   const redis = lastingRedis(config);
   const devices = await ownDevices(config);
   const models = await loadModels(names, devices, world, signal);
+  if (!models) return EXIT.labeled;
   await using open = new AsyncDisposableStack();
   if (!(await untilThere(redis, terminal, signal))) return EXIT.labeled;
   const s3 = s3Of(config);
@@ -58,16 +59,22 @@ async function aborted(signal: AbortSignal): Promise<void> {
   if (!signal.aborted) await once(signal, "abort");
 }
 
+/** Waits for a hub that is out, at most as long as for a store. @returns undefined where `signal` aborted first */
 async function loadModels(
   names: readonly string[] | undefined,
   on: DeviceChoice,
   { config, terminal }: LabelWorld,
   signal: AbortSignal,
-): Promise<Model[]> {
+): Promise<Model[] | undefined> {
   const settings = await openModels(config, { on });
+  const until = Date.now() + config.outageLimit;
+  const mayPass = ({ code, retryable }: LabelmillError) =>
+    code === "MODEL_UNAVAILABLE" && retryable && Date.now() < until;
   const models: Model[] = [];
   for (const name of names ?? Object.values(settings.catalog.defaults)) {
-    const model = await resolveModel(name, settings, new PullBar(terminal), signal);
+    const pull = () => resolveModel(name, settings, new PullBar(terminal), signal);
+    const model = await again(pull, mayPass, terminal, signal);
+    if (!model) return undefined;
     if (models.some(({ digest }) => digest === model.digest))
       throw new LabelmillError("USAGE", `${name} is named twice in --models`);
     models.push(model);
@@ -75,19 +82,35 @@ async function loadModels(
   return models;
 }
 
-/** A worker outlives its server: it waits for one that is not there, or not fit, and says why once for each reason. */
+/** A worker outlives its server: it waits for one that is not there, or not fit. */
 async function untilThere(redis: RedisAddress, terminal: Terminal, signal: AbortSignal): Promise<boolean> {
+  const open = async () => {
+    (await openRedis(redis, "worker")).disconnect();
+    return true;
+  };
+  return (await again(open, ({ code }) => code !== "CONFIG_INVALID", terminal, signal)) ?? false;
+}
+
+/**
+ * Does the work again, with backoff, while its failure is one that may pass; says why once for each reason.
+ * @returns undefined where `signal` aborted first
+ */
+async function again<T>(
+  work: () => Promise<T>,
+  mayPass: (error: LabelmillError) => boolean,
+  terminal: Terminal,
+  signal: AbortSignal,
+): Promise<T | undefined> {
   let said = "";
   for (let waitMs = 500; ; waitMs = Math.min(LONGEST_WAIT_MS, waitMs * 2)) {
     try {
-      (await openRedis(redis, "worker")).disconnect();
-      return true;
+      return await work();
     } catch (error) {
-      if (!(error instanceof LabelmillError) || error.code === "CONFIG_INVALID") throw error;
+      if (!(error instanceof LabelmillError) || !mayPass(error)) throw error;
       if (error.message !== said) terminal.say(`${error.code}: ${error.message} Trying again until it works.`);
       said = error.message;
     }
     await delay(waitMs * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => {});
-    if (signal.aborted) return false;
+    if (signal.aborted) return undefined;
   }
 }

@@ -3,6 +3,7 @@ import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { type Ended, jsonOf, type RunOptions, verdict, Workspace } from "../helpers/cli.ts";
+import { FaultProxy } from "../helpers/fault-proxy.ts";
 import { type Hub, startHub } from "../helpers/hub-server.ts";
 import { writeTextModel } from "../helpers/onnx.ts";
 import { MODELS, writeTexts } from "../helpers/pipeline.ts";
@@ -170,4 +171,21 @@ test("a token may not be a flag, and a wrong one is not shown", async () => {
   assert.doesNotMatch(stdout, /--hf-token/);
   const wrong = await models(2, [], { HF_TOKEN: `${TOKEN}\nx` });
   assert.match(wrong.stderr, /^labelmill: CONFIG_INVALID: HF_TOKEN: a token of the hub, in one line\n$/);
+});
+
+test("a worker waits for a hub that is out, says why once, and serves when the hub is back", async () => {
+  await using system = await openSystem();
+  const { hub, work, env } = system;
+  await using proxy = await FaultProxy.start(hub.endpoint);
+  proxy.weather(["error"], 1, 0);
+  const worker = work.start(["worker", "--models", "distilbert-sst2"], {
+    env: { ...env, HF_ENDPOINT: proxy.endpoint },
+  });
+  await worker.says("Trying again until it works.");
+  proxy.clear();
+  await worker.says("Serving distilbert-sst2@");
+  worker.child.kill("SIGTERM");
+  const { code, stderr } = await worker.ended;
+  assert.equal(code, 0, stderr);
+  assert.equal(stderr.match(/^MODEL_UNAVAILABLE: .*Trying again until it works\.$/gm)?.length, 1);
 });

@@ -307,6 +307,38 @@ test("a store that goes out when a run is to be planned, and again when it is re
   await proves(request.out, 200);
 });
 
+test("a Redis that is out of memory for a while costs no try: one try is enough", async () => {
+  await using world = await open();
+  const { pipeline, log, request, direct } = world;
+  const redis = await pipeline.connection();
+  let full = false;
+  await pipeline.worker(
+    { threads: 1 },
+    {
+      log: log.log,
+      around: ({ steps, label }) => ({
+        label,
+        steps: {
+          ...steps,
+          commit: async (...args) => {
+            if (!full) await redis.config("SET", "maxmemory", "1");
+            full = true;
+            return steps.commit(...args);
+          },
+        },
+      }),
+    },
+  );
+  const running = pipeline.run({ ...request, out: "out" }, { ...direct, attempts: 1 });
+  running.catch(() => {});
+  await until(() => full && log.lines.some(({ msg }) => /set aside|queue worker/.test(msg)));
+  await redis.config("SET", "maxmemory", "0");
+  const { state, store } = await running;
+  assert.equal(state, "succeeded");
+  assert.deepEqual(log.warned(/for good/), []);
+  assert.ok((await verifyOutput(store)).ok);
+});
+
 test("a disk that is full: its run waits, fails with the reason after the limit, and goes on when there is room", async (t) => {
   await using world = await open({ refusedLimit: "2s" });
   const { pipeline, log, ledger, request, direct } = world;

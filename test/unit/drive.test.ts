@@ -37,3 +37,37 @@ test("what shows the progress may fail before the planner does: nothing goes unh
     process.off("unhandledRejection", note);
   }
 });
+
+test("a planner whose store is out plans again when it is back; another error ends it", async () => {
+  const out = new Error("the store is out");
+  let plans = 0;
+  let failure: Error | undefined = out;
+  const drive = {
+    run: "0123456789abcdef",
+    slices: async function* () {},
+    onProgress: () => {},
+    ledger: { progress: async () => ({ state: "succeeded" }) },
+    changes: {
+      notify: () => {},
+      until: async (check: () => Promise<boolean>, signal: AbortSignal) => {
+        while (!(await check())) {
+          signal.throwIfAborted();
+          await new Promise(setImmediate);
+        }
+      },
+    },
+    planner: {
+      begun: true,
+      plan: async () => {
+        plans += 1;
+        if (failure && plans < 3) throw failure;
+      },
+    },
+    outlast: async (error: unknown) => error === out,
+  } as unknown as Drive;
+  assert.equal(await driveRun(drive, new AbortController().signal), "succeeded");
+  assert.equal(plans, 3);
+  plans = 0;
+  failure = new Error("the input is another");
+  await assert.rejects(driveRun(drive, new AbortController().signal), /the input is another/);
+});

@@ -16,6 +16,10 @@ const PREFIX_BYTES = 8;
 /** A body of so many bytes is read at once: else each of its buffers is a request of its own. */
 const SMALL_BODY_BYTES = 1 << 20;
 
+/** What zstd unpacks into at once: as much as there is, for each of these pieces stays in memory as a whole. */
+const MIN_CHUNK_BYTES = 64;
+const MAX_CHUNK_BYTES = 64 << 20;
+
 const unzstd = promisify(zstdDecompress);
 
 /** A buffer is unpacked as a whole, and the slices of one batch follow one another in a worker: what was unpacked last is kept. */
@@ -97,7 +101,8 @@ export class BatchBuffers {
     const bytes = await this.#read(at, at + packed);
     try {
       if (this.header.codec === "lz4") return await unpackLz4Frame(bytes, size);
-      const whole = await unzstd(bytes, { maxOutputLength: Math.max(1, size) });
+      const chunkSize = Math.min(Math.max(size, MIN_CHUNK_BYTES), MAX_CHUNK_BYTES);
+      const whole = await unzstd(bytes, { maxOutputLength: Math.max(1, size), chunkSize });
       if (whole.length !== size) throw new Error(`expected ${size} bytes, it holds ${whole.length}`);
       return whole;
     } catch (error) {

@@ -181,6 +181,11 @@ export const ConfigSchema = z.strictObject({
   fileRoots: list(delimiter)
     .default([])
     .describe("Folders, besides the command's inputs and output, that `file:` references may open."),
+  outputRoots: list(",")
+    .optional()
+    .describe(
+      "Folders and `s3://` prefixes, besides the command's output, in which outputs may lie (commas between). None: all of `fileRoots` and `s3Roots`, which are writable then.",
+    ),
 });
 type Settings = z.infer<typeof ConfigSchema>;
 /** The settings, and what is not one: threads of libuv's pool, where images are decoded (`UV_THREADPOOL_SIZE`). */

@@ -91,14 +91,19 @@ export async function readRegularText(path: string): Promise<string> {
  * @throws IrregularFile and what the system says
  */
 export function openOwnSync(path: string): number {
-  const there = lstatSync(path, { throwIfNoEntry: false });
-  const kind = there && irregularKind(there);
-  if (kind) throw new IrregularFile(path, kind);
+  checkOwnSync(path);
   const file = openSync(path, SAFE_FLAGS | OWN_FLAGS, 0o600);
   const openedKind = irregularKind(fstatSync(file));
   if (openedKind === undefined) return file;
   closeSync(file);
   throw new IrregularFile(path, openedKind);
+}
+
+/** Whether `openOwnSync` may open what is at a path now, or make it. @throws IrregularFile */
+export function checkOwnSync(path: string): void {
+  const there = lstatSync(path, { throwIfNoEntry: false });
+  const kind = there && irregularKind(there);
+  if (kind) throw new IrregularFile(path, kind);
 }
 
 type Kinds = { isFile(): boolean; isDirectory(): boolean; isSymbolicLink(): boolean };

@@ -80,16 +80,18 @@ export async function label(request: LabelRequest, world: LabelWorld, signal: Ab
     throw new LabelmillError("USAGE", "--detach leaves the work to the workers of a lasting Redis: set REDIS_URL");
   await using open = new AsyncDisposableStack();
   world.interrupts?.handle({ tell: () => "stopping: nothing is queued yet" });
-  const { s3, store, lock, model, devices, inputs, roots, opened } = await prepareRun(request, world, open, signal);
+  const prepared = await prepareRun(request, world, open, signal);
+  const { s3, store, lock, model, devices, inputs, roots, opened, claim } = prepared;
   signal.throwIfAborted();
   const { runFile } = opened;
   const { run } = runFile;
   if (opened.kind === "finished") {
+    await claim();
     terminal.say(`${showPlace(store.uri)} is finished already (run ${run}): nothing to do`);
     return tell(terminal, { store, manifest: opened.manifest, seconds: undefined, show: request.show });
   }
   terminal.say(
-    opened.kind === "new"
+    opened.kind !== "unfinished"
       ? `Run ${run}: ${model.pin.id}, results to ${showPlace(store.uri)}`
       : `Taking up run ${run} in ${showPlace(store.uri)}: parts that are there stand`,
   );
@@ -106,6 +108,7 @@ export async function label(request: LabelRequest, world: LabelWorld, signal: Ab
       outages,
       store,
       runFile,
+      claim,
       lane: request.lane,
       detach: request.detach === true,
       slices: slicesOf(runFile, inputs),
@@ -120,7 +123,7 @@ export async function label(request: LabelRequest, world: LabelWorld, signal: Ab
   )
     .catch(async (error: unknown) => {
       // Nothing was to be labeled: whoever asks for something else must not meet this run.
-      const isNothing = error instanceof LabelmillError && error.code === "INPUT_EMPTY" && opened.kind === "new";
+      const isNothing = error instanceof LabelmillError && error.code === "INPUT_EMPTY" && opened.kind !== "unfinished";
       if (isNothing) await clearOutput(store);
       throw error;
     })

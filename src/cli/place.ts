@@ -2,11 +2,11 @@ import { stat } from "node:fs/promises";
 import { basename, resolve } from "node:path";
 import { LabelmillError } from "../errors.ts";
 import { FsStore } from "../storage/fs.ts";
-import { openStore } from "../storage/open.ts";
+import { openStore, openToRead } from "../storage/open.ts";
 import { lockOutput, type OutputLock } from "../storage/output-lock.ts";
 import type { S3 } from "../storage/s3.ts";
 import { lockS3Output } from "../storage/s3-lock.ts";
-import type { ObjectStore } from "../storage/store.ts";
+import type { ObjectStore, ReadableStore } from "../storage/store.ts";
 import { isS3 } from "./s3.ts";
 
 /** The store of an output that a user named: a folder, which is made if it is not there, or an `s3://` prefix. */
@@ -14,18 +14,16 @@ export async function openOut(out: string, s3: S3): Promise<ObjectStore> {
   return isS3(out) ? openStore(out, s3) : FsStore.open(resolve(out));
 }
 
-/** The store of an output that has to be there. @throws LabelmillError INPUT_NOT_FOUND */
-export async function openExistingOut(out: string, s3: S3): Promise<ObjectStore> {
-  if (!isS3(out)) {
-    const found = await stat(resolve(out)).catch(() => undefined);
-    if (!found?.isDirectory())
-      throw new LabelmillError("INPUT_NOT_FOUND", `${out}: expected the folder of an output, found none`);
-  }
-  return openOut(out, s3);
+/** The store of an output that has to be there, to be read. @throws LabelmillError INPUT_NOT_FOUND */
+export async function openExistingOut(out: string, s3: S3): Promise<ReadableStore> {
+  if (isS3(out)) return openToRead(out, s3);
+  const found = await stat(resolve(out)).catch(() => undefined);
+  if (found?.isDirectory()) return FsStore.openToRead(resolve(out));
+  throw new LabelmillError("INPUT_NOT_FOUND", `${out}: expected the folder of an output, found none`);
 }
 
 /** Takes the output for this command alone. @throws LabelmillError OUTPUT_LOCKED, which names who has it */
-export async function lockOut(out: string, store: ObjectStore, s3: S3): Promise<OutputLock> {
+export async function lockOut(out: string, store: ReadableStore, s3: S3): Promise<OutputLock> {
   return isS3(out) ? lockS3Output(s3, store.uri) : lockOutput(resolve(out));
 }
 

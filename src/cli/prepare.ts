@@ -1,11 +1,15 @@
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
+import type { Config } from "../config.ts";
 import { serving } from "../fleet/registry.ts";
 import type { DeviceChoice } from "../inference/devices.ts";
 import { sliceItemsFor } from "../producers/slice-items.ts";
+import { openRedis } from "../redis/connect.ts";
 import { checkClearable, clearOutput } from "../runs/clear.ts";
-import { type OpenedOutput, openOutput, readRunFile } from "../runs/output.ts";
+import { RunLedger } from "../runs/ledger.ts";
+import { claimOutput, type Liveness, lookAtOutput, type OpenedOutput, readRunFile } from "../runs/output.ts";
 import { newRunFile } from "../runs/run-file.ts";
+import { isEnded } from "../runs/state.ts";
 import type { RunFile } from "../schemas/run.ts";
 import type { WorkerInfo } from "../schemas/worker.ts";
 import type { OutputLock } from "../storage/output-lock.ts";
@@ -23,7 +27,7 @@ import { PullBar } from "./pull-bar.ts";
 import { checkWorkers, localPath, readWorkers } from "./remote.ts";
 import { isS3, s3Of } from "./s3.ts";
 
-/** A run whose output is claimed, or found, and locked: nothing of it is queued. */
+/** A run whose output was looked at and is locked: nothing is written there yet, and nothing is queued. */
 export type Prepared = {
   s3: S3;
   store: ObjectStore;
@@ -35,6 +39,11 @@ export type Prepared = {
   /** What a worker has to open, besides the output. */
   roots: Roots;
   opened: OpenedOutput;
+  /**
+   * Makes the output the run's. For when all that can fail before the first slice has not failed: a claim that is left behind stands in
+   * the way of the next command.
+   */
+  claim: () => Promise<void>;
 };
 
 /**
@@ -76,22 +85,40 @@ export async function prepareRun(
   const store = await openOut(out, s3);
   const lock = open.use(await lockOut(out, store, s3));
   open.defer(world.interrupts?.lastly(() => lock.release()) ?? (() => {}));
-  if (request.overwrite) await overwrite(store, world);
-  const before = await readRunFile(store);
+  const former = request.overwrite ? await readRunFile(store) : undefined;
+  if (former) await checkClearable(store);
+  const before = former ? undefined : await readRunFile(store);
   const sliceItems = config.sliceItems ?? before?.spec.sliceItems ?? sliceItemsFor(workers ?? [], model.pin.digest);
   const wanted = { ...runFileOf(request, world, model, inputs, sliceItems), passedOver };
   const all = { files: [...images.files, ...roots.files], s3: [...images.s3, ...roots.s3] };
-  return { s3, store, lock, model, devices, inputs, roots: all, opened: await openOutput(store, wanted) };
+  const found: OpenedOutput = former
+    ? { kind: "new", runFile: wanted }
+    : await lookAtOutput(store, wanted, (theirs) => livenessOf(theirs, config));
+  const claim = async () => {
+    if (former) await overwrite(store, former.run, world);
+    await claimOutput(store, found);
+  };
+  return { s3, store, lock, model, devices, inputs, roots: all, opened: found, claim };
 }
 
 /** What another run left there goes, and that run ends. */
-async function overwrite(store: ObjectStore, { config, terminal }: LabelWorld): Promise<void> {
-  const before = await readRunFile(store);
-  if (!before) return;
-  await checkClearable(store);
-  if (config.redisUrl) await cancelRun({ url: config.redisUrl }, before.run);
+async function overwrite(store: ObjectStore, run: string, { config, terminal }: LabelWorld): Promise<void> {
+  if (config.redisUrl) await cancelRun({ url: config.redisUrl }, run);
   await clearOutput(store);
-  terminal.say(`Run ${before.run} is overwritten`);
+  terminal.say(`Run ${run} is overwritten`);
+}
+
+/** The caller holds the output's lock, so no command works on the run; workers may, or may begin to. */
+async function livenessOf({ run, embedded }: RunFile, { redisUrl }: Config): Promise<Liveness> {
+  if (embedded) return "dead";
+  if (!redisUrl) return "unknown";
+  const redis = await openRedis({ url: redisUrl }, "producer");
+  try {
+    const state = await new RunLedger(redis).state(run);
+    return state === undefined || isEnded(state) ? "dead" : "live";
+  } finally {
+    redis.disconnect();
+  }
 }
 
 /** @throws LabelmillError LOCAL_PATH_REMOTE_WORKER, NO_WORKER, NOT_GRANTED */
@@ -104,9 +131,9 @@ async function checkRemote(
 ): Promise<void> {
   if (!sharedFiles && !isS3(out)) throw localPath(`the output ${out}`, "name one with --out s3://BUCKET/PREFIX/");
   if (withWorker || queueAnyway) return;
-  const files = [...(isS3(out) ? [] : [resolve(out)]), ...(sharedFiles ? roots.files : [])];
-  const places = [...(isS3(out) ? [out] : []), ...roots.s3, ...files.map((path) => pathToFileURL(path).href)];
-  await checkWorkers(workers, model.pin, places);
+  const uriOf = (path: string) => pathToFileURL(path).href;
+  const inputs = [...roots.s3, ...(sharedFiles ? roots.files.map(uriOf) : [])];
+  await checkWorkers(workers, model.pin, { output: isS3(out) ? out : uriOf(resolve(out)), inputs });
 }
 
 function runFileOf(
@@ -117,7 +144,7 @@ function runFileOf(
   sliceItems: number,
 ): RunFile {
   const { read, share, limit, output, lane, maxErrors, sliceTimeoutMs, pricePerHour } = request;
-  return newRunFile({
+  const runFile = newRunFile({
     spec: {
       model: model.pin,
       read,
@@ -137,4 +164,5 @@ function runFileOf(
     },
     inputs,
   });
+  return config.redisUrl ? runFile : { ...runFile, embedded: true };
 }

@@ -1,5 +1,6 @@
 import { LabelmillError } from "../errors.ts";
 import { FileGrants } from "../fetch/grants.ts";
+import { OutputGrants } from "../fetch/output-grants.ts";
 import { S3Grants } from "../fetch/s3-grants.ts";
 import { serving, WorkerRegistry } from "../fleet/registry.ts";
 import type { RedisAddress } from "../redis/connect.ts";
@@ -13,36 +14,51 @@ export async function readWorkers(redis: RedisAddress): Promise<WorkerInfo[]> {
   return withRedis(redis, (connection) => new WorkerRegistry(connection).workers());
 }
 
+/** URIs that a worker has to open: of the output, and of folders and prefixes of images. */
+export type Places = { output: string; inputs: readonly string[] };
+
 /**
  * Whether the workers that serve the model could do the work, asked before anything is queued.
- * @param places URIs that each of them has to open: the output, folders and prefixes of images
  * @throws LabelmillError NO_WORKER, NOT_GRANTED
  */
 export async function checkWorkers(
   workers: readonly WorkerInfo[],
   model: ModelPin,
-  places: readonly string[],
+  { output, inputs }: Places,
 ): Promise<void> {
   const able = serving(workers, model.digest);
   if (able.length === 0) throw noWorker(workers, model);
   for (const worker of able) {
     const grants = { files: new FileGrants(worker.fileRoots), s3: new S3Grants(worker.s3Roots) };
-    for (const place of places) {
+    const outputs = new OutputGrants(worker);
+    await outputs.check(output).catch((error: unknown) => {
+      const setting = worker.outputRoots ? (["--output-roots", "LABELMILL_OUTPUT_ROOTS"] as const) : rootsOf(output);
+      throw notGranted(output, worker, setting, error);
+    });
+    for (const place of inputs) {
       try {
         if (place.startsWith("s3:")) grants.s3.check(place);
         else await grants.files.resolveOutput(place);
       } catch (error) {
-        const [flag, variable] = place.startsWith("s3:")
-          ? ["--s3-roots", "LABELMILL_S3_ROOTS"]
-          : ["--file-roots", "LABELMILL_FILE_ROOTS"];
-        throw new LabelmillError(
-          "NOT_GRANTED",
-          `${place} is not granted to the worker ${worker.pid} on ${worker.host}: start it with ${flag} (${variable}) that covers it`,
-          { cause: error },
-        );
+        throw notGranted(place, worker, rootsOf(place), error);
       }
     }
   }
+}
+
+/** The flag and the variable that grant a place for reading. */
+function rootsOf(place: string): readonly [string, string] {
+  return place.startsWith("s3:") ? ["--s3-roots", "LABELMILL_S3_ROOTS"] : ["--file-roots", "LABELMILL_FILE_ROOTS"];
+}
+
+function notGranted(
+  place: string,
+  { pid, host }: WorkerInfo,
+  [flag, variable]: readonly [string, string],
+  cause: unknown,
+): LabelmillError {
+  const message = `${place} is not granted to the worker ${pid} on ${host}: start it with ${flag} (${variable}) that covers it`;
+  return new LabelmillError("NOT_GRANTED", message, { cause });
 }
 
 /** @param model its digest too, where it is known */

@@ -5,7 +5,7 @@ import type { Manifest } from "../schemas/manifest.ts";
 import { FILES_FILE, PARTS_FILE, partKey } from "../schemas/names.ts";
 import type { Row } from "../schemas/row.ts";
 import { readPart } from "../storage/part.ts";
-import type { ObjectStore } from "../storage/store.ts";
+import type { ReadableStore } from "../storage/store.ts";
 import { NOTHING_PASSED_OVER, passedOverLines } from "./passed-over.ts";
 import { duration } from "./progress.ts";
 import type { Terminal } from "./terminal.ts";
@@ -13,7 +13,7 @@ import type { Terminal } from "./terminal.ts";
 const BAR_CELLS = 30;
 const MOST_LABELS = 10;
 
-export type Report = { store: ObjectStore; manifest: Manifest; seconds: number | undefined; show: number };
+export type Report = { store: ReadableStore; manifest: Manifest; seconds: number | undefined; show: number };
 
 /** What --json prints of a run. */
 export function summarize({ store, manifest, seconds }: Report) {
@@ -66,7 +66,7 @@ export function showPath(path: string): string {
   return near === "" ? "." : near.startsWith("..") ? path : near;
 }
 
-async function firstRows(store: ObjectStore, manifest: Manifest, count: number): Promise<Row[]> {
+async function firstRows(store: ReadableStore, manifest: Manifest, count: number): Promise<Row[]> {
   const failed = new Set(manifest.failed.map(({ slice }) => slice));
   const rows: Row[] = [];
   // The parts are gone: what the files hold is for whoever asked for their form.

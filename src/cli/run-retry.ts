@@ -1,10 +1,11 @@
 import { fileURLToPath } from "node:url";
+import { LabelmillError } from "../errors.ts";
 import { withRedis } from "../redis/with-redis.ts";
 import { RunLedger } from "../runs/ledger.ts";
-import { openOutput } from "../runs/output.ts";
+import { openOutput, readFinished } from "../runs/output.ts";
 import { nextRetry } from "../runs/retries.ts";
 import { RunIdSchema } from "../schemas/job.ts";
-import { openStore } from "../storage/open.ts";
+import { openStore, openToRead } from "../storage/open.ts";
 import { unknownRun } from "./cancel.ts";
 import { lastingRedis } from "./context.ts";
 import { EXIT } from "./exit.ts";
@@ -26,12 +27,17 @@ export async function retryErrors(which: string, world: LabelWorld): Promise<num
   await using open = new AsyncDisposableStack();
   const s3 = s3Of(config);
   open.defer(() => s3.close());
-  const named = RunIdSchema.safeParse(which).success ? await outputOf(which, world) : which;
+  const isRun = RunIdSchema.safeParse(which).success;
+  const named = isRun ? await outputOf(which, world) : which;
   const out = named.startsWith("file:") ? fileURLToPath(named) : asPrefix(named);
-  const store = await openExistingOut(out, s3);
-  const lock = open.use(await lockOut(out, store, s3));
+  const found = await openExistingOut(out, s3);
+  // Before anything is written: the address of a run comes from Redis.
+  const { runFile: theirs } = await readFinished(found);
+  if (isRun && theirs.run !== which)
+    throw new LabelmillError("RUN_UNKNOWN", `${found.uri}: expected the run ${which}, found ${theirs.run}`);
+  const lock = open.use(await lockOut(out, found, s3));
   open.defer(world.interrupts?.lastly(() => lock.release()) ?? (() => {}));
-  const { runFile, uri, rows } = await nextRetry(store, (at) => openStore(at, s3));
+  const { runFile, uri, rows } = await nextRetry(found, (at) => openToRead(at, s3));
   const opened = await openOutput(await openStore(uri, s3), runFile);
   await queuePlan(address, config, opened.runFile.run, uri);
   const { run } = opened.runFile;

@@ -25,10 +25,11 @@ export async function submitRun(request: LabelRequest, world: LabelWorld, signal
     );
   await using open = new AsyncDisposableStack();
   world.interrupts?.handle({ tell: () => "stopping: nothing is submitted" });
-  const { store, opened, inputs } = await prepareRun(request, world, open, signal);
+  const { store, opened, inputs, claim } = await prepareRun(request, world, open, signal);
   signal.throwIfAborted();
   const local = inputs.find(({ input }) => input.uri.startsWith("file:"));
   if (local && !request.sharedFiles) throw localPath(local.input.uri, "put it on S3");
+  await claim();
   const { run } = opened.runFile;
   const place = showPlace(store.uri);
   if (opened.kind === "finished") {

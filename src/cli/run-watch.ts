@@ -7,7 +7,7 @@ import type { Progress } from "../runs/ledger-hash.ts";
 import { readManifest } from "../runs/output.ts";
 import { isEnded } from "../runs/state.ts";
 import { RunChanges } from "../runs/watch.ts";
-import { openStore } from "../storage/open.ts";
+import { openToRead } from "../storage/open.ts";
 import { unknownRun } from "./cancel.ts";
 import { lastingRedis } from "./context.ts";
 import { EXIT } from "./exit.ts";
@@ -73,7 +73,7 @@ async function endOf(
   if (state === "failed" && reason) return stopped(terminal, run, output, { reason, failure, failed, firstErrors });
   const s3 = s3Of(config);
   try {
-    const store = await openStore(output, s3);
+    const store = await openToRead(output, s3);
     const manifest = await readManifest(store);
     if (manifest?.run !== run) return nothing(terminal, run, state, output);
     const of = { store, manifest, seconds: undefined, show: 0 };

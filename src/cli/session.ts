@@ -16,7 +16,7 @@ import { Channels } from "../runs/channels.ts";
 import { type RowError, RunLedger } from "../runs/ledger.ts";
 import type { Progress } from "../runs/ledger-hash.ts";
 import { RunChanges } from "../runs/watch.ts";
-import type { Lane } from "../schemas/names.ts";
+import { JOURNAL_FILE, type Lane } from "../schemas/names.ts";
 import type { RunFile, RunState } from "../schemas/run.ts";
 import type { Outages } from "../storage/outages.ts";
 import type { S3 } from "../storage/s3.ts";
@@ -24,8 +24,6 @@ import type { ObjectStore } from "../storage/store.ts";
 import { LossJournal } from "../workers/journal.ts";
 import { startWorker, type WorkerOptions } from "../workers/worker.ts";
 import type { Interrupts } from "./interrupts.ts";
-
-const JOURNAL_FILE = "_inflight";
 
 export type SessionOptions = {
   config: Config;
@@ -38,6 +36,8 @@ export type SessionOptions = {
   outages: Outages;
   store: ObjectStore;
   runFile: RunFile;
+  /** Makes the output the run's: once Redis is there, and the model is loaded where this process serves it. */
+  claim: () => Promise<void>;
   lane: Lane;
   /** Leave when the last slice is queued. */
   detach: boolean;
@@ -69,6 +69,7 @@ export async function runSession(options: SessionOptions, signal: AbortSignal): 
   const own = new AbortController();
   const redis = await openRedisFor(options, open, own);
   const losses = await openWorker(options, redis, open, own);
+  await options.claim();
 
   const connection = await openRedis(redis, "producer");
   open.defer(() => connection.disconnect());
@@ -129,8 +130,8 @@ async function openWorker(
     outages: options.outages,
     log,
     roots: folder
-      ? { ...options.roots, files: [...options.roots.files, folder] }
-      : { ...options.roots, s3: [...options.roots.s3, store.uri] },
+      ? { ...options.roots, files: [...options.roots.files, folder], outputs: [folder] }
+      : { ...options.roots, s3: [...options.roots.s3, store.uri], outputs: [store.uri] },
     plan: planRun,
     ...(devices ? { devices } : {}),
     ...(losses ? { losses } : {}),

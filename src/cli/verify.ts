@@ -1,6 +1,6 @@
 import { readRunFile } from "../runs/output.ts";
 import { verifyOutput } from "../runs/verify.ts";
-import { openStore } from "../storage/open.ts";
+import { openToRead } from "../storage/open.ts";
 import { countRecords } from "./count-records.ts";
 import { EXIT } from "./exit.ts";
 import type { LabelWorld } from "./label.ts";
@@ -15,7 +15,7 @@ export async function verify(out: string, recounted: boolean, { config, terminal
     const store = await openExistingOut(out, s3);
     const runFile = recounted ? await readRunFile(store) : undefined;
     const { ok, run, state, totals, problems } = await verifyOutput(store, {
-      openStore: (uri) => openStore(uri, s3),
+      openStore: (uri) => openToRead(uri, s3),
       ...(runFile ? { inputs: (input) => countRecords(runFile, input, s3) } : {}),
     });
     if (terminal.json) terminal.printJson({ ok, out: store.uri, run, state, totals, problems });

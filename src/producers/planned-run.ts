@@ -5,19 +5,19 @@ import { partKey } from "../schemas/names.ts";
 import type { Row } from "../schemas/row.ts";
 import type { RunState } from "../schemas/run.ts";
 import { readPart } from "../storage/part.ts";
-import type { ObjectStore } from "../storage/store.ts";
+import type { ReadableStore } from "../storage/store.ts";
 import type { RunResult } from "./single-run.ts";
 
 /** A submission of several slices: a run with a manifest, which `labelmill verify` proves. */
 export class PlannedRun {
   readonly run: string;
   readonly output: string;
-  readonly #store: ObjectStore;
+  readonly #store: ReadableStore;
   readonly #driven: Promise<RunState>;
   readonly #ledger: Pick<RunLedger, "progress">;
 
   /** @param driven settles with the run's end */
-  constructor(run: string, store: ObjectStore, driven: Promise<RunState>, ledger: Pick<RunLedger, "progress">) {
+  constructor(run: string, store: ReadableStore, driven: Promise<RunState>, ledger: Pick<RunLedger, "progress">) {
     this.run = run;
     this.#ledger = ledger;
     this.output = store.uri;

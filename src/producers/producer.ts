@@ -18,7 +18,7 @@ import { FEED_CHANNEL, JOB_VERSION, type Lane, queueName, singleKey } from "../s
 import type { ModelPin } from "../schemas/run.ts";
 import { cutSlices, type Slice } from "../sources/slices.ts";
 import type { Source } from "../sources/source.ts";
-import { openStore } from "../storage/open.ts";
+import { openStore, openToRead } from "../storage/open.ts";
 import { S3, type S3Settings } from "../storage/s3.ts";
 import { driveRun } from "./drive.ts";
 import { PlannedRun } from "./planned-run.ts";
@@ -180,7 +180,7 @@ export class Producer implements AsyncDisposable {
         room: this.#room,
         channels: this.#channels,
         ends: this.#ends,
-        openStore: (uri) => openStore(uri, this.#s3),
+        openToRead: (uri) => openToRead(uri, this.#s3),
       },
       this.#closing.signal,
     );

@@ -8,7 +8,7 @@ import type { Job } from "../schemas/job.ts";
 import { jobId, runChannel } from "../schemas/names.ts";
 import type { Row } from "../schemas/row.ts";
 import { readPart } from "../storage/part.ts";
-import type { ObjectStore } from "../storage/store.ts";
+import type { ReadableStore } from "../storage/store.ts";
 import type { Room } from "./room.ts";
 
 const LOOK_EVERY_MS = 5_000;
@@ -20,7 +20,7 @@ export type SingleRunParts = {
   room: Room;
   channels: Channels;
   ends: SingleEnds;
-  openStore: (uri: string) => Promise<ObjectStore>;
+  openToRead: (uri: string) => Promise<ReadableStore>;
 };
 
 /** How a submission ended: `failed` says why there are no rows. */
@@ -92,10 +92,10 @@ export class SingleRun {
   /** The rows, in the order of the items, when it has ended. @throws LabelmillError RUN_FAILED where it failed and has none */
   async *rows(): AsyncGenerator<Row> {
     const { failed } = await this.#end.promise;
-    const { job, openStore } = this.#parts;
+    const { job, openToRead } = this.#parts;
     if (failed) throw new LabelmillError("RUN_FAILED", `the run ${this.run} failed: ${failed.code}: ${failed.message}`);
     if (!this.#rows) {
-      const store = await openStore(job.output);
+      const store = await openToRead(job.output);
       this.#rows = readPart(await store.get(job.key)).rows;
     }
     yield* this.#rows;

@@ -3,6 +3,7 @@ import {
   FILES_FILE,
   isDataFileKey,
   isPartKey,
+  JOURNAL_FILE,
   LOCK_FILE,
   MANIFEST_FILE,
   PARTS_FILE,
@@ -13,7 +14,7 @@ import {
 } from "../schemas/names.ts";
 import type { ObjectStore } from "../storage/store.ts";
 
-const RUN_FILES: ReadonlySet<string> = new Set([SUCCESS_FILE, MANIFEST_FILE, PARTS_FILE, FILES_FILE, "_inflight"]);
+const RUN_FILES: ReadonlySet<string> = new Set([SUCCESS_FILE, MANIFEST_FILE, PARTS_FILE, FILES_FILE, JOURNAL_FILE]);
 
 /** Whether all that lies in an output is a run's, so that it may be cleared. @throws LabelmillError OUTPUT_FOREIGN, before anything is removed */
 export async function checkClearable(store: ObjectStore): Promise<void> {

@@ -13,7 +13,7 @@ import type { Compactions } from "./compactions.ts";
 import { FileTally } from "./file-tally.ts";
 import type { Devices, RunLedger } from "./ledger.ts";
 import { encodeJson, readRunFile } from "./output.ts";
-import { noteRetry, type OpenStore, retriedUris } from "./retries.ts";
+import { noteRetry, retriedUris } from "./retries.ts";
 import { endState, isEnded } from "./state.ts";
 
 const MAX_LISTED_FAILURES = 100;
@@ -29,7 +29,7 @@ export async function finalizeRun(
   store: ObjectStore,
   ledger: RunLedger,
   compactions: Compactions,
-  openStore: OpenStore,
+  openStore: (uri: string) => Promise<ObjectStore>,
 ): Promise<RunState | undefined> {
   const progress = await ledger.progress(run);
   if (!progress || progress.slices === undefined) return undefined;

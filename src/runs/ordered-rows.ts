@@ -5,7 +5,7 @@ import type { RunFile } from "../schemas/run.ts";
 import { decodeFile, type FileRow, rowOfPart } from "../storage/file-rows.ts";
 import { jsonLines } from "../storage/json-lines.ts";
 import { readPart } from "../storage/part.ts";
-import type { ObjectStore } from "../storage/store.ts";
+import type { ReadableStore } from "../storage/store.ts";
 import { readFinished } from "./output.ts";
 
 /** Rows of slices `first` to `last`, in the plan's order. */
@@ -17,7 +17,7 @@ export type OrderedRows = { first: number; last: number; rows: FileRow[] };
  * @param inError only rows in error
  * @throws LabelmillError RUN_FAILED (it is not finished), PART_MISMATCH
  */
-export async function* orderedRows(store: ObjectStore, inError: boolean): AsyncGenerator<OrderedRows> {
+export async function* orderedRows(store: ReadableStore, inError: boolean): AsyncGenerator<OrderedRows> {
   const { runFile, manifest } = await readFinished(store);
   const isWanted = ({ errorCode }: FileRow) => !inError || errorCode !== undefined;
   if (manifest.filesSha256 !== undefined) {
@@ -31,7 +31,7 @@ export async function* orderedRows(store: ObjectStore, inError: boolean): AsyncG
 }
 
 async function* rowsOfFiles(
-  store: ObjectStore,
+  store: ReadableStore,
   { spec: { output }, inputs }: RunFile,
   isWanted: (row: FileRow) => boolean,
   inError: boolean,
@@ -59,7 +59,7 @@ async function* rowsOfFiles(
   if (ready) yield inOrder(ready);
 }
 
-async function* listedFiles(store: ObjectStore): AsyncGenerator<FileLine> {
+async function* listedFiles(store: ReadableStore): AsyncGenerator<FileLine> {
   for await (const { value, number } of jsonLines(store.stream(FILES_FILE))) {
     const line = FileLineSchema.safeParse(value);
     if (!line.success)

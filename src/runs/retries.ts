@@ -2,7 +2,7 @@ import { LabelmillError } from "../errors.ts";
 import type { Manifest } from "../schemas/manifest.ts";
 import { MANIFEST_FILE, RETRIES_FOLDER } from "../schemas/names.ts";
 import type { RunFile } from "../schemas/run.ts";
-import type { ObjectStore } from "../storage/store.ts";
+import type { ObjectStore, ReadableStore } from "../storage/store.ts";
 import { orderedRows } from "./ordered-rows.ts";
 import { encodeJson, readFinished } from "./output.ts";
 import { newRunId } from "./run-file.ts";
@@ -10,7 +10,8 @@ import { newRunId } from "./run-file.ts";
 /** A finished run with rows in error, and the output that is to hold them once more. */
 export type Retry = { runFile: RunFile; uri: string; rows: number };
 
-export type OpenStore = (uri: string) => Promise<ObjectStore>;
+/** Opens an output to read it. */
+export type OpenStore = (uri: string) => Promise<ReadableStore>;
 
 /** The output that holds a retry: that of its number's retry. */
 export function retryUri(output: string, retry: number): string {
@@ -29,7 +30,7 @@ export function retriedUris(uri: string, retry: number): { output: string; befor
  * The retry that comes next for an output: of the rows that are in error still.
  * @throws LabelmillError RUN_FAILED (the run, or a retry of it, is not finished), USAGE (no row is in error)
  */
-export async function nextRetry(store: ObjectStore, openStore: OpenStore): Promise<Retry> {
+export async function nextRetry(store: ReadableStore, openStore: OpenStore): Promise<Retry> {
   let [latest, { runFile, manifest }] = [store, await readFinished(store)];
   for (const { retry } of manifest.retries ?? []) {
     latest = await openStore(retryUri(store.uri, retry));
@@ -45,7 +46,7 @@ export async function nextRetry(store: ObjectStore, openStore: OpenStore): Promi
   // Its files are to have the columns of those that they supersede rows of.
   const { columns } = manifest;
   // A retry reads nothing but rows of the run before it: what that passed over is in its own manifest.
-  const { passedOver: _passedOver, ...before } = runFile;
+  const { passedOver: _passedOver, embedded: _embedded, ...before } = runFile;
   const inputs = runFile.inputs.map((input) => (columns ? { ...input, columns } : input));
   return { runFile: { ...before, ...fresh, settings, inputs }, uri, rows };
 }
@@ -65,7 +66,7 @@ export async function noteRetry(store: ObjectStore, retry: number, of: Manifest)
  * @returns a function that tells those of a slice, and perhaps more; slices are asked for in their order
  */
 export function errorPositions(
-  store: ObjectStore,
+  store: ReadableStore,
 ): (slice: number) => Promise<ReadonlyMap<string, ReadonlySet<number>>> {
   const pieces = orderedRows(store, true);
   let last = -1;

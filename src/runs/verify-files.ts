@@ -4,7 +4,7 @@ import { type FileLine, type Manifest, type PartLine, type Range, selectedIn } f
 import { dataFileName, ERRORS_FOLDER, FILES_FILE, isDataFileKey, PARTS_FOLDER } from "../schemas/names.ts";
 import type { RunFile } from "../schemas/run.ts";
 import { decodeFile, endingOf, type FileRow } from "../storage/file-rows.ts";
-import type { ObjectStore } from "../storage/store.ts";
+import type { ReadableStore } from "../storage/store.ts";
 import type { Check } from "./check.ts";
 import { getIfThere } from "./output.ts";
 import { labelFolder } from "./partition.ts";
@@ -13,7 +13,7 @@ import { fileLines } from "./verify-lines.ts";
 
 /** Reads the files that were made of the parts beside the part lines: each range of slices when its last line came. */
 export class FileChecks {
-  readonly #store: ObjectStore;
+  readonly #store: ReadableStore;
   readonly #runFile: RunFile;
   readonly #manifest: Manifest;
   readonly #check: Check;
@@ -25,7 +25,7 @@ export class FileChecks {
   #first = 0;
   #range = 0;
 
-  private constructor(store: ObjectStore, runFile: RunFile, manifest: Manifest, check: Check) {
+  private constructor(store: ReadableStore, runFile: RunFile, manifest: Manifest, check: Check) {
     this.#store = store;
     this.#runFile = runFile;
     this.#manifest = manifest;
@@ -33,7 +33,7 @@ export class FileChecks {
     this.#lines = fileLines(store, this.#hash, check);
   }
 
-  static async open(store: ObjectStore, runFile: RunFile, manifest: Manifest, check: Check): Promise<FileChecks> {
+  static async open(store: ReadableStore, runFile: RunFile, manifest: Manifest, check: Check): Promise<FileChecks> {
     const checks = new FileChecks(store, runFile, manifest, check);
     await checks.#next();
     return checks;

@@ -2,11 +2,11 @@ import type { Hash } from "node:crypto";
 import { type FileLine, FileLineSchema, type PartLine, PartLineSchema } from "../schemas/manifest.ts";
 import { FILES_FILE, PARTS_FILE } from "../schemas/names.ts";
 import { jsonLines } from "../storage/json-lines.ts";
-import type { ObjectStore } from "../storage/store.ts";
+import type { ReadableStore } from "../storage/store.ts";
 import type { Check } from "./check.ts";
 
 /** The lines of `_parts.jsonl`, each slice after the one before it; what is none is a problem. `hash` takes all bytes. */
-export async function* partLines(store: ObjectStore, hash: Hash, check: Check): AsyncGenerator<PartLine> {
+export async function* partLines(store: ReadableStore, hash: Hash, check: Check): AsyncGenerator<PartLine> {
   let last = -1;
   for await (const { value, number } of jsonLines(hashed(store.stream(PARTS_FILE), hash))) {
     const line = PartLineSchema.safeParse(value);
@@ -21,7 +21,7 @@ export async function* partLines(store: ObjectStore, hash: Hash, check: Check): 
 }
 
 /** The lines of `_files.jsonl`. */
-export async function* fileLines(store: ObjectStore, hash: Hash, check: Check): AsyncGenerator<FileLine> {
+export async function* fileLines(store: ReadableStore, hash: Hash, check: Check): AsyncGenerator<FileLine> {
   for await (const { value, number } of jsonLines(hashed(store.stream(FILES_FILE), hash))) {
     const line = FileLineSchema.safeParse(value);
     if (line.success) yield line.data;

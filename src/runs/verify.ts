@@ -14,7 +14,7 @@ import { isCompacted } from "../schemas/output.ts";
 import type { Row } from "../schemas/row.ts";
 import type { RunFile, RunInput } from "../schemas/run.ts";
 import { readPart } from "../storage/part.ts";
-import type { ObjectStore } from "../storage/store.ts";
+import type { ReadableStore } from "../storage/store.ts";
 import { Check, type Verification } from "./check.ts";
 import { orderedRows } from "./ordered-rows.ts";
 import { exists, getIfThere, readManifest, readRunFile } from "./output.ts";
@@ -31,7 +31,7 @@ export type VerifyOptions = { inputs?: (input: RunInput) => Promise<number>; ope
  * part is there that the run does not list. Where files were made of the parts, the same of the files. Memory does not grow with the
  * number of parts or files: it is that of the largest part or file, and a bit for each record of a file's range.
  */
-export async function verifyOutput(store: ObjectStore, options: VerifyOptions = {}): Promise<Verification> {
+export async function verifyOutput(store: ReadableStore, options: VerifyOptions = {}): Promise<Verification> {
   const check = new Check();
   try {
     const runFile = await readRunFile(store);
@@ -51,7 +51,7 @@ export async function verifyOutput(store: ObjectStore, options: VerifyOptions = 
   }
 }
 
-async function checkRun(store: ObjectStore, runFile: RunFile, manifest: Manifest, check: Check): Promise<void> {
+async function checkRun(store: ReadableStore, runFile: RunFile, manifest: Manifest, check: Check): Promise<void> {
   const { run, inputs } = runFile;
   const uris = inputs.map(({ uri }) => uri);
   check.equal(`run in ${MANIFEST_FILE}`, manifest.run, run);
@@ -127,7 +127,7 @@ class ListedParts {
   readonly #folder: string;
   #ahead: string | undefined;
 
-  constructor(store: ObjectStore, check: Check, folder: string) {
+  constructor(store: ReadableStore, check: Check, folder: string) {
     this.#folder = folder;
     this.#keys = store.list(`${folder}part-`)[Symbol.asyncIterator]();
     this.#check = check;
@@ -162,7 +162,7 @@ class ListedParts {
   }
 }
 
-async function checkPart(store: ObjectStore, line: PartLine, uris: readonly string[], check: Check): Promise<void> {
+async function checkPart(store: ReadableStore, line: PartLine, uris: readonly string[], check: Check): Promise<void> {
   check.totals.parts += 1;
   check.totals.planned += selectedIn(line.planned);
   const bytes = await getIfThere(store, line.key);
@@ -224,7 +224,7 @@ async function recount(
 
 /** Each retry is an output that proves itself, and holds just the rows that were in error before it. */
 async function checkRetries(
-  store: ObjectStore,
+  store: ReadableStore,
   { retries = [] }: Manifest,
   openStore: OpenStore,
   check: Check,
@@ -260,7 +260,7 @@ async function checkPositions(
 }
 
 /** The rows of a run in order, by what they are of. @param inError only those */
-async function* positionsIn(store: ObjectStore, inError: boolean): AsyncGenerator<string> {
+async function* positionsIn(store: ReadableStore, inError: boolean): AsyncGenerator<string> {
   for await (const { rows } of orderedRows(store, inError))
     for (const { record, uri } of rows) yield `record ${record} of ${uri}`;
 }

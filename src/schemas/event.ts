@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { DigestSchema, RunIdSchema } from "./job.ts";
 import { SCHEMA_VERSION } from "./names.ts";
+import { dataRecord } from "./record.ts";
 import { RowSchema } from "./row.ts";
 
 /** The most items of a slice whose rows travel in its event. */
@@ -21,7 +22,7 @@ export const EventSchema = z.strictObject({
   model: z.strictObject({ id: z.string(), digest: DigestSchema }),
   rows: z.int().nonnegative(),
   errors: z.int().nonnegative(),
-  labels: z.record(z.string(), z.int().nonnegative()),
+  labels: dataRecord(z.int().nonnegative()),
   /** The rows themselves, where they were asked for and the slice has at most 16. */
   items: z.array(RowSchema).max(MAX_EVENT_ROWS).optional(),
   failed: z.strictObject({ code: z.string(), message: z.string() }).optional(),

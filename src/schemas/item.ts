@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { KeptColumnsSchema } from "./record.ts";
 
 /** Why an item has no label. `retryable` only where a later try may succeed (an unreachable host, say). */
 export const ItemErrorSchema = z.strictObject({
@@ -29,7 +30,7 @@ export const ItemSchema = z
     image: z.string().max(8192).optional(),
     error: ItemErrorSchema.optional(),
     /** The columns that the caller asked to keep. */
-    input: z.record(z.string(), z.unknown()).optional(),
+    input: KeptColumnsSchema.optional(),
     /** Bytes that are not UTF-8 were replaced by U+FFFD. */
     repaired: z.literal(true).optional(),
   })

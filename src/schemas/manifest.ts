@@ -3,6 +3,7 @@ import { ColumnTypeSchema, InputSchema } from "./input.ts";
 import { RunIdSchema } from "./job.ts";
 import { SCHEMA_VERSION } from "./names.ts";
 import { PassedOverSchema } from "./passed-over.ts";
+import { dataRecord } from "./record.ts";
 import { ModelPinSchema, RunSettingsSchema, RunStateSchema, SpecSchema } from "./run.ts";
 
 const Sha256Schema = z.string().regex(/^[0-9a-f]{64}$/);
@@ -92,8 +93,8 @@ export const ManifestSchema = z.strictObject({
     errors: z.int().nonnegative(),
     bytes: z.int().nonnegative(),
   }),
-  labels: z.record(z.string(), z.int().nonnegative()),
-  errorCodes: z.record(z.string(), z.int().nonnegative()),
+  labels: dataRecord(z.int().nonnegative()),
+  errorCodes: dataRecord(z.int().nonnegative()),
   /** Slices that failed for good, the first hundred of them. */
   failed: z.array(FailedSliceSchema).max(100),
   failedSlices: z.int().nonnegative(),
@@ -103,7 +104,7 @@ export const ManifestSchema = z.strictObject({
   /** Of `_files.jsonl`, where files were made of the parts. */
   filesSha256: Sha256Schema.optional(),
   /** What the kept columns are in them, where they are Parquet. */
-  columns: z.record(z.string(), ColumnTypeSchema).optional(),
+  columns: dataRecord(ColumnTypeSchema).optional(),
   files: z.strictObject({ count: z.int(), rows: z.int(), bytes: z.int() }).optional(),
   /** What decided how the rows were made; older versions did not tell, nor the following. */
   settings: SpecSchema.omit({ model: true }).extend(RunSettingsSchema.partial().shape).optional(),

@@ -35,6 +35,8 @@ export const ERRORS_FOLDER = "_errors/";
 export const RETRIES_FOLDER = "_retries/";
 /** Held by the command that works on a local output. */
 export const LOCK_FILE = "_lock";
+/** Which slices a command with a Redis server of its own had under way, beside a local output. */
+export const JOURNAL_FILE = "_inflight";
 
 /** The queue of one version (digest) of one model, one lane. */
 export function queueName(model: { id: string; digest: string }, lane: Lane): string {

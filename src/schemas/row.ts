@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { ItemErrorSchema } from "./item.ts";
+import { KeptColumnsSchema } from "./record.ts";
 
 export const LabelScoreSchema = z.strictObject({ label: z.string(), score: z.number().min(0).max(1) });
 export type LabelScore = z.infer<typeof LabelScoreSchema>;
@@ -12,7 +13,7 @@ export const SourceSchema = z.strictObject({
 });
 export type Source = z.infer<typeof SourceSchema>;
 
-const common = { input: z.record(z.string(), z.unknown()).optional(), source: SourceSchema };
+const common = { input: KeptColumnsSchema.optional(), source: SourceSchema };
 
 /** `labels` holds the best `topK`, best first; `score` is softmax over all labels of the model. */
 export const LabeledRowSchema = z.strictObject({

@@ -4,6 +4,7 @@ import { DigestSchema, EventsSchema, MAX_SLICE_ITEMS, RunIdSchema, TaskSchema } 
 import { LANES, SCHEMA_VERSION } from "./names.ts";
 import { OutputOptionsSchema, PLAIN_OUTPUT } from "./output.ts";
 import { PassedOverSchema } from "./passed-over.ts";
+import { dataRecord } from "./record.ts";
 
 export const ModelPinSchema = z.strictObject({
   id: z.string().min(1).max(256),
@@ -42,7 +43,7 @@ export const RunInputSchema = InputSchema.extend({
   /** What made ids begin with, before `#`, where it is not what the input alone says: in older run files it never is. */
   idName: z.string().max(16_384).optional(),
   /** What the kept columns hold, as far as the input says. */
-  columns: z.record(z.string(), ColumnTypeSchema).optional(),
+  columns: dataRecord(ColumnTypeSchema).optional(),
 });
 export type RunInput = z.infer<typeof RunInputSchema>;
 
@@ -72,6 +73,8 @@ export const RunFileSchema = z.strictObject({
   /** The rows in error of this run, and of nothing else, are labeled once more: its output holds this one's, in `_retries/RETRY/`. */
   retryOf: z.strictObject({ run: RunIdSchema, retry: z.int().positive() }).optional(),
   inputs: z.array(RunInputSchema).min(1),
+  /** The run is known to no Redis server but that of the command that made it, which ended with the command. */
+  embedded: z.literal(true).optional(),
   /** What was passed over when the inputs were listed and opened; what is found while they are planned is not in it. */
   passedOver: PassedOverSchema.optional(),
 });

@@ -108,5 +108,7 @@ export const WorkerInfoSchema = z.object({
   s3Roots: z.array(z.string()),
   /** None: all stores work, or an older worker does not tell. */
   outages: z.array(OutageInfoSchema).optional().catch(undefined),
+  /** Where its outputs may lie, folders and `s3://` prefixes; none: in all of its roots. */
+  outputRoots: z.array(z.string()).optional(),
 });
 export type WorkerInfo = z.infer<typeof WorkerInfoSchema>;

@@ -106,19 +106,21 @@ function besideKey(stem: string, extension: string): string {
 
 function recordOf(image: Part, beside: Beside, record: number, keep: readonly string[], id: string): SourceRecord {
   const { name } = image.member;
-  const kept: Record<string, unknown> = {};
+  const kept = new Map<string, unknown>();
   const errors = [sizeError(image, MAX_IMAGE_BYTES, "FETCH_TOO_LARGE")];
   for (const extension of keep) {
     const part = stemsOf(name)
       .map((stem) => beside.get(besideKey(stem, extension)))
       .find(Boolean);
-    kept[extension] = extension === "json" ? jsonOf(part?.content) : textOf(part?.content);
+    kept.set(extension, extension === "json" ? jsonOf(part?.content) : textOf(part?.content));
     if (part) errors.push(sizeError(part, MAX_KEPT_BYTES, "RECORD_TOO_LARGE"));
   }
   const shown = shownMember(name).slice(0, MAX_ID_LENGTH).toWellFormed();
-  const error = errors.find(Boolean) ?? keptError(kept);
+  // Not by assignment: an extension may be called `__proto__`.
+  const columns: Record<string, unknown> = Object.fromEntries(kept);
+  const error = errors.find(Boolean) ?? keptError(columns);
   if (error) return { record, id, error, input: { image: shown } };
-  return { record, id, data: image.content!, input: { ...kept, image: shown } };
+  return { record, id, data: image.content!, input: { ...columns, image: shown } };
 }
 
 function sizeError({ member }: Part, most: number, code: string): ItemError | undefined {

@@ -8,7 +8,7 @@ import { linkIfAbsent, linksWork, removeLeftovers, syncFolder, withAside } from 
 import { makeFolders } from "./folders.ts";
 import { storeError } from "./fs-error.ts";
 import { checkKey, isKey, sortKeys } from "./key.ts";
-import type { Body, ObjectStore, StoredObject } from "./store.ts";
+import type { Body, ObjectStore, ReadableStore, StoredObject } from "./store.ts";
 
 const PIECE_BYTES = 1 << 18;
 const STATS_AT_ONCE = 64;
@@ -43,6 +43,17 @@ export class FsStore implements ObjectStore {
       return new FsStore(root, await linksWork(root));
     } catch (error) {
       throw storeError(error, "write", folder);
+    }
+  }
+
+  /** @throws LabelmillError STORE_NOT_FOUND, STORE_FAILED */
+  static async openToRead(folder: string): Promise<ReadableStore> {
+    try {
+      return new FsStore(await realpath(folder), true);
+    } catch (error) {
+      const code = systemCode(error);
+      if (code !== "ENOENT" && code !== "ENOTDIR") throw storeError(error, "read", folder);
+      throw new LabelmillError("STORE_NOT_FOUND", `${folder} is not there`);
     }
   }
 

@@ -2,7 +2,7 @@ import { LabelmillError } from "../errors.ts";
 import { checkKey, isKey } from "./key.ts";
 import { parseS3Uri, type S3, type S3Place, s3Uri } from "./s3.ts";
 import { s3Code } from "./s3-error.ts";
-import type { Body, ObjectStore, StoredObject } from "./store.ts";
+import type { Body, ObjectStore, ReadableStore, StoredObject } from "./store.ts";
 
 /** In the form of a name that stores keep for themselves, so that no object has it and no list shows it. */
 const PROBE_KEY = ".probe.0000000000000000.aside";
@@ -36,9 +36,13 @@ export class S3Store implements ObjectStore {
    * @throws LabelmillError USAGE, STORE_FAILED
    */
   static async open(s3: S3, uri: string): Promise<S3Store> {
-    const { bucket, key } = parseS3Uri(uri);
-    const root = { bucket, key: key === "" || key.endsWith("/") ? key : `${key}/` };
+    const root = rootOf(uri);
     return new S3Store(s3, root, await conditionalWrites(s3, root));
+  }
+
+  /** @throws LabelmillError USAGE */
+  static openToRead(s3: S3, uri: string): ReadableStore {
+    return new S3Store(s3, rootOf(uri), true);
   }
 
   async get(key: string): Promise<Uint8Array> {
@@ -77,6 +81,11 @@ export class S3Store implements ObjectStore {
     checkKey(key);
     return { bucket: this.#bucket, key: this.#root + key };
   }
+}
+
+function rootOf(uri: string): S3Place {
+  const { bucket, key } = parseS3Uri(uri);
+  return { bucket, key: key === "" || key.endsWith("/") ? key : `${key}/` };
 }
 
 function conditionalWrites(s3: S3, root: S3Place): Promise<boolean> {

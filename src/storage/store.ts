@@ -6,15 +6,9 @@
  * STORE_FAILED, retryable if the same call may succeed later; what is not there, with STORE_NOT_FOUND. An error that a
  * body's own iterator throws comes through as it is, unless it carries a system code.
  */
-export interface ObjectStore {
-  /** The place as a URI that ends in `/`: what a job carries. */
-  readonly uri: string;
+export interface ObjectStore extends ReadableStore {
   /** False where the store cannot refuse a second write to a key. */
   readonly conditionalWrites: boolean;
-  /** The whole object. */
-  get(key: string): Promise<Uint8Array>;
-  /** The object in pieces, for what may be large. Errors come when it is read, not when it is asked for. */
-  stream(key: string): AsyncIterable<Uint8Array>;
   /** Writes or replaces: readers see the old object or the new one, never a part of it. */
   put(key: string, body: Body): Promise<void>;
   /**
@@ -24,6 +18,16 @@ export interface ObjectStore {
   putIfAbsent(key: string, body: Uint8Array): Promise<boolean>;
   /** What is not there is fine. */
   remove(key: string): Promise<void>;
+}
+
+/** The side of a store that changes nothing: neither opening it nor a call on it writes, makes or removes anything. */
+export interface ReadableStore {
+  /** The place as a URI that ends in `/`: what a job carries. */
+  readonly uri: string;
+  /** The whole object. */
+  get(key: string): Promise<Uint8Array>;
+  /** The object in pieces, for what may be large. Errors come when it is read, not when it is asked for. */
+  stream(key: string): AsyncIterable<Uint8Array>;
   /** The objects whose keys begin with `prefix`, in the keys' byte order; sizes in bytes. */
   list(prefix: string): AsyncIterable<StoredObject>;
 }

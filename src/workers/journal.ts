@@ -2,13 +2,15 @@ import { randomBytes } from "node:crypto";
 import { closeSync, mkdirSync, readFileSync, rmSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
 import { LabelmillError } from "../errors.ts";
-import { IrregularFile, openOwnSync } from "../regular-file.ts";
+import { checkOwnSync, IrregularFile, openOwnSync } from "../regular-file.ts";
 import { deviceLosses, evidenceOf, silentStarts, type Try } from "./evidence.ts";
 import { type LossRecord, parseTry, type SliceRef } from "./losses.ts";
 import { Trial } from "./trial.ts";
 
 /** The tries of a slice, by their ids. */
 type Tries = Map<string, Try>;
+/** The file's descriptor, and what stood in it. */
+type Opened = { file: number; slices: Map<number, Tries> };
 
 /**
  * The loss record of a command whose Redis server dies with it: a file to which a line is added when a slice is taken, when what is known of
@@ -18,30 +20,32 @@ type Tries = Map<string, Try>;
 export class LossJournal implements LossRecord {
   readonly #path: string;
   readonly #start = randomBytes(8).toString("hex");
-  readonly #slices: Map<number, Tries>;
-  readonly #file: number;
+  #opened: Opened | undefined;
   #count = 0;
 
+  /**
+   * The file is opened when the first slice is taken: the output that it lies in is the run's by then.
+   * @throws LabelmillError OUTPUT_FOREIGN for what is no file of ours
+   */
   constructor(path: string) {
     this.#path = path;
-    mkdirSync(dirname(path), { recursive: true });
-    this.#file = openOwn(path);
-    this.#slices = replay(readFileSync(this.#file, "utf8"));
-    // A torn last line must not run into the next one.
-    writeSync(this.#file, "\n");
+    asOutput(() => checkOwnSync(path));
   }
 
   async take({ slice }: SliceRef): Promise<Trial> {
+    this.#opened ??= open(this.#path);
+    const { file, slices } = this.#opened;
+    const append = (line: string) => writeSync(file, `${line}\n`);
     const id = `${this.#start}.${++this.#count}`;
-    const tries: Tries = this.#slices.get(slice) ?? new Map();
-    this.#slices.set(slice, tries);
+    const tries: Tries = slices.get(slice) ?? new Map();
+    slices.set(slice, tries);
     const save = async (entry: Try) => {
       tries.set(id, entry);
-      this.#append(`try ${slice} ${id} ${JSON.stringify(entry)}`);
+      append(`try ${slice} ${id} ${JSON.stringify(entry)}`);
     };
     const forget = async () => {
-      this.#slices.delete(slice);
-      this.#append(`end ${slice}`);
+      slices.delete(slice);
+      append(`end ${slice}`);
     };
     const evidence = evidenceOf(tries, silentStarts(tries, this.#start));
     const trial = new Trial(this.#start, { save, forget }, evidence, deviceLosses(tries));
@@ -55,12 +59,17 @@ export class LossJournal implements LossRecord {
   }
 
   close(): void {
-    closeSync(this.#file);
+    if (this.#opened) closeSync(this.#opened.file);
   }
+}
 
-  #append(line: string): void {
-    writeSync(this.#file, `${line}\n`);
-  }
+function open(path: string): Opened {
+  mkdirSync(dirname(path), { recursive: true });
+  const file = asOutput(() => openOwnSync(path));
+  const slices = replay(readFileSync(file, "utf8"));
+  // A torn last line must not run into the next one.
+  writeSync(file, "\n");
+  return { file, slices };
 }
 
 function replay(text: string): Map<number, Tries> {
@@ -96,9 +105,9 @@ function triesOf(slices: Map<number, Tries>, slice: number): Tries {
 }
 
 /** Who can write to the output may have put a pipe there, which would be waited for. */
-function openOwn(path: string): number {
+function asOutput<T>(open: () => T): T {
   try {
-    return openOwnSync(path);
+    return open();
   } catch (error) {
     if (!(error instanceof IrregularFile)) throw error;
     throw new LabelmillError("OUTPUT_FOREIGN", `${error.message}: remove it, or choose another --out`, {

@@ -1,4 +1,5 @@
 import { hostname } from "node:os";
+import type { Granted } from "../fetch/output-grants.ts";
 import { BEAT_MS, type WorkerRegistry } from "../fleet/registry.ts";
 import type { Engine } from "../inference/engine.ts";
 import { BATCHES_PER_THREAD } from "../inference/session-pool.ts";
@@ -17,8 +18,7 @@ export type RegistrationParts = {
   services: readonly Pick<ModelService, "engine" | "stages">[];
   /** Why the models run where they do. */
   deviceReason: string;
-  fileRoots: readonly string[];
-  s3Roots: readonly string[];
+  granted: Granted;
   outages: Pick<Outages, "list">;
   log: Logger;
 };
@@ -64,7 +64,7 @@ export class Registration {
   }
 
   #info(): WorkerInfo {
-    const { id, services, deviceReason, fileRoots, s3Roots, outages } = this.#parts;
+    const { id, services, deviceReason, granted, outages } = this.#parts;
     const out = outages.list();
     return {
       v: SCHEMA_VERSION,
@@ -75,8 +75,9 @@ export class Registration {
       startedAt: this.#startedAt,
       models: services.map((service, at) => served(service, this.#busy[at]!)),
       deviceReason,
-      fileRoots: [...fileRoots],
-      s3Roots: [...s3Roots],
+      fileRoots: [...granted.fileRoots],
+      s3Roots: [...granted.s3Roots],
+      ...(granted.outputRoots ? { outputRoots: [...granted.outputRoots] } : {}),
       ...(out.length > 0 ? { outages: out } : {}),
     };
   }

@@ -1,6 +1,5 @@
 import { LabelmillError } from "../errors.ts";
-import type { FileGrants } from "../fetch/grants.ts";
-import type { S3Grants } from "../fetch/s3-grants.ts";
+import type { OutputGrants } from "../fetch/output-grants.ts";
 import type { Logger } from "../logger.ts";
 import type { Compactions } from "../runs/compactions.ts";
 import { type Devices, MOST_FIRST_ERRORS, type RowError, type RunLedger } from "../runs/ledger.ts";
@@ -87,19 +86,18 @@ const MOST_OPEN = 100;
 
 /** Stores by their URI, opened once: whoever can write to Redis must not be able to name a path of their choice. */
 export class Outputs {
-  readonly #grants: { files: FileGrants; s3: S3Grants };
+  readonly #grants: OutputGrants;
   readonly #s3: S3;
   readonly #open = new Map<string, Promise<ObjectStore>>();
 
-  constructor(grants: { files: FileGrants; s3: S3Grants }, s3: S3) {
+  constructor(grants: OutputGrants, s3: S3) {
     this.#grants = grants;
     this.#s3 = s3;
   }
 
   /** @throws LabelmillError NOT_GRANTED */
   async open(uri: string): Promise<ObjectStore> {
-    if (uri.startsWith("s3:")) this.#grants.s3.check(uri);
-    else await this.#grants.files.resolveOutput(uri);
+    await this.#grants.check(uri);
     const known = this.#open.get(uri);
     if (known) return known;
     const opening = openStore(uri, this.#s3);

@@ -4,6 +4,7 @@ import type { Config } from "../config.ts";
 import type { LabelmillError } from "../errors.ts";
 import { Fetcher } from "../fetch/fetcher.ts";
 import { FileGrants } from "../fetch/grants.ts";
+import { OutputGrants } from "../fetch/output-grants.ts";
 import { S3Grants } from "../fetch/s3-grants.ts";
 import { Heartbeat, rememberedMs } from "../fleet/heartbeat.ts";
 import { WorkerRegistry } from "../fleet/registry.ts";
@@ -45,8 +46,11 @@ export type WorkerOptions = {
   config: Config;
   models: readonly Model[];
   s3: S3;
-  /** What references and outputs may open, besides what the settings grant: files and folders, and `s3://` prefixes. */
-  roots: { files: readonly string[]; s3: readonly string[] };
+  /**
+   * What references and outputs may open, besides what the settings grant: files and folders, and `s3://` prefixes. `outputs`: where
+   * outputs may lie where the settings grant these apart.
+   */
+  roots: { files: readonly string[]; s3: readonly string[]; outputs?: readonly string[] };
   log: Logger;
   /** Where the models run; none: the CPU. */
   devices?: DeviceChoice;
@@ -102,6 +106,8 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   const fileRoots = [...options.roots.files, ...config.fileRoots];
   const s3Roots = [...options.roots.s3, ...config.s3Roots];
   const grants = { files: new FileGrants(fileRoots), s3: new S3Grants(s3Roots) };
+  const outputRoots = config.outputRoots && [...(options.roots.outputs ?? []), ...config.outputRoots];
+  const granted = { fileRoots, s3Roots, outputRoots };
   const fetcher = new Fetcher({ grants: grants.files, s3, s3Grants: grants.s3, allowPrivate: config.allowPrivate });
   opening.defer(() => fetcher.close());
   const { decodeBytes: budgetBytes, decodeMs: timeoutMs, poolThreads } = config;
@@ -112,7 +118,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   const id = randomBytes(8).toString("hex");
   const shared = await openShared(redis, channels, { ...options, outages }, opening, id);
   const placed = Object.fromEntries((devices.devices ?? ["cpu"]).map((device) => [device, devices.why]));
-  const steps = sliceSteps({ ...shared, outputs: new Outputs(grants, s3), devices: placed });
+  const steps = sliceSteps({ ...shared, outputs: new Outputs(new OutputGrants(granted), s3), devices: placed });
   const stop = new AbortController();
   const queueOptions = {
     connection: redis,
@@ -182,16 +188,8 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   });
 
   const registry = new WorkerRegistry(redis);
-  const registration = new Registration({
-    id,
-    registry,
-    services,
-    deviceReason: devices.why,
-    fileRoots,
-    s3Roots,
-    outages,
-    log,
-  });
+  const why = devices.why;
+  const registration = new Registration({ id, registry, services, deviceReason: why, granted, outages, log });
   outages.onChange = () => registration.beat();
   // First of all: nobody is to queue for a worker that leaves.
   // A server that dies while it is asked never answers.

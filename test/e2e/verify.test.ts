@@ -5,6 +5,7 @@ import { after, before, describe, test } from "node:test";
 import { type PartLine, PartLineSchema } from "../../src/schemas/manifest.ts";
 import { partKey } from "../../src/schemas/names.ts";
 import { jsonOf, readLines, Workspace } from "../helpers/cli.ts";
+import { writeTextModel } from "../helpers/onnx.ts";
 
 const ITEMS = 25;
 const SLICE_ITEMS = 10;
@@ -39,6 +40,33 @@ test("an output as it was written is proved", async () => {
   const proof = jsonOf(await work.expect(0, ["verify", "out", "--json"]));
   const totals = { parts: 3, planned: 25, labeled: 20, errors: 5 };
   assert.deepEqual(proof, { ok: true, out: proof.out, run, state: "finished_with_errors", totals, problems: [] });
+});
+
+test("labels and columns may have any name, those of an object's own properties among them", async () => {
+  const names = ["__proto__", "constructor"];
+  await writeTextModel(work.file("odd"), { weights: [1, -1], bias: [0, 0] });
+  const config = JSON.parse(await readFile(work.file("odd", "config.json"), "utf8"));
+  await work.write(
+    "odd/config.json",
+    JSON.stringify({ ...config, id2label: { 0: names[0], 1: names[1] }, label2id: undefined }),
+  );
+  await work.write("odd.csv", `text,__proto__\ngood,1\nbad,2\n`);
+  const args = ["label", "text", "odd.csv", "--model", "./odd", "--keep", "__proto__", "--json"];
+  for (const format of ["jsonl", "parquet"]) {
+    const out = `odd-${format}`;
+    const { stdout } = await work.expect(0, [...args, "--out", out, "--output-format", format]);
+    const { labels } = JSON.parse(stdout) as { labels: Record<string, number> };
+    const counts = Object.entries(labels);
+    assert.equal(
+      counts.reduce((sum, [, count]) => sum + count, 0),
+      2,
+      stdout,
+    );
+    for (const [name] of counts) assert.ok(names.includes(name), name);
+    assert.ok(stdout.includes('"__proto__"'), stdout);
+    await work.expect(0, ["verify", out]);
+  }
+  assert.match(JSON.stringify(await work.rows("odd-jsonl")), /"input":\{"__proto__":"1"\}/);
 });
 
 /** A way to spoil a copy of the output, and what `verify` must say then. */

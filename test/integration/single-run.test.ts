@@ -56,7 +56,7 @@ test("an end that is heard before the queue has answered leaves no timer behind"
   const parts = {
     ...{ job, queue: slow, retries: { attempts: 1, backoffMs: 1 }, channels, ends },
     room: new Room(redis, 1000, () => {}),
-    openStore: () => Promise.reject(new Error("not needed")),
+    openToRead: () => Promise.reject(new Error("not needed")),
   };
   const single = await SingleRun.start(parts, new AbortController().signal);
   assert.equal((await single.wait()).state, "succeeded");

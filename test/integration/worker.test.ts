@@ -9,6 +9,7 @@ import { pathToFileURL } from "node:url";
 import { Queue, type Job as QueuedJob, QueueEvents } from "bullmq";
 import { type Config, loadConfig } from "../../src/config.ts";
 import { LabelmillError } from "../../src/errors.ts";
+import { WorkerRegistry } from "../../src/fleet/registry.ts";
 import { createLogger } from "../../src/logger.ts";
 import { loadBuiltIn } from "../../src/models/built-in.ts";
 import { openRedis } from "../../src/redis/connect.ts";
@@ -185,6 +186,22 @@ test("the part that stands is adopted: its receipt is committed, not that of oth
   assert.equal(await finish(world, job, jobId(job.run, 0)), "completed");
   assert.deepEqual(await world.ledger.counts(job.run), { labels: { OTHER: 2 }, errorCodes: {} });
   assert.equal(world.worker.engines[0]!.stats.items, 0, "nothing was labeled again");
+});
+
+test("where outputs are granted apart, a folder that may be read is not written to", async () => {
+  await using pipeline = await TestPipeline.open();
+  const outputRoots = [join(pipeline.folder, "results")];
+  const world = await serve(pipeline, { outputRoots });
+  const [{ outputRoots: registered } = {}] = await new WorkerRegistry(world.redis).workers();
+  assert.deepEqual(registered, outputRoots);
+  const readable = jobOf(pipeline, world.model, ["fine"]);
+  await plan(world.ledger, readable);
+  assert.match(await finish(world, readable, jobId(readable.run, 0)), /NOT_GRANTED/);
+  await assert.rejects(readFile(join(pipeline.folder, "out", readable.key)), { code: "ENOENT" });
+  const output = pathToFileURL(`${join(pipeline.folder, "results", "a")}/`).href;
+  const writable = { ...jobOf(pipeline, world.model, ["fine"]), output };
+  await plan(world.ledger, writable);
+  assert.equal(await finish(world, writable, jobId(writable.run, 0)), "completed");
 });
 
 test("a part that is not of this slice is never adopted nor replaced", async () => {

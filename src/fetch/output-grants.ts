@@ -1,0 +1,31 @@
+import { FileGrants } from "./grants.ts";
+import { S3Grants } from "./s3-grants.ts";
+
+/** What a worker was granted: for reading, and for outputs where that is said apart. */
+export type Granted = {
+  fileRoots: readonly string[];
+  s3Roots: readonly string[];
+  /** Folders and `s3://` prefixes; undefined: outputs may lie wherever may be read. */
+  outputRoots?: readonly string[] | undefined;
+};
+
+/** The places in which outputs may lie, to be read and written. */
+export class OutputGrants {
+  readonly #files: FileGrants;
+  readonly #s3: S3Grants;
+
+  constructor({ fileRoots, s3Roots, outputRoots }: Granted) {
+    this.#files = new FileGrants(outputRoots?.filter((root) => !isS3(root)) ?? fileRoots);
+    this.#s3 = new S3Grants(outputRoots?.filter(isS3) ?? s3Roots);
+  }
+
+  /** @throws LabelmillError URL_REFUSED, NOT_GRANTED */
+  async check(uri: string): Promise<void> {
+    if (isS3(uri)) this.#s3.check(uri);
+    else await this.#files.resolveOutput(uri);
+  }
+}
+
+function isS3(place: string): boolean {
+  return /^s3:/i.test(place);
+}

@@ -12,6 +12,9 @@ import { endOf, supervise } from "../helpers/supervise.ts";
 
 const EXAMPLES = fileURLToPath(new URL("../../examples/images/", import.meta.url));
 
+/** Processes start one after the other, each of which waits for the locks of the last one: a busy machine takes minutes for it. */
+const MANY_STARTS = { timeout: 600_000 };
+
 /** Kills at each step of a slice, so often on the same one, and as often while the run is closed. */
 function killsAtEachStep(everySlices: number, times: number): KillPoint[] {
   const ofSlices = KILL_STEPS.filter((step) => !["file", "parts", "manifest", "removed"].includes(step));
@@ -52,20 +55,24 @@ async function runThroughKills(
   return await verifyOutput(store);
 }
 
-test("10,000 texts and a kill -9 at each step, twice on the same slice: nothing lost, nothing doubled", async () => {
-  const proof = await runThroughKills("text", { sliceItems: 500, everySlices: 3, times: 2 }, (folder) =>
-    writeTexts(join(folder, "texts.csv"), 10_000),
-  );
-  assert.deepEqual(proof, {
-    ok: true,
-    run: proof.run,
-    state: "succeeded",
-    totals: { parts: 20, planned: 10_000, labeled: 10_000, errors: 0 },
-    problems: [],
-  });
-});
+test(
+  "10,000 texts and a kill -9 at each step, twice on the same slice: nothing lost, nothing doubled",
+  MANY_STARTS,
+  async () => {
+    const proof = await runThroughKills("text", { sliceItems: 500, everySlices: 3, times: 2 }, (folder) =>
+      writeTexts(join(folder, "texts.csv"), 10_000),
+    );
+    assert.deepEqual(proof, {
+      ok: true,
+      run: proof.run,
+      state: "succeeded",
+      totals: { parts: 20, planned: 10_000, labeled: 10_000, errors: 0 },
+      problems: [],
+    });
+  },
+);
 
-test("the same over S3, once at each step", async () => {
+test("the same over S3, once at each step", MANY_STARTS, async () => {
   await using server = await startTestS3();
   const bucket = await server.makeBucket();
   const { endpoint, region, pathStyle } = server.settings;

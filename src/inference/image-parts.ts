@@ -55,6 +55,8 @@ function checkJpeg(file: Buffer): void {
   const segments = new Count(MAX_PARTS, "segments");
   const scans = new Count(MAX_SCANS, "scans");
   const steps = new Count(MAX_STEPS, "markers");
+  let isProgressive = false;
+  let components: number | undefined;
   for (let at = file.indexOf(0xff, 2); at >= 0; at = file.indexOf(0xff, at)) {
     steps.add();
     const marker = file[at + 1];
@@ -65,9 +67,22 @@ function checkJpeg(file: Buffer): void {
       continue;
     }
     segments.add();
-    if (marker === SOS) scans.add();
+    if (isFrame(marker)) {
+      isProgressive ||= (marker & 3) === 2;
+      components = file[at + 9];
+    }
+    if (marker === SOS) {
+      scans.add();
+      // Most files: libjpeg reads nothing behind the one scan of a frame that is not progressive.
+      if (!isProgressive && file[at + 4] === components) return;
+    }
     at += 2 + (at + 4 <= file.length ? Math.max(2, file.readUInt16BE(at + 2)) : 2);
   }
+}
+
+/** Whether a marker begins a frame, SOF0 to SOF15: between them are those of tables (DHT, DAC) and a reserved one. */
+function isFrame(marker: number): boolean {
+  return marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker);
 }
 
 function checkGif(file: Buffer): void {

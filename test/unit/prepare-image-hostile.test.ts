@@ -204,6 +204,13 @@ describe("too many parts, counted before a decoder walks through them", () => {
     }
   });
 
+  test("behind the one scan of a JPEG that is not progressive nothing is read, and so nothing counted", async () => {
+    const file = await gradient(64, 64).jpeg().toBuffer();
+    const scan = file.subarray(file.indexOf(Buffer.from([0xff, 0xda])), -2);
+    const hostile = Buffer.concat([file.subarray(0, -2), ...new Array(101).fill(scan), file.subarray(-2)]);
+    assert.deepEqual(await decodeImage(hostile, TINY), await decodeImage(file, TINY));
+  });
+
   test("tiles of an AVIF, each as often as it is used, whatever the header says of the whole", async () => {
     const tileSize = { width: 100, height: 80 };
     const tile = await gradient(100, 80).avif({ effort: 0 }).toBuffer();

@@ -3,8 +3,8 @@ import type { Logger } from "../logger.ts";
 import { Outages } from "../storage/outages.ts";
 import type { S3 } from "../storage/s3.ts";
 
-/** The longest wait between two probes, in waits before the first: 30 s by default. */
-const LONGEST_WAIT = 30;
+/** The longest wait between two probes, in waits before the first: 10 s by default. */
+const LONGEST_WAIT = 10;
 
 /** The outages of the stores of one process, told in its log. */
 export function openOutages(s3: S3, config: Config, log: Logger): Outages {

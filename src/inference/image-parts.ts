@@ -105,13 +105,15 @@ function checkGif(file: Buffer): void {
       // Ten bytes of header, the colours, the size of a code, the pixels.
       at = passSubBlocks(at + 11 + tableBytes(file[at + 9] ?? 0));
     } else if (kind === 0x21) at = passSubBlocks(at + 2);
-    else at += 1;
+    // The end, or what the codec refuses: it reads nothing behind either.
+    else return;
   }
 }
 
 function checkWebp(file: Buffer): void {
   const chunks = new Count(MAX_PARTS, "chunks");
-  for (let at = 12; at + 8 <= file.length; ) {
+  const end = Math.min(file.length, 8 + file.readUInt32LE(4));
+  for (let at = 12; at + 8 <= end; ) {
     chunks.add();
     const length = file.readUInt32LE(at + 4);
     at += 8 + length + (length & 1);

@@ -173,6 +173,12 @@ describe("too many parts, counted before a decoder walks through them", () => {
     await rejects(file, "IMAGE_TOO_LARGE", /at most 1,000,000 blocks/);
   });
 
+  test("what lies behind the end of a file is not counted", async () => {
+    const trailing = Buffer.alloc(2_000_000, 7);
+    const ended = [gif(1, 1, 1), await webp(1), await fixture("subsampled-420.jpg")];
+    for (const file of ended) await decodeImage(Buffer.concat([file, trailing]), TINY);
+  });
+
   test("frames of a WebP, which cost quadratic time", async () => {
     await decodeImage(await webp(100), TINY);
     await rejects(await webp(10_001), "IMAGE_TOO_LARGE", /at most 10,000 chunks/);

@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import "./node-version.ts";
 import { Interrupts } from "./cli/interrupts.ts";
 import { runProgram } from "./cli/program.ts";
 import { readEnvironment } from "./config.ts";

@@ -283,7 +283,8 @@ holds("every dependency is used", unusedDependencies(modules, manifest, read("ts
   ],
 ]);
 
-holds("versions are exact", inexactVersions(manifest), () => [
+const manifests = [manifest, ...(manifest.workspaces ?? []).map((path) => JSON.parse(read(`${path}/package.json`)))];
+holds("versions are exact", manifests.flatMap(inexactVersions), () => [
   [
     inexactVersions({
       dependencies: { a: "^1.0.0", b: "1.0.0", c: "1.0" },
@@ -304,10 +305,13 @@ holds("the lock file names no host, and has a hash of everything", lockAddresses
           "node_modules/a": { resolved: "https://registry.example/a.tgz", integrity: "sha512-x" },
           "node_modules/b": { version: "1.0.0" },
           "node_modules/c": { version: "1.0.0", integrity: "sha512-x" },
+          "node_modules/d": { resolved: "scripts/d", link: true },
+          "node_modules/e": { resolved: "../elsewhere", link: true },
+          "scripts/d": { version: "0.0.0" },
         },
       }),
     ),
-    ["node_modules/a: .*resolved", "node_modules/b: .*integrity"],
+    ["node_modules/a: .*resolved", "node_modules/b: .*integrity", "node_modules/e: .*resolved"],
   ],
 ]);
 

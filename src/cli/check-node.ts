@@ -13,8 +13,5 @@ export function checkNode(version: string, needed: string): Finding {
   const at = least!.findIndex((part, i) => part !== have![i]);
   const fits = at === -1 || have![at]! > least![at]!;
   if (fits) return ok(`${version} (needed: ${needed})`);
-  return wrong(
-    `${version}, and ${needed} is needed`,
-    "install a newer Node, or run `npx labelmill`, which finds the Node that came with the package (x64 Linux)",
-  );
+  return wrong(`${version}, and ${needed} is needed`, "install a newer Node");
 }

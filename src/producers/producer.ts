@@ -1,3 +1,4 @@
+import "../node-version.ts";
 import { randomBytes } from "node:crypto";
 import { setImmediate } from "node:timers/promises";
 import type { Queue } from "bullmq";

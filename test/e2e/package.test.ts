@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, delimiter, join } from "node:path";
+import { basename, delimiter, dirname, join } from "node:path";
 import { after, before, test } from "node:test";
 
 const root = join(import.meta.dirname, "..", "..");
@@ -20,7 +20,8 @@ const env: NodeJS.ProcessEnv = Object.fromEntries(
 );
 // What the command has to turn off itself.
 delete env.ORT_DISABLE_TELEMETRY;
-env.PATH = [bin, env.PATH].join(delimiter);
+// The host's Node: what the checkout has in its `.bin` is no part of the package.
+env.PATH = [bin, dirname(process.execPath), env.PATH].join(delimiter);
 
 function run(
   command: string,
@@ -59,17 +60,45 @@ before(() => {
 test("holds what it runs on, and nothing of the development", () => {
   const installed = join(project, "node_modules", "labelmill");
   const entries = readdirSync(installed);
-  for (const name of ["bin", "dist", "models", "examples", "LICENSE", "README.md", "CHANGELOG.md"]) {
+  for (const name of ["bin", "dist", "models", "examples", "infra", "docs", "LICENSE", "README.md", "CHANGELOG.md"]) {
     assert.ok(entries.includes(name), `${name} is missing`);
   }
-  for (const name of ["src", "test", "scripts", "bench", "infra"])
-    assert.ok(!entries.includes(name), `${name} is packed`);
+  for (const name of ["src", "test", "scripts", "bench"]) assert.ok(!entries.includes(name), `${name} is packed`);
   const dist = readdirSync(join(installed, "dist"), { recursive: true, encoding: "utf8" });
   assert.ok(dist.includes("cli.js") && dist.includes("cli.d.ts"));
   assert.deepEqual(
     dist.filter((name) => name.endsWith(".ts") && !name.endsWith(".d.ts")),
     [],
   );
+});
+
+test("brings no Node to its host", () => {
+  assert.deepEqual(
+    readdirSync(bin).filter((name) => /^(node|npm|npx)$/.test(name)),
+    [],
+  );
+  assert.deepEqual(
+    readdirSync(join(project, "node_modules")).filter((name) => name.startsWith("node-linux")),
+    [],
+  );
+});
+
+test("every file that its pages link to is in it", () => {
+  const installed = join(project, "node_modules", "labelmill");
+  const pages = readdirSync(installed, { recursive: true, encoding: "utf8" }).filter((path) => path.endsWith(".md"));
+  const links = pages.flatMap((page) =>
+    [...readFileSync(join(installed, page), "utf8").matchAll(/\]\(([^)#\s]+)[^)]*\)/g)]
+      .map(([, link]) => link!)
+      .filter((link) => !/^[a-z]+:/.test(link))
+      .map((link) => ({ page, link, target: join(installed, dirname(page), link) })),
+  );
+  assert.ok(links.length > 20, `${links.length} links in ${pages.length} pages`);
+  assert.deepEqual(
+    links.filter(({ target }) => !target.startsWith(installed) || !existsSync(target)),
+    [],
+  );
+  // Not a link, but a command of the pages.
+  assert.ok(existsSync(join(installed, "docker-compose.yml")));
 });
 
 test("labelmill --version is the package's", () => {
@@ -129,13 +158,21 @@ test("the library can be imported, with its types", () => {
   assert.ok(readdirSync(join(project, "node_modules", "labelmill", "dist", "producers")).includes("producer.d.ts"));
 });
 
+const playOldNode = `data:text/javascript,${encodeURIComponent(
+  `Object.defineProperty(process, "versions", { value: { ...process.versions, node: "20.20.2" } })`,
+)}`;
+
 test("an old Node gets one clear line", () => {
-  const play = `Object.defineProperty(process, "versions", { value: { ...process.versions, node: "20.20.2" } })`;
-  const { status, stderr } = run(
-    process.execPath,
-    ["--import", `data:text/javascript,${encodeURIComponent(play)}`, join(bin, "labelmill"), "--version"],
-    { cwd: project },
-  );
+  const { status, stderr } = run(process.execPath, ["--import", playOldNode, join(bin, "labelmill"), "--version"], {
+    cwd: project,
+  });
   assert.equal(status, 1);
-  assert.match(stderr, /^labelmill needs Node 24 or newer, and this is 20\.20\.2\. .*\n$/);
+  assert.equal(stderr, "labelmill needs Node 24 or newer, and this is Node 20.20.2: install a newer one.\n");
+});
+
+test("an old Node gets that line from the library too, before anything of it runs", () => {
+  const code = `await import("labelmill").catch(({ message }) => console.log(message));`;
+  const args = ["--import", playOldNode, "--input-type=module", "-e", code];
+  const { stdout, stderr } = run(process.execPath, args, { cwd: project });
+  assert.equal(stdout, "labelmill needs Node 24 or newer, and this is Node 20.20.2: install a newer one.\n", stderr);
 });

@@ -5,7 +5,7 @@ import { posix } from "node:path";
 import type { Module, SourceText } from "./modules.ts";
 
 export type Area = string;
-export type Manifest = { name?: string } & Partial<
+export type Manifest = { name?: string; workspaces?: string[] } & Partial<
   Record<"dependencies" | "devDependencies" | "optionalDependencies" | "overrides", Record<string, string>>
 >;
 
@@ -18,6 +18,7 @@ export const MATRIX: Record<Area, { value: Area[]; type: Area[] }> = parseMatrix
   logger: "errors",
   metrics: "",
   software: "",
+  "node-version": "",
   config: "schemas errors",
   "regular-file": "errors",
   redis: "errors config:type",
@@ -28,11 +29,11 @@ export const MATRIX: Record<Area, { value: Area[]; type: Area[] }> = parseMatrix
   models: "errors schemas inference storage regular-file",
   runs: "schemas storage redis errors logger metrics software regular-file",
   fleet: "schemas errors",
-  producers: "sources fleet runs schemas storage redis errors logger metrics software regular-file",
+  producers: "node-version sources fleet runs schemas storage redis errors logger metrics software regular-file",
   workers:
     "sources fetch fleet runs inference schemas storage redis errors logger metrics software config:type regular-file",
   server: "metrics schemas",
-  cli: "schemas errors logger metrics software config redis storage fetch sources inference models fleet runs producers workers server",
+  cli: "node-version schemas errors logger metrics software config redis storage fetch sources inference models fleet runs producers workers server",
 });
 
 function parseMatrix(rows: Record<Area, string>) {
@@ -323,9 +324,12 @@ export function inexactVersions(manifest: Manifest): string[] {
 }
 
 export function lockAddresses(lock: string): string[] {
-  const { packages } = JSON.parse(lock) as { packages: Record<string, { resolved?: string; integrity?: string }> };
-  return Object.entries(packages).flatMap(([path, { resolved, integrity }]) => {
-    if (path === "") return [];
+  type Locked = { resolved?: string; integrity?: string; link?: boolean };
+  const { packages } = JSON.parse(lock) as { packages: Record<string, Locked> };
+  return Object.entries(packages).flatMap(([path, { resolved, integrity, link }]) => {
+    // The checkout itself, and its workspaces: they come from no registry.
+    if (!path.includes("node_modules/")) return [];
+    if (link === true && resolved !== undefined && resolved in packages) return [];
     if (resolved !== undefined) return `${path}: resolved: ${resolved}`;
     return integrity === undefined ? `${path}: no integrity` : [];
   });

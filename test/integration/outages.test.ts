@@ -351,7 +351,7 @@ test("a disk that is full: its run waits, fails with the reason after the limit,
   const fill = async () => {
     const { bavail, bsize } = statfsSync(disk);
     // Room for what says that the run is there, and for no more.
-    await writeFile(filler, Buffer.alloc((bavail - 3) * bsize));
+    await writeFile(filler, Buffer.alloc((bavail - 8) * bsize));
   };
   await fill();
   const run = async () => {

@@ -15,7 +15,7 @@ import { inWatch } from "./interrupted.ts";
 import { cancelled, exitCode, type Labeled, type LabelWorld, stopped } from "./label.ts";
 import { sayOutages } from "./outage-lines.ts";
 import { ProgressBar } from "./progress.ts";
-import { report, summarize } from "./report.ts";
+import { report, showPlace, summarize } from "./report.ts";
 import { s3Of } from "./s3.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -73,9 +73,10 @@ async function endOf(
   if (state === "failed" && reason) return stopped(terminal, run, output, { reason, failure, failed, firstErrors });
   const s3 = s3Of(config);
   try {
-    const store = await openToRead(output, s3);
+    const store = await openToRead(output, s3).catch(unlessAbsent);
+    if (!store) return nothing(terminal, run, state, output, "its output is not here");
     const manifest = await readManifest(store);
-    if (manifest?.run !== run) return nothing(terminal, run, state, output);
+    if (manifest?.run !== run) return nothing(terminal, run, state, output, "its output holds another run by now");
     const of = { store, manifest, seconds: undefined, show: 0 };
     if (!terminal.json) await report(terminal, of);
     return { code: exitCode(state), summary: summarize(of) };
@@ -92,9 +93,14 @@ function forgottenRun(run: string, { output }: Progress): LabelmillError {
   );
 }
 
-/** Another run has taken its place in the meantime. */
-function nothing(terminal: Terminal, run: string, state: string, out: string): Labeled {
-  terminal.print(`Run ${run} is ${state}; its output ${out} holds another by now`);
+/** A folder of another machine, or one that was removed. */
+function unlessAbsent(error: unknown): undefined {
+  if (!(error instanceof LabelmillError) || error.code !== "STORE_NOT_FOUND") throw error;
+}
+
+/** There is no manifest to report. */
+function nothing(terminal: Terminal, run: string, state: string, out: string, why: string): Labeled {
+  terminal.print(`Run ${run} is ${state}; ${why}: ${showPlace(out)}`);
   return { code: EXIT.failed, summary: { run, state, out } };
 }
 

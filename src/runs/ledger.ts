@@ -55,7 +55,7 @@ export class RunLedger {
     const now = new Date();
     await this.#redis.zadd(RUNS_KEY, "NX", now.getTime(), run);
     if ((await this.#call("labelmillSubmit", run, now.toISOString(), output)) === 1) return;
-    await this.#call("labelmillTransition", run, "planning", ...statesBefore("planning").filter(isEnded));
+    await this.#transition(run, "planning", statesBefore("planning").filter(isEnded));
   }
 
   /**
@@ -136,7 +136,7 @@ export class RunLedger {
   }
 
   async transition(run: string, to: RunState): Promise<boolean> {
-    return (await this.#call("labelmillTransition", run, to, ...statesBefore(to))) === 1;
+    return this.#transition(run, to, statesBefore(to));
   }
 
   /** @returns undefined where Redis knows no such run */
@@ -185,8 +185,7 @@ export class RunLedger {
 
   /** The run cannot go on, for a reason of its own (the code, `: ` and the message): it failed. */
   async failRun(run: string, reason: string): Promise<void> {
-    if (!(await this.transition(run, "failed"))) return;
-    await this.#redis.hset(runKeys(run)[0]!, "reason", reason);
+    if (!(await this.#transition(run, "failed", statesBefore("failed"), reason))) return;
     await this.#stopped(run);
   }
 
@@ -250,6 +249,10 @@ export class RunLedger {
     const pipeline = this.#redis.pipeline();
     for (const key of runKeys(run)) pipeline.expire(key, RETIRED_RUN_SECONDS);
     await pipeline.exec();
+  }
+
+  async #transition(run: string, to: RunState, from: RunState[], reason = ""): Promise<boolean> {
+    return (await this.#call("labelmillTransition", run, to, reason, ...from)) === 1;
   }
 
   async #ended(run: string, answer: unknown): Promise<SliceEnd> {

@@ -116,12 +116,13 @@ if redis.call('HSETNX', KEYS[4], ARGV[1], ARGV[2]) == 1 then
 end
 return ended('failed', ARGV[2])`;
 
-/** ARGV: the new state, then the states it may follow. Returns 1 if the run is in the new state now. */
+/** ARGV: the new state, the reason for it ('' for none), then the states it may follow. Returns 1 if the run is in the new state now. */
 const TRANSITION = `
 local state = redis.call('HGET', KEYS[1], 'state')
-for i = 2, #ARGV do
+for i = 3, #ARGV do
   if state == ARGV[i] then
     redis.call('HSET', KEYS[1], 'state', ARGV[1], 'changedAt', redis.call('TIME')[1])
+    if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'reason', ARGV[2]) end
     return 1
   end
 end

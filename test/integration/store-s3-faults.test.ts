@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { after, describe, test } from "node:test";
 import type { LabelmillError } from "../../src/errors.ts";
+import { openToRead } from "../../src/storage/open.ts";
 import { S3 } from "../../src/storage/s3.ts";
 import { S3Store } from "../../src/storage/s3-store.ts";
 import type { S3Limits } from "../../src/storage/s3-tries.ts";
@@ -34,6 +35,23 @@ async function makePlace(limits: Partial<S3Limits> = {}) {
 async function joined(pieces: AsyncIterable<Uint8Array>): Promise<Buffer> {
   return Buffer.concat(await Array.fromAsync(pieces));
 }
+
+test("a store that is opened to read asks for nothing, and then only reads", async () => {
+  await using place = await makePlace();
+  const { store, proxy, s3 } = place;
+  await store.put("a", bytes("x"));
+  const before = proxy.requests.length;
+  const reader = await openToRead(store.uri, s3);
+  assert.equal(proxy.requests.length, before);
+  assert.equal(text(await reader.get("a")), "x");
+  assert.equal((await joined(reader.stream("a"))).toString(), "x");
+  assert.deepEqual(
+    (await Array.fromAsync(reader.list(""))).map(({ key }) => key),
+    ["a"],
+  );
+  const methods = proxy.requests.slice(before).map((request) => request.split(" ")[0]);
+  assert.deepEqual(new Set(methods), new Set(["GET"]));
+});
 
 const ONCE: readonly Fault[] = ["error", "slow-down", "reset", "stall", "cut", "lost", "lie"];
 

@@ -489,12 +489,16 @@ async function firstCommit(pipeline: TestPipeline): Promise<void> {
 test("a file that is gone while a run goes on: the slices that are not read yet fail with INPUT_NOT_FOUND, which names it", async () => {
   await using pipeline = await TestPipeline.open();
   const path = await writeTexts(join(pipeline.folder, "texts.csv"), 500);
+  const ledger = new RunLedger(await pipeline.connection());
+  const isPlanned = async () => (await ledger.runs(1))[0]?.slices !== undefined;
   await pipeline.worker(
     { threads: 1, concurrency: 1 },
     {
       around: ({ steps, label }) => ({
         steps,
         label: async (...all) => {
+          // The planner reads it too.
+          while (!(await isPlanned()));
           await rm(path, { force: true });
           return label(...all);
         },

@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { CONFIG_KEYS, type ConfigKey, ConfigSchema, envName, flagName, isFlag } from "../config.ts";
 import { LANES } from "../schemas/names.ts";
+import { OUTPUT_FORMATS } from "../schemas/output.ts";
 import { RunSpecSchema } from "../schemas/spec.ts";
 
 /** Settings of commands that only look into Redis. */
@@ -66,7 +67,7 @@ export function withRunOptions(command: Command): Command {
     .option("--slice-timeout <seconds>", "the longest that one try of a slice may take", Number)
     .option("--price-per-hour <price>", "of a worker: the manifest then says what the run cost", Number)
     .optionsGroup("The form of the results:")
-    .addOption(new Option("--output-format <format>", "of the rows (default: jsonl)").choices(["jsonl", "parquet"]))
+    .addOption(new Option("--output-format <format>", "of the rows (default: jsonl)").choices(OUTPUT_FORMATS))
     .addOption(new Option("--compression <how>", "of JSONL (default: none)").choices(["none", "gzip", "zstd"]))
     .option("--target-size <MB>", "of the parts that a file is made of, at least", megabytes)
     .addOption(new Option("--partition-by <column>", "folders such as label=POSITIVE/").choices(["label"]))

@@ -3,13 +3,17 @@ import { MODEL_SETTINGS, REDIS_SETTINGS, withSettings } from "./command-options.
 import type { CommandContext } from "./context.ts";
 import { addFolder, lockModels, pullModels } from "./model-files.ts";
 import { listModels } from "./models.ts";
+import { refuseUnknownCommand } from "./unknown-command.ts";
 
 /** `labelmill models`, which lists them, and what is done with their files. */
 export function modelsCommand({ world, signal, done }: CommandContext): Command {
   const json = (command: Command) => command.option("--json", "print one JSON value");
   const command = json(withSettings(new Command("models"), [...new Set([...MODEL_SETTINGS, ...REDIS_SETTINGS])]))
     .description("List the models of the catalog, and, with REDIS_URL, those that workers serve.")
-    .action(async (options) => done(await listModels(await world(options))));
+    .action(async (options, self: Command) => {
+      refuseUnknownCommand(self, self);
+      done(await listModels(await world(options)));
+    });
   command.addCommand(
     json(withSettings(new Command("pull"), MODEL_SETTINGS))
       .description("Download models from the hub (HF_ENDPOINT, HF_TOKEN), as it has them now.")

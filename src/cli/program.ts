@@ -15,6 +15,7 @@ import { labelCommand } from "./label-commands.ts";
 import { runCommand } from "./run-commands.ts";
 import { serviceCommands } from "./service-commands.ts";
 import { Terminal } from "./terminal.ts";
+import { refuseUnknownCommand } from "./unknown-command.ts";
 import { verify } from "./verify.ts";
 
 /** Errors that a user mends by asking differently: nothing was queued. */
@@ -72,13 +73,15 @@ export async function runProgram(
 }
 
 function buildProgram(context: CommandContext): Command {
-  const program = new Command("labelmill")
+  const program: Command = new Command("labelmill");
+  program
     .description("Label texts and images at scale, without losing or doubling a row.")
     .version(SOFTWARE.split(" ")[1]!, "--version")
     .exitOverride()
     .showSuggestionAfterError()
     // `models pull --json`: the option is that of `pull`, though `models` has one too.
     .enablePositionalOptions()
+    .addHelpText("beforeAll", ({ command }) => refuseUnknownCommand(program, command))
     .addHelpText(
       "after",
       `
@@ -120,6 +123,8 @@ ${EXIT_CODES}`,
 function inherit(parent: Command): void {
   for (const command of parent.commands) {
     command.copyInheritedSettings(parent);
+    // Behind the name of a group, a word is a mistyped command, which `refuseUnknownCommand` tells, not an argument too many.
+    command.allowExcessArguments(command.commands.length > 0);
     inherit(command);
   }
 }

@@ -1,8 +1,10 @@
 import { z } from "zod";
 
+export const OUTPUT_FORMATS = ["jsonl", "parquet"] as const;
+
 /** The form of the results. The defaults leave the parts as the workers write them: all else is made of the parts at the end. */
 export const OutputOptionsSchema = z.strictObject({
-  format: z.enum(["jsonl", "parquet"]).default("jsonl"),
+  format: z.enum(OUTPUT_FORMATS).default("jsonl"),
   compression: z.enum(["none", "gzip", "zstd"]).default("none"),
   /** Bytes of the parts that one file is made of, at least; null: 128 MB where files are made. */
   targetBytes: z.int().min(1_000_000).max(2_000_000_000).nullable().default(null),

@@ -8,6 +8,7 @@ import type { S3 } from "../storage/s3.ts";
 import { openArrow } from "./arrow/source.ts";
 import { imageRule } from "./data-name.ts";
 import { formatOfName } from "./detect.ts";
+import { withFormatHint } from "./format-hint.ts";
 import { describeUrl } from "./identity.ts";
 import { type InputList, listOf, openInputList } from "./input-list.ts";
 import { findLocalImages, localGrant } from "./local-images.ts";
@@ -44,11 +45,20 @@ export type OpenImages = {
  * standard input, or `@LIST`). Fails before anything is queued, with INPUT_NOT_FOUND, INPUT_UNREADABLE, INPUT_EMPTY, COLUMN_NOT_FOUND,
  * URL_REFUSED or USAGE.
  */
-export async function openImageSource(
+export function openImageSource(
   from: string | { stdin: Readable },
   read: ReadOptions,
   s3?: S3,
-  { passedOver = new PassedOver(), granted }: OpenImages = {},
+  options: OpenImages = {},
+): Promise<Source> {
+  return withFormatHint(read, () => openImages(from, read, s3, options));
+}
+
+async function openImages(
+  from: string | { stdin: Readable },
+  read: ReadOptions,
+  s3: S3 | undefined,
+  { passedOver = new PassedOver(), granted }: OpenImages,
 ): Promise<Source> {
   if (typeof from !== "string") return openList(stdinOrigin(from.stdin), inFolder(process.cwd()), read);
   const list = listOf(from);

@@ -3,6 +3,7 @@ import type { ReadOptions } from "../schemas/input.ts";
 import { MAX_TEXT_LENGTH } from "../schemas/item.ts";
 import type { S3 } from "../storage/s3.ts";
 import { openArrow } from "./arrow/source.ts";
+import { withFormatHint } from "./format-hint.ts";
 import { openInputs } from "./inputs.ts";
 import { openOrigin } from "./origin.ts";
 import { openParquet } from "./parquet.ts";
@@ -20,7 +21,11 @@ const TEXT_COLUMNS = ["text", "review", "sentence", "content", "comment", "body"
  * Fails before anything is queued, with INPUT_NOT_FOUND, INPUT_UNREADABLE, INPUT_EMPTY, COLUMN_NOT_FOUND, COLUMN_AMBIGUOUS, STORE_FAILED (S3)
  * or USAGE.
  */
-export async function openTextSource(from: string | { stdin: Readable }, read: ReadOptions, s3?: S3): Promise<Source> {
+export function openTextSource(from: string | { stdin: Readable }, read: ReadOptions, s3?: S3): Promise<Source> {
+  return withFormatHint(read, () => openTexts(from, read, s3));
+}
+
+async function openTexts(from: string | { stdin: Readable }, read: ReadOptions, s3?: S3): Promise<Source> {
   if (typeof from === "string") refuseTarOfTexts(from);
   const origin = await openOrigin(from, s3);
   const format = await rowFormatOf(origin, read);

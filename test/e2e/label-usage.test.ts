@@ -150,6 +150,40 @@ test("Redis that cannot be reached or started: one error with the address and th
   await work.expect(0, to("plain"));
 });
 
+const UNKNOWN: [string[], string, string?][] = [
+  [["serve"], "serve"],
+  [["serve", "--help"], "serve"],
+  [["help", "statsu"], "statsu", "status"],
+  [["statsu", "-h"], "statsu", "status"],
+  [["run", "foo", "--help"], "foo"],
+  [["run", "lst", "--help"], "lst", "list"],
+  [["help", "run", "lst"], "lst", "list"],
+  [["run", "help", "lst"], "lst", "list"],
+  [["label", "txt", "--help"], "txt", "text"],
+  [["models", "foo", "--help"], "foo"],
+  [["models", "pul"], "pul", "pull"],
+];
+for (const [args, name, nearest] of UNKNOWN)
+  test(`${args.join(" ")}: unknown command, also where help is asked for`, async () => {
+    const { stdout, stderr } = await work.expect(2, args);
+    const hint = nearest === undefined ? "" : `(Did you mean ${nearest}?)\n`;
+    assert.deepEqual([stdout, stderr], ["", `error: unknown command '${name}'\n${hint}`]);
+  });
+
+for (const format of ["parquet", "jsonl"])
+  for (const args of [["good.csv"], ["-"]])
+    test(`--format ${format} of ${args}, meant for the output, is told from --output-format`, async () => {
+      const ended = await work.expect(2, ["label", "text", ...args, "--format", format, "--json"], { input: "fine\n" });
+      const { code, message } = errorOf(ended);
+      assert.equal(code, "INPUT_UNREADABLE");
+      assert.match(message, new RegExp(`; --format names the input's format; .* use --output-format ${format}`));
+    });
+
+test("a format that is none of outputs gets no such hint", async () => {
+  const { message } = errorOf(await work.expect(2, ["label", "text", "good.csv", "--format", "arrow", "--json"]));
+  assert.doesNotMatch(message, /--output-format/);
+});
+
 test("--help shows examples and exit codes, --version the version", async () => {
   const commands = [[], ["label", "text"], ["label", "images"], ["verify"]];
   for (const { stdout } of await Promise.all(commands.map((args) => work.expect(0, [...args, "--help"])))) {

@@ -13,7 +13,9 @@ const OWN_FLAGS = constants.O_NOFOLLOW | constants.O_RDWR | constants.O_CREAT | 
 /** A file may be replaced by another while it is opened, as when it is written anew. It does not happen this often by chance. */
 const TRIES = 5;
 
-export type IrregularKind = "a folder" | "a link" | "a pipe, socket or device" | "replaced over and over";
+/** Another file each time that it was looked at and opened. */
+export const REPLACED = "replaced over and over";
+export type IrregularKind = "a folder" | "a link" | "a pipe, socket or device" | typeof REPLACED;
 
 /** What is at a path is no regular file. */
 export class IrregularFile extends Error {
@@ -70,7 +72,7 @@ async function openChecked(path: string, look: (path: string) => Promise<Stats>,
     }
     await handle.close();
   }
-  throw new IrregularFile(path, "replaced over and over");
+  throw new IrregularFile(path, REPLACED);
 }
 
 /** The whole of a file; links are followed. Throws as `openRegular`. */

@@ -2,7 +2,7 @@ import { type FileHandle, lstat, readlink, realpath } from "node:fs/promises";
 import { join, parse, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { LabelmillError, systemCode } from "../errors.ts";
-import { IrregularFile, openReal } from "../regular-file.ts";
+import { IrregularFile, openReal, REPLACED } from "../regular-file.ts";
 import { show, showUrl } from "./show.ts";
 
 /**
@@ -75,12 +75,12 @@ export class FileGrants {
       await handle?.close();
       if (error instanceof LabelmillError) throw error;
       const code = systemCode(error);
-      if (error instanceof IrregularFile) throw error.kind === "a link" ? notGranted(asked) : notAFile(asked);
-      if (code === "EMFILE" || code === "ENFILE" || code === "EIO") {
-        throw new LabelmillError("FETCH_UNAVAILABLE", `${show(asked)}: could not be opened (${code})`, {
-          cause: error,
-        });
+      const isReplaced = error instanceof IrregularFile && error.kind === REPLACED;
+      if (isReplaced || code === "EMFILE" || code === "ENFILE" || code === "EIO") {
+        const why = code ?? "it is replaced over and over";
+        throw new LabelmillError("FETCH_UNAVAILABLE", `${show(asked)}: could not be opened (${why})`, { cause: error });
       }
+      if (error instanceof IrregularFile) throw error.kind === "a link" ? notGranted(asked) : notAFile(asked);
       throw notFound(asked, code ?? "unknown");
     }
   }

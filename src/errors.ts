@@ -1,3 +1,5 @@
+import { printableLines } from "./printable.ts";
+
 /**
  * Every error that a user or a caller can meet has a stable code. `retryable` says whether the same work may succeed
  * if tried again with nothing changed (an outage), or will fail the same way (bad input).
@@ -65,14 +67,20 @@ const CODES = {
 export type ErrorCode = keyof typeof CODES;
 export const ERROR_CODES = Object.keys(CODES) as ErrorCode[];
 
-/** The one base error: `message` says what was expected, what came and, where there is one, the mend. */
+/**
+ * The one base error: `message` says what was expected, what came and, where there is one, the mend. It is cleaned here: what it repeats of
+ * inputs and servers goes to terminals, logs and rows.
+ */
 export class LabelmillError extends Error {
   override readonly name = "LabelmillError";
   readonly code: ErrorCode;
   readonly retryable: boolean;
 
   constructor(code: ErrorCode, message: string, options: { cause?: unknown; retryable?: boolean } = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: withoutArguments(options.cause) });
+    super(
+      printableLines(message),
+      options.cause === undefined ? undefined : { cause: withoutArguments(options.cause) },
+    );
     this.code = code;
     this.retryable = options.retryable ?? CODES[code].retryable;
   }

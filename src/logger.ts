@@ -2,6 +2,7 @@ import { Writable } from "node:stream";
 import { styleText } from "node:util";
 import { type LogFn, type Logger as PinoLogger, pino } from "pino";
 import { withoutArguments } from "./errors.ts";
+import { printable, printableJson } from "./printable.ts";
 
 export type Logger = PinoLogger;
 
@@ -28,7 +29,8 @@ export function createLogger(level: string, terminal: boolean, destination?: Wri
     serializers: { err: (error: unknown) => (error instanceof Error ? describeError(error) : error) },
   };
   if (terminal) return pino(options, humanLines());
-  return pino(options, destination ?? pino.destination({ dest: 2, sync: true }));
+  const lines = destination ?? pino.destination({ dest: 2, sync: true });
+  return pino(options, { write: (line) => void lines.write(printableJson(line)) });
 }
 
 /** Errors among what is logged, under whatever name. */
@@ -71,7 +73,7 @@ function humanLines(): Writable {
       const details = Object.entries(rest).map(
         ([key, value]) => `${key}=${typeof value === "string" ? value : JSON.stringify(value)}`,
       );
-      const text = [LEVELS[level] ?? level, msg, ...details, err?.message].filter(Boolean).join(" ");
+      const text = printable([LEVELS[level] ?? level, msg, ...details, err?.message].filter(Boolean).join(" "));
       process.stderr.write(
         `${styleText(level >= 50 ? "red" : level >= 40 ? "yellow" : "dim", text, { stream: process.stderr })}\n`,
         done,

@@ -35,8 +35,7 @@ export const wrong = (found: string, mend: string): Finding => ({ state: "wrong"
 export const note = (found: string, mend?: string): Finding =>
   mend === undefined ? { state: "note", found } : { state: "note", found, mend };
 
-/** Control characters of a server's or a file's words must not reach the terminal. */
 function oneLine(text: string): string {
-  const clean = text.replaceAll(/[\s\p{Cc}]+/gu, " ").trim();
-  return clean.length <= MAX_FOUND ? clean : `${clean.slice(0, MAX_FOUND - 1)}…`;
+  const line = text.replaceAll(/\s+/g, " ").trim();
+  return line.length <= MAX_FOUND ? line : `${line.slice(0, MAX_FOUND - 1)}…`;
 }

@@ -1,5 +1,6 @@
 import { Worker } from "node:worker_threads";
 import { LabelmillError } from "../errors.ts";
+import { Terminal } from "./terminal.ts";
 
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 
@@ -85,7 +86,9 @@ export class Interrupts {
     setTimeout(() => this.#leaveToDefault(), oneSignalMs).unref();
     setTimeout(() => void this.#end(name), endsInMs).unref();
     const again = handling.graceMs === undefined ? "" : " (again to stop at once)";
-    process.stderr.write(`\n${name}: ${handling.tell()}${again}\n`);
+    const terminal = new Terminal(false);
+    terminal.say("");
+    terminal.say(`${name}: ${handling.tell()}${again}`);
     const message = handling.message?.() ?? "interrupted: run the same command again to go on";
     this.#abort.abort(new LabelmillError("ABORTED", message));
   };

@@ -4,6 +4,7 @@ import { Command, CommanderError } from "commander";
 import { type Config, type Environment, loadConfig } from "../config.ts";
 import { type ErrorCode, LabelmillError, messageOf, toLabelmillError } from "../errors.ts";
 import { createLogger } from "../logger.ts";
+import { printableLines } from "../printable.ts";
 import { SOFTWARE } from "../software.ts";
 import { EXIT_CODES, S3_SETTINGS, withSettings } from "./command-options.ts";
 import type { CommandContext } from "./context.ts";
@@ -78,6 +79,8 @@ function buildProgram(context: CommandContext): Command {
     .description("Label texts and images at scale, without losing or doubling a row.")
     .version(SOFTWARE.split(" ")[1]!, "--version")
     .exitOverride()
+    // What it says repeats arguments, which a shell may have made of file names.
+    .configureOutput({ writeErr: (text) => process.stderr.write(printableLines(text)) })
     .showSuggestionAfterError()
     // `models pull --json`: the option is that of `pull`, though `models` has one too.
     .enablePositionalOptions()
@@ -158,14 +161,15 @@ async function readConfig(flags: Record<string, unknown>, environment: Environme
 function reportError(error: unknown, json: boolean, signal: AbortSignal): number {
   const told = toLabelmillError(error);
   const { code, message } = told;
+  const terminal = new Terminal(json);
   if (json) printJsonError(code, message);
-  else process.stderr.write(`labelmill: ${code}: ${message}\n`);
+  else terminal.sayLines(`labelmill: ${code}: ${message}`);
   // What nobody foresaw needs its stack to be mended.
-  if (code === "INTERNAL" && !json) process.stderr.write(`${(told.cause as Error | undefined)?.stack ?? told.stack}\n`);
+  if (code === "INTERNAL" && !json) terminal.sayLines((told.cause as Error | undefined)?.stack ?? told.stack ?? "");
   if (signal.aborted) return EXIT.interrupted;
   return USAGE_CODES.has(code) ? EXIT.usage : EXIT.failed;
 }
 
 function printJsonError(code: ErrorCode, message: string): void {
-  process.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`);
+  new Terminal(true).printJson({ error: { code, message } });
 }

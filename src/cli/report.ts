@@ -117,11 +117,10 @@ function bars(labels: Record<string, number>, terminal: Terminal): string[] {
 }
 
 function oneLine(text: string): string {
-  // Control characters of an input must not reach the terminal.
-  return text.replaceAll(/[\s\p{Cc}]+/gu, " ").trim();
+  return text.replaceAll(/\s+/g, " ").trim();
 }
 
 function cut(text: string, width: number): string {
-  const clean = oneLine(text);
-  return clean.length <= width ? clean : `${clean.slice(0, Math.max(0, width - 1))}…`;
+  const line = oneLine(text);
+  return line.length <= width ? line : `${line.slice(0, Math.max(0, width - 1))}…`;
 }

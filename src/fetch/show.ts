@@ -6,8 +6,7 @@ export function showUrl(url: URL): string {
   return show(`${url.protocol}//${url.host}${url.pathname}`);
 }
 
-/** A path or other text of a caller, for a message: control characters replaced, not longer than 300 characters. */
+/** A path or other text of a caller, for a message: not longer than 300 characters. */
 export function show(text: string): string {
-  const clean = text.replaceAll(/\p{Cc}/gu, "\uFFFD");
-  return clean.length > MAX_SHOWN ? `${clean.slice(0, MAX_SHOWN)}…` : clean;
+  return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
 }

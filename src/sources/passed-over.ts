@@ -1,3 +1,4 @@
+import { printable } from "../printable.ts";
 import {
   MAX_PASSED_OVER_NAMES,
   PASSED_OVER_REASONS,
@@ -63,8 +64,8 @@ export class PassedOver {
   }
 }
 
-/** Control and format characters (bidirectional marks among them) and line breaks must not reach a terminal. */
+/** Safe to print: manifests are read by people too. */
 function shownName(name: string): string {
-  const clean = name.toWellFormed().replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "\uFFFD");
+  const clean = printable(name);
   return clean.length > MAX_NAME_LENGTH ? `${clean.slice(0, MAX_NAME_LENGTH - 1).toWellFormed()}…` : clean;
 }

@@ -159,8 +159,5 @@ function isNoCode(name: string): boolean {
 
 /** A server may say anything, at any length. */
 function oneLine(text: string): string {
-  return text
-    .replaceAll(/[\p{Cc}\s]+/gu, " ")
-    .trim()
-    .slice(0, 200);
+  return text.replaceAll(/\s+/g, " ").trim().slice(0, 200);
 }

@@ -14,8 +14,9 @@ const MAX_LINES = 300;
 /** Who may import whom; `name:type` for types only. Everything may import itself. */
 export const MATRIX: Record<Area, { value: Area[]; type: Area[] }> = parseMatrix({
   schemas: "",
-  errors: "",
-  logger: "errors",
+  printable: "",
+  errors: "printable",
+  logger: "errors printable",
   metrics: "",
   software: "",
   "node-version": "",
@@ -24,7 +25,7 @@ export const MATRIX: Record<Area, { value: Area[]; type: Area[] }> = parseMatrix
   redis: "errors config:type",
   storage: "errors schemas regular-file",
   fetch: "schemas storage errors regular-file",
-  sources: "schemas storage fetch errors regular-file",
+  sources: "printable schemas storage fetch errors regular-file",
   inference: "errors schemas:type regular-file",
   models: "errors schemas inference storage regular-file",
   runs: "schemas storage redis errors logger metrics software regular-file",
@@ -33,7 +34,7 @@ export const MATRIX: Record<Area, { value: Area[]; type: Area[] }> = parseMatrix
   workers:
     "sources fetch fleet runs inference schemas storage redis errors logger metrics software config:type regular-file",
   server: "metrics schemas",
-  cli: "node-version schemas errors logger metrics software config redis storage fetch sources inference models fleet runs producers workers server",
+  cli: "node-version printable schemas errors logger metrics software config redis storage fetch sources inference models fleet runs producers workers server",
 });
 
 function parseMatrix(rows: Record<Area, string>) {

@@ -134,6 +134,6 @@ test("Retry-After is read as seconds and as a date", () => {
 
 test("what a message shows is short, clean and without secrets", () => {
   assert.equal(showUrl(new URL("https://u:p@h:8080/a%20b?sig=1#f")), "https://h:8080/a%20b");
-  assert.equal(show("a\u001b[31m\nb"), "a\uFFFD[31m\uFFFDb");
+  assert.equal(new LabelmillError("URL_REFUSED", show("a\u001b[31m\tb")).message, "a\uFFFD[31m b");
   assert.equal(show("x".repeat(9000)).length, 301);
 });

@@ -53,7 +53,7 @@ test("all is counted, the first ten names of each reason are kept, and nothing o
   passedOver.add("hidden", "x".repeat(5000));
   const [hidden, empty] = passedOver.report.reasons;
   assert.deepEqual([empty!.count, empty!.names], [1000, Array.from({ length: 10 }, (_, number) => `${number}.csv`)]);
-  assert.equal(hidden!.names[0], "a\ufffd[31m\ufffd\ufffdb\ufffd");
+  assert.equal(hidden!.names[0], "a\ufffd[31m \ufffdb\ufffd");
   assert.equal(hidden!.names[1]!.length, 200);
   assert.equal(passedOver.report.count, 1002);
   assert.deepEqual(passedOverLines(passedOver.report).slice(0, 1), ["Passed over: 1002 files"]);

@@ -32,6 +32,9 @@ const duration = z
   .regex(/^\d{1,6}(ms|s|m|h|d)$/, "a time such as 90s, 30m, 24h or 7d")
   .transform((text) => Number.parseInt(text, 10) * MS[text.replace(/^\d+/, "") as keyof typeof MS]);
 const flag = z.union([z.boolean(), z.stringbool()]);
+const httpUrl = z
+  .url({ protocol: /^https?$/, error: "an http:// or https:// URL" })
+  .refine((url) => !/^https?:\/\/[^/?#]*@/i.test(url), "a URL without a user or a password");
 const list = (separator: string) =>
   z.union([
     z.array(z.string()),
@@ -40,7 +43,7 @@ const list = (separator: string) =>
 
 /**
  * Every setting: its bounds, its default and what it means. From a key come the flag (`--slice-items`), the environment
- * variable (`LABELMILL_SLICE_ITEMS`; `REDIS_URL` keeps its usual name) and the key in the file. Flags go over the
+ * variable (`LABELMILL_SLICE_ITEMS`; `REDIS_URL` and some others keep their usual names) and the key in the file. Flags go over the
  * environment, the environment over the file.
  */
 export const ConfigSchema = z.strictObject({
@@ -49,14 +52,21 @@ export const ConfigSchema = z.strictObject({
     .regex(/^rediss?:\/\//, "a redis:// or rediss:// URL")
     .optional()
     .describe("Redis or Valkey, 6.2 or newer, `noeviction`. None: the command starts an empty server of its own."),
+  redisPassword: z
+    .string()
+    .regex(/^[^\r\n\0]{1,10000}$/, "a password in one line")
+    .optional()
+    .describe("The password of Redis, for a URL that has none. Never a flag: flags are visible to others."),
+  redisPasswordFile: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("A file that holds that password and nothing else. Give the password in one place only."),
   logLevel: z
     .enum(["silent", "error", "warn", "info", "debug"])
     .default("warn")
     .describe("What goes to the log (standard error; JSON off a terminal)."),
-  s3Endpoint: z
-    .url({ protocol: /^https?$/, error: "an http:// or https:// URL" })
-    .optional()
-    .describe("Where S3 is, for servers other than Amazon's."),
+  s3Endpoint: httpUrl.optional().describe("Where S3 is, for servers other than Amazon's."),
   s3Region: z
     .string()
     .min(1)
@@ -86,9 +96,7 @@ export const ConfigSchema = z.strictObject({
       "Precision of the models: `fp32`, `fp16`, `q8`. `auto` takes `fp16` on CUDA where a model has it, else `fp32`.",
     ),
   offline: flag.default(false).describe("Never ask the hub for models: take what is on this machine."),
-  hfEndpoint: z
-    .url({ protocol: /^https?$/, error: "an http:// or https:// URL" })
-    .refine((url) => !/^https?:\/\/[^/?#]*@/i.test(url), "a URL without a user or a password")
+  hfEndpoint: httpUrl
     .default("https://huggingface.co")
     .describe("The hub that models are pulled from, or a mirror of it."),
   hfToken: z
@@ -196,15 +204,24 @@ export const CONFIG_KEYS = Object.keys(ConfigSchema.shape) as ConfigKey[];
 /** Names that other programs gave them. */
 const USUAL_NAMES: Partial<Record<ConfigKey, string>> = {
   redisUrl: "REDIS_URL",
+  redisPassword: "REDIS_PASSWORD",
+  redisPasswordFile: "REDIS_PASSWORD_FILE",
   hfEndpoint: "HF_ENDPOINT",
   hfToken: "HF_TOKEN",
 };
 /** What may hold a secret is not shown where it is wrong. */
-const NOT_SHOWN: ReadonlySet<string> = new Set<ConfigKey>(["redisUrl", "hfEndpoint", "hfToken"]);
+const NOT_SHOWN: ReadonlySet<string> = new Set<ConfigKey>([
+  "redisUrl",
+  "redisPassword",
+  "s3Endpoint",
+  "hfEndpoint",
+  "hfToken",
+]);
+const NO_FLAGS: ReadonlySet<string> = new Set<ConfigKey>(["redisPassword", "hfToken"]);
 
 /** Whether a setting may be a flag: everybody on a machine can see the flags of its processes. */
 export function isFlag(key: ConfigKey): boolean {
-  return key !== "hfToken";
+  return !NO_FLAGS.has(key);
 }
 
 export function envName(key: ConfigKey): string {

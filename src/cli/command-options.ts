@@ -5,7 +5,7 @@ import { OUTPUT_FORMATS } from "../schemas/output.ts";
 import { RunSpecSchema } from "../schemas/spec.ts";
 
 /** Settings of commands that only look into Redis. */
-export const REDIS_SETTINGS: readonly ConfigKey[] = ["redisUrl", "logLevel"];
+export const REDIS_SETTINGS: readonly ConfigKey[] = ["redisUrl", "redisPasswordFile", "logLevel"];
 /** Settings of commands that look for models, and pull them. */
 export const MODEL_SETTINGS: readonly ConfigKey[] = [
   "catalog",

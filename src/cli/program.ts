@@ -13,6 +13,7 @@ import { EXIT } from "./exit.ts";
 import type { Interrupts } from "./interrupts.ts";
 import type { LabelWorld } from "./label.ts";
 import { labelCommand } from "./label-commands.ts";
+import { flagWarning, withRedisPassword } from "./redis-password.ts";
 import { runCommand } from "./run-commands.ts";
 import { serviceCommands } from "./service-commands.ts";
 import { Terminal } from "./terminal.ts";
@@ -138,8 +139,10 @@ async function openWorld(
   stdin: Readable,
   interrupts: Interrupts,
 ): Promise<LabelWorld> {
-  const config = await readConfig(options, environment);
+  const config = await withRedisPassword(await readConfig(options, environment));
   const terminal = new Terminal(options.json === true);
+  const warning = flagWarning(options.redisUrl);
+  if (warning !== "") terminal.say(warning);
   const log = createLogger(config.logLevel, process.stderr.isTTY === true);
   return { config, environment, stdin, terminal, log, interrupts };
 }

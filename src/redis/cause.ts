@@ -4,7 +4,8 @@ import { messageOf, systemCode } from "../errors.ts";
 export type Cause = { words: string; mend: string };
 
 const START = "start the server, or correct the address in REDIS_URL";
-const PASSWORD = "put the right user and password into REDIS_URL (redis://user:password@host:port)";
+const PASSWORD =
+  "put the right user and password into REDIS_URL (redis://user:password@host:port), or the password into REDIS_PASSWORD";
 const CERTIFICATE = "name the authority that signed it in NODE_EXTRA_CA_CERTS";
 
 const BY_SYSTEM_CODE: Record<string, Cause> = {

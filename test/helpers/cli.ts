@@ -207,6 +207,8 @@ function cleanEnvironment(): Record<string, string> {
       !(name.startsWith("LABELMILL_") && name !== "LABELMILL_TEST_RUN") &&
       ![
         "REDIS_URL",
+        "REDIS_PASSWORD",
+        "REDIS_PASSWORD_FILE",
         "HF_ENDPOINT",
         "HF_TOKEN",
         "NODE_TEST_CONTEXT",

@@ -48,15 +48,19 @@ test("what may hold a secret is never shown, and a token is taken from the envir
     { variables: { HF_TOKEN: "secret\nx" } },
     { variables: { HF_ENDPOINT: "https://me:secret@hub.example" } },
     { variables: { HF_ENDPOINT: "ftp://secret" } },
+    { variables: { REDIS_PASSWORD: "secret\nx" } },
+    { flags: { s3Endpoint: "http://me:secret@s3.example" } },
     { file: { name: "s.json", content: { hf_token: "secret" } } },
   ];
   for (const given of wrong)
     assert.throws(
       () => loadConfig(given),
       (error: Error) =>
-        /^(HF_TOKEN|HF_ENDPOINT|s\.json: hf_token): /.test(error.message) && !error.message.includes("secret"),
+        /^(HF_TOKEN|HF_ENDPOINT|REDIS_PASSWORD|--s3-endpoint|s\.json: hf_token): /.test(error.message) &&
+        !error.message.includes("secret"),
     );
   assert.equal(loadConfig({ flags: { hfToken: "flag" } }).hfToken, undefined);
+  assert.equal(loadConfig({ flags: { redisPassword: "flag" } }).redisPassword, undefined);
   assert.equal(loadConfig({ variables: { HF_TOKEN: "env" } }).hfToken, "env");
   assert.equal(loadConfig({ file: { name: "s.json", content: { hfToken: "file" } } }).hfToken, "file");
 });

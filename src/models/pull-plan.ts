@@ -14,9 +14,8 @@ export type Plan = {
 };
 
 const CONFIG = "config.json";
-/** Which of them a model needs, its task decides, and whoever loads it says what is missing. */
-const OPTIONAL = ["tokenizer.json", "tokenizer_config.json", "preprocessor_config.json"];
-const PROCESSOR = "processor_config.json";
+/** The task decides which of them a model needs. The loading reports those that are missing or contradict each other. */
+const OPTIONAL = ["tokenizer.json", "tokenizer_config.json", "preprocessor_config.json", "processor_config.json"];
 const MAX_SHOWN = 5;
 
 /**
@@ -44,9 +43,6 @@ export async function planPull(repo: HubRepo, dtype: Dtype): Promise<Plan> {
   const found = settled
     .flatMap((each) => (each.status === "fulfilled" ? each.value : []))
     .filter((file) => file !== undefined);
-  // Newer image models may have their recipe in this file alone.
-  const processor = found.some(({ path }) => OPTIONAL.includes(path)) ? undefined : await find(PROCESSOR);
-  if (processor) found.push(processor);
   return { commit, files: [config.file, ...found].sort(byPath), onnx: ONNX_FILES[dtype] };
 }
 

@@ -97,6 +97,42 @@ describe("pulling a model", { concurrency: 2 }, () => {
     );
   });
 
+  test("an image model with a tokenizer and its recipe in processor_config.json alone comes with its recipe", async () => {
+    const [recipe, onnx] = await Promise.all(
+      ["preprocessor_config.json", "onnx/model.onnx"].map((path) => readFile(join(TINY_DIR, path))),
+    );
+    const files = {
+      "config.json": CONFIG,
+      "onnx/model.onnx": onnx!,
+      "processor_config.json": Buffer.from(JSON.stringify({ image_processor: JSON.parse(String(recipe)) })),
+      "tokenizer.json": Buffer.from("{}"),
+      "tokenizer_config.json": Buffer.from("{}"),
+    };
+    await using place = await openHubPlace({ repos: { "tests/clip": { files } } });
+    const { dir, lock } = await place.pull({ repo: "tests/clip" });
+    assert.deepEqual(
+      lock.files.map(({ path }) => path),
+      Object.keys(files),
+    );
+    assert.deepEqual((await loadModel(dir)).recipe, (await loadModel(TINY_DIR)).recipe);
+  });
+
+  test("two recipes that differ both come, so that a pulled model is refused as a folder is", async () => {
+    const recipe = JSON.parse(await readFile(join(TINY_DIR, "preprocessor_config.json"), "utf8")) as object;
+    const files = {
+      "config.json": CONFIG,
+      "onnx/model.onnx": await readFile(join(TINY_DIR, "onnx/model.onnx")),
+      "preprocessor_config.json": Buffer.from(JSON.stringify(recipe)),
+      "processor_config.json": Buffer.from(JSON.stringify({ image_processor: { ...recipe, resample: 0 } })),
+    };
+    await using place = await openHubPlace({ repos: { "tests/both": { files } } });
+    const { dir } = await place.pull({ repo: "tests/both" });
+    await assert.rejects(loadModel(dir), {
+      code: "MODEL_INVALID",
+      message: /processor_config\.json: image_processor: /,
+    });
+  });
+
   test("a branch means the commit it was pulled as, offline, until it is pulled again", async () => {
     await using place = await openHubPlace();
     const { hub, modelsDir, pull } = place;

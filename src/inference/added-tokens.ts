@@ -18,7 +18,7 @@ export function addedTokens(file: Json, config: Json): AddedToken[] {
   const tokens = new Map((file.added_tokens as AddedToken[]).map((token) => [token.content, { ...token }]));
   for (const [key, flags] of Object.entries(isObject(config.added_tokens_decoder) ? config.added_tokens_decoder : {}))
     addDecoded(tokens, file, Number(key), flags);
-  for (const { content, ...flags } of specialTokens(config)) {
+  for (const [, { content, ...flags }] of specialTokens(config)) {
     const id = tokens.has(content) ? undefined : vocabularyId(file, content);
     if (id !== undefined) tokens.set(content, { special: true, ...flags, id, content });
   }
@@ -34,11 +34,12 @@ export function addedTokens(file: Json, config: Json): AddedToken[] {
 export function checkSpecialMap(map: Json, file: Json, tokens: readonly AddedToken[]): void {
   const known = new Set(tokens.map(({ content }) => content));
   const unnamed = specialTokens(map).find(
-    ({ content }) => !known.has(content) && vocabularyId(file, content) !== undefined,
+    ([, { content }]) => !known.has(content) && vocabularyId(file, content) !== undefined,
   );
   if (unnamed === undefined) return;
-  const expected = "tokens that tokenizer.json or tokenizer_config.json name too";
-  throw new Error(`expected ${expected}, got ${show(unnamed.content)}: name it in tokenizer_config.json`);
+  const [field, { content }] = unnamed;
+  const expected = "a token that tokenizer.json or tokenizer_config.json names too";
+  throw new Error(`${field}: expected ${expected}, got ${show(content)}: name it in tokenizer_config.json`);
 }
 
 /** Throws an Error that begins with the field, for tokens that are found in a way that the library does not know. */
@@ -78,14 +79,17 @@ function addDecoded(tokens: Map<string, AddedToken>, file: Json, id: number, fla
   tokens.set(content, { ...before, ...said, special, id, content });
 }
 
-function specialTokens(config: Json): { content: string }[] {
-  const listed = MORE_SPECIAL.flatMap((key) => {
+/** Each special token that a file names, with the field that names it. */
+function specialTokens(config: Json): [field: string, token: { content: string }][] {
+  const listed = MORE_SPECIAL.flatMap((key): [string, unknown][] => {
     const value = config[key];
-    return Array.isArray(value) ? value : isObject(value) ? Object.values(value) : [];
+    const values = Array.isArray(value) ? value : isObject(value) ? Object.values(value) : [];
+    return values.map((each: unknown) => [key, each]);
   });
-  return [...SPECIAL.map((key) => config[key]), ...listed].flatMap((value) => {
-    if (typeof value === "string") return [{ content: value }];
-    return isObject(value) && typeof value.content === "string" ? [{ ...value, content: value.content }] : [];
+  const single = SPECIAL.map((key): [string, unknown] => [key, config[key]]);
+  return [...single, ...listed].flatMap(([field, value]): [string, { content: string }][] => {
+    if (typeof value === "string") return [[field, { content: value }]];
+    return isObject(value) && typeof value.content === "string" ? [[field, { ...value, content: value.content }]] : [];
   });
 }
 

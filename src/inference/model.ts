@@ -133,12 +133,17 @@ async function taskOf(dir: string, config: Json): Promise<Task> {
     const expected = "a name that ends in ForSequenceClassification or ForImageClassification";
     throw invalid(dir, `${CONFIG}: architectures: expected ${expected}, got ${show(config.architectures)}`);
   }
-  const [image, text] = await Promise.all([exists(dir, RECIPE), exists(dir, "tokenizer.json")]);
+  const [own, nested, text] = await Promise.all([
+    exists(dir, RECIPE),
+    nestedRecipe(dir),
+    exists(dir, "tokenizer.json"),
+  ]);
+  const image = own || nested !== undefined;
   if (image !== text) return image ? "image-classification" : "text-classification";
-  const came = image ? "both" : "neither";
+  const came = image ? "both an image recipe and a tokenizer" : "neither";
   throw invalid(
     dir,
-    `${CONFIG}: architectures is missing: expected ${RECIPE} or tokenizer.json to tell the task, got ${came}`,
+    `${CONFIG}: architectures is missing: expected ${RECIPE}, image_processor in ${PROCESSOR}, or tokenizer.json to tell the task, got ${came}`,
   );
 }
 
@@ -146,7 +151,7 @@ async function taskOf(dir: string, config: Json): Promise<Task> {
 async function readRecipe(dir: string, config: Json): Promise<{ file: string; recipe: ImageRecipe }> {
   const hints = { modelType: config.model_type, processorType: config.image_processor_type };
   const parse = (json: unknown, file: string) => within(dir, () => parseImageRecipe(json, { ...hints, file }));
-  const nested = (await exists(dir, PROCESSOR)) ? (await readModelJson(dir, PROCESSOR)).image_processor : undefined;
+  const nested = await nestedRecipe(dir);
   const other = nested === undefined ? undefined : parse(nested, `${PROCESSOR}, image_processor`);
   if (other && !(await exists(dir, RECIPE))) return { file: PROCESSOR, recipe: other };
   const recipe = parse(await readModelJson(dir, RECIPE), RECIPE);
@@ -155,6 +160,11 @@ async function readRecipe(dir: string, config: Json): Promise<{ file: string; re
     dir,
     `${PROCESSOR}: image_processor: expected what ${RECIPE} says, got something else: remove one of them`,
   );
+}
+
+/** `image_processor` of processor_config.json; undefined where the file or the field is absent. */
+async function nestedRecipe(dir: string): Promise<unknown> {
+  return (await exists(dir, PROCESSOR)) ? (await readModelJson(dir, PROCESSOR)).image_processor : undefined;
 }
 
 /** Says of an error of `read` which model it is of. */

@@ -194,6 +194,22 @@ describe("loadModel", () => {
     await rejects(dir, "architectures", "neither");
   });
 
+  it("takes an image_processor in processor_config.json as the sign of an image model", async () => {
+    const dir = await imageFolder();
+    const config = JSON.parse(await readFile(join(dir, "config.json"), "utf8"));
+    await writeFile(join(dir, "config.json"), JSON.stringify({ ...config, architectures: undefined }));
+    const image_processor = JSON.parse(await readFile(join(dir, "preprocessor_config.json"), "utf8"));
+    await rm(join(dir, "preprocessor_config.json"));
+    const processor = join(dir, "processor_config.json");
+    await writeFile(processor, JSON.stringify({ image_processor }));
+    assert.equal((await loadModel(dir)).task, "image-classification");
+
+    await cp(join(await textFolder(), "tokenizer.json"), join(dir, "tokenizer.json"));
+    await rejects(dir, "architectures", "both");
+    await writeFile(processor, JSON.stringify({ processor_class: "CLIPProcessor" }));
+    await rejects(dir, "tokenizer_config.json", "missing");
+  });
+
   it("says that there is no such folder", async () => {
     await assert.rejects(loadModel(join(root, "none")), {
       code: "MODEL_NOT_FOUND",

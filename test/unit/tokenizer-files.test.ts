@@ -124,7 +124,7 @@ describe("special_tokens_map.json", () => {
   }
 
   test("that names a token which the tokenizer would not find is refused", async () => {
-    const message = /special_tokens_map\.json: expected tokens that .* name too, got "\[X\]"/;
+    const message = /special_tokens_map\.json: mask_token: expected a token that .* names too, got "\[X\]"/;
     await assert.rejects(load({ tokenizerConfig: { pad_token: "[PAD]" } }), { code: "MODEL_INVALID", message });
   });
 

@@ -60,8 +60,8 @@ export type Cut = { split: Split; bytes: number; next: Cursor; passedOver?: Pass
 export interface Splitter {
   /**
    * Cuts the input from a place on. Cuts follow one another without gap or overlap to the end of the input; each has one record at
-   * least. One ends with the item that fills the room it was given, or goes on over records that are no items to the next that is
-   * one: so only the last cut of an input can be without items.
+   * least. One ends with the item that fills the room it was given, or goes on over records that are no items, as far as one split can
+   * reach: so a cut can be without items.
    * @param room items and bytes that the next cut may have; asked anew before each
    * @param sample the share of the records that are items, of those that pass the filter (isSampled)
    */

@@ -47,6 +47,7 @@ export async function* readTarSplit(
   const images: Part[] = [];
   const isRecord = recordsOf(at);
   const beside: Beside = new Map();
+  const areAllItems = numbers === undefined && sample === undefined;
   {
     await using bytes = await openTarBytes(input, place, { end: at.offset + at.bytes, signal });
     for await (const member of tarMembers(bytes, at.offset, input.uri, false)) {
@@ -56,17 +57,24 @@ export async function* readTarSplit(
           content: isItem(images.length) ? await load(bytes, member, MAX_IMAGE_BYTES) : undefined,
         });
       } else if (!isImageMember(member)) {
-        for (const extension of keep) {
-          const stem = stemBefore(member.name, extension);
-          if (stem === undefined) continue;
-          beside.set(besideKey(stem, extension), { member, content: await load(bytes, member, MAX_KEPT_BYTES) });
-        }
+        const keys = besideKeys(member, keep);
+        if (keys.length === 0) continue;
+        const part: Part = { member };
+        if (areAllItems) part.content = await load(bytes, member, MAX_KEPT_BYTES);
+        for (const key of keys) beside.set(key, part);
       }
     }
   }
   if (images.length !== count) {
     const message = `${input.uri}: expected ${count} images from number ${first} on, came ${images.length}`;
     throw new LabelmillError("INPUT_CHANGED", `${message}: the input is not what it was; label it into another --out`);
+  }
+  if (!areAllItems) {
+    const items = images.filter((_image, number) => isItem(number));
+    const wanted = new Set(
+      items.flatMap(({ member }) => keep.flatMap((extension) => partOf(member, extension, beside) ?? [])),
+    );
+    await loadParts([...wanted], input, place, signal);
   }
   await checkPlanned(input, place);
   const byName = new Set((at.byName ?? []).flatMap(([from, many]) => Array.from({ length: many }, (_, i) => from + i)));
@@ -100,6 +108,28 @@ async function load(bytes: TarBytes, { data, size }: TarMember, most: number): P
   return size <= most ? new Uint8Array(await bytes.read(data, size)) : undefined;
 }
 
+/** Loads parts that were passed by: whether an item has them is known only once all images are. */
+async function loadParts(parts: Part[], input: Input, place: SplitPlace, signal: AbortSignal): Promise<void> {
+  if (parts.length === 0) return;
+  parts.sort((left, right) => left.member.start - right.member.start);
+  await using bytes = await openTarBytes(input, place, { end: parts.at(-1)!.member.end, signal });
+  for (const part of parts) part.content = await load(bytes, part.member, MAX_KEPT_BYTES);
+}
+
+function besideKeys({ name }: TarMember, keep: readonly string[]): string[] {
+  return keep.flatMap((extension) => {
+    const stem = stemBefore(name, extension);
+    return stem === undefined ? [] : [besideKey(stem, extension)];
+  });
+}
+
+/** What lies beside an image with an extension: the one of the closest name. */
+function partOf({ name }: TarMember, extension: string, beside: Beside): Part | undefined {
+  return stemsOf(name)
+    .map((stem) => beside.get(besideKey(stem, extension)))
+    .find(Boolean);
+}
+
 function besideKey(stem: string, extension: string): string {
   return `${stem}\0${extension.toLowerCase()}`;
 }
@@ -109,9 +139,7 @@ function recordOf(image: Part, beside: Beside, record: number, keep: readonly st
   const kept = new Map<string, unknown>();
   const errors = [sizeError(image, MAX_IMAGE_BYTES, "FETCH_TOO_LARGE")];
   for (const extension of keep) {
-    const part = stemsOf(name)
-      .map((stem) => beside.get(besideKey(stem, extension)))
-      .find(Boolean);
+    const part = partOf(image.member, extension, beside);
     kept.set(extension, extension === "json" ? jsonOf(part?.content) : textOf(part?.content));
     if (part) errors.push(sizeError(part, MAX_KEPT_BYTES, "RECORD_TOO_LARGE"));
   }

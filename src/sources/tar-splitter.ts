@@ -4,8 +4,12 @@ import { isSampled } from "./sample.ts";
 import type { Cursor, Cut, CutSize, Splitter } from "./source.ts";
 import type { TarEntry, TarIndex } from "./tar-index.ts";
 
-/** Images that later ones replace in a split, at most: each is named in it. */
-const MAX_REPLACED = 10_000;
+/** The most that a split may list: images that later ones replace, and ranges of records with their whole names for ids. It travels in a job. */
+const MAX_LISTED = 500;
+/** The most records of a split, items or not: a worker keeps the header of each. */
+const MAX_RECORDS = 50_000;
+/** The most bytes that a split may span if something is kept: a worker may load all of it that lies beside images, whether an image has it or not. */
+const MAX_SPAN_BYTES = 128 << 20;
 
 type Piece = { first: number; count: number; selected: number; bytes: number; at: TarPlace; room: CutSize };
 
@@ -37,7 +41,7 @@ export class TarSplitter implements Splitter {
       const isItem = sample === undefined || isSampled(this.#input.uri, record, sample);
       const bytes = isItem ? entry.bytes : 0;
       const isFull = piece && piece.selected > 0 && piece.bytes + bytes > piece.room.bytes;
-      if (piece && (isFull || (piece.at.replaced?.length ?? 0) > MAX_REPLACED)) {
+      if (piece && (isFull || this.#isTooLong(piece, entry))) {
         yield cut(piece);
         piece = undefined;
       }
@@ -52,6 +56,16 @@ export class TarSplitter implements Splitter {
       }
     }
     if (piece) yield cut(piece);
+  }
+
+  /** Whether a split would be too long for a worker or a job if it went on to an entry. */
+  #isTooLong({ at, count }: Piece, { offset, end, replaced }: TarEntry): boolean {
+    if (count >= MAX_RECORDS) return true;
+    // An entry adds one range at most.
+    const listed = (at.replaced?.length ?? 0) + (at.byName?.length ?? 0) + replaced.length + 1;
+    if (listed > MAX_LISTED) return true;
+    const span = Math.max(at.offset + at.bytes, end) - Math.min(at.offset, offset);
+    return this.#read.keep.length > 0 && span > MAX_SPAN_BYTES;
   }
 
   #cut({ first, count, selected, bytes, at }: Piece, sample: number | undefined): Cut {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { appendFile, mkdir, mkdtemp, realpath, rm, truncate, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, mkdtemp, open, realpath, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -338,6 +338,89 @@ test("names that are not UTF-8 are compared by their bytes and shown escaped", a
       ["x\\y", "backslash"],
     ],
   );
+});
+
+/** A place whose reads are counted. */
+function countedPlace(path: string): { place: ReturnType<typeof namedFile>; bytes: () => number } {
+  const place = namedFile(path);
+  let bytes = 0;
+  const open = async () => {
+    const file = await place.open();
+    const read = file.read.bind(file) as (...args: unknown[]) => ReturnType<typeof file.read>;
+    const counted = async (...args: unknown[]) => {
+      const found = await read(...args);
+      bytes += found.bytesRead;
+      return found;
+    };
+    return Object.assign(file, { read: counted });
+  };
+  return { place: { ...place, open }, bytes: () => bytes };
+}
+
+test("of what is kept a worker loads only what the items of a sample or retry have", async () => {
+  const content = JSON.stringify("j".repeat(60_000));
+  const keys = Array.from({ length: 200 }, (_, key) => String(key).padStart(3, "0"));
+  const beside = (key: string) => [
+    { name: `${key}.json`, content },
+    { name: `${key}.seg.json`, content: key },
+  ];
+  const path = await archive(keys.flatMap((key) => [...beside(key), { name: `${key}.png`, content: key }]));
+  const source = await openImageSource(path, { ...AUTO, keep: ["json", "seg.json"] });
+  const [sampled] = await splitsOf(source, ALL, 0.05);
+  const [whole] = await splitsOf(source);
+  for (const split of [sampled!, { ...whole!, only: [7, 9], selected: 2 }]) {
+    const { place, bytes } = countedPlace(path);
+    const items = await Array.fromAsync(readSplit(split, "image-classification", place, NEVER));
+    assert.equal(items.length, split.selected);
+    for (const { id, data, input } of items) {
+      assert.equal(Buffer.from(data!).toString(), id);
+      assert.deepEqual(input, { json: "j".repeat(60_000), "seg.json": id, image: `${id}.png` });
+    }
+    assert.ok(bytes() < split.count * 3 * 4096 + items.length * 2 * content.length, `${bytes()} bytes read`);
+  }
+});
+
+test("a split spans at most 128 MiB where something is kept, and has at most 50,000 records", async () => {
+  const path = join(root, "wide.tar");
+  const file = await open(path, "w");
+  let at = 0;
+  const size = 40 << 20;
+  for (let number = 0; number < 10; number++) {
+    const images = tarOf([{ name: `${number}.jpg`, content: String(number) }], Buffer.alloc(0));
+    const gap = tarOf([{ name: `${number}.bin`, size: size.toString(8).padStart(11, "0") }], Buffer.alloc(0));
+    await file.write(Buffer.concat([images, gap]), 0, images.length + gap.length, at);
+    at += images.length + gap.length + size;
+  }
+  await file.truncate(at + 1024);
+  await file.close();
+  const counts = async (path: string, keep: string[], sample?: number) =>
+    (await splitsOf(await openImageSource(path, { ...AUTO, keep }), ALL, sample)).map(({ count }) => count);
+  assert.deepEqual(await counts(path, []), [10]);
+  assert.deepEqual(await counts(path, ["json"]), [4, 4, 2]);
+  assert.deepEqual(await counts(path, ["json"], 1e-9), [4, 4, 2]);
+
+  const many = await archive(Array.from({ length: 50_001 }, (_, number) => ({ name: `${number}.jpg` })));
+  assert.deepEqual(await counts(many, [], 1e-9), [50_000, 1]);
+});
+
+test("a split lists a bounded number of replaced images and of ids that are whole names", async () => {
+  const listed = ({ at }: Split) =>
+    at.kind === "tar" ? (at.replaced?.length ?? 0) + (at.byName?.length ?? 0) : Number.NaN;
+  const replaced = Array.from({ length: 1200 }, (_, number) => ({ name: "a.jpg", content: String(number) }));
+  const mixed = Array.from({ length: 1200 }, (_, number) => [
+    { name: `${number}.jpg` },
+    { name: number % 2 === 0 ? `${number}.png` : `${number}-.png` },
+    { name: `x${number}.jpg` },
+  ]).flat();
+  for (const entries of [[{ name: "x.jpg", content: "x" }, ...replaced], mixed]) {
+    const splits = await splitsOf(await openImageSource(await archive(entries), AUTO));
+    assert.ok(splits.length > 1);
+    for (const split of splits) assert.ok(listed(split) <= 500, `${listed(split)} listed`);
+    const items = await itemsOf(splits);
+    assert.equal(items.length, new Set(entries.map(({ name }) => name)).size);
+    assert.equal(new Set(items.map(({ id }) => id)).size, items.length);
+    if (entries.at(-1)!.name === "a.jpg") assert.equal(Buffer.from(items.at(-1)!.data!).toString(), "1199");
+  }
 });
 
 test("what is kept is found wherever it lies near its image, and refused where it lies far", async () => {

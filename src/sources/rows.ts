@@ -100,7 +100,6 @@ function csvReader(read: ReadOptions, wanted: Wanted, settled?: Settled): RowRea
 
 /** Of JSONL and JSON arrays, whose columns are known (jsonColumns). */
 function jsonReader(read: ReadOptions, settled?: Settled): RowReader {
-  const filters = read.where ?? [];
   const { column, idColumn, keep } = read;
   return {
     scanner: scannerOfJson(read, settled?.at),
@@ -111,7 +110,7 @@ function jsonReader(read: ReadOptions, settled?: Settled): RowReader {
       const { line, text, repaired } = raw as Extract<Line, { text: string }>;
       const object = parseObject(text);
       if (object === undefined) return invalid(`line ${line}: expected a JSON object, came ${kindOfLine(text)}`);
-      if (filters.some((where) => scalar(object, where.column) !== where.value)) return { skipped: true };
+      if (!passesFilter(object, read)) return { skipped: true };
       const row: Row = { repaired };
       if (idColumn !== null) row.id = scalar(object, idColumn);
       row.value = scalar(object, column!);
@@ -181,6 +180,11 @@ export function parseObject(text: string): Record<string, unknown> | undefined {
   return typeof value === "object" && value !== null && !Array.isArray(value)
     ? (value as Record<string, unknown>)
     : undefined;
+}
+
+/** Whether a record of JSON has the values that the filter asks for. */
+export function passesFilter(object: Record<string, unknown>, { where = [] }: ReadOptions): boolean {
+  return where.every(({ column, value }) => scalar(object, column) === value);
 }
 
 /** A column's text, number or boolean as text; undefined where there is none. */

@@ -9,7 +9,7 @@ import { resolveColumns, wantedOf } from "./columns.ts";
 import { detectFormat, extensionOf, formatOfName, isRecognised, sepLineOf } from "./detect.ts";
 import { EmptyInput } from "./empty-input.ts";
 import { type Head, headOf, holdsRecords } from "./head.ts";
-import { type JsonColumns, jsonColumns } from "./json-columns.ts";
+import { byRecords, type JsonColumns, jsonColumns } from "./json-columns.ts";
 import { arrayBegin } from "./json-shape.ts";
 import type { Origin } from "./origin.ts";
 import { type Row, type RowReader, readerOf, type Wanted } from "./rows.ts";
@@ -97,7 +97,7 @@ async function findOut(bytes: Peekable, origin: Origin, read: ReadOptions, names
   const json = columnsOf(await headOf(bytes, (longer) => columnsOf(longer).isEnough));
   // Where a column is told and no record is an object, each of them says so.
   if (json.objects === 0) return { read: found, begin, json };
-  const resolved = resolveColumns(json.columns, found, names, label);
+  const resolved = resolveColumns(json.columns, found, byRecords(json, names, label), label);
   const twice = wantedOf(resolved).find((name) => json.twice.has(name));
   if (twice === undefined) return { read: resolved, begin, json };
   const message = `${label} has a record with two values of ${quoted(twice)}: write each key once`;

@@ -161,6 +161,38 @@ test("the columns of an array are what any of its first records has", async () =
   assert.match(found[1]!.error!.message, /"text", which this record does not have/);
 });
 
+test("the column is the known name that most of the first records have", async () => {
+  const odd = { text: "a note", review: "odd" };
+  const lines = (records: unknown[]) => records.map((record) => JSON.stringify(record)).join("\n");
+  const reviews = Array.from({ length: 500 }, (_, index) => (index === 7 ? odd : { review: `r${index}` }));
+  for (const content of [lines(reviews), lines([odd, ...reviews]), JSON.stringify(reviews, undefined, 1)]) {
+    const source = await openTextSource(await file("x.json", content), AUTO);
+    assert.equal(source.read.column, "review");
+    assert.deepEqual(
+      (await Array.fromAsync(source.records())).filter(({ error }) => error),
+      [],
+    );
+  }
+  const even = [{ review: "a" }, { text: "b" }];
+  assert.equal((await openTextSource(await file("x.jsonl", lines(even)), AUTO)).read.column, "text");
+  // Only the records that the filter lets through count.
+  const where = [{ column: "kind", value: "note" }];
+  const kinds = [...reviews.map((review) => ({ kind: "review", ...review })), { kind: "note", text: "a" }];
+  assert.equal((await openTextSource(await file("x.jsonl", lines(kinds)), { ...AUTO, where })).read.column, "text");
+  const mixed = [{ review: "a" }, { review: "a" }, { text: "b" }, { n: 1 }, { n: 2 }];
+  const counts = /got "review" in 2, "text" in 1 of the first 5 records; name one with --column/;
+  await refuses(await file("x.jsonl", lines(mixed)), {}, "COLUMN_AMBIGUOUS", counts);
+  assert.equal((await records(await file("x.jsonl", lines(mixed)), { column: "text" })).length, 5);
+});
+
+test("long records are looked at beyond the first 64 KiB to choose the column", async () => {
+  const long = "x".repeat(60_000);
+  const first = { text: "odd", review: long, comment: "odd" };
+  const rest = Array.from({ length: 30 }, () => ({ review: long }));
+  const content = [first, ...rest].map((record) => JSON.stringify(record)).join("\n");
+  assert.equal((await openTextSource(await file("x.jsonl", content), AUTO)).read.column, "review");
+});
+
 test("an array that is cut off, or followed by more, is one error more that says so", async () => {
   const whole = '[\n{"text":"a"},\n{"text":"b"}\n]\n';
   const cut = /line \d: the array is cut off/;

@@ -62,7 +62,10 @@ export const TOKENIZER_CONFIG_FIELDS: readonly FieldRule[] = [
     "add_prefix_space",
     "of RoBERTa's and GPT-2's classes: what tokenizer.json says must be the same, else the model is refused",
   ),
-  honoured("add_bos_token add_eos_token", "what tokenizer.json adds must be the same, else the model is refused"),
+  honoured(
+    "add_bos_token add_eos_token",
+    "of the classes of Llama, CodeLlama, Gemma, Cohere and GPTNeoX, or without a class: what tokenizer.json adds must be the same, else the model is refused. Other classes only store them",
+  ),
   refusedUnless("truncation_side", "right: the end of a long text is left out", only("right")),
   refusedUnless("add_special_tokens", "true", only(true)),
   refusedUnless("split_special_tokens", "false", only(false)),

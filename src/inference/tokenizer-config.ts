@@ -5,6 +5,8 @@ const BERT =
   /^(Bert|DistilBert|MobileBert|Electra|ConvBert|Funnel|LayoutLM|LayoutLMv2|Lxmert|MPNet|RetriBert|Splinter|SqueezeBert)Tokenizer(Fast)?$/;
 /** The same with `add_prefix_space`. */
 const BYTE_LEVEL = /^(GPT2|Roberta|Longformer|Bart|LED|Luke|Deberta|Mvp|Blenderbot)Tokenizer(Fast)?$/;
+/** Tokenizers that make of `add_bos_token` and `add_eos_token` what they add; the others only store them. (transformers 4) */
+const ADDS = /^(Llama|CodeLlama|Gemma|Cohere|GPTNeoX)Tokenizer(Fast)?$/;
 /** Tokenizers that pad on the left unless they are told otherwise. */
 const LEFT = /^(Llama|CodeLlama|Gemma|Cohere|XLNet|Siglip2)Tokenizer(Fast)?$/;
 
@@ -27,39 +29,41 @@ export function paddingSideOf(file: Json, config: Json): PaddingSide {
  */
 export function checkAgreement(file: Json, config: Json): void {
   const { normalizer, pre_tokenizer: preTokenizer } = file;
-  const className = typeof config.tokenizer_class === "string" ? config.tokenizer_class : "";
+  const className = classOf(config);
   if (isObject(normalizer) && normalizer.type === "BertNormalizer" && (className === "" || BERT.test(className)))
     checkBert(normalizer, config, className);
   if (isObject(preTokenizer) && preTokenizer.type === "ByteLevel" && (className === "" || BYTE_LEVEL.test(className)))
-    agree(
-      "add_prefix_space",
-      className === "" ? config.add_prefix_space : (config.add_prefix_space ?? false),
-      preTokenizer.add_prefix_space ?? false,
-      className,
-    );
+    agree(config, className, "add_prefix_space", preTokenizer.add_prefix_space ?? false, false);
 }
 
 function checkBert(normalizer: Json, config: Json, className: string): void {
-  // What the class has where the file says nothing; without a class, nothing.
-  const usual = className === "" ? {} : { do_lower_case: true, tokenize_chinese_chars: true };
-  const said = { ...usual, ...config } as Json;
   const lowercase = normalizer.lowercase ?? true;
-  agree("do_lower_case", said.do_lower_case, lowercase, className);
-  agree("tokenize_chinese_chars", said.tokenize_chinese_chars, normalizer.handle_chinese_chars ?? true, className);
-  const strips = normalizer.strip_accents ?? lowercase;
-  agree("strip_accents", said.strip_accents ?? (className === "" ? undefined : lowercase), strips, className);
+  agree(config, className, "do_lower_case", lowercase, true);
+  agree(config, className, "tokenize_chinese_chars", normalizer.handle_chinese_chars ?? true, true);
+  agree(config, className, "strip_accents", normalizer.strip_accents ?? lowercase, lowercase);
 }
 
-function agree(field: string, said: unknown, expected: unknown, className: string): void {
-  if (said === undefined || said === expected) return;
-  const by = className === "" ? "" : ` by ${className}`;
-  throw new Error(
-    `${field}: expected ${show(expected)}, as tokenizer.json has it, got ${show(said)}${by}: make them the same`,
-  );
+/** @param usual what the class has where the file does not say it; without a class, nothing */
+function agree(config: Json, className: string, field: string, expected: unknown, usual: unknown): void {
+  const said = config[field];
+  if (said === expected || (said === undefined && (className === "" || usual === expected))) return;
+  const [got, fix] =
+    said === undefined
+      ? [
+          `nothing, which is ${show(usual)} in ${className}`,
+          `if tokenizer.json is right, add "${field}": ${show(expected)}`,
+        ]
+      : [show(said), "make them the same"];
+  throw new Error(`${field}: expected ${show(expected)}, as tokenizer.json has it, got ${got}: ${fix}`);
+}
+
+/** @returns the name in `tokenizer_class`, or "" */
+function classOf({ tokenizer_class: name }: Json): string {
+  return typeof name === "string" ? name : "";
 }
 
 /**
- * Checks what is added before and after each text against `add_bos_token` and `add_eos_token`.
+ * Checks what is added before and after each text against `add_bos_token` and `add_eos_token`, each where the file has it.
  * @param path of tokenizer_config.json
  * @throws LabelmillError MODEL_INVALID, naming the field
  */
@@ -70,11 +74,13 @@ export function checkBounds(
   added: { before: readonly number[]; after: readonly number[] },
 ): void {
   const { add_bos_token: bos, add_eos_token: eos } = config;
-  if (bos === undefined && eos === undefined) return;
+  const className = classOf(config);
+  if (className !== "" && !ADDS.test(className)) return;
   for (const [field, said, id, tokens] of [
     ["add_bos_token", bos, ids.bos, added.before],
     ["add_eos_token", eos, ids.eos, added.after],
   ] as const) {
+    if (said === undefined) continue;
     const expected = said === true && id !== undefined ? [id] : [];
     if (tokens.length === expected.length && tokens.every((each, at) => each === expected[at])) continue;
     throw invalidFile(

@@ -299,6 +299,7 @@ describe("what changes answers and is not honoured is refused", () => {
   const bytes = { pre_tokenizer: { type: "ByteLevel", add_prefix_space: true } };
   const single = [{ SpecialToken: { id: "[CLS]", type_id: 0 } }, { Sequence: { id: "A", type_id: 0 } }];
   const template = { type: "TemplateProcessing", single, special_tokens: { "[CLS]": { id: "[CLS]", ids: [2] } } };
+  const bertTokens = { type: "BertProcessing", cls: ["[CLS]", 2], sep: ["[SEP]", 3] };
   const CASES: [field: string, files: Files][] = [
     ["tokenizer.json: added_tokens.single_word", file({ added_tokens: [token("[X]", { single_word: true })] })],
     ["tokenizer.json: truncation.direction", file({ truncation: { direction: "Left" } })],
@@ -368,6 +369,10 @@ describe("what changes answers and is not honoured is refused", () => {
     ["tokenizer_config.json: add_bos_token", said({ add_bos_token: true, bos_token: "[CLS]" })],
     ["tokenizer_config.json: add_bos_token", said({ add_bos_token: false }, { post_processor: template })],
     ["tokenizer_config.json: add_eos_token", said({ add_eos_token: true, eos_token: "[SEP]" })],
+    ...["Llama", "CodeLlama", "Gemma", "Cohere", "GPTNeoX"].map((name): [string, Files] => [
+      "tokenizer_config.json: add_bos_token",
+      said({ tokenizer_class: `${name}TokenizerFast`, add_bos_token: false }, { post_processor: template }),
+    ]),
     ["tokenizer_config.json: added_tokens_decoder.5", said({ added_tokens_decoder: { 5: { content: "[X]" } } })],
     ["tokenizer_config.json: added_tokens_decoder.50", said({ added_tokens_decoder: { 50: { content: "[NEW]" } } })],
     ["config.json: max_position_embeddings", { config: { max_position_embeddings: "512" } }],
@@ -393,11 +398,36 @@ describe("what changes answers and is not honoured is refused", () => {
       said({ add_bos_token: true, bos_token: "[CLS]" }, { post_processor: template }),
     ],
     [
+      "add_bos_token of a class that only stores it",
+      said({ add_bos_token: false, tokenizer_class: "DebertaTokenizer" }, { post_processor: bertTokens }),
+    ],
+    [
+      "tokens after each text of which only add_eos_token would say something",
+      said(
+        { add_bos_token: true, bos_token: "[CLS]", tokenizer_class: "LlamaTokenizerFast" },
+        { post_processor: bertTokens },
+      ),
+    ],
+    [
       "no dropout",
       file({ model: { type: "BPE", vocab: { a: 0, "?": 1 }, merges: [], unk_token: "?", dropout: null } }),
     ],
   ] as const)
     test(`but not ${what}`, async () => {
       assert.ok((await loadTokenizer(await folder(files))).maxTokens > 0);
+    });
+
+  for (const [tokenizerClass, field, isIn, tokenizer] of [
+    ["BertTokenizer", "do_lower_case", true, { normalizer: { ...BERT, lowercase: false } }],
+    ["BertTokenizer", "tokenize_chinese_chars", true, { normalizer: { ...BERT, handle_chinese_chars: false } }],
+    ["BertTokenizerFast", "strip_accents", true, { normalizer: { ...BERT, strip_accents: false } }],
+    ["RobertaTokenizer", "add_prefix_space", false, bytes],
+  ] as const)
+    test(`${field} that is absent: the error says what ${tokenizerClass} has, and which line to add`, async () => {
+      const files = said({ tokenizer_class: tokenizerClass }, tokenizer);
+      const message = new RegExp(
+        `${field}: expected ${!isIn}, as tokenizer.json has it, got nothing, which is ${isIn} in ${tokenizerClass}: if tokenizer.json is right, add "${field}": ${!isIn}$`,
+      );
+      await assert.rejects(loadTokenizer(await folder(files)), { code: "MODEL_INVALID", message });
     });
 });

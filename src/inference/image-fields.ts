@@ -19,7 +19,7 @@ export const IMAGE_FIELDS: readonly FieldRule[] = [
   honoured("default_to_square", "whether a number as `size` is a square or the shortest edge"),
   honoured(
     "do_center_crop crop_size",
-    "the crop is cut only if `do_center_crop` is true, or is so in the class where it is missing; a crop larger than the picture is refused",
+    "the crop is cut only if `do_center_crop` is true, or is so in the class where it is missing; a crop larger than the picture is refused, and so is one smaller than the resized picture of ViT, Siglip and ConvNext, whose older versions do not crop",
   ),
   honoured("crop_pct", "of ConvNext; other classes do not know it"),
   honoured("do_rescale rescale_factor", "`1/255` where it is missing"),

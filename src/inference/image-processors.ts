@@ -10,6 +10,8 @@ export type Processor = {
   crop: boolean | undefined;
   /** A number, or height and width. */
   size: number | [number, number] | undefined;
+  /** Older versions pass over `do_center_crop` where a file says it, newer ones crop. */
+  mayPassOverCrop?: true;
   cropSize?: number;
   mean?: Triple;
   std?: Triple;
@@ -29,15 +31,23 @@ const MOBILE_NET = { square: false, filter: "bilinear", crop: true, size: 256, c
  * MobileViT, …) have steps of their own.
  */
 export const PROCESSORS: Readonly<Record<string, Processor>> = {
-  ViT: { square: true, filter: "bilinear", crop: false, size: 224, ...HALF },
+  ViT: { square: true, filter: "bilinear", crop: false, mayPassOverCrop: true, size: 224, ...HALF },
   DeiT: { square: true, filter: "bicubic", crop: true, size: 256, cropSize: 224, ...HALF },
   Beit: { square: true, filter: "bicubic", crop: undefined, size: undefined, cropSize: 224, ...HALF },
-  Siglip: { square: false, filter: "bicubic", crop: false, size: [224, 224], ...HALF },
+  Siglip: { square: false, filter: "bicubic", crop: false, mayPassOverCrop: true, size: [224, 224], ...HALF },
   Bit: { square: false, filter: "bicubic", crop: true, size: 224, cropSize: 224, ...CLIP },
   CLIP: { square: false, filter: "bicubic", crop: true, size: 224, cropSize: 224, ...CLIP },
   MobileNetV1: MOBILE_NET,
   MobileNetV2: MOBILE_NET,
-  ConvNext: { square: false, filter: "bilinear", crop: false, size: 384, ...HALF, cropPct: true },
+  ConvNext: {
+    square: false,
+    filter: "bilinear",
+    crop: false,
+    mayPassOverCrop: true,
+    size: 384,
+    ...HALF,
+    cropPct: true,
+  },
 };
 
 /** The processors of files without a type, by the `model_type` of config.json. */

@@ -156,7 +156,7 @@ function geometryOf(config: Config, processor: Processor): Pick<ImageRecipe, "wi
   const square = config.default_to_square ?? processor.square;
   const resize = config.do_resize ? sizeOf(required(config.size ?? processor.size, "size"), square) : null;
   const isCropped = required(config.do_center_crop ?? processor.crop, "do_center_crop");
-  if (resize && processor.cropPct) return checkUncropped(config, cropPctGeometry(resize, config.crop_pct));
+  if (resize && processor.cropPct) return checkCrop(config, processor, cropPctGeometry(resize, config.crop_pct));
   if (!isCropped) {
     const whole = resize ?? sizeOf(required(config.size ?? processor.size, "size"), true);
     if (whole.kind === "exact") return { width: whole.width, height: whole.height, resize, crop: false };
@@ -165,6 +165,7 @@ function geometryOf(config: Config, processor: Processor): Pick<ImageRecipe, "wi
       "expected true, or a size of height and width: the model needs one fixed size",
     );
   }
+  if (processor.mayPassOverCrop && resize?.kind === "exact") checkCrop(config, processor, resize);
   const { width, height } = cropSizeOf(config, processor);
   const least = resize?.kind === "exact" ? resize : { width: resize?.edge ?? width, height: resize?.edge ?? height };
   if (width > least.width || height > least.height) {
@@ -182,12 +183,15 @@ function cropSizeOf(config: Config, processor: Processor): { width: number; heig
   throw new WrongField("crop_size", "expected a number, or height and width, got shortest_edge");
 }
 
-/** Older versions of ConvNext's processor pass over `do_center_crop`, newer ones crop again. */
-function checkUncropped<T extends { width: number; height: number }>(config: Config, made: T): T {
+/** Older versions of some processors pass over `do_center_crop`, newer ones crop: it may cut nothing off what was made before it. */
+function checkCrop<T extends { width: number; height: number }>(config: Config, processor: Processor, made: T): T {
   if (!config.do_center_crop) return made;
-  const { width, height } = cropSizeOf(config, PROCESSORS.ConvNext!);
+  const { width, height } = cropSizeOf(config, processor);
   if (width === made.width && height === made.height) return made;
-  throw new WrongField("do_center_crop", "expected false, as the processor of ConvNext crops by crop_pct, got true");
+  throw new WrongField(
+    "do_center_crop",
+    `expected false, or a crop_size of ${made.width} × ${made.height}, as only newer versions of this class crop, got true with ${width} × ${height}`,
+  );
 }
 
 /**

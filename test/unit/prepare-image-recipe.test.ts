@@ -93,8 +93,22 @@ describe("recipes from preprocessor_config.json", () => {
       const { width, height, resize, crop } = parseImageRecipe(config);
       assert.deepEqual([width, height, resize, crop], [240, 240, whole, false]);
     }
-    const { width, resize, crop } = parseImageRecipe({ ...left, do_center_crop: true });
-    assert.deepEqual([width, resize, crop], [224, whole, true]);
+  });
+
+  test("a crop that only newer versions of ViT's and Siglip's processors make is taken where it cannot differ", () => {
+    for (const name of ["ViT", "Siglip"]) {
+      const config = { image_processor_type: `${name}ImageProcessor`, do_center_crop: true, crop_size: 224, ...NORM };
+      const same = parseImageRecipe({ ...config, size: { height: 224, width: 224 } });
+      assert.deepEqual([same.width, same.height], [224, 224]);
+      // Older versions fail on this size, so there is one answer.
+      const { width, resize, crop } = parseImageRecipe({ ...config, size: { shortest_edge: 240 } });
+      assert.deepEqual([width, resize, crop], [224, { kind: "shortest-edge", edge: 240 }, true]);
+    }
+    const { width, crop } = parseImageRecipe(
+      { size: { height: 240, width: 240 }, do_center_crop: true, crop_size: 224, ...NORM },
+      { modelType: "unheard-of" },
+    );
+    assert.deepEqual([width, crop], [224, true], "no class that could pass over it");
   });
 
   test("what is absent or null is as the class has it", () => {
@@ -178,6 +192,10 @@ describe("recipes from preprocessor_config.json", () => {
       "do_center_crop",
       { image_processor_type: "ConvNextImageProcessor", do_center_crop: true, size: 384, crop_size: 224 },
     ],
+    ...["ViTImageProcessor", "ViTFeatureExtractor", "SiglipImageProcessor"].map((type): [string, unknown] => [
+      "do_center_crop",
+      { image_processor_type: type, do_center_crop: true, size: { height: 240, width: 240 }, crop_size: 224 },
+    ]),
     ["rescale_offset", { ...good, rescale_offset: true }],
     ["offset", { ...good, offset: true }],
     ["do_color_quantize", { ...good, do_color_quantize: true }],

@@ -15,14 +15,23 @@ export class PatientStore implements ObjectStore {
   /** Undefined: what cannot be written now is not kept. */
   readonly #held: HeldRows | undefined;
   readonly #signal: AbortSignal;
+  readonly #onWait: () => void;
 
-  constructor(store: ObjectStore, outages: Outages, held: HeldRows | undefined, signal: AbortSignal) {
+  /** @param onWait called before rows wait for the end of an outage */
+  constructor(
+    store: ObjectStore,
+    outages: Outages,
+    held: HeldRows | undefined,
+    signal: AbortSignal,
+    onWait: () => void,
+  ) {
     this.uri = store.uri;
     this.conditionalWrites = store.conditionalWrites;
     this.#store = store;
     this.#outages = outages;
     this.#held = held;
     this.#signal = signal;
+    this.#onWait = onWait;
   }
 
   async putIfAbsent(key: string, body: Uint8Array): Promise<boolean> {
@@ -35,6 +44,7 @@ export class PatientStore implements ObjectStore {
         if (!outage || outage.givenUp) throw error;
         using kept = this.#held?.take(body.length);
         if (!kept) throw error;
+        this.#onWait();
         await this.#outages.waitWithRows(outage, this.#signal);
       }
     }

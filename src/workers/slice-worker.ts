@@ -113,22 +113,23 @@ export async function handleSlice(
         ? labelAlone(loaded, own.evidence, label, (span) => own.note(span), stop)
         : labelTogether(loaded, label, stop);
     };
-    const steps: SliceSteps & { stages: StageTimes } = {
+    /** @param leave lets slices pass that wait to be alone */
+    const stepsOf = (leave: () => void): SliceSteps & { stages: StageTimes } => ({
       ...parts.steps,
-      // A slice that runs alone holds up all others: its rows do not wait.
+      // A slice that runs alone holds up all others: its rows do not wait. Neither do others wait for rows that do.
       openOutput: async (uri) => {
         const store = await abortable(parts.steps.openOutput(uri), stop);
-        return new PatientStore(store, parts.outages, alone ? undefined : parts.held, stop);
+        return new PatientStore(store, parts.outages, alone ? undefined : parts.held, stop, leave);
       },
       label: labelSlice,
       stages: parts.stages,
       commit: (of, part) => parts.steps.commit(of, { ...part, inferMs }),
-    };
-    const work = () => {
+    });
+    const work = (leave = () => {}) => {
       limit.begin();
-      return processSlice(job, steps, stop);
+      return processSlice(job, stepsOf(leave), stop);
     };
-    await unlessDeaf(alone ? parts.gate.alone(work) : parts.gate.together(work), signal);
+    await unlessDeaf(alone ? parts.gate.alone(() => work(), stop) : parts.gate.together(work, stop), signal);
     await own.end();
     log.debug({ items: itemsIn(job) }, "slice done");
   } catch (error) {

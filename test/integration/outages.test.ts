@@ -16,6 +16,8 @@ import { KEY_PREFIX, queueName, RUNS_QUEUE } from "../../src/schemas/names.ts";
 import { Outages } from "../../src/storage/outages.ts";
 import { S3 } from "../../src/storage/s3.ts";
 import { S3Store } from "../../src/storage/s3-store.ts";
+import type { LossRecord } from "../../src/workers/losses.ts";
+import { Trial } from "../../src/workers/trial.ts";
 import { FaultProxy } from "../helpers/fault-proxy.ts";
 import { LogLines } from "../helpers/log-lines.ts";
 import { type RunRequest, TestPipeline, writeTexts } from "../helpers/pipeline.ts";
@@ -37,7 +39,7 @@ async function open(settings: Record<string, unknown> = {}, plan = false) {
   const pipeline = stack.use(await TestPipeline.open());
   const bucket = await server.makeBucket();
   const log = new LogLines();
-  const start = (more: Record<string, unknown> = {}) =>
+  const start = (more: Record<string, unknown> = {}, options: { losses?: LossRecord } = {}) =>
     pipeline.worker(
       { threads: 1, graceMs: 500, ...settings, ...more },
       {
@@ -45,6 +47,7 @@ async function open(settings: Record<string, unknown> = {}, plan = false) {
         s3Limits: { delayMs: 1, silentMs: 1_000 },
         roots: { files: [pipeline.folder], s3: [`s3://${bucket}`] },
         log: log.log,
+        ...options,
         ...(plan ? { plan: planRun } : {}),
       },
     );
@@ -204,6 +207,37 @@ test("a store that is out holds up no run on another one", async () => {
   assert.equal((await world.outages()).length, 1);
   proxy.clear();
   assert.equal((await out).state, "succeeded");
+});
+
+test("rows that wait for a store hold up no slice that must run alone, nor those behind it", async () => {
+  await using world = await open();
+  const { proxy, log, direct } = world;
+  const store = { save: async () => {}, forget: async () => {} };
+  const deaths = ["a", "b"].map((by) => ({ by, at: null, after: 0 }));
+  let crashing = false;
+  await world.start(
+    { concurrency: 4 },
+    {
+      losses: {
+        // The slices of the run that waits are healthy. Every other one of the next run lost its worker twice.
+        take: async ({ slice }) =>
+          new Trial("own", store, crashing && slice % 2 === 0 ? { deaths, through: [] } : undefined),
+      },
+    },
+  );
+  breakWrites(proxy);
+  const path = await writeTexts(join(world.pipeline.folder, "few.csv"), 40);
+  const running = world.run({ path });
+  await until(async () => (await world.outages())[0]?.kept === 2);
+  crashing = true;
+  const other = await world.pipeline.run({ ...world.request, out: "elsewhere" }, direct);
+  assert.equal(other.state, "succeeded");
+  assert.equal(log.warned(/running it alone/).length, 5);
+  assert.equal((await world.outages())[0]!.kept, 2, "the rows wait still");
+  proxy.clear();
+  assert.equal((await running).state, "succeeded");
+  assert.deepEqual(log.warned(/tried again|for good/), []);
+  await proves(world.request.out, 40);
 });
 
 test("a worker that is told to stop in an outage gives its slices back within the grace time, and another does them", async () => {

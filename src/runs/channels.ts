@@ -4,6 +4,7 @@ import type { Redis } from "ioredis";
 export class Channels {
   readonly #subscriber: Redis;
   readonly #listeners = new Map<string, Set<(message: string) => void>>();
+  readonly #onMissed = new Set<() => void>();
 
   /** @param subscriber a connection of its own: one that listens can do nothing else. It subscribes anew when it reconnects */
   constructor(subscriber: Redis) {
@@ -11,6 +12,12 @@ export class Channels {
     subscriber.on("message", (channel, message) => {
       for (const listener of this.#listeners.get(channel) ?? []) listener(message);
     });
+    subscriber.on("ready", () => void this.#listenAgain().catch(() => {}));
+  }
+
+  /** @param look called when it listens again after the connection was lost: messages may have been missed */
+  onMissed(look: () => void): void {
+    this.#onMissed.add(look);
   }
 
   /** Resolves when it listens. What comes back ends that. Rejects as the connection does, and then nobody listens. */
@@ -31,5 +38,13 @@ export class Channels {
       throw error;
     }
     return stop;
+  }
+
+  /** The client subscribes anew by itself, but does not say when that is done. A loss meanwhile is followed by another `ready`. */
+  async #listenAgain(): Promise<void> {
+    const channels = [...this.#listeners.keys()];
+    if (channels.length === 0) return;
+    await this.#subscriber.subscribe(...channels);
+    for (const look of this.#onMissed) look();
   }
 }

@@ -1,14 +1,19 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { LabelmillError } from "../errors.ts";
 import type { Channels } from "../runs/channels.ts";
 import type { RunLedger } from "../runs/ledger.ts";
 import type { Job } from "../schemas/job.ts";
 import { STOPPED_CHANNEL } from "../schemas/names.ts";
+import type { RunState } from "../schemas/run.ts";
 
 /**
  * A slice's ear for the end of its run, and what the run says of it now: whether the run is paused, and whether the slice is in its
  * plan. A single is all of its run and in no plan: it counts as planned.
  */
 export type Watched = { readonly signal: AbortSignal; paused: boolean; planned: boolean; [Symbol.dispose](): void };
+
+/** After a look that failed. */
+const LOOK_AGAIN_MS = 1_000;
 
 /** Slices under way, by their run: one that was cancelled or failed has no use for them, one that is paused none for more. */
 export class RunControl {
@@ -22,6 +27,7 @@ export class RunControl {
   static async open(channels: Channels, ledger: RunLedger): Promise<RunControl> {
     const control = new RunControl(ledger);
     await channels.listen(STOPPED_CHANNEL, (run) => control.#stop(run));
+    channels.onMissed(() => void control.#lookAgain());
     return control;
   }
 
@@ -43,7 +49,7 @@ export class RunControl {
       // After it listens: what happens between the look and the message would else go by.
       if (!single) {
         const { state, planned } = await this.#ledger.look(run, slice);
-        if (state === "cancelled" || state === "failed") this.#stop(run);
+        if (isStopped(state)) this.#stop(run);
         watched.paused = state === "paused";
         watched.planned = planned;
       }
@@ -63,4 +69,18 @@ export class RunControl {
     for (const slice of this.#slices.get(run) ?? [])
       slice.abort(new LabelmillError("ABORTED", `the run ${run} was stopped`));
   }
+
+  /** The end of a run may have been told while nobody listened. A slice that waits for a store would not hear of it. */
+  async #lookAgain(): Promise<void> {
+    try {
+      for (const run of this.#slices.keys()) if (isStopped(await this.#ledger.state(run))) this.#stop(run);
+    } catch {
+      await delay(LOOK_AGAIN_MS, undefined, { ref: false });
+      if (this.#slices.size > 0) await this.#lookAgain();
+    }
+  }
+}
+
+function isStopped(state: RunState | undefined): boolean {
+  return state === "cancelled" || state === "failed";
 }

@@ -6,12 +6,17 @@ import { test } from "node:test";
 import { Queue } from "bullmq";
 import { createLogger } from "../../src/logger.ts";
 import { loadBuiltIn } from "../../src/models/built-in.ts";
+import { openRedis } from "../../src/redis/connect.ts";
+import { Channels } from "../../src/runs/channels.ts";
 import { RunLedger } from "../../src/runs/ledger.ts";
 import { readManifest } from "../../src/runs/output.ts";
 import { verifyOutput } from "../../src/runs/verify.ts";
+import type { Job } from "../../src/schemas/job.ts";
 import { JOB_VERSION, jobId, KEY_PREFIX, partKey, queueName, SUCCESS_FILE } from "../../src/schemas/names.ts";
+import { RunControl } from "../../src/workers/run-control.ts";
 import { handleSlice, type SliceWorkerParts } from "../../src/workers/slice-worker.ts";
 import { TestPipeline } from "../helpers/pipeline.ts";
+import { TcpRedis } from "../helpers/tcp-redis.ts";
 
 const MODEL = "tiny-sentiment";
 const never = new AbortController().signal;
@@ -204,4 +209,36 @@ test("a slice that is parked while its run is resumed is called back by who park
     await assert.rejects(handled, { name: "DelayedError" });
   }
   assert.deepEqual(calls, ["parked", "parked", "called back"]);
+});
+
+test("a run that is cancelled while its worker does not listen: its slices hear of it when the connection is back", async (t) => {
+  await using redis = await TcpRedis.start();
+  const connection = await openRedis(redis.address, "producer");
+  const subscriber = await openRedis({ url: redis.url }, "worker");
+  try {
+    const ledger = new RunLedger(connection);
+    const about = { output: "memory:x", model: { id: "m", digest: "0".repeat(64) }, lane: "bulk" } as const;
+    const control = await RunControl.open(new Channels(subscriber), ledger);
+    const watch = async (run: string) => {
+      await ledger.begin(run, about);
+      return control.watch({ run, slice: 0 } as Job);
+    };
+    const cancelled = await watch("0".repeat(16));
+    const other = await watch("1".repeat(16));
+    const closed = once(subscriber, "close");
+    redis.cut();
+    await closed;
+    assert.ok(await ledger.cancel("0".repeat(16)));
+    // The first look fails, and is followed by another.
+    const looks = t.mock.method(ledger, "state", () => Promise.reject(new Error("LOADING")), { times: 1 });
+    const heard = once(cancelled.signal, "abort", { signal: AbortSignal.timeout(30_000) });
+    redis.mend();
+    await heard;
+    assert.equal(looks.mock.callCount(), 1);
+    assert.equal(other.signal.aborted, false);
+    for (const each of [cancelled, other]) each[Symbol.dispose]();
+  } finally {
+    connection.disconnect();
+    subscriber.disconnect();
+  }
 });

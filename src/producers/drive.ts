@@ -44,12 +44,32 @@ export async function driveRun(drive: Drive, signal: AbortSignal): Promise<RunSt
       return await Promise.race([watching, planning.then(() => watching)]);
     } catch (error) {
       const isUnknown = error instanceof LabelmillError && error.code === "RUN_UNKNOWN";
-      if (!isUnknown && !(await drive.outlast?.(error, signal))) throw error;
+      const ended = isUnknown ? undefined : await outlast(drive, error, watching, either);
+      if (ended) return ended;
     } finally {
       stop.abort();
       await Promise.allSettled([planning, watching]);
     }
   }
+}
+
+/**
+ * Waits until the store that the error comes from is back, or the run has ended meanwhile.
+ * @returns the run's end state; undefined where it goes on
+ * @throws the error, where it is another one
+ */
+async function outlast(
+  drive: Drive,
+  error: unknown,
+  watching: Promise<RunState>,
+  signal: AbortSignal,
+): Promise<RunState | undefined> {
+  // A watcher that failed is begun anew when the store is back.
+  const ended = watching.catch(() => new Promise<never>(() => {}));
+  const back = (drive.outlast?.(error, signal) ?? Promise.resolve(false)).then((isBack) => {
+    if (!isBack) throw error;
+  });
+  return (await Promise.race([ended, back])) ?? undefined;
 }
 
 async function watch(

@@ -71,3 +71,43 @@ test("a planner whose store is out plans again when it is back; another error en
   failure = new Error("the input is another");
   await assert.rejects(driveRun(drive, new AbortController().signal), /the input is another/);
 });
+
+test("a run that ends while its planner waits for a store: the wait is over, with the run's state", async () => {
+  const progress: { state: string; reason?: string } = { state: "running" };
+  let waits = 0;
+  let stopped = 0;
+  const drive = {
+    run: "0123456789abcdef",
+    slices: async function* () {},
+    onProgress: () => {},
+    ledger: { progress: async () => progress },
+    changes: {
+      notify: () => {},
+      until: async (check: () => Promise<boolean>, signal: AbortSignal) => {
+        while (!(await check())) {
+          signal.throwIfAborted();
+          await new Promise(setImmediate);
+        }
+      },
+    },
+    planner: {
+      begun: true,
+      plan: () => Promise.reject(new Error("the store is out")),
+      lostSlices: async () => new Set(),
+    },
+    outlast: async (_error: unknown, signal: AbortSignal) => {
+      waits += 1;
+      progress.state = waits === 1 ? "cancelled" : "failed";
+      if (waits > 1) progress.reason = "TOO_MANY_ERRORS: 12 of 100 rows are in error";
+      await once(signal, "abort");
+      stopped += 1;
+      throw signal.reason;
+    },
+  } as unknown as Drive;
+  const never = new AbortController().signal;
+  assert.equal(await driveRun(drive, never), "cancelled");
+  progress.state = "running";
+  assert.equal(await driveRun(drive, never), "failed");
+  await new Promise(setImmediate);
+  assert.deepEqual([waits, stopped], [2, 2], "nobody waits any more");
+});

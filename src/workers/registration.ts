@@ -29,18 +29,24 @@ export class Registration {
   readonly #busy: readonly BusyMeter[];
   readonly #startedAt = new Date().toISOString();
   readonly #timer: NodeJS.Timeout;
-  #beating: Promise<void>;
+  /** The beat under way. An outage of Redis may last: beats that wait for its end must not pile up. */
+  #beating: Promise<void> | undefined;
+  /** What the beat under way tells is no longer all. */
+  #isStale = false;
 
   constructor(parts: RegistrationParts) {
     this.#parts = parts;
     this.#busy = parts.services.map(() => new BusyMeter(performance.now()));
-    this.#beating = this.#beat();
+    this.beat();
     this.#timer = setInterval(() => this.beat(), BEAT_MS).unref();
   }
 
   /** Tells of itself out of turn: a Redis that came back may have forgotten. */
   beat(): void {
-    this.#beating = this.#beat();
+    this.#isStale = true;
+    this.#beating ??= this.#beat().finally(() => {
+      this.#beating = undefined;
+    });
   }
 
   /** Settles when the last word was told, or could not be. */
@@ -58,9 +64,12 @@ export class Registration {
 
   /** A beat that fails is followed by the next one. */
   async #beat(): Promise<void> {
-    await this.#parts.registry
-      .beat(this.#info())
-      .catch((error: unknown) => this.#parts.log.debug({ err: error }, "could not register"));
+    while (this.#isStale) {
+      this.#isStale = false;
+      await this.#parts.registry
+        .beat(this.#info())
+        .catch((error: unknown) => this.#parts.log.debug({ err: error }, "could not register"));
+    }
   }
 
   #info(): WorkerInfo {

@@ -15,8 +15,10 @@ const THREAD = new URL(
 const TEXT_MS = 10_000;
 /** Processor time in which a tokenizer has to load, in ms. One with a vocabulary of 250,000 words takes about three seconds. */
 const LOAD_MS = 60_000;
-/** Texts that may exceed their time. With one more, the fault is the tokenizer's. */
+/** Texts of one run that may exceed their time. One more fails the run. */
 const MOST_TIMEOUTS = 20;
+/** Runs whose timeouts are counted at a time. */
+const MOST_RUNS = 1_000;
 
 export type PrepareOptions = {
   modelDir: string;
@@ -25,6 +27,12 @@ export type PrepareOptions = {
   textMs?: number | undefined;
   /** Processor time for loading the tokenizer, in ms. */
   loadMs?: number | undefined;
+};
+
+export type TokenizeOptions = {
+  /** The run that the texts belong to: texts that exceed their time count for it alone. */
+  run?: string;
+  signal?: AbortSignal;
 };
 
 /** What became of a piece: its tokens, or the text on which it failed and why. */
@@ -45,7 +53,8 @@ export class PreparePool {
   /** One for each thread that has nothing to do: where it notes which text it is on. */
   readonly #idle: Progress[];
   readonly #waiting: ((progress: Progress) => void)[] = [];
-  #timeouts = 0;
+  /** By run, for runs that have any. The run that had its first timeout earliest comes first. */
+  readonly #timeouts = new Map<string, number>();
   #invalid: LabelmillError | undefined;
   #closed: Promise<void> | undefined;
 
@@ -74,11 +83,11 @@ export class PreparePool {
 
   /**
    * The token ids of a slice's texts, in their order. A text that the tokenizer cannot encode has none, and an error: TEXT_TIMEOUT, ITEM_FAILED.
-   * Throws MODEL_INVALID after too many of the former, whatever `signal` is aborted with, and ABORTED once closed.
+   * Throws MODEL_INVALID after too many of the former in the run, whatever `signal` is aborted with, and ABORTED once closed.
    */
-  async tokenize(texts: readonly string[], signal?: AbortSignal): Promise<Piece> {
+  async tokenize(texts: readonly string[], options: TokenizeOptions = {}): Promise<Piece> {
     if (this.#closed) throw new LabelmillError("ABORTED", "the tokenizer's threads are closed");
-    const running = this.#inPieces(texts, signal);
+    const running = this.#inPieces(texts, options);
     this.#running.add(running);
     try {
       return await running;
@@ -87,12 +96,12 @@ export class PreparePool {
     }
   }
 
-  async #inPieces(texts: readonly string[], signal: AbortSignal | undefined): Promise<Piece> {
+  async #inPieces(texts: readonly string[], options: TokenizeOptions): Promise<Piece> {
     const pieces = [...piecesOf(texts)];
     const rest = pieces.entries();
     const encoded: Piece[] = [];
     const lane = async () => {
-      for (const [at, piece] of rest) encoded[at] = await this.#encode(piece, signal);
+      for (const [at, piece] of rest) encoded[at] = await this.#encode(piece, options);
     };
     const lanes = await Promise.allSettled(Array.from({ length: Math.min(this.#threads, pieces.length) }, lane));
     const failed = lanes.find((result) => result.status === "rejected");
@@ -101,13 +110,13 @@ export class PreparePool {
   }
 
   /** A piece without its culprits: what stands before one is encoded again, and what stands behind it. */
-  async #encode(texts: readonly string[], signal: AbortSignal | undefined): Promise<Piece> {
+  async #encode(texts: readonly string[], options: TokenizeOptions): Promise<Piece> {
     const done: Piece[] = [];
     for (let rest = texts; ; ) {
-      const outcome = await this.#abortable(this.#onThread(rest, signal), signal);
+      const outcome = await this.#abortable(this.#onThread(rest, options), options.signal);
       if ("piece" in outcome) return join([...done, outcome.piece]);
       const { failedAt, error } = outcome;
-      if (failedAt > 0) done.push(await this.#encode(rest.slice(0, failedAt), signal));
+      if (failedAt > 0) done.push(await this.#encode(rest.slice(0, failedAt), options));
       done.push(failedText(error));
       rest = rest.slice(failedAt + 1);
       if (rest.length === 0) return join(done);
@@ -130,12 +139,13 @@ export class PreparePool {
     }
   }
 
-  async #onThread(texts: readonly string[], signal: AbortSignal | undefined): Promise<Outcome> {
+  async #onThread(texts: readonly string[], { run = "", signal }: TokenizeOptions): Promise<Outcome> {
     const progress = this.#idle.pop() ?? (await new Promise<Progress>((free) => this.#waiting.push(free)));
     try {
       if (this.#invalid) throw this.#invalid;
+      this.#checkTimeouts(run);
       signal?.throwIfAborted();
-      return await this.#limited(texts, progress);
+      return await this.#limited(texts, run, progress);
     } finally {
       const next = this.#waiting.shift();
       if (next) next(progress);
@@ -143,7 +153,7 @@ export class PreparePool {
     }
   }
 
-  async #limited(texts: readonly string[], progress: Progress): Promise<Outcome> {
+  async #limited(texts: readonly string[], run: string, progress: Progress): Promise<Outcome> {
     using clock = new TextClock(progress, this.#limits, () => this.#pool.threads);
     const task: PrepareTask = { texts, progress };
     let answer: PrepareAnswer;
@@ -151,7 +161,7 @@ export class PreparePool {
       answer = await this.#pool.run(task, { signal: clock.exceeded });
     } catch (error) {
       if (!clock.exceeded.aborted) throw error;
-      return this.#timedOut(clock.textAt);
+      return this.#timedOut(clock.exceededAt, run);
     }
     if ("encoded" in answer) return { piece: { ...answer.encoded, errors: new Map() } };
     const { failedAt, error } = answer;
@@ -160,22 +170,32 @@ export class PreparePool {
   }
 
   /** @param failedAt the text; undefined where the tokenizer was still being loaded */
-  #timedOut(failedAt: number | undefined): Outcome {
-    const file = `${this.#modelDir}/tokenizer.json`;
+  #timedOut(failedAt: number | undefined, run: string): Outcome {
     if (failedAt === undefined) {
       const problem = `expected a tokenizer that loads within ${this.#limits.loadMs / 1000} s of processor time, got one that does not`;
-      this.#invalid = new LabelmillError("MODEL_INVALID", `${file}: ${problem}`);
+      this.#invalid = this.#tokenizerInvalid(problem);
       throw this.#invalid;
     }
-    this.#timeouts += 1;
+    this.#timeouts.set(run, (this.#timeouts.get(run) ?? 0) + 1);
+    if (this.#timeouts.size > MOST_RUNS) this.#timeouts.delete(this.#timeouts.keys().next().value!);
+    this.#checkTimeouts(run);
     const seconds = this.#limits.textMs / 1000;
-    if (this.#timeouts > MOST_TIMEOUTS) {
-      const problem = `expected texts to be encoded within ${seconds} s of processor time each, got ${this.#timeouts} that were not: look for nested quantifiers in its regular expressions`;
-      this.#invalid = new LabelmillError("MODEL_INVALID", `${file}: ${problem}`);
-      throw this.#invalid;
-    }
     const message = `expected the tokenizer to encode this text within ${seconds} s of processor time, got no end: shorten the text, or correct the regular expressions in the model's tokenizer.json`;
     return { failedAt, error: textError("TEXT_TIMEOUT", message) };
+  }
+
+  /** @throws LabelmillError MODEL_INVALID */
+  #checkTimeouts(run: string): void {
+    const count = this.#timeouts.get(run) ?? 0;
+    if (count <= MOST_TIMEOUTS) return;
+    const seconds = this.#limits.textMs / 1000;
+    throw this.#tokenizerInvalid(
+      `expected the texts of a run to be encoded within ${seconds} s of processor time each, got ${count} that were not: remove them from the input, or look for nested quantifiers in its regular expressions`,
+    );
+  }
+
+  #tokenizerInvalid(problem: string): LabelmillError {
+    return new LabelmillError("MODEL_INVALID", `${this.#modelDir}/tokenizer.json: ${problem}`);
   }
 
   /** Lets what was asked be answered, then ends the threads. What was aborted is not waited for. */

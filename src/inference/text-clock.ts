@@ -55,15 +55,15 @@ export class TextClock implements Disposable {
     return this.#exceeded.signal;
   }
 
-  /** The place of the text that the thread is on, undefined while it loads the tokenizer. */
-  get textAt(): number | undefined {
-    const text = Atomics.load(this.#progress, TEXT);
-    return text === 0 ? undefined : text - 1;
+  /** Once exceeded: the place of the text on which the thread was too long, undefined if it was loading the tokenizer. */
+  get exceededAt(): number | undefined {
+    return this.#at === 0 ? undefined : this.#at - 1;
   }
 
   async #look(): Promise<void> {
-    // The thread answers even while it spins; one that does not is asked no second time.
-    if (this.#looking) return;
+    // The thread answers even while it spins; one that does not is asked no second time. Once exceeded, the culprit stays as found:
+    // the thread may go on to the next text before it is ended.
+    if (this.#looking || this.exceeded.aborted) return;
     this.#looking = true;
     const at = Atomics.load(this.#progress, TEXT);
     const usedMs = await this.#usedMs();

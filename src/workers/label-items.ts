@@ -1,5 +1,6 @@
 import { LabelmillError, messageOf } from "../errors.ts";
 import type { ItemError } from "../schemas/item.ts";
+import type { Job } from "../schemas/job.ts";
 import type { LabelScore, Row } from "../schemas/row.ts";
 import { planAlone } from "./alone-plan.ts";
 import type { Evidence, Span } from "./evidence.ts";
@@ -15,7 +16,7 @@ export type ItemOutcome = { labels: LabelScore[]; truncated?: true } | { error: 
  */
 export type LabelItems = (
   items: readonly LoadedItem[],
-  topK: number,
+  job: Pick<Job, "run" | "topK">,
   signal: AbortSignal,
   onAnswers?: (count: number, batch?: number, ms?: number) => void,
 ) => Promise<ItemOutcome[]>;
@@ -23,7 +24,7 @@ export type LabelItems = (
 /** All items of a slice at once: the rule. */
 export async function labelTogether(job: LoadedJob, label: LabelItems, signal: AbortSignal): Promise<Row[]> {
   const open = job.items.filter((item) => item.error === undefined);
-  const outcomes = (await label(open, job.topK, signal)).values();
+  const outcomes = (await label(open, job, signal)).values();
   return job.items.map((item) => toRow(item, job, item.error ? { error: item.error } : outcomes.next().value!));
 }
 
@@ -51,7 +52,7 @@ export async function labelAlone(
     if (open.length === 0) continue;
     await note(noted ? span : null);
     const items = open.map((index) => job.items[index]!);
-    const outcomes = await label(items, job.topK, signal);
+    const outcomes = await label(items, job, signal);
     for (const [i, index] of open.entries()) rows[index] = toRow(job.items[index]!, job, outcomes[i]!);
   }
   // Past the last item: whatever ends the process from here on, no item did it.

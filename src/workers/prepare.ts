@@ -12,11 +12,11 @@ type LabelerParts = { engine: Engine; stages: StageTimes; lane: Lane };
 
 /** Texts: one message to the tokenizers for all of them, then into the batcher together. */
 export function textLabeler({ engine, pool, stages, lane }: LabelerParts & { pool: PreparePool }): LabelItems {
-  return async (items, topK, signal, onAnswers) => {
+  return async (items, { run, topK }, signal, onAnswers) => {
     const told = items.filter(hasWords);
     const texts = told.map(({ text }) => text);
     if (texts.length === 0) return items.map((item) => ({ error: wordless(item) }));
-    const piece = await stages.time("prepare", texts.length, () => pool.tokenize(texts, signal));
+    const piece = await stages.time("prepare", texts.length, () => pool.tokenize(texts, { run, signal }));
     signal.throwIfAborted();
     const { ids, offsets, truncated, errors } = piece;
     const encoded = [...texts.keys()].filter((i) => !errors.has(i));
@@ -48,7 +48,7 @@ export function imageLabeler({
 }: LabelerParts & { fetcher: Fetcher; decoder: ImageDecoder; inFlight: () => number }): LabelItems {
   const permits = new Permits(inFlight);
   const { recipe } = engine.model;
-  return (items, topK, signal, onAnswers) =>
+  return (items, { topK }, signal, onAnswers) =>
     Promise.all(
       items.map(async (item): Promise<ItemOutcome> => {
         await permits.acquire();

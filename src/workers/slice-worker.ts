@@ -93,8 +93,8 @@ export async function handleSlice(
     void parts.turns.taken(queued.priority).catch((error: unknown) => log.debug({ err: error }, "turn not noted"));
   using limit = new TimeLimit(job.timeoutMs, () => parts.outages.troubleMs(places));
   let inferMs = 0;
-  const label: LabelItems = (items, topK, stop) =>
-    parts.label(items, topK, stop, (count, batch, ms = 0) => {
+  const label: LabelItems = (items, of, stop) =>
+    parts.label(items, of, stop, (count, batch, ms = 0) => {
       room.done(count);
       inferMs += ms;
       log.debug({ batch, items: count }, "items through");

@@ -36,7 +36,10 @@ test("with more than 20 such texts the run fails for the tokenizer", async () =>
   const ended = await work.expect(1, [...command, "--json", "--text-timeout-ms", "100", "--slice-items", "10"]);
   const { state, reason } = jsonOf(ended);
   assert.equal(state, "failed");
-  assert.match(String(reason), /^MODEL_INVALID: .*tokenizer\.json: expected texts to be encoded within 0\.1 s/);
+  assert.match(
+    String(reason),
+    /^MODEL_INVALID: .*tokenizer\.json: expected the texts of a run to be encoded within 0\.1 s/,
+  );
 });
 
 test("SIGTERM ends a command whose tokenizer spins", async () => {

@@ -68,7 +68,7 @@ test("why a submission failed stands in the library's result, with how many slic
 test("a submission whose run was stopped resolves with the reason, though it has no manifest", async () => {
   await using pipeline = await TestPipeline.open();
   // It labels nothing until it is told to stop.
-  const label: LabelItems = (_items, _topK, signal) =>
+  const label: LabelItems = (_items, _job, signal) =>
     new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
   await pipeline.worker({ threads: 1 }, { around: ({ steps }) => ({ steps, label }) });
   const producer = await pipeline.producer({ sliceItems: 10 });

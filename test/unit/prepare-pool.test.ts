@@ -107,17 +107,20 @@ describe("the prepare pool", () => {
     });
   }
 
-  test("more than 20 such texts: the tokenizer is invalid, for what is asked later too", async (t) => {
+  test("more than 20 such texts in a run: the tokenizer is invalid for that run, and for no other", async (t) => {
     const folder = await temporaryFolder();
     t.after(() => folder[Symbol.asyncDispose]());
     await writeSpinningTokenizer(folder.path, "pre-tokenizer");
     const pool = await PreparePool.start({ modelDir: folder.path, threads: 2, textMs: 100 });
     t.after(() => pool.close());
-    const few = await pool.tokenize([...Array.from({ length: 20 }, () => SPINS), "a text"]);
+    const [run, other] = ["a".repeat(16), "b".repeat(16)];
+    const few = await pool.tokenize([...Array.from({ length: 20 }, () => SPINS), "a text"], { run });
     assert.equal(few.errors.size, 20);
-    const invalid = isError("MODEL_INVALID", /tokenizer\.json: expected texts .* 0\.1 s .* got 21/);
-    await assert.rejects(pool.tokenize(["a text", SPINS]), invalid);
-    await assert.rejects(pool.tokenize(["a text"]), invalid);
+    const invalid = isError("MODEL_INVALID", /tokenizer\.json: expected the texts of a run .* 0\.1 s .* got 21/);
+    await assert.rejects(pool.tokenize(["a text", SPINS], { run }), invalid);
+    await assert.rejects(pool.tokenize(["a text"], { run }), invalid);
+    const { errors } = await pool.tokenize(["a text", SPINS], { run: other });
+    assert.deepEqual([...errors.keys()], [1]);
   });
 
   test("a tokenizer that spins while it is loaded is invalid", async (t) => {
@@ -138,8 +141,8 @@ describe("the prepare pool", () => {
     const pool = await PreparePool.start({ modelDir: folder.path, threads: 1, textMs: 3_600_000 });
     t.after(() => pool.close());
     const abort = new AbortController();
-    const spinning = pool.tokenize([SPINS], abort.signal);
-    const waiting = pool.tokenize(["a text"], abort.signal);
+    const spinning = pool.tokenize([SPINS], abort);
+    const waiting = pool.tokenize(["a text"], abort);
     abort.abort(new Error("enough"));
     await assert.rejects(spinning, /enough/);
     await assert.rejects(waiting, /enough/);

@@ -1,17 +1,24 @@
 #!/usr/bin/env node
 import "./node-version.ts";
-import { Interrupts } from "./cli/interrupts.ts";
-import { runProgram } from "./cli/program.ts";
-import { readEnvironment } from "./config.ts";
+import { runAsChild } from "./cli/first-process.ts";
 
-const interrupts = new Interrupts();
-interrupts.listen();
+// The first process of a container loads nothing that only its child needs.
+if (process.pid === 1) process.exitCode = await runAsChild();
+else await run();
 
-// A reader that went away (`| head`) is no error of ours.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE") throw error;
-});
+async function run(): Promise<void> {
+  const { Interrupts } = await import("./cli/interrupts.ts");
+  const interrupts = new Interrupts();
+  interrupts.listen();
+  const { runProgram } = await import("./cli/program.ts");
+  const { readEnvironment } = await import("./config.ts");
 
-process.exitCode = await runProgram(process.argv.slice(2), readEnvironment(), process.stdin, interrupts);
-// Handlers of signals do not keep the process alive; standard input that nobody reads to its end would.
-process.stdin.destroy();
+  // A reader that went away (`| head`) is no error of ours.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+  });
+
+  process.exitCode = await runProgram(process.argv.slice(2), readEnvironment(), process.stdin, interrupts);
+  // Handlers of signals do not keep the process alive; standard input that nobody reads to its end would.
+  process.stdin.destroy();
+}

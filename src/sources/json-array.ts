@@ -1,6 +1,8 @@
 import { isUtf8 } from "node:buffer";
 import type { ItemError } from "../schemas/item.ts";
 import type { Line } from "./lines.ts";
+import { isSpace, missedEnd } from "./missed-end.ts";
+import { OpenBrackets } from "./open-brackets.ts";
 import type { Scanner, ScanPlace } from "./scanner.ts";
 import { MAX_RECORD_BYTES } from "./source.ts";
 import { ByteWindow } from "./window.ts";
@@ -33,11 +35,12 @@ type Found = { line: number; start: number; stop: number } | { line: number; err
 
 /**
  * Finds the records of a JSON array, of UTF-8 bytes in chunks of any size, from the byte after its opening bracket on: each comes as the text
- * that it is, not parsed. Commas are not checked: white space and any number of them may stand between two records.
+ * that it is, not parsed. Commas are not checked: white space and any number of them may stand between two records. Arrays may follow one another.
  *
  * A record over 1 MiB becomes an error and is passed over. So does one with a string that is not closed on its line; the next record is then
- * the next line that is indented as the record's first and begins an object, and the rest is left out if there is none. An array without
- * its end, and what comes after its end, is one error more, the last record. Memory is bounded by that 1 MiB, and each byte is looked at once.
+ * the next line that is indented as the record's first and begins an object, and the rest is left out if there is none. Such a line also ends a
+ * record that is not closed, if an object cannot stand there. An array without its end, and what comes after its end and is no array, is one error
+ * more, the last record. Memory is bounded by that 1 MiB, and each byte is looked at a bounded number of times.
  */
 export class JsonArrayScanner implements Scanner<Line> {
   line: number;
@@ -46,7 +49,7 @@ export class JsonArrayScanner implements Scanner<Line> {
   /** Offset of the next byte to look at, from the window's start; within a record, which may have lost its first bytes: */
   #at = 0;
   #dropped = 0;
-  #depth = 0;
+  readonly #open = new OpenBrackets();
   #isQuoted = false;
   /** Line breaks within the record. */
   #breaks = 0;
@@ -92,12 +95,14 @@ export class JsonArrayScanner implements Scanner<Line> {
   }
 
   #find(last: boolean): Found | undefined {
-    if (this.#state === BETWEEN) this.#skip();
+    do {
+      if (this.#state === BETWEEN) this.#skip();
+    } while (this.#state === AFTER && this.#beginsAnother());
     let found: Found | undefined;
     if (this.#state === NESTED) found = this.#findEnd();
     else if (this.#state === WORD) found = this.#findWordEnd(last);
     if (this.#state === DAMAGED) found = this.#findNext();
-    if (this.#state === AFTER || this.#state === MORE_AFTER || this.#state === OVER) this.#passRest();
+    if (this.#state === MORE_AFTER || this.#state === OVER) this.#drop(this.#window.end);
     return found ?? (last ? this.#finish() : undefined);
   }
 
@@ -122,10 +127,27 @@ export class JsonArrayScanner implements Scanner<Line> {
     } else this.#state = byte === OPEN_OBJECT || byte === OPEN_ARRAY || byte === QUOTE ? NESTED : WORD;
   }
 
+  /** After an array's end: goes into the array that follows, if one does. */
+  #beginsAnother(): boolean {
+    const window = this.#window;
+    const { bytes, end } = window;
+    for (; window.start < end && isSpace(bytes[window.start]!); window.start++)
+      if (bytes[window.start] === LF) this.line++;
+    if (window.start === end) return false;
+    if (bytes[window.start] !== OPEN_ARRAY) {
+      this.#state = MORE_AFTER;
+      return false;
+    }
+    window.start++;
+    this.#state = BETWEEN;
+    this.#indent = -1;
+    return true;
+  }
+
   #findEnd(): Found | undefined {
     const { bytes, start, end } = this.#window;
+    const open = this.#open;
     let at = start + this.#at;
-    let depth = this.#depth;
     let isQuoted = this.#isQuoted;
     let stop: number | undefined;
     while (at < end && stop === undefined) {
@@ -135,7 +157,7 @@ export class JsonArrayScanner implements Scanner<Line> {
         while (byte !== QUOTE && byte !== BACKSLASH && byte !== LF && at < end) byte = bytes[at++]!;
         if (byte === QUOTE) {
           isQuoted = false;
-          if (depth === 0) stop = at;
+          if (open.depth === 0) stop = at;
         } else if (byte === BACKSLASH) {
           // What is escaped may come with the next chunk.
           if (at === end) {
@@ -149,14 +171,28 @@ export class JsonArrayScanner implements Scanner<Line> {
           break;
         }
       } else if (byte === QUOTE) isQuoted = true;
-      else if (byte === OPEN_OBJECT || byte === OPEN_ARRAY) depth++;
-      else if (byte === CLOSE_OBJECT || byte === CLOSE_ARRAY) {
-        if (--depth === 0) stop = at;
+      else if (byte === OPEN_OBJECT || byte === OPEN_ARRAY) {
+        stop = byte === OPEN_OBJECT && open.isInObject ? this.#missedEnd(at - 1) : undefined;
+        open.add(byte);
+      } else if (byte === CLOSE_OBJECT || byte === CLOSE_ARRAY) {
+        open.close(byte);
+        if (open.depth === 0) stop = at;
       } else if (byte === LF) this.#breaks++;
     }
-    this.#depth = depth;
     this.#isQuoted = isQuoted;
-    return this.#found(at, stop);
+    return this.#found(stop ?? at, stop);
+  }
+
+  /** Where the record ends if it is not closed and the object that begins at `at` is the next one. */
+  #missedEnd(at: number): number | undefined {
+    const { bytes, start } = this.#window;
+    // Of a longer record the first bytes may be gone, which depends on the chunks.
+    if (this.#dropped + at - start > MAX_RECORD_BYTES) return undefined;
+    const end = missedEnd(bytes, at, this.#indent);
+    if (end === undefined) return undefined;
+    this.#breaks -= end.breaks;
+    this.#reach = this.position + at + 1 - start;
+    return end.stop;
   }
 
   #findWordEnd(last: boolean): Found | undefined {
@@ -222,17 +258,6 @@ export class JsonArrayScanner implements Scanner<Line> {
     return this.#invalid(line, `a string in the record that begins here is not closed on its line${left}`);
   }
 
-  /** What is behind the array's end, or behind all that can be read. */
-  #passRest(): void {
-    const { bytes, start, end } = this.#window;
-    if (this.#state === AFTER) {
-      let at = start;
-      while (at < end && isSpace(bytes[at]!)) if (bytes[at++] === LF) this.line++;
-      if (at < end) this.#state = MORE_AFTER;
-    }
-    this.#drop(end);
-  }
-
   /** What there is to say at the input's end. */
   #finish(): Found | undefined {
     const state = this.#state;
@@ -244,7 +269,10 @@ export class JsonArrayScanner implements Scanner<Line> {
     if (state === NESTED) return this.#invalid(line, "the array is cut off in the record that begins here");
     if (state === DAMAGED) return this.#damaged();
     if (state !== MORE_AFTER) return undefined;
-    return this.#invalid(line, "expected the input's end after the array's ], found more, which is left out");
+    return this.#invalid(
+      line,
+      "expected the input's end or another array after the array's ], found more, which is left out",
+    );
   }
 
   #invalid(line: number, why: string): Found {
@@ -261,13 +289,9 @@ export class JsonArrayScanner implements Scanner<Line> {
     this.#drop(stop);
     this.line += this.#breaks;
     this.#state = BETWEEN;
-    [this.#dropped, this.#depth, this.#breaks, this.#indent] = [0, 0, 0, -1];
+    [this.#dropped, this.#open.depth, this.#breaks, this.#indent] = [0, 0, 0, -1];
     this.#isQuoted = false;
   }
-}
-
-function isSpace(byte: number): boolean {
-  return byte === 0x20 || (byte >= 0x09 && byte <= 0x0d);
 }
 
 function endsWord(byte: number): boolean {

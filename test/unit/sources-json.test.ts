@@ -202,7 +202,8 @@ test("an array that is cut off, or followed by more, is one error more that says
     [whole.slice(0, -4), ["a", "RECORD_INVALID"], /line 3: the array is cut off in the record/],
     [whole.slice(0, 16), ["a", "RECORD_INVALID"], cut],
     [whole.slice(0, 15), ["a", "RECORD_INVALID"], cut],
-    [`${whole}[\n{"text":"c"}]`, ["a", "b", "RECORD_INVALID"], /line 5: expected the input's end after the array's \]/],
+    [`${whole}[\n{"text":"c"}`, ["a", "b", "c", "RECORD_INVALID"], cut],
+    [`${whole}\n{"text":"c"}`, ["a", "b", "RECORD_INVALID"], /line 6: expected the input's end or another array after/],
     [gzipSync(whole.repeat(1)).subarray(0, -12), undefined, /gzip data breaks/],
   ] as const) {
     const found = await records(await file("x.json", content));
@@ -247,6 +248,47 @@ test("a record that is no JSON costs its own row", async () => {
   ]);
 });
 
+test("a bracket that is missing or wrong costs its own record, not those after it", async () => {
+  const texts = async (content: string) =>
+    (await records(await file("x.json", content))).map(({ line, text, error }) => [line, text ?? error!.code]);
+  const good = (count: number) => Array.from({ length: count }, (_, index) => `{"text":"t${index}","n":{"m":[1]}}`);
+  for (const damaged of [
+    '{"text":"x","tags":[1,2}',
+    '{"text":"x","user":{"tags":[1,{"a":[2]}}}',
+    '{"text":"x","user":{"n":1}',
+    '{"text":"x","user":{"n":1,"m":{"k":true,',
+    '{"text":"x","n":1',
+    '{"text":"x"]',
+    "{",
+  ]) {
+    const lines = good(1000).with(1, damaged);
+    for (const indent of ["", "  "]) {
+      const found = await texts(`[\n${lines.map((line) => indent + line).join(",\n")}\n]`);
+      const expected = lines.map((_, index) => [index + 2, index === 1 ? "RECORD_INVALID" : `t${index}`]);
+      assert.deepEqual(found, expected, damaged);
+    }
+  }
+  // Without line breaks too, where the bracket is a wrong one.
+  assert.deepEqual((await texts(`[${good(9).with(1, '{"text":"x","tags":[1,2}').join(",")}]`)).length, 9);
+  // A value on a line of its own is none.
+  assert.deepEqual(await texts('[\n{"text":"a","n":\n{"m":\n{}}},\n{"text":"b","n":[\n{},\n{}]}\n]'), [
+    [2, "a"],
+    [5, "b"],
+  ]);
+});
+
+test("arrays one after another are read as one", async () => {
+  for (const between of ["\n", "", " \n\n "]) {
+    const path = await file("x.json", `[{"text":"a"}, {"text":"b"}]${between}[]${between}[{"text":"c"}]\n`);
+    const line = 1 + 2 * (between.split("\n").length - 1);
+    assert.deepEqual(short(await records(path)), [
+      [1, "a"],
+      [1, "b"],
+      [line, "c"],
+    ]);
+  }
+});
+
 test("a record over 1 MiB is an error of its own, and takes no memory", async () => {
   const long = `{"text":"${"x".repeat(1 << 20)}"}`;
   const path = await file("x.json", `[${long},\n{"text":"a"},${long.replaceAll("x", "xx")}, {"text":"b"}]`);
@@ -286,7 +328,7 @@ test("a record that never ends is not held", () => {
 
 test("what is found does not depend on the chunks", () => {
   const text = Buffer.from(
-    '{"text":"é \\" \\\\"}, 12.5 ,\n"s","\\\n", [1,[2]], true\n{"a":"b\n\n}"},\n{"c":{}},"end]"\n] x',
+    '{"text":"é \\" \\\\"}, 12.5 ,\n"s","\\\n", [1,[2]], true\n{"a":"b\n\n}"},\n{"c":{}},"end]"\n] [{"d":[1}\n,{"e":{\n{"f":1}, {]\n\n]] x',
   );
   const scan = (size: number): unknown[] => {
     const scanner = new JsonArrayScanner();

@@ -89,6 +89,10 @@ const pieces = fc.constantFrom(
   "\xff",
   ']"',
   '\n {"text":"y',
+  '],\n{"text":"z"',
+  ',"n":[{"m":{',
+  "]\n[",
+  "[",
 );
 const rooms = fc.array(fc.record({ items: fc.integer({ min: 1, max: 6 }), bytes: fc.integer({ min: 1, max: 60 }) }), {
   minLength: 1,

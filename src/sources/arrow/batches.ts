@@ -67,17 +67,15 @@ class OpenIndex implements BatchIndex {
   }
 
   batchAt(row: number): number {
-    let [low, high] = [0, this.batches.length - 1];
-    while (low < high) {
-      const middle = Math.ceil((low + high) / 2);
-      if (this.batches[middle]!.first <= row) low = middle;
-      else high = middle - 1;
-    }
-    return low;
+    return Math.max(
+      0,
+      lastWhere(this.batches, ({ first }) => first <= row),
+    );
   }
 
   dictionary(id: number, batch: number): readonly number[] {
-    return this.#dictionaries.get(id)?.findLast((state) => state.batch <= batch)?.messages ?? [];
+    const states = this.#dictionaries.get(id) ?? [];
+    return states[lastWhere(states, (state) => state.batch <= batch)]?.messages ?? [];
   }
 
   #addBatch(at: number, rows: number): void {
@@ -105,6 +103,17 @@ class OpenIndex implements BatchIndex {
     this.#dictionaries.set(id, states);
     this.bytes += BATCH_BYTES + 8 * messages.length;
   }
+}
+
+/** The place of the last one that fits, -1 where none does. All that fit come before those that do not. */
+function lastWhere<T>(all: readonly T[], fits: (one: T) => boolean): number {
+  let [low, high] = [-1, all.length - 1];
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2);
+    if (fits(all[middle]!)) low = middle;
+    else high = middle - 1;
+  }
+  return low;
 }
 
 async function readStream(origin: Origin, read: ReadBytes, start: number, index: OpenIndex): Promise<void> {

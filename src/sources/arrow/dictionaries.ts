@@ -13,8 +13,8 @@ import { readMessage, unreadable } from "./messages.ts";
 /** The most bytes of one dictionary, and values. */
 const MAX_DICTIONARY_BYTES = 128 << 20;
 const MAX_DICTIONARY_VALUES = 1 << 24;
-/** Values that are looked at before others have their turn. */
-const TURN_VALUES = 50_000;
+/** Milliseconds that values are looked at before others have their turn. */
+const TURN_MS = 20;
 
 export type LoadedDictionary = { length: number; read: ReadValue; bytes: number; longest?: Promise<number> };
 
@@ -97,17 +97,23 @@ export class Dictionaries {
   }
 }
 
+/** Nothing is decoded: views may name the same long text as often as there are values. */
 async function longestOf({ length, read }: LoadedDictionary): Promise<number> {
   let longest = 0;
+  let began = performance.now();
   for (let index = 0; index < length; index++) {
-    const budget = new Budget();
+    const budget = new Budget({ onlyCounts: true });
     try {
       read(index, budget);
     } catch (error) {
       if (!(error instanceof TooManyBytes)) throw error;
+      // No value may take more.
+      return Math.max(longest, budget.spent);
     }
     longest = Math.max(longest, budget.spent);
-    if (index % TURN_VALUES === TURN_VALUES - 1) await turn();
+    if (performance.now() - began < TURN_MS) continue;
+    await turn();
+    began = performance.now();
   }
   return longest;
 }

@@ -9,9 +9,9 @@ import { fixedReader } from "./scalars.ts";
 const MAX_VALUE_BYTES = 24_000_000;
 /** What a value takes within a list, map or struct, beside its bytes. */
 const INNER_BYTES = 16;
-const VIEW_BYTES = 16;
+export const VIEW_BYTES = 16;
 /** Views of at most so many bytes hold them. */
-const INLINE_BYTES = 12;
+export const INLINE_BYTES = 12;
 
 /** Rows have more bytes than may be loaded at once: fewer of them may do. */
 export class TooManyBytes extends Error {
@@ -25,6 +25,12 @@ export class TooManyBytes extends Error {
 /** What one value takes. */
 export class Budget {
   spent = 0;
+  /** Only `spent` is asked for: texts need not be decoded. */
+  readonly onlyCounts: boolean;
+
+  constructor({ onlyCounts = false } = {}) {
+    this.onlyCounts = onlyCounts;
+  }
 
   /** @throws TooManyBytes */
   spend(bytes: number): void {
@@ -61,7 +67,12 @@ export async function loadColumn(column: ColumnLayout, from: number, to: number,
 
 type Bits = (index: number) => boolean;
 
-async function loadValidity(column: ColumnLayout, from: number, to: number, load: Load): Promise<Bits | undefined> {
+export async function loadValidity(
+  column: ColumnLayout,
+  from: number,
+  to: number,
+  load: Load,
+): Promise<Bits | undefined> {
   if (column.nullCount === 0 || column.buffers.length === 0) return undefined;
   if (column.nullCount === UNKNOWN_NULLS && (await load.buffers.size(column.buffers[0]!)) === 0) return undefined;
   return await loadBits(column.buffers[0]!, from, to, load);
@@ -125,7 +136,11 @@ async function loadValues(
 type ReadBytes = (index: number, budget: Budget) => Uint8Array;
 
 function textOr({ type }: ColumnLayout, read: ReadBytes): ReadValue {
-  return isBytes(type) ? read : (index, budget) => decodeText(read(index, budget));
+  if (isBytes(type)) return read;
+  return (index, budget) => {
+    const bytes = read(index, budget);
+    return budget.onlyCounts ? "" : decodeText(bytes);
+  };
 }
 
 async function loadVariable(column: ColumnLayout, from: number, to: number, load: Load): Promise<ReadBytes> {
@@ -172,6 +187,7 @@ async function loadViews(
   const views = await bytesOf(load, buffers[1]!, from * VIEW_BYTES, to * VIEW_BYTES);
   const data = buffers.slice(2);
   const spans = new Map<number, { start: number; end: number }>();
+  let total = 0;
   for (let index = 0; index < to - from; index++) {
     const length = views.readInt32LE(index * VIEW_BYTES);
     // Nothing is said of what a null's view holds.
@@ -180,9 +196,12 @@ async function loadViews(
     const start = views.readInt32LE(index * VIEW_BYTES + 12);
     if (data[buffer] === undefined || start < 0)
       throw new Error(`a ${(type as BinaryView).toString()} at byte ${start} of buffer ${buffer}`);
+    total += length;
     const span = spans.get(buffer) ?? { start, end: start };
     spans.set(buffer, { start: Math.min(span.start, start), end: Math.max(span.end, start + length) });
   }
+  // Views may share their bytes: what is made of them does not.
+  if (load.loaded + total > load.limit) throw new TooManyBytes(total);
   const loaded = new Map<number, Buffer>();
   for (const [buffer, { start, end }] of spans) loaded.set(buffer, await bytesOf(load, data[buffer]!, start, end));
   return (index, budget) => {

@@ -14,6 +14,7 @@ import { ENTRY_BYTES, identityOf } from "./identity.ts";
 import { type ColumnLayout, dictionaryIds, layoutOf, TYPE } from "./layout.ts";
 import { Budget, type Load, loadColumn, type ReadValue, TooManyBytes } from "./load-column.ts";
 import { type BatchHeader, readMessage, unreadable } from "./messages.ts";
+import { sharedBytes } from "./shared-views.ts";
 
 /** Rows that are loaded at a time, and their bytes on the average: many slices are cut of them. */
 const WINDOW_ROWS = 8 * 1024;
@@ -73,7 +74,9 @@ async function bytesOf(column: ColumnLayout, buffers: BatchBuffers, dictionaries
   let bytes = 0;
   for (const index of column.buffers) bytes += await buffers.size(index);
   for (const child of column.children) bytes += await bytesOf(child, buffers, dictionaries);
-  if (column.type.typeId !== TYPE.dictionary) return bytes;
+  const { typeId } = column.type;
+  if (typeId === TYPE.binaryView || typeId === TYPE.utf8View) return bytes + (await sharedBytes(column, buffers));
+  if (typeId !== TYPE.dictionary) return bytes;
   return bytes + column.length * (await dictionaries.longest(column.type as Dictionary));
 }
 

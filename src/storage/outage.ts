@@ -14,6 +14,8 @@ export class Outage {
   nextTryAt = Date.now();
   /** Set when the limit has passed: what fails from then on fails with its own reason. */
   givenUp = false;
+  /** Whether the log says that the store is out. */
+  told = false;
   /** The store may be tried by whoever waits: no probe can tell whether it works. */
   onTrial = false;
   #turn = Promise.withResolvers<void>();

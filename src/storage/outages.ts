@@ -63,8 +63,14 @@ export class Outages implements S3Watch, Disposable {
     return (error) => {
       ended(error === undefined ? undefined : s3Trouble(error));
       // Where no probe can tell, a key that failed and works again does.
-      if (error === undefined && health.outage?.onTrial && health.outage.keys.has(key)) this.#end(health);
+      if (error === undefined && health.outage?.keys.has(key)) this.#proved(health);
     };
+  }
+
+  /** A part was written to this output: an outage of it that no probe can end is over. */
+  wrote(output: string): void {
+    const health = this.#stores.get(output);
+    if (health) this.#proved(health);
   }
 
   /** The outage of one of the stores that these URIs lie in, if there is one that is waited for. */
@@ -175,48 +181,66 @@ export class Outages implements S3Watch, Disposable {
     place: string,
     error: StoreError,
     probe: (() => Promise<void>) | undefined,
-    keys: ReadonlySet<string> = new Set(),
+    keys: ReadonlySet<string> = new Set([error.key]),
   ): Outage {
     // Two may have found out at once.
     if (health.outage) return health.outage;
     health.failed(error.key, error.trouble!.kind, performance.now());
     const { last } = health;
     const same = last && last.outage.kind === error.trouble!.kind && Date.now() - last.endedAt < SAME_OUTAGE_MS;
-    const outage = new Outage(place, same ? last.outage.since : health.troubleSince, error, keys);
+    // Only a request that really worked starts the time anew: a probe that worked may have been wrong.
+    const since = same && !last.proved ? last.outage.since : health.troubleSince;
+    const outage = new Outage(place, since, error, keys);
     health.outage = outage;
     const waitMs = same ? this.#longer(last.waitMs) : this.#options.firstProbeMs;
     outage.nextTryAt = Date.now() + waitMs;
-    if (!same) this.#options.tell("warn", outageBegins(outage, this.#limitOf(outage)));
+    if (!same) this.#tellBegin(outage);
+    if (same && Date.now() >= this.#giveUpAt(outage)) this.#giveUp(outage, !last.outage.givenUp);
     this.#change();
-    void this.#outlast(health, outage, waitMs, probe).catch(() => {});
+    // A store that certainly refused although its probe worked a moment ago: the probe cannot tell.
+    const trusted = !(same && error.trouble!.certain);
+    void this.#outlast(health, outage, waitMs, { probe, trusted }).catch(() => {});
     return outage;
+  }
+
+  #tellBegin(outage: Outage): void {
+    outage.told = true;
+    this.#options.tell("warn", outageBegins(outage, this.#limitOf(outage)));
+  }
+
+  #giveUp(outage: Outage, tell: boolean): void {
+    outage.givenUp = true;
+    if (!tell) return;
+    outage.told = true;
+    this.#options.tell("error", outageGivenUp(outage));
   }
 
   #longer(waitMs: number): number {
     return Math.min(this.#options.mostProbeMs, waitMs * 2);
   }
 
-  /** Probes until the store works; tells once when that has taken too long. */
+  /** Probes until the store works; tells once when that has taken too long. Where no probe can be trusted, others try. */
   async #outlast(
     health: StoreHealth,
     outage: Outage,
     firstWaitMs: number,
-    probe: (() => Promise<void>) | undefined,
+    { probe, trusted }: { probe: (() => Promise<void>) | undefined; trusted: boolean },
   ): Promise<void> {
-    const giveUpAt = outage.since.getTime() + this.#limitOf(outage);
     const { signal } = this.#closing;
     for (let waitMs = firstWaitMs; health.outage === outage; waitMs = this.#longer(waitMs)) {
       outage.onTrial = false;
       outage.nextTryAt = Date.now() + waitMs;
-      const leftMs = outage.givenUp ? waitMs : Math.max(0, giveUpAt - Date.now());
+      const leftMs = outage.givenUp ? waitMs : Math.max(0, this.#giveUpAt(outage) - Date.now());
       await delay(Math.min(waitMs, leftMs), undefined, { signal, ref: false });
-      if (!outage.givenUp && Date.now() >= giveUpAt) {
-        outage.givenUp = true;
-        this.#options.tell("error", outageGivenUp(outage));
+      if (!outage.givenUp && Date.now() >= this.#giveUpAt(outage)) {
+        this.#giveUp(outage, true);
         outage.release();
       }
-      if (probe && !(await fails(probe))) this.#end(health, waitMs);
-      if (!probe) await this.#onTrial(health, outage, signal);
+      const works = !probe || !(await fails(probe));
+      if (works && probe && trusted) this.#end(health, { waitMs });
+      else if (works) await this.#onTrial(health, outage, signal);
+      // One that began again soon after it ended is told only now: it does last.
+      if (health.outage === outage && !outage.told && !outage.givenUp) this.#tellBegin(outage);
     }
   }
 
@@ -234,13 +258,18 @@ export class Outages implements S3Watch, Disposable {
     if (health.outage === outage) outage.onTrial = false;
   }
 
-  #end(health: StoreHealth, waitMs = this.#options.firstProbeMs): void {
+  /** A request that failed in the outage has worked. */
+  #proved(health: StoreHealth): void {
+    if (health.outage?.onTrial) this.#end(health, { proved: true });
+  }
+
+  #end(health: StoreHealth, { waitMs = this.#options.firstProbeMs, proved = false } = {}): void {
     const { outage } = health;
     if (!outage) return;
     health.outage = undefined;
-    health.last = { outage, endedAt: Date.now(), waitMs };
+    health.last = { outage, endedAt: Date.now(), waitMs, proved };
     health.answered(outage.error.key, performance.now());
-    this.#options.tell("warn", outageEnds(outage));
+    if (outage.told) this.#options.tell("warn", outageEnds(outage));
     outage.release();
     this.#change();
   }
@@ -250,6 +279,10 @@ export class Outages implements S3Watch, Disposable {
       this.#changed = undefined;
       this.onChange();
     }, TELL_AFTER_MS).unref();
+  }
+
+  #giveUpAt(outage: Outage): number {
+    return outage.since.getTime() + this.#limitOf(outage);
   }
 
   #limitOf({ kind }: Outage): number {

@@ -7,8 +7,8 @@ const FAILING_TRIES = { outage: 3, refused: 1 };
 /** What was seen of one store: requests under way, keys that fail, and the time in which nothing worked. Times in ms. */
 export class StoreHealth {
   outage: Outage | undefined;
-  /** The last outage, if it ended a moment ago: what fails again so soon is the same one. */
-  last: { outage: Outage; endedAt: number; waitMs: number } | undefined;
+  /** The last outage, if it ended a moment ago: what fails again so soon is the same one. `proved`: ended by a request, not by a probe. */
+  last: { outage: Outage; endedAt: number; waitMs: number; proved: boolean } | undefined;
   /** Whether somebody is finding out if it is out. */
   checking = false;
   readonly #quietMs: number;

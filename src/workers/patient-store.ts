@@ -37,7 +37,9 @@ export class PatientStore implements ObjectStore {
   async putIfAbsent(key: string, body: Uint8Array): Promise<boolean> {
     for (;;) {
       try {
-        return await abortable(this.#store.putIfAbsent(key, body), this.#signal);
+        const isFirst = await abortable(this.#store.putIfAbsent(key, body), this.#signal);
+        this.#outages.wrote(this.uri);
+        return isFirst;
       } catch (error) {
         this.#signal.throwIfAborted();
         const outage = await this.#outages.judge(error, this.uri);

@@ -10,6 +10,8 @@ async function run(): Promise<void> {
   const { Interrupts } = await import("./cli/interrupts.ts");
   const interrupts = new Interrupts();
   interrupts.listen();
+  const { tameConsole } = await import("./cli/library-console.ts");
+  tameConsole();
   const { runProgram } = await import("./cli/program.ts");
   const { readEnvironment } = await import("./config.ts");
 

@@ -2,11 +2,12 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { after, before, test } from "node:test";
+import { after, before, beforeEach, test } from "node:test";
 import { WorkerRegistry } from "../../src/fleet/registry.ts";
 import { openRedis } from "../../src/redis/connect.ts";
 import { RunLedger } from "../../src/runs/ledger.ts";
 import { DROPPED_EVENTS_KEY } from "../../src/runs/outbox.ts";
+import type { WorkerInfo } from "../../src/schemas/worker.ts";
 import { ResultEvents } from "../../src/workers/events.ts";
 import { type Ended, Workspace } from "../helpers/cli.ts";
 import { HOSTILE, hidden } from "../helpers/hostile-text.ts";
@@ -17,6 +18,15 @@ import { servedModel, workerInfo } from "../helpers/worker-info.ts";
 const RUN = "0123456789abcdef";
 const FAILED_RUN = "fedcba9876543210";
 
+const model = { id: `model ${HOSTILE}`, digest: "1".repeat(64) };
+const now = new Date().toISOString();
+const WORKER: WorkerInfo = {
+  ...workerInfo({ host: `host ${HOSTILE}` }),
+  models: [servedModel({ ...model, device: HOSTILE, dtype: HOSTILE, revision: HOSTILE })],
+  deviceReason: HOSTILE,
+  outages: [{ place: HOSTILE, kind: "outage", since: now, nextTryAt: now, reason: HOSTILE, kept: 1 }],
+};
+
 const work = await Workspace.open();
 const server = await TcpRedis.start();
 const redis = await openRedis(server.address, "producer");
@@ -26,17 +36,11 @@ after(async () => {
   await work[Symbol.asyncDispose]();
 });
 before(fill);
+// On a slow machine Redis forgets the worker before the last test.
+beforeEach(() => new WorkerRegistry(redis).beat(WORKER));
 
 /** Whatever may be written to Redis by somebody who is hostile. */
 async function fill(): Promise<void> {
-  const model = { id: `model ${HOSTILE}`, digest: "1".repeat(64) };
-  const worker = workerInfo({
-    host: `host ${HOSTILE}`,
-    models: [servedModel({ ...model, device: HOSTILE, dtype: HOSTILE, revision: HOSTILE })],
-  });
-  const now = new Date().toISOString();
-  const outage = { place: HOSTILE, kind: "outage", since: now, nextTryAt: now, reason: HOSTILE, kept: 1 } as const;
-  await new WorkerRegistry(redis).beat({ ...worker, deviceReason: HOSTILE, outages: [outage] });
   const ledger = new RunLedger(redis);
   for (const run of [RUN, FAILED_RUN]) {
     await ledger.begin(run, { output: `file:///tmp/${HOSTILE}/`, model, lane: "bulk" });
@@ -114,4 +118,25 @@ test("what an S3 server answers is shown clean", async () => {
   assert.notEqual(ended.code, 0);
   assertClean(ended, "verify s3");
   assert.match(ended.stderr, /said/);
+});
+
+test("what libraries print on the console is clean, and stays off standard output", async () => {
+  const code = `const { tameConsole } = await import(process.argv[1]);
+    tameConsole();
+    console.log("one %s", process.argv[2]);
+    console.warn(new Error(process.argv[2]).message);`;
+  const library = new URL("../../src/cli/library-console.ts", import.meta.url).href;
+  const ended = await work.expect(0, ["--input-type=module", "-e", code, library, HOSTILE], { script: "" });
+  assert.equal(ended.stdout, "");
+  assertClean(ended, "console");
+  assert.match(ended.stderr, /^one \uFFFD\[2J[^\n]*\n\uFFFD\[2J[^\n]*\n$/);
+});
+
+test("ioredis has something to print, and no standard output to print it on", async () => {
+  await redis.acl("SETUSER", "blind", "on", ">x", "~*", "&*", "+@all", "-info");
+  const env = { REDIS_URL: server.url.replace("//", "//blind:x@") };
+  const ended = await work.run(["status", "--json"], { env });
+  assertClean(ended, "a user without INFO");
+  assert.match(ended.stderr, /ready check.*NOPERM/);
+  assert.ok(JSON.parse(ended.stdout));
 });

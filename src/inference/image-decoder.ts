@@ -1,19 +1,24 @@
 import { LabelmillError } from "../errors.ts";
-import { decodePicture, imageTimeout, openPicture } from "./image.ts";
+import { DecodeClock } from "./decode-clock.ts";
+import { decodePicture, openPicture } from "./image.ts";
 import type { ImageRecipe } from "./image-recipe.ts";
 import { type Release, WeightedSemaphore } from "./weighted-semaphore.ts";
 
 /** The most that is added to the time limit before a decode counts as stuck: libvips ends what it can by itself, in whole seconds. */
 const GRACE_MS = 1_500;
+/** The longest that a decode may wait for a thread of the pool, in ms: a file system may hang for a while. */
+const POOL_MS = 60_000;
 
 export type DecodeLimits = {
   /** The most memory of all decodes at a time, in bytes, as estimated from the headers. One over it runs alone. */
   budgetBytes: number;
-  /** How long one decode may take, in ms, without what it waits for others. */
+  /** How long one decode may take, in ms, without what it waits for others and for a thread of the pool. */
   timeoutMs: number;
   /** Threads of libuv's pool, which is where sharp decodes. */
   threads: number;
   graceMs?: number;
+  /** How long a decode may wait for a thread of the pool, in ms. After that its slice fails, and not the picture. */
+  poolMs?: number;
 };
 
 /**
@@ -29,7 +34,7 @@ export class ImageDecoder {
   #lost = 0;
 
   constructor(limits: DecodeLimits) {
-    this.#limits = { graceMs: Math.min(GRACE_MS, limits.timeoutMs), ...limits };
+    this.#limits = { graceMs: Math.min(GRACE_MS, limits.timeoutMs), poolMs: POOL_MS, ...limits };
     this.#slots = new WeightedSemaphore(limits.threads);
     this.#room = new WeightedSemaphore(limits.budgetBytes);
   }
@@ -44,7 +49,7 @@ export class ImageDecoder {
     return this.#room.held;
   }
 
-  /** Settles with the reason when half of the threads are lost: only a new process gets them back. */
+  /** Settles with the reason when half of the threads are lost, or none was free for long: only a new process gets them back. */
   get failed(): Promise<LabelmillError> {
     return this.#failed.promise;
   }
@@ -52,7 +57,7 @@ export class ImageDecoder {
   /**
    * The picture as `decodeImage` gives it.
    *
-   * @throws LabelmillError IMAGE_TOO_LARGE, IMAGE_INVALID, IMAGE_TIMEOUT, INFERENCE_FAILED (half of the threads are lost), and
+   * @throws LabelmillError IMAGE_TOO_LARGE, IMAGE_INVALID, IMAGE_TIMEOUT, INFERENCE_FAILED (half of the threads are lost, or none was free for long), and
    * what the signal was aborted with
    */
   async decode(bytes: Uint8Array, recipe: ImageRecipe, signal?: AbortSignal): Promise<Uint8Array> {
@@ -61,16 +66,20 @@ export class ImageDecoder {
     let running: Promise<unknown> | undefined;
     try {
       signal?.throwIfAborted();
-      const opening = openPicture(bytes, recipe);
-      running = opening;
-      const picture = await this.#bounded(opening);
+      const picture = await this.#bounded((clock) => {
+        clock.beginPass();
+        const opening = openPicture(bytes, recipe);
+        running = opening;
+        return opening;
+      });
       room = await this.#room.take(picture.peakBytes);
       signal?.throwIfAborted();
-      const end = performance.now() + this.#limits.timeoutMs;
-      const secondsLeft = () => Math.max(1, Math.ceil((end - performance.now()) / 1000));
-      const decoding = decodePicture(bytes, picture, recipe, { secondsLeft });
-      running = decoding;
-      return await this.#bounded(decoding);
+      return await this.#bounded((clock) => {
+        const secondsLeft = () => Math.ceil(clock.beginPass() / 1000);
+        const decoding = decodePicture(bytes, picture, recipe, { secondsLeft });
+        running = decoding;
+        return decoding;
+      });
     } finally {
       const release = () => {
         slot();
@@ -81,28 +90,31 @@ export class ImageDecoder {
     }
   }
 
-  /** The outcome of `work`, or IMAGE_TIMEOUT when the time is over; what comes of it then is dropped. */
-  async #bounded<T>(work: Promise<T>): Promise<T> {
-    const late = Promise.withResolvers<never>();
-    const timer = setTimeout(() => late.reject(this.#lose(work)), this.#limits.timeoutMs + this.#limits.graceMs);
-    try {
-      return await Promise.race([work, late.promise]);
-    } finally {
-      clearTimeout(timer);
-    }
+  /** The outcome of what `begin` begins, or why it is stuck; what comes of it then is dropped. */
+  async #bounded<T>(begin: (clock: DecodeClock) => Promise<T>): Promise<T> {
+    using clock = new DecodeClock(this.#limits);
+    const work = begin(clock);
+    const stuck = clock.stuck.catch((error: LabelmillError) => {
+      throw error.code === "IMAGE_TIMEOUT" ? this.#lose(work, error) : this.#fail(error);
+    });
+    return await Promise.race([work, stuck]);
   }
 
   /** Counts a thread as lost until its work ends. The last one that may be lost fails its slice: else its picture would go round for ever. */
-  #lose(work: Promise<unknown>): LabelmillError {
+  #lose(work: Promise<unknown>, late: LabelmillError): LabelmillError {
     this.#lost += 1;
     const found = () => {
       this.#lost -= 1;
     };
     work.then(found, found);
     const { threads } = this.#limits;
-    if (this.#lost * 2 < threads) return imageTimeout();
+    if (this.#lost * 2 < threads) return late;
     const message = `${this.#lost} of ${threads} threads that decode images are stuck: a new process is needed`;
-    this.#failure ??= new LabelmillError("INFERENCE_FAILED", message);
+    return this.#fail(new LabelmillError("INFERENCE_FAILED", message));
+  }
+
+  #fail(failure: LabelmillError): LabelmillError {
+    this.#failure ??= failure;
     for (const semaphore of [this.#slots, this.#room]) semaphore.close(this.#failure);
     this.#failed.resolve(this.#failure);
     return this.#failure;

@@ -7,7 +7,7 @@ const KERNELS = { nearest: "nearest", lanczos: "lanczos3", bilinear: "linear", b
 
 type Size = { width: number; height: number };
 type Raw = { data: Uint8Array; info: OutputInfo };
-/** Seconds that a pass of libvips may still take, 1 or more; 0: as long as it wants. */
+/** Seconds that a pass of libvips may still take, 1 or more; 0: as long as it wants. Asked just before each pass; throws where no time is left. */
 export type TimeLimit = { secondsLeft: () => number };
 
 /** A picture whose header was found good, not decoded yet. */

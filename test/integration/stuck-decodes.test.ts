@@ -22,10 +22,10 @@ async function rowsOf(store: ObjectStore): Promise<Row[]> {
   return rows.sort((a, b) => a.source.record - b.source.record);
 }
 
-/** A worker whose decodes may take 20 ms. */
+/** A worker whose decodes may take 50 ms. */
 function impatient(pipeline: TestPipeline, poolThreads: number) {
   const config = loadConfig({ flags: { ...FAST, threads: 1, cacheDir: join(pipeline.folder, "cache") } });
-  return pipeline.worker({}, { models: [IMAGE_MODEL], config: { ...config, decodeMs: 20, poolThreads } });
+  return pipeline.worker({}, { models: [IMAGE_MODEL], config: { ...config, decodeMs: 50, poolThreads } });
 }
 
 test("a picture that takes too long to decode costs its own row", async () => {

@@ -1,15 +1,22 @@
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
+import { execFileSync } from "node:child_process";
+import { closeSync, constants, open, openSync } from "node:fs";
+import { join } from "node:path";
+import { describe, type TestContext, test } from "node:test";
+import { promisify } from "node:util";
 import { LabelmillError } from "../../src/errors.ts";
 import { decodeImage } from "../../src/inference/image.ts";
 import { type DecodeLimits, ImageDecoder } from "../../src/inference/image-decoder.ts";
 import type { ImageRecipe } from "../../src/inference/image-recipe.ts";
 import { fixture, gradient, LARGE, TINY } from "../helpers/pictures.ts";
+import { temporaryFolder } from "../helpers/pipeline.ts";
 
 const UNLIMITED: DecodeLimits = { budgetBytes: 1e12, timeoutMs: 60_000, threads: 4 };
 
 /** Some hundred ms in one call of the codec, which nothing can stop. */
 const slowToUnpack = await gradient(16, 16).resize(4000, 4000, { kernel: "nearest" }).avif({ effort: 0 }).toBuffer();
+
+const small = await fixture("small.png");
 
 const codeOf = (code: string) => (error: unknown) => error instanceof LabelmillError && error.code === code;
 
@@ -64,7 +71,7 @@ describe("memory", () => {
 
 describe("time", () => {
   test("libvips ends what it can by itself; the thread is not lost", async () => {
-    const decoder = new ImageDecoder({ ...UNLIMITED, timeoutMs: 1, threads: 2, graceMs: 60_000 });
+    const decoder = new ImageDecoder({ ...UNLIMITED, timeoutMs: 1_000, threads: 2, graceMs: 60_000 });
     const edge = 4096;
     const slow: ImageRecipe = {
       ...TINY,
@@ -93,6 +100,34 @@ describe("time", () => {
     assert.equal(await heldSoon(decoder), 0);
   });
 
+  test("no pass begins when the time is over", async () => {
+    const decoder = new ImageDecoder({ ...UNLIMITED, timeoutMs: 10, graceMs: 60_000 });
+    // Decoding it takes longer; the resize after that would take no time.
+    const file = await gradient(4000, 4000).ensureAlpha(0.5).png({ compressionLevel: 0 }).toBuffer();
+    await assert.rejects(decoder.decode(file, TINY), codeOf("IMAGE_TIMEOUT"));
+    assert.equal(decoder.lost, 0);
+  });
+
+  test("the wait for a thread of the pool is no time of the picture", async (t) => {
+    const release = await holdPool(t);
+    const decoder = new ImageDecoder({ ...UNLIMITED, timeoutMs: 2_000, graceMs: 0 });
+    const decoding = decoder.decode(small, TINY);
+    const late = Promise.withResolvers<void>();
+    setTimeout(late.resolve, 2_500);
+    await Promise.race([decoding, late.promise]);
+    await release();
+    await decoding;
+    assert.equal(decoder.lost, 0);
+  });
+
+  test("a pool without a free thread fails the slice and the worker, not the picture", async (t) => {
+    const release = await holdPool(t);
+    const decoder = new ImageDecoder({ ...UNLIMITED, poolMs: 100 });
+    await assert.rejects(decoder.decode(small, TINY), codeOf("INFERENCE_FAILED"));
+    assert.match((await decoder.failed).message, /no thread was free to decode an image for 0\.1 s/);
+    await release();
+  });
+
   test("half of the threads lost: the worker is told, and nobody waits for a thread that does not come back", async () => {
     const decoder = new ImageDecoder({ ...UNLIMITED, timeoutMs: 20, threads: 2, graceMs: 0 });
     const outcomes = await Promise.allSettled(Array.from({ length: 5 }, () => decoder.decode(slowToUnpack, TINY)));
@@ -107,4 +142,25 @@ describe("time", () => {
 async function heldSoon(decoder: ImageDecoder): Promise<number> {
   await new Promise(setImmediate);
   return decoder.heldBytes;
+}
+
+/** Keeps all threads of libuv's pool in a call that waits for a writer. @returns what lets them go */
+async function holdPool(t: TestContext): Promise<() => Promise<void>> {
+  const folder = await temporaryFolder();
+  const fifo = join(folder.path, "fifo");
+  execFileSync("mkfifo", [fifo]);
+  const threads = Number(process.env.UV_THREADPOOL_SIZE ?? 4);
+  const opened = Array.from({ length: threads }, () => promisify(open)(fifo, "r"));
+  let released: Promise<void> | undefined;
+  const release = () => {
+    released ??= (async () => {
+      // Opens at once, without the pool.
+      const writer = openSync(fifo, constants.O_RDWR);
+      for (const fd of await Promise.all(opened)) closeSync(fd);
+      closeSync(writer);
+    })();
+    return released;
+  };
+  t.after(() => release().then(() => folder[Symbol.asyncDispose]()));
+  return release;
 }

@@ -23,14 +23,25 @@ export function asideMs(outage: Outage): number {
 }
 
 /**
- * How long a job that failed lies aside because its store or Redis is out, in ms; it costs no try.
+ * Why a job failed, judged once: `ms` is how long it lies aside because its store or Redis is out, at no cost of a try; `refused`
+ * says that its store refuses and was given the time to be fixed. Neither where the failure is its own.
  * @param output the URI of the store that it writes to
- * @returns undefined where the failure is its own, or the store was out for longer than is waited for
  */
-export async function outageMs(thrown: unknown, output: string, outages: Outages): Promise<number | undefined> {
-  if (isRedisOut(thrown)) return REDIS_ASIDE_MS;
+export async function judgeFailure(
+  thrown: unknown,
+  output: string,
+  outages: Pick<Outages, "judge">,
+): Promise<{ ms?: number; refused?: true }> {
+  if (isRedisOut(thrown)) return { ms: REDIS_ASIDE_MS };
   const outage = await outages.judge(thrown, output);
-  return outage && !outage.givenUp ? asideMs(outage) : undefined;
+  if (!outage) return {};
+  if (!outage.givenUp) return { ms: asideMs(outage) };
+  return outage.kind === "refused" ? { refused: true } : {};
+}
+
+/** The `ms` of `judgeFailure`. */
+export async function outageMs(thrown: unknown, output: string, outages: Outages): Promise<number | undefined> {
+  return (await judgeFailure(thrown, output, outages)).ms;
 }
 
 export function isRedisOut(thrown: unknown): boolean {

@@ -23,7 +23,7 @@ import { abortable, PatientStore } from "./patient-store.ts";
 import { processSlice, type SliceSteps } from "./process.ts";
 import { refuse, type ServedModel, whyInvalid } from "./refusal.ts";
 import type { RunControl } from "./run-control.ts";
-import { asideMs, outageMs, setAside } from "./set-aside.ts";
+import { asideMs, judgeFailure, setAside } from "./set-aside.ts";
 import type { StageTimes } from "./stages.ts";
 import { TimeLimit } from "./time-limit.ts";
 import type { Trial } from "./trial.ts";
@@ -147,12 +147,12 @@ export async function handleSlice(
       await queued.moveToWait(token);
       throw new WaitingError();
     }
-    const aside = await outageMs(limit.exceeded ?? error, job.output, parts.outages);
+    const { ms: aside, refused } = await judgeFailure(limit.exceeded ?? error, job.output, parts.outages);
     if (aside !== undefined) {
       log.debug({ err: failure }, "slice set aside: its store or Redis is out");
       return setAside(queued, token, aside);
     }
-    throw await failed(queued, job, await asRefused(job, failure, parts), { ...parts, log });
+    throw await failed(queued, job, refused ? await asRefused(job, failure, parts) : failure, { ...parts, log });
   }
 }
 
@@ -164,7 +164,6 @@ function placesOf({ output, splits = [] }: Job): string[] {
 /** A store that refuses, and was given time, refuses all slices of the run: it has failed. @returns the slice's failure */
 async function asRefused(job: Job, failure: LabelmillError, parts: SliceWorkerParts): Promise<LabelmillError> {
   const { code, message } = failure;
-  if ((await parts.outages.judge(failure, job.output))?.kind !== "refused") return failure;
   if (!job.single) await parts.ledger.failRun(job.run, `${code}: ${message}`);
   return new LabelmillError(code, message, { cause: failure, retryable: false });
 }

@@ -49,7 +49,7 @@ export class Fetcher {
    *
    * @param ref an absolute URL
    * @throws LabelmillError URL_REFUSED, NOT_GRANTED, IMAGE_NOT_FOUND, IMAGE_INVALID (not a regular file, a prefix),
-   * FETCH_TOO_LARGE, FETCH_FAILED, FETCH_UNAVAILABLE, ABORTED. Messages hold no credentials and no queries.
+   * FETCH_TOO_LARGE, FETCH_FAILED, FETCH_UNAVAILABLE, ABORTED, STORE_FAILED (S3's credentials are refused). Messages hold no credentials and no queries.
    */
   async get(ref: string, signal: AbortSignal): Promise<Uint8Array> {
     // Not for the URL parser, which resolves `..`.

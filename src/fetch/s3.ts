@@ -1,5 +1,6 @@
 import { LabelmillError } from "../errors.ts";
 import type { S3 } from "../storage/s3.ts";
+import { isCredentialsError } from "../storage/s3-error.ts";
 import { tooLarge } from "./collect.ts";
 import { aborted } from "./http.ts";
 import { type S3Grants, showS3 } from "./s3-grants.ts";
@@ -9,7 +10,8 @@ import { type S3Grants, showS3 } from "./s3-grants.ts";
  *
  * @param ref an `s3:` URI
  * @throws LabelmillError URL_REFUSED, NOT_GRANTED, IMAGE_INVALID (a prefix), IMAGE_NOT_FOUND, FETCH_TOO_LARGE (over `maxBytes`,
- * unread), FETCH_FAILED (refused by the server), FETCH_UNAVAILABLE (after all the store's tries), ABORTED (by `signal`, at once)
+ * unread), FETCH_FAILED (refused by the server), FETCH_UNAVAILABLE (after all the store's tries), ABORTED (by `signal`, at once),
+ * STORE_FAILED (credentials that have expired or are not known: no fault of the object)
  */
 export async function getObject(
   ref: string,
@@ -35,6 +37,8 @@ export async function getObject(
 /** What the store says of an object, as what it means for an image. */
 function translate(error: unknown, shown: string, maxBytes: number): unknown {
   if (!(error instanceof LabelmillError)) return error;
+  // Expired keys say nothing of the image: the slice waits until they are renewed.
+  if (isCredentialsError(error)) return error;
   const { code, message, retryable } = error;
   if (code === "FETCH_TOO_LARGE") return tooLarge(maxBytes, shown);
   if (code === "STORE_NOT_FOUND") {

@@ -66,18 +66,18 @@ const ELSEWHERE = new Set([
   "IllegalLocationConstraintException",
 ]);
 
-/** Of the account, the clock or the bucket, whichever key was asked for. AccessDenied is not among them: it may be about one key. */
-const REFUSALS = new Set([
-  "NoSuchBucket",
+/** Of the credentials, the account or the clock, whatever was asked for. */
+const CREDENTIALS = new Set([
   "InvalidAccessKeyId",
-  "SignatureDoesNotMatch",
   "ExpiredToken",
   "InvalidToken",
   "RequestTimeTooSkewed",
   "CredentialsProviderError",
   "AccountProblem",
-  "AllAccessDisabled",
 ]);
+
+/** These, or of the bucket, whichever key was asked for. AccessDenied is not among them: it may be about one key. */
+const REFUSALS = new Set([...CREDENTIALS, "NoSuchBucket", "SignatureDoesNotMatch", "AllAccessDisabled"]);
 
 /** What an error of S3 may say about the whole bucket; undefined where it is about the request or the key. */
 export function s3Trouble(error: unknown): StoreTrouble | undefined {
@@ -87,6 +87,14 @@ export function s3Trouble(error: unknown): StoreTrouble | undefined {
   const status = s3Status(error);
   if (REFUSALS.has(code)) return { kind: "refused", certain: true };
   return code === "AccessDenied" || status === 401 || status === 403 ? { kind: "refused", certain: false } : undefined;
+}
+
+/**
+ * Whether S3 refused the credentials, whatever bucket and key were asked for. A signature that does not match is left out: a
+ * server that spells keys in its own way answers so for one key.
+ */
+export function isCredentialsError(error: unknown): boolean {
+  return error instanceof StoreError && CREDENTIALS.has(s3Code(error.cause));
 }
 
 /** Whether the same request may succeed a moment later. */

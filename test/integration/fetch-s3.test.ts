@@ -96,6 +96,16 @@ test("what the server forbids is refused, an outage may be tried later", async (
   assert.equal(busy.hostile.requests.length, FAST.tries);
 });
 
+test("keys that have expired are the store's failure, not the image's; a signature may be about one key", async (t) => {
+  const error = (code: string) => `<?xml version="1.0"?><Error><Code>${code}</Code><Message>m</Message></Error>`;
+  for (const code of ["ExpiredToken", "InvalidAccessKeyId", "RequestTimeTooSkewed"]) {
+    const { fetcher } = await inItsPlace(t, (response) => response.writeHead(400).end(error(code)));
+    await assert.rejects(fetcher.get("s3://bucket/a.png", never), { code: "STORE_FAILED", place: "s3://bucket" }, code);
+  }
+  const { fetcher } = await inItsPlace(t, (response) => response.writeHead(403).end(error("SignatureDoesNotMatch")));
+  await assert.rejects(fetcher.get("s3://bucket/a.png", never), { code: "FETCH_FAILED" });
+});
+
 test("an aborted fetch ends at once, before it is begun and while the server is silent", {
   timeout: 10_000,
 }, async (t) => {

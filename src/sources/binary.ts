@@ -1,18 +1,21 @@
 import { isUtf8 } from "node:buffer";
 import { LabelmillError } from "../errors.ts";
-import { beginsAsImage } from "./image-file.ts";
+import { beginsAsImage, IMAGE_MAGIC_BYTES } from "./image-file.ts";
+import { ARROW_FILE_BEGIN, FEATHER_V1_BEGIN, PARQUET_BEGIN } from "./row-format.ts";
+import { beginsAsTar } from "./tar.ts";
 
 const UNPACK = "unpack it";
 const RECOMPRESS = "unpack it, or pack it with gzip or zstd";
 const CONVERT = "convert it to Parquet, CSV or JSONL";
+const AS_PARQUET = "name it unpacked, as a file of its own, with --format parquet";
 const AS_ARROW = "name it unpacked, as a file of its own, with --format arrow";
 
 /**
  * Kinds of files that are not text: the first bytes, as a pattern of hexadecimal digits; what it is; what the user can do with it. The
- * first match counts.
+ * first match counts. Where a kind begins with letters, as a text may, what follows them is looked at too.
  */
 const KINDS: readonly (readonly [RegExp, string, string])[] = [
-  [/^4152524f57310000/, "an Arrow file", AS_ARROW],
+  [ARROW_FILE_BEGIN, "an Arrow file", AS_ARROW],
   [/^f{8}.{4}0.00/, "an Arrow stream", AS_ARROW],
   [/^4f626a01/, "an Avro file", CONVERT],
   [/^53514c69746520666f726d6174203300/, "an SQLite database", "export a table of it as CSV (sqlite3 -header -csv)"],
@@ -22,7 +25,6 @@ const KINDS: readonly (readonly [RegExp, string, string])[] = [
   [/^255044462d/, "a PDF", "extract its text first (pdftotext)"],
   [/^504b(?:0304|0506|0708)/, "a zip archive (.zip, .xlsx, .docx, .npz)", "unpack it; save a spreadsheet as CSV"],
   [/^d0cf11e0a1b11ae1/, "an old Office document (.xls, .doc)", "save a spreadsheet as CSV"],
-  [/^.{514}7573746172/, "a tar archive", `${UNPACK}: texts in archives are not read`],
   [/^1f8b/, "gzip data in packed data", "unpack it once"],
   [/^28b52ffd/, "zstd data in packed data", "unpack it once"],
   [/^425a68(?:3[1-9]314159265359|3[1-9]177245385090)/, "a bzip2 file", `${RECOMPRESS} (bunzip2)`],
@@ -33,15 +35,12 @@ const KINDS: readonly (readonly [RegExp, string, string])[] = [
   [/^ff060000734e61507059/, "a Snappy file", RECOMPRESS],
   [/^1f(?:9d|a0)/, "a compress file (.Z)", `${RECOMPRESS} (uncompress)`],
   [/^7f454c46/, "a program", "name a file of texts"],
-];
-
-/** Kinds that begin with letters, as a text may: they count where control characters follow. */
-const LETTERED: typeof KINDS = [
-  [/^504152(?:31|45)/, "a Parquet file", "name it unpacked, as a file of its own, with --format parquet"],
-  [/^46454131/, "a Feather V1 file", "write it again with pyarrow.feather.write_feather(…, version=2)"],
-  [/^4f5243/, "an ORC file", CONVERT],
-  [/^.{16}4455434b/, "a DuckDB database", "export a table of it as Parquet (COPY … TO)"],
-  [/^4c5a4950/, "a lzip file", `${RECOMPRESS} (lunzip)`],
+  [PARQUET_BEGIN, "a Parquet file", AS_PARQUET],
+  [/^50415245.{4}0000/, "an encrypted Parquet file", CONVERT],
+  [FEATHER_V1_BEGIN, "a Feather V1 file", "write it again with pyarrow.feather.write_feather(…, version=2)"],
+  [/^4f5243(?:..){0,7}(?:0[0-8ef]|1[0-9acdef])/, "an ORC file", CONVERT],
+  [/^.{16}4455434b..0{14}/, "a DuckDB database", "export a table of it as Parquet (COPY … TO)"],
+  [/^4c5a49500[01]/, "a lzip file", `${RECOMPRESS} (lunzip)`],
 ];
 
 /** Kinds of documents that are text but no list of texts, by their first characters. */
@@ -51,7 +50,7 @@ const DOCUMENTS: typeof KINDS = [
   [/^\{\\rtf/, "an RTF document", "save it as plain text"],
 ];
 
-/** Enough for all of the kinds: what tells a tar archive lies at byte 257. */
+/** Enough for all of the kinds. */
 const LOOKED_AT = 512;
 const CONTROL_BYTES = Uint8Array.from({ length: 256 }, (_, byte) =>
   byte < 0x20 && !(byte >= 0x09 && byte <= 0x0d) && byte !== 0x1b ? 1 : 0,
@@ -65,12 +64,10 @@ const CONTROL_BYTES = Uint8Array.from({ length: 256 }, (_, byte) =>
 export function refuseKnownBinary(label: string, head: Buffer): void {
   const hex = head.toString("hex", 0, LOOKED_AT);
   const text = head.toString("latin1", 0, LOOKED_AT);
-  const hasControls = head.subarray(0, 4096).some((byte) => CONTROL_BYTES[byte] === 1);
-  const kind =
-    KINDS.find(([begins]) => begins.test(hex)) ??
-    (hasControls ? LETTERED.find(([begins]) => begins.test(hex)) : undefined) ??
-    DOCUMENTS.find(([begins]) => begins.test(text));
+  const kind = KINDS.find(([begins]) => begins.test(hex)) ?? DOCUMENTS.find(([begins]) => begins.test(text));
   if (kind !== undefined) throw refused(label, `it is ${kind[1]}`, kind[2]);
+  if (beginsAsTar(head)) throw refused(label, "it is a tar archive", `${UNPACK}: texts in archives are not read`);
+  const hasControls = head.subarray(0, IMAGE_MAGIC_BYTES).some((byte) => CONTROL_BYTES[byte] === 1);
   if (hasControls && beginsAsImage(head)) throw refused(label, "it is an image", "label it with `label images`");
 }
 

@@ -69,12 +69,20 @@ function isFile(type: string): boolean {
   return type === "0" || type === "\0" || type === "7";
 }
 
+/** Whether a file's beginning is the header of a member. */
+export function beginsAsTar(head: Buffer): boolean {
+  return head.length >= BLOCK_BYTES && hasChecksum(head.subarray(0, BLOCK_BYTES));
+}
+
 /** The sum is over the header's bytes, those of the sum itself counted as blanks. */
-function readHeader(block: Buffer, bad: Bad): Header {
-  const told = readNumber(block.subarray(148, 156));
+function hasChecksum(block: Buffer): boolean {
   let sum = 8 * 0x20;
   for (const [index, byte] of block.entries()) if (index < 148 || index >= 156) sum += byte;
-  if (told !== sum) throw bad("expected the header of a tar archive's member, its checksum does not fit");
+  return readNumber(block.subarray(148, 156)) === sum;
+}
+
+function readHeader(block: Buffer, bad: Bad): Header {
+  if (!hasChecksum(block)) throw bad("expected the header of a tar archive's member, its checksum does not fit");
   const size = readNumber(block.subarray(124, 136));
   if (size === undefined) throw bad("expected a member's size, came a negative one, one too large, or no number");
   const name = textOf(block.subarray(0, 100));

@@ -35,10 +35,16 @@ async function sqlite(): Promise<Buffer> {
   return await readFile(path);
 }
 
+/** As DuckDB writes it: a checksum, the letters, a version. */
+const DUCKDB = "\x8b\x1c\xf2\x90\x11\xa0\x3e\xd1DUCK\x40\0\0\0\0\0\0\0";
+
 const KINDS: [string, Buffer | (() => Promise<Buffer>), RegExp][] = [
   ["SQLite", sqlite, /an SQLite database: export/],
   ["Avro", latin1("Obj\x01\x04\x14avro.codec\x08null\x16avro.schema\x02{}"), /an Avro file: convert/],
   ["ORC", latin1("ORC\x08\x03\x10\x02text\ngood"), /an ORC file: convert/],
+  ["DuckDB", latin1(DUCKDB), /a DuckDB database: export/],
+  ["lzip", latin1("LZIP\x01\x0c\0\x3a"), /a lzip file: unpack/],
+  ["encrypted Parquet", latin1("PARE\x2b\x01\0\0\x9a"), /an encrypted Parquet file: convert/],
   ["Feather V1", latin1("FEA1\x00\x00\x00\x00text"), /version 1 of Feather|a Feather V1 file: write it again/],
   ["PDF", latin1("%PDF-1.7\n1 0 obj\n<<>>\nendobj\n"), /a PDF: extract/],
   [
@@ -122,11 +128,43 @@ test("texts that begin with the letters of such a file are texts", async () => {
     "GIF89 or not\n",
     "BZh91 is a name\n",
     "PK\n",
-  ]) {
-    const found = await Array.fromAsync((await openTextSource(await file("x.txt", content), AUTO)).records());
-    assert.deepEqual(
-      found.map(({ text }) => `${text}\n`),
-      [content],
-    );
-  }
+    "ARROW1 is a magic\n",
+    "LZIP\n",
+  ])
+    for (const name of ["x.txt", "x"]) {
+      const found = await Array.fromAsync((await openTextSource(await file(name, content), AUTO)).records());
+      assert.deepEqual(
+        found.map(({ text }) => `${text}\n`),
+        [content],
+      );
+    }
+});
+
+test("a table that begins with the letters of a binary file is a table, with control characters too", async () => {
+  for (const name of ["PARENT_ID", "PAR1", "ORCHID", "ORC", "DUCK_IDSDUCKS", "FEA1", "LZIP", "GIF89a", "ARROW1", "BMI"])
+    for (const control of ["\0", "\x01", "\x7f"]) {
+      const path = await file("x.csv", `${name},text\n1,a${control}b\n`);
+      const found = await Array.fromAsync((await openTextSource(path, AUTO)).records());
+      assert.deepEqual(
+        found.map(({ text }) => text),
+        [`a${control}b`],
+        name,
+      );
+    }
+});
+
+test("a text with the letters of a tar archive in their place is a text", async () => {
+  for (const word of ["ustar", "ustar\0", "ustar  \0"])
+    for (const [name, head] of [
+      ["x.csv", "id,text\n1,"],
+      ["x.jsonl", '{"text":"'],
+      ["x.txt", ""],
+    ] as const) {
+      // JSON has no NUL in a string.
+      if (name === "x.jsonl" && word.includes("\0")) continue;
+      const rest = name === "x.jsonl" ? '"}\n' : "\n";
+      const content = head + "m".repeat(257 - head.length) + word + "d".repeat(400) + rest;
+      const source = await openTextSource(await file(name, content), AUTO);
+      assert.equal((await Array.fromAsync(source.records())).length, 1);
+    }
 });

@@ -51,7 +51,7 @@ export class DataFiles {
   take(): readonly DataFile[] {
     const { format } = this.#named;
     const known = this.#files.filter(({ path }) => dataFormatOf(path) !== undefined);
-    const told = known.filter(({ path }) => dataFormatOf(path) === format);
+    const told = known.filter(({ path }) => mayBe(dataFormatOf(path), format));
     // Where no name says the format that was told, it is that of files whose names say nothing.
     const takesAll = this.#takesUnknown || known.length === 0;
     const files = told.length > 0 ? told : takesAll ? this.#files : known;
@@ -62,15 +62,21 @@ export class DataFiles {
   }
 }
 
+/** Whether a file may be of a format, by what its name says: a `.json` is an array or JSONL. */
+function mayBe(named: string | undefined, format: string): boolean {
+  return named === format || (named === "json" && format === "jsonl");
+}
+
 function reasonOf({ path }: DataFile): "unknown-extension" | "other-format" {
   return dataFormatOf(path) === undefined ? "unknown-extension" : "other-format";
 }
 
-function checkOneFormat(files: readonly DataFile[], { argument, isPattern }: Named): void {
+function checkOneFormat(files: readonly DataFile[], { argument, format, isPattern }: Named): void {
   const groups = new Map<string, DataFile[]>();
   for (const file of files) {
     const extension = extensionOf(file.path);
-    const group = dataFormatOf(file.path) ?? (extension === "" ? "no extension" : `.${extension}`);
+    const named = dataFormatOf(file.path) ?? (extension === "" ? "no extension" : `.${extension}`);
+    const group = mayBe("json", named) ? "json" : named;
     const members = groups.get(group) ?? [];
     groups.set(group, members);
     members.push(file);
@@ -83,7 +89,9 @@ function checkOneFormat(files: readonly DataFile[], { argument, isPattern }: Nam
   });
   const below = isPattern || argument.startsWith("@") ? "" : argument.replace(/\/?$/, "/");
   const pattern = `${below}**/*.${extensionOf(all[0]![1][0]!.path) || "csv"}`;
-  const fix = `name those of one format with a pattern such as ${quoted(pattern)}, or say which with --format`;
+  const by = `name those of one format with a pattern such as ${quoted(pattern)}`;
+  const fix =
+    format === "auto" ? `${by}, or say which with --format` : `none is named as one of --format ${format}: ${by}`;
   throw new LabelmillError(
     "USAGE",
     `expected files of one format in ${quoted(argument)}, got ${counts.join(", ")}; ${fix}`,

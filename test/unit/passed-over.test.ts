@@ -193,6 +193,16 @@ test("a folder of several formats is refused with the counts, unless the format 
   assert.equal((await namesOf([parts], s3, { format: "csv" })).length, 2);
   const tables = await files("tables", ["a.csv", "b.csv"]);
   assert.equal((await namesOf([tables], s3, { format: "lines" })).length, 2);
+  // Where the format was told, it is not asked for.
+  await assert.rejects(namesOf([folder], s3, { format: "lines" }), (error: Error) => {
+    assert.match(error.message, /none is named as one of --format lines: name those of one format with a pattern/);
+    return !error.message.includes("say which");
+  });
+  // A .json may be JSONL.
+  const json = await files("json", ["extra.jsonl", "more.ndjson", "part-0.json"]);
+  const all = ["extra.jsonl", "more.ndjson", "part-0.json"].map((name) => join(json, name));
+  for (const format of ["auto", "jsonl"] as const) assert.deepEqual(await namesOf([json], s3, { format }), all);
+  assert.deepEqual(await namesOf([json], s3, { format: "json" }), all.slice(2));
 });
 
 test("an inventory of several formats is refused as a folder is, and its unknown extensions are passed over", async () => {

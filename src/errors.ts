@@ -52,6 +52,7 @@ const CODES = {
   TOO_MANY_ERRORS: { retryable: false },
   TOO_MANY_FAILURES: { retryable: false },
   SLICE_TIMEOUT: { retryable: true },
+  SLICE_CRASHED_WORKER: { retryable: false },
   PART_MISMATCH: { retryable: false },
   STORE_FAILED: { retryable: true },
   STORE_NOT_FOUND: { retryable: false },

@@ -29,12 +29,21 @@ export type Evidence = { deaths: readonly Death[]; through: readonly Span[] };
 
 export const NO_EVIDENCE: Evidence = { deaths: [], through: [] };
 
+/** So many deaths that no item can be blamed for fail a slice: kills from outside that hit one slice are far fewer. */
+export const MOST_UNBLAMED_DEATHS = 10;
+
 /** Tries that may be kept of one slice before those that tell nothing are dropped. */
 const MOST_TRIES = 32;
 
 /** How often a slice lost its worker. */
 export function deathsIn({ deaths }: Evidence): number {
   return new Set(deaths.map(({ by }) => by)).size;
+}
+
+/** How many processes died on the slice while none of its items was recorded as running. */
+export function unblamedDeathsIn({ deaths }: Evidence): number {
+  const blamed = new Set(deaths.flatMap(({ by, at }) => (at ? [by] : [])));
+  return new Set(deaths.map(({ by }) => by).filter((by) => !blamed.has(by))).size;
 }
 
 /** The processes that took the slice and never said how that ended. `own` is alive: it asks. */
@@ -64,8 +73,8 @@ export function obsolete(tries: ReadonlyMap<string, Try>, { deaths, through }: E
   const told = [...tries].filter(([id, { start, end }]) => end !== undefined || died.has(start) || died.has(id));
   const suspicious = ({ at, end }: Try) => end !== "left" && at !== null && !isThrough(through, at);
   const plain = told.filter(([, each]) => !suspicious(each));
-  // Deaths without a suspect still count, but no more than make the slice run alone.
-  const kept = plain.filter(([, { end }]) => end !== "left").slice(-2);
+  // Deaths without a suspect still count, but no more than fail the slice.
+  const kept = plain.filter(([, { end }]) => end !== "left").slice(-MOST_UNBLAMED_DEATHS);
   return plain.filter((each) => !kept.includes(each)).map(([id]) => id);
 }
 

@@ -1,9 +1,9 @@
 import { randomBytes } from "node:crypto";
-import { closeSync, mkdirSync, readFileSync, rmSync, writeSync } from "node:fs";
+import { closeSync, ftruncateSync, mkdirSync, readFileSync, rmSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
 import { LabelmillError } from "../errors.ts";
 import { checkOwnSync, IrregularFile, openOwnSync } from "../regular-file.ts";
-import { deviceLosses, evidenceOf, silentStarts, type Try } from "./evidence.ts";
+import { deviceLosses, evidenceOf, obsolete, silentStarts, type Try } from "./evidence.ts";
 import { type LossRecord, parseTry, type SliceRef } from "./losses.ts";
 import { Trial } from "./trial.ts";
 
@@ -41,7 +41,7 @@ export class LossJournal implements LossRecord {
     slices.set(slice, tries);
     const save = async (entry: Try) => {
       tries.set(id, entry);
-      append(`try ${slice} ${id} ${JSON.stringify(entry)}`);
+      append(lineOf(slice, id, entry));
     };
     const forget = async () => {
       slices.delete(slice);
@@ -50,6 +50,9 @@ export class LossJournal implements LossRecord {
     const evidence = evidenceOf(tries, silentStarts(tries, this.#start));
     const trial = new Trial(this.#start, { save, forget }, evidence, deviceLosses(tries));
     await save(trial.entry);
+    const old = obsolete(tries, trial.evidence);
+    for (const each of old) tries.delete(each);
+    if (old.length > 0) rewrite(file, slices);
     return trial;
   }
 
@@ -70,6 +73,17 @@ function open(path: string): Opened {
   // A torn last line must not run into the next one.
   writeSync(file, "\n");
   return { file, slices };
+}
+
+/** Slices that are set aside again and again must not make the file grow without bound. */
+function rewrite(file: number, slices: Opened["slices"]): void {
+  const lines = [...slices].flatMap(([slice, tries]) => [...tries].map(([id, entry]) => lineOf(slice, id, entry)));
+  ftruncateSync(file);
+  writeSync(file, `${lines.join("\n")}\n`);
+}
+
+function lineOf(slice: number, id: string, entry: Try): string {
+  return `try ${slice} ${id} ${JSON.stringify(entry)}`;
 }
 
 function replay(text: string): Map<number, Tries> {

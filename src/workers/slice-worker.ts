@@ -11,7 +11,7 @@ import type { Row } from "../schemas/row.ts";
 import type { Outages } from "../storage/outages.ts";
 import type { DeadLetters } from "./dead-letters.ts";
 import { failedEvent, type ResultEvents } from "./events.ts";
-import { deathsIn } from "./evidence.ts";
+import { deathsIn, MOST_UNBLAMED_DEATHS, unblamedDeathsIn } from "./evidence.ts";
 import { announceFailure } from "./failure.ts";
 import type { Gate } from "./gate.ts";
 import type { HeldRows } from "./held-rows.ts";
@@ -103,6 +103,11 @@ export async function handleSlice(
   let trial: Trial | undefined;
   try {
     const own = await parts.losses.take(job, queued.attemptsStarted > 1, stop);
+    if (unblamedDeathsIn(own.evidence) >= MOST_UNBLAMED_DEATHS) {
+      // Forgotten: who submits it again has changed something.
+      await own.end();
+      throw crashed();
+    }
     trial = own;
     const deaths = deathsIn(own.evidence);
     const alone = deaths >= DEATHS_UNTIL_ALONE;
@@ -154,6 +159,13 @@ export async function handleSlice(
     }
     throw await failed(queued, job, refused ? await asRefused(job, failure, parts) : failure, { ...parts, log });
   }
+}
+
+function crashed(): LabelmillError {
+  return new LabelmillError(
+    "SLICE_CRASHED_WORKER",
+    `${MOST_UNBLAMED_DEATHS} workers died on the slice while none of its items was recorded as running: give workers more memory, or make slices smaller (--slice-items), then submit it again`,
+  );
 }
 
 /** The stores that a slice reads and writes. */

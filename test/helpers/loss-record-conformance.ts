@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { deathsIn, NO_EVIDENCE } from "../../src/workers/evidence.ts";
+import { deathsIn, MOST_UNBLAMED_DEATHS, NO_EVIDENCE, unblamedDeathsIn } from "../../src/workers/evidence.ts";
 import type { LossRecord } from "../../src/workers/losses.ts";
 
 const NEVER = new AbortController().signal;
@@ -131,5 +131,15 @@ export function lossRecordConformance(
         ],
       );
       assert.deepEqual(evidence.through, [[8, 9]]);
+    }));
+
+  test(`${name}: deaths that no item can be blamed for add up to their bound, however often the slice was given back`, () =>
+    inWorld(async ({ restart }) => {
+      await (await restart()).take(ref, false, NEVER);
+      for (let i = 1; i < MOST_UNBLAMED_DEATHS; i++) await (await restart()).take(ref, true, NEVER);
+      const process = await restart();
+      for (let i = 0; i < 40; i++) await (await process.take(ref, true, NEVER)).giveBack();
+      const { evidence } = await process.take(ref, true, NEVER);
+      assert.equal(unblamedDeathsIn(evidence), MOST_UNBLAMED_DEATHS);
     }));
 }

@@ -4,7 +4,9 @@ import { test } from "node:test";
 import { LabelmillError } from "../../src/errors.ts";
 import { RunLedger } from "../../src/runs/ledger.ts";
 import { readManifest } from "../../src/runs/output.ts";
+import { type Death, MOST_UNBLAMED_DEATHS } from "../../src/workers/evidence.ts";
 import type { LabelItems } from "../../src/workers/label-items.ts";
+import { Trial } from "../../src/workers/trial.ts";
 import { Workspace } from "../helpers/cli.ts";
 import { TestPipeline, writeTexts } from "../helpers/pipeline.ts";
 
@@ -82,4 +84,38 @@ test("a submission whose run was stopped resolves with the reason, though it has
   await ledger.submit(run.run, run.output);
   await ledger.begin(run.run, { output: run.output, model: { id: MODEL, digest: "0".repeat(64) }, lane: "bulk" });
   assert.equal((await ledger.progress(run.run))!.failure, undefined, "it is begun anew");
+});
+
+test("ten workers died on a slice and no item can be blamed: it fails for good, its neighbours do not, nor one with nine", async () => {
+  await using pipeline = await TestPipeline.open();
+  const forgotten: number[] = [];
+  const died: Record<number, number> = { 1: MOST_UNBLAMED_DEATHS - 1, 2: MOST_UNBLAMED_DEATHS };
+  const worker = await pipeline.worker(
+    { threads: 1 },
+    {
+      losses: {
+        take: async ({ slice }) => {
+          const deaths = Array.from(
+            { length: died[slice] ?? 0 },
+            (_, i): Death => ({ by: `${i}`, at: null, after: 0 }),
+          );
+          // A death in a piece that is known says nothing of the slice as a whole.
+          if (slice === 1) deaths.push({ by: "blamed", at: [0, 5], after: 1 }, { by: "blamed", at: null, after: 0 });
+          const store = { save: async () => {}, forget: async () => void forgotten.push(slice) };
+          return new Trial("own", store, { deaths, through: [] });
+        },
+      },
+    },
+  );
+  const path = await writeTexts(join(pipeline.folder, "texts.csv"), 40);
+  const { state, store } = await pipeline.run({ kind: "text", path, model: MODEL, out: "out" }, { sliceItems: 10 });
+  assert.equal(state, "failed");
+  const { failed, totals } = (await readManifest(store))!;
+  assert.deepEqual(
+    failed.map(({ slice, code }) => [slice, code]),
+    [[2, "SLICE_CRASHED_WORKER"]],
+  );
+  assert.equal(totals.labeled, 30);
+  assert.equal(worker.engines[0]!.stats.items, 30, "it did not run");
+  assert.deepEqual(forgotten.sort(), [0, 1, 2, 3], "counting begins anew");
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { appendFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, statSync, writeFileSync } from "node:fs";
 import { mkdtemp, readdir, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -60,6 +60,32 @@ test("the journal of an earlier version still tells of its deaths", async () => 
     [null, null, [4, 5]],
   );
   assert.deepEqual(through, [[3, 4]]);
+});
+
+test("a slice that is set aside again and again does not make the journal grow, and costs no other its evidence", async () => {
+  await using place = await folder();
+  const path = join(place.path, "_inflight");
+  const sizes: number[] = [];
+  for (const rounds of [40, 400]) {
+    const journal = new LossJournal(path);
+    const other = await journal.take({ ...REF, slice: 2 });
+    await other.note([rounds, rounds + 1]);
+    for (let i = 0; i < rounds; i++) await (await journal.take(REF)).giveBack();
+    journal.close();
+    sizes.push(statSync(path).size);
+  }
+  assert.ok(Math.max(...sizes) < 20_000, `${sizes} bytes`);
+  const journal = new LossJournal(path);
+  const { evidence } = await journal.take({ ...REF, slice: 2 });
+  assert.deepEqual(
+    evidence.deaths.map(({ at }) => at),
+    [
+      [40, 41],
+      [400, 401],
+    ],
+  );
+  assert.equal(deathsIn((await journal.take(REF)).evidence), 0);
+  journal.close();
 });
 
 test("nothing is left of a run that is over", async () => {

@@ -5,19 +5,20 @@ import { LabelmillError, systemCode } from "../errors.ts";
 import type { ReadOptions } from "../schemas/input.ts";
 import type { S3 } from "../storage/s3.ts";
 import { parseS3Uri, s3Uri } from "../storage/s3-uri.ts";
+import { ArchiveFiles } from "./archive-files.ts";
 import { inputError } from "./bytes.ts";
-import { DataFiles } from "./data-files.ts";
+import { DataFiles, type Named } from "./data-files.ts";
 import { dataRule } from "./data-name.ts";
 import { formatOfName } from "./detect.ts";
 import { EmptyInput } from "./empty-input.ts";
 import { type InputList, type ListEntry, listOf, openInputList } from "./input-list.ts";
 import { ListGrants } from "./list-grants.ts";
 import { byteOrder, globBase, isGlob, listFolder, listGlob } from "./listing.ts";
-import { PassedOver } from "./passed-over.ts";
+import { PassedOver, type PassOver } from "./passed-over.ts";
 import { s3Glob, s3Objects } from "./s3-glob.ts";
 import { isPrefix, isS3Uri } from "./s3-origin.ts";
 import { quoted, type Source } from "./source.ts";
-import { holdsTables } from "./table-folders.ts";
+import { type Held, heldBy } from "./table-folders.ts";
 import { isTarName } from "./tar-name.ts";
 
 /** The most inputs of one run: each is described in the run's files. */
@@ -47,7 +48,8 @@ export type Expansion = {
  *   first three in the byte order of their paths. Those that are no data (dataRule, DataFiles) and empty ones are passed over;
  * - `@LIST`: those that a list names, in its order (openInputList).
  *
- * Of images only patterns of archives and tables and lists of archives are replaced: folders, prefixes and lists of images are one input each.
+ * Of images only patterns, folders and prefixes of archives and tables and lists of archives are replaced: folders, prefixes and lists of images
+ * are one input each.
  *
  * @throws LabelmillError INPUT_EMPTY (nothing there), INPUT_NOT_FOUND, INPUT_UNREADABLE (a list's line, which is named), STORE_FAILED (no such
  * bucket, forbidden, an outage), USAGE (more than 100,000 inputs, files of several formats)
@@ -104,9 +106,13 @@ async function* expand(input: string, how: Resolved): AsyncGenerator<ExpandedInp
   const list = listOf(input);
   const ofImages = how.kind === "images";
   if (list !== undefined) yield* expandList(input, list, how);
-  else if (input === "-" || (ofImages && !isOfFiles(input) && !(await isOfTables(input, how)))) yield { name: input };
-  else if (isS3Uri(input)) yield* expandS3(input, how);
-  else yield* expandLocal(input, how);
+  else if (input === "-") yield { name: input };
+  else {
+    const held = ofImages && !isOfFiles(input) ? await heldIn(input, how) : "files";
+    if (held === undefined) yield { name: input };
+    else if (isS3Uri(input)) yield* expandS3(input, held, how);
+    else yield* expandLocal(input, held, how);
+  }
 }
 
 /** Whether an argument of images means archives or tables, not images. */
@@ -114,16 +120,24 @@ function isOfFiles(input: string): boolean {
   return !isUrl(input) && (isTarName(input) || formatOfName(input) !== "auto");
 }
 
-/** Whether it is a folder or prefix of tables in which images lie. */
-async function isOfTables(input: string, { s3 }: Resolved): Promise<boolean> {
-  return !isUrl(input) && (await holdsTables(input, s3));
+/** What a folder or prefix holds in which images lie. */
+async function heldIn(input: string, { format, s3 }: Resolved): Promise<Held | undefined> {
+  return isUrl(input) ? undefined : await heldBy(input, format, s3);
+}
+
+function collector(held: Held | "files", named: Named, passOver: PassOver): DataFiles | ArchiveFiles {
+  return held === "archives" ? new ArchiveFiles(passOver) : new DataFiles(named, passOver);
 }
 
 function isUrl(input: string): boolean {
   return /^[a-z][a-z0-9+.-]*:\/\//i.test(input) && !isS3Uri(input);
 }
 
-async function* expandS3(input: string, { s3, format, passedOver }: Resolved): AsyncGenerator<ExpandedInput> {
+async function* expandS3(
+  input: string,
+  held: Held | "files",
+  { s3, format, passedOver }: Resolved,
+): AsyncGenerator<ExpandedInput> {
   const pattern = s3Glob(input);
   const at = pattern?.at ?? parseS3Uri(input);
   if (pattern === undefined && !isPrefix(at)) {
@@ -131,7 +145,7 @@ async function* expandS3(input: string, { s3, format, passedOver }: Resolved): A
     return;
   }
   const named = { argument: input, format, isPattern: pattern !== undefined };
-  const data = new DataFiles(named, (reason, uri) => passedOver.add(reason, uri));
+  const data = collector(held, named, (reason, uri) => passedOver.add(reason, uri));
   for await (const { key, size, path } of s3Objects(pattern ?? { at }, s3)) {
     data.add(s3Uri({ bucket: at.bucket, key }), path, size);
     if (data.count > MAX_INPUTS) throw tooMany(input);
@@ -141,7 +155,11 @@ async function* expandS3(input: string, { s3, format, passedOver }: Resolved): A
   for (const path of byteOrder([...files.keys()])) yield files.get(path)!;
 }
 
-async function* expandLocal(input: string, { format, passedOver }: Resolved): AsyncGenerator<ExpandedInput> {
+async function* expandLocal(
+  input: string,
+  held: Held | "files",
+  { format, passedOver }: Resolved,
+): AsyncGenerator<ExpandedInput> {
   const found = await stat(input).catch((error: unknown) => {
     if (systemCode(error) === "ENOENT") return undefined;
     throw inputError(input, error);
@@ -155,7 +173,7 @@ async function* expandLocal(input: string, { format, passedOver }: Resolved): As
   const passOver = passedOver.below((path) => join(base, path));
   const listed = found ? await listFolder(input, dataRule, passOver) : await listGlob(input, dataRule, passOver);
   const named = { argument: input, format, isPattern: found === undefined };
-  const data = new DataFiles(named, (reason, name) => passedOver.add(reason, name));
+  const data = collector(held, named, (reason, name) => passedOver.add(reason, name));
   for (const { path, size } of listed) {
     if (path.includes("\uFFFD") && size === 0) passOver("name-not-utf8", path);
     else data.add(join(base, path), path, size);
@@ -176,17 +194,12 @@ async function* expandList(
     return;
   }
   const passOver = passedOver.below((uri) => uri);
-  const data = new DataFiles({ argument, format, isPattern: false }, passOver);
+  const data = collector(ofImages ? "archives" : "files", { argument, format, isPattern: false }, passOver);
   const grants = new ListGrants(isS3Uri(at) ? [] : [dirname(at), ...fileRoots]);
   for await (const entry of list.entries(passedOver)) {
     const { name, path } = await inputOf(entry, grants);
-    if (!list.isInventory) yield { name, path };
-    else if (!ofImages) data.add(name, path);
-    else {
-      const why = dataRule(path) ?? (isTarName(path) ? undefined : "other-format");
-      if (why === undefined) yield { name, path };
-      else passOver(why, name);
-    }
+    if (list.isInventory) data.add(name, path);
+    else yield { name, path };
     if (data.count > MAX_INPUTS) throw tooMany(argument);
   }
   yield* data.take();

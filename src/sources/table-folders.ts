@@ -1,6 +1,7 @@
 import { opendir } from "node:fs/promises";
-import { join, relative, sep } from "node:path";
-import { systemCode } from "../errors.ts";
+import { join } from "node:path";
+import { LabelmillError, systemCode } from "../errors.ts";
+import type { ReadOptions } from "../schemas/input.ts";
 import type { S3 } from "../storage/s3.ts";
 import { parseS3Uri } from "../storage/s3-uri.ts";
 import { inputError } from "./bytes.ts";
@@ -9,31 +10,58 @@ import { formatOfName } from "./detect.ts";
 import { isRowFormat } from "./row-format.ts";
 import { s3Glob, s3Objects } from "./s3-glob.ts";
 import { isPrefix, isS3Uri } from "./s3-origin.ts";
+import { quoted } from "./source.ts";
+import { isTarName } from "./tar-name.ts";
 
 /**
- * Whether an argument of images is a folder or prefix that holds tables of them: files of Parquet or Arrow, and no image, by their names. It is
- * looked at until the first image.
+ * What a folder or prefix of images holds in their place, by the names of its files: tables (Parquet, Arrow) or tar archives of images. Undefined
+ * where it holds an image, or neither. It is looked at until the first image.
+ * @param format as it was told: of a folder that holds both it says which are meant
+ * @throws LabelmillError USAGE where it holds both and no format was told
  */
-export async function holdsTables(argument: string, s3: S3): Promise<boolean> {
-  if (!isS3Uri(argument)) return await namesTables(pathsIn(argument));
-  if (s3Glob(argument) !== undefined || !isPrefix(parseS3Uri(argument))) return false;
-  return await namesTables(pathsBelow(argument, s3));
+export async function heldBy(argument: string, format: ReadOptions["format"], s3: S3): Promise<Held | undefined> {
+  if (!isS3Uri(argument)) return await heldAmong(pathsIn(argument), argument, format);
+  if (s3Glob(argument) !== undefined || !isPrefix(parseS3Uri(argument))) return undefined;
+  return await heldAmong(pathsBelow(argument, s3), argument, format);
 }
 
-async function namesTables(paths: AsyncIterable<string>): Promise<boolean> {
-  let found = false;
+export type Held = "tables" | "archives";
+
+async function heldAmong(
+  paths: AsyncIterable<string>,
+  argument: string,
+  format: ReadOptions["format"],
+): Promise<Held | undefined> {
+  let [table, archive]: (string | undefined)[] = [];
   for await (const path of paths) {
-    if (imageRule(path) === undefined) return false;
-    found ||= isRowFormat(formatOfName(path)) && dataRule(path) === undefined;
+    if (imageRule(path) === undefined) return undefined;
+    if (dataRule(path) !== undefined) continue;
+    if (format !== "tar" && isRowFormat(formatOfName(path))) table ??= path;
+    if (!isRowFormat(format) && isTarName(path)) archive ??= path;
   }
-  return found;
+  if (table !== undefined && archive !== undefined) {
+    const fix = `name those of one kind with a pattern such as ${quoted(`${argument.replace(/\/?$/, "/")}**/*.tar`)}`;
+    throw new LabelmillError(
+      "USAGE",
+      `expected tables or archives of images in ${quoted(argument)}, got both (${quoted(table)}, ${quoted(archive)}); ${fix}`,
+    );
+  }
+  if (table !== undefined) return "tables";
+  return archive === undefined ? undefined : "archives";
 }
 
-/** The files in a folder, relative to it; none where there is no folder. */
+/** The files in a folder, relative to it, without what is hidden; none where there is no folder. */
 async function* pathsIn(folder: string): AsyncGenerator<string> {
+  const pending = [""];
   try {
-    for await (const entry of await opendir(folder, { recursive: true }))
-      if (!entry.isDirectory()) yield join(relative(folder, entry.parentPath), entry.name).replaceAll(sep, "/");
+    for (let below = pending.pop(); below !== undefined; below = pending.pop())
+      for await (const entry of await opendir(join(folder, below))) {
+        // As in listFolder: a hidden folder may be large, or closed to us.
+        if (entry.name.startsWith(".")) continue;
+        const path = below === "" ? entry.name : `${below}/${entry.name}`;
+        if (entry.isDirectory()) pending.push(path);
+        else yield path;
+      }
   } catch (error) {
     const code = systemCode(error);
     if (code !== "ENOENT" && code !== "ENOTDIR") throw inputError(folder, error);

@@ -1,12 +1,16 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { after, test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import type { ReadOptions } from "../../src/schemas/input.ts";
 import { openImageSource } from "../../src/sources/images.ts";
-import { type ExpandedInput, openFullInputs, openInputs } from "../../src/sources/inputs.ts";
+import { type ExpandedInput, expandInputs, openFullInputs, openInputs } from "../../src/sources/inputs.ts";
 import { PassedOver } from "../../src/sources/passed-over.ts";
 import type { Source } from "../../src/sources/source.ts";
+import { S3 } from "../../src/storage/s3.ts";
 import { ownFiles } from "../helpers/files.ts";
 import { tarOf } from "../helpers/tar.ts";
 
@@ -82,4 +86,55 @@ test("of archives and images, too, what holds nothing is passed over among other
     message: /none of the 2 inputs has a record; of the first: .*empty\.tar/,
   });
   await assert.rejects(opened(full, `${full}-none`), { code: "INPUT_NOT_FOUND" });
+});
+
+test("a folder of archives means each of them, and what lies beside them is told or refused", async () => {
+  const root = await mkdtemp(join(tmpdir(), "labelmill-shards-"));
+  after(() => rm(root, { recursive: true }));
+  const put = async (path: string, content: string | Uint8Array = "x") => {
+    await mkdir(dirname(join(root, path)), { recursive: true });
+    await writeFile(join(root, path), content);
+  };
+  const shard = tarOf([{ name: "a.png", content: "x" }]);
+  for (const path of ["b.tar", "a/0.tar", ".Trash/old.png", ".git/o.parquet"]) await put(`shards/${path}`, shard);
+  await put("shards/README.md");
+  await put("shards/empty.tar", "");
+  const s3 = new S3();
+  after(() => s3.close());
+  const expand = async (folder: string, format: ReadOptions["format"] = "auto") => {
+    const passedOver = new PassedOver();
+    const found = await expandInputs([join(root, folder)], { s3, kind: "images", format, passedOver });
+    const { reasons } = passedOver.report;
+    return { paths: found.map(({ path }) => path), passed: reasons.map(({ reason, count }) => [reason, count]) };
+  };
+  const all = await expand("shards");
+  assert.deepEqual(all.paths, ["a/0.tar", "b.tar"]);
+  assert.deepEqual(
+    new Map(all.passed as [string, number][]),
+    new Map([
+      ["hidden", 2],
+      ["not-data", 1],
+      ["empty", 1],
+    ]),
+  );
+
+  await put("shards/index.parquet");
+  await assert.rejects(expand("shards"), {
+    code: "USAGE",
+    message: /got both \("index.parquet", ".*\.tar"\); .*\*\*\/\*\.tar/,
+  });
+  assert.deepEqual((await expand("shards", "tar")).paths, ["a/0.tar", "b.tar"]);
+  assert.deepEqual((await expand("shards", "parquet")).paths, ["index.parquet"]);
+
+  // With an image it is a folder of images, and its own source counts what it passes over.
+  await put("shards/logo.png");
+  assert.deepEqual((await expand("shards")).paths, [undefined]);
+  const passedOver = new PassedOver();
+  await openImageSource(
+    join(root, "shards"),
+    { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] },
+    undefined,
+    { passedOver },
+  );
+  assert.deepEqual(passedOver.report.reasons.find(({ reason }) => reason === "not-an-image")!.count, 5);
 });

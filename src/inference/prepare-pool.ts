@@ -1,4 +1,5 @@
 import { Piscina } from "piscina";
+import { abortable } from "../abortable.ts";
 import { type ErrorCode, LabelmillError } from "../errors.ts";
 import type { ItemError } from "../schemas/item.ts";
 import { join, type Piece, piecesOf } from "./pieces.ts";
@@ -113,29 +114,15 @@ export class PreparePool {
   async #encode(texts: readonly string[], options: TokenizeOptions): Promise<Piece> {
     const done: Piece[] = [];
     for (let rest = texts; ; ) {
-      const outcome = await this.#abortable(this.#onThread(rest, options), options.signal);
+      const work = this.#onThread(rest, options);
+      // The thread goes on with what is aborted, within the limit of a text; nobody waits for it.
+      const outcome = await (options.signal ? abortable(work, options.signal) : work);
       if ("piece" in outcome) return join([...done, outcome.piece]);
       const { failedAt, error } = outcome;
       if (failedAt > 0) done.push(await this.#encode(rest.slice(0, failedAt), options));
       done.push(failedText(error));
       rest = rest.slice(failedAt + 1);
       if (rest.length === 0) return join(done);
-    }
-  }
-
-  /** The thread goes on with what is aborted, within the limit of a text; nobody waits for it. */
-  async #abortable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-    if (!signal) return work;
-    const { promise: aborted, reject } = Promise.withResolvers<never>();
-    const abort = () => reject(signal.reason);
-    signal.addEventListener("abort", abort);
-    // An abort before this call tells nobody any more.
-    if (signal.aborted) abort();
-    try {
-      return await Promise.race([work, aborted]);
-    } finally {
-      signal.removeEventListener("abort", abort);
-      work.catch(() => {});
     }
   }
 

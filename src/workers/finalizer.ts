@@ -1,4 +1,5 @@
 import { type Job as QueuedJob, UnrecoverableError, WaitingError } from "bullmq";
+import { abortable } from "../abortable.ts";
 import type { Logger } from "../logger.ts";
 import { compactRange } from "../runs/compact.ts";
 import type { Compactions } from "../runs/compactions.ts";
@@ -9,7 +10,6 @@ import type { FileEncoder } from "../storage/file-encoder.ts";
 import type { Outages } from "../storage/outages.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { type DeadLetters, whyUnreadable } from "./dead-letters.ts";
-import { abortable } from "./patient-store.ts";
 import { refuseRunJob } from "./refusal.ts";
 import { asideMs, outageMs, setAside } from "./set-aside.ts";
 import { infrastructureError, isLastTry } from "./tries.ts";

@@ -1,5 +1,6 @@
 import { type Job as QueuedJob, UnrecoverableError, WaitingError, type WorkerOptions } from "bullmq";
 import type { Redis } from "ioredis";
+import { abortable } from "../abortable.ts";
 import type { Config } from "../config.ts";
 import { LabelmillError } from "../errors.ts";
 import type { FileGrants } from "../fetch/grants.ts";
@@ -12,7 +13,6 @@ import type { RunState } from "../schemas/run.ts";
 import type { S3 } from "../storage/s3.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { whyUnreadable } from "./dead-letters.ts";
-import { abortable } from "./patient-store.ts";
 import { QueueWorker } from "./queue-worker.ts";
 import { refuseRunJob } from "./refusal.ts";
 import { asideMs, outageMs, setAside } from "./set-aside.ts";

@@ -1,4 +1,5 @@
 import { DelayedError, type Job as QueuedJob, UnrecoverableError, WaitingError } from "bullmq";
+import { abortable } from "../abortable.ts";
 import { LabelmillError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { Compactions } from "../runs/compactions.ts";
@@ -19,7 +20,7 @@ import type { Intake } from "./intake.ts";
 import { type LabelItems, labelAlone, labelTogether } from "./label-items.ts";
 import type { LoadJob } from "./load.ts";
 import { DEATHS_UNTIL_ALONE, type LossRecord } from "./losses.ts";
-import { abortable, PatientStore } from "./patient-store.ts";
+import { PatientStore } from "./patient-store.ts";
 import { processSlice, type SliceSteps } from "./process.ts";
 import { refuse, type ServedModel, whyInvalid } from "./refusal.ts";
 import type { RunControl } from "./run-control.ts";

@@ -1,3 +1,5 @@
+import { abortable } from "../abortable.ts";
+
 /** In which a step is to hear that it is to stop. One that waits for a file system that hangs never does. */
 const HEARING_MS = 2_000;
 
@@ -6,18 +8,17 @@ const HEARING_MS = 2_000;
  * may then be given back though a step of it is under way: what that step does still is harmless, since the first part stands.
  */
 export async function unlessDeaf<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const { promise: deaf, reject } = Promise.withResolvers<never>();
+  const deaf = new AbortController();
   let timer: NodeJS.Timeout | undefined;
   const listen = () => {
-    timer = setTimeout(() => reject(signal.reason), HEARING_MS);
+    timer = setTimeout(() => deaf.abort(signal.reason), HEARING_MS);
   };
   if (signal.aborted) listen();
   else signal.addEventListener("abort", listen);
   try {
-    return await Promise.race([work, deaf]);
+    return await abortable(work, deaf.signal);
   } finally {
     clearTimeout(timer);
     signal.removeEventListener("abort", listen);
-    work.catch(() => {});
   }
 }

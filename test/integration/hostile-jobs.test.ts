@@ -214,7 +214,7 @@ test("jobs whose split names a FIFO fail at once, more of them than the pool has
   const places = [
     { kind: "text", offset: 5, bytes: 50, line: 2, width: 1, places: [0] },
     { kind: "parquet" },
-    { kind: "tar", offset: 0, bytes: 1024 },
+    { kind: "tar", offset: 0, bytes: 1024, images: [0, 512] },
   ];
   const ends = Array.from({ length: 12 }, (_, i) => {
     const { items, sources, ...job } = good();

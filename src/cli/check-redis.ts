@@ -93,7 +93,7 @@ async function deadLetters(redis: Connection): Promise<Finding> {
     const waiting = await queue.getWaitingCount();
     if (waiting === 0) return ok("none");
     return note(
-      `${waiting} in the queue ${DEAD_LETTER_QUEUE}: jobs that no worker could read, each with the reason`,
+      `${waiting} in the queue ${DEAD_LETTER_QUEUE}: jobs that no worker could do, each with the reason`,
       "correct whoever queued them, then remove them from that queue",
     );
   } finally {

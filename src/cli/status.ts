@@ -49,7 +49,7 @@ async function showAll(redis: Redis, terminal: Terminal): Promise<void> {
   }
   terminal.print(`  ${RESULTS_QUEUE}: ${events.waiting} events unread, ${events.dropped} dropped`);
   if (deadLetters > 0)
-    terminal.print(terminal.style("red", `  ${DEAD_LETTER_QUEUE}: ${deadLetters} jobs that do not parse`));
+    terminal.print(terminal.style("red", `  ${DEAD_LETTER_QUEUE}: ${deadLetters} jobs that no worker could do`));
   heading(terminal, "Runs", runs.length);
   for (const each of runs) terminal.print(`  ${runLine(each, terminal)}`);
 }

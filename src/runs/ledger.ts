@@ -145,14 +145,18 @@ export class RunLedger {
     return state === null ? undefined : RunStateSchema.parse(state);
   }
 
-  /** The run's state, undefined where Redis does not know the run, and whether the slice is in its plan. */
-  async look(run: string, slice: number): Promise<{ state: RunState | undefined; planned: boolean }> {
+  /** The run's state, undefined where Redis does not know the run; whether the slice is in its plan, or may come into it yet. */
+  async look(
+    run: string,
+    slice: number,
+  ): Promise<{ state: RunState | undefined; plan: "planned" | "open" | "unplanned" }> {
     const [key, plan] = runKeys(run) as [string, string];
-    const [state, planned] = await Promise.all([
-      this.#redis.hget(key, "state"),
+    const [[found, planDone], planned] = await Promise.all([
+      this.#redis.hmget(key, "state", "planDone"),
       this.#redis.hexists(plan, String(slice)),
     ]);
-    return { state: RunStateSchema.optional().parse(state ?? undefined), planned: planned === 1 };
+    const state = RunStateSchema.optional().parse(found ?? undefined);
+    return { state, plan: planned === 1 ? "planned" : state && planDone !== "1" ? "open" : "unplanned" };
   }
 
   /** Ends a run that is under way: what is committed stays, the rest is not done. @returns false where it is not under way */

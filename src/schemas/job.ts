@@ -52,21 +52,21 @@ export const JobSchema = z
       ),
     {
       path: ["key"],
-      message: "the key of this run and slice",
+      message: "expected the key of this run and slice: single-RUN.jsonl of a single, else part-SLICE-RUN.jsonl",
     },
   )
-  .refine((job) => !job.single || job.slice === 0, { path: ["slice"], message: "a single job is slice 0" })
+  .refine((job) => !job.single || job.slice === 0, { path: ["slice"], message: "expected 0: a single is one slice" })
   .refine((job) => (job.items === undefined) === (job.sources === undefined), {
     path: ["sources"],
-    message: "there where items are",
+    message: "expected sources beside items, and none without",
   })
   .refine((job) => (job.items === undefined) !== (job.splits === undefined), {
     path: ["items"],
-    message: "items or splits, one of the two",
+    message: "expected items or splits, one of the two",
   })
   .refine((job) => !job.items || job.items.every((item) => item.source < job.sources!.length), {
     path: ["items"],
-    message: "every item's source is one of the job's sources",
+    message: "expected each item's source to be an index into sources",
   })
   .refine((job) => itemsIn(job) <= MAX_SLICE_ITEMS, { path: ["splits"], message: `at most ${MAX_SLICE_ITEMS} items` });
 export type Job = z.infer<typeof JobSchema>;

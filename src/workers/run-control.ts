@@ -8,9 +8,14 @@ import type { RunState } from "../schemas/run.ts";
 
 /**
  * A slice's ear for the end of its run, and what the run says of it now: whether the run is paused, and whether the slice is in its
- * plan. A single is all of its run and in no plan: it counts as planned.
+ * plan (`open`: the run is being planned, and may come to it). A single is all of its run and in no plan: it counts as planned.
  */
-export type Watched = { readonly signal: AbortSignal; paused: boolean; planned: boolean; [Symbol.dispose](): void };
+export type Watched = {
+  readonly signal: AbortSignal;
+  paused: boolean;
+  plan: "planned" | "open" | "unplanned";
+  [Symbol.dispose](): void;
+};
 
 /** After a look that failed. */
 const LOOK_AGAIN_MS = 1_000;
@@ -36,10 +41,10 @@ export class RunControl {
     const controller = new AbortController();
     const slices = this.#slices.get(run) ?? new Set();
     this.#slices.set(run, slices.add(controller));
-    const watched = {
+    const watched: Watched = {
       signal: controller.signal,
       paused: false,
-      planned: true,
+      plan: "planned",
       [Symbol.dispose]: () => {
         slices.delete(controller);
         if (slices.size === 0) this.#slices.delete(run);
@@ -48,10 +53,10 @@ export class RunControl {
     try {
       // After it listens: what happens between the look and the message would else go by.
       if (!single) {
-        const { state, planned } = await this.#ledger.look(run, slice);
+        const { state, plan } = await this.#ledger.look(run, slice);
         if (isStopped(state)) this.#stop(run);
         watched.paused = state === "paused";
-        watched.planned = planned;
+        watched.plan = plan;
       }
     } catch (error) {
       watched[Symbol.dispose]();

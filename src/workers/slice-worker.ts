@@ -34,6 +34,9 @@ import { unlessDeaf } from "./unless-deaf.ts";
 /** The loss of a device costs a slice no try up to here: an item that causes it is found by then. */
 const FREE_DEVICE_LOSSES = 5;
 
+/** A slice that its run may plan yet is looked at again after this time. */
+const OPEN_PLAN_ASIDE_MS = 2_000;
+
 /** More than a year in a queue is no wait but a wrong clock. */
 const LONGEST_WAIT_MS = 366 * 24 * 3600 * 1000;
 
@@ -83,7 +86,10 @@ export async function handleSlice(
   using room = parts.intake.take(itemsIn(job));
   using run = await parts.control.watch(job);
   if (run.signal.aborted) return log.debug("slice of a stopped run dropped");
-  if (!run.planned) throw await refuse(queued, `slice ${job.slice} is in no plan of a run ${job.run}`, parts);
+  // A run that Redis has lost is planned anew while slices of it are still under way.
+  if (run.plan === "open") return setAside(queued, token, OPEN_PLAN_ASIDE_MS);
+  if (run.plan === "unplanned")
+    throw await refuse(queued, `slice ${job.slice} is in no plan of a run ${job.run}`, parts);
   if (run.paused) return park(queued, token, job, parts);
   const places = placesOf(job);
   const out = parts.outages.of(places);

@@ -158,10 +158,26 @@ test("a slice of an unknown run, or one that its run did not plan, is buried, an
   const ledger = new RunLedger(connection);
   await ledger.begin(job.run, { output: job.output, model: job.model, lane: "bulk" });
   await ledger.plan(job.run, [{ slice: 0, ranges: [{ input: 0, first: 0, count: 1 }] }], 1);
+  await ledger.planDone(job.run, { slices: 1, items: 1 });
   assert.match(await end(slice(1), jobId(job.run, 1)), reason);
   assert.equal(await dead.getWaitingCount(), 2);
   await assert.rejects(readdir(join(pipeline.folder, "out")), { code: "ENOENT" });
   assert.equal(await end(slice(0), jobId(job.run, 0)), "done");
+});
+
+test("a slice that its run may plan yet waits for that, at no cost", async () => {
+  await using pipeline = await TestPipeline.open();
+  const { good, end, dead, queue, connection } = await serve(pipeline);
+  const { single: _single, ...job } = good();
+  const slice = { ...job, slice: 1, key: partKey(job.run, 1) };
+  const ledger = new RunLedger(connection);
+  await ledger.begin(job.run, { output: job.output, model: job.model, lane: "interactive" });
+  const ended = end(slice, jobId(job.run, 1));
+  while ((await queue.getDelayedCount()) === 0);
+  const ranges = [{ input: 0, first: 0, count: 1 }];
+  await ledger.plan(job.run, [{ slice: 1, ranges }], 1);
+  assert.equal(await ended, "done");
+  assert.equal(await dead.getWaitingCount(), 0);
 });
 
 test("a job that BullMQ cannot read is buried once, as it is", async () => {

@@ -149,8 +149,10 @@ test("Redis is killed and comes back empty: a single that waits is queued again 
   const { id, revision, digest, dtype, task } = await loadBuiltIn(MODEL);
   const run = await producer.submit({ model: MODEL, texts: ["good"], pin: { id, revision, digest, dtype, task } });
   await pipeline.redis.restart();
-  await pipeline.worker({ threads: 1 });
+  const worker = await pipeline.worker({ threads: 1 });
   assert.equal((await run.wait()).state, "succeeded");
+  // The end is heard before the job has left its queue.
+  await worker.close();
   const queue = new Queue(queueName({ id, digest }, "interactive"), {
     connection: await pipeline.connection(),
     prefix: KEY_PREFIX,

@@ -196,7 +196,7 @@ test("a slice that is parked while its run is resumed is called back by who park
       log: createLogger("silent", false),
       intake: { take: () => ({ [Symbol.dispose]: () => {} }) },
       control: {
-        watch: async () => ({ signal: never, paused: true, planned: true, [Symbol.dispose]: () => {} }),
+        watch: async () => ({ signal: never, paused: true, plan: "planned", [Symbol.dispose]: () => {} }),
         isPaused: async () => paused,
       },
     };

@@ -4,7 +4,8 @@ import { MAX_TEXT_LENGTH } from "../schemas/item.ts";
 import { EventsSchema } from "../schemas/job.ts";
 import { LANES } from "../schemas/names.ts";
 import { ModelPinSchema } from "../schemas/run.ts";
-import { MAX_ID_LENGTH, type Source, type SourceRecord } from "../sources/source.ts";
+import { boundedId } from "../sources/bounded-id.ts";
+import type { Source, SourceRecord } from "../sources/source.ts";
 
 /** What rows of a submission name as their source. */
 export const SUBMITTED_URI = "submitted:";
@@ -67,7 +68,7 @@ function imageRecord(item: ImageItem, record: number): SourceRecord {
 }
 
 function commonOf({ id, input }: { id?: string; input?: Record<string, unknown> }, record: number) {
-  return { id: (id ?? `#${record}`).slice(0, MAX_ID_LENGTH).toWellFormed(), ...(input ? { input } : {}) };
+  return { id: boundedId(id ?? `#${record}`), ...(input ? { input } : {}) };
 }
 
 function notA(what: string, record: number, came: unknown): LabelmillError {

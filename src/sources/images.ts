@@ -6,6 +6,7 @@ import { LabelmillError } from "../errors.ts";
 import type { Input, ReadOptions } from "../schemas/input.ts";
 import type { S3 } from "../storage/s3.ts";
 import { openArrow } from "./arrow/source.ts";
+import { boundedId } from "./bounded-id.ts";
 import { imageRule } from "./data-name.ts";
 import { formatOfName } from "./detect.ts";
 import { withFormatHint } from "./format-hint.ts";
@@ -187,7 +188,7 @@ export function pictureItem(base: Base): ToItem {
 }
 
 function idOf({ shown }: Reference, idName?: string): string {
-  return (idName === undefined ? shown : `${idName}#${shown}`).slice(0, MAX_ID_LENGTH).toWellFormed();
+  return boundedId(idName === undefined ? shown : `${idName}#${shown}`);
 }
 
 function itemOf(reference: Reference, kept?: Record<string, unknown>): Partial<SourceRecord> {

@@ -72,7 +72,7 @@ export interface Splitter {
 export const MAX_RECORD_BYTES = 1 << 20;
 /** The most bytes, as JSON, that the kept columns of one record may have. */
 export const MAX_KEPT_BYTES = 64 * 1024;
-/** The longest id, in UTF-16 code units; what is longer is cut. */
+/** The longest id, in UTF-16 code units; a longer one is shortened (boundedId). */
 export const MAX_ID_LENGTH = 4096;
 
 /** A name of the user's for a message: in quotes, on one line, of bounded length. */

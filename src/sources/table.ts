@@ -4,6 +4,7 @@ import { LabelmillError } from "../errors.ts";
 import type { ReadOptions } from "../schemas/input.ts";
 import { parseS3Uri } from "../storage/s3-uri.ts";
 import { refuseKnownBinary, refuseNuls } from "./binary.ts";
+import { boundedId } from "./bounded-id.ts";
 import { MAGIC_BYTES, Peekable, plainTextStart, utf8Bytes, without } from "./bytes.ts";
 import { resolveColumns, wantedOf } from "./columns.ts";
 import { detectFormat, extensionOf, formatOfName, isRecognised, sepLineOf } from "./detect.ts";
@@ -15,7 +16,7 @@ import type { Origin } from "./origin.ts";
 import { type Row, type RowReader, readerOf, type Wanted } from "./rows.ts";
 import { isS3Uri } from "./s3-origin.ts";
 import { recordsIn } from "./scanner.ts";
-import { MAX_ID_LENGTH, quoted, type Source, type SourceRecord } from "./source.ts";
+import { quoted, type Source, type SourceRecord } from "./source.ts";
 import { textSplitter } from "./text-splitter.ts";
 import { BrokenInput } from "./unpack.ts";
 
@@ -177,17 +178,13 @@ export function toRecord(
   toItem: ToItem,
 ): SourceRecord {
   const id = row.id === undefined || row.id === "" ? `${name}#${record}` : row.id;
-  const item: SourceRecord = { record, ...(line === undefined ? {} : { line }), id: cutId(id) };
+  const item: SourceRecord = { record, ...(line === undefined ? {} : { line }), id: boundedId(id) };
   if (row.skipped) item.skipped = true;
   if (row.error !== undefined) item.error = row.error;
   if (row.input !== undefined) item.input = row.input;
   if (row.repaired) item.repaired = true;
   if (row.value !== undefined && row.error === undefined) Object.assign(item, toItem(row as Row & { value: string }));
   return item;
-}
-
-function cutId(id: string): string {
-  return id.slice(0, MAX_ID_LENGTH).toWellFormed();
 }
 
 function once(first: SourceRecord, rest: AsyncGenerator<SourceRecord>): () => AsyncIterable<SourceRecord> {

@@ -3,6 +3,7 @@ import { DEFAULT_LIMITS } from "../fetch/limits.ts";
 import type { Input } from "../schemas/input.ts";
 import type { ItemError } from "../schemas/item.ts";
 import type { Split, TarPlace } from "../schemas/split.ts";
+import { boundedId } from "./bounded-id.ts";
 import { checkUnchanged, describeFile } from "./identity.ts";
 import { parseJson } from "./json.ts";
 import type { SplitPlace } from "./read-split.ts";
@@ -95,7 +96,7 @@ function recordsOf({ images, replaced }: TarPlace): (member: TarMember) => boole
 /** The id of a record: the key of its image, or its whole name. @param idName what the run's ids begin with */
 export function memberId({ name }: TarMember, byName: boolean, idName: string | undefined): string {
   const own = shownMember(byName ? name : keyOf(name)!);
-  return (idName === undefined ? own : `${idName}#${own}`).slice(0, MAX_ID_LENGTH).toWellFormed();
+  return boundedId(idName === undefined ? own : `${idName}#${own}`);
 }
 
 /** An object's ETag holds for each read. */

@@ -8,6 +8,7 @@ import { openImageSource } from "../../src/sources/images.ts";
 import { JsonArrayScanner } from "../../src/sources/json-array.ts";
 import { recordsIn } from "../../src/sources/scanner.ts";
 import type { SourceRecord } from "../../src/sources/source.ts";
+import { memberId } from "../../src/sources/tar-split.ts";
 import { openTextSource } from "../../src/sources/text.ts";
 import { ownFiles } from "../helpers/files.ts";
 
@@ -348,6 +349,32 @@ test("what is found does not depend on the chunks", () => {
       whole.map((entry) => (entry as unknown[])[0]),
       `chunks of ${size}`,
     );
+});
+
+test("ids stay different where they are too long: of records, of members of archives, and those that the data have", async () => {
+  const long = "d/".repeat(2048);
+  const source = await openTextSource(await file("x.json", '[{"text":"a"},{"text":"b"}]'), AUTO);
+  const idsOf = async (name: string) => (await Array.fromAsync(source.records(name))).map(({ id }) => id);
+  const member = (name: string, idName?: string) =>
+    memberId({ name, start: 0, data: 0, size: 0, end: 0 }, true, idName);
+  const ids = [
+    ...[...(await idsOf(`${long}x`)), ...(await idsOf(`e/${long}x`)), ...(await idsOf(`${long}e/${long}x`))],
+    ...[member("a.jpg", long), member("b.jpg", long), member(`${long}a.jpg`), member(`${long}b.jpg`)],
+    ...(
+      await records(await file("y.json", `[{"text":"a","id":"${long}a"},{"text":"b","id":"${long}b"}]`), {
+        idColumn: "id",
+      })
+    ).map(({ id }) => id),
+  ];
+  assert.equal(new Set(ids).size, ids.length);
+  for (const id of ids) assert.ok(id.length <= 4096 && id.isWellFormed());
+  assert.deepEqual(
+    ids.slice(0, 2).map((id) => id.slice(-4)),
+    ["/x#0", "/x#1"],
+  );
+  // One that fits is as it was.
+  const name = long.slice(0, 4094);
+  assert.deepEqual(await idsOf(name), [`${name}#0`, `${name}#1`]);
 });
 
 test("a JSON array is a list of images too", async () => {

@@ -26,7 +26,7 @@ export async function getObject(
   const leave = () => left.reject(aborted(signal.reason));
   signal.addEventListener("abort", leave, { once: true });
   try {
-    return await Promise.race([s3.get(at, { maxBytes, signal }), left.promise]);
+    return await Promise.race([s3.get(at, { maxBytes, signal, item: true }), left.promise]);
   } catch (error) {
     throw translate(error, shown, maxBytes);
   } finally {

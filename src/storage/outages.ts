@@ -2,10 +2,10 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { OutageInfo } from "../schemas/worker.ts";
 import { Outage } from "./outage.ts";
 import { outageBegins, outageEnds, outageGivenUp } from "./outage-lines.ts";
-import { probeReads, probeWrites } from "./probe.ts";
+import { fails, probeReads, probeWrites } from "./probe.ts";
 import type { S3, S3Watch } from "./s3.ts";
-import { s3Trouble } from "./s3-error.ts";
-import { placeOf, StoreError, storeErrorOf } from "./store-error.ts";
+import { s3Status, s3Trouble } from "./s3-error.ts";
+import { keysBeside, placeOf, StoreError, scopeOf, storeErrorOf } from "./store-error.ts";
 import { StoreHealth } from "./store-health.ts";
 
 export type OutageTimes = {
@@ -57,13 +57,18 @@ export class Outages implements S3Watch, Disposable {
     this.#looking = setInterval(() => this.#look(silentMs), silentMs / 5).unref();
   }
 
-  asked(bucket: string, key: string): (error?: unknown) => void {
-    const health = this.#health(`s3://${bucket}`);
-    const ended = health.asked(key);
+  asked(bucket: string, key: string, item?: boolean): (error?: unknown) => void {
+    const place = `s3://${bucket}`;
+    const health = this.#health(place);
+    const ended = health.asked(key, item);
     return (error) => {
-      ended(error === undefined ? undefined : s3Trouble(error));
+      // What was aborted here has no answer, nor has what was never sent.
+      if (error !== undefined)
+        return ended(s3Trouble(error) ?? (s3Status(error) === undefined ? "abandoned" : "answered"));
+      ended("answered");
       // Where no probe can tell, a key that failed and works again does.
-      if (error === undefined && health.outage?.keys.has(key)) this.#proved(health);
+      for (const each of [health, this.#stores.get(keysBeside(`${place}/${key}`))])
+        if (each?.outage?.keys.has(key)) this.#proved(each);
     };
   }
 
@@ -76,7 +81,7 @@ export class Outages implements S3Watch, Disposable {
   /** The outage of one of the stores that these URIs lie in, if there is one that is waited for. */
   of(uris: readonly string[]): Outage | undefined {
     for (const uri of uris) {
-      for (const place of new Set([placeOf(uri), uri])) {
+      for (const place of new Set([placeOf(uri), uri, keysBeside(uri)])) {
         const outage = this.#stores.get(place)?.outage;
         if (outage && !outage.givenUp && !outage.onTrial) return outage;
       }
@@ -96,7 +101,8 @@ export class Outages implements S3Watch, Disposable {
     const isOutput = at === placeOf(output);
     const probe = () => (isOutput ? probeWrites(output, this.#prober) : probeReads(at, this.#prober));
     // Rights are given by prefix: what is forbidden here may be allowed to other runs on the same bucket.
-    const place = isOutput && error.trouble.kind === "refused" && !error.trouble.certain ? output : at;
+    const mayBeHereOnly = error.trouble.kind === "refused" && !error.trouble.certain;
+    const place = mayBeHereOnly ? scopeOf(error, output) : at;
     const health = this.#health(place);
     if (health.outage?.onTrial) this.#resume(health, health.outage);
     if (health.outage) return health.outage;
@@ -185,13 +191,13 @@ export class Outages implements S3Watch, Disposable {
   ): Outage {
     // Two may have found out at once.
     if (health.outage) return health.outage;
-    health.failed(error.key, error.trouble!.kind, performance.now());
+    health.failed(error.key, error.trouble!.kind);
     const { last } = health;
     const same = last && last.outage.kind === error.trouble!.kind && Date.now() - last.endedAt < SAME_OUTAGE_MS;
     // Only a request that really worked starts the time anew: a probe that worked may have been wrong.
     const since = same && !last.proved ? last.outage.since : health.troubleSince;
     const outage = new Outage(place, since, error, keys);
-    health.outage = outage;
+    health.begin(outage);
     const waitMs = same ? this.#longer(last.waitMs) : this.#options.firstProbeMs;
     outage.nextTryAt = Date.now() + waitMs;
     if (!same) this.#tellBegin(outage);
@@ -266,9 +272,8 @@ export class Outages implements S3Watch, Disposable {
   #end(health: StoreHealth, { waitMs = this.#options.firstProbeMs, proved = false } = {}): void {
     const { outage } = health;
     if (!outage) return;
-    health.outage = undefined;
+    health.end(outage.error.key);
     health.last = { outage, endedAt: Date.now(), waitMs, proved };
-    health.answered(outage.error.key, performance.now());
     if (outage.told) this.#options.tell("warn", outageEnds(outage));
     outage.release();
     this.#change();
@@ -287,14 +292,5 @@ export class Outages implements S3Watch, Disposable {
 
   #limitOf({ kind }: Outage): number {
     return kind === "outage" ? this.#options.limitMs : this.#options.refusedLimitMs;
-  }
-}
-
-async function fails(probe: () => Promise<void>): Promise<boolean> {
-  try {
-    await probe();
-    return false;
-  } catch {
-    return true;
   }
 }

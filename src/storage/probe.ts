@@ -53,3 +53,12 @@ export async function probeReads(place: string, s3: S3): Promise<void> {
     if (error instanceof LabelmillError && (error.retryable || isCertain)) throw error;
   }
 }
+
+export async function fails(probe: () => Promise<void>): Promise<boolean> {
+  try {
+    await probe();
+    return false;
+  } catch {
+    return true;
+  }
+}

@@ -17,13 +17,14 @@ export type S3Snapshot = S3Found & { bytes: Uint8Array; readAt: Date };
 
 /** Is told of every request, so that it can see when a bucket does not answer. `key` is the object's, or a prefix. */
 export interface S3Watch {
-  /** @returns what is to be called once, with the error if the request failed */
-  asked(bucket: string, key: string): (error?: unknown) => void;
+  /** @param item an item refers to that key @returns what is to be called once, with the error if the request failed */
+  asked(bucket: string, key: string, item?: boolean): (error?: unknown) => void;
 }
 
 type S3Condition = { IfMatch?: string; IfNoneMatch?: string };
 type Begun = S3Found & { readAt: Date };
-type StreamOptions = { etag?: string; range?: ByteRange; signal?: AbortSignal };
+type ReadOptions = { signal?: AbortSignal; item?: boolean };
+type StreamOptions = ReadOptions & { etag?: string; range?: ByteRange };
 
 /**
  * S3, or a server that speaks its language. One a process, handed down; `close` ends its connections.
@@ -82,12 +83,12 @@ export class S3 {
   }
 
   /** The whole object. @throws LabelmillError FETCH_TOO_LARGE for one over `maxBytes`, before its body is read */
-  async get(at: S3Place, options: { maxBytes?: number; signal?: AbortSignal } = {}): Promise<Uint8Array> {
+  async get(at: S3Place, options: ReadOptions & { maxBytes?: number } = {}): Promise<Uint8Array> {
     return (await this.snapshot(at, options)).bytes;
   }
 
   /** The whole object with what is known of it. Throws as `get` does. */
-  async snapshot(at: S3Place, options: { maxBytes?: number; signal?: AbortSignal } = {}): Promise<S3Snapshot> {
+  async snapshot(at: S3Place, options: ReadOptions & { maxBytes?: number } = {}): Promise<S3Snapshot> {
     const { maxBytes = Number.POSITIVE_INFINITY } = options;
     for (let tries = 1; ; tries += 1) {
       const pieces: Buffer[] = [];
@@ -203,8 +204,8 @@ export class S3 {
     return request(await this.#opened);
   }
 
-  async #watched<T>(at: S3Place, request: (opened: S3Client) => Promise<T>): Promise<T> {
-    const ended = this.#watch?.asked(at.bucket, at.key);
+  async #watched<T>(at: S3Place, request: (opened: S3Client) => Promise<T>, item = false): Promise<T> {
+    const ended = this.#watch?.asked(at.bucket, at.key, item);
     try {
       const answer = await this.#send(request);
       ended?.();
@@ -231,21 +232,22 @@ export class S3 {
   }
 
   /** `begin` is told what the first answer says, before any piece, and may throw. */
-  #read(at: S3Place, { etag, range, signal }: StreamOptions, begin?: (found: Begun) => void): AsyncGenerator<Buffer> {
+  #read(
+    at: S3Place,
+    { etag, range, signal, item }: StreamOptions,
+    begin?: (found: Begun) => void,
+  ): AsyncGenerator<Buffer> {
     const end = range?.end === undefined ? "" : range.end - 1;
     const get = async (offset: number, ifMatch: string | undefined) => {
       throwIfAborted(signal);
-      const output = await this.#watched(at, ({ sdk, client }) =>
-        client.send(
-          new sdk.GetObjectCommand({
-            Bucket: at.bucket,
-            Key: at.key,
-            ...(ifMatch ? { IfMatch: quoted(ifMatch) } : {}),
-            ...(offset === 0 && end === "" ? {} : { Range: `bytes=${offset}-${end}` }),
-          }),
-          signal ? { abortSignal: signal } : {},
-        ),
-      );
+      const asked = {
+        ...{ Bucket: at.bucket, Key: at.key },
+        ...(ifMatch ? { IfMatch: quoted(ifMatch) } : {}),
+        ...(offset === 0 && end === "" ? {} : { Range: `bytes=${offset}-${end}` }),
+      };
+      const get = ({ sdk, client }: S3Client) =>
+        client.send(new sdk.GetObjectCommand(asked), signal ? { abortSignal: signal } : {});
+      const output = await this.#watched(at, get, item);
       const body = output.Body as Readable;
       const found = foundOf(output);
       try {

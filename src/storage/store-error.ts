@@ -42,3 +42,14 @@ export function storeErrorOf(thrown: unknown): StoreError | undefined {
 export function placeOf(uri: string): string {
   return /^s3:\/\/[^/?#]+/i.exec(uri)?.[0] ?? uri;
 }
+
+/** All keys in the folder of a key that is read, as outages are counted. Never the URI of an output. */
+export function keysBeside(uri: string): string {
+  return `${uri.slice(0, uri.lastIndexOf("/") + 1)}*`;
+}
+
+/** Where a right that was refused is missing, as far as is known: the output, or the folder of another key. */
+export function scopeOf({ place, key }: StoreError, output: string): string {
+  const uri = `${place}/${key}`;
+  return place === undefined || uri.startsWith(output.replace(/\/*$/, "/")) ? output : keysBeside(uri);
+}

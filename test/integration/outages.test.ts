@@ -16,6 +16,7 @@ import { KEY_PREFIX, queueName, RUNS_QUEUE } from "../../src/schemas/names.ts";
 import { Outages } from "../../src/storage/outages.ts";
 import { S3 } from "../../src/storage/s3.ts";
 import { S3Store } from "../../src/storage/s3-store.ts";
+import { StoreError } from "../../src/storage/store-error.ts";
 import type { LossRecord } from "../../src/workers/losses.ts";
 import { Trial } from "../../src/workers/trial.ts";
 import { FaultProxy } from "../helpers/fault-proxy.ts";
@@ -429,6 +430,29 @@ test("a server that has frozen is told of: what, since when, what happens next; 
   assert.equal(told.lines.length, 2);
   assert.deepEqual(outages.list(), []);
   s3.close();
+});
+
+test("a forbidden input is judged by others that fail now: no picture is one, and an aborted request answers nothing", async (t) => {
+  const bucket = await server.makeBucket();
+  const s3 = new S3(server.settings);
+  t.after(() => s3.close());
+  const times = { limitMs: 60_000, refusedLimitMs: 60_000, firstProbeMs: 60_000, mostProbeMs: 60_000 };
+  using outages = new Outages(s3, { ...times, tell: () => {} });
+  const refusal = Object.assign(new Error("forbidden"), { name: "AccessDenied", $metadata: { httpStatusCode: 403 } });
+  const abort = Object.assign(new Error("aborted"), { name: "AbortError" });
+  const judge = () => {
+    const options = { cause: refusal, retryable: false, place: `s3://${bucket}`, key: "texts/1.csv" };
+    const error = new StoreError("forbidden", { ...options, trouble: { kind: "refused", certain: false } });
+    return outages.judge(error, `s3://${bucket}/out/`);
+  };
+  outages.asked(bucket, "pictures/1.png", true)(refusal);
+  assert.equal(await judge(), undefined);
+  outages.asked(bucket, "texts/2.csv")(refusal);
+  outages.asked(bucket, "texts/2.csv")(abort);
+  const outage = await judge();
+  assert.equal(outage?.place, `s3://${bucket}/texts/*`, "other folders of the bucket may be allowed");
+  assert.equal(outages.of([`s3://${bucket}/texts/3.csv`]), outage);
+  assert.equal(outages.of([`s3://${bucket}/out/`, `s3://${bucket}/others/1.csv`]), undefined);
 });
 
 function mount(folder: string): boolean {

@@ -2,7 +2,7 @@ import { hash } from "node:crypto";
 import { MAX_ID_LENGTH } from "./source.ts";
 
 /** What stays of each end of an id that is too long, in UTF-16 code units. */
-const KEPT_END = 2000;
+const KEPT_END = 2015;
 
 /**
  * The id as it is, well-formed, where it has at most 4,096 UTF-16 code units. A longer one has the hash of the whole in the place of its middle, so

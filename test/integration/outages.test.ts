@@ -274,12 +274,13 @@ test("a run is cancelled in an outage: its slices let go at once", async () => {
 });
 
 test("rows that do not fit into the bound are not kept: their slices wait in the queue, at no cost", async () => {
-  await using world = await open({ heldBytes: 5_000 });
+  await using world = await open({ heldBytes: 8_000 });
   const { proxy, log, queue } = world;
   await world.start();
   breakWrites(proxy);
   const running = world.run();
-  await until(async () => (await world.outages())[0]?.kept === 1 && (await queue.getDelayedCount()) === 9);
+  // One slice of the ten is kept. The others come back now and then, to look.
+  await until(async () => (await world.outages())[0]?.kept === 1 && (await queue.getDelayedCount()) > 0);
   proxy.clear();
   assert.equal((await running).state, "succeeded");
   assert.deepEqual(log.warned(/tried again|for good/), []);
@@ -321,8 +322,8 @@ test("a store that goes out when a run is to be closed: the finalizer's job wait
   const running = world.run();
   const runs = queueOf(RUNS_QUEUE);
   await until(() => proxy.requests.filter((line) => PROBE.test(line)).length >= 5);
-  await until(async () => (await runs.getDelayedCount()) === 1);
-  assert.equal((await runs.getDelayed())[0]!.attemptsMade, 0);
+  // It comes back for a moment now and then, to look.
+  await until(async () => (await runs.getDelayed())[0]?.attemptsMade === 0);
   proxy.clear();
   assert.equal((await running).state, "succeeded");
   assert.deepEqual(log.warned(/could not be closed/), []);

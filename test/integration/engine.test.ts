@@ -215,7 +215,7 @@ describe("Engine", () => {
   });
 
   it("keeps the main thread free while the model is busy", async () => {
-    await using engine = await open(await tinyFolder({ slow: 10_000 }), { budget: 8 });
+    await using engine = await open(await tinyFolder({ slow: 30_000 }), { budget: 8 });
     const delay = monitorEventLoopDelay({ resolution: 5 });
     delay.enable();
     const started = performance.now();

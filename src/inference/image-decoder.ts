@@ -21,8 +21,11 @@ export type DecodeLimits = {
   poolMs?: number;
 };
 
+/** Pictures at work for each thread of the pool: a thread must not wait while the main thread turns from one pass to the next. */
+const SLOTS_A_THREAD = 2;
+
 /**
- * Decodes the pictures of a process, as many at a time as the pool has threads and the memory has room. A decode that takes
+ * Decodes the pictures of a process, at most two at a time for each thread of the pool, as far as the memory has room. A decode that takes
  * too long is left alone: native code cannot be stopped. Its thread and its memory count as lost until it ends.
  */
 export class ImageDecoder {
@@ -35,7 +38,7 @@ export class ImageDecoder {
 
   constructor(limits: DecodeLimits) {
     this.#limits = { graceMs: Math.min(GRACE_MS, limits.timeoutMs), poolMs: POOL_MS, ...limits };
-    this.#slots = new WeightedSemaphore(limits.threads);
+    this.#slots = new WeightedSemaphore(SLOTS_A_THREAD * limits.threads);
     this.#room = new WeightedSemaphore(limits.budgetBytes);
   }
 

@@ -21,6 +21,6 @@ async function run(): Promise<void> {
   });
 
   process.exitCode = await runProgram(process.argv.slice(2), readEnvironment(), process.stdin, interrupts);
-  // Handlers of signals do not keep the process alive; standard input that nobody reads to its end would.
+  // Handlers of signals do not keep the process alive; standard input that is not read to its end would.
   process.stdin.destroy();
 }

@@ -61,7 +61,7 @@ export type LabelWorld = {
   stdin: Readable;
   terminal: Terminal;
   log: Logger;
-  /** None: nobody interrupts the command, or its caller sees to it. */
+  /** None: the command is not interrupted, or its caller handles that. */
   interrupts?: Pick<Interrupts, "handle" | "lastly" | "endStuck">;
   around?: WorkerOptions["around"];
   thread?: WorkerOptions["thread"];

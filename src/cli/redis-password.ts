@@ -12,7 +12,7 @@ const MAX_LENGTH = 10_000;
 export async function withRedisPassword(config: Config): Promise<Config> {
   const { redisUrl, redisPassword, redisPasswordFile } = config;
   const url = redisUrl === undefined ? null : URL.parse(redisUrl);
-  // What is no address is refused by whoever connects.
+  // An invalid address is refused when a connection is made.
   if (url === null || url.host === "") return config;
   const places = [
     ...(url.password === "" ? [] : [`the URL of ${envName("redisUrl")} or ${flagName("redisUrl")}`]),

@@ -12,7 +12,7 @@ export class Terminal {
   readonly json: boolean;
   readonly #out: NodeJS.WriteStream;
   readonly #err: NodeJS.WriteStream;
-  /** Stands for ESC in what `style` returns. Nobody else can know it, so that only our own styles come through. */
+  /** Stands for ESC in what `style` returns. It is random for each process, so only our own styles pass. */
   readonly #escape = randomUUID();
   #progress = "";
 
@@ -33,7 +33,7 @@ export class Terminal {
     this.#out.write(`${this.#clean(line)}\n`);
   }
 
-  /** The value on one line. Hidden characters are escaped, on a terminal and elsewhere: whoever parses it gets them as they were. */
+  /** The value on one line. Hidden characters are escaped, on a terminal and elsewhere: a JSON parser returns them unchanged. */
   printJson(value: unknown): void {
     this.#out.write(`${printableJson(JSON.stringify(value))}\n`);
   }

@@ -7,7 +7,7 @@ import type { TextTokenizer } from "../src/inference/tokenizer.ts";
 import type { ReadOptions } from "../src/schemas/input.ts";
 import { openImageSource } from "../src/sources/images.ts";
 import type { Source } from "../src/sources/source.ts";
-import { openTextSource } from "../src/sources/text.ts";
+import { openTextSource } from "../src/sources/texts.ts";
 import { composeMixed } from "./mixed-texts.ts";
 import { isThere } from "./models.ts";
 import { type RowFormat, rowsOf } from "./rows.ts";

@@ -4,7 +4,7 @@ import { MAX_TEXT_LENGTH } from "../schemas/item.ts";
 import { EventsSchema } from "../schemas/job.ts";
 import { LANES } from "../schemas/names.ts";
 import { ModelPinSchema } from "../schemas/run.ts";
-import { boundedId } from "../sources/bounded-id.ts";
+import { boundedId } from "../sources/item/bounded-id.ts";
 import type { Source, SourceRecord } from "../sources/source.ts";
 
 /** What rows of a submission name as their source. */

@@ -1,17 +1,17 @@
 import type { Task } from "../schemas/job.ts";
 import type { Split } from "../schemas/split.ts";
 import type { S3 } from "../storage/s3.ts";
-import { readArrowSplit } from "./arrow/split.ts";
-import type { FilePlace } from "./bytes.ts";
+import { readArrowSplit } from "./arrow/read-split.ts";
+import { fileAsPlanned } from "./bytes/origin.ts";
+import type { FilePlace } from "./bytes/read.ts";
+import { objectAsPlanned } from "./bytes/s3-origin.ts";
 import { imageItem, pictureItem } from "./images.ts";
-import { fileAsPlanned } from "./origin.ts";
-import { readParquetSplit } from "./parquet-split.ts";
-import { baseOf, readTextSplit } from "./read-text.ts";
-import { objectAsPlanned } from "./s3-origin.ts";
+import { readParquetSplit } from "./parquet/read-split.ts";
 import type { SourceRecord } from "./source.ts";
-import type { ToItem } from "./table.ts";
-import { readTarSplit } from "./tar-split.ts";
-import { textItem } from "./text.ts";
+import { readTarSplit } from "./tar/read-split.ts";
+import type { ToItem } from "./text/open.ts";
+import { baseOf, readTextSplit } from "./text/read-split.ts";
+import { textItem } from "./texts.ts";
 
 /** Where the bytes of a split's input are: a file with its real path, or the S3 that its URI is of. */
 export type SplitPlace = FilePlace | { s3: S3 };

@@ -4,7 +4,7 @@ import { MAX_SLICE_SPLITS } from "../schemas/job.ts";
 import type { Range } from "../schemas/manifest.ts";
 import type { PassedOverReport } from "../schemas/passed-over.ts";
 import type { Split } from "../schemas/split.ts";
-import { isSampled } from "./sample.ts";
+import { isSampled } from "./item/sample.ts";
 import type { Cursor, CutSize, Source } from "./source.ts";
 
 /** Where cutting goes on: `slice` is the number of the next slice, `input` that of the source it begins in. */

@@ -64,7 +64,7 @@ const VENDORS: Record<string, string[] | null> = {
   ],
   hyparquet: ["src/sources/", "src/storage/parquet-file.ts", "src/storage/parquet-rows.ts"],
   "hyparquet-writer": ["src/storage/parquet-file.ts"],
-  "hyparquet-compressors": ["src/sources/parquet-codecs.ts"],
+  "hyparquet-compressors": ["src/sources/parquet/codecs.ts"],
   "apache-arrow": ["src/sources/arrow/"],
   undici: ["src/fetch/"],
   "ipaddr.js": ["src/fetch/"],

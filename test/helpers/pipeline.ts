@@ -28,7 +28,7 @@ import { type OutputOptions, PLAIN_OUTPUT } from "../../src/schemas/output.ts";
 import type { RunFile, RunSettings, RunState } from "../../src/schemas/run.ts";
 import { openImageSource } from "../../src/sources/images.ts";
 import type { Source } from "../../src/sources/source.ts";
-import { openTextSource } from "../../src/sources/text.ts";
+import { openTextSource } from "../../src/sources/texts.ts";
 import { openStore } from "../../src/storage/open.ts";
 import { S3, type S3Settings } from "../../src/storage/s3.ts";
 import type { S3Limits } from "../../src/storage/s3-tries.ts";

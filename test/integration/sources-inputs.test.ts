@@ -12,7 +12,7 @@ import type { ReadOptions } from "../../src/schemas/input.ts";
 import { partKey } from "../../src/schemas/names.ts";
 import { openImageSource } from "../../src/sources/images.ts";
 import { readSplit } from "../../src/sources/read-split.ts";
-import { openTextSource } from "../../src/sources/text.ts";
+import { openTextSource } from "../../src/sources/texts.ts";
 import { namesOf } from "../helpers/expand.ts";
 import { TestPipeline } from "../helpers/pipeline.ts";
 import { openTestBucket } from "../helpers/s3-bucket.ts";

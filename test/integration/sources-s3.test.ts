@@ -15,7 +15,7 @@ import { ItemSchema } from "../../src/schemas/item.ts";
 import { openImageSource, s3GrantsOf } from "../../src/sources/images.ts";
 import { readSplit } from "../../src/sources/read-split.ts";
 import type { Cut, Source, SourceRecord } from "../../src/sources/source.ts";
-import { openTextSource, openTextSources } from "../../src/sources/text.ts";
+import { openTextSource, openTextSources } from "../../src/sources/texts.ts";
 import { S3 } from "../../src/storage/s3.ts";
 import { parseS3Uri, s3Uri } from "../../src/storage/s3-uri.ts";
 import { namesOf } from "../helpers/expand.ts";

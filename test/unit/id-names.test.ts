@@ -8,14 +8,14 @@ import { decodePlanned, encodePlanned, splitsOf } from "../../src/runs/ledger-co
 import { newRunFile } from "../../src/runs/run-file.ts";
 import type { ReadOptions } from "../../src/schemas/input.ts";
 import { SplitSchema } from "../../src/schemas/split.ts";
-import { namedFile } from "../../src/sources/bytes.ts";
-import { idNames } from "../../src/sources/id-names.ts";
+import { namedFile } from "../../src/sources/bytes/read.ts";
+import { expandInputs } from "../../src/sources/discover/inputs.ts";
 import { openImageSource } from "../../src/sources/images.ts";
-import { expandInputs } from "../../src/sources/inputs.ts";
+import { idNames } from "../../src/sources/item/id-names.ts";
 import { readSplit } from "../../src/sources/read-split.ts";
 import { cutSlices } from "../../src/sources/slices.ts";
 import type { Source } from "../../src/sources/source.ts";
-import { openTextSource } from "../../src/sources/text.ts";
+import { openTextSource } from "../../src/sources/texts.ts";
 import { S3 } from "../../src/storage/s3.ts";
 import { namesOf } from "../helpers/expand.ts";
 import { tarOf } from "../helpers/tar.ts";

@@ -7,8 +7,8 @@ import { after, before, test } from "node:test";
 import { passedOverLines } from "../../src/cli/passed-over.ts";
 import type { ReadOptions } from "../../src/schemas/input.ts";
 import { PassedOverSchema, sumPassedOver } from "../../src/schemas/passed-over.ts";
+import { PassedOver } from "../../src/sources/discover/passed-over.ts";
 import { openImageSource } from "../../src/sources/images.ts";
-import { PassedOver } from "../../src/sources/passed-over.ts";
 import { S3 } from "../../src/storage/s3.ts";
 import { namesOf } from "../helpers/expand.ts";
 

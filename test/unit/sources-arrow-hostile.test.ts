@@ -22,11 +22,11 @@ import fc from "fast-check";
 import { LabelmillError } from "../../src/errors.ts";
 import type { ReadOptions } from "../../src/schemas/input.ts";
 import { FlatTable } from "../../src/sources/arrow/flatbuffer.ts";
-import { unpackLz4Frame } from "../../src/sources/arrow/lz4.ts";
-import { namedFile } from "../../src/sources/bytes.ts";
+import { unpackLz4Frame } from "../../src/sources/bytes/lz4.ts";
+import { namedFile } from "../../src/sources/bytes/read.ts";
 import { readSplit } from "../../src/sources/read-split.ts";
 import type { SourceRecord } from "../../src/sources/source.ts";
-import { openTextSource } from "../../src/sources/text.ts";
+import { openTextSource } from "../../src/sources/texts.ts";
 import { ownFiles } from "../helpers/files.ts";
 
 const FIXTURES = fileURLToPath(new URL("../fixtures/arrow/", import.meta.url));

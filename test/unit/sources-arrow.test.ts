@@ -10,12 +10,12 @@ import { decodePlanned, encodePlanned } from "../../src/runs/ledger-codec.ts";
 import type { ReadOptions, Where } from "../../src/schemas/input.ts";
 import { ItemSchema } from "../../src/schemas/item.ts";
 import { type Split, SplitSchema } from "../../src/schemas/split.ts";
-import { namedFile } from "../../src/sources/bytes.ts";
+import { namedFile } from "../../src/sources/bytes/read.ts";
 import { openImageSource } from "../../src/sources/images.ts";
+import { isSampled } from "../../src/sources/item/sample.ts";
 import { readSplit } from "../../src/sources/read-split.ts";
-import { isSampled } from "../../src/sources/sample.ts";
 import type { Source, SourceRecord } from "../../src/sources/source.ts";
-import { openTextSource } from "../../src/sources/text.ts";
+import { openTextSource } from "../../src/sources/texts.ts";
 import { temporaryFolder } from "../helpers/pipeline.ts";
 
 /** Made by `make.py` there: most have 90 rows in batches of 35. */

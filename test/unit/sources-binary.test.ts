@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import type { ReadOptions } from "../../src/schemas/input.ts";
 import { openImageSource } from "../../src/sources/images.ts";
-import { openTextSource } from "../../src/sources/text.ts";
+import { openTextSource } from "../../src/sources/texts.ts";
 import { ownFiles } from "../helpers/files.ts";
 import { tarOf } from "../helpers/tar.ts";
 

@@ -3,7 +3,7 @@ import { appendFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { openImageSource } from "../../src/sources/images.ts";
-import { openTextSource } from "../../src/sources/text.ts";
+import { openTextSource } from "../../src/sources/texts.ts";
 import { temporaryFolder } from "../helpers/pipeline.ts";
 
 const READ = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] } as const;

@@ -5,11 +5,11 @@ import { gzipSync, zstdCompressSync } from "node:zlib";
 import type { ReadOptions } from "../../src/schemas/input.ts";
 import { ItemSchema } from "../../src/schemas/item.ts";
 import { openImageSource } from "../../src/sources/images.ts";
-import { JsonArrayScanner } from "../../src/sources/json-array.ts";
-import { recordsIn } from "../../src/sources/scanner.ts";
 import type { SourceRecord } from "../../src/sources/source.ts";
-import { memberId } from "../../src/sources/tar-split.ts";
-import { openTextSource } from "../../src/sources/text.ts";
+import { memberId } from "../../src/sources/tar/read-split.ts";
+import { JsonArrayScanner } from "../../src/sources/text/json/array.ts";
+import { recordsIn } from "../../src/sources/text/scanner.ts";
+import { openTextSource } from "../../src/sources/texts.ts";
 import { ownFiles } from "../helpers/files.ts";
 
 const AUTO: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };

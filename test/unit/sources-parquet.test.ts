@@ -10,13 +10,13 @@ import { ByteWriter, ParquetWriter } from "hyparquet-writer";
 import type { ReadOptions, Where } from "../../src/schemas/input.ts";
 import { ItemSchema } from "../../src/schemas/item.ts";
 import { type Split, SplitSchema } from "../../src/schemas/split.ts";
-import { ByteCache } from "../../src/sources/byte-cache.ts";
-import { namedFile } from "../../src/sources/bytes.ts";
+import { ByteCache } from "../../src/sources/bytes/cache.ts";
+import { namedFile } from "../../src/sources/bytes/read.ts";
 import { openImageSource } from "../../src/sources/images.ts";
+import { isSampled } from "../../src/sources/item/sample.ts";
 import { readSplit } from "../../src/sources/read-split.ts";
-import { isSampled } from "../../src/sources/sample.ts";
 import type { Source, SourceRecord } from "../../src/sources/source.ts";
-import { openTextSource } from "../../src/sources/text.ts";
+import { openTextSource } from "../../src/sources/texts.ts";
 import { temporaryFolder } from "../helpers/pipeline.ts";
 
 /** Each has 90 rows in groups of 35; `snappy` has a column of each kind. */

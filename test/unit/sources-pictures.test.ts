@@ -5,11 +5,11 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { Binary, Table, tableToIPC, vectorFromArray } from "apache-arrow";
 import type { ReadOptions } from "../../src/schemas/input.ts";
 import { SplitSchema } from "../../src/schemas/split.ts";
-import { namedFile } from "../../src/sources/bytes.ts";
+import { namedFile } from "../../src/sources/bytes/read.ts";
 import { openImageSource } from "../../src/sources/images.ts";
 import { readSplit } from "../../src/sources/read-split.ts";
 import type { Source, SourceRecord } from "../../src/sources/source.ts";
-import { openTextSource } from "../../src/sources/text.ts";
+import { openTextSource } from "../../src/sources/texts.ts";
 import { ownFiles } from "../helpers/files.ts";
 import { arrowOfPictures, parquetOfBytes } from "../helpers/image-tables.ts";
 

@@ -5,7 +5,7 @@ import { slicesOf } from "../../src/producers/run-slices.ts";
 import { ItemSchema } from "../../src/schemas/item.ts";
 import { RangeSchema, selectedIn } from "../../src/schemas/manifest.ts";
 import type { RunFile } from "../../src/schemas/run.ts";
-import { isSampled } from "../../src/sources/sample.ts";
+import { isSampled } from "../../src/sources/item/sample.ts";
 import { cutSlices, type Slice } from "../../src/sources/slices.ts";
 import type { Cut, Source, SourceRecord } from "../../src/sources/source.ts";
 

@@ -7,7 +7,7 @@ import { gzipSync, zstdCompressSync } from "node:zlib";
 import type { ReadOptions } from "../../src/schemas/input.ts";
 import { ItemSchema } from "../../src/schemas/item.ts";
 import type { SourceRecord } from "../../src/sources/source.ts";
-import { openTextSource } from "../../src/sources/text.ts";
+import { openTextSource } from "../../src/sources/texts.ts";
 import { ownFiles } from "../helpers/files.ts";
 
 const AUTO: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };

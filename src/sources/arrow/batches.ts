@@ -1,5 +1,5 @@
-import { ByteCache } from "../byte-cache.ts";
-import type { Origin } from "../origin.ts";
+import { ByteCache } from "../bytes/cache.ts";
+import type { Origin } from "../bytes/origin.ts";
 import type { FileBlocks } from "./check-metadata.ts";
 import { readAhead, schemaOf } from "./file.ts";
 import { ENTRY_BYTES, identityOf } from "./identity.ts";

@@ -1,11 +1,11 @@
 import { promisify } from "node:util";
 import { zstdDecompress } from "node:zlib";
 import { messageOf } from "../../errors.ts";
-import { ByteCache } from "../byte-cache.ts";
-import type { Origin } from "../origin.ts";
-import { rangeOf } from "../range.ts";
+import { ByteCache } from "../bytes/cache.ts";
+import { unpackLz4Frame } from "../bytes/lz4.ts";
+import type { Origin } from "../bytes/origin.ts";
+import { rangeOf } from "../bytes/range.ts";
 import { ENTRY_BYTES, identityOf } from "./identity.ts";
-import { unpackLz4Frame } from "./lz4.ts";
 import { type BatchHeader, unreadable } from "./messages.ts";
 
 /** The largest buffer, unpacked: what a buffer says of its size is not to be believed. */

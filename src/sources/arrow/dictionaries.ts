@@ -1,8 +1,8 @@
 import { setImmediate as turn } from "node:timers/promises";
 import type { Dictionary } from "apache-arrow";
 import type { LabelmillError } from "../../errors.ts";
-import { ByteCache } from "../byte-cache.ts";
-import type { Origin } from "../origin.ts";
+import { ByteCache } from "../bytes/cache.ts";
+import type { Origin } from "../bytes/origin.ts";
 import { BatchBuffers } from "./buffers.ts";
 import { type ArrowSchema, readAhead } from "./file.ts";
 import { ENTRY_BYTES, identityOf } from "./identity.ts";

@@ -1,8 +1,8 @@
 import type { DataType, Schema } from "apache-arrow";
 import { LabelmillError } from "../../errors.ts";
-import { ByteCache } from "../byte-cache.ts";
-import type { Origin } from "../origin.ts";
-import { rangeOf } from "../range.ts";
+import { ByteCache } from "../bytes/cache.ts";
+import type { Origin } from "../bytes/origin.ts";
+import { rangeOf } from "../bytes/range.ts";
 import { quoted } from "../source.ts";
 import { checkFooter, type FileBlocks } from "./check-metadata.ts";
 import { ENTRY_BYTES, identityOf } from "./identity.ts";

@@ -1,7 +1,7 @@
 import type { Schema } from "apache-arrow";
 import type { RecordBatch } from "apache-arrow/ipc/metadata/message";
 import { LabelmillError, messageOf } from "../../errors.ts";
-import type { Origin } from "../origin.ts";
+import type { Origin } from "../bytes/origin.ts";
 import { checkMessage, DICTIONARY_BATCH, RECORD_BATCH, SCHEMA, UnknownType, versionOf } from "./check-metadata.ts";
 
 /** The largest metadata of one message: it grows with the columns. */

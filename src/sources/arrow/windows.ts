@@ -1,10 +1,10 @@
 import { setImmediate as turn } from "node:timers/promises";
 import type { Dictionary } from "apache-arrow";
 import { LabelmillError, messageOf } from "../../errors.ts";
-import { ByteCache } from "../byte-cache.ts";
-import { type Cells, LongValue } from "../cells.ts";
-import type { Origin } from "../origin.ts";
-import type { Window } from "../row-splitter.ts";
+import { ByteCache } from "../bytes/cache.ts";
+import type { Origin } from "../bytes/origin.ts";
+import type { Window } from "../columnar/splitter.ts";
+import { type Cells, LongValue } from "../item/cells.ts";
 import { quoted } from "../source.ts";
 import type { Batch } from "./batches.ts";
 import { BatchBuffers, type BufferForms } from "./buffers.ts";

@@ -1,0 +1,101 @@
+import { dirname, resolve } from "node:path";
+import { LabelmillError } from "../../errors.ts";
+import { parseS3Reference } from "../../fetch/s3-grants.ts";
+import type { Input } from "../../schemas/input.ts";
+import type { S3 } from "../../storage/s3.ts";
+import { s3Uri } from "../../storage/s3-uri.ts";
+import { BrokenInput } from "../bytes/compression.ts";
+import { type Origin, openOrigin } from "../bytes/origin.ts";
+import { utf8Bytes } from "../bytes/read.ts";
+import { isS3Uri } from "../bytes/s3-origin.ts";
+import {
+  type Base,
+  belowPrefix,
+  inFolder,
+  objectReference,
+  type Reference,
+  readReference,
+} from "../item/references.ts";
+import { extensionOf } from "../text/detect.ts";
+import { type Line, LineScanner } from "../text/lines.ts";
+import { inventoryFile, inventoryObjects } from "./inventory.ts";
+import { PassedOver } from "./passed-over.ts";
+
+/** What a list names, and where it does, for messages. `key`: of an inventory, which names all that there is. */
+export type ListEntry = { reference: Reference; where: string; key?: string };
+
+/**
+ * A list of inputs, found good when it was opened: it can be read as often as wanted.
+ * `isInventory`: it names all that there is, wanted or not.
+ */
+export type InputList = {
+  input: Input;
+  label: string;
+  isInventory: boolean;
+  /** @param passedOver is told of what an inventory names and holds nothing */
+  entries(passedOver?: PassedOver): AsyncGenerator<ListEntry>;
+};
+
+/** What is behind the `@` of an argument that means a list of inputs; undefined for any other. */
+export function listOf(argument: string): string | undefined {
+  return argument.startsWith("@") && argument.length > 1 ? argument.slice(1) : undefined;
+}
+
+/**
+ * Opens a list of inputs, a file or an object of S3: the `manifest.json` or a CSV file (`.csv`, `.csv.gz`) of an S3 inventory, else one path or URI
+ * a line, paths relative to the list; blank lines and those that begin with `#` are passed over.
+ * @param granted rejects where the data files of an inventory may not be opened
+ * @throws LabelmillError INPUT_NOT_FOUND, INPUT_UNREADABLE, INPUT_EMPTY, STORE_FAILED; of what cannot be read in it, naming the line
+ */
+export async function openInputList(
+  list: string,
+  s3: S3 | undefined,
+  granted?: (uri: string) => Promise<void>,
+): Promise<InputList> {
+  const origin = await openOrigin(list, s3);
+  const { input, label } = origin;
+  const extension = extensionOf(origin.name);
+  const entries = async function* (passedOver = new PassedOver()): AsyncGenerator<ListEntry> {
+    const passOver = passedOver.below((uri) => uri);
+    try {
+      if (extension === "json") yield* named(inventoryObjects(origin, s3, passOver, granted));
+      else if (extension === "csv") yield* named(inventoryFile(origin, passOver));
+      else yield* lines(origin, baseOf(list));
+      await origin.checkUnchanged();
+    } catch (error) {
+      if (!(error instanceof BrokenInput)) throw error;
+      throw new LabelmillError("INPUT_UNREADABLE", `${label}: ${error.message}`, { cause: error });
+    }
+  };
+  return { input, label, isInventory: extension === "json" || extension === "csv", entries };
+}
+
+async function* named(objects: ReturnType<typeof inventoryObjects>): AsyncGenerator<ListEntry> {
+  for await (const { bucket, key, where } of objects) {
+    yield { reference: objectReference(key, s3Uri({ bucket, key })), where, key };
+  }
+}
+
+async function* lines(origin: Origin, base: Base): AsyncGenerator<ListEntry> {
+  const scanner = new LineScanner({ skipBlank: true });
+  function* taken(found: Iterable<Line>): Generator<ListEntry> {
+    for (const line of found) {
+      if ("text" in line && line.text.trimStart().startsWith("#")) continue;
+      yield { reference: referenceOf(line, base), where: `${origin.label}, line ${line.line}` };
+    }
+  }
+  for await (const chunk of utf8Bytes(origin.bytes())) yield* taken(scanner.push(chunk));
+  yield* taken(scanner.end());
+}
+
+function referenceOf(line: Line, base: Base): Reference {
+  if ("error" in line) return { shown: `line ${line.line}`, error: line.error };
+  if (!line.repaired) return readReference(line.text, base);
+  return { shown: `line ${line.line}`, error: { code: "RECORD_INVALID", message: "expected a path or URL in UTF-8" } };
+}
+
+function baseOf(list: string): Base {
+  if (!isS3Uri(list)) return inFolder(dirname(resolve(list)));
+  const { bucket, key } = parseS3Reference(list);
+  return belowPrefix({ bucket, key: key.slice(0, key.lastIndexOf("/") + 1) });
+}

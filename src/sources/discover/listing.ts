@@ -1,0 +1,111 @@
+import { glob, lstat, readdir, realpath, stat } from "node:fs/promises";
+import { dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
+import type { Listed } from "../bytes/identity.ts";
+import { inputError } from "../bytes/read.ts";
+import type { NameRule } from "./data-name.ts";
+import type { PassOver } from "./passed-over.ts";
+
+/**
+ * The files in a folder and its subfolders that a rule takes by their paths, in the paths' byte order. Hidden files and folders are
+ * passed over; a link is taken where it leads to a file in the folder, and folders behind links are not entered.
+ * @param passOver gets the path, relative to the folder, of each file that is passed over; a hidden folder is told as one, `NAME/`
+ */
+export async function listFolder(folder: string, rule: NameRule, passOver: PassOver): Promise<Listed[]> {
+  const paths: string[] = [];
+  const pending = [""];
+  for (let below = pending.pop(); below !== undefined; below = pending.pop()) {
+    let entries: Awaited<ReturnType<typeof readEntries>>;
+    try {
+      entries = await readEntries(join(folder, below));
+    } catch (error) {
+      throw inputError(join(folder, below), error);
+    }
+    for (const entry of entries) {
+      const path = below === "" ? entry.name : `${below}/${entry.name}`;
+      const isFolder = entry.isDirectory();
+      const why = entry.name.startsWith(".") ? "hidden" : isFolder ? undefined : rule(path);
+      if (why !== undefined) passOver(why, isFolder ? `${path}/` : path);
+      else if (isFolder) pending.push(path);
+      else if (entry.isFile() || entry.isSymbolicLink()) paths.push(path);
+      else passOver("link-or-device", path);
+    }
+  }
+  return describe(folder, paths, passOver);
+}
+
+function readEntries(path: string) {
+  return readdir(path, { withFileTypes: true });
+}
+
+/** The files that a pattern matches, relative to its base folder, with the same order and the same rules as in a folder. */
+export async function listGlob(pattern: string, rule: NameRule, passOver: PassOver): Promise<Listed[]> {
+  const base = globBase(pattern);
+  const paths: string[] = [];
+  for await (const found of glob(pattern)) {
+    const path = relative(base, resolve(found)).replaceAll(sep, "/");
+    // A pattern means files: a folder that it matches is none.
+    if (await isFolder(resolve(found))) continue;
+    const why = path.split("/").some((part) => part.startsWith(".")) ? "hidden" : rule(path);
+    if (why === undefined) paths.push(path);
+    else passOver(why, path);
+  }
+  // The pattern itself enters folders behind links, and a link to a folder above would give each file twice.
+  const direct = new Map<string, boolean>();
+  for (const path of paths) {
+    const parent = join(base, dirname(path));
+    if (!direct.has(parent)) direct.set(parent, (await realpath(parent)) === join(await realpath(base), dirname(path)));
+  }
+  const isDirect = (path: string): boolean => direct.get(join(base, dirname(path)))!;
+  for (const path of paths) if (!isDirect(path)) passOver("link-or-device", path);
+  return describe(base, paths.filter(isDirect), passOver);
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return await lstat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+}
+
+export function isGlob(path: string): boolean {
+  return /[*?[{]/.test(path);
+}
+
+/** The folder that all matches of a pattern are in: the segments before the first with a wildcard. */
+export function globBase(pattern: string): string {
+  const segments = pattern.split(sep);
+  const base = segments.slice(0, segments.findIndex(isGlob)).join(sep);
+  return resolve(base === "" && isAbsolute(pattern) ? sep : base);
+}
+
+/** Sizes and times of the paths that are files inside the folder, in the paths' byte order. */
+async function describe(folder: string, paths: readonly string[], passOver: PassOver): Promise<Listed[]> {
+  if (paths.length === 0) return [];
+  const root = await realpath(folder);
+  const files: Listed[] = [];
+  for (const path of byteOrder(paths)) {
+    const found = await fileInside(root, join(folder, path));
+    if (found === undefined) passOver("link-or-device", path);
+    else files.push({ path, ...found });
+  }
+  return files;
+}
+
+/** Undefined for what is gone, is no file, or leads out of the root through a link. */
+async function fileInside(root: string, path: string): Promise<Omit<Listed, "path"> | undefined> {
+  try {
+    const real = await realpath(path);
+    if (!real.startsWith(root.endsWith(sep) ? root : root + sep)) return undefined;
+    const found = await stat(real);
+    return found.isFile() ? { size: found.size, version: found.mtimeMs } : undefined;
+  } catch {
+    // A name that is no UTF-8 cannot be opened by what is left of it: its row says so, where a dangling link is passed over.
+    return path.includes("\uFFFD") ? { size: 0, version: 0 } : undefined;
+  }
+}
+
+/** Sorted by their bytes in UTF-8, each byte read as one character: far cheaper than to compare buffers. */
+export function byteOrder(paths: readonly string[]): string[] {
+  const keys = paths.map((path) => Buffer.from(path).toString("latin1"));
+  return keys.sort().map((key) => Buffer.from(key, "latin1").toString());
+}

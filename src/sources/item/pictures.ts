@@ -1,0 +1,74 @@
+import { isUtf8 } from "node:buffer";
+import { DEFAULT_LIMITS } from "../../fetch/limits.ts";
+import { invalid, kindOf, type Row } from "../text/row-reader.ts";
+import { LongValue, RepairedText } from "./cells.ts";
+import { beginsAsImage } from "./image-file.ts";
+
+/** The largest image that is read from a table: its slice's images lie in memory together. */
+const MAX_PICTURE_BYTES = DEFAULT_LIMITS.maxBytes;
+/** The longest reference among bytes that hold texts. */
+const MAX_REFERENCE_BYTES = 8192;
+
+/**
+ * The image that a value holds: bytes, or a struct of `bytes` and `path`, as data sets of the Hugging Face hub have them. Without bytes the path is
+ * a reference. Older writers mark no texts, so short bytes that are a line of text are a reference too.
+ * @returns `data`, the image, with its path as `value`, if any; or `value`, a reference; or an error
+ */
+export function pictureOf(value: unknown, expected: string, where: string): Row {
+  if (value instanceof LongValue || value instanceof Uint8Array) return bytesOf(value, "", expected, where);
+  if (typeof value === "object" && value !== null && !Array.isArray(value) && "bytes" in value) {
+    const { bytes, path } = value as { bytes: unknown; path?: unknown };
+    const name = textOf(path);
+    if (!isBytes(bytes) && path instanceof RepairedText)
+      return invalid(`${expected} an image's path in UTF-8 ${where}`);
+    if (isBytes(bytes)) return bytesOf(bytes, name ?? "", expected, where, true);
+    if (name !== undefined && name !== "") return { value: name };
+    return invalid(`${expected} an image's bytes or path ${where}, got neither`);
+  }
+  return invalid(`${expected} an image's bytes ${where}, got ${kindOf(value)}`);
+}
+
+function isBytes(value: unknown): value is Uint8Array | LongValue {
+  return value instanceof LongValue || (value instanceof Uint8Array && value.length > 0);
+}
+
+function bytesOf(
+  bytes: Uint8Array | LongValue,
+  name: string,
+  expected: string,
+  where: string,
+  onlyPictures = false,
+): Row {
+  const length = bytes instanceof LongValue ? bytes.bytes : bytes.length;
+  if (bytes instanceof LongValue || length > MAX_PICTURE_BYTES) {
+    const message = `${expected} an image of at most ${MAX_PICTURE_BYTES} bytes ${where}, it has ${length}`;
+    return { error: { code: "FETCH_TOO_LARGE", message } };
+  }
+  const reference = onlyPictures ? undefined : lineOf(bytes);
+  if (reference !== undefined) return { value: reference };
+  return { value: name, data: copyOf(bytes) };
+}
+
+/** Rows that share one value, as those of a dictionary do, share its copy too: else a small file could fill the memory. */
+const copies = new WeakMap<Uint8Array, Uint8Array>();
+
+/** A copy: what was read with it would stay in memory. */
+function copyOf(bytes: Uint8Array): Uint8Array {
+  const made = copies.get(bytes) ?? Uint8Array.from(bytes);
+  copies.set(bytes, made);
+  return made;
+}
+
+/** Bytes that are one line of text and no image. */
+function lineOf(bytes: Uint8Array): string | undefined {
+  if (bytes.length === 0 || bytes.length > MAX_REFERENCE_BYTES || !isUtf8(bytes)) return undefined;
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  const text = buffer.toString("utf8");
+  return beginsAsImage(buffer) || /\p{Cc}/u.test(text) ? undefined : text;
+}
+
+function textOf(path: unknown): string | undefined {
+  if (path instanceof RepairedText) return path.text;
+  if (typeof path === "string") return path;
+  return path instanceof Uint8Array && isUtf8(path) ? Buffer.from(path).toString("utf8") : undefined;
+}

@@ -1,0 +1,148 @@
+import { setImmediate as turn } from "node:timers/promises";
+import { type DecodedArray, type ParquetParsers, parquetScan } from "hyparquet";
+import { LabelmillError, messageOf } from "../../errors.ts";
+import { ByteCache } from "../bytes/cache.ts";
+import type { Origin } from "../bytes/origin.ts";
+import { rangeOf } from "../bytes/range.ts";
+import type { Window } from "../columnar/splitter.ts";
+import { dayOf, decodeText, instant } from "../item/cells.ts";
+import { quoted } from "../source.ts";
+import { parseJson } from "../text/json/parse.ts";
+import { COMPRESSORS } from "./codecs.ts";
+import { bytesPerRow, type Footer, unreadable } from "./footer.ts";
+
+/** Rows that are decoded at a time, and their bytes, unpacked: a page or two, of which many slices are cut. */
+const WINDOW_ROWS = 8 * 1024;
+const WINDOW_BYTES = 8 << 20;
+/** What a decoded value takes of memory beside its bytes. */
+const VALUE_BYTES = 32;
+
+type Decoded = { columns: readonly DecodedArray[]; bytes: number };
+
+/**
+ * Slices of one row group follow one another in a worker, and each would read the group's columns again: what was read and decoded last
+ * is kept, 224 MB of it in the process.
+ */
+const chunks = new ByteCache<ArrayBuffer>(128 << 20, (bytes) => bytes.byteLength);
+const windows = new ByteCache<Decoded>(96 << 20, ({ bytes }) => bytes);
+
+/** Dates become what JSON has for them; what is out of their range becomes null. */
+const PARSERS: Partial<ParquetParsers> = {
+  timestampFromMilliseconds: (value) => timeOf(value, 1000n),
+  timestampFromMicroseconds: (value) => timeOf(value, 1_000_000n),
+  timestampFromNanoseconds: (value) => timeOf(value, 1_000_000_000n),
+  dateFromDays: (days) => dayOf(days * 86_400_000),
+  stringFromBytes: textOf,
+  jsonFromBytes: jsonOf,
+  geometryFromBytes: (bytes) => bytes,
+  geographyFromBytes: (bytes) => bytes,
+};
+
+/** The columns of these names, from row `first` up to `end`, excluded, in windows that lie in one row group each. */
+export async function* windowsOf(
+  origin: Origin,
+  footer: Footer,
+  names: readonly string[],
+  { first, end }: { first: number; end: number },
+): AsyncGenerator<Window> {
+  const perRow = bytesPerRow(footer, names);
+  for (const [index, group] of footer.groups.entries()) {
+    const groupEnd = group.first + group.rows;
+    if (groupEnd <= first || group.first >= end) continue;
+    const size = Math.max(1, Math.min(WINDOW_ROWS, Math.floor(WINDOW_BYTES / Math.max(1, perRow[index]!))));
+    const begin = group.first + Math.floor((Math.max(first, group.first) - group.first) / size) * size;
+    for (let at = begin; at < Math.min(end, groupEnd); at += size) {
+      const rows = Math.min(size, groupEnd - at);
+      const { columns } = await unlessChanged(
+        origin,
+        windowAt(origin, footer, names, { at, rows, perRow: perRow[index]! }),
+      );
+      yield { first: at, from: Math.max(at, first), to: Math.min(at + rows, end), columns };
+      // What is kept takes no waiting: others must have their turn all the same.
+      await turn();
+    }
+  }
+}
+
+/** A file with another one in its place looks corrupt: that it changed says more. */
+async function unlessChanged<T>(origin: Origin, made: Promise<T>): Promise<T> {
+  try {
+    return await made;
+  } catch (error) {
+    await origin.checkUnchanged();
+    throw error;
+  }
+}
+
+type Place = { at: number; rows: number; perRow: number };
+
+function windowAt(origin: Origin, footer: Footer, names: readonly string[], place: Place): Promise<Decoded> {
+  const { uri, size, modifiedAt, hash } = origin.input;
+  const key = JSON.stringify([uri, size, modifiedAt, hash, place.at, ...names]);
+  return windows.get(key, () => decode(origin, footer, names, place));
+}
+
+async function decode(
+  origin: Origin,
+  { metadata, exact }: Footer,
+  names: readonly string[],
+  { at, rows, perRow }: Place,
+): Promise<Decoded> {
+  const range = { rowStart: at, rowEnd: at + rows };
+  const where = `rows ${at} to ${at + rows - 1}`;
+  const scan = await parquetScan({
+    file: { byteLength: origin.input.size!, slice: (start, end) => cachedRange(origin, start, end) },
+    metadata,
+    columns: [...new Set(names)],
+    ...range,
+    compressors: COMPRESSORS,
+    parsers: PARSERS,
+    utf8: false,
+    geoparquet: false,
+  }).catch((error: unknown) => Promise.reject(broken(origin, where, error)));
+  const columns: DecodedArray[] = [];
+  for (const column of names) {
+    const what = `column ${quoted(column)}, ${where}`;
+    const values = await scan
+      .readColumn({ column, ...range })
+      .catch((error: unknown) => Promise.reject(broken(origin, what, error)));
+    if (values.length !== rows) throw broken(origin, what, new Error(`expected ${rows} values, came ${values.length}`));
+    const reader = exact.get(column);
+    columns.push(reader ? Array.from(values, reader) : values);
+  }
+  return { columns, bytes: Math.ceil(rows * (perRow + names.length * VALUE_BYTES)) };
+}
+
+function cachedRange(origin: Origin, start: number, end = origin.input.size!): Promise<ArrayBuffer> {
+  const { uri, size, modifiedAt, hash } = origin.input;
+  // Where pages lie is said in the file, which may say anything.
+  if (!(start >= 0 && start <= end && end <= size!))
+    throw unreadable(origin, `expected pages within ${size} bytes, its index says ${start} to ${end}`);
+  return chunks.get(JSON.stringify([uri, size, modifiedAt, hash, start, end]), () => rangeOf(origin, start, end));
+}
+
+function broken(origin: Origin, what: string, error: unknown): LabelmillError {
+  if (error instanceof LabelmillError) return error;
+  return unreadable(
+    origin,
+    `${what} cannot be read, the file is corrupt there: ${messageOf(error).slice(0, 200)}`,
+    error,
+  );
+}
+
+function textOf(bytes: Uint8Array): unknown {
+  // Nulls have no bytes.
+  return bytes instanceof Uint8Array ? decodeText(bytes) : bytes;
+}
+
+/** What cannot be read as JSON is the text that it is. */
+function jsonOf(bytes: Uint8Array): unknown {
+  const text = textOf(bytes);
+  if (typeof text !== "string") return text;
+  const value = parseJson(text);
+  return value === undefined ? text : value;
+}
+
+function timeOf(value: bigint, perSecond: bigint): string | null {
+  return typeof value === "bigint" ? instant(value, perSecond) : value;
+}

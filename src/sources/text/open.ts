@@ -1,0 +1,202 @@
+import { basename, posix } from "node:path";
+import { fileURLToPath } from "node:url";
+import { LabelmillError } from "../../errors.ts";
+import type { ReadOptions } from "../../schemas/input.ts";
+import { parseS3Uri } from "../../storage/s3-uri.ts";
+import { BrokenInput } from "../bytes/compression.ts";
+import { EmptyInput } from "../bytes/empty-input.ts";
+import type { Origin } from "../bytes/origin.ts";
+import { MAGIC_BYTES, Peekable, plainTextStart, utf8Bytes, without } from "../bytes/read.ts";
+import { isS3Uri } from "../bytes/s3-origin.ts";
+import { boundedId } from "../item/bounded-id.ts";
+import { resolveColumns, wantedOf } from "../item/columns.ts";
+import { quoted, type Source, type SourceRecord } from "../source.ts";
+import { refuseKnownBinary, refuseNuls } from "./binary.ts";
+import { detectFormat, extensionOf, formatOfName, isRecognised, sepLineOf } from "./detect.ts";
+import { type Head, headOf, holdsRecords } from "./head.ts";
+import { byRecords, type JsonColumns, jsonColumns } from "./json/columns.ts";
+import { arrayBegin } from "./json/shape.ts";
+import { type Row, type RowReader, readerOf, type Wanted } from "./row-reader.ts";
+import { recordsIn } from "./scanner.ts";
+import { textSplitter } from "./splitter.ts";
+
+/** What becomes of a row that has a value; undefined fields are left out. */
+export type ToItem = (row: Row & { value: string }) => Partial<SourceRecord>;
+
+/**
+ * Opens a table (CSV, JSONL, a JSON array) or plain lines: finds out how it is to be read and reads as far as its first record.
+ * Fails with INPUT_EMPTY (no record), INPUT_UNREADABLE (no header, nothing that is an object, binary data), COLUMN_NOT_FOUND,
+ * COLUMN_AMBIGUOUS, USAGE (the delimiter). Afterwards a bad record is an error of its own and reading goes on; an archive that breaks is
+ * the last record.
+ */
+export async function openTable(
+  origin: Origin,
+  read: ReadOptions,
+  wanted: Omit<Wanted, "label">,
+  toItem: ToItem,
+): Promise<Source> {
+  const raw = new Peekable(origin.bytes());
+  const start = plainTextStart(await raw.peek(MAGIC_BYTES));
+  const bytes = new Peekable(utf8Bytes(raw));
+  const asked = { ...wanted, label: origin.label };
+  let found: Found;
+  let reader: RowReader;
+  let rows: AsyncGenerator<SourceRecord>;
+  let first: SourceRecord;
+  try {
+    found = await findOut(bytes, origin, read, wanted.names);
+    const { begin } = found;
+    reader = readerOf(found.read, asked, { at: { position: 0, line: begin.line } });
+    rows = readRows(without(bytes, begin.position), reader, origin, toItem);
+    const { value, done } = await rows.next();
+    if (done) throw new EmptyInput(`${origin.label} has no records`);
+    first = value;
+    checkFirst(reader, first, found, origin);
+  } catch (error) {
+    await bytes.close();
+    throw error;
+  }
+  const { input } = origin;
+  if (origin.once) return { input, read: reader.read, records: once(first, rows) };
+  await rows.return(undefined);
+  const { header } = reader;
+  const { position, line } = found.begin;
+  return {
+    input,
+    read: reader.read,
+    async *records(idName) {
+      const again = readerOf(reader.read, asked, { at: { position: 0, line } });
+      yield* readRows(without(utf8Bytes(origin.bytes()), position), again, origin, toItem, idName);
+      await origin.checkUnchanged();
+    },
+    ...(start === undefined
+      ? {}
+      : {
+          splitter: textSplitter(origin, reader.read, asked, { begin: { position: start + position, line }, header }),
+        }),
+  };
+}
+
+/** How an input is to be read, where its header or its records begin in its text, and what its first records are as JSON. */
+type Found = { read: ReadOptions; begin: { position: number; line: number }; json?: JsonColumns };
+
+async function findOut(bytes: Peekable, origin: Origin, read: ReadOptions, names: readonly string[]): Promise<Found> {
+  const { label } = origin;
+  const isAuto = read.format === "auto";
+  // Lines need no more, and JSON looks for its columns.
+  const isTable = !["lines", "jsonl", "json"].includes(
+    read.format === "auto" ? formatOfName(origin.name) : read.format,
+  );
+  const head = await headOf(bytes, (longer) => !isTable || holdsRecords(longer));
+  if (isAuto) refuseKnownBinary(label, head.bytes);
+  const found = detectFormat(origin, head, read, names);
+  if (isAuto && head.bytes.includes(0) && !isRecognised(head, found, names))
+    refuseNuls(label, head.bytes, formatOfName(origin.name) === "lines");
+  const begin = beginOf(head, found, label);
+  if (found.format !== "json" && found.format !== "jsonl") return { read: found, begin };
+  const columnsOf = (of: Head): JsonColumns => jsonColumns(of, found, names, begin);
+  const json = columnsOf(await headOf(bytes, (longer) => columnsOf(longer).isEnough));
+  // Where a column is told and no record is an object, each of them says so.
+  if (json.objects === 0) return { read: found, begin, json };
+  const resolved = resolveColumns(json.columns, found, byRecords(json, names, label), label);
+  const twice = wantedOf(resolved).find((name) => json.twice.has(name));
+  if (twice === undefined) return { read: resolved, begin, json };
+  const message = `${label} has a record with two values of ${quoted(twice)}: write each key once`;
+  throw new LabelmillError("COLUMN_AMBIGUOUS", message);
+}
+
+/** Where the header or the first record is looked for: behind Excel's `sep=` line, behind the bracket of an array. */
+function beginOf({ bytes }: Head, { format }: ReadOptions, label: string): Found["begin"] {
+  if (format === "csv") {
+    const sep = sepLineOf(bytes);
+    return sep ? { position: sep.bytes, line: 2 } : { position: 0, line: 1 };
+  }
+  if (format !== "json") return { position: 0, line: 1 };
+  const begin = arrayBegin(bytes);
+  if (begin !== undefined) return begin;
+  throw new LabelmillError("INPUT_UNREADABLE", `${label}: expected a JSON array of records, which begins with [`);
+}
+
+function checkFirst(reader: RowReader, first: SourceRecord, { read, json }: Found, { label, name }: Origin): void {
+  const why = first.error?.message ?? "";
+  if (!reader.ready) throw new LabelmillError("INPUT_UNREADABLE", `${label}: ${why}`);
+  if (json === undefined) return;
+  // JSONL whose column is told may be bad in all its lines: each of them says so.
+  if (json.objects === 0 && (read.column === null || read.format === "json")) {
+    const fix = read.format === "jsonl" ? "; if each line is a text, add --format lines" : "";
+    const message = `${label}: none of the first ${Math.max(1, json.records)} records can be read; ${why}${fix}`;
+    throw new LabelmillError("INPUT_UNREADABLE", message);
+  }
+  if (extensionOf(name) === "json" && read.format === "jsonl" && json.isWhole && json.records === 1 && why !== "") {
+    const fix = "take the list of records out of it (jq '.NAME')";
+    throw new LabelmillError("INPUT_UNREADABLE", `${label}: it is one JSON object, no list of records: ${why}; ${fix}`);
+  }
+}
+
+async function* readRows(
+  bytes: AsyncIterable<Buffer>,
+  reader: RowReader,
+  origin: Origin,
+  toItem: ToItem,
+  name = idNameOf(origin.input.uri),
+): AsyncGenerator<SourceRecord> {
+  const { scanner } = reader;
+  let record = 0;
+  try {
+    for await (const chunk of bytes) {
+      scanner.append(chunk);
+      yield* records(false);
+    }
+    yield* records(true);
+  } catch (error) {
+    if (!(error instanceof BrokenInput)) throw error;
+    const message = `line ${scanner.line}: the input ends here: ${error.message}`;
+    const row: Row = { error: { code: "RECORD_INVALID", message } };
+    yield toRecord(row, scanner.line, record, name, toItem);
+  }
+
+  function* records(last: boolean): Generator<SourceRecord> {
+    for (const raw of recordsIn(scanner, last)) {
+      const row = reader.take(raw);
+      if (row !== undefined) yield toRecord(row, raw.line, record++, name, toItem);
+    }
+  }
+}
+
+/** What ids made from an input's name begin with: that of the file itself, whatever links led to it. */
+export function idNameOf(uri: string): string {
+  if (uri.startsWith("file:")) return basename(fileURLToPath(uri));
+  return isS3Uri(uri) ? posix.basename(parseS3Uri(uri).key) : "stdin";
+}
+
+/** The record that a row becomes; `line`: where there are lines; `name`: what a made id begins with, idNameOf its input or what the run says. */
+export function toRecord(
+  row: Row,
+  line: number | undefined,
+  record: number,
+  name: string,
+  toItem: ToItem,
+): SourceRecord {
+  const id = row.id === undefined || row.id === "" ? `${name}#${record}` : row.id;
+  const item: SourceRecord = { record, ...(line === undefined ? {} : { line }), id: boundedId(id) };
+  if (row.skipped) item.skipped = true;
+  if (row.error !== undefined) item.error = row.error;
+  if (row.input !== undefined) item.input = row.input;
+  if (row.repaired) item.repaired = true;
+  if (row.value !== undefined && row.error === undefined) Object.assign(item, toItem(row as Row & { value: string }));
+  return item;
+}
+
+function once(first: SourceRecord, rest: AsyncGenerator<SourceRecord>): () => AsyncIterable<SourceRecord> {
+  let begun = false;
+  return async function* () {
+    if (begun) throw new LabelmillError("INPUT_UNREADABLE", "standard input can be read once only");
+    begun = true;
+    try {
+      yield first;
+      yield* rest;
+    } finally {
+      await rest.return(undefined);
+    }
+  };
+}

@@ -4,7 +4,7 @@
  */
 import { parentPort, workerData } from "node:worker_threads";
 import { InferenceSession, Tensor } from "onnxruntime-node";
-import type { ImageRecipe } from "../src/inference/image-recipe.ts";
+import type { ImageRecipe } from "../src/inference/model/image-recipe.ts";
 
 /** Items that go through the model in one run: token ids of each, or the pixels of each (height × width × RGB). */
 export type BareBatch = { texts: Int32Array[] } | { images: Uint8Array[] };

@@ -1,7 +1,7 @@
 /** The inference thread with a model that costs nothing: all else of the thread is the pipeline's own. */
-import { IMAGE_ELEMENTS } from "../src/inference/collate.ts";
-import type { ModelSession, OpenSession } from "../src/inference/model-session.ts";
-import { serveSession } from "../src/inference/serve-session.ts";
+import { IMAGE_ELEMENTS } from "../src/inference/batching/collate.ts";
+import type { ModelSession, OpenSession } from "../src/inference/sessions/model-session.ts";
+import { serveSession } from "../src/inference/sessions/serve-session.ts";
 
 const openFreeSession: OpenSession = async ({ input, labels }): Promise<ModelSession> => {
   let logits = new Float32Array(0);

@@ -3,7 +3,7 @@ import { basename, extname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { LabelKind } from "../src/cli/model-choice.ts";
 import { LabelmillError } from "../src/errors.ts";
-import type { TextTokenizer } from "../src/inference/tokenizer.ts";
+import type { TextTokenizer } from "../src/inference/preprocess/text/tokenizer.ts";
 import type { ReadOptions } from "../src/schemas/input.ts";
 import { openImageSource } from "../src/sources/images.ts";
 import type { Source } from "../src/sources/source.ts";

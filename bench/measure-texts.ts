@@ -1,5 +1,5 @@
 import { mkdir } from "node:fs/promises";
-import { loadTokenizer } from "../src/inference/tokenizer.ts";
+import { loadTokenizer } from "../src/inference/preprocess/text/tokenizer.ts";
 import { BareSide } from "./bare-side.ts";
 import { mixedTexts, shortTexts } from "./inputs.ts";
 import { openModel } from "./models.ts";

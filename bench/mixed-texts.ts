@@ -1,4 +1,4 @@
-import type { TextTokenizer } from "../src/inference/tokenizer.ts";
+import type { TextTokenizer } from "../src/inference/preprocess/text/tokenizer.ts";
 
 /** Texts of so many different lengths, all of them in each pass over them. */
 export const MIXED_TEXTS = 128;

@@ -2,9 +2,9 @@
 import { readFile } from "node:fs/promises";
 import { performance } from "node:perf_hooks";
 import { fileURLToPath } from "node:url";
-import { decodeImage } from "../src/inference/image.ts";
-import type { Model } from "../src/inference/model.ts";
-import { PreparePool } from "../src/inference/prepare-pool.ts";
+import type { Model } from "../src/inference/model/model.ts";
+import { decodeImage } from "../src/inference/preprocess/image/image.ts";
+import { PreparePool } from "../src/inference/preprocess/prepare-pool.ts";
 import { answerCalls } from "./calls.ts";
 import { openInput } from "./inputs.ts";
 import { kindOf, openModel } from "./models.ts";

@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { performance } from "node:perf_hooks";
 import type { Config } from "../src/config.ts";
-import type { Model } from "../src/inference/model.ts";
+import type { Model } from "../src/inference/model/model.ts";
 import { createProducer, type Producer } from "../src/producers/producer.ts";
 import { readManifest } from "../src/runs/output.ts";
 import { openStore } from "../src/storage/open.ts";

@@ -1,6 +1,6 @@
 /** One run from its plan to its end, as src/cli/session.ts makes it, for whichever process plans it. */
 import type { Config } from "../src/config.ts";
-import type { Model } from "../src/inference/model.ts";
+import type { Model } from "../src/inference/model/model.ts";
 import { driveRun } from "../src/producers/drive.ts";
 import { Planner } from "../src/producers/planner.ts";
 import { Room } from "../src/producers/room.ts";

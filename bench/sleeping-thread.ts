@@ -1,6 +1,6 @@
 /** The inference thread with a model that takes a fixed time an item, and no core for it: machines may have fewer than workers. */
-import type { OpenSession } from "../src/inference/model-session.ts";
-import { serveSession } from "../src/inference/serve-session.ts";
+import type { OpenSession } from "../src/inference/sessions/model-session.ts";
+import { serveSession } from "../src/inference/sessions/serve-session.ts";
 import { SLEEP_MS } from "./config.ts";
 
 const open: OpenSession = async ({ labels }) => {

@@ -118,7 +118,7 @@ holds("each vendor has its place", vendors(sources, manifest), () => [
       sample({
         "src/cli/a.ts": `import { Queue } from "bullmq"; import { Command } from "commander";`,
         "src/storage/a.ts": `import type { Redis } from "ioredis";`,
-        "src/inference/image.ts": `import sharp from "sharp"; import { parse } from "commander/esm.mjs";`,
+        "src/inference/preprocess/image/image.ts": `import sharp from "sharp"; import { parse } from "commander/esm.mjs";`,
         "src/inference/b.ts": `const sharp = await import("sharp");`,
         "src/runs/a.ts": `import pino from "pino";`,
         "src/logger.ts": `import pino from "pino";`,
@@ -128,8 +128,8 @@ holds("each vendor has its place", vendors(sources, manifest), () => [
     [
       "src/cli/a.ts:1: bullmq belongs in src/redis/, src/runs/, src/producers/, src/workers/",
       "src/storage/a.ts:1: ioredis belongs in",
-      "src/inference/image.ts:1: commander belongs in src/cli.ts, src/cli/",
-      "src/inference/b.ts:1: sharp belongs in src/inference/image.ts",
+      "src/inference/preprocess/image/image.ts:1: commander belongs in src/cli.ts, src/cli/",
+      "src/inference/b.ts:1: sharp belongs in src/inference/preprocess/image/image.ts",
       "src/runs/a.ts:1: pino belongs in src/logger.ts",
       "left-pad has no place",
     ],
@@ -140,13 +140,13 @@ holds("a thread that is ended at work never has an ONNX session", endedThreads(s
   [
     endedThreads(
       sample({
-        "src/inference/prepare-thread.ts": `import { a } from "./a.ts"; import type { B } from "./b.ts";`,
-        "src/inference/a.ts": `import { prepare } from "./prepare-thread.ts"; const c = await import("./c.ts");`,
+        "src/inference/preprocess/prepare-thread.ts": `import { a } from "../a.ts"; import type { B } from "./b.ts";`,
+        "src/inference/a.ts": `import { prepare } from "./preprocess/prepare-thread.ts"; const c = await import("./c.ts");`,
         "src/inference/b.ts": `import { InferenceSession } from "onnxruntime-node";`,
         "src/inference/c.ts": `import { InferenceSession } from "onnxruntime-node";`,
       }),
     ),
-    ["src/inference/c.ts:1: onnxruntime-node is reached from src/inference/prepare-thread.ts"],
+    ["src/inference/c.ts:1: onnxruntime-node is reached from src/inference/preprocess/prepare-thread.ts"],
   ],
 ]);
 
@@ -154,12 +154,12 @@ holds("tokenizers run in threads that can be ended", keptFiles(sources), () => [
   [
     keptFiles(
       sample({
-        "src/inference/prepare-thread.ts": `import { loadTokenizer } from "./tokenizer.ts";`,
-        "src/inference/a.ts": `import type { EncodedTexts } from "./tokenizer.ts";`,
-        "src/cli/a.ts": `import { loadTokenizer } from "../inference/tokenizer.ts";`,
+        "src/inference/preprocess/prepare-thread.ts": `import { loadTokenizer } from "./text/tokenizer.ts";`,
+        "src/inference/a.ts": `import type { EncodedTexts } from "./preprocess/text/tokenizer.ts";`,
+        "src/cli/a.ts": `import { loadTokenizer } from "../inference/preprocess/text/tokenizer.ts";`,
       }),
     ),
-    ["src/cli/a.ts:1: src/inference/tokenizer.ts is only for"],
+    ["src/cli/a.ts:1: src/inference/preprocess/text/tokenizer.ts is only for"],
   ],
 ]);
 

@@ -1,7 +1,7 @@
 import { LabelmillError, toLabelmillError } from "../errors.ts";
-import { proveGpus } from "../inference/devices.ts";
-import { loadModel } from "../inference/model.ts";
-import { trySession } from "../inference/trial.ts";
+import { proveGpus } from "../inference/devices/devices.ts";
+import { loadModel } from "../inference/model/model.ts";
+import { trySession } from "../inference/sessions/trial.ts";
 import { type Finding, note, ok, wrong } from "./check.ts";
 
 export const INSTALL_AGAIN = "install labelmill anew: the files of its packages are not whole";

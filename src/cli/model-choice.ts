@@ -1,6 +1,6 @@
 import { LabelmillError } from "../errors.ts";
 import { servedAs } from "../fleet/registry.ts";
-import type { Model } from "../inference/model.ts";
+import type { Model } from "../inference/model/model.ts";
 import { CommitSchema } from "../models/lock.ts";
 import { DEFAULT_REVISION, HUB_PREFIX, type HubModel, type NamedModel, readName } from "../models/names.ts";
 import { findModel, type ModelSettings, type PullListener, resolveModel } from "../models/resolve.ts";

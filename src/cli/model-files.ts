@@ -1,4 +1,4 @@
-import type { Model } from "../inference/model.ts";
+import type { Model } from "../inference/model/model.ts";
 import { addModel } from "../models/add.ts";
 import { pinPulled } from "../models/pin.ts";
 import { pullAnew } from "../models/resolve.ts";

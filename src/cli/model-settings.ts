@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { type Config, DEFAULT_CATALOG } from "../config.ts";
-import type { DeviceChoice } from "../inference/devices.ts";
+import type { DeviceChoice } from "../inference/devices/devices.ts";
 import { openCatalog } from "../models/catalog.ts";
 import type { ModelSettings } from "../models/resolve.ts";
 

@@ -1,5 +1,5 @@
 import { toLabelmillError } from "../errors.ts";
-import type { Model } from "../inference/model.ts";
+import type { Model } from "../inference/model/model.ts";
 import type { CatalogEntry } from "../models/catalog.ts";
 import { exportCommand, ofEntry } from "../models/names.ts";
 import { findModel, type ModelSettings } from "../models/resolve.ts";

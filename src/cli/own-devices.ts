@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import type { Config } from "../config.ts";
-import { chooseDevices, type DeviceChoice } from "../inference/devices.ts";
+import { chooseDevices, type DeviceChoice } from "../inference/devices/devices.ts";
 import { BUILT_IN, BUILT_IN_DIR } from "../models/built-in.ts";
 
 /** A small model with convolutions, whose nodes need no CPU: a session of it proves a GPU. */

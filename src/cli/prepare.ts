@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Config } from "../config.ts";
 import { serving } from "../fleet/registry.ts";
-import type { DeviceChoice } from "../inference/devices.ts";
+import type { DeviceChoice } from "../inference/devices/devices.ts";
 import { sliceItemsFor } from "../producers/slice-items.ts";
 import { openRedis } from "../redis/connect.ts";
 import { checkClearable, clearOutput } from "../runs/clear.ts";

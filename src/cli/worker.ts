@@ -1,8 +1,8 @@
 import { once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
 import { LabelmillError } from "../errors.ts";
-import { type DeviceChoice, describeDevices } from "../inference/devices.ts";
-import type { Model } from "../inference/model.ts";
+import { type DeviceChoice, describeDevices } from "../inference/devices/devices.ts";
+import type { Model } from "../inference/model/model.ts";
 import { resolveModel } from "../models/resolve.ts";
 import { planRun } from "../producers/plan-run.ts";
 import { describeAddress, openRedis, type RedisAddress } from "../redis/connect.ts";

@@ -2,15 +2,15 @@ import { LabelmillError } from "../errors.ts";
 import type { ItemError } from "../schemas/item.ts";
 import type { Lane } from "../schemas/names.ts";
 import type { LabelScore } from "../schemas/row.ts";
-import { type Answers, Batcher, type OnAnswers } from "./batcher.ts";
-import type { BatcherStats } from "./batcher-stats.ts";
-import type { Layout } from "./layouts.ts";
-import type { Model } from "./model.ts";
-import type { Device } from "./model-session.ts";
-import type { Packable } from "./packing.ts";
+import { type Answers, Batcher, type OnAnswers } from "./batching/batcher.ts";
+import type { BatcherStats } from "./batching/batcher-stats.ts";
+import type { Packable } from "./batching/packing.ts";
+import type { Entry } from "./batching/shelf.ts";
+import type { Model } from "./model/model.ts";
 import { Runner, type RunnerOptions } from "./runner.ts";
-import { BATCHES_PER_THREAD } from "./session-pool.ts";
-import type { Entry } from "./shelf.ts";
+import type { Device } from "./sessions/model-session.ts";
+import { BATCHES_PER_THREAD } from "./sessions/session-pool.ts";
+import type { Layout } from "./tuning/layouts.ts";
 
 export type EngineOptions = RunnerOptions;
 

@@ -1,16 +1,16 @@
 import { LabelmillError, toLabelmillError } from "../errors.ts";
-import type { BatchRules, CutReason } from "./batch.ts";
-import { Budgets, type RanBatch } from "./budgets.ts";
-import { DeviceError } from "./device-error.ts";
-import { type Layout, LayoutSearch, layoutsOf, usualLayout } from "./layouts.ts";
-import type { Model } from "./model.ts";
-import type { Device } from "./model-session.ts";
-import type { Packable, Ranked } from "./packing.ts";
-import { SessionPool } from "./session-pool.ts";
-import { setupOf } from "./session-setup.ts";
-import { type Sizing, sizingOf } from "./sizing.ts";
-import { readTokenLimits } from "./token-limits.ts";
-import { readTuning, type Tuning, writeTuning } from "./tuning.ts";
+import type { BatchRules, CutReason } from "./batching/batch.ts";
+import type { Packable, Ranked } from "./batching/packing.ts";
+import { DeviceError } from "./devices/device-error.ts";
+import type { Model } from "./model/model.ts";
+import { readTokenLimits } from "./model/token-limits.ts";
+import type { Device } from "./sessions/model-session.ts";
+import { SessionPool } from "./sessions/session-pool.ts";
+import { setupOf } from "./sessions/session-setup.ts";
+import { Budgets, type RanBatch } from "./tuning/budgets.ts";
+import { type Layout, LayoutSearch, layoutsOf, usualLayout } from "./tuning/layouts.ts";
+import { type Sizing, sizingOf } from "./tuning/sizing.ts";
+import { readTuning, type Tuning, writeTuning } from "./tuning/tuning.ts";
 
 export type RunnerOptions = {
   model: Model;

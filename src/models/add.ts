@@ -1,8 +1,8 @@
 import { realpath } from "node:fs/promises";
 import { LabelmillError } from "../errors.ts";
-import { dtypesIn, loadModel, type Model } from "../inference/model.ts";
-import { encodeOnce } from "../inference/prepare-pool.ts";
-import { trySession } from "../inference/trial.ts";
+import { dtypesIn, loadModel, type Model } from "../inference/model/model.ts";
+import { encodeOnce } from "../inference/preprocess/prepare-pool.ts";
+import { trySession } from "../inference/sessions/trial.ts";
 import type { Dtype } from "../schemas/dtype.ts";
 import { putEntries } from "./catalog-file.ts";
 

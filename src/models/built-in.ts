@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { loadModel, type Model } from "../inference/model.ts";
+import { loadModel, type Model } from "../inference/model/model.ts";
 
 /** The folder of the models that come with the program, and of its catalog. */
 export const BUILT_IN_DIR = fileURLToPath(new URL("../../models/", import.meta.url));

@@ -1,6 +1,6 @@
 import { LabelmillError, messageOf, systemCode } from "../errors.ts";
-import { externalPaths } from "../inference/external-weights.ts";
-import { scanOnnx } from "../inference/onnx-scan.ts";
+import { externalPaths } from "../inference/model/external-weights.ts";
+import { scanOnnx } from "../inference/onnx/scan.ts";
 import type { HubRepo } from "./hub.ts";
 import type { Pins } from "./lock.ts";
 import { byPath, findAt, type Plan } from "./pull-plan.ts";

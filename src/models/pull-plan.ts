@@ -1,5 +1,5 @@
 import { LabelmillError } from "../errors.ts";
-import { ONNX_FILES } from "../inference/model.ts";
+import { ONNX_FILES } from "../inference/model/model.ts";
 import type { Dtype } from "../schemas/dtype.ts";
 import type { HubFile, HubRepo } from "./hub.ts";
 import { type Lock, MAX_FILES, type Pins } from "./lock.ts";

@@ -1,5 +1,5 @@
 import { LabelmillError } from "../errors.ts";
-import { dtypesIn, loadModel, type Model, type ModelFile, ONNX_FILES } from "../inference/model.ts";
+import { dtypesIn, loadModel, type Model, type ModelFile, ONNX_FILES } from "../inference/model/model.ts";
 import type { Dtype } from "../schemas/dtype.ts";
 import type { Task } from "../schemas/job.ts";
 import type { Catalog } from "./catalog.ts";

@@ -1,7 +1,7 @@
 import type { Fetcher } from "../fetch/fetcher.ts";
 import type { Engine, Prepared } from "../inference/engine.ts";
-import type { ImageDecoder } from "../inference/image-decoder.ts";
-import type { PreparePool } from "../inference/prepare-pool.ts";
+import type { ImageDecoder } from "../inference/preprocess/image/decoder.ts";
+import type { PreparePool } from "../inference/preprocess/prepare-pool.ts";
 import type { ItemError } from "../schemas/item.ts";
 import type { Lane } from "../schemas/names.ts";
 import { type ItemOutcome, type LabelItems, toItemError } from "./label-items.ts";

@@ -2,7 +2,7 @@ import { hostname } from "node:os";
 import type { Granted } from "../fetch/output-grants.ts";
 import { BEAT_MS, type WorkerRegistry } from "../fleet/registry.ts";
 import type { Engine } from "../inference/engine.ts";
-import { BATCHES_PER_THREAD } from "../inference/session-pool.ts";
+import { BATCHES_PER_THREAD } from "../inference/sessions/session-pool.ts";
 import type { Logger } from "../logger.ts";
 import { SCHEMA_VERSION } from "../schemas/names.ts";
 import type { ModelWork, ServedModel, StageTime, WorkerInfo } from "../schemas/worker.ts";

@@ -4,7 +4,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { loadTokenizer } from "../../src/inference/tokenizer.ts";
+import { loadTokenizer } from "../../src/inference/preprocess/text/tokenizer.ts";
 import { verifyOutput } from "../../src/runs/verify.ts";
 import type { Row } from "../../src/schemas/row.ts";
 import { readPart } from "../../src/storage/part.ts";

@@ -4,9 +4,9 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Engine, type EngineOptions, type Outcome, type Prepared } from "../../src/inference/engine.ts";
-import { decodeImage } from "../../src/inference/image.ts";
-import { type LoadOptions, loadModel } from "../../src/inference/model.ts";
-import { PreparePool } from "../../src/inference/prepare-pool.ts";
+import { type LoadOptions, loadModel } from "../../src/inference/model/model.ts";
+import { decodeImage } from "../../src/inference/preprocess/image/image.ts";
+import { PreparePool } from "../../src/inference/preprocess/prepare-pool.ts";
 import type { LabelScore } from "../../src/schemas/row.ts";
 
 export const SHARED = fileURLToPath(new URL("../../../shared/", import.meta.url));

@@ -53,13 +53,13 @@ const VENDORS: Record<string, string[] | null> = {
   "@aws-sdk/client-s3": ["src/storage/s3-client.ts"],
   bullmq: ["src/redis/", "src/runs/", "src/producers/", "src/workers/"],
   ioredis: ["src/redis/", "src/fleet/", "src/runs/", "src/producers/", "src/workers/"],
-  "onnxruntime-node": ["src/inference/onnx-session.ts"],
-  "@bufbuild/protobuf": ["src/inference/onnx-proto.ts"],
-  sharp: ["src/inference/image.ts", "src/inference/image-header.ts"],
-  "@huggingface/tokenizers": ["src/inference/tokenizer.ts"],
+  "onnxruntime-node": ["src/inference/onnx/session.ts"],
+  "@bufbuild/protobuf": ["src/inference/onnx/proto.ts"],
+  sharp: ["src/inference/preprocess/image/image.ts", "src/inference/preprocess/image/header.ts"],
+  "@huggingface/tokenizers": ["src/inference/preprocess/text/tokenizer.ts"],
   // The two sides of two kinds of threads.
   piscina: [
-    ...["src/inference/prepare-pool.ts", "src/inference/prepare-thread.ts"],
+    ...["src/inference/preprocess/prepare-pool.ts", "src/inference/preprocess/prepare-thread.ts"],
     ...["src/storage/file-encoder.ts", "src/storage/encode-thread.ts"],
   ],
   hyparquet: ["src/sources/", "src/storage/parquet-file.ts", "src/storage/parquet-rows.ts"],
@@ -137,8 +137,8 @@ const OPENED_OTHERWISE: Record<string, string[]> = {
   "src/storage/lock-holder.ts": ["readFile"],
   "src/models/pull-partial.ts": ["open"],
   "src/workers/journal.ts": ["readFileSync"],
-  "src/inference/tuning.ts": ["readFile"],
-  "src/inference/placement.ts": ["readFile"],
+  "src/inference/tuning/tuning.ts": ["readFile"],
+  "src/inference/devices/placement.ts": ["readFile"],
 };
 
 /** Files that are opened otherwise than by `src/regular-file.ts`: a FIFO in their place would be waited for, without end. */
@@ -156,7 +156,7 @@ export function fileOpenings(modules: readonly SourceText[]): string[] {
 }
 
 /** Threads that are ended at work: ending one that has an ONNX session would abort the process. */
-const ENDED_AT_WORK = ["src/inference/prepare-thread.ts"];
+const ENDED_AT_WORK = ["src/inference/preprocess/prepare-thread.ts"];
 
 /** Packages whose native code must not be under way in a thread that is ended. */
 const NEVER_ENDED = ["onnxruntime-node"];
@@ -185,8 +185,8 @@ export function endedThreads(modules: readonly Module[]): string[] {
 
 /** Files that only some others may import, but for types. */
 const KEPT_TO: Record<string, { by: string[]; why: string }> = {
-  "src/inference/tokenizer.ts": {
-    by: ["src/inference/prepare-thread.ts"],
+  "src/inference/preprocess/text/tokenizer.ts": {
+    by: ["src/inference/preprocess/prepare-thread.ts"],
     why: "a model's regular expression may spin: use the prepare pool, or encodeOnce",
   },
 };

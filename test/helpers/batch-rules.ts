@@ -1,4 +1,4 @@
-import { type BatchRules, SIMILAR } from "../../src/inference/batch.ts";
+import { type BatchRules, SIMILAR } from "../../src/inference/batching/batch.ts";
 
 /** Batches of one budget, padded to nothing but their longest. */
 export function fixedRules(budget: number): BatchRules {

@@ -1,7 +1,7 @@
-import type { FieldRule } from "../../src/inference/fields.ts";
-import { IMAGE_FIELDS } from "../../src/inference/image-fields.ts";
-import { PROCESSORS } from "../../src/inference/image-processors.ts";
-import { CONFIG_FIELDS, TOKENIZER_CONFIG_FIELDS, TOKENIZER_FIELDS } from "../../src/inference/text-fields.ts";
+import type { FieldRule } from "../../src/inference/model/fields.ts";
+import { IMAGE_FIELDS } from "../../src/inference/model/image-fields.ts";
+import { PROCESSORS } from "../../src/inference/model/image-processors.ts";
+import { CONFIG_FIELDS, TOKENIZER_CONFIG_FIELDS, TOKENIZER_FIELDS } from "../../src/inference/model/text-fields.ts";
 
 /** The tables of docs/models.md that are made from the code, by the names of their places there. */
 const TABLES: Record<string, () => string[]> = {

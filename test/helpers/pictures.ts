@@ -3,8 +3,8 @@ import { readFile } from "node:fs/promises";
 import { crc32, deflateSync } from "node:zlib";
 import sharp, { type Sharp } from "sharp";
 import { LabelmillError } from "../../src/errors.ts";
-import { decodeImage } from "../../src/inference/image.ts";
-import type { ImageRecipe } from "../../src/inference/image-recipe.ts";
+import type { ImageRecipe } from "../../src/inference/model/image-recipe.ts";
+import { decodeImage } from "../../src/inference/preprocess/image/image.ts";
 
 export const NORM = { rescale: 1 / 255, mean: [0, 0, 0], std: [1, 1, 1] } satisfies Partial<ImageRecipe>;
 export const TINY: ImageRecipe = {

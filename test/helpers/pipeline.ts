@@ -7,7 +7,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import type { Redis } from "ioredis";
 import { s3Of } from "../../src/cli/s3.ts";
 import { type Config, loadConfig } from "../../src/config.ts";
-import type { Model } from "../../src/inference/model.ts";
+import type { Model } from "../../src/inference/model/model.ts";
 import { createLogger } from "../../src/logger.ts";
 import { loadBuiltIn } from "../../src/models/built-in.ts";
 import { driveRun } from "../../src/producers/drive.ts";

@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
-import type { ImageRecipe } from "../../src/inference/image-recipe.ts";
+import type { ImageRecipe } from "../../src/inference/model/image-recipe.ts";
 import { FLOAT, field, graphProto, intAttribute, node, tensor, valueInfo } from "./onnx.ts";
 
 export const FLOAT16 = 10;

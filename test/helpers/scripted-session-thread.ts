@@ -1,8 +1,8 @@
 /** An inference thread whose session follows a script, which lies beside its ONNX file, and writes down what it is asked for. */
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import type { Input, OpenSession } from "../../src/inference/model-session.ts";
-import { serveSession } from "../../src/inference/serve-session.ts";
+import type { Input, OpenSession } from "../../src/inference/sessions/model-session.ts";
+import { serveSession } from "../../src/inference/sessions/serve-session.ts";
 import { type Asked, SCRIPT_FILE, type Script } from "./scripted-session.ts";
 
 const open: OpenSession = async (setup) => {

@@ -1,7 +1,7 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { loadModel, type Model } from "../../src/inference/model.ts";
-import type { Device, SessionSetup, Shape } from "../../src/inference/model-session.ts";
+import { loadModel, type Model } from "../../src/inference/model/model.ts";
+import type { Device, SessionSetup, Shape } from "../../src/inference/sessions/model-session.ts";
 import { writeImageModel, writeTextModel } from "./onnx.ts";
 
 /** What a session does that has no model: see scripted-session-thread.ts. */

@@ -1,7 +1,7 @@
 /** An inference thread whose model takes BATCH_MS for every batch, costs no core meanwhile, and tells when it ran. */
 import { BroadcastChannel } from "node:worker_threads";
-import type { ModelSession, OpenSession } from "../../src/inference/model-session.ts";
-import { serveSession } from "../../src/inference/serve-session.ts";
+import type { ModelSession, OpenSession } from "../../src/inference/sessions/model-session.ts";
+import { serveSession } from "../../src/inference/sessions/serve-session.ts";
 import { BATCH_MS, RUNS_CHANNEL, type SlowRun } from "./slow-runs.ts";
 
 const openSlowSession: OpenSession = async ({ input, labels }): Promise<ModelSession> => {

@@ -2,8 +2,8 @@
  * An inference thread whose model takes a time that the test sets: the path of its "ONNX file" is a TimedScript in JSON. The thread
  * sleeps for that time as a model would compute, without turning its loop. Every row gets the same logits, the first label the highest.
  */
-import type { OpenSession } from "../../src/inference/model-session.ts";
-import { serveSession } from "../../src/inference/serve-session.ts";
+import type { OpenSession } from "../../src/inference/sessions/model-session.ts";
+import { serveSession } from "../../src/inference/sessions/serve-session.ts";
 
 export type TimedScript = {
   /** Milliseconds that a batch takes at least, whatever its size: up to there larger ones are for free. */

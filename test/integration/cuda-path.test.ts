@@ -4,8 +4,8 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { Engine, type EngineOptions, type Outcome, type Prepared } from "../../src/inference/engine.ts";
-import type { Model } from "../../src/inference/model.ts";
-import type { Device } from "../../src/inference/model-session.ts";
+import type { Model } from "../../src/inference/model/model.ts";
+import type { Device } from "../../src/inference/sessions/model-session.ts";
 import { temporaryFolder } from "../helpers/pipeline.ts";
 import {
   askedOf,

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { Engine, type EngineOptions } from "../../src/inference/engine.ts";
-import type { Model } from "../../src/inference/model.ts";
+import type { Model } from "../../src/inference/model/model.ts";
 import { Runner } from "../../src/inference/runner.ts";
 import { loadBuiltIn } from "../../src/models/built-in.ts";
 import type { TimedScript } from "../helpers/timed-session-thread.ts";

@@ -8,7 +8,7 @@ import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import type { Worker } from "node:worker_threads";
 import { Engine, type EngineOptions, type Outcome } from "../../src/inference/engine.ts";
-import { loadTokenizer } from "../../src/inference/tokenizer.ts";
+import { loadTokenizer } from "../../src/inference/preprocess/text/tokenizer.ts";
 import { loadBuiltIn } from "../../src/models/built-in.ts";
 import { type TinyModel, writeImageModel, writeTextModel } from "../helpers/onnx.ts";
 

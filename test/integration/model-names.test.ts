@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { cp, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { loadModel, type Model } from "../../src/inference/model.ts";
+import { loadModel, type Model } from "../../src/inference/model/model.ts";
 import { addModel } from "../../src/models/add.ts";
 import { openCatalog } from "../../src/models/catalog.ts";
 import { pinPulled } from "../../src/models/pin.ts";

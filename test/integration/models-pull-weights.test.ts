@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { loadModel } from "../../src/inference/model.ts";
+import { loadModel } from "../../src/inference/model/model.ts";
 import type { Pins } from "../../src/models/lock.ts";
 import { findPulled, type PullProgress } from "../../src/models/pull.ts";
 import { type HubPlace, modelFolders, openHubPlace, TINY_DIR, unfinished } from "../helpers/hub-place.ts";

@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { loadModel } from "../../src/inference/model.ts";
+import { loadModel } from "../../src/inference/model/model.ts";
 import { LockSchema, type Pins } from "../../src/models/lock.ts";
 import { findPulled } from "../../src/models/pull.ts";
 import {

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { Batch } from "../../src/inference/batch.ts";
-import { BatchQueue, MAX_PASSED_OVER } from "../../src/inference/batch-queue.ts";
-import { type Answers, Batcher, type BatcherOptions } from "../../src/inference/batcher.ts";
-import { BULK_PART, Lanes } from "../../src/inference/lanes.ts";
-import type { Waiting } from "../../src/inference/shelf.ts";
+import { Batch } from "../../src/inference/batching/batch.ts";
+import { BatchQueue, MAX_PASSED_OVER } from "../../src/inference/batching/batch-queue.ts";
+import { type Answers, Batcher, type BatcherOptions } from "../../src/inference/batching/batcher.ts";
+import { BULK_PART, Lanes } from "../../src/inference/batching/lanes.ts";
+import type { Waiting } from "../../src/inference/batching/shelf.ts";
 import { LANES, type Lane } from "../../src/schemas/names.ts";
 import { fixedRules } from "../helpers/batch-rules.ts";
 

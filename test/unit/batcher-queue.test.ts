@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { Batch } from "../../src/inference/batch.ts";
-import { BatchQueue, MAX_PASSED_OVER } from "../../src/inference/batch-queue.ts";
-import type { Entry, Waiting } from "../../src/inference/shelf.ts";
+import { Batch } from "../../src/inference/batching/batch.ts";
+import { BatchQueue, MAX_PASSED_OVER } from "../../src/inference/batching/batch-queue.ts";
+import type { Entry, Waiting } from "../../src/inference/batching/shelf.ts";
 import { fixedRules } from "../helpers/batch-rules.ts";
 
 type Item = { id: number; group: number; length: number };

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { LabelmillError } from "../../src/errors.ts";
-import { Batcher, type BatcherOptions } from "../../src/inference/batcher.ts";
-import { DeviceError } from "../../src/inference/device-error.ts";
+import { Batcher, type BatcherOptions } from "../../src/inference/batching/batcher.ts";
+import { DeviceError } from "../../src/inference/devices/device-error.ts";
 import { fixedRules } from "../helpers/batch-rules.ts";
 
 const entries = (values: readonly number[]) => values.map((value) => ({ length: 1, value }));

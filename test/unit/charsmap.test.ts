@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { Charsmap, differenceToNfkc } from "../../src/inference/charsmap.ts";
+import { Charsmap, differenceToNfkc } from "../../src/inference/model/tokenizer/charsmap.ts";
 
 const NFKC = { Ａ: "A", ｚ: "z", ﬁ: "fi", "①": "1", ｱ: "ア" };
 

@@ -4,9 +4,9 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import { PROOF_MODEL_DIR } from "../../src/cli/own-devices.ts";
 import { loadConfig } from "../../src/config.ts";
-import { cudaPlaces, lackOf, mendFor, PROVIDER_LIBRARY } from "../../src/inference/cuda-files.ts";
-import { chooseDevices, describeDevices, gpusOf } from "../../src/inference/devices.ts";
-import { tryDevices, trySession } from "../../src/inference/trial.ts";
+import { cudaPlaces, lackOf, mendFor, PROVIDER_LIBRARY } from "../../src/inference/devices/cuda-files.ts";
+import { chooseDevices, describeDevices, gpusOf } from "../../src/inference/devices/devices.ts";
+import { tryDevices, trySession } from "../../src/inference/sessions/trial.ts";
 import { temporaryFolder } from "../helpers/pipeline.ts";
 
 const LINUX = "linux x64";

@@ -5,9 +5,9 @@ import { join } from "node:path";
 import { describe, type TestContext, test } from "node:test";
 import { promisify } from "node:util";
 import { LabelmillError } from "../../src/errors.ts";
-import { decodeImage } from "../../src/inference/image.ts";
-import { type DecodeLimits, ImageDecoder } from "../../src/inference/image-decoder.ts";
-import type { ImageRecipe } from "../../src/inference/image-recipe.ts";
+import type { ImageRecipe } from "../../src/inference/model/image-recipe.ts";
+import { type DecodeLimits, ImageDecoder } from "../../src/inference/preprocess/image/decoder.ts";
+import { decodeImage } from "../../src/inference/preprocess/image/image.ts";
 import { fixture, gradient, LARGE, TINY } from "../helpers/pictures.ts";
 import { temporaryFolder } from "../helpers/pipeline.ts";
 

@@ -3,10 +3,10 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import type { FieldRule } from "../../src/inference/fields.ts";
-import { IMAGE_FIELDS } from "../../src/inference/image-fields.ts";
-import { loadModel } from "../../src/inference/model.ts";
-import { CONFIG_FIELDS, TOKENIZER_CONFIG_FIELDS, TOKENIZER_FIELDS } from "../../src/inference/text-fields.ts";
+import type { FieldRule } from "../../src/inference/model/fields.ts";
+import { IMAGE_FIELDS } from "../../src/inference/model/image-fields.ts";
+import { loadModel } from "../../src/inference/model/model.ts";
+import { CONFIG_FIELDS, TOKENIZER_CONFIG_FIELDS, TOKENIZER_FIELDS } from "../../src/inference/model/text-fields.ts";
 import { tableNames, withTables } from "../helpers/field-table.ts";
 import { writeImageModel, writeTextModel } from "../helpers/onnx.ts";
 

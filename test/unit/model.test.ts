@@ -7,8 +7,8 @@ import { basename, join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { LabelmillError } from "../../src/errors.ts";
-import { parseImageRecipe } from "../../src/inference/image-recipe.ts";
-import { dtypesIn, loadModel } from "../../src/inference/model.ts";
+import { parseImageRecipe } from "../../src/inference/model/image-recipe.ts";
+import { dtypesIn, loadModel } from "../../src/inference/model/model.ts";
 import { writeImageModel, writeTextModel } from "../helpers/onnx.ts";
 
 const BUILT_IN = fileURLToPath(new URL("../../models/", import.meta.url));

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { open, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { scanOnnx } from "../../src/inference/onnx-scan.ts";
+import { scanOnnx } from "../../src/inference/onnx/scan.ts";
 import { FLOAT, field, graphProto, INT64, node, tensor, valueInfo } from "../helpers/onnx.ts";
 import { temporaryFolder } from "../helpers/pipeline.ts";
 import { externalTensor } from "../helpers/pixel-model.ts";

@@ -4,11 +4,11 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { describe, test } from "node:test";
 import { InferenceSession, Tensor } from "onnxruntime-node";
+import { checkPlacement, FirstRun } from "../../src/inference/devices/placement.ts";
 import { Engine } from "../../src/inference/engine.ts";
-import { loadModel } from "../../src/inference/model.ts";
-import type { Device, SessionSetup } from "../../src/inference/model-session.ts";
-import { openOnnxSession, sessionOptions } from "../../src/inference/onnx-session.ts";
-import { checkPlacement, FirstRun } from "../../src/inference/placement.ts";
+import { loadModel } from "../../src/inference/model/model.ts";
+import { openOnnxSession, sessionOptions } from "../../src/inference/onnx/session.ts";
+import type { Device, SessionSetup } from "../../src/inference/sessions/model-session.ts";
 import { loadBuiltIn } from "../../src/models/built-in.ts";
 import {
   FLOAT,

@@ -3,8 +3,8 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { describe, type TestContext, test } from "node:test";
 import sharp from "sharp";
-import { decodeImage } from "../../src/inference/image.ts";
-import { type ImageRecipe, parseImageRecipe } from "../../src/inference/image-recipe.ts";
+import { type ImageRecipe, parseImageRecipe } from "../../src/inference/model/image-recipe.ts";
+import { decodeImage } from "../../src/inference/preprocess/image/image.ts";
 import { meanDifference } from "../helpers/pictures.ts";
 
 /** Made with Pillow; some of them, of our own pictures, come with the tests. */

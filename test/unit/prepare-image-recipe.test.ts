@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { LabelmillError } from "../../src/errors.ts";
-import { IMAGE_FIELDS } from "../../src/inference/image-fields.ts";
-import { ImageRecipeSchema, parseImageRecipe, READ_IMAGE_FIELDS } from "../../src/inference/image-recipe.ts";
+import { IMAGE_FIELDS } from "../../src/inference/model/image-fields.ts";
+import { ImageRecipeSchema, parseImageRecipe, READ_IMAGE_FIELDS } from "../../src/inference/model/image-recipe.ts";
 
 const NORM = { image_mean: [0.5, 0.4, 0.3], image_std: [0.2, 0.3, 0.4] };
 const NORMED = { rescale: 1 / 255, mean: [0.5, 0.4, 0.3], std: [0.2, 0.3, 0.4] };

@@ -1,8 +1,8 @@
 /** What the samples of a picture mean: read in the right colours, or refused. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { decodeImage } from "../../src/inference/image.ts";
-import type { ImageRecipe } from "../../src/inference/image-recipe.ts";
+import type { ImageRecipe } from "../../src/inference/model/image-recipe.ts";
+import { decodeImage } from "../../src/inference/preprocess/image/image.ts";
 import { gradient, meanDifference, NORM, png, rejects } from "../helpers/pictures.ts";
 import { samples, type Tag, tiff } from "../helpers/tiff.ts";
 

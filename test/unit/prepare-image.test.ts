@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import sharp from "sharp";
-import { decodeImage } from "../../src/inference/image.ts";
-import type { ImageRecipe } from "../../src/inference/image-recipe.ts";
+import type { ImageRecipe } from "../../src/inference/model/image-recipe.ts";
+import { decodeImage } from "../../src/inference/preprocess/image/image.ts";
 import { fixture, gradient, LARGE, meanDifference, NORM, png, rejects, TINY } from "../helpers/pictures.ts";
 
 describe("what pictures become", () => {

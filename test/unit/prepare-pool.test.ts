@@ -4,8 +4,8 @@ import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { LabelmillError } from "../../src/errors.ts";
-import { encodeOnce, PreparePool } from "../../src/inference/prepare-pool.ts";
-import { loadTokenizer } from "../../src/inference/tokenizer.ts";
+import { encodeOnce, PreparePool } from "../../src/inference/preprocess/prepare-pool.ts";
+import { loadTokenizer } from "../../src/inference/preprocess/text/tokenizer.ts";
 import { temporaryFolder } from "../helpers/pipeline.ts";
 import { SPINS, SPINS_ALWAYS, THROWS, writeSpinningTokenizer, writeThrowingTokenizer } from "../helpers/text-models.ts";
 
@@ -69,7 +69,7 @@ describe("the prepare pool", () => {
   });
 
   test("a process that closes its pool ends by itself", { timeout: 60_000 }, async () => {
-    const module = new URL("../../src/inference/prepare-pool.ts", import.meta.url).href;
+    const module = new URL("../../src/inference/preprocess/prepare-pool.ts", import.meta.url).href;
     const program = `
       const { PreparePool } = await import(${JSON.stringify(module)});
       const pool = await PreparePool.start({ modelDir: ${JSON.stringify(MODEL)}, threads: 2 });

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { LabelmillError } from "../../src/errors.ts";
-import { type EncodedTexts, loadTokenizer } from "../../src/inference/tokenizer.ts";
+import { type EncodedTexts, loadTokenizer } from "../../src/inference/preprocess/text/tokenizer.ts";
 
 const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.url));
 const TINY = path("../../models/tiny-sentiment");

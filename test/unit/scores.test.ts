@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
 import fc from "fast-check";
-import { unpackAnswer } from "../../src/inference/packing.ts";
-import { writeAnswer } from "../../src/inference/scores.ts";
+import { unpackAnswer } from "../../src/inference/batching/packing.ts";
+import { writeAnswer } from "../../src/inference/sessions/scores.ts";
 
 /** The best of a row by sorting all of it, with softmax by its definition. */
 function sorted(row: readonly number[], topK: number) {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { test } from "node:test";
 import { Worker } from "node:worker_threads";
-import { newProgress, noteText, noteThread, TextClock } from "../../src/inference/text-clock.ts";
+import { newProgress, noteText, noteThread, TextClock } from "../../src/inference/preprocess/text/text-clock.ts";
 
 test("a thread that goes on after it has exceeded its time: the text on which it exceeded it is to blame", async (t) => {
   const thread = new Worker("for (;;);", { eval: true });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { Threads } from "../../src/inference/threads.ts";
+import { Threads } from "../../src/inference/batching/threads.ts";
 
 describe("Threads", () => {
   it("names the least busy one", () => {

@@ -3,8 +3,8 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { loadTokenizer } from "../../src/inference/tokenizer.ts";
-import { readTokenizerFiles } from "../../src/inference/tokenizer-files.ts";
+import { readTokenizerFiles } from "../../src/inference/model/tokenizer/files.ts";
+import { loadTokenizer } from "../../src/inference/preprocess/text/tokenizer.ts";
 
 type Files = { tokenizer?: object; tokenizerConfig?: object; config?: object };
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { WeightedSemaphore } from "../../src/inference/weighted-semaphore.ts";
+import { WeightedSemaphore } from "../../src/inference/preprocess/image/weighted-semaphore.ts";
 
 /** Whether a promise is settled once all that is ready has run. */
 async function isOpen(promise: Promise<unknown>): Promise<boolean> {

@@ -1,0 +1,138 @@
+import sharp, { type Metadata } from "sharp";
+import { LabelmillError } from "../../../errors.ts";
+import { derivedPixels } from "./heif-items.ts";
+import { checkParts } from "./parts.ts";
+import { TiffPages } from "./tiff-tags.ts";
+
+/** The most pixels of a picture, all frames of an animation counted: 50 megapixels are 150 MB of RGB. */
+export const MAX_PIXELS = 50_000_000;
+
+/** The most pixels of an AVIF's tiles: a picture and its alpha, each with tiles beyond its borders. */
+const MAX_TILE_PIXELS = 4 * MAX_PIXELS;
+
+/** The longest side of a picture, before and after the resize. libvips works in rows and columns: a longer one costs minutes. */
+export const MAX_SIDE = 65_535;
+
+/** Refuses truncated files (of plain TIFFs "truncated" would not) and lets libjpeg's mere warnings pass. */
+export const FAIL_ON = "error";
+
+// libuv's pool gives the parallelism: one picture a thread. The cache would keep decoded pixels of pictures seen once.
+sharp.concurrency(1);
+sharp.cache(false);
+
+/** As sharp names the formats that may come in, with what their files begin with. */
+const FORMATS: Record<string, (head: string) => boolean> = {
+  jpeg: (head) => head.startsWith("\xff\xd8\xff"),
+  png: (head) => head.startsWith("\x89PNG\r\n\x1a\n"),
+  gif: (head) => /^GIF8[79]a/.test(head),
+  webp: (head) => /^RIFF.{4}WEBP/s.test(head),
+  tiff: (head) => /^(II[*+]\0|MM\0[*+])/.test(head),
+  heif: (head) => /^.{4}ftyp(avif|avis|mif1|msf1)/s.test(head),
+};
+
+const SAMPLE_BYTES: Partial<Record<string, number>> = { uchar: 1, ushort: 2 };
+const SPACES: ReadonlySet<string> = new Set(["srgb", "rgb16", "b-w", "grey16", "cmyk"]);
+
+const JPEG_COMPRESSION = 7;
+const YCBCR = 6;
+const PALETTE = 3;
+
+/** What metadata take, which libvips and libexif copy: as if the whole file were metadata. */
+const COPIES = 4;
+
+export type Header = {
+  /** Of the upright picture, in pixels. */
+  width: number;
+  height: number;
+  alpha: boolean;
+  cmyk: boolean;
+  /** The most memory that decoding the picture at its own size takes, in bytes, by measurement. */
+  decodedBytes: number;
+};
+
+/**
+ * Size of the upright picture and kind, without decoding pixels. No decoder sees what does not begin like one of the formats.
+ *
+ * @throws LabelmillError IMAGE_TOO_LARGE; IMAGE_INVALID for another format, and for samples that would come out in wrong colours
+ */
+export async function readHeader(bytes: Uint8Array): Promise<Header> {
+  const head = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 64)).toString("latin1");
+  const format = Object.keys(FORMATS).find((name) => FORMATS[name]!(head));
+  if (format === undefined) throw notAPicture(describe(head));
+  checkParts(format, bytes);
+  const tiles = format === "heif" ? derivedPixels(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)) : 0;
+  if (tiles > MAX_TILE_PIXELS) {
+    const got = Number.isFinite(tiles) ? `${Math.ceil(tiles / 1e6)}` : "too many to count";
+    const most = `at most ${MAX_TILE_PIXELS / 1e6} megapixels of tiles, each as often as it is used`;
+    throw new LabelmillError("IMAGE_TOO_LARGE", `expected ${most}, got ${got}`);
+  }
+  // Without a limit here: a picture that is too large must be told from a broken one.
+  const meta = await sharp(bytes, { limitInputPixels: false, failOn: FAIL_ON }).metadata();
+  if (meta.format !== format) throw notAPicture(`${meta.format}`);
+  const { width, height } = meta.autoOrient;
+  checkSize(width, height, meta.pages ?? 1);
+  checkSamples(meta, bytes);
+  return {
+    ...{ width, height },
+    alpha: meta.hasAlpha,
+    cmyk: meta.space === "cmyk",
+    decodedBytes: Math.max(width * height, tiles) * bytesPerPixel(meta) + COPIES * bytes.length,
+  };
+}
+
+function checkSize(width: number, height: number, frames: number): void {
+  const size = `${width} × ${height}${frames > 1 ? `, ${frames} frames` : ""}`;
+  if (Math.max(width, height) > MAX_SIDE) {
+    throw new LabelmillError("IMAGE_TOO_LARGE", `expected sides of at most ${MAX_SIDE} pixels, got ${size}`);
+  }
+  if (width * height * frames > MAX_PIXELS) {
+    throw new LabelmillError("IMAGE_TOO_LARGE", `expected at most ${MAX_PIXELS / 1e6} megapixels, got ${size}`);
+  }
+}
+
+/** Refuses what libvips reads in wrong colours or tones, and what has no agreed range of values (floats, signed numbers). */
+function checkSamples({ format, space, depth }: Metadata, bytes: Uint8Array): void {
+  if (SAMPLE_BYTES[depth] === undefined) throw otherSamples(`samples of type ${depth}`);
+  if (!SPACES.has(space)) throw otherSamples(`colours of kind ${space}`);
+  if (format !== "tiff") return;
+  const { photometric, compression, bitsPerSample, subsampling } = new TiffPages(bytes).first();
+  // libvips takes the numbers of Y, Cb and Cr for red, green and blue, unless it has to undo subsampling.
+  const raw = compression !== JPEG_COMPRESSION && Math.max(...subsampling) === 1;
+  if (photometric === YCBCR && raw) throw otherSamples("YCbCr without JPEG compression and without subsampling");
+  // libvips does not stretch their 4 or 16 tones to 0 to 255.
+  if (photometric !== PALETTE && (bitsPerSample === 2 || bitsPerSample === 4)) {
+    throw otherSamples(`${bitsPerSample}-bit grey in a TIFF`);
+  }
+}
+
+function otherSamples(got: string): LabelmillError {
+  const expected = "grey, RGB, palette or CMYK of 8 or 16 bits";
+  return new LabelmillError("IMAGE_INVALID", `expected ${expected}, got ${got}; convert the picture to 8-bit RGB`);
+}
+
+/**
+ * Peak memory per pixel while a picture is decoded, measured with sharp 0.35.5 on pictures of 49 megapixels and rounded up.
+ * Codecs that give whole pictures (AVIF, WebP, GIF, progressive JPEG) hold several copies.
+ */
+function bytesPerPixel({ format, depth, channels, isProgressive }: Metadata): number {
+  if (format === "heif") return depth === "uchar" ? 20 : 26;
+  if (format === "webp") return 9;
+  if (format === "gif") return 6;
+  const coefficients = format === "jpeg" && isProgressive ? 2 * channels : 0;
+  return Math.max(5, 1.5 * channels * (SAMPLE_BYTES[depth] ?? 1) + coefficients);
+}
+
+function notAPicture(came: string): LabelmillError {
+  const formats = "a JPEG, PNG, WebP, GIF, TIFF or AVIF picture";
+  return new LabelmillError("IMAGE_INVALID", `expected ${formats}, got ${came}`);
+}
+
+/** What a file that is no picture seems to be, for the message. */
+function describe(head: string): string {
+  if (head === "") return "no bytes at all";
+  if (head.startsWith("%PDF")) return "a PDF document";
+  if (head.startsWith("BM")) return "a BMP picture";
+  if (/^.{4}ftyp/s.test(head)) return `a file of kind ${JSON.stringify(head.slice(8, 12))}`;
+  if (/^(\xef\xbb\xbf)?\s*</.test(head)) return "SVG, HTML or other markup";
+  return `bytes that begin with ${JSON.stringify(head.slice(0, 16))}`;
+}

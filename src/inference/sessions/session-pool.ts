@@ -1,0 +1,98 @@
+import { type Packable, packBatch, packedBytes, type Ranked, unpackAnswer } from "../batching/packing.ts";
+import { runError } from "../devices/device-error.ts";
+import type { SessionSetup, Shape } from "./model-session.ts";
+import { SessionHandle } from "./session-handle.ts";
+
+/** Batches per thread that keep it busy: one runs while the next is there already. */
+export const BATCHES_PER_THREAD = 2;
+
+const SMALLEST_BUFFER_BYTES = 64 * 1024;
+
+/** Inference threads with one session each. The caller keeps at most BATCHES_PER_THREAD batches out per thread. */
+export class SessionPool {
+  readonly #setups: readonly SessionSetup[];
+  readonly #thread: URL | undefined;
+  readonly #threads: SessionHandle[];
+  /** Buffers that no batch uses; at most BATCHES_PER_THREAD per thread. */
+  readonly #buffers: ArrayBuffer[] = [];
+
+  /** Batches of this padded cost and more found no memory in the warm-up. */
+  readonly tooLarge: number;
+
+  private constructor(
+    setups: readonly SessionSetup[],
+    thread: URL | undefined,
+    threads: SessionHandle[],
+    tooLarge: number,
+  ) {
+    this.tooLarge = tooLarge;
+    this.#setups = setups;
+    this.#thread = thread;
+    this.#threads = threads;
+  }
+
+  /**
+   * Resolves when each thread, one for each setup, has loaded the model and run it. Throws MODEL_INVALID or INFERENCE_FAILED.
+   * @param thread the file that the threads run, if it is not that of onnxruntime
+   */
+  static async start(setups: readonly SessionSetup[], thread?: URL): Promise<SessionPool> {
+    const started = setups.map((setup) => new SessionHandle(setup, thread));
+    const results = await Promise.allSettled(started.map(({ ready }) => ready));
+    const failed = results.find((result) => result.status === "rejected");
+    if (failed) {
+      await Promise.all(started.map((each) => each.close()));
+      throw failed.reason;
+    }
+    const warmed = await Promise.all(started.map(({ ready }) => ready));
+    return new SessionPool(setups, thread, started, Math.min(...warmed.map(({ tooLarge }) => tooLarge)));
+  }
+
+  /** How many threads there are. */
+  get size(): number {
+    return this.#threads.length;
+  }
+
+  /**
+   * Runs a batch, padded to `shape`, on a thread (0 to size − 1): the best `topK` (1..labels) of each item, or null where its logits
+   * are not finite; and the ms that it took there. Throws INFERENCE_FAILED (retryable) if the thread is lost, a DeviceError if
+   * the device failed, and a plain Error if the model failed on the batch.
+   */
+  async run(
+    items: readonly Packable[],
+    shape: Shape,
+    topK: number,
+    thread: number,
+  ): Promise<{ ranked: (Ranked[] | null)[]; ms: number }> {
+    const buffer = this.#takeBuffer(packedBytes(items, topK));
+    packBatch(items, buffer);
+    const answer = await this.#handle(thread).run({ kind: "batch", buffer, count: items.length, shape, topK });
+    try {
+      if (answer.kind === "failed") throw runError(answer.message);
+      return { ranked: unpackAnswer(answer.buffer, items.length, topK), ms: answer.ms };
+    } finally {
+      this.#giveBuffer(answer.buffer);
+    }
+  }
+
+  /** Lets each thread answer what it holds, release its session and end. */
+  async close(): Promise<void> {
+    await Promise.all(this.#threads.map((thread) => thread.close()));
+  }
+
+  /** A thread that was lost is replaced when its turn comes; if the new one cannot start, the batch fails and the next tries again. */
+  #handle(thread: number): SessionHandle {
+    if (this.#threads[thread]!.lost) this.#threads[thread] = new SessionHandle(this.#setups[thread]!, this.#thread);
+    return this.#threads[thread]!;
+  }
+
+  #takeBuffer(bytes: number): ArrayBuffer {
+    const fits = this.#buffers.findIndex((buffer) => buffer.byteLength >= bytes);
+    if (fits >= 0) return this.#buffers.splice(fits, 1)[0]!;
+    return new ArrayBuffer(Math.max(SMALLEST_BUFFER_BYTES, 2 ** Math.ceil(Math.log2(bytes))));
+  }
+
+  #giveBuffer(buffer: ArrayBuffer): void {
+    this.#buffers.push(buffer);
+    if (this.#buffers.length > this.#threads.length * BATCHES_PER_THREAD) this.#buffers.shift();
+  }
+}

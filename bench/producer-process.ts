@@ -6,7 +6,7 @@ import type { Model } from "../src/inference/model/model.ts";
 import { createProducer, type Producer } from "../src/producers/producer.ts";
 import { readManifest } from "../src/runs/output.ts";
 import { openStore } from "../src/storage/open.ts";
-import { S3, type S3Settings } from "../src/storage/s3.ts";
+import { S3, type S3Settings } from "../src/storage/s3/s3.ts";
 import { answerCalls } from "./calls.ts";
 import { defaultConfig } from "./config.ts";
 import { openInput } from "./inputs.ts";

@@ -1,7 +1,7 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import type { S3Settings } from "../src/storage/s3.ts";
+import type { S3Settings } from "../src/storage/s3/s3.ts";
 import { CalledProcess } from "./calls.ts";
 import type { ProducerCalls } from "./producer-process.ts";
 import { startTcpRedis } from "./redis.ts";

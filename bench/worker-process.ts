@@ -3,7 +3,7 @@ import type { Config } from "../src/config.ts";
 import { createLogger } from "../src/logger.ts";
 import { isPartKey } from "../src/schemas/names.ts";
 import { MemoryStore } from "../src/storage/memory.ts";
-import { S3, type S3Settings } from "../src/storage/s3.ts";
+import { S3, type S3Settings } from "../src/storage/s3/s3.ts";
 import type { ObjectStore } from "../src/storage/store.ts";
 import type { WrappedParts } from "../src/workers/model-service.ts";
 import { type RunningWorker, startWorker } from "../src/workers/worker.ts";

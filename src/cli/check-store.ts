@@ -3,7 +3,7 @@ import { rm, rmdir, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { within } from "../redis/deadline.ts";
-import { parseS3Uri, type S3 } from "../storage/s3.ts";
+import { parseS3Uri, type S3 } from "../storage/s3/s3.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { type Finding, note, ok, wrong } from "./check.ts";
 import { openOut } from "./place.ts";

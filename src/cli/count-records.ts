@@ -2,7 +2,7 @@ import { LabelmillError } from "../errors.ts";
 import type { RunFile, RunInput } from "../schemas/run.ts";
 import { openImageSource } from "../sources/images.ts";
 import { openTextSource } from "../sources/texts.ts";
-import type { S3 } from "../storage/s3.ts";
+import type { S3 } from "../storage/s3/s3.ts";
 
 /** How many records an input of a run has now. @throws LabelmillError what opening it throws; INPUT_NOT_FOUND for standard input */
 export async function countRecords({ spec }: RunFile, { uri, from, read }: RunInput, s3: S3): Promise<number> {

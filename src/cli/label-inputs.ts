@@ -14,7 +14,7 @@ import { grantsOf, openImageSource, s3GrantsOf } from "../sources/images.ts";
 import { idNames } from "../sources/item/id-names.ts";
 import type { Source } from "../sources/source.ts";
 import { openTextSource } from "../sources/texts.ts";
-import type { S3 } from "../storage/s3.ts";
+import type { S3 } from "../storage/s3/s3.ts";
 import type { LabelRequest } from "./label.ts";
 import { withoutLocalImages } from "./remote.ts";
 import { isS3 } from "./s3.ts";

@@ -1,11 +1,11 @@
 import { stat } from "node:fs/promises";
 import { basename, resolve } from "node:path";
 import { LabelmillError } from "../errors.ts";
-import { FsStore } from "../storage/fs.ts";
+import { FsStore } from "../storage/fs/store.ts";
+import { lockOutput, type OutputLock } from "../storage/lease/output-lock.ts";
+import { lockS3Output } from "../storage/lease/s3-lock.ts";
 import { openStore, openToRead } from "../storage/open.ts";
-import { lockOutput, type OutputLock } from "../storage/output-lock.ts";
-import type { S3 } from "../storage/s3.ts";
-import { lockS3Output } from "../storage/s3-lock.ts";
+import type { S3 } from "../storage/s3/s3.ts";
 import type { ObjectStore, ReadableStore } from "../storage/store.ts";
 import { isS3 } from "./s3.ts";
 

@@ -1,10 +1,10 @@
 import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
+import { readPart } from "../rows/part.ts";
 import type { RowError } from "../runs/ledger.ts";
 import type { Manifest } from "../schemas/manifest.ts";
 import { FILES_FILE, PARTS_FILE, partKey } from "../schemas/names.ts";
 import type { Row } from "../schemas/row.ts";
-import { readPart } from "../storage/part.ts";
 import type { ReadableStore } from "../storage/store.ts";
 import { NOTHING_PASSED_OVER, passedOverLines } from "./passed-over.ts";
 import { duration } from "./progress.ts";

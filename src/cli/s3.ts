@@ -1,6 +1,6 @@
 import type { Config } from "../config.ts";
-import { S3 } from "../storage/s3.ts";
-import type { S3Limits } from "../storage/s3-tries.ts";
+import { S3 } from "../storage/s3/s3.ts";
+import type { S3Limits } from "../storage/s3/tries.ts";
 
 /** S3 as the settings say. `limits`: for those who cannot wait for as long as a run can. */
 export function s3Of({ s3Endpoint, s3Region, s3PathStyle }: Config, limits: Partial<S3Limits> = {}): S3 {

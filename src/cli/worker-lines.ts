@@ -6,7 +6,7 @@ import {
   type Stage,
   type WorkerInfo,
 } from "../schemas/worker.ts";
-import { clock, spoken } from "../storage/outage-lines.ts";
+import { clock, spoken } from "../storage/health/outage-lines.ts";
 
 /** What `status` says of a worker: for each of its models a line of what it is, and, indented, how its work goes. */
 export function workerLines({ id, host, pid, models, deviceReason, outages = [] }: WorkerInfo): string[] {

@@ -1,6 +1,6 @@
 import type { FileHandle } from "node:fs/promises";
 import { LabelmillError, systemCode } from "../errors.ts";
-import type { S3 } from "../storage/s3.ts";
+import type { S3 } from "../storage/s3/s3.ts";
 import { collect, tooLarge } from "./collect.ts";
 import type { FileGrants } from "./grants.ts";
 import type { Resolve } from "./guard.ts";

@@ -1,5 +1,5 @@
 import { LabelmillError } from "../errors.ts";
-import { parseS3Uri, type S3Place } from "../storage/s3-uri.ts";
+import { parseS3Uri, type S3Place } from "../storage/s3/uri.ts";
 import { show } from "./show.ts";
 
 /**

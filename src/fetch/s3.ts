@@ -1,6 +1,6 @@
 import { LabelmillError } from "../errors.ts";
-import type { S3 } from "../storage/s3.ts";
-import { isCredentialsError } from "../storage/s3-error.ts";
+import { isCredentialsError } from "../storage/s3/error.ts";
+import type { S3 } from "../storage/s3/s3.ts";
 import { tooLarge } from "./collect.ts";
 import { aborted } from "./http.ts";
 import { type S3Grants, showS3 } from "./s3-grants.ts";

@@ -4,8 +4,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { LabelmillError, systemCode } from "../errors.ts";
 import { readRegularText } from "../regular-file.ts";
 import type { Dtype } from "../schemas/dtype.ts";
-import { syncFolder, withAside } from "../storage/aside.ts";
-import { lockOutput, type OutputLock } from "../storage/output-lock.ts";
+import { syncFolder, withAside } from "../storage/fs/aside.ts";
+import { lockOutput, type OutputLock } from "../storage/lease/output-lock.ts";
 import { throwIfAborted } from "./hub-http.ts";
 import { CommitSchema, LOCK_FILE_NAME, type Lock, LockSchema } from "./lock.ts";
 

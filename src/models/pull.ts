@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { z } from "zod";
 import { LabelmillError, systemCode } from "../errors.ts";
 import type { Dtype } from "../schemas/dtype.ts";
-import { storeError } from "../storage/fs-error.ts";
+import { storeError } from "../storage/fs/error.ts";
 import { type HubFile, HubRepo } from "./hub.ts";
 import { HUB_LIMITS, HubHttp, type HubLimits } from "./hub-http.ts";
 import { CommitSchema, type Lock, type Pins, RepoSchema, RevisionSchema } from "./lock.ts";

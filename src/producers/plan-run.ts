@@ -16,7 +16,7 @@ import { grantsOf, openImageSource, s3GrantsOf } from "../sources/images.ts";
 import type { Slice } from "../sources/slices.ts";
 import type { Source } from "../sources/source.ts";
 import { openTextSource } from "../sources/texts.ts";
-import type { S3 } from "../storage/s3.ts";
+import type { S3 } from "../storage/s3/s3.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { driveRun } from "./drive.ts";
 import { Planner } from "./planner.ts";

@@ -1,10 +1,10 @@
 import { LabelmillError } from "../errors.ts";
+import { readPart } from "../rows/part.ts";
 import type { RunLedger } from "../runs/ledger.ts";
 import { readManifest } from "../runs/output.ts";
 import { partKey } from "../schemas/names.ts";
 import type { Row } from "../schemas/row.ts";
 import type { RunState } from "../schemas/run.ts";
-import { readPart } from "../storage/part.ts";
 import type { ReadableStore } from "../storage/store.ts";
 import type { RunResult } from "./single-run.ts";
 

@@ -20,7 +20,7 @@ import type { ModelPin } from "../schemas/run.ts";
 import { cutSlices, type Slice } from "../sources/slices.ts";
 import type { Source } from "../sources/source.ts";
 import { openStore, openToRead } from "../storage/open.ts";
-import { S3, type S3Settings } from "../storage/s3.ts";
+import { S3, type S3Settings } from "../storage/s3/s3.ts";
 import { driveRun } from "./drive.ts";
 import { PlannedRun } from "./planned-run.ts";
 import { Planner } from "./planner.ts";

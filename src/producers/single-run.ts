@@ -1,5 +1,6 @@
 import type { Queue } from "bullmq";
 import { LabelmillError } from "../errors.ts";
+import { readPart } from "../rows/part.ts";
 import type { Channels } from "../runs/channels.ts";
 import { jobRetries, type Retries } from "../runs/finalizer-queue.ts";
 import type { SingleEnd, SingleEnds } from "../runs/singles.ts";
@@ -7,7 +8,6 @@ import { parseEvent } from "../schemas/event.ts";
 import type { Job } from "../schemas/job.ts";
 import { jobId, runChannel } from "../schemas/names.ts";
 import type { Row } from "../schemas/row.ts";
-import { readPart } from "../storage/part.ts";
 import type { ReadableStore } from "../storage/store.ts";
 import type { Room } from "./room.ts";
 

@@ -1,10 +1,10 @@
 import { LabelmillError } from "../errors.ts";
+import { decodeFile, type FileRow, rowOfPart } from "../rows/file-rows.ts";
+import { jsonLines } from "../rows/json-lines.ts";
+import { readPart } from "../rows/part.ts";
 import { type FileLine, FileLineSchema } from "../schemas/manifest.ts";
 import { FILES_FILE, partKey } from "../schemas/names.ts";
 import type { RunFile } from "../schemas/run.ts";
-import { decodeFile, type FileRow, rowOfPart } from "../storage/file-rows.ts";
-import { jsonLines } from "../storage/json-lines.ts";
-import { readPart } from "../storage/part.ts";
 import type { ReadableStore } from "../storage/store.ts";
 import { readFinished } from "./output.ts";
 

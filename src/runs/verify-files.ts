@@ -1,9 +1,9 @@
 import { createHash, type Hash, hash as hashOf } from "node:crypto";
 import { messageOf } from "../errors.ts";
+import { decodeFile, endingOf, type FileRow } from "../rows/file-rows.ts";
 import { type FileLine, type Manifest, type PartLine, type Range, selectedIn } from "../schemas/manifest.ts";
 import { dataFileName, ERRORS_FOLDER, FILES_FILE, isDataFileKey, PARTS_FOLDER } from "../schemas/names.ts";
 import type { RunFile } from "../schemas/run.ts";
-import { decodeFile, endingOf, type FileRow } from "../storage/file-rows.ts";
 import type { ReadableStore } from "../storage/store.ts";
 import type { Check } from "./check.ts";
 import { getIfThere } from "./output.ts";

@@ -1,7 +1,7 @@
 import type { Hash } from "node:crypto";
+import { jsonLines } from "../rows/json-lines.ts";
 import { type FileLine, FileLineSchema, type PartLine, PartLineSchema } from "../schemas/manifest.ts";
 import { FILES_FILE, PARTS_FILE } from "../schemas/names.ts";
-import { jsonLines } from "../storage/json-lines.ts";
 import type { ReadableStore } from "../storage/store.ts";
 import type { Check } from "./check.ts";
 

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { LabelmillError, messageOf } from "../errors.ts";
+import { readPart } from "../rows/part.ts";
 import { type Manifest, type PartLine, type Range, selectedIn } from "../schemas/manifest.ts";
 import {
   isPartKey,
@@ -13,7 +14,6 @@ import {
 import { isCompacted } from "../schemas/output.ts";
 import type { Row } from "../schemas/row.ts";
 import type { RunFile, RunInput } from "../schemas/run.ts";
-import { readPart } from "../storage/part.ts";
 import type { ReadableStore } from "../storage/store.ts";
 import { Check, type Verification } from "./check.ts";
 import { orderedRows } from "./ordered-rows.ts";

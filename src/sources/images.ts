@@ -4,7 +4,7 @@ import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { LabelmillError } from "../errors.ts";
 import type { Input, ReadOptions } from "../schemas/input.ts";
-import type { S3 } from "../storage/s3.ts";
+import type { S3 } from "../storage/s3/s3.ts";
 import { openArrow } from "./arrow/open.ts";
 import { describeUrl } from "./bytes/identity.ts";
 import { type Origin, stdinOrigin } from "./bytes/origin.ts";

@@ -1,6 +1,6 @@
 import type { Task } from "../schemas/job.ts";
 import type { Split } from "../schemas/split.ts";
-import type { S3 } from "../storage/s3.ts";
+import type { S3 } from "../storage/s3/s3.ts";
 import { readArrowSplit } from "./arrow/read-split.ts";
 import { fileAsPlanned } from "./bytes/origin.ts";
 import type { FilePlace } from "./bytes/read.ts";

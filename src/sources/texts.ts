@@ -1,7 +1,7 @@
 import type { Readable } from "node:stream";
 import type { ReadOptions } from "../schemas/input.ts";
 import { MAX_TEXT_LENGTH } from "../schemas/item.ts";
-import type { S3 } from "../storage/s3.ts";
+import type { S3 } from "../storage/s3/s3.ts";
 import { openArrow } from "./arrow/open.ts";
 import { openOrigin } from "./bytes/origin.ts";
 import { rowFormatOf } from "./columnar/format.ts";

@@ -1,9 +1,9 @@
 import { fileURLToPath } from "node:url";
 import { LabelmillError } from "../errors.ts";
-import { FsStore } from "./fs.ts";
+import { FsStore } from "./fs/store.ts";
 import { MemoryStore } from "./memory.ts";
-import type { S3 } from "./s3.ts";
-import { S3Store } from "./s3-store.ts";
+import type { S3 } from "./s3/s3.ts";
+import { S3Store } from "./s3/store.ts";
 import type { ObjectStore, ReadableStore } from "./store.ts";
 
 const KNOWN = "file:///FOLDER, s3://BUCKET/PREFIX/, memory:NAME";

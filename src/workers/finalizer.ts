@@ -1,13 +1,13 @@
 import { type Job as QueuedJob, UnrecoverableError, WaitingError } from "bullmq";
 import { abortable } from "../abortable.ts";
 import type { Logger } from "../logger.ts";
+import type { FileEncoder } from "../rows/file-encoder.ts";
 import { compactRange } from "../runs/compact.ts";
 import type { Compactions } from "../runs/compactions.ts";
 import { finalizeRun } from "../runs/finalize.ts";
 import type { RunLedger } from "../runs/ledger.ts";
 import { type CompactJob, CompactJobSchema, type FinalizeJob, FinalizeJobSchema } from "../schemas/job.ts";
-import type { FileEncoder } from "../storage/file-encoder.ts";
-import type { Outages } from "../storage/outages.ts";
+import type { Outages } from "../storage/health/outages.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { type DeadLetters, whyUnreadable } from "./dead-letters.ts";
 import { refuseRunJob } from "./refusal.ts";

@@ -1,5 +1,5 @@
 import { abortable } from "../abortable.ts";
-import type { Outages } from "../storage/outages.ts";
+import type { Outages } from "../storage/health/outages.ts";
 import type { Body, ObjectStore, StoredObject } from "../storage/store.ts";
 import type { HeldRows } from "./held-rows.ts";
 

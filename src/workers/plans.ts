@@ -10,7 +10,7 @@ import { isEnded } from "../runs/state.ts";
 import { type PlanJob, PlanJobSchema } from "../schemas/job.ts";
 import { PLANS_QUEUE } from "../schemas/names.ts";
 import type { RunState } from "../schemas/run.ts";
-import type { S3 } from "../storage/s3.ts";
+import type { S3 } from "../storage/s3/s3.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { whyUnreadable } from "./dead-letters.ts";
 import { QueueWorker } from "./queue-worker.ts";

@@ -7,7 +7,7 @@ import type { Logger } from "../logger.ts";
 import { SCHEMA_VERSION } from "../schemas/names.ts";
 import type { ModelWork, ServedModel, StageTime, WorkerInfo } from "../schemas/worker.ts";
 import { SOFTWARE } from "../software.ts";
-import type { Outages } from "../storage/outages.ts";
+import type { Outages } from "../storage/health/outages.ts";
 import { BusyMeter } from "./busy-meter.ts";
 import type { ModelService } from "./model-service.ts";
 import type { StageTimes } from "./stages.ts";

@@ -9,7 +9,7 @@ import type { SingleEnds } from "../runs/singles.ts";
 import type { Turns } from "../runs/turns.ts";
 import { itemsIn, type Job } from "../schemas/job.ts";
 import type { Row } from "../schemas/row.ts";
-import type { Outages } from "../storage/outages.ts";
+import type { Outages } from "../storage/health/outages.ts";
 import type { DeadLetters } from "./dead-letters.ts";
 import { failedEvent, type ResultEvents } from "./events.ts";
 import { deathsIn, MOST_UNBLAMED_DEATHS, unblamedDeathsIn } from "./evidence.ts";

@@ -1,7 +1,7 @@
 import type { Config } from "../config.ts";
 import type { Logger } from "../logger.ts";
-import { Outages } from "../storage/outages.ts";
-import type { S3 } from "../storage/s3.ts";
+import { Outages } from "../storage/health/outages.ts";
+import type { S3 } from "../storage/s3/s3.ts";
 
 /** The longest wait between two probes, in waits before the first: 10 s by default. */
 const LONGEST_WAIT = 10;

@@ -12,7 +12,7 @@ import { openRedis } from "../../src/redis/connect.ts";
 import { openQueue } from "../../src/runs/queue.ts";
 import { DEAD_LETTER_QUEUE } from "../../src/schemas/names.ts";
 import { SOFTWARE } from "../../src/software.ts";
-import { S3 } from "../../src/storage/s3.ts";
+import { S3 } from "../../src/storage/s3/s3.ts";
 import { assertPlain, jsonOf, type RunOptions, Workspace } from "../helpers/cli.ts";
 import { startTestRedis } from "../helpers/redis.ts";
 import { startTestS3 } from "../helpers/s3-server.ts";

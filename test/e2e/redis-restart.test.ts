@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { S3 } from "../../src/storage/s3.ts";
+import { S3 } from "../../src/storage/s3/s3.ts";
 import { jsonOf, Workspace } from "../helpers/cli.ts";
 import { writeTexts } from "../helpers/pipeline.ts";
 import { startTestS3 } from "../helpers/s3-server.ts";

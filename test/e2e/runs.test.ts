@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { appendFile, readdir, readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
 import { RunFileSchema } from "../../src/schemas/run.ts";
-import { lockOutput } from "../../src/storage/output-lock.ts";
+import { lockOutput } from "../../src/storage/lease/output-lock.ts";
 import { type Ended, jsonOf, verdict, Workspace } from "../helpers/cli.ts";
 import { writeTexts } from "../helpers/pipeline.ts";
 import { TcpRedis } from "../helpers/tcp-redis.ts";

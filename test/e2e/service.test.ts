@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { openRedis } from "../../src/redis/connect.ts";
-import { parseS3Uri, S3 } from "../../src/storage/s3.ts";
+import { parseS3Uri, S3 } from "../../src/storage/s3/s3.ts";
 import { jsonOf, type RunningCommand, Workspace } from "../helpers/cli.ts";
 import { writeTexts } from "../helpers/pipeline.ts";
 import { startTestS3 } from "../helpers/s3-server.ts";

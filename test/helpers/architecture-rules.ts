@@ -25,17 +25,18 @@ export const MATRIX: Record<Area, { value: Area[]; type: Area[] }> = parseMatrix
   "regular-file": "errors",
   redis: "errors config:type",
   storage: "errors schemas regular-file",
+  rows: "schemas errors",
   fetch: "schemas storage errors regular-file",
   sources: "printable schemas storage fetch errors regular-file",
   inference: "abortable errors schemas:type regular-file",
   models: "errors schemas inference storage regular-file",
-  runs: "schemas storage redis errors logger metrics software regular-file",
+  runs: "schemas storage rows redis errors logger metrics software regular-file",
   fleet: "schemas errors",
-  producers: "node-version sources fleet runs schemas storage redis errors logger metrics software regular-file",
+  producers: "node-version sources fleet rows runs schemas storage redis errors logger metrics software regular-file",
   workers:
-    "abortable sources fetch fleet runs inference schemas storage redis errors logger metrics software config:type regular-file",
+    "abortable sources fetch fleet rows runs inference schemas storage redis errors logger metrics software config:type regular-file",
   server: "metrics schemas",
-  cli: "node-version printable schemas errors logger metrics software config redis storage fetch sources inference models fleet runs producers workers server",
+  cli: "node-version printable schemas errors logger metrics software config redis storage fetch sources inference models fleet rows runs producers workers server",
 });
 
 function parseMatrix(rows: Record<Area, string>) {
@@ -50,7 +51,7 @@ function parseMatrix(rows: Record<Area, string>) {
 /** Where each package may be imported: folders and files. Null: wherever it is needed. */
 const VENDORS: Record<string, string[] | null> = {
   zod: null,
-  "@aws-sdk/client-s3": ["src/storage/s3-client.ts"],
+  "@aws-sdk/client-s3": ["src/storage/s3/client.ts"],
   bullmq: ["src/redis/", "src/runs/", "src/producers/", "src/workers/"],
   ioredis: ["src/redis/", "src/fleet/", "src/runs/", "src/producers/", "src/workers/"],
   "onnxruntime-node": ["src/inference/onnx/session.ts"],
@@ -60,10 +61,10 @@ const VENDORS: Record<string, string[] | null> = {
   // The two sides of two kinds of threads.
   piscina: [
     ...["src/inference/preprocess/prepare-pool.ts", "src/inference/preprocess/prepare-thread.ts"],
-    ...["src/storage/file-encoder.ts", "src/storage/encode-thread.ts"],
+    ...["src/rows/file-encoder.ts", "src/rows/encode-thread.ts"],
   ],
-  hyparquet: ["src/sources/", "src/storage/parquet-file.ts", "src/storage/parquet-rows.ts"],
-  "hyparquet-writer": ["src/storage/parquet-file.ts"],
+  hyparquet: ["src/sources/", "src/rows/parquet-file.ts", "src/rows/parquet-rows.ts"],
+  "hyparquet-writer": ["src/rows/parquet-file.ts"],
   "hyparquet-compressors": ["src/sources/parquet/codecs.ts"],
   "apache-arrow": ["src/sources/arrow/"],
   undici: ["src/fetch/"],
@@ -130,11 +131,11 @@ const OPENERS = ["open", "openSync", "openAsBlob", "createReadStream", "readFile
  * Areas that meet files which others may have put there, and what in them opens files of another kind: its own, for writing, and
  * those of the system.
  */
-const HOSTILE_AREAS = ["sources", "fetch", "workers", "storage", "inference", "models", "runs", "producers"];
+const HOSTILE_AREAS = ["sources", "fetch", "workers", "storage", "rows", "inference", "models", "runs", "producers"];
 const OPENED_OTHERWISE: Record<string, string[]> = {
-  "src/storage/aside.ts": ["open"],
-  "src/storage/output-lock.ts": ["open"],
-  "src/storage/lock-holder.ts": ["readFile"],
+  "src/storage/fs/aside.ts": ["open"],
+  "src/storage/lease/output-lock.ts": ["open"],
+  "src/storage/lease/lock-holder.ts": ["readFile"],
   "src/models/pull-partial.ts": ["open"],
   "src/workers/journal.ts": ["readFileSync"],
   "src/inference/tuning/tuning.ts": ["readFile"],

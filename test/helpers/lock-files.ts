@@ -3,7 +3,7 @@ import { readFileSync, readlinkSync } from "node:fs";
 import { rename, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import type { Holder } from "../../src/storage/lock-holder.ts";
+import type { Holder } from "../../src/storage/lease/lock-holder.ts";
 
 /** What a command of this machine that was killed leaves: above every process id that Linux gives. */
 export function deadHolder(more: Partial<Holder> = {}): Holder {

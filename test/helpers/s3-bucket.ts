@@ -1,5 +1,5 @@
 import { after } from "node:test";
-import { S3 } from "../../src/storage/s3.ts";
+import { S3 } from "../../src/storage/s3/s3.ts";
 import { startTestS3, type TestS3 } from "./s3-server.ts";
 
 /** A bucket of a test file's own, on a server of its own where the run has none; both go with the file's last test. */

@@ -9,7 +9,7 @@ import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 import { CreateBucketCommand, S3Client } from "@aws-sdk/client-s3";
-import type { S3Settings } from "../../src/storage/s3.ts";
+import type { S3Settings } from "../../src/storage/s3/s3.ts";
 import { chooseS3Server, type S3Choice } from "./s3-choice.ts";
 
 /** A server for the tests of one process. The SDK finds its keys in this process's environment. */

@@ -1,5 +1,5 @@
 /** A process that writes to a folder as its parent says, so that it can be raced and killed. */
-import { FsStore } from "../../src/storage/fs.ts";
+import { FsStore } from "../../src/storage/fs/store.ts";
 
 export type WriteOrder =
   | { do: "putIfAbsent"; folder: string; key: string; fill: number; size: number }

@@ -4,7 +4,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { loadConfig } from "../../src/config.ts";
 import { createLogger } from "../../src/logger.ts";
 import { loadBuiltIn } from "../../src/models/built-in.ts";
-import { S3 } from "../../src/storage/s3.ts";
+import { S3 } from "../../src/storage/s3/s3.ts";
 import { startWorker } from "../../src/workers/worker.ts";
 import { TestPipeline } from "./pipeline.ts";
 import type { TimedScript } from "./timed-session-thread.ts";

@@ -6,6 +6,8 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { Queue } from "bullmq";
+import { FileEncoder } from "../../src/rows/file-encoder.ts";
+import { encodePart } from "../../src/rows/part.ts";
 import { compactRange } from "../../src/runs/compact.ts";
 import { Compactions } from "../../src/runs/compactions.ts";
 import { finalizeRun } from "../../src/runs/finalize.ts";
@@ -17,9 +19,7 @@ import { verifyOutput } from "../../src/runs/verify.ts";
 import { JOB_VERSION, KEY_PREFIX, partKey, RUNS_QUEUE } from "../../src/schemas/names.ts";
 import { type OutputOptions, OutputOptionsSchema } from "../../src/schemas/output.ts";
 import type { Row } from "../../src/schemas/row.ts";
-import { FileEncoder } from "../../src/storage/file-encoder.ts";
 import { MemoryStore } from "../../src/storage/memory.ts";
-import { encodePart } from "../../src/storage/part.ts";
 import type { KillPoint } from "../helpers/kill-points.ts";
 import { FAST, TestPipeline } from "../helpers/pipeline.ts";
 

@@ -4,7 +4,7 @@ import { Fetcher } from "../../src/fetch/fetcher.ts";
 import { FileGrants } from "../../src/fetch/grants.ts";
 import type { FetchLimits } from "../../src/fetch/limits.ts";
 import { S3Grants } from "../../src/fetch/s3-grants.ts";
-import { S3 } from "../../src/storage/s3.ts";
+import { S3 } from "../../src/storage/s3/s3.ts";
 import { type Answer, hostileServer } from "../helpers/hostile-server.ts";
 import { openTestBucket } from "../helpers/s3-bucket.ts";
 

@@ -5,7 +5,7 @@ import { type Config, loadConfig } from "../../src/config.ts";
 import { createLogger } from "../../src/logger.ts";
 import { loadBuiltIn } from "../../src/models/built-in.ts";
 import { openRedis } from "../../src/redis/connect.ts";
-import { S3 } from "../../src/storage/s3.ts";
+import { S3 } from "../../src/storage/s3/s3.ts";
 import { startWorker } from "../../src/workers/worker.ts";
 import { FAST, TestPipeline, writeTexts } from "../helpers/pipeline.ts";
 

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { verifyOutput } from "../../src/runs/verify.ts";
-import { S3 } from "../../src/storage/s3.ts";
-import { S3Store } from "../../src/storage/s3-store.ts";
+import { S3 } from "../../src/storage/s3/s3.ts";
+import { S3Store } from "../../src/storage/s3/store.ts";
 import { Workspace } from "../helpers/cli.ts";
 import { FaultProxy } from "../helpers/fault-proxy.ts";
 import { startTestS3 } from "../helpers/s3-server.ts";

@@ -12,7 +12,7 @@ import { verifyOutput } from "../../src/runs/verify.ts";
 import type { LabelEvent } from "../../src/schemas/event.ts";
 import { KEY_PREFIX, queueName } from "../../src/schemas/names.ts";
 import type { Row } from "../../src/schemas/row.ts";
-import { FsStore } from "../../src/storage/fs.ts";
+import { FsStore } from "../../src/storage/fs/store.ts";
 import { TestPipeline } from "../helpers/pipeline.ts";
 import { isError } from "../helpers/store-conformance.ts";
 

@@ -3,8 +3,8 @@ import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { after, describe, test } from "node:test";
 import type { LabelmillError } from "../../src/errors.ts";
-import { S3, type S3Settings } from "../../src/storage/s3.ts";
-import { S3Store } from "../../src/storage/s3-store.ts";
+import { S3, type S3Settings } from "../../src/storage/s3/s3.ts";
+import { S3Store } from "../../src/storage/s3/store.ts";
 import { startTestS3 } from "../helpers/s3-server.ts";
 import { bytes, isError } from "../helpers/store-conformance.ts";
 

@@ -10,8 +10,8 @@ import { openImageSource } from "../../src/sources/images.ts";
 import { readSplit } from "../../src/sources/read-split.ts";
 import type { Source, SourceRecord } from "../../src/sources/source.ts";
 import { openTextSource } from "../../src/sources/texts.ts";
-import { S3 } from "../../src/storage/s3.ts";
-import { s3Uri } from "../../src/storage/s3-uri.ts";
+import { S3 } from "../../src/storage/s3/s3.ts";
+import { s3Uri } from "../../src/storage/s3/uri.ts";
 import { arrowOfPictures } from "../helpers/image-tables.ts";
 import { openTestBucket } from "../helpers/s3-bucket.ts";
 

@@ -7,8 +7,8 @@ import type { ReadOptions } from "../../src/schemas/input.ts";
 import { openImageSource } from "../../src/sources/images.ts";
 import { readSplit } from "../../src/sources/read-split.ts";
 import { openTextSource } from "../../src/sources/texts.ts";
-import { S3 } from "../../src/storage/s3.ts";
-import { s3Uri } from "../../src/storage/s3-uri.ts";
+import { S3 } from "../../src/storage/s3/s3.ts";
+import { s3Uri } from "../../src/storage/s3/uri.ts";
 import { openTestBucket } from "../helpers/s3-bucket.ts";
 
 const READ: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };

@@ -1,6 +1,6 @@
 import { after } from "node:test";
-import { S3 } from "../../src/storage/s3.ts";
-import { S3Store } from "../../src/storage/s3-store.ts";
+import { S3 } from "../../src/storage/s3/s3.ts";
+import { S3Store } from "../../src/storage/s3/store.ts";
 import { startTestS3 } from "../helpers/s3-server.ts";
 import { type ServerLimits, storeConformance } from "../helpers/store-conformance.ts";
 

@@ -13,6 +13,7 @@ import { WorkerRegistry } from "../../src/fleet/registry.ts";
 import { createLogger } from "../../src/logger.ts";
 import { loadBuiltIn } from "../../src/models/built-in.ts";
 import { openRedis } from "../../src/redis/connect.ts";
+import { readPart } from "../../src/rows/part.ts";
 import { RunLedger } from "../../src/runs/ledger.ts";
 import { DROPPED_EVENTS_KEY } from "../../src/runs/outbox.ts";
 import { readManifest } from "../../src/runs/output.ts";
@@ -28,8 +29,7 @@ import {
   RESULTS_QUEUE,
   RUNS_QUEUE,
 } from "../../src/schemas/names.ts";
-import { readPart } from "../../src/storage/part.ts";
-import { S3 } from "../../src/storage/s3.ts";
+import { S3 } from "../../src/storage/s3/s3.ts";
 import { committedEvent, ResultEvents } from "../../src/workers/events.ts";
 import { startWorker, type WorkerOptions } from "../../src/workers/worker.ts";
 import { FAST, TestPipeline, writeTexts } from "../helpers/pipeline.ts";

@@ -9,7 +9,7 @@ import { checkStore, tryStore } from "../../src/cli/check-store.ts";
 import { LabelmillError } from "../../src/errors.ts";
 import { loadBuiltIn } from "../../src/models/built-in.ts";
 import { MemoryStore } from "../../src/storage/memory.ts";
-import { S3 } from "../../src/storage/s3.ts";
+import { S3 } from "../../src/storage/s3/s3.ts";
 import { MODELS, temporaryFolder } from "../helpers/pipeline.ts";
 
 test("a check that throws, or never answers, is its own finding, in one line", async () => {

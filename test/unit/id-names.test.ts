@@ -16,7 +16,7 @@ import { readSplit } from "../../src/sources/read-split.ts";
 import { cutSlices } from "../../src/sources/slices.ts";
 import type { Source } from "../../src/sources/source.ts";
 import { openTextSource } from "../../src/sources/texts.ts";
-import { S3 } from "../../src/storage/s3.ts";
+import { S3 } from "../../src/storage/s3/s3.ts";
 import { namesOf } from "../helpers/expand.ts";
 import { tarOf } from "../helpers/tar.ts";
 

@@ -2,6 +2,11 @@ import assert from "node:assert/strict";
 import { createHash, randomUUID } from "node:crypto";
 import { test } from "node:test";
 import { parquetReadObjects } from "hyparquet";
+import { type ColumnKind, fits, kindsIn, typeOfKinds } from "../../src/rows/column-kinds.ts";
+import { decodeFile, encodeFile } from "../../src/rows/file-rows.ts";
+import { keptColumns } from "../../src/rows/parquet-file.ts";
+import { encodePart } from "../../src/rows/part.ts";
+import { isRow } from "../../src/rows/row-check.ts";
 import { columnTypes, rangesOf } from "../../src/runs/compact.ts";
 import type { Compactions } from "../../src/runs/compactions.ts";
 import { orderedRows } from "../../src/runs/ordered-rows.ts";
@@ -14,12 +19,7 @@ import { dataFileName, ERRORS_FOLDER, partKey } from "../../src/schemas/names.ts
 import { OutputOptionsSchema, PLAIN_OUTPUT } from "../../src/schemas/output.ts";
 import { type Row, RowSchema } from "../../src/schemas/row.ts";
 import type { RunFile } from "../../src/schemas/run.ts";
-import { type ColumnKind, fits, kindsIn, typeOfKinds } from "../../src/storage/column-kinds.ts";
-import { decodeFile, encodeFile } from "../../src/storage/file-rows.ts";
 import { MemoryStore } from "../../src/storage/memory.ts";
-import { keptColumns } from "../../src/storage/parquet-file.ts";
-import { encodePart } from "../../src/storage/part.ts";
-import { isRow } from "../../src/storage/row-check.ts";
 
 const labels = [
   { label: "A", score: 0.75 },

@@ -18,7 +18,7 @@ import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, type TestContext, test } from "node:test";
 import { LabelmillError } from "../../src/errors.ts";
-import { lockOutput } from "../../src/storage/output-lock.ts";
+import { lockOutput } from "../../src/storage/lease/output-lock.ts";
 import { deadHolder, writeHolder } from "../helpers/lock-files.ts";
 import type { RacerOrder } from "../helpers/lock-racer.ts";
 import { isError } from "../helpers/store-conformance.ts";

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { test } from "node:test";
 import fc from "fast-check";
+import { encodePart, readPart } from "../../src/rows/part.ts";
 import type { Compactions } from "../../src/runs/compactions.ts";
 import type { RunLedger } from "../../src/runs/ledger.ts";
 import { rowsDiffer } from "../../src/runs/verify.ts";
@@ -10,7 +11,6 @@ import { partKey } from "../../src/schemas/names.ts";
 import type { Row } from "../../src/schemas/row.ts";
 import type { Split } from "../../src/schemas/split.ts";
 import { MemoryStore } from "../../src/storage/memory.ts";
-import { encodePart, readPart } from "../../src/storage/part.ts";
 import { type StepParts, sliceSteps } from "../../src/workers/steps.ts";
 import { bytes, isError, text } from "../helpers/store-conformance.ts";
 

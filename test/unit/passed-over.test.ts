@@ -9,7 +9,7 @@ import type { ReadOptions } from "../../src/schemas/input.ts";
 import { PassedOverSchema, sumPassedOver } from "../../src/schemas/passed-over.ts";
 import { PassedOver } from "../../src/sources/discover/passed-over.ts";
 import { openImageSource } from "../../src/sources/images.ts";
-import { S3 } from "../../src/storage/s3.ts";
+import { S3 } from "../../src/storage/s3/s3.ts";
 import { namesOf } from "../helpers/expand.ts";
 
 const AUTO: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { parseS3Uri, s3Uri } from "../../src/storage/s3-uri.ts";
+import { parseS3Uri, s3Uri } from "../../src/storage/s3/uri.ts";
 import { isError } from "../helpers/store-conformance.ts";
 
 describe("the URI of a place on S3", () => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Outage } from "../../src/storage/outage.ts";
+import { Outage } from "../../src/storage/health/outage.ts";
 import { StoreError, type StoreTrouble } from "../../src/storage/store-error.ts";
 import { judgeFailure } from "../../src/workers/set-aside.ts";
 

@@ -10,7 +10,7 @@ import { type ExpandedInput, expandInputs, openFullInputs, openInputs } from "..
 import { PassedOver } from "../../src/sources/discover/passed-over.ts";
 import { openImageSource } from "../../src/sources/images.ts";
 import type { Source } from "../../src/sources/source.ts";
-import { S3 } from "../../src/storage/s3.ts";
+import { S3 } from "../../src/storage/s3/s3.ts";
 import { ownFiles } from "../helpers/files.ts";
 import { tarOf } from "../helpers/tar.ts";
 

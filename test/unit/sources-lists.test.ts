@@ -9,7 +9,7 @@ import type { ReadOptions } from "../../src/schemas/input.ts";
 import { ItemSchema } from "../../src/schemas/item.ts";
 import { grantsOf, openImageSource, s3GrantsOf } from "../../src/sources/images.ts";
 import type { SourceRecord } from "../../src/sources/source.ts";
-import { S3 } from "../../src/storage/s3.ts";
+import { S3 } from "../../src/storage/s3/s3.ts";
 import { namesOf } from "../helpers/expand.ts";
 
 const AUTO: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { pathToFileURL } from "node:url";
-import { FsStore } from "../../src/storage/fs.ts";
+import { FsStore } from "../../src/storage/fs/store.ts";
 import { MemoryStore } from "../../src/storage/memory.ts";
 import { openStore } from "../../src/storage/open.ts";
 import { bytes, isError, keys, storeConformance, text } from "../helpers/store-conformance.ts";

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Outage } from "../../src/storage/outage.ts";
+import { Outage } from "../../src/storage/health/outage.ts";
+import { StoreHealth } from "../../src/storage/health/store-health.ts";
 import { StoreError, type StoreTrouble } from "../../src/storage/store-error.ts";
-import { StoreHealth } from "../../src/storage/store-health.ts";
 
 const QUIET_MS = 100;
 const REFUSED: StoreTrouble = { kind: "refused", certain: false };

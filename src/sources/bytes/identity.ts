@@ -5,7 +5,7 @@ import { isDeepStrictEqual } from "node:util";
 import { LabelmillError } from "../../errors.ts";
 import { IrregularFile } from "../../regular-file.ts";
 import type { Input } from "../../schemas/input.ts";
-import type { S3Found } from "../../storage/s3.ts";
+import type { S3Found } from "../../storage/s3/s3.ts";
 import type { FilePlace } from "./read.ts";
 
 const END_BYTES = 64 * 1024;

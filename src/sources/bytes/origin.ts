@@ -1,8 +1,8 @@
 import { basename } from "node:path";
 import type { Readable } from "node:stream";
 import type { Input } from "../../schemas/input.ts";
-import type { S3 } from "../../storage/s3.ts";
-import type { ByteRange } from "../../storage/s3-pieces.ts";
+import type { ByteRange } from "../../storage/s3/pieces.ts";
+import type { S3 } from "../../storage/s3/s3.ts";
 import { quoted } from "../source.ts";
 import { checkUnchanged, describeFile, describeUrl } from "./identity.ts";
 import { checkFile, type FilePlace, inputError, namedFile, readFileBytes, readStdinBytes } from "./read.ts";

@@ -3,7 +3,7 @@ import { access, stat } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { LabelmillError, messageOf, systemCode } from "../../errors.ts";
 import { type OpenFile, openRegular } from "../../regular-file.ts";
-import type { ByteRange } from "../../storage/s3-pieces.ts";
+import type { ByteRange } from "../../storage/s3/pieces.ts";
 import { quoted } from "../source.ts";
 import { PACKINGS, unpack } from "./compression.ts";
 import { EmptyInput } from "./empty-input.ts";

@@ -1,8 +1,8 @@
 import { posix } from "node:path";
 import { LabelmillError } from "../../errors.ts";
 import type { Input } from "../../schemas/input.ts";
-import type { S3 } from "../../storage/s3.ts";
-import { parseS3Uri, type S3Place, s3Uri } from "../../storage/s3-uri.ts";
+import type { S3 } from "../../storage/s3/s3.ts";
+import { parseS3Uri, type S3Place, s3Uri } from "../../storage/s3/uri.ts";
 import { quoted } from "../source.ts";
 import { EmptyInput } from "./empty-input.ts";
 import { checkUnchanged, describeObject } from "./identity.ts";

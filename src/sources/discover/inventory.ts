@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { LabelmillError } from "../../errors.ts";
-import type { S3 } from "../../storage/s3.ts";
-import { parseS3Uri, s3Uri } from "../../storage/s3-uri.ts";
+import type { S3 } from "../../storage/s3/s3.ts";
+import { parseS3Uri, s3Uri } from "../../storage/s3/uri.ts";
 import type { Origin } from "../bytes/origin.ts";
 import { utf8Bytes } from "../bytes/read.ts";
 import { isS3Uri, s3Origin } from "../bytes/s3-origin.ts";

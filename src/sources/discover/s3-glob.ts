@@ -1,6 +1,6 @@
 import { posix } from "node:path";
-import type { S3, S3Found } from "../../storage/s3.ts";
-import { parseS3Uri, type S3Place, s3Uri } from "../../storage/s3-uri.ts";
+import type { S3, S3Found } from "../../storage/s3/s3.ts";
+import { parseS3Uri, type S3Place, s3Uri } from "../../storage/s3/uri.ts";
 import { s3InputError } from "../bytes/s3-origin.ts";
 
 /** Objects whose keys a pattern matches; `at` is the prefix that all of them are below. */

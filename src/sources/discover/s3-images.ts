@@ -1,7 +1,7 @@
 import { LabelmillError } from "../../errors.ts";
 import { parseS3Reference } from "../../fetch/s3-grants.ts";
-import type { S3 } from "../../storage/s3.ts";
-import { type S3Place, s3Uri } from "../../storage/s3-uri.ts";
+import type { S3 } from "../../storage/s3/s3.ts";
+import { type S3Place, s3Uri } from "../../storage/s3/uri.ts";
 import { describeListing, type Listed } from "../bytes/identity.ts";
 import type { Origin } from "../bytes/origin.ts";
 import { Peekable } from "../bytes/read.ts";

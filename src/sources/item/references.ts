@@ -3,7 +3,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { LabelmillError } from "../../errors.ts";
 import { parseS3Reference } from "../../fetch/s3-grants.ts";
 import type { ItemError } from "../../schemas/item.ts";
-import { type S3Place, s3Uri } from "../../storage/s3-uri.ts";
+import { type S3Place, s3Uri } from "../../storage/s3/uri.ts";
 import { isPrefix } from "../bytes/s3-origin.ts";
 
 /** The longest image URL that travels, in characters. */

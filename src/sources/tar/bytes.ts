@@ -1,8 +1,8 @@
 import type { FileHandle } from "node:fs/promises";
 import { LabelmillError } from "../../errors.ts";
 import type { Input } from "../../schemas/input.ts";
-import type { S3 } from "../../storage/s3.ts";
-import { parseS3Uri } from "../../storage/s3-uri.ts";
+import type { S3 } from "../../storage/s3/s3.ts";
+import { parseS3Uri } from "../../storage/s3/uri.ts";
 import { inputError } from "../bytes/read.ts";
 import type { SplitPlace } from "../read-split.ts";
 

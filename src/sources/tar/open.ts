@@ -1,7 +1,7 @@
 import { realpath } from "node:fs/promises";
 import { LabelmillError } from "../../errors.ts";
 import type { ColumnType, ReadOptions } from "../../schemas/input.ts";
-import type { S3 } from "../../storage/s3.ts";
+import type { S3 } from "../../storage/s3/s3.ts";
 import { EmptyInput } from "../bytes/empty-input.ts";
 import { openOrigin } from "../bytes/origin.ts";
 import { namedFile } from "../bytes/read.ts";

@@ -2,7 +2,7 @@ import { basename, posix } from "node:path";
 import { fileURLToPath } from "node:url";
 import { LabelmillError } from "../../errors.ts";
 import type { ReadOptions } from "../../schemas/input.ts";
-import { parseS3Uri } from "../../storage/s3-uri.ts";
+import { parseS3Uri } from "../../storage/s3/uri.ts";
 import { BrokenInput } from "../bytes/compression.ts";
 import { EmptyInput } from "../bytes/empty-input.ts";
 import type { Origin } from "../bytes/origin.ts";

@@ -1,6 +1,6 @@
 import { mkdir, stat } from "node:fs/promises";
 import { dirname } from "node:path";
-import { systemCode } from "../errors.ts";
+import { systemCode } from "../../errors.ts";
 
 /**
  * Makes a folder and what is missing above it. Node's own `recursive` goes round for ever in a folder that takes none and says ENOENT,

@@ -2,13 +2,13 @@ import type { Stats } from "node:fs";
 import { type FileHandle, lstat, mkdir, readdir, realpath, rename, rmdir, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { LabelmillError, systemCode } from "../errors.ts";
-import { IrregularFile, openReal } from "../regular-file.ts";
+import { LabelmillError, systemCode } from "../../errors.ts";
+import { IrregularFile, openReal } from "../../regular-file.ts";
+import { checkKey, isKey, sortKeys } from "../key.ts";
+import type { Body, ObjectStore, ReadableStore, StoredObject } from "../store.ts";
 import { linkIfAbsent, linksWork, removeLeftovers, syncFolder, withAside } from "./aside.ts";
+import { storeError } from "./error.ts";
 import { makeFolders } from "./folders.ts";
-import { storeError } from "./fs-error.ts";
-import { checkKey, isKey, sortKeys } from "./key.ts";
-import type { Body, ObjectStore, ReadableStore, StoredObject } from "./store.ts";
 
 const PIECE_BYTES = 1 << 18;
 const STATS_AT_ONCE = 64;

@@ -1,8 +1,8 @@
-import { LabelmillError } from "../errors.ts";
-import { checkKey, isKey } from "./key.ts";
+import { LabelmillError } from "../../errors.ts";
+import { checkKey, isKey } from "../key.ts";
+import type { Body, ObjectStore, ReadableStore, StoredObject } from "../store.ts";
+import { s3Code } from "./error.ts";
 import { parseS3Uri, type S3, type S3Place, s3Uri } from "./s3.ts";
-import { s3Code } from "./s3-error.ts";
-import type { Body, ObjectStore, ReadableStore, StoredObject } from "./store.ts";
 
 /** In the form of a name that stores keep for themselves, so that no object has it and no list shows it. */
 const PROBE_KEY = ".probe.0000000000000000.aside";

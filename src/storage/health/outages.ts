@@ -1,11 +1,11 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { OutageInfo } from "../schemas/worker.ts";
+import type { OutageInfo } from "../../schemas/worker.ts";
+import { s3Status, s3Trouble } from "../s3/error.ts";
+import type { S3, S3Watch } from "../s3/s3.ts";
+import { keysBeside, placeOf, StoreError, scopeOf, storeErrorOf } from "../store-error.ts";
 import { Outage } from "./outage.ts";
 import { outageBegins, outageEnds, outageGivenUp } from "./outage-lines.ts";
 import { fails, probeReads, probeWrites } from "./probe.ts";
-import type { S3, S3Watch } from "./s3.ts";
-import { s3Status, s3Trouble } from "./s3-error.ts";
-import { keysBeside, placeOf, StoreError, scopeOf, storeErrorOf } from "./store-error.ts";
 import { StoreHealth } from "./store-health.ts";
 
 export type OutageTimes = {

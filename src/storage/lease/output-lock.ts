@@ -1,11 +1,11 @@
 import { constants } from "node:fs";
 import { open, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { LabelmillError, systemCode } from "../errors.ts";
-import { LOCK_FILE } from "../schemas/names.ts";
-import { asidePath, isNoLinks, linkIfAbsent, remove } from "./aside.ts";
-import { makeFolders } from "./folders.ts";
-import { storeError } from "./fs-error.ts";
+import { LabelmillError, systemCode } from "../../errors.ts";
+import { LOCK_FILE } from "../../schemas/names.ts";
+import { asidePath, isNoLinks, linkIfAbsent, remove } from "../fs/aside.ts";
+import { storeError } from "../fs/error.ts";
+import { makeFolders } from "../fs/folders.ts";
 import { HeldLock, LOCK_TIMES } from "./held-lock.ts";
 import {
   encodeHolder,

@@ -2,9 +2,9 @@ import { randomBytes } from "node:crypto";
 import { readFile, readlink } from "node:fs/promises";
 import { hostname } from "node:os";
 import { z } from "zod";
-import { LabelmillError, systemCode } from "../errors.ts";
-import { IrregularFile, openReal } from "../regular-file.ts";
-import { LOCK_FILE } from "../schemas/names.ts";
+import { LabelmillError, systemCode } from "../../errors.ts";
+import { IrregularFile, openReal } from "../../regular-file.ts";
+import { LOCK_FILE } from "../../schemas/names.ts";
 
 /** Far above what a holder comes to: anything longer is somebody else's file. */
 export const MAX_HOLDER_BYTES = 4096;

@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { link, lstat, open, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { systemCode } from "../errors.ts";
-import type { Body } from "./store.ts";
+import { systemCode } from "../../errors.ts";
+import type { Body } from "../store.ts";
 
 /** A writer touches its aside as it writes; one that has not for an hour is dead. */
 const LEFTOVER_MS = 3_600_000;

@@ -1,5 +1,5 @@
 import type * as Sdk from "@aws-sdk/client-s3";
-import type { S3Limits } from "./s3-tries.ts";
+import type { S3Limits } from "./tries.ts";
 
 /** What is not given, the SDK finds as it always does: the environment, the profile, the machine's role. So, always, the credentials. */
 export type S3Settings = {

@@ -1,6 +1,6 @@
 import type { Readable } from "node:stream";
-import { LabelmillError, messageOf } from "../errors.ts";
-import { s3Status } from "./s3-error.ts";
+import { LabelmillError, messageOf } from "../../errors.ts";
+import { s3Status } from "./error.ts";
 
 /** Bytes of an object or file, from `start` up to `end`, excluded; undefined: to its end. */
 export type ByteRange = { start: number; end?: number };

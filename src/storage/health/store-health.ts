@@ -1,5 +1,5 @@
+import type { StoreTrouble } from "../store-error.ts";
 import type { Outage } from "./outage.ts";
-import type { StoreTrouble } from "./store-error.ts";
 
 /** Failed tries in a row from which on a key counts as failing: below, an answer 503 now and then is part of the day. */
 const FAILING_TRIES = { outage: 3, refused: 1 };

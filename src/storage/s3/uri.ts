@@ -1,4 +1,4 @@
-import { LabelmillError } from "../errors.ts";
+import { LabelmillError } from "../../errors.ts";
 
 /** An object, or the beginning of keys; the key may be empty. */
 export type S3Place = { bucket: string; key: string };

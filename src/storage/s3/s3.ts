@@ -1,14 +1,14 @@
 import type { Readable } from "node:stream";
-import { LabelmillError } from "../errors.ts";
-import { answeredAt, openS3Client, type S3Client, type S3Settings } from "./s3-client.ts";
-import { type S3Asked, s3Code, s3Status } from "./s3-error.ts";
-import { type ByteRange, readPieces } from "./s3-pieces.ts";
-import { again, S3_LIMITS, type S3Limits, throwIfAborted } from "./s3-tries.ts";
-import { type AskS3, inPieces, PIECE_BYTES, uploadPieces } from "./s3-upload.ts";
-import { type S3Place, s3Uri } from "./s3-uri.ts";
+import { LabelmillError } from "../../errors.ts";
+import { answeredAt, openS3Client, type S3Client, type S3Settings } from "./client.ts";
+import { type S3Asked, s3Code, s3Status } from "./error.ts";
+import { type ByteRange, readPieces } from "./pieces.ts";
+import { again, S3_LIMITS, type S3Limits, throwIfAborted } from "./tries.ts";
+import { type AskS3, inPieces, PIECE_BYTES, uploadPieces } from "./upload.ts";
+import { type S3Place, s3Uri } from "./uri.ts";
 
-export type { S3Settings } from "./s3-client.ts";
-export { parseS3Uri, type S3Place, s3Uri } from "./s3-uri.ts";
+export type { S3Settings } from "./client.ts";
+export { parseS3Uri, type S3Place, s3Uri } from "./uri.ts";
 
 /** `size` in bytes; `etag` without its quotes. */
 export type S3Found = { size: number; etag: string; modifiedAt: Date };

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { LabelmillError } from "../errors.ts";
-import { isS3Outage, type S3Asked, s3Error } from "./s3-error.ts";
+import { LabelmillError } from "../../errors.ts";
+import { isS3Outage, type S3Asked, s3Error } from "./error.ts";
 
 export const S3_LIMITS = {
   /** Tries of one request, the first among them. Progress of a stream starts the count again. */

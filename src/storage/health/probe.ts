@@ -1,10 +1,10 @@
 import { statfs, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import { LabelmillError } from "../errors.ts";
-import { asidePath, remove } from "./aside.ts";
-import { storeError } from "./fs-error.ts";
-import { parseS3Uri, type S3 } from "./s3.ts";
-import { s3Trouble } from "./s3-error.ts";
+import { LabelmillError } from "../../errors.ts";
+import { asidePath, remove } from "../fs/aside.ts";
+import { storeError } from "../fs/error.ts";
+import { s3Trouble } from "../s3/error.ts";
+import { parseS3Uri, type S3 } from "../s3/s3.ts";
 
 /** In the form of a name that stores keep for themselves. Not that by which S3Store finds out about conditional writes: both may run at once. */
 const PROBE_KEY = ".probe.0000000000000001.aside";

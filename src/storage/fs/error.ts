@@ -1,5 +1,5 @@
-import { LabelmillError, messageOf, systemCode } from "../errors.ts";
-import { StoreError, type StoreTrouble } from "./store-error.ts";
+import { LabelmillError, messageOf, systemCode } from "../../errors.ts";
+import { StoreError, type StoreTrouble } from "../store-error.ts";
 
 /** What mends it, by system code. What is named here without `retryable` stays as it is until somebody mends it. */
 const MENDS: Record<string, { mend: string; retryable?: true }> = {

@@ -1,6 +1,6 @@
-import type { S3Client } from "./s3-client.ts";
-import { type S3Asked, s3Code } from "./s3-error.ts";
-import type { S3Place } from "./s3-uri.ts";
+import type { S3Client } from "./client.ts";
+import { type S3Asked, s3Code } from "./error.ts";
+import type { S3Place } from "./uri.ts";
 
 /** S3 takes pieces of an upload of 5 MB and more, 10,000 at most: this makes 80 GB. One is held in memory at a time. */
 export const PIECE_BYTES = 8 << 20;

@@ -1,5 +1,5 @@
-import { LabelmillError, messageOf, systemCode } from "../errors.ts";
-import { placeOf, StoreError, type StoreTrouble } from "./store-error.ts";
+import { LabelmillError, messageOf, systemCode } from "../../errors.ts";
+import { placeOf, StoreError, type StoreTrouble } from "../store-error.ts";
 
 /** What was asked of S3, of what and where: the words of an error's message. */
 export type S3Asked = { doing: "read" | "write" | "list" | "delete"; what: string; host: string };

@@ -1,5 +1,5 @@
-import type { OutageInfo } from "../schemas/worker.ts";
-import type { StoreError, StoreTrouble } from "./store-error.ts";
+import type { OutageInfo } from "../../schemas/worker.ts";
+import type { StoreError, StoreTrouble } from "../store-error.ts";
 
 /** A store that is out, from the moment it is known to be until it works again. */
 export class Outage {

@@ -4,8 +4,8 @@ import { mkdir } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { readEnvironment } from "../src/config.ts";
 import { openRedis } from "../src/redis/connect.ts";
-import { findRedisServer } from "../src/redis/find.ts";
-import { freePort } from "../src/redis/launch.ts";
+import { findRedisServer } from "../src/redis/embedded/find.ts";
+import { freePort } from "../src/redis/embedded/launch.ts";
 import { defaultConfig } from "./config.ts";
 
 const READY_MS = 10_000;

@@ -1,7 +1,7 @@
 import { readEnvironment } from "../src/config.ts";
 import { openRedis } from "../src/redis/connect.ts";
-import { type EmbeddedRedis, startEmbeddedRedis } from "../src/redis/embedded.ts";
-import { freePort } from "../src/redis/launch.ts";
+import { type EmbeddedRedis, startEmbeddedRedis } from "../src/redis/embedded/embedded.ts";
+import { freePort } from "../src/redis/embedded/launch.ts";
 import { defaultConfig } from "./config.ts";
 
 /** A server of the benchmark's own, at an address that other processes can be given. */

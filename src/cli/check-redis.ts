@@ -1,7 +1,7 @@
 import { WorkerRegistry } from "../fleet/registry.ts";
 import { describeAddress, openRedis, type RedisAddress } from "../redis/connect.ts";
-import type { SearchOptions } from "../redis/debian.ts";
-import { findRedisServer } from "../redis/find.ts";
+import type { SearchOptions } from "../redis/embedded/debian.ts";
+import { findRedisServer } from "../redis/embedded/find.ts";
 import { readInfo } from "../redis/fitness.ts";
 import { openQueue } from "../runs/queue.ts";
 import { DEAD_LETTER_QUEUE } from "../schemas/names.ts";

@@ -10,7 +10,7 @@ import { planRun } from "../producers/plan-run.ts";
 import { Planner, type SlicesFrom } from "../producers/planner.ts";
 import { Room } from "../producers/room.ts";
 import { openRedis, type RedisAddress } from "../redis/connect.ts";
-import { startEmbeddedRedis } from "../redis/embedded.ts";
+import { startEmbeddedRedis } from "../redis/embedded/embedded.ts";
 import { lostRedis, noteLoss, unlessGone } from "../redis/with-redis.ts";
 import { Channels } from "../runs/channels.ts";
 import { type RowError, RunLedger } from "../runs/ledger.ts";

@@ -1,7 +1,7 @@
 import { homedir } from "node:os";
 import path from "node:path";
-import type { SearchOptions } from "../../src/redis/debian.ts";
-import { type EmbeddedRedis, startEmbeddedRedis } from "../../src/redis/embedded.ts";
+import type { SearchOptions } from "../../src/redis/embedded/debian.ts";
+import { type EmbeddedRedis, startEmbeddedRedis } from "../../src/redis/embedded/embedded.ts";
 
 /** The user's cache folder, so that tests fetch a server at most once. */
 export function testCacheDir(): string {

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
-import type { EmbeddedRedis } from "../../src/redis/embedded.ts";
+import type { EmbeddedRedis } from "../../src/redis/embedded/embedded.ts";
 import { startTestRedis } from "./redis.ts";
 
 /**

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { openRedis } from "../../src/redis/connect.ts";
-import { findRedisServer } from "../../src/redis/find.ts";
+import { findRedisServer } from "../../src/redis/embedded/find.ts";
 import { temporaryFolder } from "../helpers/pipeline.ts";
 import { testSearch } from "../helpers/redis.ts";
 

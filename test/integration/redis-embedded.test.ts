@@ -9,8 +9,8 @@ import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
 import { after, before, type TestContext, test } from "node:test";
 import { openRedis } from "../../src/redis/connect.ts";
-import { startEmbeddedRedis } from "../../src/redis/embedded.ts";
-import { findRedisServer } from "../../src/redis/find.ts";
+import { startEmbeddedRedis } from "../../src/redis/embedded/embedded.ts";
+import { findRedisServer } from "../../src/redis/embedded/find.ts";
 import { startTestRedis, testCacheDir, testSearch } from "../helpers/redis.ts";
 
 let folder: string;

@@ -4,9 +4,9 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, test } from "node:test";
 import { openRedis } from "../../src/redis/connect.ts";
-import { findDebianServer, parseOsRelease } from "../../src/redis/debian.ts";
-import { startEmbeddedRedis } from "../../src/redis/embedded.ts";
-import { findRedisServer, type RedisServer } from "../../src/redis/find.ts";
+import { findDebianServer, parseOsRelease } from "../../src/redis/embedded/debian.ts";
+import { startEmbeddedRedis } from "../../src/redis/embedded/embedded.ts";
+import { findRedisServer, type RedisServer } from "../../src/redis/embedded/find.ts";
 import { testSearch } from "../helpers/redis.ts";
 
 let root: string;

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { lastWords, runChild } from "../../src/redis/child.ts";
 import { within } from "../../src/redis/deadline.ts";
-import { parseOsRelease } from "../../src/redis/debian.ts";
+import { lastWords, runChild } from "../../src/redis/embedded/child.ts";
+import { parseOsRelease } from "../../src/redis/embedded/debian.ts";
 import { isSupported } from "../../src/redis/version.ts";
 
 test("6.2 is the oldest version", () => {

@@ -1,4 +1,4 @@
-import { messageOf } from "../errors.ts";
+import { messageOf } from "../../errors.ts";
 import { findOnPath } from "./binary.ts";
 import { runChild } from "./child.ts";
 

@@ -1,9 +1,9 @@
 import { spawn } from "node:child_process";
 import type { Writable } from "node:stream";
-import { LabelmillError, messageOf } from "../errors.ts";
+import { LabelmillError, messageOf } from "../../errors.ts";
+import { connectRedis, type RedisAddress } from "../connect.ts";
+import { within } from "../deadline.ts";
 import { lastWords } from "./child.ts";
-import { connectRedis, type RedisAddress } from "./connect.ts";
-import { within } from "./deadline.ts";
 import type { SearchOptions } from "./debian.ts";
 import { findRedisServer } from "./find.ts";
 import { type Launch, launchBinary, launchContainer } from "./launch.ts";

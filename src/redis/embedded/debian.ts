@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { messageOf, systemCode } from "../errors.ts";
+import { messageOf, systemCode } from "../../errors.ts";
 import { findOnPath, probeServer, type ServerBinary } from "./binary.ts";
 import { runChild } from "./child.ts";
 

@@ -1,7 +1,7 @@
 import { access, constants, stat } from "node:fs/promises";
 import path from "node:path";
+import { isSupported, OLDEST_VERSION } from "../version.ts";
 import { runChild } from "./child.ts";
-import { isSupported, OLDEST_VERSION } from "./version.ts";
 
 /** A server that runs as a child: `command` is the program and its first arguments. */
 export type ServerBinary = { kind: "binary"; command: readonly string[]; version: string };

@@ -1,4 +1,4 @@
-import { LabelmillError, messageOf } from "../errors.ts";
+import { LabelmillError, messageOf } from "../../errors.ts";
 import { findOnPath, probeServer, type ServerBinary } from "./binary.ts";
 import { findContainer, type ServerContainer } from "./container.ts";
 import { findDebianServer, type SearchOptions } from "./debian.ts";

@@ -4,9 +4,9 @@ import { mkdtemp } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { LabelmillError, messageOf } from "../errors.ts";
+import { LabelmillError, messageOf } from "../../errors.ts";
+import type { RedisAddress } from "../connect.ts";
 import type { ServerBinary } from "./binary.ts";
-import type { RedisAddress } from "./connect.ts";
 import type { ServerContainer } from "./container.ts";
 
 /** One start of a server, as data. */

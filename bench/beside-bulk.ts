@@ -1,7 +1,7 @@
 import { mkdir } from "node:fs/promises";
 import { setTimeout } from "node:timers/promises";
 import { openRedis } from "../src/redis/connect.ts";
-import { RunLedger } from "../src/runs/ledger.ts";
+import { RunLedger } from "../src/runs/ledger/ledger.ts";
 import { shortTexts } from "./inputs.ts";
 import type { BenchOptions } from "./options.ts";
 import { untilSettled } from "./pipeline-side.ts";

@@ -1,7 +1,7 @@
 import { mkdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { openRedis } from "../src/redis/connect.ts";
-import { RunLedger } from "../src/runs/ledger.ts";
+import { RunLedger } from "../src/runs/ledger/ledger.ts";
 import { type MadeInput, shortTexts } from "./inputs.ts";
 import type { BenchOptions } from "./options.ts";
 import { inTurn, summarize } from "./rounds.ts";

@@ -1,15 +1,15 @@
 /** One run from its plan to its end, as src/cli/session.ts makes it, for whichever process plans it. */
 import type { Config } from "../src/config.ts";
 import type { Model } from "../src/inference/model/model.ts";
+import { openOutput } from "../src/outputs/output.ts";
+import { newRunFile } from "../src/outputs/run-file.ts";
 import { driveRun } from "../src/producers/drive.ts";
 import { Planner } from "../src/producers/planner.ts";
 import { Room } from "../src/producers/room.ts";
 import { slicesOf } from "../src/producers/run-slices.ts";
 import { openRedis, type RedisAddress } from "../src/redis/connect.ts";
 import { Channels } from "../src/runs/channels.ts";
-import { RunLedger } from "../src/runs/ledger.ts";
-import { openOutput } from "../src/runs/output.ts";
-import { newRunFile } from "../src/runs/run-file.ts";
+import { RunLedger } from "../src/runs/ledger/ledger.ts";
 import { RunChanges } from "../src/runs/watch.ts";
 import { DEFAULT_SLICE_ITEMS } from "../src/schemas/job.ts";
 import type { RunFile } from "../src/schemas/run.ts";

@@ -1,7 +1,7 @@
 import { LabelmillError } from "../errors.ts";
 import type { RedisAddress } from "../redis/connect.ts";
 import { withRedis } from "../redis/with-redis.ts";
-import { RunLedger } from "../runs/ledger.ts";
+import { RunLedger } from "../runs/ledger/ledger.ts";
 import { lastingRedis } from "./context.ts";
 import { EXIT } from "./exit.ts";
 import type { LabelWorld } from "./label.ts";

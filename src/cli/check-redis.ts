@@ -3,7 +3,7 @@ import { describeAddress, openRedis, type RedisAddress } from "../redis/connect.
 import type { SearchOptions } from "../redis/embedded/debian.ts";
 import { findRedisServer } from "../redis/embedded/find.ts";
 import { readInfo } from "../redis/fitness.ts";
-import { openQueue } from "../runs/queue.ts";
+import { openQueue } from "../runs/queues/queue.ts";
 import { DEAD_LETTER_QUEUE } from "../schemas/names.ts";
 import type { WorkerInfo } from "../schemas/worker.ts";
 import { SOFTWARE } from "../software.ts";

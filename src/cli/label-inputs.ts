@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { LabelmillError } from "../errors.ts";
 import { FileGrants } from "../fetch/grants.ts";
 import { S3Grants } from "../fetch/s3-grants.ts";
-import type { OpenedInput } from "../runs/run-file.ts";
+import type { OpenedInput } from "../outputs/run-file.ts";
 import type { PassedOverReport } from "../schemas/passed-over.ts";
 import type { WorkerInfo } from "../schemas/worker.ts";
 import { listOf } from "../sources/discover/input-list.ts";

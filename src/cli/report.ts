@@ -1,7 +1,7 @@
 import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { readPart } from "../rows/part.ts";
-import type { RowError } from "../runs/ledger.ts";
+import type { RowError } from "../runs/ledger/ledger.ts";
 import type { Manifest } from "../schemas/manifest.ts";
 import { FILES_FILE, PARTS_FILE, partKey } from "../schemas/names.ts";
 import type { Row } from "../schemas/row.ts";

@@ -1,5 +1,5 @@
 import { withRedis } from "../redis/with-redis.ts";
-import { RunLedger } from "../runs/ledger.ts";
+import { RunLedger } from "../runs/ledger/ledger.ts";
 import type { RunState } from "../schemas/run.ts";
 import { unknownRun } from "./cancel.ts";
 import { lastingRedis } from "./context.ts";

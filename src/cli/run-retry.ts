@@ -1,9 +1,9 @@
 import { fileURLToPath } from "node:url";
 import { LabelmillError } from "../errors.ts";
+import { openOutput, readFinished } from "../outputs/output.ts";
+import { nextRetry } from "../outputs/retries.ts";
 import { withRedis } from "../redis/with-redis.ts";
-import { RunLedger } from "../runs/ledger.ts";
-import { openOutput, readFinished } from "../runs/output.ts";
-import { nextRetry } from "../runs/retries.ts";
+import { RunLedger } from "../runs/ledger/ledger.ts";
 import { RunIdSchema } from "../schemas/job.ts";
 import { openStore, openToRead } from "../storage/open.ts";
 import { unknownRun } from "./cancel.ts";

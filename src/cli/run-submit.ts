@@ -1,7 +1,7 @@
 import { LabelmillError } from "../errors.ts";
 import type { RedisAddress } from "../redis/connect.ts";
 import { withRedis } from "../redis/with-redis.ts";
-import { PlanQueue } from "../runs/plan-queue.ts";
+import { PlanQueue } from "../runs/queues/plan-queue.ts";
 import type { PassedOverReport } from "../schemas/passed-over.ts";
 import { lastingRedis } from "./context.ts";
 import { EXIT } from "./exit.ts";

@@ -1,10 +1,10 @@
 import { LabelmillError } from "../errors.ts";
+import { readManifest } from "../outputs/output.ts";
 import { openRedis } from "../redis/connect.ts";
 import { unlessLost } from "../redis/with-redis.ts";
 import { Channels } from "../runs/channels.ts";
-import { type RowError, RunLedger } from "../runs/ledger.ts";
-import type { Progress } from "../runs/ledger-hash.ts";
-import { readManifest } from "../runs/output.ts";
+import type { Progress } from "../runs/ledger/hash.ts";
+import { type RowError, RunLedger } from "../runs/ledger/ledger.ts";
 import { isEnded } from "../runs/state.ts";
 import { RunChanges } from "../runs/watch.ts";
 import { openToRead } from "../storage/open.ts";

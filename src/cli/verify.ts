@@ -1,5 +1,5 @@
-import { readRunFile } from "../runs/output.ts";
-import { verifyOutput } from "../runs/verify.ts";
+import { readRunFile } from "../outputs/output.ts";
+import { verifyOutput } from "../outputs/verify/verify.ts";
 import { openToRead } from "../storage/open.ts";
 import { countRecords } from "./count-records.ts";
 import { EXIT } from "./exit.ts";

@@ -1,7 +1,7 @@
 import { LabelmillError } from "../errors.ts";
+import { readManifest } from "../outputs/output.ts";
 import { readPart } from "../rows/part.ts";
-import type { RunLedger } from "../runs/ledger.ts";
-import { readManifest } from "../runs/output.ts";
+import type { RunLedger } from "../runs/ledger/ledger.ts";
 import { partKey } from "../schemas/names.ts";
 import type { Row } from "../schemas/row.ts";
 import type { RunState } from "../schemas/run.ts";

@@ -1,12 +1,12 @@
 import type { Queue } from "bullmq";
 import type { Redis } from "ioredis";
 import { LabelmillError } from "../errors.ts";
-import { FinalizerQueue, jobRetries, type Retries } from "../runs/finalizer-queue.ts";
-import type { RunLedger } from "../runs/ledger.ts";
-import { splitsOf } from "../runs/ledger-codec.ts";
-import { openQueue } from "../runs/queue.ts";
+import { splitsOf } from "../runs/ledger/codec.ts";
+import type { RunLedger } from "../runs/ledger/ledger.ts";
+import { FinalizerQueue, jobRetries, type Retries } from "../runs/queues/finalizer-queue.ts";
+import { openQueue } from "../runs/queues/queue.ts";
+import { Turns } from "../runs/queues/turns.ts";
 import { isEnded } from "../runs/state.ts";
-import { Turns } from "../runs/turns.ts";
 import type { RunChanges } from "../runs/watch.ts";
 import { type Job, JobSchema } from "../schemas/job.ts";
 import { JOB_VERSION, jobId, type Lane, partKey, queueName } from "../schemas/names.ts";

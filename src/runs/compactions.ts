@@ -2,7 +2,7 @@ import type { Redis } from "ioredis";
 import { COLUMN_KINDS, type ColumnKind } from "../rows/column-kinds.ts";
 import type { FileLine } from "../schemas/manifest.ts";
 import { KEY_PREFIX } from "../schemas/names.ts";
-import type { FinalizerQueue } from "./finalizer-queue.ts";
+import type { FinalizerQueue } from "./queues/finalizer-queue.ts";
 
 const RETIRED_RUN_SECONDS = 24 * 3600;
 

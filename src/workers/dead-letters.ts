@@ -3,8 +3,8 @@ import { type Queue, type Job as QueuedJob, UnrecoverableError } from "bullmq";
 import type { Redis } from "ioredis";
 import type { z } from "zod";
 import type { Logger } from "../logger.ts";
-import { openQueue } from "../runs/queue.ts";
-import { trimWaiting } from "../runs/trim.ts";
+import { openQueue } from "../runs/queues/queue.ts";
+import { trimWaiting } from "../runs/queues/trim.ts";
 import { DEAD_LETTER_QUEUE } from "../schemas/names.ts";
 import { RawPayload } from "./queue-worker.ts";
 

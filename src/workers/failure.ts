@@ -1,5 +1,5 @@
 import type { LabelmillError } from "../errors.ts";
-import type { RunLedger } from "../runs/ledger.ts";
+import type { RunLedger } from "../runs/ledger/ledger.ts";
 import type { SingleEnds } from "../runs/singles.ts";
 import type { LabelEvent } from "../schemas/event.ts";
 import type { Job } from "../schemas/job.ts";

@@ -1,11 +1,11 @@
 import { type Job as QueuedJob, UnrecoverableError, WaitingError } from "bullmq";
 import { abortable } from "../abortable.ts";
 import type { Logger } from "../logger.ts";
+import { compactRange } from "../outputs/compact.ts";
+import { finalizeRun } from "../outputs/finalize.ts";
 import type { FileEncoder } from "../rows/file-encoder.ts";
-import { compactRange } from "../runs/compact.ts";
 import type { Compactions } from "../runs/compactions.ts";
-import { finalizeRun } from "../runs/finalize.ts";
-import type { RunLedger } from "../runs/ledger.ts";
+import type { RunLedger } from "../runs/ledger/ledger.ts";
 import { type CompactJob, CompactJobSchema, type FinalizeJob, FinalizeJobSchema } from "../schemas/job.ts";
 import type { Outages } from "../storage/health/outages.ts";
 import type { ObjectStore } from "../storage/store.ts";

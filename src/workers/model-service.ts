@@ -10,7 +10,7 @@ import type { ImageDecoder } from "../inference/preprocess/image/decoder.ts";
 import { PreparePool } from "../inference/preprocess/prepare-pool.ts";
 import type { Device } from "../inference/sessions/model-session.ts";
 import type { Logger } from "../logger.ts";
-import { Turns } from "../runs/turns.ts";
+import { Turns } from "../runs/queues/turns.ts";
 import { LANES, type Lane, queueName } from "../schemas/names.ts";
 import { Intake } from "./intake.ts";
 import type { LabelItems } from "./label-items.ts";

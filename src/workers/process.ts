@@ -1,4 +1,4 @@
-import type { Committed } from "../runs/ledger.ts";
+import type { Committed } from "../runs/ledger/ledger.ts";
 import type { Job } from "../schemas/job.ts";
 import type { Row } from "../schemas/row.ts";
 import type { ObjectStore } from "../storage/store.ts";

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { LabelmillError } from "../errors.ts";
 import type { Channels } from "../runs/channels.ts";
-import type { RunLedger } from "../runs/ledger.ts";
+import type { RunLedger } from "../runs/ledger/ledger.ts";
 import type { Job } from "../schemas/job.ts";
 import { STOPPED_CHANNEL } from "../schemas/names.ts";
 import type { RunState } from "../schemas/run.ts";

@@ -1,11 +1,11 @@
 import { LabelmillError } from "../errors.ts";
 import type { OutputGrants } from "../fetch/output-grants.ts";
 import type { Logger } from "../logger.ts";
+import { getIfThere } from "../outputs/output.ts";
 import { kindsIn } from "../rows/column-kinds.ts";
 import { encodePart, readPart } from "../rows/part.ts";
 import type { Compactions } from "../runs/compactions.ts";
-import { type Devices, MOST_FIRST_ERRORS, type RowError, type RunLedger } from "../runs/ledger.ts";
-import { getIfThere } from "../runs/output.ts";
+import { type Devices, MOST_FIRST_ERRORS, type RowError, type RunLedger } from "../runs/ledger/ledger.ts";
 import type { SingleEnds } from "../runs/singles.ts";
 import type { Job } from "../schemas/job.ts";
 import { PARTS_FOLDER } from "../schemas/names.ts";

@@ -9,7 +9,7 @@ import { checkStore } from "../../src/cli/check-store.ts";
 import { WorkerRegistry } from "../../src/fleet/registry.ts";
 import { loadBuiltIn } from "../../src/models/built-in.ts";
 import { openRedis } from "../../src/redis/connect.ts";
-import { openQueue } from "../../src/runs/queue.ts";
+import { openQueue } from "../../src/runs/queues/queue.ts";
 import { DEAD_LETTER_QUEUE } from "../../src/schemas/names.ts";
 import { SOFTWARE } from "../../src/software.ts";
 import { S3 } from "../../src/storage/s3/s3.ts";

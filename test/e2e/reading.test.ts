@@ -3,9 +3,9 @@ import { readdir, stat, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { pathToFileURL } from "node:url";
+import { newRunId } from "../../src/outputs/run-file.ts";
 import { openRedis } from "../../src/redis/connect.ts";
-import { RunLedger } from "../../src/runs/ledger.ts";
-import { newRunId } from "../../src/runs/run-file.ts";
+import { RunLedger } from "../../src/runs/ledger/ledger.ts";
 import { Workspace } from "../helpers/cli.ts";
 import { TcpRedis } from "../helpers/tcp-redis.ts";
 

@@ -30,13 +30,15 @@ export const MATRIX: Record<Area, { value: Area[]; type: Area[] }> = parseMatrix
   sources: "printable schemas storage fetch errors regular-file",
   inference: "abortable errors schemas:type regular-file",
   models: "errors schemas inference storage regular-file",
-  runs: "schemas storage rows redis errors logger metrics software regular-file",
+  runs: "schemas storage redis errors logger rows",
+  outputs: "schemas storage rows runs errors software",
   fleet: "schemas errors",
-  producers: "node-version sources fleet rows runs schemas storage redis errors logger metrics software regular-file",
+  producers:
+    "node-version sources fleet rows runs outputs schemas storage redis errors logger metrics software regular-file",
   workers:
-    "abortable sources fetch fleet rows runs inference schemas storage redis errors logger metrics software config:type regular-file",
+    "abortable sources fetch fleet rows runs outputs inference schemas storage redis errors logger metrics software config:type regular-file",
   server: "metrics schemas",
-  cli: "node-version printable schemas errors logger metrics software config redis storage fetch sources inference models fleet rows runs producers workers server",
+  cli: "node-version printable schemas errors logger metrics software config redis storage fetch sources inference models fleet rows runs outputs producers workers server",
 });
 
 function parseMatrix(rows: Record<Area, string>) {
@@ -131,7 +133,18 @@ const OPENERS = ["open", "openSync", "openAsBlob", "createReadStream", "readFile
  * Areas that meet files which others may have put there, and what in them opens files of another kind: its own, for writing, and
  * those of the system.
  */
-const HOSTILE_AREAS = ["sources", "fetch", "workers", "storage", "rows", "inference", "models", "runs", "producers"];
+const HOSTILE_AREAS = [
+  "sources",
+  "fetch",
+  "workers",
+  "storage",
+  "rows",
+  "inference",
+  "models",
+  "runs",
+  "outputs",
+  "producers",
+];
 const OPENED_OTHERWISE: Record<string, string[]> = {
   "src/storage/fs/aside.ts": ["open"],
   "src/storage/lease/output-lock.ts": ["open"],
@@ -220,7 +233,7 @@ const ONE_PLACE: { package: string; names: string[]; place: string; why: string 
   {
     package: "bullmq",
     names: ["Queue"],
-    place: "src/runs/queue.ts",
+    place: "src/runs/queues/queue.ts",
     why: "an `error` that nobody hears ends the process: use openQueue",
   },
 ];

@@ -1,7 +1,7 @@
 import { after } from "node:test";
 import type { Redis } from "ioredis";
 import { openRedis } from "../../src/redis/connect.ts";
-import { type Committed, RunLedger } from "../../src/runs/ledger.ts";
+import { type Committed, RunLedger } from "../../src/runs/ledger/ledger.ts";
 import { startTestRedis } from "./redis.ts";
 
 /** What a run of the ledger's tests is about. */

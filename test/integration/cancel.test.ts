@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { Queue } from "bullmq";
 import { loadBuiltIn } from "../../src/models/built-in.ts";
-import { RunLedger } from "../../src/runs/ledger.ts";
+import { RunLedger } from "../../src/runs/ledger/ledger.ts";
 import { KEY_PREFIX, queueName } from "../../src/schemas/names.ts";
 import { TestPipeline, writeTexts } from "../helpers/pipeline.ts";
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { on } from "node:events";
 import { test } from "node:test";
 import { Queue, Worker } from "bullmq";
-import { FinalizerQueue } from "../../src/runs/finalizer-queue.ts";
+import { FinalizerQueue } from "../../src/runs/queues/finalizer-queue.ts";
 import { compactJobId, finalizeJobId, KEY_PREFIX, RUNS_QUEUE } from "../../src/schemas/names.ts";
 import { TestPipeline } from "../helpers/pipeline.ts";
 

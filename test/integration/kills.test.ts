@@ -4,7 +4,7 @@ import { cp, mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { verifyOutput } from "../../src/runs/verify.ts";
+import { verifyOutput } from "../../src/outputs/verify/verify.ts";
 import { KILL_STEPS, type KillPoint } from "../helpers/kill-points.ts";
 import { FAST, TestPipeline, writeTexts } from "../helpers/pipeline.ts";
 import { startTestS3 } from "../helpers/s3-server.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { verifyOutput } from "../../src/runs/verify.ts";
+import { verifyOutput } from "../../src/outputs/verify/verify.ts";
 import { S3 } from "../../src/storage/s3/s3.ts";
 import { S3Store } from "../../src/storage/s3/store.ts";
 import { Workspace } from "../helpers/cli.ts";

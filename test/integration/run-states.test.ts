@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
-import type { RowError } from "../../src/runs/ledger.ts";
+import type { RowError } from "../../src/runs/ledger/ledger.ts";
 import { KEY_PREFIX, STOPPED_CHANNEL } from "../../src/schemas/names.ts";
 import { RUN_STATES, type RunState } from "../../src/schemas/run.ts";
 import { ABOUT, openTestLedger, partOf } from "../helpers/ledger.ts";

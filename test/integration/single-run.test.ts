@@ -7,7 +7,7 @@ import { ServedModels } from "../../src/producers/served.ts";
 import { SingleRun } from "../../src/producers/single-run.ts";
 import { openRedis } from "../../src/redis/connect.ts";
 import { Channels } from "../../src/runs/channels.ts";
-import { openQueue } from "../../src/runs/queue.ts";
+import { openQueue } from "../../src/runs/queues/queue.ts";
 import { SingleEnds } from "../../src/runs/singles.ts";
 import type { Job } from "../../src/schemas/job.ts";
 import { jobId, runChannel, singleKey } from "../../src/schemas/names.ts";

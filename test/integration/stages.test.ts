@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { QueueEvents } from "bullmq";
-import { openQueue } from "../../src/runs/queue.ts";
+import { openQueue } from "../../src/runs/queues/queue.ts";
 import type { Job } from "../../src/schemas/job.ts";
 import { jobId, KEY_PREFIX, queueName, singleKey } from "../../src/schemas/names.ts";
 import { hostileServer } from "../helpers/hostile-server.ts";

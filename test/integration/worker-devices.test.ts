@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { LabelmillError } from "../../src/errors.ts";
 import { WorkerRegistry } from "../../src/fleet/registry.ts";
-import { readManifest } from "../../src/runs/output.ts";
+import { readManifest } from "../../src/outputs/output.ts";
 import { TestPipeline, writeTexts } from "../helpers/pipeline.ts";
 import { askedOf, runsOf, SCRIPTED_THREAD, writeScripted } from "../helpers/scripted-session.ts";
 

@@ -12,12 +12,12 @@ import { LabelmillError } from "../../src/errors.ts";
 import { WorkerRegistry } from "../../src/fleet/registry.ts";
 import { createLogger } from "../../src/logger.ts";
 import { loadBuiltIn } from "../../src/models/built-in.ts";
+import { readManifest } from "../../src/outputs/output.ts";
+import { verifyOutput } from "../../src/outputs/verify/verify.ts";
 import { openRedis } from "../../src/redis/connect.ts";
 import { readPart } from "../../src/rows/part.ts";
-import { RunLedger } from "../../src/runs/ledger.ts";
-import { DROPPED_EVENTS_KEY } from "../../src/runs/outbox.ts";
-import { readManifest } from "../../src/runs/output.ts";
-import { verifyOutput } from "../../src/runs/verify.ts";
+import { RunLedger } from "../../src/runs/ledger/ledger.ts";
+import { DROPPED_EVENTS_KEY } from "../../src/runs/queues/outbox.ts";
 import { EventSchema } from "../../src/schemas/event.ts";
 import type { Job } from "../../src/schemas/job.ts";
 import {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { decodePlanned, encodePlanned, splitsOf } from "../../src/runs/ledger-codec.ts";
-import { newRunFile } from "../../src/runs/run-file.ts";
+import { newRunFile } from "../../src/outputs/run-file.ts";
+import { decodePlanned, encodePlanned, splitsOf } from "../../src/runs/ledger/codec.ts";
 import { type Split, SplitSchema } from "../../src/schemas/split.ts";
 
 const input = { uri: "file:///a.csv", size: 9, modifiedAt: null, hash: "h" };

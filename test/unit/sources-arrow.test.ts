@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { Table, tableToIPC, vectorFromArray } from "apache-arrow";
 import fc from "fast-check";
-import { decodePlanned, encodePlanned } from "../../src/runs/ledger-codec.ts";
+import { decodePlanned, encodePlanned } from "../../src/runs/ledger/codec.ts";
 import type { ReadOptions, Where } from "../../src/schemas/input.ts";
 import { ItemSchema } from "../../src/schemas/item.ts";
 import { type Split, SplitSchema } from "../../src/schemas/split.ts";

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
-import { LabelmillError, messageOf } from "../errors.ts";
-import { readPart } from "../rows/part.ts";
-import { type Manifest, type PartLine, type Range, selectedIn } from "../schemas/manifest.ts";
+import { LabelmillError, messageOf } from "../../errors.ts";
+import { readPart } from "../../rows/part.ts";
+import { type Manifest, type PartLine, type Range, selectedIn } from "../../schemas/manifest.ts";
 import {
   isPartKey,
   MANIFEST_FILE,
@@ -10,17 +10,17 @@ import {
   partKey,
   RUN_FILE,
   SUCCESS_FILE,
-} from "../schemas/names.ts";
-import { isCompacted } from "../schemas/output.ts";
-import type { Row } from "../schemas/row.ts";
-import type { RunFile, RunInput } from "../schemas/run.ts";
-import type { ReadableStore } from "../storage/store.ts";
+} from "../../schemas/names.ts";
+import { isCompacted } from "../../schemas/output.ts";
+import type { Row } from "../../schemas/row.ts";
+import type { RunFile, RunInput } from "../../schemas/run.ts";
+import type { ReadableStore } from "../../storage/store.ts";
+import { orderedRows } from "../ordered-rows.ts";
+import { exists, getIfThere, readManifest, readRunFile } from "../output.ts";
+import { type OpenStore, retryUri } from "../retries.ts";
 import { Check, type Verification } from "./check.ts";
-import { orderedRows } from "./ordered-rows.ts";
-import { exists, getIfThere, readManifest, readRunFile } from "./output.ts";
-import { type OpenStore, retryUri } from "./retries.ts";
-import { FileChecks } from "./verify-files.ts";
-import { partLines } from "./verify-lines.ts";
+import { FileChecks } from "./files.ts";
+import { partLines } from "./lines.ts";
 
 /** `inputs` counts the records of an input as it is now; `openStore` opens outputs within this one: without, retries are not looked at. */
 export type VerifyOptions = { inputs?: (input: RunInput) => Promise<number>; openStore?: OpenStore };

@@ -1,10 +1,10 @@
 import type { Redis } from "ioredis";
-import type { Range } from "../schemas/manifest.ts";
-import { type PassedOverReport, PassedOverSchema, sumPassedOver } from "../schemas/passed-over.ts";
-import { type RunState, RunStateSchema } from "../schemas/run.ts";
-import type { Split } from "../schemas/split.ts";
-import { encodePlanned } from "./ledger-codec.ts";
-import { runKeys } from "./ledger-hash.ts";
+import type { Range } from "../../schemas/manifest.ts";
+import { type PassedOverReport, PassedOverSchema, sumPassedOver } from "../../schemas/passed-over.ts";
+import { type RunState, RunStateSchema } from "../../schemas/run.ts";
+import type { Split } from "../../schemas/split.ts";
+import { encodePlanned } from "./codec.ts";
+import { runKeys } from "./hash.ts";
 
 /** What is noted of a slice before it is queued. `passedOver`: in an input, by its number, that the slice is the first to come to. */
 export type SlicePlan = {

@@ -1,4 +1,4 @@
-import type { Range } from "../schemas/manifest.ts";
+import type { Range } from "../../schemas/manifest.ts";
 
 type Place = { uri: string | undefined; first: number; count: number; selected: number; at: number; taken: number };
 

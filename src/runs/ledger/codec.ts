@@ -1,6 +1,6 @@
-import type { Range, Receipt } from "../schemas/manifest.ts";
-import type { RunFile } from "../schemas/run.ts";
-import type { Split, TarPlace } from "../schemas/split.ts";
+import type { Range, Receipt } from "../../schemas/manifest.ts";
+import type { RunFile } from "../../schemas/run.ts";
+import type { Split, TarPlace } from "../../schemas/split.ts";
 
 /** What Redis holds of a planned slice: its ranges and, where workers read them, the addresses of those with items. */
 export type PlannedSlice = { planned: Range[]; places?: Split["at"][] };

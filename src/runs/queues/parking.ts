@@ -1,6 +1,6 @@
 import type { Redis } from "ioredis";
-import { jobId, type Lane, queueName } from "../schemas/names.ts";
-import type { RunLedger } from "./ledger.ts";
+import { jobId, type Lane, queueName } from "../../schemas/names.ts";
+import type { RunLedger } from "../ledger/ledger.ts";
 import { openQueue, readJob } from "./queue.ts";
 
 /** A slice of a paused run lies aside for so long where nobody calls it back. */

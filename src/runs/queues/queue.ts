@@ -1,6 +1,6 @@
 import { type Job, Queue } from "bullmq";
 import type { Redis } from "ioredis";
-import { KEY_PREFIX } from "../schemas/names.ts";
+import { KEY_PREFIX } from "../../schemas/names.ts";
 
 /** A queue to add to. What goes wrong is told by the calls on it: its `error` events would only say it again, on the console. */
 export function openQueue(redis: Redis, name: string): Queue {

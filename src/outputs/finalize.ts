@@ -1,5 +1,8 @@
 import { createHash } from "node:crypto";
 import { LabelmillError } from "../errors.ts";
+import type { Compactions } from "../runs/compactions.ts";
+import type { Devices, RunLedger } from "../runs/ledger/ledger.ts";
+import { endState, isEnded } from "../runs/state.ts";
 import { type FailedSlice, type Manifest, ManifestSchema, type PartLine, type Range } from "../schemas/manifest.ts";
 import { FILES_FILE, MANIFEST_FILE, PARTS_FILE, partKey, SUCCESS_FILE } from "../schemas/names.ts";
 import { isCompacted } from "../schemas/output.ts";
@@ -9,12 +12,9 @@ import { SOFTWARE } from "../software.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { clearParts } from "./clear.ts";
 import { columnTypes, rangesOf } from "./compact.ts";
-import type { Compactions } from "./compactions.ts";
 import { FileTally } from "./file-tally.ts";
-import type { Devices, RunLedger } from "./ledger.ts";
 import { encodeJson, readRunFile } from "./output.ts";
 import { noteRetry, retriedUris } from "./retries.ts";
-import { endState, isEnded } from "./state.ts";
 
 const MAX_LISTED_FAILURES = 100;
 

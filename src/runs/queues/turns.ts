@@ -1,5 +1,5 @@
 import type { Redis } from "ioredis";
-import { KEY_PREFIX } from "../schemas/names.ts";
+import { KEY_PREFIX } from "../../schemas/names.ts";
 
 /** BullMQ's highest priority number, which is its lowest priority. */
 const LAST_TURN = 2_097_151;

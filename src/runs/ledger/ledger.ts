@@ -1,15 +1,15 @@
 import type { Redis } from "ioredis";
-import type { Receipt } from "../schemas/manifest.ts";
-import { KEY_PREFIX, runChannel, STOPPED_CHANNEL } from "../schemas/names.ts";
-import type { PassedOverReport } from "../schemas/passed-over.ts";
-import { type RunState, RunStateSchema } from "../schemas/run.ts";
-import { encodeReceipt } from "./ledger-codec.ts";
-import { countsOf, type Progress, progressOf, type RunAbout, type RunOverview, runKeys } from "./ledger-hash.ts";
-import { planSlices, readPassedOver, type SlicePlan } from "./ledger-plan.ts";
-import { readSlices, type SliceRecord } from "./ledger-slices.ts";
-import { promoteParked } from "./parking.ts";
+import type { Receipt } from "../../schemas/manifest.ts";
+import { KEY_PREFIX, runChannel, STOPPED_CHANNEL } from "../../schemas/names.ts";
+import type { PassedOverReport } from "../../schemas/passed-over.ts";
+import { type RunState, RunStateSchema } from "../../schemas/run.ts";
+import { promoteParked } from "../queues/parking.ts";
+import { isEnded, statesBefore } from "../state.ts";
+import { encodeReceipt } from "./codec.ts";
+import { countsOf, type Progress, progressOf, type RunAbout, type RunOverview, runKeys } from "./hash.ts";
+import { planSlices, readPassedOver, type SlicePlan } from "./plan.ts";
 import { RUN_SCRIPTS } from "./scripts.ts";
-import { isEnded, statesBefore } from "./state.ts";
+import { readSlices, type SliceRecord } from "./slices.ts";
 
 const RETIRED_RUN_SECONDS = 24 * 3600;
 

@@ -1,9 +1,9 @@
 import type { Queue } from "bullmq";
 import type { Redis } from "ioredis";
-import type { PlanJob } from "../schemas/job.ts";
-import { JOB_VERSION, PLANS_QUEUE } from "../schemas/names.ts";
+import type { PlanJob } from "../../schemas/job.ts";
+import { JOB_VERSION, PLANS_QUEUE } from "../../schemas/names.ts";
+import { RunLedger } from "../ledger/ledger.ts";
 import { jobRetries, type Retries } from "./finalizer-queue.ts";
-import { RunLedger } from "./ledger.ts";
 import { openQueue } from "./queue.ts";
 
 /** Has workers plan runs: each opens the inputs, cuts and queues them, and stays with the run to its end. */

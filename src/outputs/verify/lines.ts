@@ -1,8 +1,8 @@
 import type { Hash } from "node:crypto";
-import { jsonLines } from "../rows/json-lines.ts";
-import { type FileLine, FileLineSchema, type PartLine, PartLineSchema } from "../schemas/manifest.ts";
-import { FILES_FILE, PARTS_FILE } from "../schemas/names.ts";
-import type { ReadableStore } from "../storage/store.ts";
+import { jsonLines } from "../../rows/json-lines.ts";
+import { type FileLine, FileLineSchema, type PartLine, PartLineSchema } from "../../schemas/manifest.ts";
+import { FILES_FILE, PARTS_FILE } from "../../schemas/names.ts";
+import type { ReadableStore } from "../../storage/store.ts";
 import type { Check } from "./check.ts";
 
 /** The lines of `_parts.jsonl`, each slice after the one before it; what is none is a problem. `hash` takes all bytes. */

@@ -1,8 +1,8 @@
 import type { Redis } from "ioredis";
-import { LabelmillError } from "../errors.ts";
-import type { Receipt } from "../schemas/manifest.ts";
-import { decodePlanned, decodeReceipt, type PlannedSlice } from "./ledger-codec.ts";
-import { runKeys } from "./ledger-hash.ts";
+import { LabelmillError } from "../../errors.ts";
+import type { Receipt } from "../../schemas/manifest.ts";
+import { decodePlanned, decodeReceipt, type PlannedSlice } from "./codec.ts";
+import { runKeys } from "./hash.ts";
 
 /** What was planned of a slice, and its end if it has come. */
 export type SliceRecord = PlannedSlice & {

@@ -1,6 +1,6 @@
 import type { Redis } from "ioredis";
-import { EventSchema, type LabelEvent } from "../schemas/event.ts";
-import { KEY_PREFIX, RESULTS_QUEUE } from "../schemas/names.ts";
+import { EventSchema, type LabelEvent } from "../../schemas/event.ts";
+import { KEY_PREFIX, RESULTS_QUEUE } from "../../schemas/names.ts";
 import { openQueue, readJob } from "./queue.ts";
 
 const PAGE = 500;

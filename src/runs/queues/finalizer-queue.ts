@@ -1,7 +1,7 @@
 import type { Queue } from "bullmq";
 import type { Redis } from "ioredis";
-import type { CompactJob, FinalizeJob } from "../schemas/job.ts";
-import { compactJobId, finalizeJobId, JOB_VERSION, RUNS_QUEUE } from "../schemas/names.ts";
+import type { CompactJob, FinalizeJob } from "../../schemas/job.ts";
+import { compactJobId, finalizeJobId, JOB_VERSION, RUNS_QUEUE } from "../../schemas/names.ts";
 import { openQueue } from "./queue.ts";
 
 export type Retries = { attempts: number; backoffMs: number };

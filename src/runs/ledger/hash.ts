@@ -1,5 +1,5 @@
-import { KEY_PREFIX, LANES, type Lane } from "../schemas/names.ts";
-import { type RunState, RunStateSchema } from "../schemas/run.ts";
+import { KEY_PREFIX, LANES, type Lane } from "../../schemas/names.ts";
+import { type RunState, RunStateSchema } from "../../schemas/run.ts";
 
 /** What a run is, beside its plan: where it writes, and the queue that its slices are on. */
 export type RunAbout = { output: string; model: { id: string; digest: string }; lane: Lane };

@@ -1,15 +1,15 @@
 import { createHash, type Hash, hash as hashOf } from "node:crypto";
-import { messageOf } from "../errors.ts";
-import { decodeFile, endingOf, type FileRow } from "../rows/file-rows.ts";
-import { type FileLine, type Manifest, type PartLine, type Range, selectedIn } from "../schemas/manifest.ts";
-import { dataFileName, ERRORS_FOLDER, FILES_FILE, isDataFileKey, PARTS_FOLDER } from "../schemas/names.ts";
-import type { RunFile } from "../schemas/run.ts";
-import type { ReadableStore } from "../storage/store.ts";
+import { messageOf } from "../../errors.ts";
+import { decodeFile, endingOf, type FileRow } from "../../rows/file-rows.ts";
+import { type FileLine, type Manifest, type PartLine, type Range, selectedIn } from "../../schemas/manifest.ts";
+import { dataFileName, ERRORS_FOLDER, FILES_FILE, isDataFileKey, PARTS_FOLDER } from "../../schemas/names.ts";
+import type { RunFile } from "../../schemas/run.ts";
+import type { ReadableStore } from "../../storage/store.ts";
+import { getIfThere } from "../output.ts";
+import { labelFolder } from "../partition.ts";
 import type { Check } from "./check.ts";
-import { getIfThere } from "./output.ts";
-import { labelFolder } from "./partition.ts";
+import { fileLines } from "./lines.ts";
 import { RecordSet } from "./record-set.ts";
-import { fileLines } from "./verify-lines.ts";
 
 /** Reads the files that were made of the parts beside the part lines: each range of slices when its last line came. */
 export class FileChecks {

@@ -4,7 +4,7 @@ import { performance } from "node:perf_hooks";
 import type { Config } from "../src/config.ts";
 import type { Model } from "../src/inference/model/model.ts";
 import { readManifest } from "../src/outputs/output.ts";
-import { createProducer, type Producer } from "../src/producers/producer.ts";
+import { createProducer, type Producer } from "../src/producers/client/producer.ts";
 import { openStore } from "../src/storage/open.ts";
 import { S3, type S3Settings } from "../src/storage/s3/s3.ts";
 import { answerCalls } from "./calls.ts";

@@ -4,7 +4,7 @@ import { LabelmillError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { clearOutput } from "../outputs/clear.ts";
 import { readManifest } from "../outputs/output.ts";
-import { slicesOf } from "../producers/run-slices.ts";
+import { slicesOf } from "../producers/planning/run-slices.ts";
 import type { Progress } from "../runs/ledger/hash.ts";
 import type { ReadOptions } from "../schemas/input.ts";
 import type { Lane } from "../schemas/names.ts";

@@ -6,7 +6,7 @@ import type { DeviceChoice } from "../inference/devices/devices.ts";
 import { checkClearable, clearOutput } from "../outputs/clear.ts";
 import { claimOutput, type Liveness, lookAtOutput, type OpenedOutput, readRunFile } from "../outputs/output.ts";
 import { newRunFile } from "../outputs/run-file.ts";
-import { sliceItemsFor } from "../producers/slice-items.ts";
+import { sliceItemsFor } from "../producers/planning/slice-size.ts";
 import { openRedis } from "../redis/connect.ts";
 import { RunLedger } from "../runs/ledger/ledger.ts";
 import { isEnded } from "../runs/state.ts";

@@ -4,7 +4,7 @@ import { LabelmillError } from "../errors.ts";
 import { type DeviceChoice, describeDevices } from "../inference/devices/devices.ts";
 import type { Model } from "../inference/model/model.ts";
 import { resolveModel } from "../models/resolve.ts";
-import { planRun } from "../producers/plan-run.ts";
+import { planRun } from "../producers/planning/plan-run.ts";
 import { describeAddress, openRedis, type RedisAddress } from "../redis/connect.ts";
 import { startWorker } from "../workers/worker.ts";
 import { lastingRedis } from "./context.ts";

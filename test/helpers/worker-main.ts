@@ -4,7 +4,7 @@ import { s3Of } from "../../src/cli/s3.ts";
 import { loadConfig } from "../../src/config.ts";
 import { createLogger } from "../../src/logger.ts";
 import { loadBuiltIn } from "../../src/models/built-in.ts";
-import { planRun } from "../../src/producers/plan-run.ts";
+import { planRun } from "../../src/producers/planning/plan-run.ts";
 import type { RedisAddress } from "../../src/redis/connect.ts";
 import { type RunningWorker, startWorker } from "../../src/workers/worker.ts";
 import { type KillPoint, killAround } from "./kill-points.ts";

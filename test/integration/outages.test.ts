@@ -10,7 +10,7 @@ import { WorkerRegistry } from "../../src/fleet/registry.ts";
 import { loadBuiltIn } from "../../src/models/built-in.ts";
 import { readManifest } from "../../src/outputs/output.ts";
 import { verifyOutput } from "../../src/outputs/verify/verify.ts";
-import { planRun } from "../../src/producers/plan-run.ts";
+import { planRun } from "../../src/producers/planning/plan-run.ts";
 import { RunLedger } from "../../src/runs/ledger/ledger.ts";
 import { KEY_PREFIX, queueName, RUNS_QUEUE } from "../../src/schemas/names.ts";
 import { Outages } from "../../src/storage/health/outages.ts";

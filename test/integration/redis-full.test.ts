@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { loadBuiltIn } from "../../src/models/built-in.ts";
-import { Room } from "../../src/producers/room.ts";
+import { Room } from "../../src/producers/planning/redis-room.ts";
 import { TestPipeline } from "../helpers/pipeline.ts";
 import { isError } from "../helpers/store-conformance.ts";
 

@@ -10,7 +10,7 @@ import { openOutput, readManifest } from "../../src/outputs/output.ts";
 import { nextRetry, noteRetry } from "../../src/outputs/retries.ts";
 import { newRunFile } from "../../src/outputs/run-file.ts";
 import { verifyOutput } from "../../src/outputs/verify/verify.ts";
-import { planRun } from "../../src/producers/plan-run.ts";
+import { planRun } from "../../src/producers/planning/plan-run.ts";
 import { PlanQueue } from "../../src/runs/queues/plan-queue.ts";
 import type { Manifest } from "../../src/schemas/manifest.ts";
 import { dataFileName, partKey } from "../../src/schemas/names.ts";

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { readManifest } from "../../src/outputs/output.ts";
 import { verifyOutput } from "../../src/outputs/verify/verify.ts";
-import { planRun } from "../../src/producers/plan-run.ts";
+import { planRun } from "../../src/producers/planning/plan-run.ts";
 import { S3 } from "../../src/storage/s3/s3.ts";
 import { S3Store } from "../../src/storage/s3/store.ts";
 import { FaultProxy } from "../helpers/fault-proxy.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { test } from "node:test";
-import { type Drive, driveRun } from "../../src/producers/drive.ts";
+import { type Drive, driveRun } from "../../src/producers/planning/drive.ts";
 
 test("what shows the progress may fail before the planner does: nothing goes unhandled, and the planner's error counts", async () => {
   const unhandled: unknown[] = [];

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { retrySlices } from "../../src/producers/retry-slices.ts";
+import { retrySlices } from "../../src/producers/planning/retry-slices.ts";
 import { selectedIn } from "../../src/schemas/manifest.ts";
 import { cutSlices, type Slice } from "../../src/sources/slices.ts";
 import type { Source, Splitter } from "../../src/sources/source.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Outstanding } from "../../src/producers/outstanding.ts";
-import { sliceItemsFor } from "../../src/producers/slice-items.ts";
+import { Outstanding } from "../../src/producers/planning/outstanding.ts";
+import { sliceItemsFor } from "../../src/producers/planning/slice-size.ts";
 import { servedModel, workerInfo } from "../helpers/worker-info.ts";
 
 const digest = "ab".repeat(32);

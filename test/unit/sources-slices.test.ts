@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { slicesOf } from "../../src/producers/run-slices.ts";
+import { slicesOf } from "../../src/producers/planning/run-slices.ts";
 import { ItemSchema } from "../../src/schemas/item.ts";
 import { RangeSchema, selectedIn } from "../../src/schemas/manifest.ts";
 import type { RunFile } from "../../src/schemas/run.ts";

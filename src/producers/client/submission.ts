@@ -1,11 +1,11 @@
 import { z } from "zod";
-import { LabelmillError } from "../errors.ts";
-import { MAX_TEXT_LENGTH } from "../schemas/item.ts";
-import { EventsSchema } from "../schemas/job.ts";
-import { LANES } from "../schemas/names.ts";
-import { ModelPinSchema } from "../schemas/run.ts";
-import { boundedId } from "../sources/item/bounded-id.ts";
-import type { Source, SourceRecord } from "../sources/source.ts";
+import { LabelmillError } from "../../errors.ts";
+import { MAX_TEXT_LENGTH } from "../../schemas/item.ts";
+import { EventsSchema } from "../../schemas/job.ts";
+import { LANES } from "../../schemas/names.ts";
+import { ModelPinSchema } from "../../schemas/run.ts";
+import { boundedId } from "../../sources/item/bounded-id.ts";
+import type { Source, SourceRecord } from "../../sources/source.ts";
 
 /** What rows of a submission name as their source. */
 export const SUBMITTED_URI = "submitted:";

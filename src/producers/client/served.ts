@@ -1,8 +1,8 @@
 import type { Redis } from "ioredis";
-import { LabelmillError } from "../errors.ts";
-import { servedAs, WorkerRegistry } from "../fleet/registry.ts";
-import type { ModelPin } from "../schemas/run.ts";
-import type { WorkerInfo } from "../schemas/worker.ts";
+import { LabelmillError } from "../../errors.ts";
+import { servedAs, WorkerRegistry } from "../../fleet/registry.ts";
+import type { ModelPin } from "../../schemas/run.ts";
+import type { WorkerInfo } from "../../schemas/worker.ts";
 
 /** Workers tell of themselves every ten seconds: asking for each submission would only cost round trips. */
 const HELD_MS = 2_000;

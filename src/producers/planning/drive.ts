@@ -1,9 +1,9 @@
-import { LabelmillError } from "../errors.ts";
-import type { Progress } from "../runs/ledger/hash.ts";
-import type { RunLedger } from "../runs/ledger/ledger.ts";
-import { isEnded } from "../runs/state.ts";
-import type { RunChanges } from "../runs/watch.ts";
-import type { RunState } from "../schemas/run.ts";
+import { LabelmillError } from "../../errors.ts";
+import type { Progress } from "../../runs/ledger/hash.ts";
+import type { RunLedger } from "../../runs/ledger/ledger.ts";
+import { isEnded } from "../../runs/state.ts";
+import type { RunChanges } from "../../runs/watch.ts";
+import type { RunState } from "../../schemas/run.ts";
 import type { Planner, SlicesFrom } from "./planner.ts";
 
 export type Drive = {

@@ -1,11 +1,11 @@
-import { LabelmillError } from "../errors.ts";
-import { readManifest } from "../outputs/output.ts";
-import { readPart } from "../rows/part.ts";
-import type { RunLedger } from "../runs/ledger/ledger.ts";
-import { partKey } from "../schemas/names.ts";
-import type { Row } from "../schemas/row.ts";
-import type { RunState } from "../schemas/run.ts";
-import type { ReadableStore } from "../storage/store.ts";
+import { LabelmillError } from "../../errors.ts";
+import { readManifest } from "../../outputs/output.ts";
+import { readPart } from "../../rows/part.ts";
+import type { RunLedger } from "../../runs/ledger/ledger.ts";
+import { partKey } from "../../schemas/names.ts";
+import type { Row } from "../../schemas/row.ts";
+import type { RunState } from "../../schemas/run.ts";
+import type { ReadableStore } from "../../storage/store.ts";
 import type { RunResult } from "./single-run.ts";
 
 /** A submission of several slices: a run with a manifest, which `labelmill verify` proves. */

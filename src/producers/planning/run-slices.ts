@@ -1,6 +1,6 @@
-import type { RunFile } from "../schemas/run.ts";
-import { cutSlices, type Place, type Slice } from "../sources/slices.ts";
-import type { Source } from "../sources/source.ts";
+import type { RunFile } from "../../schemas/run.ts";
+import { cutSlices, type Place, type Slice } from "../../sources/slices.ts";
+import type { Source } from "../../sources/source.ts";
 
 /** What a slice whose items travel may put into Redis, however large the slices are that do not. */
 const INLINE_BYTES = 1_000_000;

@@ -1,6 +1,6 @@
-import { serving } from "../fleet/registry.ts";
-import { DEFAULT_SLICE_ITEMS, MAX_SLICE_ITEMS } from "../schemas/job.ts";
-import type { WorkerInfo } from "../schemas/worker.ts";
+import { serving } from "../../fleet/registry.ts";
+import { DEFAULT_SLICE_ITEMS, MAX_SLICE_ITEMS } from "../../schemas/job.ts";
+import type { WorkerInfo } from "../../schemas/worker.ts";
 
 /** What a slice keeps a worker busy for. */
 const SLICE_SECONDS = 10;

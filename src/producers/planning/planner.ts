@@ -1,21 +1,21 @@
 import type { Queue } from "bullmq";
 import type { Redis } from "ioredis";
-import { LabelmillError } from "../errors.ts";
-import { splitsOf } from "../runs/ledger/codec.ts";
-import type { RunLedger } from "../runs/ledger/ledger.ts";
-import { FinalizerQueue, jobRetries, type Retries } from "../runs/queues/finalizer-queue.ts";
-import { openQueue } from "../runs/queues/queue.ts";
-import { Turns } from "../runs/queues/turns.ts";
-import { isEnded } from "../runs/state.ts";
-import type { RunChanges } from "../runs/watch.ts";
-import { type Job, JobSchema } from "../schemas/job.ts";
-import { JOB_VERSION, jobId, type Lane, partKey, queueName } from "../schemas/names.ts";
-import { isCompacted } from "../schemas/output.ts";
-import type { RunFile } from "../schemas/run.ts";
-import type { Place, Slice } from "../sources/slices.ts";
+import { LabelmillError } from "../../errors.ts";
+import { splitsOf } from "../../runs/ledger/codec.ts";
+import type { RunLedger } from "../../runs/ledger/ledger.ts";
+import { FinalizerQueue, jobRetries, type Retries } from "../../runs/queues/finalizer-queue.ts";
+import { openQueue } from "../../runs/queues/queue.ts";
+import { Turns } from "../../runs/queues/turns.ts";
+import { isEnded } from "../../runs/state.ts";
+import type { RunChanges } from "../../runs/watch.ts";
+import { type Job, JobSchema } from "../../schemas/job.ts";
+import { JOB_VERSION, jobId, type Lane, partKey, queueName } from "../../schemas/names.ts";
+import { isCompacted } from "../../schemas/output.ts";
+import type { RunFile } from "../../schemas/run.ts";
+import type { Place, Slice } from "../../sources/slices.ts";
 import { Outstanding } from "./outstanding.ts";
+import { type Room, redisFull } from "./redis-room.ts";
 import { RedisShare } from "./redis-share.ts";
-import { type Room, redisFull } from "./room.ts";
 
 export type PlannerOptions = {
   lane: Lane;

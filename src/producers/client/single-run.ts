@@ -1,15 +1,15 @@
 import type { Queue } from "bullmq";
-import { LabelmillError } from "../errors.ts";
-import { readPart } from "../rows/part.ts";
-import type { Channels } from "../runs/channels.ts";
-import { jobRetries, type Retries } from "../runs/queues/finalizer-queue.ts";
-import type { SingleEnd, SingleEnds } from "../runs/singles.ts";
-import { parseEvent } from "../schemas/event.ts";
-import type { Job } from "../schemas/job.ts";
-import { jobId, runChannel } from "../schemas/names.ts";
-import type { Row } from "../schemas/row.ts";
-import type { ReadableStore } from "../storage/store.ts";
-import type { Room } from "./room.ts";
+import { LabelmillError } from "../../errors.ts";
+import { readPart } from "../../rows/part.ts";
+import type { Channels } from "../../runs/channels.ts";
+import { jobRetries, type Retries } from "../../runs/queues/finalizer-queue.ts";
+import type { SingleEnd, SingleEnds } from "../../runs/singles.ts";
+import { parseEvent } from "../../schemas/event.ts";
+import type { Job } from "../../schemas/job.ts";
+import { jobId, runChannel } from "../../schemas/names.ts";
+import type { Row } from "../../schemas/row.ts";
+import type { ReadableStore } from "../../storage/store.ts";
+import type { Room } from "../planning/redis-room.ts";
 
 const LOOK_EVERY_MS = 5_000;
 

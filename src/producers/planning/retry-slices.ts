@@ -1,6 +1,6 @@
-import type { Range } from "../schemas/manifest.ts";
-import type { Split } from "../schemas/split.ts";
-import type { Slice } from "../sources/slices.ts";
+import type { Range } from "../../schemas/manifest.ts";
+import type { Split } from "../../schemas/split.ts";
+import type { Slice } from "../../sources/slices.ts";
 
 /** Numbers of the records in error, by the URI of their input. */
 export type ErrorPositions = ReadonlyMap<string, ReadonlySet<number>>;

@@ -14,7 +14,7 @@ import { readManifest } from "../src/outputs/output.ts";
 import type { RedisAddress } from "../src/redis/connect.ts";
 import { FsStore } from "../src/storage/fs/store.ts";
 import { S3 } from "../src/storage/s3/s3.ts";
-import { LossJournal } from "../src/workers/journal.ts";
+import { LossJournal } from "../src/workers/losses/journal.ts";
 import { type RunningWorker, startWorker } from "../src/workers/worker.ts";
 import { answerCalls } from "./calls.ts";
 import { defaultConfig } from "./config.ts";

@@ -177,8 +177,8 @@ holds("nobody makes a connection or a queue whose errors are not heard", onePlac
     [
       "src/runs/a.ts:1: .* of ioredis belongs in src/redis/connect.ts",
       "src/runs/a.ts:1: Queue of bullmq belongs in src/runs/queues/queue.ts",
-      "src/workers/a.ts:1: Worker, .* of bullmq belongs in src/workers/queue-worker.ts",
-      "src/workers/b.ts:1: Worker, .* of bullmq belongs in src/workers/queue-worker.ts",
+      "src/workers/a.ts:1: Worker, .* of bullmq belongs in src/workers/queue/queue-worker.ts",
+      "src/workers/b.ts:1: Worker, .* of bullmq belongs in src/workers/queue/queue-worker.ts",
       "src/workers/b.ts:1: Queue of bullmq belongs in src/runs/queues/queue.ts",
     ],
   ],

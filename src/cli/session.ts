@@ -21,7 +21,7 @@ import type { RunFile, RunState } from "../schemas/run.ts";
 import type { Outages } from "../storage/health/outages.ts";
 import type { S3 } from "../storage/s3/s3.ts";
 import type { ObjectStore } from "../storage/store.ts";
-import { LossJournal } from "../workers/journal.ts";
+import { LossJournal } from "../workers/losses/journal.ts";
 import { startWorker, type WorkerOptions } from "../workers/worker.ts";
 import type { Interrupts } from "./interrupts.ts";
 

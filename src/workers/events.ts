@@ -7,7 +7,7 @@ import { trimWaiting } from "../runs/queues/trim.ts";
 import { type LabelEvent, MAX_EVENT_ROWS } from "../schemas/event.ts";
 import type { Job } from "../schemas/job.ts";
 import { FEED_CHANNEL, jobId, RESULTS_QUEUE, SCHEMA_VERSION } from "../schemas/names.ts";
-import type { StandingPart } from "./process.ts";
+import type { StandingPart } from "./slice/process-slice.ts";
 
 /**
  * The results queue as a bounded outbox: an event waits there for a consumer, and where too many wait the oldest are dropped and

@@ -9,10 +9,10 @@ import type { RunLedger } from "../runs/ledger/ledger.ts";
 import { type CompactJob, CompactJobSchema, type FinalizeJob, FinalizeJobSchema } from "../schemas/job.ts";
 import type { Outages } from "../storage/health/outages.ts";
 import type { ObjectStore } from "../storage/store.ts";
-import { type DeadLetters, whyUnreadable } from "./dead-letters.ts";
-import { refuseRunJob } from "./refusal.ts";
-import { asideMs, outageMs, setAside } from "./set-aside.ts";
-import { infrastructureError, isLastTry } from "./tries.ts";
+import { type DeadLetters, whyUnreadable } from "./queue/dead-letters.ts";
+import { refuseRunJob } from "./queue/refusal.ts";
+import { asideMs, outageMs, setAside } from "./slice/set-aside.ts";
+import { infrastructureError, isLastTry } from "./slice/tries.ts";
 
 export type FinalizerParts = {
   openOutput(uri: string): Promise<ObjectStore>;

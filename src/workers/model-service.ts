@@ -12,13 +12,13 @@ import type { Device } from "../inference/sessions/model-session.ts";
 import type { Logger } from "../logger.ts";
 import { Turns } from "../runs/queues/turns.ts";
 import { LANES, type Lane, queueName } from "../schemas/names.ts";
-import { Intake } from "./intake.ts";
-import type { LabelItems } from "./label-items.ts";
-import type { LoadJob } from "./load.ts";
-import { imageLabeler, textLabeler } from "./prepare.ts";
-import type { SliceSteps } from "./process.ts";
-import { QueueWorker } from "./queue-worker.ts";
-import { handleSlice, type SharedParts } from "./slice-worker.ts";
+import { Intake } from "./queue/intake.ts";
+import { QueueWorker } from "./queue/queue-worker.ts";
+import { handleSlice, type SharedParts } from "./slice/handle-slice.ts";
+import type { LabelItems } from "./slice/label-items.ts";
+import type { LoadJob } from "./slice/load.ts";
+import { imageLabeler, textLabeler } from "./slice/prepare.ts";
+import type { SliceSteps } from "./slice/process-slice.ts";
 import { StageTimes } from "./stages.ts";
 
 /** What the parts of a slice are before a test wraps its own around them. */

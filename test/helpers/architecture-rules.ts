@@ -150,7 +150,7 @@ const OPENED_OTHERWISE: Record<string, string[]> = {
   "src/storage/lease/output-lock.ts": ["open"],
   "src/storage/lease/lock-holder.ts": ["readFile"],
   "src/models/pull-partial.ts": ["open"],
-  "src/workers/journal.ts": ["readFileSync"],
+  "src/workers/losses/journal.ts": ["readFileSync"],
   "src/inference/tuning/tuning.ts": ["readFile"],
   "src/inference/devices/placement.ts": ["readFile"],
 };
@@ -227,7 +227,7 @@ const ONE_PLACE: { package: string; names: string[]; place: string; why: string 
   {
     package: "bullmq",
     names: ["Worker", "QueueEvents", "FlowProducer"],
-    place: "src/workers/queue-worker.ts",
+    place: "src/workers/queue/queue-worker.ts",
     why: "an `error` that nobody hears ends the process: use QueueWorker",
   },
   {

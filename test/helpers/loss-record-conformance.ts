@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { deathsIn, MOST_UNBLAMED_DEATHS, NO_EVIDENCE, unblamedDeathsIn } from "../../src/workers/evidence.ts";
-import type { LossRecord } from "../../src/workers/losses.ts";
+import { deathsIn, MOST_UNBLAMED_DEATHS, NO_EVIDENCE, unblamedDeathsIn } from "../../src/workers/losses/evidence.ts";
+import type { LossRecord } from "../../src/workers/losses/losses.ts";
 
 const NEVER = new AbortController().signal;
 

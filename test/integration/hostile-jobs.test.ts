@@ -22,7 +22,7 @@ import {
   runChannel,
   singleKey,
 } from "../../src/schemas/names.ts";
-import { MOST_DEAD_LETTERS } from "../../src/workers/dead-letters.ts";
+import { MOST_DEAD_LETTERS } from "../../src/workers/queue/dead-letters.ts";
 import { FAST, TestPipeline } from "../helpers/pipeline.ts";
 
 const MODEL = "tiny-sentiment";

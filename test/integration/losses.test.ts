@@ -5,8 +5,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Redis } from "ioredis";
 import { Heartbeat, rememberedMs } from "../../src/fleet/heartbeat.ts";
 import { openRedis } from "../../src/redis/connect.ts";
-import { deathsIn, NO_EVIDENCE } from "../../src/workers/evidence.ts";
-import { RedisLossRecord } from "../../src/workers/losses.ts";
+import { deathsIn, NO_EVIDENCE } from "../../src/workers/losses/evidence.ts";
+import { RedisLossRecord } from "../../src/workers/losses/losses.ts";
 import { lossRecordConformance } from "../helpers/loss-record-conformance.ts";
 import { startTestRedis } from "../helpers/redis.ts";
 

@@ -9,8 +9,8 @@ import { rememberedMs } from "../../src/fleet/heartbeat.ts";
 import { verifyOutput } from "../../src/outputs/verify/verify.ts";
 import { readPart } from "../../src/rows/part.ts";
 import type { ObjectStore } from "../../src/storage/store.ts";
-import type { LabelItems } from "../../src/workers/label-items.ts";
 import type { WrappedParts } from "../../src/workers/model-service.ts";
+import type { LabelItems } from "../../src/workers/slice/label-items.ts";
 import { FAST, TestPipeline, writeTexts } from "../helpers/pipeline.ts";
 import { endOf, supervise } from "../helpers/supervise.ts";
 

@@ -14,7 +14,7 @@ import { RunLedger } from "../../src/runs/ledger/ledger.ts";
 import type { Job } from "../../src/schemas/job.ts";
 import { JOB_VERSION, jobId, KEY_PREFIX, partKey, queueName, SUCCESS_FILE } from "../../src/schemas/names.ts";
 import { RunControl } from "../../src/workers/run-control.ts";
-import { handleSlice, type SliceWorkerParts } from "../../src/workers/slice-worker.ts";
+import { handleSlice, type SliceWorkerParts } from "../../src/workers/slice/handle-slice.ts";
 import { TestPipeline } from "../helpers/pipeline.ts";
 import { TcpRedis } from "../helpers/tcp-redis.ts";
 

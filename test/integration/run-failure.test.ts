@@ -4,9 +4,9 @@ import { test } from "node:test";
 import { LabelmillError } from "../../src/errors.ts";
 import { readManifest } from "../../src/outputs/output.ts";
 import { RunLedger } from "../../src/runs/ledger/ledger.ts";
-import { type Death, MOST_UNBLAMED_DEATHS } from "../../src/workers/evidence.ts";
-import type { LabelItems } from "../../src/workers/label-items.ts";
-import { Trial } from "../../src/workers/trial.ts";
+import { type Death, MOST_UNBLAMED_DEATHS } from "../../src/workers/losses/evidence.ts";
+import { Trial } from "../../src/workers/losses/trial.ts";
+import type { LabelItems } from "../../src/workers/slice/label-items.ts";
 import { Workspace } from "../helpers/cli.ts";
 import { TestPipeline, writeTexts } from "../helpers/pipeline.ts";
 

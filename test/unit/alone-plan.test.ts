@@ -1,10 +1,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { planAlone } from "../../src/workers/alone-plan.ts";
-import { deathsIn, type Evidence, evidenceOf, NO_EVIDENCE, type Span, type Try } from "../../src/workers/evidence.ts";
-import { DEATHS_UNTIL_ALONE } from "../../src/workers/losses.ts";
-import { Trial } from "../../src/workers/trial.ts";
+import { planAlone } from "../../src/workers/losses/alone-plan.ts";
+import {
+  deathsIn,
+  type Evidence,
+  evidenceOf,
+  NO_EVIDENCE,
+  type Span,
+  type Try,
+} from "../../src/workers/losses/evidence.ts";
+import { DEATHS_UNTIL_ALONE } from "../../src/workers/losses/losses.ts";
+import { Trial } from "../../src/workers/losses/trial.ts";
 
 const death = (by: string, at: Span | null, after = 5) => ({ by, at, after });
 const spansOf = (count: number, evidence: Evidence) =>

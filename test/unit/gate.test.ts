@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { Gate } from "../../src/workers/gate.ts";
+import { Gate } from "../../src/workers/losses/gate.ts";
 
 const never = new AbortController().signal;
 

@@ -5,8 +5,8 @@ import { mkdtemp, readdir, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { deathsIn, type Evidence, NO_EVIDENCE } from "../../src/workers/evidence.ts";
-import { LossJournal } from "../../src/workers/journal.ts";
+import { deathsIn, type Evidence, NO_EVIDENCE } from "../../src/workers/losses/evidence.ts";
+import { LossJournal } from "../../src/workers/losses/journal.ts";
 import { lossRecordConformance } from "../helpers/loss-record-conformance.ts";
 
 async function folder() {

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { LabelmillError } from "../../src/errors.ts";
 import type { Row } from "../../src/schemas/row.ts";
-import { type Evidence, NO_EVIDENCE, type Span } from "../../src/workers/evidence.ts";
-import { type LabelItems, labelAlone, labelTogether, toItemError } from "../../src/workers/label-items.ts";
-import type { LoadedJob } from "../../src/workers/loaded-job.ts";
+import { type Evidence, NO_EVIDENCE, type Span } from "../../src/workers/losses/evidence.ts";
+import { type LabelItems, labelAlone, labelTogether, toItemError } from "../../src/workers/slice/label-items.ts";
+import type { LoadedJob } from "../../src/workers/slice/loaded-job.ts";
 
 const RUN = "0123456789abcdef";
 const JOB: LoadedJob = {

@@ -8,8 +8,8 @@ import { Outages } from "../../src/storage/health/outages.ts";
 import { S3 } from "../../src/storage/s3/s3.ts";
 import type { ObjectStore } from "../../src/storage/store.ts";
 import { StoreError } from "../../src/storage/store-error.ts";
-import { HeldRows } from "../../src/workers/held-rows.ts";
-import { PatientStore } from "../../src/workers/patient-store.ts";
+import { HeldRows } from "../../src/workers/slice/held-rows.ts";
+import { PatientStore } from "../../src/workers/slice/patient-store.ts";
 import { LogLines } from "../helpers/log-lines.ts";
 
 const TIMES = { limitMs: 60_000, refusedLimitMs: 400, firstProbeMs: 10, mostProbeMs: 40 };

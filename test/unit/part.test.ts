@@ -11,7 +11,7 @@ import { partKey } from "../../src/schemas/names.ts";
 import type { Row } from "../../src/schemas/row.ts";
 import type { Split } from "../../src/schemas/split.ts";
 import { MemoryStore } from "../../src/storage/memory.ts";
-import { type StepParts, sliceSteps } from "../../src/workers/steps.ts";
+import { type StepParts, sliceSteps } from "../../src/workers/slice/steps.ts";
 import { bytes, isError, text } from "../helpers/store-conformance.ts";
 
 const labeled: Row = {

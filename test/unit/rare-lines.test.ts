@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { RareLines } from "../../src/workers/rare-lines.ts";
+import { RareLines } from "../../src/workers/queue/rare-lines.ts";
 
 test("a kind is told at once, then again after its rest, with what came meanwhile", () => {
   const said: string[] = [];

@@ -19,7 +19,7 @@ import { cutSlices } from "../../src/sources/slices.ts";
 import { type Cut, MAX_RECORD_BYTES, type Source, type SourceRecord } from "../../src/sources/source.ts";
 import { openTextSource } from "../../src/sources/texts.ts";
 import { S3 } from "../../src/storage/s3/s3.ts";
-import { jobLoader } from "../../src/workers/load.ts";
+import { jobLoader } from "../../src/workers/slice/load.ts";
 import { ownFiles } from "../helpers/files.ts";
 
 const AUTO: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };

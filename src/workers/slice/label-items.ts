@@ -1,9 +1,9 @@
-import { LabelmillError, messageOf } from "../errors.ts";
-import type { ItemError } from "../schemas/item.ts";
-import type { Job } from "../schemas/job.ts";
-import type { LabelScore, Row } from "../schemas/row.ts";
-import { planAlone } from "./alone-plan.ts";
-import type { Evidence, Span } from "./evidence.ts";
+import { LabelmillError, messageOf } from "../../errors.ts";
+import type { ItemError } from "../../schemas/item.ts";
+import type { Job } from "../../schemas/job.ts";
+import type { LabelScore, Row } from "../../schemas/row.ts";
+import { planAlone } from "../losses/alone-plan.ts";
+import type { Evidence, Span } from "../losses/evidence.ts";
 import type { LoadedItem, LoadedJob } from "./loaded-job.ts";
 
 /** What became of one item. */

@@ -1,7 +1,7 @@
 import { DelayedError, type Job as QueuedJob } from "bullmq";
-import { messageOf } from "../errors.ts";
-import type { Outage } from "../storage/health/outage.ts";
-import type { Outages } from "../storage/health/outages.ts";
+import { messageOf } from "../../errors.ts";
+import type { Outage } from "../../storage/health/outage.ts";
+import type { Outages } from "../../storage/health/outages.ts";
 
 /** A job of a store that is out looks again at least this often, so that it goes on soon after the store is back. */
 const LONGEST_ASIDE_MS = 10_000;

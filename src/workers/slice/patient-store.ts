@@ -1,6 +1,6 @@
-import { abortable } from "../abortable.ts";
-import type { Outages } from "../storage/health/outages.ts";
-import type { Body, ObjectStore, StoredObject } from "../storage/store.ts";
+import { abortable } from "../../abortable.ts";
+import type { Outages } from "../../storage/health/outages.ts";
+import type { Body, ObjectStore, StoredObject } from "../../storage/store.ts";
 import type { HeldRows } from "./held-rows.ts";
 
 /**

@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { closeSync, ftruncateSync, mkdirSync, readFileSync, rmSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
-import { LabelmillError } from "../errors.ts";
-import { checkOwnSync, IrregularFile, openOwnSync } from "../regular-file.ts";
+import { LabelmillError } from "../../errors.ts";
+import { checkOwnSync, IrregularFile, openOwnSync } from "../../regular-file.ts";
 import { deviceLosses, evidenceOf, obsolete, silentStarts, type Try } from "./evidence.ts";
 import { type LossRecord, parseTry, type SliceRef } from "./losses.ts";
 import { Trial } from "./trial.ts";

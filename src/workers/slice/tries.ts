@@ -1,5 +1,5 @@
 import type { Job as QueuedJob } from "bullmq";
-import { LabelmillError, messageOf } from "../errors.ts";
+import { LabelmillError, messageOf } from "../../errors.ts";
 
 /**
  * What failed a job, as an error of ours. One that is not ours came from Redis, the store or the system, and may pass: the job

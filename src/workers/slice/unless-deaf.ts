@@ -1,4 +1,4 @@
-import { abortable } from "../abortable.ts";
+import { abortable } from "../../abortable.ts";
 
 /** In which a step is to hear that it is to stop. One that waits for a file system that hangs never does. */
 const HEARING_MS = 2_000;

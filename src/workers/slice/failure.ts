@@ -1,9 +1,9 @@
-import type { LabelmillError } from "../errors.ts";
-import type { RunLedger } from "../runs/ledger/ledger.ts";
-import type { SingleEnds } from "../runs/singles.ts";
-import type { LabelEvent } from "../schemas/event.ts";
-import type { Job } from "../schemas/job.ts";
-import type { ResultEvents } from "./events.ts";
+import type { LabelmillError } from "../../errors.ts";
+import type { RunLedger } from "../../runs/ledger/ledger.ts";
+import type { SingleEnds } from "../../runs/singles.ts";
+import type { LabelEvent } from "../../schemas/event.ts";
+import type { Job } from "../../schemas/job.ts";
+import type { ResultEvents } from "../events.ts";
 
 /** The most of an error's message that is kept, in UTF-16 code units. */
 const MAX_REASON_LENGTH = 1000;

@@ -1,6 +1,6 @@
 import type { Job as QueuedJob, UnrecoverableError } from "bullmq";
-import { LabelmillError } from "../errors.ts";
-import type { LabelEvent } from "../schemas/event.ts";
+import { LabelmillError } from "../../errors.ts";
+import type { LabelEvent } from "../../schemas/event.ts";
 import {
   EventsSchema,
   type Job,
@@ -9,11 +9,11 @@ import {
   MAX_SLICE_ITEMS,
   RunIdSchema,
   type Task,
-} from "../schemas/job.ts";
-import { parseJobId, partKey, singleKey } from "../schemas/names.ts";
+} from "../../schemas/job.ts";
+import { parseJobId, partKey, singleKey } from "../../schemas/names.ts";
+import { failedEvent } from "../events.ts";
+import { announceFailure, type FailureParts } from "../slice/failure.ts";
 import { type DeadLetters, whyUnreadable } from "./dead-letters.ts";
-import { failedEvent } from "./events.ts";
-import { announceFailure, type FailureParts } from "./failure.ts";
 
 /** What a job must be for, on a queue of this model. */
 export type ServedModel = { id: string; digest: string; task: Task };

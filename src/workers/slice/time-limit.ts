@@ -1,4 +1,4 @@
-import { LabelmillError } from "../errors.ts";
+import { LabelmillError } from "../../errors.ts";
 
 /** The longest that a try of a slice may take, the time in which its store was out left out. */
 export class TimeLimit implements Disposable {

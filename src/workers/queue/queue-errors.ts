@@ -1,7 +1,7 @@
 import { isNotConnectionError, type Worker } from "bullmq";
 import type { Redis } from "ioredis";
-import { messageOf } from "../errors.ts";
-import type { Logger } from "../logger.ts";
+import { messageOf } from "../../errors.ts";
+import type { Logger } from "../../logger.ts";
 import { RareLines } from "./rare-lines.ts";
 
 /**

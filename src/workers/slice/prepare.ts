@@ -1,12 +1,12 @@
-import type { Fetcher } from "../fetch/fetcher.ts";
-import type { Engine, Prepared } from "../inference/engine.ts";
-import type { ImageDecoder } from "../inference/preprocess/image/decoder.ts";
-import type { PreparePool } from "../inference/preprocess/prepare-pool.ts";
-import type { ItemError } from "../schemas/item.ts";
-import type { Lane } from "../schemas/names.ts";
+import type { Fetcher } from "../../fetch/fetcher.ts";
+import type { Engine, Prepared } from "../../inference/engine.ts";
+import type { ImageDecoder } from "../../inference/preprocess/image/decoder.ts";
+import type { PreparePool } from "../../inference/preprocess/prepare-pool.ts";
+import type { ItemError } from "../../schemas/item.ts";
+import type { Lane } from "../../schemas/names.ts";
+import type { StageTimes } from "../stages.ts";
 import { type ItemOutcome, type LabelItems, toItemError } from "./label-items.ts";
 import type { LoadedItem } from "./loaded-job.ts";
-import type { StageTimes } from "./stages.ts";
 
 type LabelerParts = { engine: Engine; stages: StageTimes; lane: Lane };
 

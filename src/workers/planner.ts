@@ -12,12 +12,12 @@ import { PLANS_QUEUE } from "../schemas/names.ts";
 import type { RunState } from "../schemas/run.ts";
 import type { S3 } from "../storage/s3/s3.ts";
 import type { ObjectStore } from "../storage/store.ts";
-import { whyUnreadable } from "./dead-letters.ts";
-import { QueueWorker } from "./queue-worker.ts";
-import { refuseRunJob } from "./refusal.ts";
-import { asideMs, outageMs, setAside } from "./set-aside.ts";
-import type { SharedParts } from "./slice-worker.ts";
-import { infrastructureError, isLastTry } from "./tries.ts";
+import { whyUnreadable } from "./queue/dead-letters.ts";
+import { QueueWorker } from "./queue/queue-worker.ts";
+import { refuseRunJob } from "./queue/refusal.ts";
+import type { SharedParts } from "./slice/handle-slice.ts";
+import { asideMs, outageMs, setAside } from "./slice/set-aside.ts";
+import { infrastructureError, isLastTry } from "./slice/tries.ts";
 
 /** Runs that are planned at a time: each mostly waits for its slices. */
 const PLANS_AT_ONCE = 8;

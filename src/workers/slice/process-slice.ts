@@ -1,8 +1,8 @@
-import type { Committed } from "../runs/ledger/ledger.ts";
-import type { Job } from "../schemas/job.ts";
-import type { Row } from "../schemas/row.ts";
-import type { ObjectStore } from "../storage/store.ts";
-import type { StageTimes } from "./stages.ts";
+import type { Committed } from "../../runs/ledger/ledger.ts";
+import type { Job } from "../../schemas/job.ts";
+import type { Row } from "../../schemas/row.ts";
+import type { ObjectStore } from "../../storage/store.ts";
+import type { StageTimes } from "../stages.ts";
 
 /** A part as it stands in the store, whoever wrote it; `own` if it was this try. `inferMs`: what this try had of the devices' time. */
 export type StandingPart = Committed & { rows: readonly Row[]; own?: true; inferMs?: number };

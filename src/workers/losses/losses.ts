@@ -1,6 +1,6 @@
 import type { ChainableCommander, Redis } from "ioredis";
-import type { Heartbeat } from "../fleet/heartbeat.ts";
-import { KEY_PREFIX } from "../schemas/names.ts";
+import type { Heartbeat } from "../../fleet/heartbeat.ts";
+import { KEY_PREFIX } from "../../schemas/names.ts";
 import { deviceLosses, evidenceOf, obsolete, silentStarts, type Try, TrySchema } from "./evidence.ts";
 import { Trial, type TrialStore } from "./trial.ts";
 

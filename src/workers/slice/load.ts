@@ -1,10 +1,10 @@
-import { type ErrorCode, LabelmillError } from "../errors.ts";
-import type { FileGrants } from "../fetch/grants.ts";
-import type { S3Grants } from "../fetch/s3-grants.ts";
-import { itemsIn, type Job } from "../schemas/job.ts";
-import type { Split } from "../schemas/split.ts";
-import { readSplit, type SplitPlace } from "../sources/read-split.ts";
-import type { S3 } from "../storage/s3/s3.ts";
+import { type ErrorCode, LabelmillError } from "../../errors.ts";
+import type { FileGrants } from "../../fetch/grants.ts";
+import type { S3Grants } from "../../fetch/s3-grants.ts";
+import { itemsIn, type Job } from "../../schemas/job.ts";
+import type { Split } from "../../schemas/split.ts";
+import { readSplit, type SplitPlace } from "../../sources/read-split.ts";
+import type { S3 } from "../../storage/s3/s3.ts";
 import type { LoadedItem, LoadedJob } from "./loaded-job.ts";
 
 /** Gets the items of a job: those that it carries, or those that it addresses. */

@@ -1,4 +1,4 @@
-import { abortable } from "../abortable.ts";
+import { abortable } from "../../abortable.ts";
 
 /**
  * Many may pass at once, or one alone. Who asks to be alone waits for those inside, and those who come later wait for it: a

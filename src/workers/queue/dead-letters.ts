@@ -2,10 +2,10 @@ import { createHash } from "node:crypto";
 import { type Queue, type Job as QueuedJob, UnrecoverableError } from "bullmq";
 import type { Redis } from "ioredis";
 import type { z } from "zod";
-import type { Logger } from "../logger.ts";
-import { openQueue } from "../runs/queues/queue.ts";
-import { trimWaiting } from "../runs/queues/trim.ts";
-import { DEAD_LETTER_QUEUE } from "../schemas/names.ts";
+import type { Logger } from "../../logger.ts";
+import { openQueue } from "../../runs/queues/queue.ts";
+import { trimWaiting } from "../../runs/queues/trim.ts";
+import { DEAD_LETTER_QUEUE } from "../../schemas/names.ts";
 import { RawPayload } from "./queue-worker.ts";
 
 /** The most of a payload that is kept, in UTF-16 units: it may be of any size. */

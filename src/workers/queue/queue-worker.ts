@@ -1,7 +1,7 @@
 import { type Job, type Processor, Worker, type WorkerOptions } from "bullmq";
 import type { Redis } from "ioredis";
-import { messageOf } from "../errors.ts";
-import type { Logger } from "../logger.ts";
+import { messageOf } from "../../errors.ts";
+import type { Logger } from "../../logger.ts";
 import { tellQueueErrors } from "./queue-errors.ts";
 
 /** The payload of a job that BullMQ cannot read, as it stands in Redis, and why. */

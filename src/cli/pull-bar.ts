@@ -1,5 +1,5 @@
+import type { Pulled, PullProgress } from "../models/hub/pull.ts";
 import type { HubModel } from "../models/names.ts";
-import type { Pulled, PullProgress } from "../models/pull.ts";
 import type { PullListener } from "../models/resolve.ts";
 import type { Dtype } from "../schemas/dtype.ts";
 import { duration } from "./progress.ts";

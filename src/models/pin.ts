@@ -2,9 +2,9 @@ import { LabelmillError } from "../errors.ts";
 import { DTYPES, type Dtype } from "../schemas/dtype.ts";
 import type { FileEntry } from "./catalog.ts";
 import { putEntries } from "./catalog-file.ts";
+import { findPulled } from "./hub/pull.ts";
 import type { Pins } from "./lock.ts";
 import { type HubModel, readName } from "./names.ts";
-import { findPulled } from "./pull.ts";
 import { loadPulled, type ModelSettings, sourceOf } from "./resolve.ts";
 
 /** What a model is pinned to now. */

@@ -3,8 +3,8 @@ import { dtypesIn, loadModel, type Model, type ModelFile, ONNX_FILES } from "../
 import type { Dtype } from "../schemas/dtype.ts";
 import type { Task } from "../schemas/job.ts";
 import type { Catalog } from "./catalog.ts";
+import { findPulled, type ModelSource, type Pulled, type PullProgress, pullModel } from "./hub/pull.ts";
 import { type FolderModel, type HubModel, type NamedModel, notHere, otherwise, readName } from "./names.ts";
-import { findPulled, type ModelSource, type Pulled, type PullProgress, pullModel } from "./pull.ts";
 
 /** Where models are looked for, and which of their files are wanted. */
 export type ModelSettings = {

@@ -149,7 +149,7 @@ const OPENED_OTHERWISE: Record<string, string[]> = {
   "src/storage/fs/aside.ts": ["open"],
   "src/storage/lease/output-lock.ts": ["open"],
   "src/storage/lease/lock-holder.ts": ["readFile"],
-  "src/models/pull-partial.ts": ["open"],
+  "src/models/hub/pull-partial.ts": ["open"],
   "src/workers/losses/journal.ts": ["readFileSync"],
   "src/inference/tuning/tuning.ts": ["readFile"],
   "src/inference/devices/placement.ts": ["readFile"],

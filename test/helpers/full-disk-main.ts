@@ -2,7 +2,7 @@
 import { readdirSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { LabelmillError } from "../../src/errors.ts";
-import { findPulled, type ModelSource, pullModel } from "../../src/models/pull.ts";
+import { findPulled, type ModelSource, pullModel } from "../../src/models/hub/pull.ts";
 
 /** `fillAtBytes`: how far the first pull is when the disk is filled, undefined: before it; `leaveBytes`: what stays free. */
 export type FullDiskOrder = {

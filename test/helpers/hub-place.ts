@@ -4,7 +4,7 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type ModelSource, type Pulled, type PullOptions, pullModel } from "../../src/models/pull.ts";
+import { type ModelSource, type Pulled, type PullOptions, pullModel } from "../../src/models/hub/pull.ts";
 import { type Hub, type HubOptions, startHub } from "./hub-server.ts";
 
 /** A small real model, by its name on the test's hub. */

@@ -1,6 +1,6 @@
 /** A process that pulls one model and tells its parent how far it is. */
 import { LabelmillError } from "../../src/errors.ts";
-import { type ModelSource, type PullOptions, pullModel } from "../../src/models/pull.ts";
+import { type ModelSource, type PullOptions, pullModel } from "../../src/models/hub/pull.ts";
 
 export type PullOrder = { source: ModelSource; options: Pick<PullOptions, "modelsDir" | "endpoint" | "limits"> };
 

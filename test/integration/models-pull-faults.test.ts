@@ -6,7 +6,7 @@ import type { AddressInfo } from "node:net";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { findPulled, type PullProgress } from "../../src/models/pull.ts";
+import { findPulled, type PullProgress } from "../../src/models/hub/pull.ts";
 import { modelFolders, ONNX_BYTES, openHubPlace, TINY, TOTAL_BYTES } from "../helpers/hub-place.ts";
 import type { Fault, HubRequest } from "../helpers/hub-server.ts";
 

@@ -8,7 +8,7 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { findPulled } from "../../src/models/pull.ts";
+import { findPulled } from "../../src/models/hub/pull.ts";
 import { ONNX_BYTES, openHubPlace, QUICK, TINY, TINY_DIR } from "../helpers/hub-place.ts";
 import type { Fault, HubRequest } from "../helpers/hub-server.ts";
 import type { PullNews, PullOrder } from "../helpers/pull-main.ts";

@@ -7,8 +7,8 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import type { HubLimits } from "../../src/models/hub-http.ts";
-import { findPulled } from "../../src/models/pull.ts";
+import type { HubLimits } from "../../src/models/hub/http.ts";
+import { findPulled } from "../../src/models/hub/pull.ts";
 import type { FullDiskOrder, FullDiskResult } from "../helpers/full-disk-main.ts";
 import {
   type HubPlace,

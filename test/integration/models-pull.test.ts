@@ -4,8 +4,8 @@ import { readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promis
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { loadModel } from "../../src/inference/model/model.ts";
+import { findPulled } from "../../src/models/hub/pull.ts";
 import { LockSchema, type Pins } from "../../src/models/lock.ts";
-import { findPulled } from "../../src/models/pull.ts";
 import {
   modelFolders,
   openHubPlace,

@@ -3,8 +3,8 @@ import { PassThrough } from "node:stream";
 import { test } from "node:test";
 import { PullBar } from "../../src/cli/pull-bar.ts";
 import { Terminal } from "../../src/cli/terminal.ts";
+import type { Pulled } from "../../src/models/hub/pull.ts";
 import type { HubModel } from "../../src/models/names.ts";
-import type { Pulled } from "../../src/models/pull.ts";
 
 const MODEL: HubModel = {
   kind: "hub",

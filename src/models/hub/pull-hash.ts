@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
-import { openRegular } from "../regular-file.ts";
+import { openRegular } from "../../regular-file.ts";
 import type { HubFile } from "./hub.ts";
 
 const PIECE_BYTES = 1 << 20;

@@ -1,13 +1,13 @@
 import { mkdir, readdir, rename, rm, stat, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { LabelmillError, systemCode } from "../errors.ts";
-import { readRegularText } from "../regular-file.ts";
-import type { Dtype } from "../schemas/dtype.ts";
-import { syncFolder, withAside } from "../storage/fs/aside.ts";
-import { lockOutput, type OutputLock } from "../storage/lease/output-lock.ts";
-import { throwIfAborted } from "./hub-http.ts";
-import { CommitSchema, LOCK_FILE_NAME, type Lock, LockSchema } from "./lock.ts";
+import { LabelmillError, systemCode } from "../../errors.ts";
+import { readRegularText } from "../../regular-file.ts";
+import type { Dtype } from "../../schemas/dtype.ts";
+import { syncFolder, withAside } from "../../storage/fs/aside.ts";
+import { lockOutput, type OutputLock } from "../../storage/lease/output-lock.ts";
+import { CommitSchema, LOCK_FILE_NAME, type Lock, LockSchema } from "../lock.ts";
+import { throwIfAborted } from "./http.ts";
 
 /** How often another process's lock is looked at. */
 const LOCK_LOOK_MS = 250;

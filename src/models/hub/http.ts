@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { LabelmillError, messageOf, systemCode } from "../errors.ts";
+import { LabelmillError, messageOf, systemCode } from "../../errors.ts";
 
 export const HUB_LIMITS = {
   /** Tries of one request, the first among them. Progress of a download starts the count again. */

@@ -1,7 +1,7 @@
-import { LabelmillError } from "../errors.ts";
-import type { HubHttp, HubRequest } from "./hub-http.ts";
-import { checkAccess, hubNames } from "./hub-refusal.ts";
-import { CommitSchema } from "./lock.ts";
+import { LabelmillError } from "../../errors.ts";
+import { CommitSchema } from "../lock.ts";
+import type { HubHttp, HubRequest } from "./http.ts";
+import { checkAccess, hubNames } from "./refusal.ts";
 
 /** What the hub announces of a file's content: the SHA-256 of an LFS file, git's blob id (a SHA-1) of any other. */
 export type HubHash = { algorithm: "sha256" | "git"; hex: string };

@@ -1,8 +1,8 @@
-import { LabelmillError } from "../errors.ts";
-import { ONNX_FILES } from "../inference/model/model.ts";
-import type { Dtype } from "../schemas/dtype.ts";
+import { LabelmillError } from "../../errors.ts";
+import { ONNX_FILES } from "../../inference/model/model.ts";
+import type { Dtype } from "../../schemas/dtype.ts";
+import { type Lock, MAX_FILES, type Pins } from "../lock.ts";
 import type { HubFile, HubRepo } from "./hub.ts";
-import { type Lock, MAX_FILES, type Pins } from "./lock.ts";
 
 /** What there is to download: the commit that the revision is at, and the files with what the hub announces of them. */
 export type Plan = {

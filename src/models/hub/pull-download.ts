@@ -1,6 +1,6 @@
-import { LabelmillError } from "../errors.ts";
+import { LabelmillError } from "../../errors.ts";
+import { Passing } from "./http.ts";
 import type { HubRepo } from "./hub.ts";
-import { Passing } from "./hub-http.ts";
 import type { PartialFile } from "./pull-partial.ts";
 
 type Download = {

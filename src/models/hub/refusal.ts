@@ -1,5 +1,5 @@
-import { LabelmillError } from "../errors.ts";
-import { type HubAnswer, type HubHttp, Passing } from "./hub-http.ts";
+import { LabelmillError } from "../../errors.ts";
+import { type HubAnswer, type HubHttp, Passing } from "./http.ts";
 
 const MAX_LIST_BYTES = 4 * 1024 * 1024;
 const MAX_SHOWN = 20;

@@ -1,8 +1,8 @@
-import { LabelmillError, messageOf, systemCode } from "../errors.ts";
-import { externalPaths } from "../inference/model/external-weights.ts";
-import { scanOnnx } from "../inference/onnx/scan.ts";
+import { LabelmillError, messageOf, systemCode } from "../../errors.ts";
+import { externalPaths } from "../../inference/model/external-weights.ts";
+import { scanOnnx } from "../../inference/onnx/scan.ts";
+import type { Pins } from "../lock.ts";
 import type { HubRepo } from "./hub.ts";
-import type { Pins } from "./lock.ts";
 import { byPath, findAt, type Plan } from "./pull-plan.ts";
 
 /** Questions about files at once. */

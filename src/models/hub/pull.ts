@@ -1,12 +1,12 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { z } from "zod";
-import { LabelmillError, systemCode } from "../errors.ts";
-import type { Dtype } from "../schemas/dtype.ts";
-import { storeError } from "../storage/fs/error.ts";
+import { LabelmillError, systemCode } from "../../errors.ts";
+import type { Dtype } from "../../schemas/dtype.ts";
+import { storeError } from "../../storage/fs/error.ts";
+import { CommitSchema, type Lock, type Pins, RepoSchema, RevisionSchema } from "../lock.ts";
+import { HUB_LIMITS, HubHttp, type HubLimits } from "./http.ts";
 import { type HubFile, HubRepo } from "./hub.ts";
-import { HUB_LIMITS, HubHttp, type HubLimits } from "./hub-http.ts";
-import { CommitSchema, type Lock, type Pins, RepoSchema, RevisionSchema } from "./lock.ts";
 import { download } from "./pull-download.ts";
 import { withExternal, withPinned } from "./pull-external.ts";
 import { PullFolder } from "./pull-folder.ts";

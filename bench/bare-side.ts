@@ -1,4 +1,4 @@
-import type { LabelKind } from "../src/cli/model-choice.ts";
+import type { LabelKind } from "../src/cli/label/model-choice.ts";
 import { CORES } from "../src/config.ts";
 import type { BareCalls, BareInput, BareWay } from "./bare-process.ts";
 import { type CalledProcess, startProcess } from "./calls.ts";

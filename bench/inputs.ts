@@ -1,7 +1,7 @@
 import { copyFile, link, mkdir, readdir, writeFile } from "node:fs/promises";
 import { basename, extname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { LabelKind } from "../src/cli/model-choice.ts";
+import type { LabelKind } from "../src/cli/label/model-choice.ts";
 import { LabelmillError } from "../src/errors.ts";
 import type { TextTokenizer } from "../src/inference/preprocess/text/tokenizer.ts";
 import type { ReadOptions } from "../src/schemas/input.ts";

@@ -1,6 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import type { LabelKind } from "../src/cli/model-choice.ts";
+import type { LabelKind } from "../src/cli/label/model-choice.ts";
 import { copyPictures, type InputMaker, imageFiles, shortTexts } from "./inputs.ts";
 import type { BenchOptions } from "./options.ts";
 import { PipelineSide } from "./pipeline-side.ts";

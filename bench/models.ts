@@ -3,7 +3,7 @@ import { mkdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import type { LabelKind } from "../src/cli/model-choice.ts";
+import type { LabelKind } from "../src/cli/label/model-choice.ts";
 import type { Model } from "../src/inference/model/model.ts";
 import { loadBuiltIn } from "../src/models/built-in.ts";
 import { cacheFolder } from "./config.ts";

@@ -1,5 +1,5 @@
 /**
- * The pipeline's side: what src/cli/session.ts puts together for one run (a Redis server of its own, a worker, a planner, the
+ * The pipeline's side: what src/cli/label/session.ts puts together for one run (a Redis server of its own, a worker, a planner, the
  * file system's store), with the worker kept from run to run, as where it serves a queue.
  */
 import { randomBytes } from "node:crypto";

@@ -1,4 +1,4 @@
-/** One run from its plan to its end, as src/cli/session.ts makes it, for whichever process plans it. */
+/** One run from its plan to its end, as src/cli/label/session.ts makes it, for whichever process plans it. */
 import type { Config } from "../src/config.ts";
 import type { Model } from "../src/inference/model/model.ts";
 import { openOutput } from "../src/outputs/output.ts";

@@ -7,10 +7,10 @@ if (process.pid === 1) process.exitCode = await runAsChild();
 else await run();
 
 async function run(): Promise<void> {
-  const { Interrupts } = await import("./cli/interrupts.ts");
+  const { Interrupts } = await import("./cli/terminal/interrupts.ts");
   const interrupts = new Interrupts();
   interrupts.listen();
-  const { tameConsole } = await import("./cli/library-console.ts");
+  const { tameConsole } = await import("./cli/terminal/library-console.ts");
   tameConsole();
   const { runProgram } = await import("./cli/program.ts");
   const { readEnvironment } = await import("./config.ts");

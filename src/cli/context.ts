@@ -1,7 +1,7 @@
 import type { Config } from "../config.ts";
 import { LabelmillError } from "../errors.ts";
 import type { RedisAddress } from "../redis/connect.ts";
-import type { LabelWorld } from "./label.ts";
+import type { LabelWorld } from "./label/label.ts";
 
 /** What a command line gives its commands. */
 export type CommandContext = {

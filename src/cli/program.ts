@@ -6,19 +6,19 @@ import { type ErrorCode, LabelmillError, messageOf, toLabelmillError } from "../
 import { createLogger } from "../logger.ts";
 import { printableLines } from "../printable.ts";
 import { SOFTWARE } from "../software.ts";
-import { EXIT_CODES, S3_SETTINGS, withSettings } from "./command-options.ts";
 import type { CommandContext } from "./context.ts";
-import { demo } from "./demo.ts";
 import { EXIT } from "./exit.ts";
-import type { Interrupts } from "./interrupts.ts";
-import type { LabelWorld } from "./label.ts";
-import { labelCommand } from "./label-commands.ts";
+import { labelCommand } from "./label/commands.ts";
+import { demo } from "./label/demo.ts";
+import type { LabelWorld } from "./label/label.ts";
+import { EXIT_CODES, S3_SETTINGS, withSettings } from "./options.ts";
 import { flagWarning, withRedisPassword } from "./redis-password.ts";
-import { runCommand } from "./run-commands.ts";
-import { serviceCommands } from "./service-commands.ts";
-import { Terminal } from "./terminal.ts";
+import { runCommand } from "./run/commands.ts";
+import { serviceCommands } from "./service/commands.ts";
+import type { Interrupts } from "./terminal/interrupts.ts";
+import { Terminal } from "./terminal/terminal.ts";
 import { refuseUnknownCommand } from "./unknown-command.ts";
-import { verify } from "./verify.ts";
+import { verify } from "./verify/verify.ts";
 
 /** Errors that a user mends by asking differently: nothing was queued. */
 const USAGE_CODES: ReadonlySet<ErrorCode> = new Set([

@@ -125,7 +125,7 @@ test("what libraries print on the console is clean, and stays off standard outpu
     tameConsole();
     console.log("one %s", process.argv[2]);
     console.warn(new Error(process.argv[2]).message);`;
-  const library = new URL("../../src/cli/library-console.ts", import.meta.url).href;
+  const library = new URL("../../src/cli/terminal/library-console.ts", import.meta.url).href;
   const ended = await work.expect(0, ["--input-type=module", "-e", code, library, HOSTILE], { script: "" });
   assert.equal(ended.stdout, "");
   assertClean(ended, "console");

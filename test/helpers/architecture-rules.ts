@@ -72,7 +72,7 @@ const VENDORS: Record<string, string[] | null> = {
   undici: ["src/fetch/"],
   "ipaddr.js": ["src/fetch/"],
   commander: ["src/cli.ts", "src/cli/"],
-  yaml: ["src/cli/run-spec.ts"],
+  yaml: ["src/cli/run/spec.ts"],
   pino: ["src/logger.ts"],
 };
 

@@ -1,7 +1,7 @@
 // A command that is interrupted, in a process of its own. What it does is the first argument; the times are JSON in the second.
 import { open } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
-import { Interrupts } from "../../src/cli/interrupts.ts";
+import { Interrupts } from "../../src/cli/terminal/interrupts.ts";
 
 const [what, times, fifo] = process.argv.slice(2) as [string, string, string | undefined];
 const interrupts = new Interrupts(JSON.parse(times));

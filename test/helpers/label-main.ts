@@ -1,7 +1,7 @@
 // The command `label text` in a process that ends itself at a step, or on a poisoned text. Its options come as JSON in the
 // first argument; it says "serving" on standard error when its worker begins.
-import { label } from "../../src/cli/label.ts";
-import { Terminal } from "../../src/cli/terminal.ts";
+import { label } from "../../src/cli/label/label.ts";
+import { Terminal } from "../../src/cli/terminal/terminal.ts";
 import { loadConfig, readEnvironment } from "../../src/config.ts";
 import { createLogger } from "../../src/logger.ts";
 import type { WrappedParts } from "../../src/workers/model-service.ts";

@@ -1,7 +1,7 @@
 // The command `worker` in a process of its own, with a session that follows a script. Its options come as JSON in the first argument.
-import type { LabelWorld } from "../../src/cli/label.ts";
-import { Terminal } from "../../src/cli/terminal.ts";
-import { serve } from "../../src/cli/worker.ts";
+import type { LabelWorld } from "../../src/cli/label/label.ts";
+import { serve } from "../../src/cli/service/worker.ts";
+import { Terminal } from "../../src/cli/terminal/terminal.ts";
 import { loadConfig, readEnvironment } from "../../src/config.ts";
 import { createLogger } from "../../src/logger.ts";
 import { SCRIPTED_THREAD } from "./scripted-session.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
-import { checkModelOn, readLdd } from "../../src/cli/check-gpu.ts";
+import { checkModelOn, readLdd } from "../../src/cli/doctor/check-gpu.ts";
 import { loadBuiltIn } from "../../src/models/built-in.ts";
 import { temporaryFolder } from "../helpers/pipeline.ts";
 import { SCRIPTED_THREAD, writeScripted } from "../helpers/scripted-session.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { inLabel, inWatch, inWorker } from "../../src/cli/interrupted.ts";
-import { timeLeft } from "../../src/cli/progress.ts";
+import { inLabel, inWatch, inWorker } from "../../src/cli/terminal/interrupted.ts";
+import { timeLeft } from "../../src/cli/terminal/progress.ts";
 import { loadConfig } from "../../src/config.ts";
 import type { Progress } from "../../src/runs/ledger/hash.ts";
 

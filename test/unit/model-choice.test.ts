@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
-import { ModelChoice } from "../../src/cli/model-choice.ts";
+import { ModelChoice } from "../../src/cli/label/model-choice.ts";
 import { loadBuiltIn } from "../../src/models/built-in.ts";
 import { openCatalog } from "../../src/models/catalog.ts";
 import { putEntries } from "../../src/models/catalog-file.ts";

@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
-import { passedOverLines } from "../../src/cli/passed-over.ts";
+import { passedOverLines } from "../../src/cli/terminal/passed-over.ts";
 import type { ReadOptions } from "../../src/schemas/input.ts";
 import { PassedOverSchema, sumPassedOver } from "../../src/schemas/passed-over.ts";
 import { PassedOver } from "../../src/sources/discover/passed-over.ts";

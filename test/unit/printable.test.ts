@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { PassThrough } from "node:stream";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
-import { Terminal } from "../../src/cli/terminal.ts";
+import { Terminal } from "../../src/cli/terminal/terminal.ts";
 import { LabelmillError } from "../../src/errors.ts";
 import { createLogger } from "../../src/logger.ts";
 import { printable, printableJson, printableLines } from "../../src/printable.ts";

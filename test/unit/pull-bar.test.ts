@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { PassThrough } from "node:stream";
 import { test } from "node:test";
-import { PullBar } from "../../src/cli/pull-bar.ts";
-import { Terminal } from "../../src/cli/terminal.ts";
+import { PullBar } from "../../src/cli/models/pull-bar.ts";
+import { Terminal } from "../../src/cli/terminal/terminal.ts";
 import type { Pulled } from "../../src/models/hub/pull.ts";
 import type { HubModel } from "../../src/models/names.ts";
 

@@ -3,7 +3,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { withSpec } from "../../scripts/spec-table.ts";
-import { readSpecFile, requestOf, runFlags, specOf } from "../../src/cli/run-spec.ts";
+import { readSpecFile, requestOf, runFlags, specOf } from "../../src/cli/run/spec.ts";
 import { LabelmillError } from "../../src/errors.ts";
 import { RunSpecSchema } from "../../src/schemas/spec.ts";
 import { temporaryFolder } from "../helpers/pipeline.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { workerLines } from "../../src/cli/worker-lines.ts";
+import { workerLines } from "../../src/cli/service/worker-lines.ts";
 import type { ModelWork } from "../../src/schemas/worker.ts";
 import { modelWork, servedModel, workerInfo } from "../helpers/worker-info.ts";
 

@@ -1,0 +1,123 @@
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import type { Packable } from "../../inference/batching/packing.ts";
+import { cudaPlaces, lackOf, mendFor, PROVIDER_LIBRARY } from "../../inference/devices/cuda-files.ts";
+import { compareWithCpu, type DeviceComparison } from "../../inference/devices/device-comparison.ts";
+import { gpusOf, proveGpus } from "../../inference/devices/devices.ts";
+import type { Model } from "../../inference/model/model.ts";
+import { readTokenLimits } from "../../inference/model/token-limits.ts";
+import { encodeOnce } from "../../inference/preprocess/prepare-pool.ts";
+import type { Device, Shape } from "../../inference/sessions/model-session.ts";
+import { sizingOf } from "../../inference/tuning/sizing.ts";
+import { PROOF_MODEL_DIR } from "../own-devices.ts";
+import { type CheckResult, type Finding, ok, runCheck, wrong } from "./check.ts";
+
+const ALL_GPUS_MS = 70_000;
+/** A large model is loaded, warmed up in all of its shapes and timed in each. */
+const MODEL_MS = 20 * 60_000;
+const LDD_MS = 10_000;
+/** The parts of CUDA and cuDNN, as their files are called. */
+const CUDA_LIBRARY = /^lib(?:cuda|cudart|cudnn|cublas|cufft|curand|cusparse|nvrtc|nvJitLink)/;
+/** Scores of fp32 and fp16: GPUs add up in another order, and may multiply with fewer bits (TF32). */
+const TOLERANCES = { fp32: 0.01, fp16: 0.02, q8: 0.1 } as const;
+const SENTENCE = "The first half is slow, but what follows is warm, funny and, in the end, quite moving.";
+const execute = promisify(execFile);
+
+/** What CUDA needs, each GPU, and each model on it. @param models asked for only where there is a GPU for them */
+export async function* checkGpus(models: readonly (() => Promise<Model>)[]): AsyncGenerator<CheckResult> {
+  const files = await runCheck("CUDA", checkFiles, LDD_MS + 1000);
+  yield files;
+  if (files.state === "wrong") return;
+  let gpus: Device[] = [];
+  yield runCheck(
+    "GPUs",
+    async () => {
+      const { devices, lack } = await proveGpus(gpusOf("cuda:all"), PROOF_MODEL_DIR);
+      gpus = devices;
+      if (gpus.length === 0) return wrong(lack!.problem, lack!.mend);
+      return ok(`a session was made and ran on ${gpus.join(", ")}${lack ? `; not on the next, ${lack.problem}` : ""}`);
+    },
+    ALL_GPUS_MS,
+  );
+  if (gpus.length === 0) return;
+  for (const load of models) {
+    const model = await load();
+    for (const gpu of gpus) yield runCheck(`${model.id} ${gpu}`, () => checkModelOn(model, gpu), MODEL_MS);
+  }
+}
+
+/** What can be seen without a session: the driver's devices, onnxruntime's provider, and the libraries that it needs. */
+async function checkFiles(): Promise<Finding> {
+  const places = cudaPlaces();
+  const lack = await lackOf(places);
+  if (lack) return wrong(lack.problem, lack.mend);
+  const { found, missing } = await librariesOf(join(places.libraries, PROVIDER_LIBRARY));
+  if (missing.length === 0) return ok(`a GPU, ${PROVIDER_LIBRARY}, ${found.join(", ") || "and no library is missing"}`);
+  const problem = `${missing.join(", ")} missing`;
+  return wrong(`${problem}; found ${found.join(", ") || "none"}`, mendFor(problem));
+}
+
+/** The parts of CUDA that a library needs, as the system's loader finds them. Cannot be known where there is no `ldd`. */
+export async function librariesOf(file: string): Promise<{ found: string[]; missing: string[] }> {
+  const { stdout } = await execute("ldd", [file], { timeout: LDD_MS }).catch(() => ({ stdout: "" }));
+  return readLdd(stdout);
+}
+
+export function readLdd(stdout: string): { found: string[]; missing: string[] } {
+  const found: string[] = [];
+  const missing: string[] = [];
+  for (const [, name = "", at] of stdout.matchAll(/^\s*(\S+) => (\S+)/gm))
+    if (at === "not") missing.push(name);
+    else if (CUDA_LIBRARY.test(name)) found.push(name);
+  return { found, missing };
+}
+
+/** @param thread the file that the GPU's thread runs, if it is not onnxruntime's */
+export async function checkModelOn(
+  model: Model,
+  gpu: Device,
+  given?: readonly Shape[],
+  thread?: URL,
+): Promise<Finding> {
+  const shapes = given ?? (await shapesOf(model));
+  const comparison = await compareWithCpu(model, gpu, await itemsOf(model, shapes), shapes, thread);
+  const { items, differ, largest } = comparison;
+  const answers = `${model.dtype}: ${items - differ} of ${items} best labels are the CPU's, scores differ by ${largest.toFixed(5)} at most`;
+  if (differ > 0 || largest > TOLERANCES[model.dtype])
+    return wrong(answers, "take --device cpu, or another --dtype, and report it with the GPU's name and driver");
+  return ok(`${answers}; ${ratesOf(comparison)}`);
+}
+
+async function shapesOf({ task, dtype, dir }: Model): Promise<readonly Shape[]> {
+  const longest = task === "text-classification" ? (await readTokenLimits(dir)).maxTokens : undefined;
+  return sizingOf({ task, dtype, kind: "cuda", longest }).warmUp;
+}
+
+/** Some items of each length that shapes have: texts that fill it, pictures of one colour and of stripes. */
+async function itemsOf(model: Model, shapes: readonly Shape[]): Promise<Packable[]> {
+  if (model.recipe) {
+    const { width, height } = model.recipe;
+    return [1, 5, 11, 60, 255].map((step) =>
+      Uint8Array.from({ length: width * height * 3 }, (_, at) => (at * step) % 256),
+    );
+  }
+  const { maxTokens } = await readTokenLimits(model.dir);
+  const { ids } = await encodeOnce(model.dir, `${SENTENCE} `.repeat(Math.ceil(maxTokens / 10)));
+  const lengths = [...new Set(shapes.map(({ length }) => Math.min(length, ids.length)))];
+  return lengths.flatMap((length) => [ids.slice(0, length), ids.slice(0, Math.max(1, length >> 1))]);
+}
+
+/** The best of each length. */
+function ratesOf({ rates }: DeviceComparison): string {
+  const best = new Map<number, DeviceComparison["rates"][number]>();
+  for (const rate of rates) {
+    const before = best.get(rate.shape.length);
+    if (!before || rate.itemsPerSecond > before.itemsPerSecond) best.set(rate.shape.length, rate);
+  }
+  const told = [...best].map(([length, { shape, itemsPerSecond }]) => {
+    const of = length === 1 ? "" : ` of ${length} tokens`;
+    return `${itemsPerSecond.toFixed(itemsPerSecond < 100 ? 1 : 0)} items/s${of} in batches of ${shape.rows}`;
+  });
+  return told.join(", ");
+}

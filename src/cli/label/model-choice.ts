@@ -1,0 +1,121 @@
+import { LabelmillError } from "../../errors.ts";
+import { servedAs } from "../../fleet/registry.ts";
+import type { Model } from "../../inference/model/model.ts";
+import { CommitSchema } from "../../models/lock.ts";
+import { DEFAULT_REVISION, HUB_PREFIX, type HubModel, type NamedModel, readName } from "../../models/names.ts";
+import { findModel, type ModelSettings, type PullListener, resolveModel } from "../../models/resolve.ts";
+import type { Dtype } from "../../schemas/dtype.ts";
+import type { ModelPin } from "../../schemas/run.ts";
+import type { ServedModel, WorkerInfo } from "../../schemas/worker.ts";
+import { noWorker } from "../remote.ts";
+
+export type LabelKind = "text" | "images";
+
+/** The model of a run: what pins it, how many labels it has, and its files where a worker of the command's own needs them. */
+export type ChosenModel = { pin: ModelPin; labels: number; files?: Model };
+
+/** Those that are there; undefined where the command has a worker of its own, which needs the files. */
+type Workers = readonly WorkerInfo[] | undefined;
+
+const TASKS = { text: "text-classification", images: "image-classification" } as const;
+
+export class ModelChoice {
+  readonly #settings: ModelSettings;
+  readonly #listener: PullListener;
+  readonly #signal: AbortSignal;
+
+  constructor(settings: ModelSettings, listener: PullListener, signal: AbortSignal) {
+    this.#settings = settings;
+    this.#listener = listener;
+    this.#signal = signal;
+  }
+
+  /**
+   * Finds a model by its name. Where workers are asked, what they serve by that name is taken: a producer need not have, let alone
+   * pull, hundreds of megabytes to know a digest. A folder is what it is.
+   * @param name none: the catalog's default for this kind
+   * @param queueAnyway the model may be served by nobody yet, so that its files decide
+   * @throws LabelmillError MODEL_NOT_FOUND, MODEL_INVALID (its files, or another task), NO_WORKER, and what a pull throws
+   */
+  async choose(
+    kind: LabelKind,
+    name: string | undefined,
+    workers: Workers,
+    queueAnyway: boolean,
+  ): Promise<ChosenModel> {
+    const task = TASKS[kind];
+    const wanted = name ?? this.#settings.catalog.defaults[task];
+    const chosen = workers ? await this.#fromWorkers(wanted, workers, queueAnyway) : await this.#fromFiles(wanted);
+    if (chosen.pin.task === task) return chosen;
+    throw new LabelmillError(
+      "MODEL_INVALID",
+      `label ${kind} needs a model for ${task}; ${chosen.pin.id} is for ${chosen.pin.task}`,
+    );
+  }
+
+  async #fromFiles(name: string): Promise<ChosenModel> {
+    return chosenOf(await resolveModel(name, this.#settings, this.#listener, this.#signal));
+  }
+
+  async #fromWorkers(name: string, workers: readonly WorkerInfo[], queueAnyway: boolean): Promise<ChosenModel> {
+    const named = await readName(name, this.#settings.catalog).catch((error: unknown) => {
+      // Workers may serve what this machine has no name for.
+      if (error instanceof LabelmillError && error.code !== "USAGE" && error.code !== "INTERNAL") return error;
+      throw error;
+    });
+    if (named instanceof LabelmillError)
+      return served(name, this.#fitting(servedAs(workers, name))) ?? notServed(workers, named);
+    if (named.kind === "folder" && named.id === undefined) return this.#fromFiles(name);
+    const found = served(name, this.#fitting(servedAs(workers, named.id!), named));
+    if (found) return found;
+    const here = await findModel(named, this.#settings);
+    if (here) return chosenOf(here);
+    if (queueAnyway) return this.#fromFiles(name);
+    throw noWorker(workers, { id: name });
+  }
+
+  /** Of what is served by a name, what was asked for: the dtype, the revision, what the catalog pins. */
+  #fitting(versions: readonly ServedModel[], named?: NamedModel): ServedModel[] {
+    const { dtype } = this.#settings;
+    return versions.filter((version) => {
+      if (dtype !== "auto" && version.dtype !== dtype) return false;
+      if (named?.kind !== "hub") return true;
+      const pinned = named.pins[version.dtype as Dtype];
+      if (pinned) return pinned.commit === version.revision;
+      // As of files: of a model that is pinned, a dtype that is not is taken only by its name.
+      const isPinned = Object.keys(named.pins).length > 0;
+      return (dtype !== "auto" || !isPinned) && isOf(named, version);
+    });
+  }
+}
+
+function isOf({ name, revision }: HubModel, version: ServedModel): boolean {
+  if (CommitSchema.safeParse(revision).success) return version.revision === revision;
+  // Which commit a branch or a tag means only the hub knows. One of the catalog is its default, and the workers' word is taken.
+  if (!name.startsWith(HUB_PREFIX) || revision === DEFAULT_REVISION) return true;
+  return (
+    /^[0-9a-f]{7,64}$/.test(revision) && [version.revision, version.digest].some((whole) => whole.startsWith(revision))
+  );
+}
+
+export function pinOf({ id, revision, digest, dtype, task }: ModelPin): ModelPin {
+  return { id, revision, digest, dtype, task };
+}
+
+function chosenOf(files: Model): ChosenModel {
+  return { pin: pinOf(files), labels: files.labels.length, files };
+}
+
+function served(name: string, versions: readonly ServedModel[]): ChosenModel | undefined {
+  const [found] = versions;
+  if (!found) return undefined;
+  if (versions.length === 1) return { pin: pinOf(found), labels: found.labels };
+  const names = versions.map(({ id, digest }) => `${id}@${digest.slice(0, 8)}`).join(", ");
+  throw new LabelmillError("MODEL_NOT_FOUND", `workers serve several versions of ${name}: name one of ${names}`);
+}
+
+function notServed(workers: readonly WorkerInfo[], notHere: LabelmillError): never {
+  const ids = [...new Set(workers.flatMap(({ models }) => models.map(({ id }) => id)))].sort().join(", ");
+  const message = `${notHere.message}; ${ids ? `workers serve ${ids}` : "and no worker is there"}`;
+  throw new LabelmillError(notHere.code, message, { cause: notHere });
+}

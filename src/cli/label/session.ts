@@ -1,0 +1,175 @@
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Config } from "../../config.ts";
+import { LabelmillError } from "../../errors.ts";
+import type { DeviceChoice } from "../../inference/devices/devices.ts";
+import type { Model } from "../../inference/model/model.ts";
+import type { Logger } from "../../logger.ts";
+import { driveRun } from "../../producers/planning/drive.ts";
+import { planRun } from "../../producers/planning/plan-run.ts";
+import { Planner, type SlicesFrom } from "../../producers/planning/planner.ts";
+import { Room } from "../../producers/planning/redis-room.ts";
+import { openRedis, type RedisAddress } from "../../redis/connect.ts";
+import { startEmbeddedRedis } from "../../redis/embedded/embedded.ts";
+import { lostRedis, noteLoss, unlessGone } from "../../redis/with-redis.ts";
+import { Channels } from "../../runs/channels.ts";
+import type { Progress } from "../../runs/ledger/hash.ts";
+import { type RowError, RunLedger } from "../../runs/ledger/ledger.ts";
+import { RunChanges } from "../../runs/watch.ts";
+import { JOURNAL_FILE, type Lane } from "../../schemas/names.ts";
+import type { RunFile, RunState } from "../../schemas/run.ts";
+import type { Outages } from "../../storage/health/outages.ts";
+import type { S3 } from "../../storage/s3/s3.ts";
+import type { ObjectStore } from "../../storage/store.ts";
+import { LossJournal } from "../../workers/losses/journal.ts";
+import { startWorker, type WorkerOptions } from "../../workers/worker.ts";
+import type { Interrupts } from "../terminal/interrupts.ts";
+
+export type SessionOptions = {
+  config: Config;
+  environment: { path: string };
+  /** With it, a worker of this process serves it; without, those of REDIS_URL do the work. */
+  model?: Model;
+  /** Where that worker runs it. */
+  devices?: DeviceChoice;
+  s3: S3;
+  outages: Outages;
+  store: ObjectStore;
+  runFile: RunFile;
+  /** Makes the output the run's: once Redis is there, and the model is loaded where this process serves it. */
+  claim: () => Promise<void>;
+  lane: Lane;
+  /** Leave when the last slice is queued. */
+  detach: boolean;
+  slices: SlicesFrom;
+  /** What the worker may open, besides the output: files and folders, `s3://` prefixes. */
+  roots: { files: readonly string[]; s3: readonly string[] };
+  onProgress: (progress: Progress) => void;
+  say: (line: string) => void;
+  log: Logger;
+  interrupts?: Pick<Interrupts, "endStuck">;
+  /** Tests end the process in the middle of a step, or have a session that follows a script. */
+  around?: WorkerOptions["around"];
+  thread?: WorkerOptions["thread"];
+};
+
+/** Why a run was stopped, and its first rows in error. */
+export type Stopped = Pick<Progress, "failure" | "failed"> & { reason: string; firstErrors: RowError[] };
+
+export type SessionEnd = { state: RunState; stopped?: Stopped };
+
+/**
+ * One run from its plan to its end: the planner, a Redis server (the given one, else an empty one of our own), and, without a given
+ * one or where it is asked for, a worker of this process. Whatever happens, all of it is closed again, last opened first.
+ * @throws whatever `signal` was aborted with, once the slices under way are finished or given back
+ */
+export async function runSession(options: SessionOptions, signal: AbortSignal): Promise<SessionEnd> {
+  const { config, store, runFile } = options;
+  await using open = new AsyncDisposableStack();
+  const own = new AbortController();
+  const redis = await openRedisFor(options, open, own);
+  const losses = await openWorker(options, redis, open, own);
+  await options.claim();
+
+  const connection = await openRedis(redis, "producer");
+  open.defer(() => connection.disconnect());
+  const wasLost = noteLoss(connection);
+  const subscriber = await openRedis(redis, "worker");
+  open.defer(() => subscriber.disconnect());
+  const ledger = new RunLedger(connection);
+  const planner = new Planner(connection, ledger, runFile, store.uri, {
+    lane: options.lane,
+    windowSlices: config.windowSlices,
+    retries: config,
+    room: new Room(connection, config.fullMs, options.say),
+    redisShare: config.redisShare,
+  });
+  open.defer(() => planner.close());
+  const changes = await RunChanges.open(new Channels(subscriber), runFile.run);
+  const { slices, onProgress, detach } = options;
+  const driving = driveRun(
+    {
+      ...{ run: runFile.run, ledger, planner, changes, slices, onProgress, detach },
+      outlast: (error, stop) => options.outages.outlast(error, store.uri, stop),
+    },
+    AbortSignal.any([signal, own.signal]),
+  );
+  const state = await unlessGone(connection, driving).catch(async (error: unknown) => {
+    if (error instanceof LabelmillError && error.code === "INPUT_EMPTY") await ledger.cancel(runFile.run);
+    // It may be back by now: that it was gone is what counts.
+    const told = wasLost() ? lostRedis(redis, error) : error;
+    own.abort(told);
+    throw told;
+  });
+  if (state === "succeeded" || state === "finished_with_errors") losses?.forget();
+  const progress = state === "failed" ? await ledger.progress(runFile.run) : undefined;
+  if (!progress?.reason) return { state };
+  const { reason, failed, failure } = progress;
+  return { state, stopped: { reason, failed, failure, firstErrors: await ledger.firstErrors(runFile.run) } };
+}
+
+/** @returns the record of losses, where it is not in Redis */
+async function openWorker(
+  options: SessionOptions,
+  redis: RedisAddress,
+  open: AsyncDisposableStack,
+  lost: AbortController,
+): Promise<LossJournal | undefined> {
+  const { config, model, devices, store, runFile, s3, log } = options;
+  if (!model) return undefined;
+  const folder = store.uri.startsWith("file:") ? fileURLToPath(store.uri) : undefined;
+  // A server of our own forgets everything when it ends, so who died on what is noted beside the output, or on this machine.
+  const journal = folder ? join(folder, JOURNAL_FILE) : join(config.cacheDir, "inflight", runFile.run);
+  const losses = config.redisUrl ? undefined : new LossJournal(journal);
+  open.defer(() => losses?.close());
+  const worker = await startWorker({
+    redis,
+    config,
+    models: [model],
+    s3,
+    outages: options.outages,
+    log,
+    roots: folder
+      ? { ...options.roots, files: [...options.roots.files, folder], outputs: [folder] }
+      : { ...options.roots, s3: [...options.roots.s3, store.uri], outputs: [store.uri] },
+    plan: planRun,
+    ...(devices ? { devices } : {}),
+    ...(losses ? { losses } : {}),
+    ...(options.around ? { around: options.around } : {}),
+    ...(options.thread ? { thread: options.thread } : {}),
+  });
+  open.defer(() => worker.close());
+  void worker.failed.then(({ code, message, cause }) => {
+    options.interrupts?.endStuck(config.graceMs);
+    lost.abort(new LabelmillError(code, `${message}; run the same command again`, { cause }));
+  });
+  return losses;
+}
+
+async function openRedisFor(
+  { config, environment, say }: SessionOptions,
+  open: AsyncDisposableStack,
+  lost: AbortController,
+): Promise<RedisAddress> {
+  if (config.redisUrl) {
+    const address = { url: config.redisUrl };
+    (await openRedis(address, "producer")).disconnect();
+    return address;
+  }
+  const server = await startEmbeddedRedis({ cacheDir: config.cacheDir, path: environment.path, say });
+  let closing = false;
+  open.defer(async () => {
+    closing = true;
+    await server.close();
+  });
+  void server.ended.then((reason) => {
+    if (!closing)
+      lost.abort(
+        new LabelmillError(
+          "REDIS_UNREACHABLE",
+          `this command's own Redis server ended (${reason}): run the same command again`,
+        ),
+      );
+  });
+  return server.address;
+}

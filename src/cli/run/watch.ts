@@ -1,0 +1,111 @@
+import { LabelmillError } from "../../errors.ts";
+import { readManifest } from "../../outputs/output.ts";
+import { openRedis } from "../../redis/connect.ts";
+import { unlessLost } from "../../redis/with-redis.ts";
+import { Channels } from "../../runs/channels.ts";
+import type { Progress } from "../../runs/ledger/hash.ts";
+import { type RowError, RunLedger } from "../../runs/ledger/ledger.ts";
+import { isEnded } from "../../runs/state.ts";
+import { RunChanges } from "../../runs/watch.ts";
+import { openToRead } from "../../storage/open.ts";
+import { lastingRedis } from "../context.ts";
+import { EXIT } from "../exit.ts";
+import { cancelled, exitCode, type Labeled, type LabelWorld, stopped } from "../label/label.ts";
+import { s3Of } from "../s3.ts";
+import { sayOutages } from "../service/outage-lines.ts";
+import { inWatch } from "../terminal/interrupted.ts";
+import { ProgressBar } from "../terminal/progress.ts";
+import { report, showPlace, summarize } from "../terminal/report.ts";
+import type { Terminal } from "../terminal/terminal.ts";
+import { unknownRun } from "./cancel.ts";
+
+const LABELS_SHOWN = 4;
+const LOOK_EVERY_MS = 1_000;
+
+/**
+ * `labelmill run watch`: shows how a run goes, until it has ended. Interrupting it leaves the run alone.
+ * @returns the exit code that `label` would have had
+ * @throws LabelmillError RUN_UNKNOWN; whatever `signal` was aborted with
+ */
+export async function watchRun(run: string, world: LabelWorld, signal: AbortSignal): Promise<number> {
+  const { config, terminal, interrupts, log } = world;
+  let last: Progress | undefined;
+  interrupts?.handle(inWatch(run, () => last));
+  await using open = new AsyncDisposableStack();
+  const address = lastingRedis(config);
+  const redis = await openRedis(address, "producer");
+  open.defer(() => redis.disconnect());
+  const subscriber = await openRedis(address, "worker");
+  open.defer(() => subscriber.disconnect());
+  sayOutages(redis, address, terminal, "trying again. The workers of the run do the same");
+  const ledger = new RunLedger(redis);
+  const changes = await RunChanges.open(new Channels(subscriber), run, LOOK_EVERY_MS);
+  open.defer(() => changes.close());
+  log.debug({ run }, "watching");
+  const bar = new ProgressBar(terminal);
+  await changes
+    .until(async () => {
+      const look = await unlessLost(redis, async () => ({
+        progress: await ledger.progress(run),
+        labels: (await ledger.counts(run)).labels,
+      }));
+      if (!look) return false;
+      if (!look.progress) throw last ? forgottenRun(run, last) : unknownRun(run);
+      last = look.progress;
+      bar.show(last, shownLabels(look.labels));
+      return isEnded(last.state);
+    }, signal)
+    .finally(() => bar.end());
+  const firstErrors = (await unlessLost(redis, () => ledger.firstErrors(run))) ?? [];
+  const { code, summary } = await endOf(run, last!, firstErrors, world);
+  if (terminal.json) terminal.printJson(summary);
+  return code;
+}
+
+async function endOf(
+  run: string,
+  { state, output, reason, failure, failed }: Progress,
+  firstErrors: RowError[],
+  world: LabelWorld,
+): Promise<Labeled> {
+  const { config, terminal } = world;
+  if (state === "cancelled") return cancelled(terminal, run, output);
+  if (state === "failed" && reason) return stopped(terminal, run, output, { reason, failure, failed, firstErrors });
+  const s3 = s3Of(config);
+  try {
+    const store = await openToRead(output, s3).catch(unlessAbsent);
+    if (!store) return nothing(terminal, run, state, output, "its output is not here");
+    const manifest = await readManifest(store);
+    if (manifest?.run !== run) return nothing(terminal, run, state, output, "its output holds another run by now");
+    const of = { store, manifest, seconds: undefined, show: 0 };
+    if (!terminal.json) await report(terminal, of);
+    return { code: exitCode(state), summary: summarize(of) };
+  } finally {
+    s3.close();
+  }
+}
+
+/** Redis came back without it. */
+function forgottenRun(run: string, { output }: Progress): LabelmillError {
+  return new LabelmillError(
+    "RUN_UNKNOWN",
+    `Redis has lost run ${run}, having been restarted empty, say: the parts in ${output} stand, and the command that began it takes it up again`,
+  );
+}
+
+/** A folder of another machine, or one that was removed. */
+function unlessAbsent(error: unknown): undefined {
+  if (!(error instanceof LabelmillError) || error.code !== "STORE_NOT_FOUND") throw error;
+}
+
+/** There is no manifest to report. */
+function nothing(terminal: Terminal, run: string, state: string, out: string, why: string): Labeled {
+  terminal.print(`Run ${run} is ${state}; ${why}: ${showPlace(out)}`);
+  return { code: EXIT.failed, summary: { run, state, out } };
+}
+
+function shownLabels(labels: Readonly<Record<string, number>>): string {
+  const most = Object.entries(labels).sort((a, b) => b[1] - a[1]);
+  const shown = most.slice(0, LABELS_SHOWN).map(([label, count]) => `${label} ${count}`);
+  return [...shown, ...(most.length > LABELS_SHOWN ? ["…"] : [])].join(", ");
+}

@@ -1,0 +1,67 @@
+import {
+  type ModelWork,
+  type OutageInfo,
+  type ServedModel,
+  STAGES,
+  type Stage,
+  type WorkerInfo,
+} from "../../schemas/worker.ts";
+import { clock, spoken } from "../../storage/health/outage-lines.ts";
+
+/** What `status` says of a worker: for each of its models a line of what it is, and, indented, how its work goes. */
+export function workerLines({ id, host, pid, models, deviceReason, outages = [] }: WorkerInfo): string[] {
+  const lines = models.flatMap((model) => [
+    `${id}  ${host}:${pid}  ${headOf(model)}`,
+    ...(model.work ? workLines(model.work) : []).map((line) => `  ${line}`),
+  ]);
+  const device = deviceReason === undefined ? [] : [`  on ${models[0]!.device}: ${deviceReason}`];
+  return [...lines, ...device, ...outages.map((outage) => `  ${outageLine(outage)}`)];
+}
+
+function outageLine({ place, since, nextTryAt, reason, kept }: OutageInfo): string {
+  const retry = spoken(Math.max(0, Date.parse(nextTryAt) - Date.now()));
+  return `store ${place} is out since ${clock(new Date(since))}: ${reason}; ${kept} labeled slices kept, next try in ${retry}`;
+}
+
+function headOf({ id, digest, device, slots, itemsPerSecond, batches, items, held, work }: ServedModel): string {
+  const rate = itemsPerSecond === null ? "rate not known yet" : `${itemsPerSecond} items/s`;
+  const mean = batches > 0 ? `, ${(items / batches).toFixed(1)} items a batch` : "";
+  const waiting = work ? ` (${work.depth} waiting)` : "";
+  return `${id}@${digest.slice(0, 8)} on ${device}, ${slots} slots, ${rate}${mean}, ${held} items in work${waiting}`;
+}
+
+function workLines(work: ModelWork): string[] {
+  const { busy, threads, intraOpThreads, paddingEfficiency, cuts, budgets, settled, stages } = work;
+  const found = Object.entries(budgets).map(([length, budget]) => `${budget} (up to ${length})`);
+  const shares = [
+    `busy ${percent(busy.lastMinute)} of the last minute, ${percent(busy.sinceStart)} since the start`,
+    `padding efficiency ${percent(paddingEfficiency)}`,
+    `cut ${cutsOf(cuts)}`,
+  ];
+  const layout = `threads ${threads} × ${intraOpThreads}, budgets ${found.join(", ") || "none yet"}, ${settled ? "settled" : "still searching"}`;
+  return [shares.join(" · "), layout, ...stageLine(stages)];
+}
+
+function cutsOf({ full, drained, lengths }: ModelWork["cuts"]): string {
+  const all = full + drained + lengths;
+  if (all === 0) return "nothing yet";
+  const [ofFull, ofDrained, ofLengths] = [full, drained, lengths].map((count) => percent(count / all));
+  return `${ofFull} full, ${ofDrained} drained, ${ofLengths} lengths`;
+}
+
+/** None before anything went through a stage. */
+function stageLine(stages: ModelWork["stages"]): string[] {
+  const means = (Object.keys(STAGES) as Stage[]).flatMap((stage) => {
+    const { meanMs } = stages[stage];
+    return meanMs === null ? [] : `${stage} ${milliseconds(meanMs)}/${STAGES[stage]}`;
+  });
+  return means.length > 0 ? [`ms: ${means.join(" · ")}`] : [];
+}
+
+function milliseconds(ms: number): string {
+  return ms >= 100 ? ms.toFixed(0) : ms >= 1 ? ms.toFixed(1) : ms.toFixed(3);
+}
+
+function percent(share: number | null): string {
+  return share === null ? "–" : `${Math.round(share * 100)} %`;
+}

@@ -1,0 +1,23 @@
+import { LabelmillError } from "../../errors.ts";
+import type { RunFile, RunInput } from "../../schemas/run.ts";
+import { openImageSource } from "../../sources/images.ts";
+import { openTextSource } from "../../sources/texts.ts";
+import type { S3 } from "../../storage/s3/s3.ts";
+
+/** How many records an input of a run has now. @throws LabelmillError what opening it throws; INPUT_NOT_FOUND for standard input */
+export async function countRecords({ spec }: RunFile, { uri, from, read }: RunInput, s3: S3): Promise<number> {
+  if (from === undefined || from === "-")
+    throw new LabelmillError("INPUT_NOT_FOUND", `${uri} cannot be read again, so its records cannot be counted`);
+  const open = spec.model.task === "text-classification" ? openTextSource : openImageSource;
+  const source = await open(from, { ...spec.read, ...read }, s3);
+  let records = 0;
+  if (source.splitter)
+    for await (const { next } of source.splitter.cuts(
+      { record: 0 },
+      () => ({ items: 20_000, bytes: 64_000_000 }),
+      undefined,
+    ))
+      records = next.record;
+  else for await (const _ of source.records()) records += 1;
+  return records;
+}

@@ -1,0 +1,37 @@
+import { readRunFile } from "../../outputs/output.ts";
+import { verifyOutput } from "../../outputs/verify/verify.ts";
+import { openToRead } from "../../storage/open.ts";
+import { EXIT } from "../exit.ts";
+import type { LabelWorld } from "../label/label.ts";
+import { openExistingOut } from "../place.ts";
+import { s3Of } from "../s3.ts";
+import { showPlace } from "../terminal/report.ts";
+import { countRecords } from "./count-records.ts";
+
+/** @param recounted whether the inputs are read again too. @returns the exit code: 0 proved, 1 not */
+export async function verify(out: string, recounted: boolean, { config, terminal }: LabelWorld): Promise<number> {
+  const s3 = s3Of(config);
+  try {
+    const store = await openExistingOut(out, s3);
+    const runFile = recounted ? await readRunFile(store) : undefined;
+    const { ok, run, state, totals, problems } = await verifyOutput(store, {
+      openStore: (uri) => openToRead(uri, s3),
+      ...(runFile ? { inputs: (input) => countRecords(runFile, input, s3) } : {}),
+    });
+    if (terminal.json) terminal.printJson({ ok, out: store.uri, run, state, totals, problems });
+    else if (ok) {
+      const { parts, planned, labeled, errors } = totals;
+      terminal.print(`${terminal.style("green", "proved")}: ${showPlace(store.uri)}, run ${run}, ${state}`);
+      terminal.print(
+        `${planned} records planned = ${labeled} labeled + ${errors} in error, each once and in order, in ${parts} parts whose hashes are true`,
+      );
+      if (recounted) terminal.print("The inputs have as many records now as were planned");
+    } else {
+      terminal.print(`${terminal.style("red", "not proved")}: ${showPlace(store.uri)}`);
+      for (const problem of problems) terminal.print(`  ${problem}`);
+    }
+    return ok ? EXIT.labeled : EXIT.failed;
+  } finally {
+    s3.close();
+  }
+}

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import { setTimeout as delay } from "node:timers/promises";
 import { jsonOf, type RunningCommand, Workspace } from "../test/helpers/cli.ts";
-import { writeTexts } from "../test/helpers/pipeline.ts";
+import { writeTexts } from "../test/helpers/runs/pipeline.ts";
 import { DurableRedis } from "./durable-redis.ts";
 import { randomFrom, SEED } from "./inputs.ts";
 import type { BenchOptions } from "./options.ts";

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { startTestS3 } from "../test/helpers/s3-server.ts";
+import { startTestS3 } from "../test/helpers/servers/s3-server.ts";
 import { measureBesideBulk } from "./beside-bulk.ts";
 import type { Collected } from "./collected.ts";
 import { measureEmptySlices } from "./empty-slices.ts";

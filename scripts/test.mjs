@@ -1,5 +1,5 @@
 /**
- * Runs every check of the project, or those named: `npm test`, `npm test -- unit`, `npm test -- test/unit/batcher.test.ts`.
+ * Runs every check of the project, or those named: `npm test`, `npm test -- unit`, `npm test -- test/unit/inference/batching/batcher.test.ts`.
  * Each group gets a temporary folder and an environment of its own; what it leaves behind (a process, a file) fails it.
  * The last line is `N passed, N failed, N skipped`, where the type check and the lint count as one each.
  */
@@ -155,7 +155,7 @@ async function runGroup(group, s3) {
 
 /** What the tests use as S3, found or made before they start, so that no test waits for it and everyone uses the same. */
 async function chooseS3() {
-  const { chooseS3Server } = await import("../test/helpers/s3-choice.ts");
+  const { chooseS3Server } = await import("../test/helpers/servers/s3-choice.ts");
   const choice = await chooseS3Server(process.env, console.log);
   console.log(`S3 for the tests: ${choice.name}`);
   if (choice.kind === "fauxqs") {

@@ -8,7 +8,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { PartLineSchema } from "../../src/schemas/manifest.ts";
 import { type Row, RowSchema } from "../../src/schemas/row.ts";
-import { temporaryFolder } from "./pipeline.ts";
+import { temporaryFolder } from "./runs/pipeline.ts";
 
 const CLI = fileURLToPath(new URL("../../src/cli.ts", import.meta.url));
 /** A command that hangs is ended, and its test fails by the signal. */

@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { access, mkdir, mkdtemp, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { testCacheDir } from "./redis.ts";
+import { testCacheDir } from "./servers/redis.ts";
 
 /**
  * The Python of a virtual environment in the cache folder that has these packages, made where it is not there.

@@ -1,6 +1,6 @@
 import { once } from "node:events";
-import type { TestPipeline } from "./pipeline.ts";
-import type { WorkerProcessOptions } from "./worker-main.ts";
+import type { WorkerProcessOptions } from "./processes/worker-main.ts";
+import type { TestPipeline } from "./runs/pipeline.ts";
 
 /** Starts a worker again whenever one was killed, as a supervisor would, until `over`. */
 export async function supervise(

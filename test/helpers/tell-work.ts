@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { WorkerRegistry } from "../../src/fleet/registry.ts";
 import { KEY_PREFIX } from "../../src/schemas/names.ts";
 import type { ModelWork } from "../../src/schemas/worker.ts";
-import type { TestPipeline } from "./pipeline.ts";
+import type { TestPipeline } from "./runs/pipeline.ts";
 
 /** What the pipeline's one worker tells of its one model, out of turn: it does when its connection is back. */
 export async function tellWork(pipeline: TestPipeline): Promise<ModelWork> {

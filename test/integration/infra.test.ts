@@ -6,8 +6,8 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { openRedis } from "../../src/redis/connect.ts";
 import { findRedisServer } from "../../src/redis/embedded/find.ts";
-import { temporaryFolder } from "../helpers/pipeline.ts";
-import { testSearch } from "../helpers/redis.ts";
+import { temporaryFolder } from "../helpers/runs/pipeline.ts";
+import { testSearch } from "../helpers/servers/redis.ts";
 
 const CONFIG = fileURLToPath(new URL("../../infra/redis.conf", import.meta.url));
 

@@ -6,7 +6,7 @@ import { Terminal } from "../../src/cli/terminal/terminal.ts";
 import { LabelmillError } from "../../src/errors.ts";
 import { createLogger } from "../../src/logger.ts";
 import { printable, printableJson, printableLines } from "../../src/printable.ts";
-import { HOSTILE, hidden } from "../helpers/hostile-text.ts";
+import { HOSTILE, hidden } from "../helpers/inputs/hostile-text.ts";
 
 test("hidden characters are replaced one by one, blanks become spaces, and what scripts and emoji need stays", () => {
   assert.equal(printable("a\u001b[31mb\u009bc\u007fd\u0000e"), "a\uFFFD[31mb\uFFFDc\uFFFDd\uFFFDe");

@@ -1,0 +1,92 @@
+import assert from "node:assert/strict";
+import { readdir, readFile, writeFile } from "node:fs/promises";
+import { after, before, test } from "node:test";
+import { jsonOf, Workspace } from "../../helpers/cli.ts";
+import { writeTextModel } from "../../helpers/models/onnx.ts";
+import { writeTexts } from "../../helpers/runs/pipeline.ts";
+import { TcpRedis } from "../../helpers/servers/tcp-redis.ts";
+
+let work: Workspace;
+let redis: TcpRedis;
+
+before(async () => {
+  redis = await TcpRedis.start();
+  work = await Workspace.open();
+  await writeTexts(work.file("texts.csv"), 20);
+});
+after(async () => {
+  await work[Symbol.asyncDispose]();
+  await redis[Symbol.asyncDispose]();
+});
+
+/** A model whose files are right, all but the name of an operator: nothing shows it before a session is made. */
+async function writeBrokenModel(name: string): Promise<void> {
+  const path = work.file(name);
+  await writeTextModel(path, { weights: [1, -1], bias: [0, 0] });
+  const onnx = work.file(name, "onnx", "model.onnx");
+  const bytes = await readFile(onnx, "latin1");
+  assert.ok(bytes.includes("Gather"));
+  await writeFile(onnx, bytes.replaceAll("Gather", "Gathex"), "latin1");
+}
+
+async function left(out: string): Promise<string[]> {
+  return (await readdir(work.file(out)).catch(() => [])).sort();
+}
+
+test("a model that does not load leaves no claim: the corrected one labels into the same output", async () => {
+  await writeBrokenModel("model");
+  const label = ["label", "text", "texts.csv", "--model", "./model", "--out", "out"];
+  for (let tries = 0; tries < 2; tries += 1) {
+    await work.expect(2, label);
+    assert.deepEqual(await left("out"), []);
+  }
+  await writeTextModel(work.file("model"), { weights: [1, -1], bias: [0, 0] });
+  await work.expect(0, label);
+  await work.expect(0, ["verify", "out"]);
+
+  // An output that is to be replaced stays until the model has loaded.
+  const finished = await left("out");
+  await writeBrokenModel("other");
+  const replace = ["label", "text", "texts.csv", "--model", "./other", "--out", "out", "--overwrite"];
+  await work.expect(2, replace);
+  assert.deepEqual(await left("out"), finished);
+  await work.expect(0, ["verify", "out"]);
+  await writeTextModel(work.file("other"), { weights: [2, -1], bias: [0, 0] });
+  await work.expect(0, replace);
+});
+
+test("a command that was killed before its first part does not stand in another one's way", async () => {
+  await work.expect(0, ["label", "text", "texts.csv", "--model", "tiny-sentiment", "--out", "first"]);
+  const claim = JSON.parse(await readFile(work.file("first", "_run.json"), "utf8"));
+  const other = ["label", "text", "texts.csv", "--model", "tiny-sentiment", "--top-k", "1", "--out"];
+  await work.write("killed/_run.json", JSON.stringify(claim));
+  await work.expect(0, [...other, "killed"]);
+  await work.expect(0, ["verify", "killed"]);
+  // A run of workers elsewhere may be under way.
+  const { embedded: _embedded, ...submitted } = claim;
+  await work.write("submitted/_run.json", JSON.stringify(submitted));
+  assert.match((await work.expect(2, [...other, "submitted"])).stderr, /SPEC_DIFFERS/);
+});
+
+test("a claim of a run that is under way is OUTPUT_LOCKED with its id; a cancelled or unknown one is taken over", async () => {
+  const options = { env: { REDIS_URL: redis.url } };
+  const submit = (limit: number) => [
+    ...["run", "submit", "--kind", "text", "texts.csv", "--model", "tiny-sentiment", "--out", "claimed"],
+    ...["--limit", String(limit), "--shared-files", "--queue-anyway", "--json"],
+  ];
+  const run = jsonOf(await work.expect(0, submit(1), options)).run as string;
+  const refused = new RegExp(`OUTPUT_LOCKED.*${run}.*labelmill run cancel ${run}`);
+  assert.match(JSON.stringify(jsonOf(await work.expect(2, submit(2), options))), refused);
+  await work.expect(0, ["run", "pause", run], options);
+  assert.match(JSON.stringify(jsonOf(await work.expect(2, submit(2), options))), refused);
+
+  await work.expect(0, ["run", "cancel", run], options);
+  const second = jsonOf(await work.expect(0, submit(2), options)).run as string;
+  assert.notEqual(second, run);
+  assert.equal(JSON.parse(await readFile(work.file("claimed", "_run.json"), "utf8")).run, second);
+
+  await redis.restart();
+  const third = jsonOf(await work.expect(0, submit(3), options)).run as string;
+  assert.notEqual(third, second);
+  await work.expect(0, ["run", "cancel", third], options);
+});

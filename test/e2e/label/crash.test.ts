@@ -1,0 +1,89 @@
+import assert from "node:assert/strict";
+import { mkdir, readdir } from "node:fs/promises";
+import { describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { type Ended, verdict, Workspace } from "../../helpers/cli.ts";
+import type { LabelMainOptions } from "../../helpers/processes/label-main.ts";
+import { KILL_STEPS, type KillStep, SLICE_ITEMS } from "../../helpers/runs/kill-points.ts";
+import { writeTexts } from "../../helpers/runs/pipeline.ts";
+
+const LABEL_MAIN = fileURLToPath(new URL("../../helpers/processes/label-main.ts", import.meta.url));
+
+/** Runs the command that ends itself; where it died, its Redis server must be gone too, and what that had on the disk. */
+async function runToItsEnd(work: Workspace, options: LabelMainOptions): Promise<Ended> {
+  const command = work.start([JSON.stringify(options)], { script: LABEL_MAIN });
+  await command.says("serving");
+  const redisGone = work.redisGone();
+  const ended = await command.ended;
+  await redisGone;
+  assert.deepEqual(await readdir(work.file("tmp")), [], "the server took its folder with it, and nothing else is left");
+  return ended;
+}
+
+/** Those of output files have a test of their own. */
+const STEPS = KILL_STEPS.filter((step) => step !== "file" && step !== "removed");
+
+describe("kill -9 of the command, and the same command again", { concurrency: 2 }, () => {
+  for (const steps of [STEPS.slice(0, 4), STEPS.slice(4)])
+    test(`at each of ${steps.join(", ")}, twice on the same slice: the plain command finishes, and the proof holds`, async () => {
+      await using work = await Workspace.open();
+      const input = await writeTexts(work.file("texts.csv"), steps.length * SLICE_ITEMS);
+      // The steps of the finalizer are those of no slice: they go by the number 0.
+      const kills = steps.map((step, slice) => ({ step, slice: isFinal(step) ? 0 : slice, times: 2 }));
+      const evidence = work.file("deaths");
+      await mkdir(evidence);
+      // One slice at a time: a death is then the loss of that slice alone.
+      const settings = { sliceItems: SLICE_ITEMS, windowSlices: 1, threads: 1 };
+      const options: LabelMainOptions = { input, out: work.file("out"), settings, kills, evidence };
+      for (let death = 0; death < 2 * steps.length; death++) {
+        const { signal, stderr } = await runToItsEnd(work, options);
+        assert.equal(signal, "SIGKILL", `after ${death} deaths: ${stderr}`);
+      }
+      const deaths = kills.flatMap(({ step, slice }) => [`${step}-${slice}-0`, `${step}-${slice}-1`]);
+      assert.deepEqual((await readdir(evidence)).sort(), deaths.sort(), "each step was the last one twice");
+
+      const args = [
+        "label",
+        "text",
+        "--model",
+        "tiny-sentiment",
+        "texts.csv",
+        "--out",
+        "out",
+        "--slice-items",
+        String(SLICE_ITEMS),
+      ];
+      const { stderr } = await work.expect(0, args);
+      assert.match(stderr, /Taking up run [0-9a-f]{16}/);
+      await work.expect(0, ["verify", "out"]);
+      const rows = await work.rows("out");
+      assert.deepEqual(
+        rows.map(({ source }) => source.record),
+        Array.from({ length: steps.length * SLICE_ITEMS }, (_, i) => i),
+      );
+    });
+
+  test("an item that kills the command again and again: at most five deaths, one row in error, all others labeled", async () => {
+    await using work = await Workspace.open();
+    const input = await writeTexts(work.file("texts.csv"), 60);
+    const poison = "it was great really really really really really really really really 26";
+    const settings = { sliceItems: 20 };
+    const options = { input, out: work.file("out"), settings, kills: [], evidence: work.path, poison };
+    let deaths = 0;
+    let ended = await runToItsEnd(work, options);
+    for (; ended.signal === "SIGKILL" && deaths < 10; deaths++) ended = await runToItsEnd(work, options);
+    assert.ok(deaths >= 1 && deaths <= 5, `${deaths} deaths`);
+    assert.equal(ended.code, 3, ended.stderr);
+    const rows = await work.rows("out");
+    assert.equal(rows.length, 60);
+    assert.deepEqual(
+      rows.flatMap((row) => ("error" in row ? [[row.source.record, verdict(row)]] : [])),
+      [[26, "ITEM_CRASHED_WORKER"]],
+    );
+    await work.expect(0, ["verify", "out"]);
+  });
+});
+
+function isFinal(step: KillStep): boolean {
+  return step === "parts" || step === "manifest";
+}

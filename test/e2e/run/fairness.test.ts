@@ -1,0 +1,93 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { join } from "node:path";
+import { test } from "node:test";
+import { KEY_PREFIX } from "../../../src/schemas/names.ts";
+import { TestPipeline, writeTexts } from "../../helpers/runs/pipeline.ts";
+
+const MODEL = "tiny-sentiment";
+const BIG_ITEMS = 100_000;
+
+/** A run of 100,000 texts that is under way: some of its slices are done. It goes on until the test is over. */
+async function bigRun(pipeline: TestPipeline, sliceItems: number) {
+  const path = await writeTexts(join(pipeline.folder, "big.csv"), BIG_ITEMS);
+  const redis = await pipeline.connection();
+  await redis.psubscribe(`${KEY_PREFIX}:run:*:changed`);
+  const over = new AbortController();
+  const running = pipeline.run({ kind: "text", path, model: MODEL, out: "big" }, { sliceItems }, over.signal);
+  const stopped = assert.rejects(running);
+  pipeline.defer(async () => {
+    over.abort();
+    await stopped;
+  });
+  const [, channel] = await once(redis, "pmessage");
+  await redis.punsubscribe();
+  const key = (channel as string).replace(/:changed$/, "");
+  return {
+    /** Slices of it that are done. */
+    committed: async () => Number(await redis.hget(key, "committed")),
+  };
+}
+
+test("a small run takes turns with one of 100,000 items, from the moment it comes", async () => {
+  await using pipeline = await TestPipeline.open();
+  await pipeline.spawnWorker({ model: MODEL, settings: {} });
+  const sliceItems = 200;
+  const big = await bigRun(pipeline, sliceItems);
+  for (const slices of [1, 4]) {
+    const path = await writeTexts(join(pipeline.folder, `small-${slices}.csv`), slices * sliceItems);
+    const before = await big.committed();
+    const { state } = await pipeline.run({ kind: "text", path, model: MODEL, out: `small-${slices}` }, { sliceItems });
+    const meanwhile = (await big.committed()) - before;
+    assert.equal(state, "succeeded");
+    // As many turns as its own, those that were under way when it came, and some until its end was seen. Without turns it is 32, the window.
+    assert.ok(
+      meanwhile <= slices + 8,
+      `${meanwhile} slices of the big run were done while ${slices} of the small one were`,
+    );
+  }
+});
+
+test("two hundred single texts during a bulk run: none waits for more than what was under way, and the bulk run goes on", async () => {
+  await using pipeline = await TestPipeline.open();
+  await pipeline.spawnWorker({ model: MODEL, settings: {} });
+  const big = await bigRun(pipeline, 500);
+  const producer = await pipeline.producer();
+  const before = await big.committed();
+  /** Slices of the big run that were done while each single waited. */
+  const passed: number[] = [];
+  const single = async (i: number) => {
+    const at = await big.committed();
+    const run = await producer.submit({ model: MODEL, texts: [`it was a fine day, number ${i}`] });
+    assert.equal((await run.wait()).state, "succeeded");
+    passed.push((await big.committed()) - at);
+  };
+  // Twenty at a time, so that they come all along.
+  for (let i = 0; i < 200; i += 20) await Promise.all(Array.from({ length: 20 }, (_, j) => single(i + j)));
+  passed.sort((a, b) => a - b);
+  const p99 = passed[Math.ceil(passed.length * 0.99) - 1]!;
+  assert.ok(p99 <= 2, `${p99} slices of the bulk run were done while a single text waited`);
+  assert.ok((await big.committed()) > before, "the bulk run stood still");
+});
+
+test("two hundred single texts submitted at once share batches", async () => {
+  await using pipeline = await TestPipeline.open();
+  const worker = await pipeline.worker();
+  const producer = await pipeline.producer();
+  /** @returns items a batch */
+  const round = async (): Promise<number> => {
+    const before = { ...worker.engines[0]!.stats };
+    const texts = Array.from({ length: 200 }, (_, i) => `it was a good day, number ${i}`);
+    const runs = await Promise.all(texts.map((text) => producer.submit({ model: MODEL, texts: [text] })));
+    for (const run of runs) assert.equal((await run.wait()).state, "succeeded");
+    const { items, batches } = worker.engines[0]!.stats;
+    assert.equal(items - before.items, 200);
+    return (items - before.items) / (batches - before.batches);
+  };
+  // A worker that has just begun knows neither how long texts are nor how to go fast.
+  await round();
+  const means: number[] = [];
+  for (let i = 0; i < 7; i++) means.push(await round());
+  // The best of them: how fast texts come in depends on what else the machine does. Where batches are cut as they come it is 13 at most.
+  assert.ok(Math.max(...means) >= 16, `items a batch: ${means.map((mean) => mean.toFixed(1)).join(", ")}`);
+});

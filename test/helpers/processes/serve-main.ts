@@ -1,0 +1,24 @@
+// The command `worker` in a process of its own, with a session that follows a script. Its options come as JSON in the first argument.
+import type { LabelWorld } from "../../../src/cli/label/label.ts";
+import { serve } from "../../../src/cli/service/worker.ts";
+import { Terminal } from "../../../src/cli/terminal/terminal.ts";
+import { loadConfig, readEnvironment } from "../../../src/config.ts";
+import { createLogger } from "../../../src/logger.ts";
+import { SCRIPTED_THREAD } from "../threads/scripted-session.ts";
+
+export type ServeMainOptions = { model: string; settings: Record<string, unknown> };
+
+const { model, settings } = JSON.parse(process.argv[2]!) as ServeMainOptions;
+const config = loadConfig({ flags: settings });
+const world: LabelWorld = {
+  config,
+  environment: readEnvironment(),
+  stdin: process.stdin,
+  terminal: new Terminal(false),
+  log: createLogger(config.logLevel, false),
+  thread: SCRIPTED_THREAD,
+};
+const stop = new AbortController();
+process.once("SIGTERM", () => stop.abort());
+process.exitCode = await serve([model], world, stop.signal);
+process.stdin.destroy();

@@ -1,0 +1,93 @@
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
+import { BEAT_MS, servedAs, serving, WorkerRegistry } from "../../../src/fleet/registry.ts";
+import { openRedis } from "../../../src/redis/connect.ts";
+import { Turns } from "../../../src/runs/queues/turns.ts";
+import { KEY_PREFIX } from "../../../src/schemas/names.ts";
+import type { WorkerInfo } from "../../../src/schemas/worker.ts";
+import { modelWork, servedModel, workerInfo } from "../../helpers/runs/worker-info.ts";
+import { startTestRedis } from "../../helpers/servers/redis.ts";
+
+const server = await startTestRedis();
+const redis = await openRedis(server.address, "producer");
+const registry = new WorkerRegistry(redis);
+after(async () => {
+  redis.disconnect();
+  await server.close();
+});
+
+const digest = (digit: string) => digit.repeat(64);
+
+function worker(id: string, startedAt: string, models: [string, string][]): WorkerInfo {
+  const served = models.map(([name, digit]) => servedModel({ id: name, digest: digest(digit) }));
+  return workerInfo({ id: id.repeat(16), startedAt, models: served });
+}
+
+test("workers are there from their first beat until they leave, or until Redis has not heard of them for three beats", async () => {
+  const [a, b] = [worker("a", "2026-01-02T00:00:00Z", [["m", "1"]]), worker("b", "2026-01-01T00:00:00Z", [["m", "2"]])];
+  await registry.beat(a);
+  await registry.beat(b);
+  assert.deepEqual(await registry.workers(), [b, a], "in the order of their start");
+  const ttl = await redis.pttl(`${KEY_PREFIX}:worker:${a.id}`);
+  assert.ok(ttl > 3 * BEAT_MS && ttl < 4 * BEAT_MS, `${ttl} ms`);
+  await registry.leave(b.id);
+  assert.deepEqual(await registry.workers(), [a]);
+  // As after the time to live.
+  await redis.del(`${KEY_PREFIX}:worker:${a.id}`);
+  assert.deepEqual(await registry.workers(), []);
+  assert.equal(await redis.exists(`${KEY_PREFIX}:workers`), 0, "its id is forgotten too");
+});
+
+test("what another version wrote is passed over", async () => {
+  const a = worker("c", "2026-01-02T00:00:00Z", [["m", "1"]]);
+  await registry.beat(a);
+  await redis.multi().set(`${KEY_PREFIX}:worker:x`, '{"v":2}').sadd(`${KEY_PREFIX}:workers`, "x").exec();
+  await redis.multi().set(`${KEY_PREFIX}:worker:y`, "no JSON").sadd(`${KEY_PREFIX}:workers`, "y").exec();
+  assert.deepEqual(await registry.workers(), [a]);
+  for (const id of ["x", "y", a.id]) await registry.leave(id);
+});
+
+test("a worker of an older or a newer version is a worker, with what can be read of it", async () => {
+  const [model, work] = [servedModel(), modelWork()];
+  const write = (info: object) => redis.set(`${KEY_PREFIX}:worker:x`, JSON.stringify(info));
+  await redis.sadd(`${KEY_PREFIX}:workers`, "x");
+  const older = workerInfo({ models: [model] });
+  await write(older);
+  assert.deepEqual(await registry.workers(), [older]);
+  const newer = { ...older, surprise: 1, models: [{ ...model, surprise: 2, work: { ...work, surprise: 3 } }] };
+  await write(newer);
+  assert.deepEqual(await registry.workers(), [{ ...older, models: [{ ...model, work }] }]);
+  await write({ ...older, models: [{ ...model, work: { ...work, busy: "very" } }] });
+  assert.deepEqual(await registry.workers(), [{ ...older, models: [{ ...model, work: undefined }] }]);
+  await registry.leave("x");
+});
+
+test("a model's name finds each version that is served, once; a digest after it finds one", () => {
+  const workers = [
+    worker("a", "2026-01-01T00:00:00Z", [["m", "1"]]),
+    worker("b", "2026-01-01T00:00:00Z", [
+      ["m", "1"],
+      ["n", "3"],
+    ]),
+    worker("c", "2026-01-01T00:00:00Z", [["m", "2"]]),
+  ];
+  const found = (name: string) => servedAs(workers, name).map((model) => model.digest[0]);
+  assert.deepEqual(
+    [found("m"), found("m@2"), found("n"), found("n@1"), found("x")],
+    [["1", "2"], ["2"], ["3"], [], []],
+  );
+  assert.equal(serving(workers, digest("1")).length, 2);
+});
+
+test("turns: a run that comes later takes turns with the one that is there, and none is overtaken for ever", async () => {
+  const turns = new Turns(redis, "q");
+  const big: number[] = [];
+  while (big.length < 5) big.push(await turns.next(big.at(-1) ?? 0));
+  assert.deepEqual(big, [1, 2, 3, 4, 5]);
+  await turns.taken(3);
+  assert.equal(await turns.next(0), 3, "the next one to be taken, not the end of the queue");
+  await turns.taken(2);
+  assert.equal(await turns.next(0), 3, "a slice taken late turns nothing back");
+  assert.equal(await turns.next(5_000_000), 2_097_151, "BullMQ's last priority");
+  assert.ok((await redis.ttl(`${KEY_PREFIX}:turn:q`)) > 0);
+});

@@ -1,0 +1,379 @@
+import assert from "node:assert/strict";
+import { cp, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, test } from "node:test";
+import { loadModel, type Model } from "../../../src/inference/model/model.ts";
+import { addModel } from "../../../src/models/add.ts";
+import { openCatalog } from "../../../src/models/catalog.ts";
+import { pinPulled } from "../../../src/models/pin.ts";
+import { type ModelSettings, pullAnew, resolveModel } from "../../../src/models/resolve.ts";
+import { writeTextModel } from "../../helpers/models/onnx.ts";
+import { MODELS, temporaryFolder } from "../../helpers/runs/pipeline.ts";
+import { type Hub, startHub } from "../../helpers/servers/hub-server.ts";
+
+const TEXT_REPO = "Xenova/distilbert-base-uncased-finetuned-sst-2-english";
+const IMAGE_REPO = "Xenova/resnet-50";
+const signal = new AbortController().signal;
+
+/** A hub with small models under the names of the real ones, and a machine with nothing on it. */
+class World implements AsyncDisposable {
+  readonly hub: Hub;
+  readonly folder: string;
+  readonly catalogFile: string;
+  /** What was said of pulls. */
+  readonly said: string[] = [];
+  readonly #release: () => Promise<void>;
+
+  private constructor(hub: Hub, folder: string, release: () => Promise<void>) {
+    this.hub = hub;
+    this.folder = folder;
+    this.catalogFile = join(folder, "catalog.json");
+    this.#release = release;
+  }
+
+  /** @param more files of the text model's repository, by their names, each a copy of its weights */
+  static async open(...more: string[]): Promise<World> {
+    const open = new AsyncDisposableStack();
+    const { path } = open.use(await temporaryFolder());
+    await writeTextModel(join(path, "text"), { weights: [1, -1], bias: [0, 0] });
+    for (const name of more) await cp(join(path, "text/onnx/model.onnx"), join(path, "text", name));
+    const repos = { [TEXT_REPO]: { files: join(path, "text") }, [IMAGE_REPO]: { files: join(MODELS, "tiny-image") } };
+    const hub = open.use(await startHub({ repos }));
+    return new World(hub, path, () => open.disposeAsync());
+  }
+
+  /** Puts another version of the text model on `main`. */
+  async move(): Promise<string> {
+    await writeFile(join(this.folder, "text/tokenizer_config.json"), "{}");
+    return this.hub.publish(TEXT_REPO, join(this.folder, "text"));
+  }
+
+  async settings(changes: Partial<ModelSettings> = {}): Promise<ModelSettings> {
+    return {
+      catalog: await openCatalog(this.catalogFile, false),
+      modelsDir: join(this.folder, "models"),
+      offline: false,
+      endpoint: this.hub.endpoint,
+      dtype: "auto",
+      device: "cpu",
+      ...changes,
+    };
+  }
+
+  async resolve(name: string, changes: Partial<ModelSettings> = {}): Promise<Model> {
+    return resolveModel(name, await this.settings(changes), this.listener, signal);
+  }
+
+  async pull(name: string, changes: Partial<ModelSettings> = {}): Promise<Model> {
+    return pullAnew(name, await this.settings(changes), this.listener, signal);
+  }
+
+  async lock(...names: string[]) {
+    return pinPulled(names, await this.settings(), this.catalogFile);
+  }
+
+  async add(dir: string, id: string): Promise<Model[]> {
+    return addModel({ dir, id, file: this.catalogFile });
+  }
+
+  /** The pulled models' folders. */
+  async pulled(repo: string): Promise<string[]> {
+    const names = await readdir(join(this.folder, "models", repo.replace("/", "--"))).catch(() => []);
+    return names.filter((name) => /^[0-9a-f]{40}-/.test(name)).sort();
+  }
+
+  get listener() {
+    return {
+      began: ({ name }: { name: string }, dtype: string) => void this.said.push(`began ${name} ${dtype}`),
+      progress: () => {},
+      ended: (pulled: unknown) => void this.said.push(pulled ? "pulled" : "failed"),
+      say: (line: string) => void this.said.push(line),
+    };
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#release();
+  }
+}
+
+describe("a model by its name", () => {
+  test("of the catalog: pulled at its first use, and never asked for again", async () => {
+    await using world = await World.open();
+    const model = await world.resolve("distilbert-sst2");
+    const commit = world.hub.commitOf(TEXT_REPO);
+    assert.deepEqual([model.id, model.revision, model.dtype], ["distilbert-sst2", commit, "fp32"]);
+    assert.equal(
+      model.digest,
+      (await loadModel(join(world.folder, "text"))).digest,
+      "the same files are the same model",
+    );
+    assert.deepEqual(world.said, ["began distilbert-sst2 fp32", "pulled"]);
+    const asked = world.hub.requests.length;
+    assert.equal((await world.resolve("distilbert-sst2")).digest, model.digest);
+    assert.equal((await world.resolve("distilbert-sst2", { offline: true })).digest, model.digest);
+    assert.equal(world.hub.requests.length, asked);
+    assert.equal((await world.resolve("resnet50")).task, "image-classification");
+  });
+
+  test("hf: any repository, at a revision; the id does not carry it", async () => {
+    await using world = await World.open();
+    const old = world.hub.commitOf(TEXT_REPO);
+    await world.move();
+    const latest = await world.resolve(`hf:${TEXT_REPO}`);
+    const pinned = await world.resolve(`hf:${TEXT_REPO}@${old}`);
+    assert.deepEqual([latest.id, pinned.id], [`hf:${TEXT_REPO}`, `hf:${TEXT_REPO}`]);
+    assert.deepEqual([latest.revision, pinned.revision], [world.hub.commitOf(TEXT_REPO), old]);
+    assert.notEqual(latest.digest, pinned.digest);
+    for (const name of ["hf:", "hf:name", "hf:a/b/c", "hf:a/b@", "hf:a/b@x@y", "hf:../b", "hf:a/b@../c"])
+      await assert.rejects(world.resolve(name), { code: "USAGE", message: /expected hf:OWNER\/NAME/ }, name);
+    await assert.rejects(world.resolve("hf:no/such"), { code: /MODEL_(NOT_FOUND|FORBIDDEN)/ });
+  });
+
+  test("a folder, a built-in model, and what is neither", async () => {
+    await using world = await World.open();
+    await writeTextModel(join(world.folder, "own"), { weights: [1, -1], bias: [0, 0] });
+    assert.equal((await world.resolve(join(world.folder, "own"))).id, "own");
+    const { id, dir, revision } = await world.resolve("tiny-image");
+    assert.deepEqual([id, dir, revision], ["tiny-image", join(MODELS, "tiny-image"), "local"]);
+    await assert.rejects(world.resolve("no-such-model"), {
+      code: "MODEL_NOT_FOUND",
+      message:
+        /"no-such-model": name one of the catalog \(distilbert-sst2, .*tiny-image\), hf:OWNER\/NAME, or a model's folder/,
+    });
+    assert.equal(world.hub.requests.length, 0);
+  });
+
+  test("one without published ONNX says how it is exported and added", async () => {
+    await using world = await World.open();
+    await assert.rejects(world.resolve("siebert-sentiment"), {
+      code: "MODEL_INVALID",
+      message:
+        /`optimum-cli export onnx --model siebert\/sentiment-roberta-large-english --task text-classification DIR`, then `labelmill models add DIR --id siebert-sentiment`/,
+    });
+  });
+
+  test("offline and not here: the mend and the built-in models, and not one request", async () => {
+    await using world = await World.open();
+    await assert.rejects(world.resolve("resnet50", { offline: true }), {
+      code: "MODEL_NOT_FOUND",
+      message:
+        /resnet50 is not on this machine.*`labelmill models pull resnet50`.*built-in model \(tiny-sentiment, tiny-image\)/,
+    });
+    await assert.rejects(world.pull("resnet50", { offline: true }), { code: "USAGE", message: /LABELMILL_OFFLINE/ });
+    assert.equal(world.hub.requests.length, 0);
+  });
+
+  test("a hub that answers nonsense: its own error, with the same mend", async () => {
+    await using world = await World.open();
+    world.hub.fault = () => ({ headers: { "x-repo-commit": undefined } });
+    await assert.rejects(world.resolve("resnet50"), {
+      code: "MODEL_UNAVAILABLE",
+      message: /no commit.*labelmill models pull resnet50.*tiny-image/,
+    });
+    assert.deepEqual(world.said, ["began resnet50 fp32", "failed"]);
+  });
+
+  test("the catalog's word for its task is held against the files", async () => {
+    await using world = await World.open();
+    const models = [{ id: "x", task: "image-classification", folder: "text" }];
+    await writeFile(world.catalogFile, JSON.stringify({ schemaVersion: 1, models }));
+    await assert.rejects(world.resolve("x"), {
+      code: "MODEL_INVALID",
+      message: /expected a model for image-classification, as the catalog says of x, got one for text-classification/,
+    });
+  });
+});
+
+describe("dtype", () => {
+  const cuda = { device: "cuda" } as const;
+
+  test("auto takes fp16 on CUDA where there is one, else fp32, and says so; fp32 on the CPU; q8 where asked", async () => {
+    await using world = await World.open("onnx/model_fp16.onnx", "onnx/model_quantized.onnx");
+    assert.equal((await world.resolve("distilbert-sst2", cuda)).dtype, "fp16");
+    assert.equal((await world.resolve("distilbert-sst2")).dtype, "fp32");
+    const q8 = await world.resolve("distilbert-sst2", { dtype: "q8" });
+    assert.deepEqual([q8.dtype, q8.modelFile.endsWith("onnx/model_quantized.onnx")], ["q8", true]);
+    assert.equal((await world.pulled(TEXT_REPO)).length, 3);
+
+    world.said.length = 0;
+    assert.equal((await world.resolve("resnet50", cuda)).dtype, "fp32");
+    assert.match(
+      world.said.at(-1)!,
+      /resnet50: no onnx\/model_fp16\.onnx to be had: taking onnx\/model\.onnx \(fp32\)/,
+    );
+    assert.equal((await world.resolve("resnet50", { ...cuda, offline: true })).dtype, "fp32");
+    await assert.rejects(world.resolve("resnet50", { dtype: "q8" }), {
+      code: "MODEL_NOT_FOUND",
+      message: /model_quantized\.onnx/,
+    });
+    assert.equal((await world.resolve("tiny-image", cuda)).dtype, "fp32");
+  });
+
+  test("of a pinned model auto takes what is pinned", async () => {
+    await using world = await World.open("onnx/model_fp16.onnx");
+    await world.resolve("distilbert-sst2");
+    await world.lock();
+    assert.equal((await world.resolve("distilbert-sst2", cuda)).dtype, "fp32");
+  });
+});
+
+describe("pins", () => {
+  test("lock writes what is pulled into the user's catalog; a branch that moves changes nothing from then on", async () => {
+    await using world = await World.open();
+    await assert.rejects(world.lock(), { code: "MODEL_NOT_FOUND", message: /labelmill models pull/ });
+    await assert.rejects(world.lock("resnet50"), {
+      code: "MODEL_NOT_FOUND",
+      message: /expected resnet50 on this machine/,
+    });
+    await assert.rejects(world.lock("tiny-image"), { code: "USAGE", message: /is the folder/ });
+    const kept = { id: "kept", task: "text-classification", folder: "kept", about: "mine" };
+    await writeFile(world.catalogFile, JSON.stringify({ schemaVersion: 1, models: [kept] }));
+
+    const { digest, files } = await world.resolve("distilbert-sst2");
+    await world.resolve(`hf:${IMAGE_REPO}`);
+    const commit = world.hub.commitOf(TEXT_REPO);
+    assert.deepEqual(await world.lock("distilbert-sst2"), [
+      { name: "distilbert-sst2", dtype: "fp32", commit, files: 4 },
+    ]);
+    const [hf] = await world.lock(`hf:${IMAGE_REPO}`);
+    assert.equal(hf!.name, `hf:${IMAGE_REPO}@main`);
+    assert.deepEqual(
+      (await world.lock()).map(({ name }) => name),
+      ["distilbert-sst2", "resnet50", `hf:${IMAGE_REPO}@main`],
+      "the same repository by another name",
+    );
+    const { models } = JSON.parse(await readFile(world.catalogFile, "utf8"));
+    assert.deepEqual(models[0], kept);
+    assert.deepEqual(models[1].pins, { fp32: { commit, files } });
+    assert.deepEqual([models.length, models[2].task], [4, "image-classification"]);
+
+    await world.move();
+    assert.equal((await world.pull("distilbert-sst2")).digest, digest, "asked again, it is what is pinned");
+    const elsewhere = join(world.folder, "another machine");
+    assert.equal((await world.resolve("distilbert-sst2", { modelsDir: elsewhere })).digest, digest);
+  });
+
+  test("a pinned model of which the hub gives another commit, or other bytes: MODEL_HASH, and nothing is used", async () => {
+    await using world = await World.open();
+    await world.resolve("distilbert-sst2");
+    await world.lock();
+    await rm(join(world.folder, "models"), { recursive: true });
+    const moved = await world.move();
+    // A mirror that knows only the latest.
+    world.hub.fault = ({ path }) => (path.includes("/resolve/") ? { headers: { "x-repo-commit": moved } } : undefined);
+    await assert.rejects(world.resolve("distilbert-sst2"), { code: "MODEL_HASH", message: /moved/ });
+    assert.deepEqual(await world.pulled(TEXT_REPO), []);
+
+    world.hub.fault = () => undefined;
+    const text = await readFile(world.catalogFile, "utf8");
+    const [pinned] = JSON.parse(text).models[0].pins.fp32.files;
+    await writeFile(world.catalogFile, text.replace(pinned.sha256, "0".repeat(64)));
+    await assert.rejects(world.resolve("distilbert-sst2"), { code: "MODEL_HASH", message: /config\.json/ });
+    assert.deepEqual(await world.pulled(TEXT_REPO), []);
+  });
+
+  test("a pulled file that was changed is refused, and pulling again mends it", async () => {
+    await using world = await World.open();
+    const { dir, digest } = await world.resolve("distilbert-sst2");
+    const path = join(dir, "tokenizer_config.json");
+    const text = await readFile(path, "utf8");
+    await writeFile(path, text.replace("512", "128"));
+    await assert.rejects(world.resolve("distilbert-sst2"), {
+      code: "MODEL_HASH",
+      message: /tokenizer_config\.json: expected SHA-256 .*labelmill models pull distilbert-sst2/,
+    });
+    await assert.rejects(world.lock(), { code: "MODEL_HASH" });
+    assert.equal((await world.pull("distilbert-sst2")).digest, digest);
+    assert.equal((await world.resolve("distilbert-sst2")).digest, digest);
+  });
+});
+
+describe("models add", () => {
+  test("checks a folder by a real run, names it, and holds its files from then on", async () => {
+    await using world = await World.open();
+    const dir = join(world.folder, "own");
+    await writeTextModel(dir, { weights: [1, -1, 0], bias: [0, 0, 0] });
+    await cp(join(dir, "onnx/model.onnx"), join(dir, "onnx/model_quantized.onnx"));
+    const added = await world.add(dir, "mine");
+    assert.deepEqual(
+      added.map(({ id, dtype, labels }) => [id, dtype, labels.length]),
+      [
+        ["mine", "fp32", 3],
+        ["mine", "q8", 3],
+      ],
+    );
+    assert.equal((await world.resolve("mine")).digest, added[0]!.digest);
+    assert.equal((await world.resolve("mine", { dtype: "q8" })).digest, added[1]!.digest);
+    await cp(join(dir, "onnx/model.onnx"), join(dir, "onnx/model_fp16.onnx"));
+    await assert.rejects(world.resolve("mine", { dtype: "fp16" }), { code: "MODEL_HASH" }, "it came later");
+    await writeFile(join(dir, "tokenizer_config.json"), "{}");
+    await assert.rejects(world.resolve("mine"), {
+      code: "MODEL_HASH",
+      message: /tokenizer_config\.json: expected SHA-256 .*labelmill models add .*own --id mine/,
+    });
+    await world.add(dir, "mine");
+    assert.equal((await world.resolve("mine")).labels.length, 3);
+  });
+
+  test("takes what Optimum's export leaves: the weights in the folder itself", async () => {
+    await using world = await World.open();
+    const dir = join(world.folder, "siebert");
+    await writeTextModel(dir, { weights: [1, -1], bias: [0, 0] });
+    await rename(join(dir, "onnx/model.onnx"), join(dir, "model.onnx"));
+    await rm(join(dir, "onnx"), { recursive: true });
+    await world.add(dir, "siebert-sentiment");
+    const model = await world.resolve("siebert-sentiment");
+    assert.deepEqual([model.id, model.modelFile], ["siebert-sentiment", join(dir, "model.onnx")]);
+    // Weights beside it that were not there when it was added.
+    await writeFile(join(dir, "model.onnx_data"), "weights");
+    await assert.rejects(world.resolve("siebert-sentiment"), { code: "MODEL_HASH", message: /model\.onnx_data/ });
+  });
+
+  test("a folder that is not right: one error with the file and what was expected, and no entry", async () => {
+    await using world = await World.open();
+    const broken = async (name: string, spoil: (dir: string) => Promise<void>) => {
+      const dir = join(world.folder, name);
+      await writeTextModel(dir, { weights: [1, -1], bias: [0, 0] });
+      await spoil(dir);
+      return dir;
+    };
+    const config = (change: object) => async (dir: string) => {
+      const content = JSON.parse(await readFile(join(dir, "config.json"), "utf8"));
+      await writeFile(join(dir, "config.json"), JSON.stringify({ ...content, ...change }));
+    };
+    const CASES: [string, (dir: string) => Promise<void>, RegExp][] = [
+      ["no tokenizer", (dir) => rm(join(dir, "tokenizer.json")), /tokenizer\.json: expected this file/],
+      ["no weights", (dir) => rm(join(dir, "onnx/model.onnx")), /onnx\/model\.onnx: expected this file for fp32/],
+      ["a tokenizer that is none", (dir) => writeFile(join(dir, "tokenizer.json"), "{}"), /tokenizer\.json/],
+      [
+        "damaged ONNX",
+        (dir) => writeFile(join(dir, "onnx/model.onnx"), "not a model"),
+        /onnx\/model\.onnx: expected an ONNX model/,
+      ],
+      [
+        "another width",
+        config({ id2label: { 0: "A", 1: "B", 2: "C" } }),
+        /onnx\/model\.onnx: .*expected .*3\D.*got .*2\D/,
+      ],
+      [
+        "another task",
+        config({ architectures: ["BertForMaskedLM"] }),
+        /config\.json: architectures: expected .*BertForMaskedLM/,
+      ],
+      [
+        "unknown inputs",
+        async (dir) => {
+          await cp(join(MODELS, "tiny-image/onnx/model.onnx"), join(dir, "onnx/model.onnx"));
+        },
+        /onnx\/model\.onnx: .*expected input_ids.*got pixel_values/,
+      ],
+    ];
+    for (const [name, spoil, message] of CASES) {
+      const dir = await broken(name, spoil);
+      await assert.rejects(world.add(dir, "mine"), { code: "MODEL_INVALID", message }, name);
+    }
+    await assert.rejects(world.add(join(world.folder, "none"), "mine"), { code: "MODEL_NOT_FOUND" });
+    await mkdir(world.folder, { recursive: true });
+    await assert.rejects(readFile(world.catalogFile), { code: "ENOENT" });
+  });
+});

@@ -1,0 +1,219 @@
+import assert from "node:assert/strict";
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { test } from "node:test";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { Queue } from "bullmq";
+import type { LabelmillError } from "../../../src/errors.ts";
+import { loadBuiltIn } from "../../../src/models/built-in.ts";
+import { verifyOutput } from "../../../src/outputs/verify/verify.ts";
+import { PlannedRun } from "../../../src/producers/client/planned-run.ts";
+import { SingleRun } from "../../../src/producers/client/single-run.ts";
+import type { LabelEvent } from "../../../src/schemas/event.ts";
+import { KEY_PREFIX, queueName } from "../../../src/schemas/names.ts";
+import type { Row } from "../../../src/schemas/row.ts";
+import { FsStore } from "../../../src/storage/fs/store.ts";
+import { TestPipeline } from "../../helpers/runs/pipeline.ts";
+import { isError } from "../../helpers/store-conformance.ts";
+
+const MODEL = "tiny-sentiment";
+const EXAMPLES = fileURLToPath(new URL("../../../examples/images/", import.meta.url));
+
+async function collected<T>(all: AsyncIterable<T>): Promise<T[]> {
+  const found: T[] = [];
+  for await (const each of all) found.push(each);
+  return found;
+}
+
+const verdicts = (rows: readonly Row[]) => rows.map((row) => [row.id, "error" in row ? row.error.code : row.label]);
+
+test("one text: labeled, told on its channel, its part an object of its own", async () => {
+  await using pipeline = await TestPipeline.open();
+  await pipeline.worker({ threads: 1 });
+  const producer = await pipeline.producer();
+  const told = Promise.withResolvers<LabelEvent>();
+  await producer.subscribe(told.resolve);
+  const run = await producer.submit({ model: MODEL, texts: [{ text: "wonderful, great", id: "a", input: { n: 1 } }] });
+  assert.ok(run instanceof SingleRun);
+  const result = await run.wait();
+  assert.deepEqual(result, {
+    run: run.run,
+    state: "succeeded",
+    output: `${pipeline.output("labels")}single-${run.run}.jsonl`,
+    rows: 1,
+    errors: 0,
+    labels: { POSITIVE: 1 },
+  });
+  const [row] = await collected(run.rows());
+  assert.ok(row && "label" in row);
+  assert.deepEqual([row.id, row.label, row.input, row.labels.length], ["a", "POSITIVE", { n: 1 }, 2]);
+  assert.deepEqual(row.source, { uri: "submitted:", record: 0 });
+  assert.deepEqual(await readdir(join(pipeline.folder, "labels")), [`single-${run.run}.jsonl`]);
+  const { id, items } = await told.promise;
+  assert.deepEqual([id, items], [`${run.run}-0000000`, [row]]);
+});
+
+test("a bad item costs its own row; a wrong kind of item too", async () => {
+  await using pipeline = await TestPipeline.open();
+  await pipeline.worker({ threads: 1 }, { models: [MODEL, "tiny-image"] });
+  const producer = await pipeline.producer();
+  const texts = await producer.submit({ model: MODEL, texts: ["fine", "", "  ", "x".repeat(1_000_001)] });
+  assert.deepEqual(verdicts(await collected(texts.rows())), [
+    ["#0", "POSITIVE"],
+    ["#1", "EMPTY_TEXT"],
+    ["#2", "EMPTY_TEXT"],
+    ["#3", "RECORD_TOO_LARGE"],
+  ]);
+  const wrong = await producer.submit({ model: "tiny-image", texts: ["fine"] });
+  assert.deepEqual(verdicts(await collected(wrong.rows())), [["#0", "RECORD_INVALID"]]);
+  const private_ = "http://169.254.169.254/latest/meta-data/";
+  const images = await producer.submit({
+    model: "tiny-image",
+    images: ["file:///etc/passwd", private_, "s3://other/x.png"],
+  });
+  assert.deepEqual(verdicts(await collected(images.rows())), [
+    ["#0", "NOT_GRANTED"],
+    ["#1", "URL_REFUSED"],
+    ["#2", "NOT_GRANTED"],
+  ]);
+});
+
+test("images by their references, in the same way", async () => {
+  await using pipeline = await TestPipeline.open();
+  await pipeline.worker(
+    { threads: 1 },
+    { models: ["tiny-image"], roots: { files: [pipeline.folder, EXAMPLES], s3: [] } },
+  );
+  const producer = await pipeline.producer();
+  const name = "cat-ginger-tabby.jpg";
+  const run = await producer.submit({
+    model: "tiny-image",
+    images: [pathToFileURL(join(EXAMPLES, name)).href],
+    topK: 1,
+  });
+  const [row] = await collected(run.rows());
+  assert.ok(row && "label" in row);
+  assert.deepEqual([row.label, row.labels.length], ["cat", 1]);
+});
+
+test("more than a slice: a run with a manifest that verifies, its rows in order", async () => {
+  await using pipeline = await TestPipeline.open();
+  await pipeline.worker();
+  const producer = await pipeline.producer({ sliceItems: 50 });
+  const texts = Array.from({ length: 220 }, (_, i) => ({ text: `it was good ${i}`, id: `t${i}` }));
+  const run = await producer.submit({ model: MODEL, texts });
+  assert.ok(run instanceof PlannedRun);
+  const { state, rows, errors } = await run.wait();
+  assert.deepEqual([state, rows, errors], ["succeeded", 220, 0]);
+  assert.deepEqual(
+    (await collected(run.rows())).map(({ id }) => id),
+    texts.map(({ id }) => id),
+  );
+  const proof = await verifyOutput(await FsStore.open(join(pipeline.folder, "labels", run.run)));
+  assert.deepEqual([proof.ok, proof.totals.parts], [true, 5]);
+});
+
+test("nobody serves the model: NO_WORKER, and nothing is queued; with a pin it is queued, and done when somebody comes", async () => {
+  await using pipeline = await TestPipeline.open();
+  const producer = await pipeline.producer();
+  await assert.rejects(
+    producer.submit({ model: MODEL, texts: ["x"] }),
+    isError("NO_WORKER", /labelmill worker --models/),
+  );
+  await assert.rejects(producer.submit({ model: MODEL, texts: [] }), isError("NO_WORKER"));
+  const redis = await pipeline.connection();
+  assert.deepEqual(await redis.keys("*waiting*"), []);
+  const { id, revision, digest, dtype, task } = await loadBuiltIn(MODEL);
+  const run = await producer.submit({ model: MODEL, texts: ["good"], pin: { id, revision, digest, dtype, task } });
+  const ended = run.wait();
+  await pipeline.worker({ threads: 1 });
+  assert.equal((await ended).state, "succeeded");
+  await assert.rejects(producer.submit({ model: MODEL, texts: [] }), isError("INPUT_EMPTY"));
+});
+
+test("an output that its worker may not write: the run fails with the reason, and the worker lives", async () => {
+  await using pipeline = await TestPipeline.open();
+  await pipeline.worker({ threads: 1 });
+  const producer = await pipeline.producer({ output: "file:///nowhere-granted/" });
+  const run = await producer.submit({ model: MODEL, texts: ["good"] });
+  const { state, failed } = await run.wait();
+  assert.deepEqual([state, failed?.code], ["failed", "NOT_GRANTED"]);
+  await assert.rejects(collected(run.rows()), isError("RUN_FAILED", /NOT_GRANTED/));
+  const good = await (await pipeline.producer()).submit({ model: MODEL, texts: ["good"] });
+  assert.equal((await good.wait()).state, "succeeded");
+});
+
+test("Redis is killed and comes back empty: a single that waits is queued again and done", async () => {
+  await using pipeline = await TestPipeline.open();
+  const producer = await pipeline.producer();
+  const { id, revision, digest, dtype, task } = await loadBuiltIn(MODEL);
+  const run = await producer.submit({ model: MODEL, texts: ["good"], pin: { id, revision, digest, dtype, task } });
+  await pipeline.redis.restart();
+  const worker = await pipeline.worker({ threads: 1 });
+  assert.equal((await run.wait()).state, "succeeded");
+  // The end is heard before the job has left its queue.
+  await worker.close();
+  const queue = new Queue(queueName({ id, digest }, "interactive"), {
+    connection: await pipeline.connection(),
+    prefix: KEY_PREFIX,
+  });
+  assert.equal(await queue.getJobCountByTypes("waiting", "active", "failed"), 0);
+  await queue.close();
+});
+
+test("Redis is gone: a submission fails at once with REDIS_UNREACHABLE, and works when it is back", async () => {
+  await using pipeline = await TestPipeline.open();
+  const producer = await pipeline.producer();
+  await pipeline.redis.kill();
+  const submit = () => producer.submit({ model: MODEL, texts: ["good"] });
+  await assert.rejects(submit(), isError("REDIS_UNREACHABLE", /127\.0\.0\.1.*submit again/));
+  let turned = false;
+  setImmediate(() => {
+    turned = true;
+  });
+  await assert.rejects(submit(), isError("REDIS_UNREACHABLE"));
+  assert.ok(turned, "who submits again and again leaves the connection its turns, to come back in");
+  await pipeline.redis.restart();
+  await pipeline.worker({ threads: 1 });
+  for (;;) {
+    // Its connections come back a little later than the server.
+    const run = await submit().catch((error: LabelmillError) => error);
+    if (run instanceof Error) assert.ok(["REDIS_UNREACHABLE", "NO_WORKER"].includes(run.code), run.message);
+    else {
+      assert.equal((await run.wait()).state, "succeeded");
+      break;
+    }
+  }
+});
+
+test("what is no submission is USAGE, and nothing is queued", async () => {
+  await using pipeline = await TestPipeline.open();
+  await pipeline.worker({ threads: 1 });
+  const producer = await pipeline.producer();
+  const wrong: [Record<string, unknown>, RegExp][] = [
+    [{ topK: 0 }, /^submit: topK: /],
+    [{ lane: "fast" }, /^submit: lane: /],
+    [{ events: "all" }, /^submit: events: /],
+    [{ model: "" }, /^submit: model: /],
+    [{ texts: [5] }, /^item 0: expected a text, got /],
+    [{ texts: [{ text: "a", input: 7 }] }, /^submit: items\.0\.input: /],
+  ];
+  for (const [part, message] of wrong)
+    await assert.rejects(producer.submit({ model: MODEL, texts: ["a"], ...part } as never), isError("USAGE", message));
+  await assert.rejects(pipeline.producer({ sliceItems: 0 }), isError("USAGE", /^createProducer: sliceItems: /));
+  await assert.rejects(pipeline.producer({ output: "labels" }), isError("USAGE", /^createProducer: output: .*s3:\/\//));
+  const redis = await pipeline.connection();
+  assert.deepEqual(await redis.keys("*:wait"), []);
+});
+
+test("a producer that is closed tells ABORTED to whoever waits", async () => {
+  await using pipeline = await TestPipeline.open();
+  const producer = await pipeline.producer();
+  const { id, revision, digest, dtype, task } = await loadBuiltIn(MODEL);
+  const pin = { id, revision, digest, dtype, task };
+  const single = await producer.submit({ model: MODEL, texts: ["good"], pin });
+  const waiting = assert.rejects(single.wait(), isError("ABORTED"));
+  await producer.close();
+  await waiting;
+  await assert.rejects(producer.submit({ model: MODEL, texts: ["good"], pin }), isError("ABORTED"));
+});

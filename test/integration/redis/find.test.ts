@@ -1,0 +1,120 @@
+import assert from "node:assert/strict";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { after, before, test } from "node:test";
+import { openRedis } from "../../../src/redis/connect.ts";
+import { findDebianServer, parseOsRelease } from "../../../src/redis/embedded/debian.ts";
+import { startEmbeddedRedis } from "../../../src/redis/embedded/embedded.ts";
+import { findRedisServer, type RedisServer } from "../../../src/redis/embedded/find.ts";
+import { testSearch } from "../../helpers/servers/redis.ts";
+
+let root: string;
+let real: RedisServer;
+let folders = 0;
+const system = parseOsRelease(await readFile("/etc/os-release", "utf8").catch(() => ""));
+const notDebian = system.isDebian ? false : `this system is ${system.name}, not Debian or Ubuntu`;
+const say = () => {};
+
+before(async () => {
+  root = await mkdtemp(path.join(tmpdir(), "labelmill-test-"));
+  real = await findRedisServer(testSearch());
+});
+after(() => rm(root, { recursive: true }));
+
+/** A folder for a PATH with these programs, as shell scripts. */
+async function programs(scripts: Record<string, string>): Promise<string> {
+  const folder = path.join(root, `bin${folders++}`);
+  await mkdir(folder);
+  for (const [name, script] of Object.entries(scripts)) {
+    await writeFile(path.join(folder, name), `#!/bin/sh\n${script}\n`);
+    await chmod(path.join(folder, name), 0o700);
+  }
+  return folder;
+}
+
+test("a server on the PATH is taken and works", async (context) => {
+  if (real.kind === "container") return context.skip("this machine's server runs in a container");
+  const quoted = real.command.map((word) => `'${word}'`).join(" ");
+  const bin = await programs({ "redis-server": `exec ${quoted} "$@"` });
+  const options = { cacheDir: path.join(root, "unused"), path: `relative:${root}/none:${bin}`, say: assert.fail };
+  const found = await findRedisServer(options);
+  assert.deepEqual(found, { ...real, command: [path.join(bin, "redis-server")] });
+  await using server = await startEmbeddedRedis(options);
+  const redis = await openRedis(server.address, "producer");
+  redis.disconnect();
+});
+
+test("valkey-server goes first; what is too old, broken or not a server is passed over", async () => {
+  const old = await programs({ "valkey-server": "echo 'Redis server v=6.0.16 sha=0'", "redis-server": "exit 1" });
+  const other = await programs({ "valkey-server": "echo hello", "redis-server": "echo 'Redis server v=7.0.15 sha=0'" });
+  const good = await programs({ "valkey-server": "echo 'Valkey server v=9.0.7 sha=0'" });
+  await writeFile(path.join(good, "redis-server"), "not executable");
+  const found = await findRedisServer({ cacheDir: root, path: [old, other, good].join(":"), say });
+  assert.deepEqual(found, { kind: "binary", command: [path.join(good, "valkey-server")], version: "9.0.7" });
+});
+
+test("a container is taken where Docker answers and has the image, or pulls it", async () => {
+  const docker = 'case "$1" in info) echo 29.0;; image) [ -e "$0.image" ];; pull) touch "$0.image";; esac';
+  const bin = await programs({ docker: `PATH=/usr/bin:/bin\n${docker}` });
+  const said: string[] = [];
+  const options = { cacheDir: root, path: bin, say: (line: string) => said.push(line) };
+  const expected = { kind: "container", docker: path.join(bin, "docker"), image: "valkey/valkey:9.0.7-alpine" };
+  assert.deepEqual(await findRedisServer(options), expected);
+  assert.match(said.join("\n"), /pulling .*valkey\/valkey:9\.0\.7-alpine/);
+  assert.deepEqual(await findRedisServer(options), expected);
+  assert.equal(said.length, 1, "what is there is not pulled again");
+});
+
+test("with no way open, one error names the four ways, why each is closed and the mend", async () => {
+  const bin = await programs({ docker: "exec /bin/sleep 60", "redis-server": "echo 'Redis server v=5.0.14'" });
+  const started = performance.now();
+  await assert.rejects(findRedisServer({ cacheDir: path.join(root, "empty"), path: bin, say }), (error: Error) => {
+    assert.equal((error as Error & { code: string }).code, "REDIS_MISSING");
+    const [, url, onPath, docker, debian] = error.message.split("\n");
+    assert.match(url!, /REDIS_URL: not set\. Set it to .*redis:\/\//);
+    assert.match(onPath!, /PATH: .*redis-server is version 5\.0\.14, 6\.2 or newer is needed\. Install/);
+    assert.match(docker!, /Docker: .*no end within 3 s\. Start Docker/);
+    assert.match(debian!, /Debian or Ubuntu package: .*\. On these systems: apt-get install redis-server/);
+    return true;
+  });
+  assert.ok(performance.now() - started < 10_000);
+  const nothing = findRedisServer({ cacheDir: path.join(root, "empty"), path: "", say });
+  await assert.rejects(nothing, /no valkey-server and no redis-server.*no docker on the PATH/s);
+});
+
+test("the distribution's package is unpacked once, whole, by two at once, over a broken one", {
+  skip: notDebian,
+}, async () => {
+  const cacheDir = path.join(root, "cache with a space");
+  const target = path.join(cacheDir, `redis-${system.release}-${process.arch}`);
+  await mkdir(path.join(target, "usr/bin"), { recursive: true });
+  await writeFile(path.join(target, "usr/bin/redis-server"), "half of a program", { mode: 0o700 });
+  const abandoned = `${target}.aside-killed`;
+  const recent = `${target}.aside-busy`;
+  for (const folder of [abandoned, recent]) await mkdir(path.join(folder, "root"), { recursive: true });
+  await utimes(abandoned, 0, 0);
+
+  const said: string[] = [];
+  const options = { ...testSearch(), cacheDir, say: (line: string) => said.push(line) };
+  const [one, two] = await Promise.all([findDebianServer(options), findDebianServer(options)]);
+  assert.deepEqual(one, two);
+  assert.match(said[0]!, /unpacking the redis-server package .*nothing is installed/);
+  assert.deepEqual((await readdir(cacheDir)).sort(), [path.basename(target), path.basename(recent)]);
+
+  const offline = { cacheDir, path: "", say: assert.fail };
+  assert.deepEqual(await findDebianServer(offline), one, "a later start needs neither apt nor a network");
+  await using server = await startEmbeddedRedis(offline);
+  const redis = await openRedis(server.address, "worker");
+  assert.equal(await redis.ping(), "PONG");
+  redis.disconnect();
+});
+
+test("a failed download says why and leaves the cache empty", { skip: notDebian }, async () => {
+  const cacheDir = path.join(root, "stays-empty");
+  const apt = "echo 'E: The archive is out of reach' >&2; exit 100";
+  const bin = await programs({ "apt-get": apt, "dpkg-deb": "exit 1" });
+  const failed = findDebianServer({ cacheDir, path: bin, say });
+  await assert.rejects(failed, { message: `${bin}/apt-get failed with 100: E: The archive is out of reach` });
+  assert.deepEqual(await readdir(cacheDir), []);
+});

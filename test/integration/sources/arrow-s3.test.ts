@@ -1,0 +1,112 @@
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { Binary, Table, tableToIPC, Utf8, vectorFromArray } from "apache-arrow";
+import type { ReadOptions } from "../../../src/schemas/input.ts";
+import { expandInputs } from "../../../src/sources/discover/inputs.ts";
+import { openImageSource } from "../../../src/sources/images.ts";
+import { readSplit } from "../../../src/sources/read-split.ts";
+import type { Source, SourceRecord } from "../../../src/sources/source.ts";
+import { openTextSource } from "../../../src/sources/texts.ts";
+import { S3 } from "../../../src/storage/s3/s3.ts";
+import { s3Uri } from "../../../src/storage/s3/uri.ts";
+import { arrowOfPictures } from "../../helpers/inputs/image-tables.ts";
+import { openTestBucket } from "../../helpers/servers/s3-bucket.ts";
+
+const READ: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };
+const never = new AbortController().signal;
+
+const { server, s3, bucket } = await openTestBucket();
+
+function fixture(name: string): Promise<Buffer> {
+  return readFile(fileURLToPath(new URL(`../../fixtures/arrow/${name}`, import.meta.url)));
+}
+
+/** The ranges of the object that are asked for, by a client of its own. */
+class CountingS3 extends S3 {
+  bytes = 0;
+  override async *stream(...asked: Parameters<S3["stream"]>): ReturnType<S3["stream"]> {
+    for await (const piece of super.stream(...asked)) {
+      this.bytes += piece.length;
+      yield piece;
+    }
+  }
+}
+
+async function readSplits(source: Source, client: S3, task: Parameters<typeof readSplit>[1]): Promise<SourceRecord[]> {
+  const found: SourceRecord[] = [];
+  for await (const { split } of source.splitter!.cuts({ record: 0 }, () => ({ items: 40, bytes: 1e6 }), undefined))
+    found.push(...(await Array.fromAsync(readSplit(split, task, { s3: client }, never))));
+  return found;
+}
+
+test("Arrow on S3: of a batch only the columns that are needed are read, by ranges, and splits give what the whole does", async () => {
+  const at = { bucket, key: `${randomBytes(4).toString("hex")}/data.arrow` };
+  const text = vectorFromArray(
+    Array.from({ length: 200 }, (_, row) => `text ${row}`),
+    new Utf8(),
+  );
+  const large = vectorFromArray(
+    Array.from({ length: 200 }, (_, row) => Buffer.alloc(20_000, row)),
+    new Binary(),
+  );
+  for (const form of ["stream", "file"] as const) {
+    const bytes = tableToIPC(new Table({ large, text }), form);
+    await s3.put(at, bytes);
+    const counting = new CountingS3(server.settings);
+    try {
+      const source = await openTextSource(s3Uri(at), READ, counting);
+      const records = await Array.fromAsync(source.records());
+      assert.deepEqual(
+        records.map((record) => record.text),
+        Array.from({ length: 200 }, (_, row) => `text ${row}`),
+      );
+      assert.deepEqual(await readSplits(source, counting, "text-classification"), records);
+      assert.ok(counting.bytes < bytes.length / 4, `${counting.bytes} of ${bytes.length} bytes`);
+    } finally {
+      counting.close();
+    }
+  }
+});
+
+test("Arrow on S3: packed batches, and another object in its place fails the split with INPUT_CHANGED", async () => {
+  const at = { bucket, key: `${randomBytes(4).toString("hex")}/data.arrows` };
+  await s3.put(at, await fixture("zstd.arrows"));
+  const source = await openTextSource(s3Uri(at), { ...READ, keep: ["kind"] }, s3);
+  const records = await Array.fromAsync(source.records());
+  assert.equal(records.length, 90);
+  assert.deepEqual(await readSplits(source, s3, "text-classification"), records);
+  // What was read of it before is kept, and right: another object has to be planned.
+  await s3.put(at, await fixture("file.arrow"));
+  const other = await openTextSource(s3Uri(at), READ, s3);
+  await s3.put(at, await fixture("stream.arrows"));
+  const isChanged = { code: "INPUT_CHANGED", message: /data\.arrows changed while it was read/ };
+  await assert.rejects(readSplits(other, s3, "text-classification"), isChanged);
+  await assert.rejects(Array.fromAsync(other.records()), isChanged);
+});
+
+test("a prefix of tables: their images are read by ranges, and a path without bytes lies beside its table", async () => {
+  const prefix = randomBytes(4).toString("hex");
+  const put = async (name: string, bytes: Uint8Array) => await s3.put({ bucket, key: `${prefix}/${name}` }, bytes);
+  const image = Buffer.from("89504e470000", "hex");
+  await put("README.md", Buffer.from("about\n"));
+  await put("data/a.arrow", arrowOfPictures("image", [{ bytes: image }, { bytes: null, path: "b/c.png" }]));
+  await put("data/b.arrow", arrowOfPictures("image", [{ bytes: image, path: "x" }]));
+  const place = { bucket, key: `${prefix}/` };
+  const named = (await expandInputs([s3Uri(place)], { s3, kind: "images" })).map(({ name }) => name);
+  assert.deepEqual(named, [
+    s3Uri({ bucket, key: `${prefix}/data/a.arrow` }),
+    s3Uri({ bucket, key: `${prefix}/data/b.arrow` }),
+  ]);
+  const source = await openImageSource(named[0]!, READ, s3);
+  const items = await readSplits(source, s3, "image-classification");
+  assert.deepEqual(
+    items.map(({ id, image: reference, data }) => [id, reference ?? data?.length]),
+    [
+      ["a.arrow#0", 6],
+      ["a.arrow#1", s3Uri({ bucket, key: `${prefix}/data/b/c.png` })],
+    ],
+  );
+});

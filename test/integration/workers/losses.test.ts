@@ -1,0 +1,201 @@
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { after, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import type { Redis } from "ioredis";
+import { Heartbeat, rememberedMs } from "../../../src/fleet/heartbeat.ts";
+import { openRedis } from "../../../src/redis/connect.ts";
+import { deathsIn, NO_EVIDENCE } from "../../../src/workers/losses/evidence.ts";
+import { RedisLossRecord } from "../../../src/workers/losses/losses.ts";
+import { lossRecordConformance } from "../../helpers/runs/loss-record-conformance.ts";
+import { startTestRedis } from "../../helpers/servers/redis.ts";
+
+const NEVER = new AbortController().signal;
+const TTL_MS = 500;
+
+const server = await startTestRedis();
+const connections: Redis[] = [];
+after(async () => {
+  for (const connection of connections) connection.disconnect();
+  await server.close();
+});
+
+const newRef = () => ({ run: randomBytes(8).toString("hex"), slice: 3 });
+
+/** A process as far as losses go: its heart, its record, and a connection that ends with it. */
+class Process {
+  readonly redis: Redis;
+  readonly heartbeat: Heartbeat;
+  readonly losses: RedisLossRecord;
+
+  private constructor(redis: Redis) {
+    this.redis = redis;
+    this.heartbeat = new Heartbeat(redis, randomBytes(8).toString("hex"), TTL_MS);
+    this.losses = new RedisLossRecord(redis, this.heartbeat);
+  }
+
+  static async start(): Promise<Process> {
+    const redis = await openRedis(server.address, "worker");
+    connections.push(redis);
+    const process = new Process(redis);
+    await process.heartbeat.begin();
+    return process;
+  }
+
+  /** Dies: nothing of it reaches Redis any more. */
+  kill(): void {
+    this.redis.disconnect();
+  }
+}
+
+lossRecordConformance("redis", async () => {
+  let last: Process | undefined;
+  return {
+    async restart() {
+      last?.kill();
+      last = await Process.start();
+      return last.losses;
+    },
+    async close() {
+      last?.kill();
+      const admin = await openRedis(server.address, "producer");
+      await admin.flushall();
+      admin.disconnect();
+    },
+  };
+});
+
+/** Takes the slice as `first` and lets each of `others` take it after it. @returns the deaths that the last one knows of */
+async function handDown(first: Process, ...others: Process[]): Promise<number> {
+  const ref = newRef();
+  await first.losses.take(ref, false, NEVER);
+  let deaths = 0;
+  for (const each of others) deaths = deathsIn((await each.losses.take(ref, true, NEVER)).evidence);
+  return deaths;
+}
+
+test("a slice that changes hands among living processes lost none of them", async () => {
+  const [a, b, c] = [await Process.start(), await Process.start(), await Process.start()];
+  assert.equal(await handDown(a, b, c, a, b, c), 0);
+});
+
+test("Redis frozen until it has forgotten every process: none of them died", async () => {
+  const [a, b, c] = [await Process.start(), await Process.start(), await Process.start()];
+  const ref = newRef();
+  await a.losses.take(ref, false, NEVER);
+  for (const each of [b, c, a]) {
+    process.kill(server.pid, "SIGSTOP");
+    await delay(3 * TTL_MS);
+    // Asked while it stands still, so that it looks before anybody else could say that he is alive.
+    const taken = each.losses.take(ref, true, NEVER);
+    await delay(TTL_MS);
+    process.kill(server.pid, "SIGCONT");
+    assert.equal(deathsIn((await taken).evidence), 0);
+  }
+});
+
+test("Redis that comes back and has forgotten every process: those that take longer to come back are waited for", async () => {
+  const [a, b, c] = [await Process.start(), await Process.start(), await Process.start()];
+  const ref = newRef();
+  await a.losses.take(ref, false, NEVER);
+  await b.losses.take(ref, true, NEVER);
+  for (const each of [a, b]) each.redis.disconnect();
+  await c.redis.del(...[a, b, c].map(({ heartbeat }) => `{labelmill}:alive:${heartbeat.start}`));
+  const taken = c.losses.take(ref, true, NEVER);
+  await delay(TTL_MS / 2);
+  for (const each of [a, b]) await each.redis.connect();
+  assert.equal(deathsIn((await taken).evidence), 0);
+});
+
+test("a process that only lost its connection counts as dead until it is back, and never after", async () => {
+  const [a, b, c] = [await Process.start(), await Process.start(), await Process.start()];
+  const ref = newRef();
+  await a.losses.take(ref, false, NEVER);
+  await b.losses.take(ref, true, NEVER);
+  a.redis.disconnect();
+  b.redis.disconnect();
+  assert.equal(deathsIn((await c.losses.take(ref, true, NEVER)).evidence), 2);
+  await Promise.all([a.redis.connect(), b.redis.connect()]);
+  await Promise.all([a.heartbeat.beat(), b.heartbeat.beat()]);
+  assert.equal(deathsIn((await c.losses.take(ref, true, NEVER)).evidence), 0);
+});
+
+test("a process that ends in good order and leaves a slice behind counts no death", async () => {
+  const [a, b, c] = [await Process.start(), await Process.start(), await Process.start()];
+  const ref = newRef();
+  await a.losses.take(ref, false, NEVER);
+  await b.losses.take(ref, true, NEVER);
+  for (const each of [a, b]) {
+    await each.heartbeat.end(true);
+    each.kill();
+  }
+  assert.equal(deathsIn((await c.losses.take(ref, true, NEVER)).evidence), 0);
+});
+
+test("two deaths are known for certain before a third process runs the slice, the one that died just now too", async () => {
+  const [a, b] = [await Process.start(), await Process.start()];
+  const ref = newRef();
+  await a.losses.take(ref, false, NEVER);
+  a.kill();
+  await b.losses.take(ref, true, NEVER);
+  b.kill();
+  assert.equal(deathsIn((await (await Process.start()).losses.take(ref, true, NEVER)).evidence), 2);
+});
+
+test("whoever waits to know who died can be told to stop, and counts no death itself", async () => {
+  const [a, b, c] = [await Process.start(), await Process.start(), await Process.start()];
+  const ref = newRef();
+  await a.losses.take(ref, false, NEVER);
+  a.kill();
+  await b.losses.take(ref, true, NEVER);
+  b.kill();
+  const stop = new AbortController();
+  const taken = c.losses.take(ref, true, stop.signal);
+  stop.abort();
+  await assert.rejects(taken);
+  c.kill();
+  assert.equal(deathsIn((await (await Process.start()).losses.take(ref, true, NEVER)).evidence), 2);
+});
+
+test("a job that is new of a slice that is not: what its earlier job told is kept", async () => {
+  const processes = [await Process.start(), await Process.start()];
+  const ref = newRef();
+  for (const each of processes) {
+    await each.losses.take(ref, false, NEVER);
+    // Its answer is waited for by nobody else.
+    await each.redis.ping();
+    await each.redis.ping();
+    each.kill();
+  }
+  assert.equal(deathsIn((await (await Process.start()).losses.take(ref, true, NEVER)).evidence), 2);
+});
+
+test("a healthy slice costs two commands, waits for neither, and leaves nothing", async () => {
+  const { losses, redis } = await Process.start();
+  const ref = newRef();
+  const sent: string[] = [];
+  const send = redis.sendCommand.bind(redis);
+  redis.sendCommand = (command, stream) => {
+    if (command.args.some((arg) => String(arg).includes(ref.run))) sent.push(command.name);
+    return send(command, stream);
+  };
+  const trial = await losses.take(ref, false, NEVER);
+  await trial.end();
+  assert.deepEqual(sent, ["set", "del"]);
+  await redis.ping();
+  assert.deepEqual(await redis.keys(`*${ref.run}*`), []);
+});
+
+test("what another version wrote, or nobody can read, is passed over", async () => {
+  const { losses, redis } = await Process.start();
+  const ref = newRef();
+  const name = `{labelmill}:slice:${ref.run}-3`;
+  await redis.set(`${name}:holder`, "what?");
+  await redis.hset(`${name}:tries`, { "x.1": "no JSON", "y.1": '{"start":5}', "z.1": '{"start":"z","at":[4,5]}' });
+  await redis.hset(`{labelmill}:run:${ref.run}:losses`, "3", '{"at":4,"crashedOn":[4],"lost":3}');
+  assert.deepEqual((await losses.take(ref, true, NEVER)).evidence, NO_EVIDENCE);
+});
+
+test("the time after which a process is forgotten follows the lock's, within bounds", () => {
+  assert.deepEqual([100, 6_001, 10_000, 600_000].map(rememberedMs), [2_000, 3_001, 5_000, 5_000]);
+});

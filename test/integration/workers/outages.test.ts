@@ -1,0 +1,467 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { statfsSync } from "node:fs";
+import { mkdir, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { Queue } from "bullmq";
+import { WorkerRegistry } from "../../../src/fleet/registry.ts";
+import { loadBuiltIn } from "../../../src/models/built-in.ts";
+import { readManifest } from "../../../src/outputs/output.ts";
+import { verifyOutput } from "../../../src/outputs/verify/verify.ts";
+import { planRun } from "../../../src/producers/planning/plan-run.ts";
+import { RunLedger } from "../../../src/runs/ledger/ledger.ts";
+import { KEY_PREFIX, queueName, RUNS_QUEUE } from "../../../src/schemas/names.ts";
+import { Outages } from "../../../src/storage/health/outages.ts";
+import { S3 } from "../../../src/storage/s3/s3.ts";
+import { S3Store } from "../../../src/storage/s3/store.ts";
+import { StoreError } from "../../../src/storage/store-error.ts";
+import type { LossRecord } from "../../../src/workers/losses/losses.ts";
+import { Trial } from "../../../src/workers/losses/trial.ts";
+import { LogLines } from "../../helpers/log-lines.ts";
+import { type RunRequest, TestPipeline, writeTexts } from "../../helpers/runs/pipeline.ts";
+import { FaultProxy } from "../../helpers/servers/fault-proxy.ts";
+import { startTestS3 } from "../../helpers/servers/s3-server.ts";
+
+const MODEL = "tiny-sentiment";
+const POLL_MS = 20;
+/** That of an outage, not the one by which a store is found to refuse second writes. */
+const PROBE = /probe\.0000000000000001/;
+const server = await startTestS3();
+after(() => server[Symbol.asyncDispose]());
+
+const { digest } = await loadBuiltIn(MODEL);
+
+/** A pipeline whose worker reaches S3 through a proxy, while the tests and planners reach it directly. */
+async function open(settings: Record<string, unknown> = {}, plan = false) {
+  const stack = new AsyncDisposableStack();
+  const proxy = stack.use(await FaultProxy.start(server.endpoint));
+  const pipeline = stack.use(await TestPipeline.open());
+  const bucket = await server.makeBucket();
+  const log = new LogLines();
+  const start = (more: Record<string, unknown> = {}, options: { losses?: LossRecord } = {}) =>
+    pipeline.worker(
+      { threads: 1, graceMs: 500, ...settings, ...more },
+      {
+        s3: { ...server.settings, endpoint: proxy.endpoint },
+        s3Limits: { delayMs: 1, silentMs: 1_000 },
+        roots: { files: [pipeline.folder], s3: [`s3://${bucket}`] },
+        log: log.log,
+        ...options,
+        ...(plan ? { plan: planRun } : {}),
+      },
+    );
+  const { endpoint: s3Endpoint, region: s3Region, pathStyle: s3PathStyle } = server.settings;
+  const path = await writeTexts(join(pipeline.folder, "texts.csv"), 200);
+  const request = { kind: "text", path, model: MODEL, out: `s3://${bucket}/out/` } as const;
+  const direct = { sliceItems: 20, s3Endpoint, s3Region, s3PathStyle };
+  const connection = await pipeline.connection();
+  const registry = new WorkerRegistry(connection);
+  const queueOf = (name: string) => {
+    const queue = new Queue(name, { connection, prefix: KEY_PREFIX });
+    stack.defer(() => queue.close());
+    return queue;
+  };
+  return {
+    ...{ pipeline, proxy, bucket, log, start, request, direct, queueOf },
+    ledger: new RunLedger(connection),
+    queue: queueOf(queueName({ id: MODEL, digest }, "bulk")),
+    run: (more: Partial<RunRequest> = {}, signal?: AbortSignal) => {
+      const running = pipeline.run({ ...request, ...more }, direct, signal);
+      // What fails before it is awaited says more.
+      running.catch(() => {});
+      return running;
+    },
+    /** What the one worker says of the stores that are out. */
+    outages: async () => (await registry.workers())[0]?.outages ?? [],
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  };
+}
+
+/** Nothing that writes below `path` gets an answer, nor the probe of an outage. */
+function breakWrites(proxy: FaultProxy, path = /part-/): void {
+  proxy.next("reset", 1_000_000, { method: "PUT", path });
+  proxy.next("reset", 1_000_000, { method: "PUT", path: PROBE });
+}
+
+async function until(check: () => Promise<boolean> | boolean): Promise<void> {
+  const deadline = performance.now() + 60_000;
+  while (!(await check())) {
+    assert.ok(performance.now() < deadline, `waited in vain for ${check}`);
+    await delay(POLL_MS);
+  }
+}
+
+async function proves(out: string, rows: number): Promise<void> {
+  const s3 = new S3(server.settings);
+  const { problems, totals } = await verifyOutput(await S3Store.open(s3, out));
+  s3.close();
+  assert.deepEqual(problems, []);
+  assert.equal(totals.labeled, rows);
+}
+
+test("an outage that outlasts the backoff of five tries costs no slice a try, and is told once", async () => {
+  await using world = await open();
+  const { proxy, log, queue } = world;
+  await world.start();
+  breakWrites(proxy);
+  const running = world.run();
+  // Probes come after 0.1, 0.3, 0.7, 1.5 and 2.5 s: longer than what five tries of a slice take.
+  await until(() => proxy.requests.filter((line) => line.startsWith("PUT ") && PROBE.test(line)).length >= 5);
+  const [outage] = await world.outages();
+  assert.equal(outage?.place, `s3://${world.bucket}`);
+  assert.equal(outage?.kind, "outage");
+  await until(async () => (await world.outages())[0]!.kept > 0);
+  const jobs = await queue.getJobs(["active", "delayed", "prioritized", "waiting"]);
+  assert.ok(jobs.length > 0);
+  for (const { attemptsMade, stalledCounter } of jobs) assert.deepEqual([attemptsMade, stalledCounter], [0, 0]);
+  proxy.clear();
+  const { state } = await running;
+  assert.equal(state, "succeeded");
+  assert.deepEqual([await queue.getFailedCount(), log.warned(/tried again|for good/)], [0, []]);
+  assert.equal(log.warned(/^store s3:.* is out since \d\d:\d\d:\d\d: .*next try in /).length, 1);
+  assert.equal(log.warned(/^store s3:.* is back after \d+ s, going on with \d+ kept slices?$/).length, 1);
+  // The worker's next beat tells of the end.
+  await until(async () => (await world.outages()).length === 0);
+  await proves(world.request.out, 200);
+});
+
+test("a server that refuses connections, and had written a part whose answer was lost: the part is adopted", async () => {
+  await using world = await open();
+  const { proxy, log } = world;
+  await world.start();
+  proxy.next("lost", 1, { method: "PUT", path: /part-0000000/ });
+  proxy.onFault = () => void proxy.down();
+  const running = world.run();
+  await log.until(/is out since/);
+  assert.match(log.warned(/is out since/)[0]!, /nothing listens there|the connection|ECONN|socket hang up/);
+  proxy.onFault = undefined;
+  await proxy.up();
+  assert.equal((await running).state, "succeeded");
+  assert.deepEqual(log.warned(/tried again|for good/), []);
+  await proves(world.request.out, 200);
+});
+
+test("one key that is answered 503 costs its own slice its tries, and nothing else; the run says why it failed", async () => {
+  await using world = await open();
+  const { proxy, log } = world;
+  await world.start();
+  proxy.next("slow-down", 1_000_000, { method: "PUT", path: /part-0000003/ });
+  const { state, store } = await world.run();
+  assert.equal(state, "failed");
+  const { failedSlices, failed, totals } = (await readManifest(store))!;
+  assert.deepEqual([failedSlices, failed[0]!.slice, failed[0]!.code, totals.labeled], [1, 3, "STORE_FAILED", 180]);
+  assert.equal(log.warned(/tried again/).length, 4);
+  assert.deepEqual(log.warned(/is out since/), []);
+});
+
+test("two keys that are answered 503 are an outage although a probe works; it is over when one of them works", async () => {
+  await using world = await open();
+  const { proxy, log } = world;
+  await world.start();
+  proxy.next("slow-down", 200, { method: "PUT", path: /part-/ });
+  assert.equal((await world.run()).state, "succeeded");
+  assert.equal(proxy.count("slow-down"), 200);
+  assert.equal(log.warned(/is out since/).length, 1);
+  await proves(world.request.out, 200);
+});
+
+test("a store that forbids writes fails its run with what it said, when it was given time", async () => {
+  await using world = await open({ refusedLimit: "1s" });
+  const { proxy, log, ledger } = world;
+  await world.start();
+  proxy.next("forbidden", 1_000_000, { method: "PUT" });
+  const { state, runFile } = await world.run();
+  assert.equal(state, "failed");
+  const { reason } = (await ledger.progress(runFile.run))!;
+  assert.match(reason!, /^STORE_FAILED: could not write s3:.*: forbidden: give these credentials s3:GetObject/);
+  assert.equal(log.warned(/its runs fail in 1 s unless that is fixed/).length, 1);
+  assert.equal(log.warned(/tried again/).length, 0);
+  proxy.clear();
+  assert.equal((await world.run()).state, "succeeded", "the same run again goes on when it is fixed");
+  await proves(world.request.out, 200);
+});
+
+test("what was forbidden and is allowed in time costs nothing", async () => {
+  await using world = await open();
+  const { proxy, log } = world;
+  await world.start();
+  proxy.next("forbidden", 1_000_000, { method: "PUT" });
+  const running = world.run();
+  await log.until(/is out since/);
+  proxy.clear();
+  assert.equal((await running).state, "succeeded");
+  assert.deepEqual(log.warned(/tried again|for good/), []);
+});
+
+test("a store that is out holds up no run on another one", async () => {
+  await using world = await open();
+  const { proxy, log, direct } = world;
+  await world.start();
+  breakWrites(proxy);
+  const out = world.run();
+  await log.until(/is out since/);
+  const path = await writeTexts(join(world.pipeline.folder, "others.csv"), 100);
+  const other = await world.pipeline.run({ ...world.request, path, out: "elsewhere" }, direct);
+  assert.equal(other.state, "succeeded");
+  assert.ok((await verifyOutput(other.store)).ok);
+  assert.equal((await world.outages()).length, 1);
+  proxy.clear();
+  assert.equal((await out).state, "succeeded");
+});
+
+test("rows that wait for a store hold up no slice that must run alone, nor those behind it", async () => {
+  await using world = await open();
+  const { proxy, log, direct } = world;
+  const store = { save: async () => {}, forget: async () => {} };
+  const deaths = ["a", "b"].map((by) => ({ by, at: null, after: 0 }));
+  let crashing = false;
+  await world.start(
+    { concurrency: 4 },
+    {
+      losses: {
+        // The slices of the run that waits are healthy. Every other one of the next run lost its worker twice.
+        take: async ({ slice }) =>
+          new Trial("own", store, crashing && slice % 2 === 0 ? { deaths, through: [] } : undefined),
+      },
+    },
+  );
+  breakWrites(proxy);
+  const path = await writeTexts(join(world.pipeline.folder, "few.csv"), 40);
+  const running = world.run({ path });
+  await until(async () => (await world.outages())[0]?.kept === 2);
+  crashing = true;
+  const other = await world.pipeline.run({ ...world.request, out: "elsewhere" }, direct);
+  assert.equal(other.state, "succeeded");
+  assert.equal(log.warned(/running it alone/).length, 5);
+  assert.equal((await world.outages())[0]!.kept, 2, "the rows wait still");
+  proxy.clear();
+  assert.equal((await running).state, "succeeded");
+  assert.deepEqual(log.warned(/tried again|for good/), []);
+  await proves(world.request.out, 40);
+});
+
+test("a worker that is told to stop in an outage gives its slices back within the grace time, and another does them", async () => {
+  await using world = await open();
+  const { proxy, log, queue } = world;
+  const worker = await world.start();
+  breakWrites(proxy);
+  const running = world.run();
+  await until(async () => ((await world.outages())[0]?.kept ?? 0) > 0);
+  await worker.close();
+  assert.equal(await queue.getActiveCount(), 0);
+  for (const job of await queue.getJobs(["delayed", "prioritized", "waiting"]))
+    assert.deepEqual([job.attemptsMade, job.stalledCounter], [0, 0]);
+  proxy.clear();
+  await world.start();
+  assert.equal((await running).state, "succeeded");
+  assert.deepEqual(log.warned(/tried again|for good/), []);
+  await proves(world.request.out, 200);
+});
+
+test("a run is cancelled in an outage: its slices let go at once", async () => {
+  await using world = await open();
+  const { proxy, queue, ledger } = world;
+  await world.start();
+  breakWrites(proxy);
+  const running = world.run();
+  await until(async () => ((await world.outages())[0]?.kept ?? 0) > 0);
+  const [run] = await ledger.runs(1);
+  assert.ok(await ledger.cancel(run!.run));
+  assert.equal((await running).state, "cancelled");
+  await until(async () => (await queue.getActiveCount()) === 0);
+  await until(async () => (await world.outages())[0]?.kept === 0);
+});
+
+test("rows that do not fit into the bound are not kept: their slices wait in the queue, at no cost", async () => {
+  await using world = await open({ heldBytes: 8_000 });
+  const { proxy, log, queue } = world;
+  await world.start();
+  breakWrites(proxy);
+  const running = world.run();
+  // One slice of the ten is kept. The others come back now and then, to look.
+  await until(async () => (await world.outages())[0]?.kept === 1 && (await queue.getDelayedCount()) > 0);
+  proxy.clear();
+  assert.equal((await running).state, "succeeded");
+  assert.deepEqual(log.warned(/tried again|for good/), []);
+  await proves(world.request.out, 200);
+});
+
+test("an outage counts against no slice's time limit", async () => {
+  await using world = await open();
+  const { proxy, log } = world;
+  await world.start();
+  breakWrites(proxy);
+  const running = world.run({ settings: { sliceTimeoutMs: 5_000 } });
+  // Probes come after 0.1, 0.3, 0.7 and 1.5 s, then every second.
+  await until(() => proxy.requests.filter((line) => line.startsWith("PUT ") && PROBE.test(line)).length >= 9);
+  proxy.clear();
+  assert.equal((await running).state, "succeeded");
+  assert.deepEqual(log.warned(/tried again|for good/), []);
+});
+
+test("an outage longer than its limit fails slices as any failure does, with the store's reason", async () => {
+  await using world = await open({ outageLimit: "500ms" });
+  const { proxy, log } = world;
+  await world.start();
+  breakWrites(proxy);
+  const running = world.run();
+  await log.until(/longer than allowed/);
+  await log.until(/for good/, 10);
+  proxy.clear();
+  const { state, store } = await running;
+  assert.equal(state, "failed");
+  assert.match((await readManifest(store))!.failed[0]!.message, /could not write s3:.*part-/);
+});
+
+test("a store that goes out when a run is to be closed: the finalizer's job waits, and none of its tries is used", async () => {
+  await using world = await open();
+  const { proxy, log, queueOf } = world;
+  await world.start();
+  breakWrites(proxy, /_manifest|_parts\.jsonl/);
+  const running = world.run();
+  const runs = queueOf(RUNS_QUEUE);
+  await until(() => proxy.requests.filter((line) => PROBE.test(line)).length >= 5);
+  // It comes back for a moment now and then, to look.
+  await until(async () => (await runs.getDelayed())[0]?.attemptsMade === 0);
+  proxy.clear();
+  assert.equal((await running).state, "succeeded");
+  assert.deepEqual(log.warned(/could not be closed/), []);
+  await proves(world.request.out, 200);
+});
+
+test("a store that goes out when a run is to be planned, and again when it is read: the plan's job waits", async () => {
+  await using world = await open({}, true);
+  const { proxy, log, pipeline, request, direct } = world;
+  proxy.weather(["reset"], 1, 0);
+  await world.start();
+  const { runFile } = await pipeline.submit(request, direct);
+  await log.until(/is out since/);
+  proxy.clear();
+  assert.equal(await pipeline.ended(runFile.run), "succeeded");
+  assert.deepEqual(log.warned(/could not be planned|tried again/), []);
+  await proves(request.out, 200);
+});
+
+test("a Redis that is out of memory for a while costs no try: one try is enough", async () => {
+  await using world = await open();
+  const { pipeline, log, request, direct } = world;
+  const redis = await pipeline.connection();
+  let full = false;
+  await pipeline.worker(
+    { threads: 1 },
+    {
+      log: log.log,
+      around: ({ steps, label }) => ({
+        label,
+        steps: {
+          ...steps,
+          commit: async (...args) => {
+            if (!full) await redis.config("SET", "maxmemory", "1");
+            full = true;
+            return steps.commit(...args);
+          },
+        },
+      }),
+    },
+  );
+  const running = pipeline.run({ ...request, out: "out" }, { ...direct, attempts: 1 });
+  running.catch(() => {});
+  await until(() => full && log.lines.some(({ msg }) => /set aside|queue worker/.test(msg)));
+  await redis.config("SET", "maxmemory", "0");
+  const { state, store } = await running;
+  assert.equal(state, "succeeded");
+  assert.deepEqual(log.warned(/for good/), []);
+  assert.ok((await verifyOutput(store)).ok);
+});
+
+test("a disk that is full: its run waits, fails with the reason after the limit, and goes on when there is room", async (t) => {
+  await using world = await open({ refusedLimit: "2s" });
+  const { pipeline, log, ledger, request, direct } = world;
+  const disk = join(pipeline.folder, "disk");
+  await mkdir(disk);
+  if (!mount(disk)) return t.skip("needs the right to mount");
+  pipeline.defer(() => void execFileSync("umount", ["-l", disk]));
+  await world.start();
+  const filler = join(disk, "filler");
+  const fill = async () => {
+    const { bavail, bsize } = statfsSync(disk);
+    // Room for what says that the run is there, and for no more.
+    await writeFile(filler, Buffer.alloc((bavail - 8) * bsize));
+  };
+  await fill();
+  const run = async () => {
+    const running = pipeline.run({ ...request, out: "disk/out" }, direct);
+    running.catch(() => {});
+    return running;
+  };
+  const first = run();
+  await log.until(/its runs fail in 2 s unless that is fixed/);
+  const { state, runFile } = await first;
+  assert.equal(state, "failed");
+  assert.match(
+    (await ledger.progress(runFile.run))!.reason!,
+    /^STORE_FAILED: could not write .*ENOSPC.*free space there/,
+  );
+
+  const second = run();
+  await log.until(/slice failed for good/, 2);
+  await second;
+  await rm(filler);
+  await log.until(/is back after/);
+  assert.equal((await run()).state, "succeeded");
+});
+
+test("a server that has frozen is told of: what, since when, what happens next; and when it answers again", async () => {
+  await using proxy = await FaultProxy.start(server.endpoint);
+  const bucket = await server.makeBucket();
+  const s3 = new S3({ ...server.settings, endpoint: proxy.endpoint }, { silentMs: 30_000 });
+  const told = new LogLines();
+  const times = { limitMs: 3_600_000, refusedLimitMs: 600_000, firstProbeMs: 50, mostProbeMs: 100, silentMs: 500 };
+  using outages = new Outages(s3, { ...times, tell: (level, line) => told.log[level](line) });
+  await s3.put({ bucket, key: "before" }, new Uint8Array());
+  proxy.weather(["stall"], 1, 0);
+  const frozen = s3.get({ bucket, key: "before" });
+  frozen.catch(() => {});
+  await told.until(/^store s3:.* is out since \d\d:\d\d:\d\d: .*no answer in time.*next try in 1 s$/);
+  assert.ok(outages.troubleMs([`s3://${bucket}/x`]) >= 500, "the silence before it was noticed counts too");
+  assert.ok(Date.now() - Date.parse(outages.list()[0]!.since) >= 500);
+  proxy.clear();
+  await told.until(/^store s3:.* is back after/);
+  assert.equal(told.lines.length, 2);
+  assert.deepEqual(outages.list(), []);
+  s3.close();
+});
+
+test("a forbidden input is judged by others that fail now: no picture is one, and an aborted request answers nothing", async (t) => {
+  const bucket = await server.makeBucket();
+  const s3 = new S3(server.settings);
+  t.after(() => s3.close());
+  const times = { limitMs: 60_000, refusedLimitMs: 60_000, firstProbeMs: 60_000, mostProbeMs: 60_000 };
+  using outages = new Outages(s3, { ...times, tell: () => {} });
+  const refusal = Object.assign(new Error("forbidden"), { name: "AccessDenied", $metadata: { httpStatusCode: 403 } });
+  const abort = Object.assign(new Error("aborted"), { name: "AbortError" });
+  const judge = () => {
+    const options = { cause: refusal, retryable: false, place: `s3://${bucket}`, key: "texts/1.csv" };
+    const error = new StoreError("forbidden", { ...options, trouble: { kind: "refused", certain: false } });
+    return outages.judge(error, `s3://${bucket}/out/`);
+  };
+  outages.asked(bucket, "pictures/1.png", true)(refusal);
+  assert.equal(await judge(), undefined);
+  outages.asked(bucket, "texts/2.csv")(refusal);
+  outages.asked(bucket, "texts/2.csv")(abort);
+  const outage = await judge();
+  assert.equal(outage?.place, `s3://${bucket}/texts/*`, "other folders of the bucket may be allowed");
+  assert.equal(outages.of([`s3://${bucket}/texts/3.csv`]), outage);
+  assert.equal(outages.of([`s3://${bucket}/out/`, `s3://${bucket}/others/1.csv`]), undefined);
+});
+
+function mount(folder: string): boolean {
+  try {
+    execFileSync("mount", ["-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], { stdio: "ignore" });
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,15 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { measureStraggling } from "../../helpers/runs/straggler.ts";
+
+test("three workers, one of them late: no slice is left for one to do while the others have nothing", async () => {
+  const { sliceMs, straggledMs, slices } = await measureStraggling({
+    slices: 18,
+    sliceItems: 520,
+    msPerItem: 5,
+    lateMs: 4000,
+  });
+  assert.ok(straggledMs <= 1.2 * sliceMs, `${straggledMs} ms of straggling, ${sliceMs} ms a slice; ${slices}`);
+  assert.equal(slices.length, 3);
+  for (const count of slices) assert.ok(count >= 2, `${slices}`);
+});

@@ -1,0 +1,42 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { inLabel, inWatch, inWorker } from "../../../src/cli/terminal/interrupted.ts";
+import { timeLeft } from "../../../src/cli/terminal/progress.ts";
+import { loadConfig } from "../../../src/config.ts";
+import type { Progress } from "../../../src/runs/ledger/hash.ts";
+
+const RUN = "0123456789abcdef";
+const config = loadConfig({ flags: { graceMs: 7_000 } });
+
+function progress(of: Partial<Progress>): Progress {
+  const counts = { items: 100, rows: 50, committed: 5, failed: 0, errors: 0, bytes: 1, inferMs: 1 };
+  return { output: "", model: { id: "m", digest: "d" }, lane: "bulk", state: "running", slices: 10, ...counts, ...of };
+}
+
+test("an interrupted command says what becomes of its run, and how to see it", () => {
+  const told = (of: Partial<Progress> | undefined) => {
+    const latest = () => of && progress(of);
+    return [inLabel(RUN, config, false, latest), inWatch(RUN, latest)].map(({ tell }) => tell());
+  };
+  for (const line of told({}))
+    assert.match(line, /goes on in the workers \(see: labelmill run watch 0123456789abcdef\)$/);
+  for (const line of told({ state: "paused" }))
+    assert.match(line, /is paused and waits \(to go on: labelmill run resume 0123456789abcdef\)$/);
+  const [planning] = told({ slices: undefined, state: "planning" });
+  assert.match(
+    planning!,
+    /^leaving run 0123456789abcdef while it is planned: .*the same command goes on with the rest/,
+  );
+  assert.equal(told(undefined)[0], planning);
+  const own = inLabel(RUN, config, true, () => undefined);
+  assert.deepEqual([own.tell(), own.graceMs], [inWorker(config).tell(), 7_000]);
+  assert.match(own.tell(), /finishing the slices under way, for at most 7 s, then giving the rest back/);
+});
+
+test("a run that is paused, over, or not planned to its end has no time left", () => {
+  assert.equal(timeLeft(progress({}), 10), "5.0 s left");
+  assert.equal(timeLeft(progress({ state: "paused" }), 10), "");
+  assert.equal(timeLeft(progress({ state: "cancelled" }), 10), "");
+  assert.equal(timeLeft(progress({ slices: undefined }), 10), "");
+  assert.equal(timeLeft(progress({}), 0), "");
+});

@@ -1,0 +1,129 @@
+import assert from "node:assert/strict";
+import { access, mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, test } from "node:test";
+import { PROOF_MODEL_DIR } from "../../../../src/cli/own-devices.ts";
+import { loadConfig } from "../../../../src/config.ts";
+import { cudaPlaces, lackOf, mendFor, PROVIDER_LIBRARY } from "../../../../src/inference/devices/cuda-files.ts";
+import { chooseDevices, describeDevices, gpusOf } from "../../../../src/inference/devices/devices.ts";
+import { tryDevices, trySession } from "../../../../src/inference/sessions/trial.ts";
+import { temporaryFolder } from "../../../helpers/runs/pipeline.ts";
+
+const LINUX = "linux x64";
+
+/** A machine that looks as if it had CUDA, or as if it lacked some of it. */
+async function machine(has: { library?: boolean; gpu?: string }) {
+  const folder = await temporaryFolder();
+  const places = { platform: LINUX, libraries: join(folder.path, "lib"), devices: join(folder.path, "dev") };
+  await mkdir(places.libraries);
+  await mkdir(places.devices);
+  if (has.library) await writeFile(join(places.libraries, PROVIDER_LIBRARY), "");
+  if (has.gpu) await writeFile(join(places.devices, has.gpu), "");
+  return { places, [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose]() };
+}
+
+describe("--device", () => {
+  test("is auto, cpu, cuda, cuda:N or cuda:all", () => {
+    const read = (device: string) => loadConfig({ flags: { device } }).device;
+    for (const device of ["auto", "cpu", "cuda", "cuda:0", "cuda:17", "cuda:all"]) assert.equal(read(device), device);
+    for (const device of ["gpu", "cuda:", "cuda:-1", "cuda:01", "cuda:100", "cuda:0,1", "CUDA", "tensorrt"]) {
+      const expected = {
+        code: "CONFIG_INVALID",
+        message: `--device: auto, cpu, cuda, cuda:N or cuda:all, got "${device}"`,
+      };
+      assert.throws(() => read(device), expected);
+    }
+  });
+
+  test("names GPUs", () => {
+    assert.deepEqual(gpusOf("cpu"), []);
+    assert.deepEqual(gpusOf("auto"), ["cuda:0"]);
+    assert.deepEqual(gpusOf("cuda"), ["cuda:0"]);
+    assert.deepEqual(gpusOf("cuda:11"), ["cuda:11"]);
+    assert.equal(gpusOf("cuda:all").at(-1), "cuda:15");
+  });
+
+  test("cpu is taken at its word", async () => {
+    const choice = await chooseDevices("cpu", "no such folder");
+    assert.deepEqual(choice, { devices: undefined, why: "it was asked for" });
+    assert.equal(describeDevices(choice), "on the CPU: it was asked for");
+  });
+});
+
+describe("A machine that cannot have CUDA", () => {
+  test("is known without trying, with what is missing and the mend", async () => {
+    await using bare = await machine({});
+    await using noDriver = await machine({ library: true, gpu: "nvidia-caps" });
+    await using noLibrary = await machine({ gpu: "dxg" });
+    const mac = { ...bare.places, platform: "darwin arm64" };
+    assert.match((await lackOf(mac))!.problem, /no CUDA for darwin arm64/);
+    assert.match(
+      (await lackOf(bare.places))!.problem,
+      /^libonnxruntime_providers_cuda\.so is missing, and no NVIDIA GPU/,
+    );
+    const driver = await lackOf(noDriver.places);
+    assert.deepEqual([driver!.problem, /driver.*--gpus all/.test(driver!.mend)], ["no NVIDIA GPU is to be seen", true]);
+    const library = await lackOf(noLibrary.places);
+    assert.equal(library!.problem, "libonnxruntime_providers_cuda.so is missing");
+    assert.match(library!.mend, /CUDA 12 and cuDNN 9.*install\.js --onnxruntime-node-install=cuda12/);
+    // No model and so no trial: it would say that there is no such folder.
+    const auto = await chooseDevices("auto", "no such folder", bare.places);
+    assert.deepEqual(auto, { devices: undefined, why: (await lackOf(bare.places))!.problem });
+    for (const device of ["cuda", "cuda:1", "cuda:all"]) {
+      await assert.rejects(chooseDevices(device, "no such folder", bare.places), {
+        code: "DEVICE_UNAVAILABLE",
+        retryable: false,
+        message: new RegExp(
+          `^--device ${device}: .*providers_cuda\\.so is missing.*To mend it, .*; or take --device cpu$`,
+        ),
+      });
+    }
+  });
+
+  test("is looked at where onnxruntime really is", async () => {
+    const { libraries, platform } = cudaPlaces();
+    if (platform === LINUX) await access(join(libraries, "libonnxruntime.so.1"));
+  });
+});
+
+describe("A machine that seems to have CUDA", { skip: `${process.platform} ${process.arch}` !== LINUX }, () => {
+  test("must prove it with a session; what that lacks is told", async () => {
+    await using seeming = await machine({ library: true, gpu: "nvidia0" });
+    // Where onnxruntime really is there may be a provider, and a GPU: then this test has nothing to say.
+    if ((await lackOf(cudaPlaces())) === undefined) return;
+    const auto = await chooseDevices("auto", PROOF_MODEL_DIR, seeming.places);
+    assert.equal(auto.devices, undefined);
+    assert.match(auto.why, /^cuda:0: libonnxruntime_providers_\w+\.so is missing$/);
+    await assert.rejects(chooseDevices("cuda:all", PROOF_MODEL_DIR, seeming.places), {
+      code: "DEVICE_UNAVAILABLE",
+      message:
+        /^--device cuda:all: .*cuda:0: libonnxruntime_providers_\w+\.so is missing\. To mend it, install CUDA 12/,
+    });
+  });
+
+  test("has a mend for what drivers and loaders say", () => {
+    assert.match(mendFor("libcudnn.so.9 is missing"), /CUDA 12 and cuDNN 9.*LD_LIBRARY_PATH/);
+    assert.match(mendFor("libcuda.so.1 is missing"), /driver/);
+    assert.match(mendFor("CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version"), /driver/);
+    assert.match(mendFor("CUDA failure 100: no CUDA-capable device is detected"), /driver.*--gpus all/);
+    assert.match(mendFor("CUDA failure 101: invalid device ordinal"), /a GPU that is there/);
+  });
+});
+
+describe("A trial", () => {
+  test("tells how far it came", async () => {
+    const request = { modelDir: PROOF_MODEL_DIR, dtype: "fp32", strict: true } as const;
+    assert.deepEqual(await tryDevices({ ...request, devices: ["cpu", "cpu"] }, 60_000), { ran: 2 });
+    const { ran, problem } = await tryDevices({ ...request, devices: ["cpu", "cuda:99", "cpu"] }, 60_000);
+    assert.equal(ran, 1);
+    assert.ok(problem !== undefined && problem !== "", "what it is depends on the machine");
+  });
+
+  test("that takes too long is given up", async () => {
+    assert.equal(await trySession(PROOF_MODEL_DIR, "cpu", "fp32", 1), "no answer within 0.001 s");
+  });
+
+  test("of no model says so", async () => {
+    assert.match((await trySession("no such folder", "cpu"))!, /found nothing at .*no such folder/);
+  });
+});

@@ -1,0 +1,386 @@
+import assert from "node:assert/strict";
+import { copyFile, readFile, stat, utimes, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import fc from "fast-check";
+import { parquetMetadata } from "hyparquet";
+import { ByteWriter, ParquetWriter } from "hyparquet-writer";
+import type { ReadOptions, Where } from "../../../src/schemas/input.ts";
+import { ItemSchema } from "../../../src/schemas/item.ts";
+import { type Split, SplitSchema } from "../../../src/schemas/split.ts";
+import { ByteCache } from "../../../src/sources/bytes/cache.ts";
+import { namedFile } from "../../../src/sources/bytes/read.ts";
+import { openImageSource } from "../../../src/sources/images.ts";
+import { isSampled } from "../../../src/sources/item/sample.ts";
+import { readSplit } from "../../../src/sources/read-split.ts";
+import type { Source, SourceRecord } from "../../../src/sources/source.ts";
+import { openTextSource } from "../../../src/sources/texts.ts";
+import { temporaryFolder } from "../../helpers/runs/pipeline.ts";
+
+/** Each has 90 rows in groups of 35; `snappy` has a column of each kind. */
+const FIXTURES = fileURLToPath(new URL("../../fixtures/parquet/", import.meta.url));
+const READ: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };
+const never = new AbortController().signal;
+
+function fixture(codec: string): string {
+  return join(FIXTURES, `${codec}.parquet`);
+}
+
+async function recordsOf(source: Source): Promise<SourceRecord[]> {
+  return await Array.fromAsync(source.records());
+}
+
+async function splitsOf(source: Source, items: number, bytes = 1e9, sample?: number, record = 0): Promise<Split[]> {
+  const cuts = await Array.fromAsync(source.splitter!.cuts({ record }, () => ({ items, bytes }), sample));
+  for (const { split, next } of cuts) {
+    SplitSchema.parse(split);
+    assert.equal(next.record, split.first + split.count);
+  }
+  return cuts.map(({ split }) => split);
+}
+
+function readAll(splits: readonly Split[], path: string): Promise<SourceRecord[]> {
+  const all = splits.map((split) => Array.fromAsync(readSplit(split, "text-classification", namedFile(path), never)));
+  return Promise.all(all).then((parts) => parts.flat());
+}
+
+/** A fixture whose bytes `change` replaces, in a folder of its own. */
+async function changed(folder: string, codec: string, change: (bytes: Buffer) => Buffer): Promise<string> {
+  const path = join(folder, `${codec}.parquet`);
+  await writeFile(path, change(await readFile(fixture(codec))));
+  return path;
+}
+
+function replaceAll(bytes: Buffer, from: string, to: string): Buffer {
+  const text = bytes.toString("latin1");
+  assert.ok(text.includes(from));
+  return Buffer.from(text.replaceAll(from, to), "latin1");
+}
+
+for (const codec of ["snappy", "gzip", "zstd", "brotli", "lz4", "none"])
+  test(`${codec}: every row in its order, with its number, id and kept column`, async () => {
+    const source = await openTextSource(fixture(codec), { ...READ, idColumn: "id", keep: ["kind"] });
+    assert.deepEqual([source.read.format, source.read.column], ["parquet", "text"]);
+    const records = await recordsOf(source);
+    assert.equal(records.length, 90);
+    for (const [index, record] of records.entries()) {
+      ItemSchema.parse({ ...record, source: 0 });
+      const kept = { kind: index % 2 === 0 ? "even" : "odd" };
+      assert.equal(record.record, index);
+      // Above what a double can hold.
+      assert.equal(record.id, String(2n ** 60n + BigInt(index)));
+      if (index === 7) continue;
+      const text = index % 10 === 0 ? `ünïcode ${index} 😀\nline two` : `a text of row ${index}`;
+      assert.deepEqual([record.text, record.input], [text, kept]);
+    }
+    assert.deepEqual(records[7]!.error, {
+      code: "RECORD_INVALID",
+      message: 'row 7: expected a text in column "text", got null',
+    });
+  });
+
+test("kept columns have the types of the schema, and values that JSON can hold", async () => {
+  const keep = ["id", "flag", "small", "score", "price", "at", "day", "tags", "place", "raw", "kind"];
+  const source = await openTextSource(fixture("snappy"), { ...READ, keep });
+  assert.deepEqual(source.columns, {
+    id: "integer",
+    flag: "boolean",
+    small: "integer",
+    score: "number",
+    price: "number",
+    at: "timestamp",
+    day: "date",
+    tags: "json",
+    place: "json",
+    raw: "string",
+    kind: "string",
+  });
+  const records = await recordsOf(source);
+  assert.deepEqual(records[8], {
+    record: 8,
+    id: "snappy.parquet#8",
+    text: "a text of row 8",
+    input: {
+      id: "1152921504606846984",
+      flag: true,
+      small: 8,
+      score: 2,
+      price: 0.24,
+      at: "2024-01-02T03:04:05.678909Z",
+      day: "2024-01-09",
+      tags: ["t0", "t1"],
+      place: { x: 8, y: "p8" },
+      raw: Buffer.from([0xff, 0xfe, 0x38]).toString("base64"),
+      kind: "even",
+    },
+  });
+  const [second, third, fourth, fifth] = records.slice(2, 6).map(({ input }) => input!);
+  assert.equal(second!.tags, null);
+  assert.equal(third!.small, null);
+  // NaN and infinite.
+  assert.deepEqual([fourth!.score, fifth!.score], [null, null]);
+});
+
+test("decimals are exact, as digits where a double cannot hold them, and what has no zone gets none", async () => {
+  const keep = ["long_decimal", "decimal", "int_decimal", "local", "utc"];
+  const where = [{ column: "int_decimal", value: "-7" }];
+  const source = await openTextSource(fixture("exact"), { ...READ, idColumn: "long_decimal", keep });
+  assert.deepEqual(source.columns, {
+    long_decimal: "string",
+    decimal: "number",
+    int_decimal: "number",
+    local: "datetime",
+    utc: "timestamp",
+  });
+  const records = await recordsOf(source);
+  const long = "123456789012345678901234567890123456.12";
+  assert.deepEqual(
+    records.map(({ input }) => Object.values(input!)),
+    [
+      [long, 1234567890.12, 1234567.125, "2024-01-02T03:04:05.123456", "2024-01-02T03:04:05.123456Z"],
+      ["-0.05", -0.05, -7, "1969-12-31T23:59:59.999999", null],
+      [null, null, null, null, null],
+    ],
+  );
+  assert.equal(records[0]!.id, long);
+  const filtered = await recordsOf(await openTextSource(fixture("exact"), { ...READ, where }));
+  assert.deepEqual(
+    filtered.flatMap(({ skipped, record }) => (skipped ? [] : [record])),
+    [1],
+  );
+});
+
+for (const codec of ["snappy", "lz4"])
+  test(`${codec}: a column of nulls, which has an empty dictionary`, async () => {
+    const records = await recordsOf(await openTextSource(fixture(`nulls-${codec}`), { ...READ, keep: ["n"] }));
+    assert.deepEqual(
+      records.map(({ input }) => input),
+      [{ n: null }, { n: null }],
+    );
+  });
+
+test("two columns of one name are refused where one of them is asked for", async () => {
+  const twice = { code: "COLUMN_AMBIGUOUS", message: /2 columns named "text" \(columns 1, 3\)/ };
+  await assert.rejects(openTextSource(fixture("same-name"), READ), twice);
+  await assert.rejects(openTextSource(fixture("same-name"), { ...READ, column: "n", keep: ["text"] }), twice);
+  const [record] = await recordsOf(await openTextSource(fixture("same-name"), { ...READ, column: "n" }));
+  assert.equal(record!.text, "x");
+});
+
+test("an input is Parquet by its name, by what is told, or by its first bytes; its columns are found by name", async () => {
+  await using folder = await temporaryFolder();
+  for (const [name, format] of [
+    ["a.PARQUET", "auto"],
+    ["a.pq", "auto"],
+    ["a.csv", "parquet"],
+    ["a", "auto"],
+  ] as const) {
+    const path = join(folder.path, name);
+    await copyFile(fixture("none"), path);
+    assert.equal((await openTextSource(path, { ...READ, format })).read.format, "parquet", name);
+    const images = await openImageSource(path, { ...READ, format, column: "kind" });
+    const [first] = await recordsOf(images);
+    assert.ok(first!.image!.endsWith("/even"), name);
+    assert.deepEqual([first!.id, first!.input], ["even", { image: "even" }]);
+  }
+  const missing = {
+    code: "COLUMN_NOT_FOUND",
+    message: /has no column "txt": it has "id", "text", "kind"; did you mean "text"/,
+  };
+  await assert.rejects(openTextSource(fixture("none"), { ...READ, column: "txt" }), missing);
+  await assert.rejects(openTextSource(fixture("none"), { ...READ, where: [{ column: "txt", value: "" }] }), missing);
+  const stdin = { code: "INPUT_UNREADABLE", message: /standard input cannot be read as Parquet/ };
+  await assert.rejects(openTextSource({ stdin: Readable.from([]) }, { ...READ, format: "parquet" }), stdin);
+});
+
+test("the splits of any room, filter and sample tile the rows, and their items are those of the whole", async () => {
+  const path = fixture("zstd");
+  const options = fc.record({
+    items: fc.integer({ min: 1, max: 100 }),
+    bytes: fc.integer({ min: 1, max: 3000 }),
+    sample: fc.option(fc.constantFrom(0.05, 0.5, 0.9), { nil: undefined }),
+    where: fc.constantFrom<Where[][]>([], [{ column: "kind", value: "odd" }], [{ column: "kind", value: "neither" }]),
+    keep: fc.constantFrom<string[][]>([], ["kind", "id"]),
+  });
+  await fc.assert(
+    fc.asyncProperty(options, async ({ items, bytes, sample, where, keep }) => {
+      const source = await openTextSource(path, { ...READ, keep, where });
+      const isItem = ({ record, skipped }: SourceRecord) =>
+        !skipped && (sample === undefined || isSampled(source.input.uri, record, sample));
+      const splits = await splitsOf(source, items, bytes, sample);
+      let next = 0;
+      for (const { first, count, selected = count } of splits) {
+        assert.equal(first, next);
+        assert.ok(selected <= items);
+        assert.ok(selected > 0 || first + count === 90, "only the last is without items");
+        next = first + count;
+      }
+      assert.equal(next, 90);
+      const found = await readAll(splits, path);
+      assert.deepEqual(found, (await recordsOf(source)).filter(isItem));
+      assert.equal(
+        found.length,
+        splits.reduce((sum, { count, selected = count }) => sum + selected, 0),
+      );
+      const later = splits.at(-1)!;
+      assert.deepEqual(await splitsOf(source, items, bytes, sample, later.first), [later], "goes on at a place");
+    }),
+    { numRuns: 60 },
+  );
+});
+
+test("a split reads the numbers that it is told alone, and stops by its signal", async () => {
+  const path = fixture("gzip");
+  const [split] = await splitsOf(await openTextSource(path, READ), 1000);
+  const found = await readAll([{ ...split!, only: [1, 40, 89] }], path);
+  assert.deepEqual(
+    found.map(({ record }) => record),
+    [1, 40, 89],
+  );
+  const stopped = Array.fromAsync(readSplit(split!, "text-classification", namedFile(path), AbortSignal.abort()));
+  await assert.rejects(stopped, { name: "AbortError" });
+});
+
+test("a file that is not what it was fails the split, whatever is in its place", async () => {
+  await using folder = await temporaryFolder();
+  const path = await changed(folder.path, "none", (bytes) => bytes);
+  const { atime, mtime } = await stat(path);
+  const source = await openTextSource(path, READ);
+  const [split] = await splitsOf(source, 1000);
+  const isChanged = { code: "INPUT_CHANGED", message: /none\.parquet changed while it was read/ };
+  for (const other of [
+    await readFile(fixture("zstd")),
+    (await readFile(path)).subarray(0, 2000),
+    Buffer.from("a,b\n"),
+  ]) {
+    await writeFile(path, other);
+    await utimes(path, atime, mtime);
+    await assert.rejects(readAll([split!], path), isChanged);
+    await assert.rejects(recordsOf(source), isChanged);
+    await assert.rejects(splitsOf(source, 10), isChanged);
+  }
+  // Planned by an input that is there, with more rows than it has.
+  const there = (await openTextSource(fixture("none"), READ)).input;
+  await assert.rejects(readAll([{ ...split!, input: there, count: 91 }], fixture("none")), {
+    code: "INPUT_CHANGED",
+    message: /rows 0 to 90 .* it has 90 rows/,
+  });
+});
+
+test("a file of the same name and size in the place of one that was read is read anew", async () => {
+  await using folder = await temporaryFolder();
+  const path = await changed(folder.path, "none", (bytes) => bytes);
+  const before = await recordsOf(await openTextSource(path, READ));
+  const { text } = before[81]!;
+  const other = text!.toUpperCase();
+  await writeFile(path, replaceAll(await readFile(path), text!, other));
+  await utimes(path, 0, 0);
+  const source = await openTextSource(path, READ);
+  assert.equal((await recordsOf(source))[81]!.text, other);
+  assert.equal((await readAll(await splitsOf(source, 1000), path))[81]!.text, other);
+});
+
+test("what cannot be read is refused when it is opened, by its name", async () => {
+  await using folder = await temporaryFolder();
+  const footer = (length: number) => (bytes: Buffer) => {
+    bytes.writeUInt32LE(length, bytes.length - 8);
+    return bytes;
+  };
+  const codec = (number: string) => (bytes: Buffer) => replaceAll(bytes, "\x04text\x15\x0c", `\x04text\x15${number}`);
+  for (const [name, change, code, message] of [
+    ["zstd", codec("\x06"), "INPUT_CODEC", /column "text" in row group 0 is packed with LZO, expected one of SNAPPY/],
+    ["zstd", codec("\x12"), "INPUT_CODEC", /packed with an unknown codec/],
+    ["none", (bytes) => bytes.subarray(0, -300), "INPUT_UNREADABLE", /expected PAR1 at the end .* cut off/],
+    ["none", () => Buffer.from("PAR1"), "INPUT_UNREADABLE", /it has 4 bytes/],
+    ["none", (bytes) => replaceAll(bytes, "PAR1", "PARE"), "INPUT_UNREADABLE", /it is encrypted/],
+    ["none", footer(0xffff_ffff), "INPUT_UNREADABLE", /its footer would have 4294967295 bytes/],
+    ["none", footer(7), "INPUT_UNREADABLE", /its footer makes no sense/],
+    ["none", (bytes) => bytes.subarray(200), "INPUT_UNREADABLE", /row group \d would lie at byte .* not in the file/],
+  ] as [string, (bytes: Buffer) => Buffer, string, RegExp][]) {
+    const path = await changed(folder.path, name, change);
+    await assert.rejects(openTextSource(path, READ), { code, message });
+  }
+  // Another column's codec costs nothing.
+  const path = await changed(folder.path, "zstd", codec("\x06"));
+  assert.equal((await recordsOf(await openTextSource(path, { ...READ, column: "kind" }))).length, 90);
+  await assert.rejects(openTextSource(fixture("empty"), READ), { code: "INPUT_EMPTY", message: /has no rows/ });
+});
+
+test("a decimal of a scale that nothing has is refused: it would be written out", async () => {
+  const writer = new ByteWriter();
+  const decimal = {
+    name: "price",
+    type: "INT64",
+    converted_type: "DECIMAL",
+    scale: 2_000_000_000,
+    precision: 18,
+  } as const;
+  const text = { name: "text", type: "BYTE_ARRAY", converted_type: "UTF8" } as const;
+  const parquet = new ParquetWriter({ writer, schema: [{ name: "root", num_children: 2 }, text, decimal] });
+  const columns = [
+    { name: "text", data: ["a"] },
+    { name: "price", data: [1n] },
+  ];
+  parquet.write({ columnData: columns });
+  parquet.finish();
+  await using folder = await temporaryFolder();
+  const path = join(folder.path, "scale.parquet");
+  await writeFile(path, writer.getBytes());
+  const message = /column "price" is of the type DECIMAL of the scale 2000000000, which is not read/;
+  await assert.rejects(openTextSource(path, { ...READ, keep: ["price"] }), { code: "INPUT_UNREADABLE", message });
+  assert.equal((await recordsOf(await openTextSource(path, READ))).length, 1);
+});
+
+test("a footer over 64 MB is not read", async () => {
+  await using folder = await temporaryFolder();
+  const path = join(folder.path, "big.parquet");
+  const bytes = Buffer.alloc((64 << 20) + 100);
+  bytes.write("PAR1", bytes.length - 4);
+  bytes.writeUInt32LE((64 << 20) + 1, bytes.length - 8);
+  await writeFile(path, bytes);
+  await assert.rejects(openTextSource(path, READ), { code: "INPUT_UNREADABLE", message: /at most 67108864 bytes/ });
+});
+
+test("a page that is corrupt fails what reads it, with its column and rows, and nothing else", async () => {
+  await using folder = await temporaryFolder();
+  for (const codec of ["snappy", "gzip", "zstd", "brotli", "lz4"]) {
+    // The texts of the first row group.
+    const path = await changed(folder.path, codec, (bytes) => {
+      const { data_page_offset: begin } = parquetMetadata(Uint8Array.from(bytes)).row_groups[0]!.columns[1]!.meta_data!;
+      return bytes.fill(0xee, Number(begin) + 30, Number(begin) + 80);
+    });
+    const source = await openTextSource(path, READ);
+    const [bad, ...good] = await splitsOf(source, 35);
+    const isCorrupt = {
+      code: "INPUT_UNREADABLE",
+      message: /column "text", rows 0 to 34 cannot be read, the file is corr/,
+    };
+    await assert.rejects(recordsOf(source), isCorrupt, codec);
+    await assert.rejects(readAll([bad!], path), isCorrupt, codec);
+    assert.equal((await readAll(good, path)).length, 55, codec);
+  }
+});
+
+test("the cache makes a thing once, keeps what was used last, and forgets what failed", async () => {
+  const cache = new ByteCache<string>(10, (value) => value.length);
+  let made = 0;
+  const get = (key: string, value = key.repeat(4)) =>
+    cache.get(key, async () => {
+      made++;
+      if (value === "") throw new Error("no");
+      return value;
+    });
+  assert.deepEqual(await Promise.all([get("a"), get("a"), get("b")]), ["aaaa", "aaaa", "bbbb"]);
+  assert.equal(made, 2);
+  await get("a");
+  await get("c");
+  assert.equal(made, 3);
+  await get("a");
+  assert.equal(made, 3, "a was used after b");
+  await get("b");
+  assert.equal(made, 4, "b had to go");
+  await assert.rejects(get("d", ""));
+  assert.equal(await get("d"), "dddd");
+});

@@ -1,0 +1,67 @@
+import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { pathToFileURL } from "node:url";
+import { Outages } from "../../../src/storage/health/outages.ts";
+import { S3 } from "../../../src/storage/s3/s3.ts";
+import type { ObjectStore } from "../../../src/storage/store.ts";
+import { StoreError } from "../../../src/storage/store-error.ts";
+import { HeldRows } from "../../../src/workers/slice/held-rows.ts";
+import { PatientStore } from "../../../src/workers/slice/patient-store.ts";
+import { LogLines } from "../../helpers/log-lines.ts";
+
+const TIMES = { limitMs: 60_000, refusedLimitMs: 400, firstProbeMs: 10, mostProbeMs: 40 };
+
+/** A folder where a probe works, seen by a slice whose part is refused as long as `isRefused` says so. */
+async function refusingFolder(t: TestContext, isRefused: () => boolean, refusedLimitMs = TIMES.refusedLimitMs) {
+  const folder = await mkdtemp(join(tmpdir(), "labelmill-outages-"));
+  t.after(() => rm(folder, { recursive: true }));
+  const uri = pathToFileURL(`${folder}/`).href;
+  const told = new LogLines();
+  const s3 = new S3();
+  const outages = new Outages(s3, { ...TIMES, refusedLimitMs, tell: (level, line) => told.log[level](line) });
+  t.after(() => {
+    outages[Symbol.dispose]();
+    s3.close();
+  });
+  let writes = 0;
+  const store = {
+    uri,
+    conditionalWrites: true,
+    putIfAbsent: async () => {
+      writes += 1;
+      if (!isRefused()) return true;
+      const options = { cause: undefined, retryable: true, key: `${folder}/_parts/part-0` };
+      throw new StoreError("EDQUOT", { ...options, trouble: { kind: "refused", certain: true } });
+    },
+  } as unknown as ObjectStore;
+  const patient = new PatientStore(store, outages, new HeldRows(1000), t.signal, () => {});
+  const put = () => patient.putIfAbsent("_parts/part-0", new Uint8Array(10));
+  return { put, outages, told, count: (pattern: RegExp) => told.warned(pattern).length, writes: () => writes };
+}
+
+test("a folder that takes a probe and no part is given up after the limit, and the log stays short", {
+  timeout: 20_000,
+}, async (t) => {
+  const { put, count, told, writes } = await refusingFolder(t, () => true);
+  await assert.rejects(put(), { code: "STORE_FAILED", message: "EDQUOT" });
+  assert.equal(count(/longer than allowed/), 1);
+  assert.ok(count(/is back after/) <= 1, told.warned(/./).join("\n"));
+  assert.ok(told.lines.length <= 4, told.warned(/./).join("\n"));
+  assert.ok(writes() <= 60, `${writes()} writes`);
+  await assert.rejects(put(), { code: "STORE_FAILED" });
+  assert.equal(count(/longer than allowed/), 1, "what fails again soon is given up already");
+});
+
+test("a part that works ends the outage of a folder whose probe was wrong", { timeout: 20_000 }, async (t) => {
+  let refused = true;
+  const { put, outages, count, told } = await refusingFolder(t, () => refused, 60_000);
+  const putting = put();
+  await told.until(/is out since/, 2);
+  refused = false;
+  assert.equal(await putting, true);
+  assert.deepEqual(outages.list(), []);
+  assert.equal(count(/is back after/), count(/is out since/), told.warned(/./).join("\n"));
+});

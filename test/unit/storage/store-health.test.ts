@@ -1,0 +1,79 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Outage } from "../../../src/storage/health/outage.ts";
+import { StoreHealth } from "../../../src/storage/health/store-health.ts";
+import { StoreError, type StoreTrouble } from "../../../src/storage/store-error.ts";
+
+const QUIET_MS = 100;
+const REFUSED: StoreTrouble = { kind: "refused", certain: false };
+
+/** A store whose clock the test sets. */
+function open() {
+  const time = { now: 1000 };
+  return { time, health: new StoreHealth(QUIET_MS, () => time.now) };
+}
+
+function outageSince(ms: number): Outage {
+  const options = { cause: undefined, retryable: true, key: "a", trouble: { kind: "outage", certain: false } } as const;
+  return new Outage("s3://bucket", new Date(Date.now() - ms), new StoreError("failed", options), new Set());
+}
+
+test("a key that failed more than a minute ago is no evidence against another, and its tries start again", () => {
+  const { time, health } = open();
+  health.failed("a", "refused");
+  assert.deepEqual(health.otherFailing("b"), ["a"]);
+  assert.deepEqual(health.otherFailing("a"), []);
+  for (let tries = 0; tries < 3; tries += 1) health.failed("c", "outage");
+  time.now += 60_000;
+  assert.deepEqual(health.otherFailing("b"), []);
+  health.failed("c", "outage");
+  assert.deepEqual(health.otherFailing("b"), [], "one try of a minute is not three");
+});
+
+test("what an item refers to is no evidence against other keys", () => {
+  const { health } = open();
+  health.asked("picture", true)(REFUSED);
+  assert.deepEqual(health.otherFailing("part"), []);
+  health.asked("input")(REFUSED);
+  assert.deepEqual(health.otherFailing("part"), ["input"]);
+});
+
+test("an abandoned request is no answer: the silence of the others goes on", () => {
+  const { time, health } = open();
+  health.asked("a");
+  const abandoned = health.asked("b");
+  time.now += 5000;
+  abandoned("abandoned");
+  assert.equal(health.silentMs, 5000);
+  health.failed("c", "refused");
+  health.asked("c")("abandoned");
+  assert.deepEqual(health.otherFailing("d"), ["c"]);
+});
+
+test("the time of trouble counts once and never goes back", () => {
+  const { time, health } = open();
+  const seen: number[] = [];
+  const pass = (ms: number) => {
+    time.now += ms;
+    seen.push(health.troubleMs);
+  };
+  const silent = health.asked("a");
+  pass(1000);
+  silent("abandoned");
+  pass(1000);
+  assert.deepEqual(seen, [1000, 1000]);
+  health.failed("a", "outage");
+  // The outage goes on, as the log has it, where one of a minute ago ended.
+  health.begin(outageSince(60_000));
+  pass(500);
+  health.asked("b")("answered");
+  pass(500);
+  health.end("a");
+  pass(1000);
+  assert.deepEqual(seen, [1000, 1000, 1500, 2000, 2000]);
+  health.begin(outageSince(60_000));
+  pass(300);
+  health.end("a");
+  pass(0);
+  assert.deepEqual(seen.slice(5), [2300, 2300]);
+});

@@ -1,0 +1,32 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Outage } from "../../../src/storage/health/outage.ts";
+import { StoreError, type StoreTrouble } from "../../../src/storage/store-error.ts";
+import { judgeFailure } from "../../../src/workers/slice/set-aside.ts";
+
+function outageOf(kind: StoreTrouble["kind"], givenUp: boolean): Outage {
+  const options = { cause: undefined, retryable: true, key: "part-0", trouble: { kind, certain: false } };
+  const outage = new Outage("s3://bucket", new Date(), new StoreError("failed", options), new Set());
+  outage.givenUp = givenUp;
+  return outage;
+}
+
+/** Stores whose judgement changes with each call, as it does when another slice fails in between. */
+function judges(...outages: (Outage | undefined)[]) {
+  const answers = outages.values();
+  return { judge: async () => answers.next().value };
+}
+
+test("a failure is judged once: an outage that begins a moment later does not end the run", async () => {
+  const begins = judges(undefined, outageOf("refused", false));
+  assert.deepEqual(await judgeFailure(new Error("403"), "s3://bucket/out/", begins), {});
+});
+
+test("a store that refuses fails its runs only when it was given time; one that is out never does", async () => {
+  const of = (kind: StoreTrouble["kind"], givenUp: boolean) =>
+    judgeFailure(new Error("403"), "s3://bucket/out/", judges(outageOf(kind, givenUp)));
+  assert.deepEqual(Object.keys(await of("refused", false)), ["ms"]);
+  assert.deepEqual(Object.keys(await of("outage", false)), ["ms"]);
+  assert.deepEqual(await of("refused", true), { refused: true });
+  assert.deepEqual(await of("outage", true), {});
+});

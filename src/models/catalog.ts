@@ -3,7 +3,7 @@ import { z } from "zod";
 import { LabelmillError, messageOf, systemCode } from "../errors.ts";
 import { readRegularText } from "../regular-file.ts";
 import { DtypeSchema } from "../schemas/dtype.ts";
-import { type Task, TaskSchema } from "../schemas/job.ts";
+import { type Task, TaskSchema } from "../schemas/task.ts";
 import { BUILT_IN_DIR } from "./built-in.ts";
 import { PinsSchema, RepoSchema, RevisionSchema } from "./lock.ts";
 

@@ -2,7 +2,7 @@ import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { LabelmillError } from "../errors.ts";
 import type { Dtype } from "../schemas/dtype.ts";
-import type { Task } from "../schemas/job.ts";
+import type { Task } from "../schemas/task.ts";
 import { builtInNames, type Catalog, type CatalogEntry } from "./catalog.ts";
 import { type Pins, RepoSchema, RevisionSchema } from "./lock.ts";
 

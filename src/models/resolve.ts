@@ -1,7 +1,7 @@
 import { LabelmillError } from "../errors.ts";
 import { dtypesIn, loadModel, type Model, type ModelFile, ONNX_FILES } from "../inference/model/model.ts";
 import type { Dtype } from "../schemas/dtype.ts";
-import type { Task } from "../schemas/job.ts";
+import type { Task } from "../schemas/task.ts";
 import type { Catalog } from "./catalog.ts";
 import { findPulled, type ModelSource, type Pulled, type PullProgress, pullModel } from "./hub/pull.ts";
 import { type FolderModel, type HubModel, type NamedModel, notHere, otherwise, readName } from "./names.ts";

@@ -1,8 +1,7 @@
 import { randomBytes } from "node:crypto";
-import type { Input, ReadOptions } from "../schemas/input.ts";
+import type { Input, PassedOverReport, ReadOptions } from "../schemas/input.ts";
 import { SCHEMA_VERSION } from "../schemas/names.ts";
 import { type OutputOptions, PLAIN_OUTPUT } from "../schemas/output.ts";
-import type { PassedOverReport } from "../schemas/passed-over.ts";
 import type { RunFile, RunInput, RunSettings, Spec } from "../schemas/run.ts";
 import { SOFTWARE } from "../software.ts";
 

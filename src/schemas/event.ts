@@ -1,7 +1,7 @@
 import { z } from "zod";
+import { dataRecord } from "./item.ts";
 import { DigestSchema, RunIdSchema } from "./job.ts";
 import { SCHEMA_VERSION } from "./names.ts";
-import { dataRecord } from "./record.ts";
 import { RowSchema } from "./row.ts";
 
 /** The most items of a slice whose rows travel in its event. */

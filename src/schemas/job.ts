@@ -2,11 +2,10 @@ import { z } from "zod";
 import { type Item, ItemSchema } from "./item.ts";
 import { JOB_VERSION, partKey, singleKey } from "./names.ts";
 import { type Split, SplitSchema } from "./split.ts";
+import { TaskSchema } from "./task.ts";
 
 export const RunIdSchema = z.string().regex(/^[0-9a-f]{16}$/);
 export const DigestSchema = z.string().regex(/^[0-9a-f]{64}$/);
-export const TaskSchema = z.enum(["text-classification", "image-classification"]);
-export type Task = z.infer<typeof TaskSchema>;
 
 /** The most items that one job may carry: a larger slice is hostile or a mistake. */
 export const MAX_SLICE_ITEMS = 20_000;

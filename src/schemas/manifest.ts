@@ -1,9 +1,8 @@
 import { z } from "zod";
-import { ColumnTypeSchema, InputSchema } from "./input.ts";
+import { ColumnTypeSchema, InputSchema, PassedOverSchema } from "./input.ts";
+import { dataRecord } from "./item.ts";
 import { RunIdSchema } from "./job.ts";
 import { SCHEMA_VERSION } from "./names.ts";
-import { PassedOverSchema } from "./passed-over.ts";
-import { dataRecord } from "./record.ts";
 import { ModelPinSchema, RunSettingsSchema, RunStateSchema, SpecSchema } from "./run.ts";
 
 const Sha256Schema = z.string().regex(/^[0-9a-f]{64}$/);

@@ -1,6 +1,5 @@
 import { z } from "zod";
-import { ItemErrorSchema } from "./item.ts";
-import { KeptColumnsSchema } from "./record.ts";
+import { ItemErrorSchema, KeptColumnsSchema } from "./item.ts";
 
 export const LabelScoreSchema = z.strictObject({ label: z.string(), score: z.number().min(0).max(1) });
 export type LabelScore = z.infer<typeof LabelScoreSchema>;

@@ -1,10 +1,10 @@
 import { z } from "zod";
-import { ColumnTypeSchema, InputSchema, ReadOptionsSchema } from "./input.ts";
-import { DigestSchema, EventsSchema, MAX_SLICE_ITEMS, RunIdSchema, TaskSchema } from "./job.ts";
+import { ColumnTypeSchema, InputSchema, PassedOverSchema, ReadOptionsSchema } from "./input.ts";
+import { dataRecord } from "./item.ts";
+import { DigestSchema, EventsSchema, MAX_SLICE_ITEMS, RunIdSchema } from "./job.ts";
 import { LANES, SCHEMA_VERSION } from "./names.ts";
 import { OutputOptionsSchema, PLAIN_OUTPUT } from "./output.ts";
-import { PassedOverSchema } from "./passed-over.ts";
-import { dataRecord } from "./record.ts";
+import { TaskSchema } from "./task.ts";
 
 export const ModelPinSchema = z.strictObject({
   id: z.string().min(1).max(256),

@@ -1,5 +1,5 @@
-import type { Task } from "../schemas/job.ts";
 import type { Split } from "../schemas/split.ts";
+import type { Task } from "../schemas/task.ts";
 import type { S3 } from "../storage/s3/s3.ts";
 import { readArrowSplit } from "./arrow/read-split.ts";
 import { fileAsPlanned } from "./bytes/origin.ts";

@@ -1,8 +1,8 @@
 import { LabelmillError } from "../errors.ts";
+import type { PassedOverReport } from "../schemas/input.ts";
 import type { Item } from "../schemas/item.ts";
 import { MAX_SLICE_SPLITS } from "../schemas/job.ts";
 import type { Range } from "../schemas/manifest.ts";
-import type { PassedOverReport } from "../schemas/passed-over.ts";
 import type { Split } from "../schemas/split.ts";
 import { isSampled } from "./item/sample.ts";
 import type { Cursor, CutSize, Source } from "./source.ts";

@@ -1,6 +1,5 @@
-import type { ColumnType, Input, ReadOptions } from "../schemas/input.ts";
+import type { ColumnType, Input, PassedOverReport, ReadOptions } from "../schemas/input.ts";
 import type { ItemError } from "../schemas/item.ts";
-import type { PassedOverReport } from "../schemas/passed-over.ts";
 import type { Split } from "../schemas/split.ts";
 
 /** One record of an input: a text or image reference, or the reason why there is none. */

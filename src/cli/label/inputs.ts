@@ -5,7 +5,7 @@ import { LabelmillError } from "../../errors.ts";
 import { FileGrants } from "../../fetch/grants.ts";
 import { S3Grants } from "../../fetch/s3-grants.ts";
 import type { OpenedInput } from "../../outputs/run-file.ts";
-import type { PassedOverReport } from "../../schemas/passed-over.ts";
+import type { PassedOverReport } from "../../schemas/input.ts";
 import type { WorkerInfo } from "../../schemas/worker.ts";
 import { listOf } from "../../sources/discover/input-list.ts";
 import { type ExpandedInput, expandInputs, openFullInputs } from "../../sources/discover/inputs.ts";

@@ -2,7 +2,7 @@ import { LabelmillError } from "../../errors.ts";
 import type { RedisAddress } from "../../redis/connect.ts";
 import { withRedis } from "../../redis/with-redis.ts";
 import { PlanQueue } from "../../runs/queues/plan-queue.ts";
-import type { PassedOverReport } from "../../schemas/passed-over.ts";
+import type { PassedOverReport } from "../../schemas/input.ts";
 import { lastingRedis } from "../context.ts";
 import { EXIT } from "../exit.ts";
 import type { LabelRequest, LabelWorld } from "../label/label.ts";

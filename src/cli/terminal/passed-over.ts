@@ -1,4 +1,4 @@
-import type { PassedOverReason, PassedOverReport } from "../../schemas/passed-over.ts";
+import type { PassedOverReason, PassedOverReport } from "../../schemas/input.ts";
 
 /** Names shown for a reason; the manifest has more. */
 const NAMES_SHOWN = 3;

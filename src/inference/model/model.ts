@@ -5,7 +5,7 @@ import { pipeline } from "node:stream/promises";
 import { LabelmillError, messageOf, systemCode } from "../../errors.ts";
 import { openRegular } from "../../regular-file.ts";
 import type { Dtype } from "../../schemas/dtype.ts";
-import type { Task } from "../../schemas/job.ts";
+import type { Task } from "../../schemas/task.ts";
 import { type OnnxScan, scanOnnx } from "../onnx/scan.ts";
 import { checkExternal, externalPaths } from "./external-weights.ts";
 import { refusedField } from "./fields.ts";

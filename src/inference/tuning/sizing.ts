@@ -1,4 +1,4 @@
-import type { Task } from "../../schemas/job.ts";
+import type { Task } from "../../schemas/task.ts";
 import { SIMILAR } from "../batching/batch.ts";
 import type { PaddingSide } from "../model/tokenizer/config.ts";
 import type { Shape } from "../sessions/model-session.ts";

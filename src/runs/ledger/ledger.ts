@@ -1,7 +1,7 @@
 import type { Redis } from "ioredis";
+import type { PassedOverReport } from "../../schemas/input.ts";
 import type { Receipt } from "../../schemas/manifest.ts";
 import { KEY_PREFIX, runChannel, STOPPED_CHANNEL } from "../../schemas/names.ts";
-import type { PassedOverReport } from "../../schemas/passed-over.ts";
 import { type RunState, RunStateSchema } from "../../schemas/run.ts";
 import { promoteParked } from "../queues/parking.ts";
 import { isEnded, statesBefore } from "../state.ts";

@@ -1,6 +1,6 @@
 import type { Redis } from "ioredis";
+import { type PassedOverReport, PassedOverSchema, sumPassedOver } from "../../schemas/input.ts";
 import type { Range } from "../../schemas/manifest.ts";
-import { type PassedOverReport, PassedOverSchema, sumPassedOver } from "../../schemas/passed-over.ts";
 import { type RunState, RunStateSchema } from "../../schemas/run.ts";
 import type { Split } from "../../schemas/split.ts";
 import { encodePlanned } from "./codec.ts";

@@ -1,5 +1,5 @@
 import { LabelmillError } from "../../errors.ts";
-import type { PassedOverReason } from "../../schemas/passed-over.ts";
+import type { PassedOverReason } from "../../schemas/input.ts";
 
 /** INPUT_EMPTY of one file, object or archive: among others it is passed over, and ends nothing. */
 export class EmptyInput extends LabelmillError {

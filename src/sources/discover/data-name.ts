@@ -1,4 +1,4 @@
-import type { PassedOverReason } from "../../schemas/passed-over.ts";
+import type { PassedOverReason } from "../../schemas/input.ts";
 import { isDecodableName, isImageName } from "../item/image-file.ts";
 import { formatOfName } from "../text/detect.ts";
 

@@ -4,7 +4,7 @@ import {
   PASSED_OVER_REASONS,
   type PassedOverReason,
   type PassedOverReport,
-} from "../../schemas/passed-over.ts";
+} from "../../schemas/input.ts";
 
 /** Says that a file, an object or a member of an archive is passed over. @param name as PassedOver.add takes it */
 export type PassOver = (reason: PassedOverReason, name: string) => void;

@@ -1,6 +1,6 @@
 import { hash } from "node:crypto";
 import { LabelmillError } from "../../errors.ts";
-import type { PassedOverReport } from "../../schemas/passed-over.ts";
+import type { PassedOverReport } from "../../schemas/input.ts";
 import type { PassedOver } from "../discover/passed-over.ts";
 import { isDecodableName, isImageName } from "../item/image-file.ts";
 import { isHiddenMember, keyOf, shownMember, stemBefore, stemsOf } from "./member-name.ts";

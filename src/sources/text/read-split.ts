@@ -1,8 +1,8 @@
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { LabelmillError } from "../../errors.ts";
-import type { Task } from "../../schemas/job.ts";
 import type { Split, TextPlace } from "../../schemas/split.ts";
+import type { Task } from "../../schemas/task.ts";
 import { parseS3Uri } from "../../storage/s3/uri.ts";
 import { fileAsPlanned, type Origin, unchanged } from "../bytes/origin.ts";
 import { objectAsPlanned } from "../bytes/s3-origin.ts";

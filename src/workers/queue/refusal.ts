@@ -8,9 +8,9 @@ import {
   MAX_OUTPUT_LENGTH,
   MAX_SLICE_ITEMS,
   RunIdSchema,
-  type Task,
 } from "../../schemas/job.ts";
 import { parseJobId, partKey, singleKey } from "../../schemas/names.ts";
+import type { Task } from "../../schemas/task.ts";
 import { failedEvent } from "../events.ts";
 import { announceFailure, type FailureParts } from "../slice/failure.ts";
 import { type DeadLetters, whyUnreadable } from "./dead-letters.ts";

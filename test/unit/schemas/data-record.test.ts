@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { z } from "zod";
 import { parseEvent } from "../../../src/schemas/event.ts";
-import { dataRecord } from "../../../src/schemas/record.ts";
+import { dataRecord } from "../../../src/schemas/item.ts";
 import { RowSchema } from "../../../src/schemas/row.ts";
 
 const NAMES = ["__proto__", "constructor", "toString", "", "\u0000", "POSITIVE"];

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Plain JavaScript that old Nodes can read, so that they get a sentence, not a stack.
+// Plain JavaScript that old versions of Node can parse, so that they print a message, not a stack.
 const NEEDED_NODE = 24;
 
 if (Number(process.versions.node.split(".")[0]) < NEEDED_NODE) {

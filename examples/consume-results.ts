@@ -1,4 +1,4 @@
-// Consumes the results queue with BullMQ alone: each event once, whatever the queue does.
+// Consumes the results queue with plain BullMQ, and handles each event once.
 //   REDIS_URL=redis://127.0.0.1:6379 node examples/consume-results.ts
 import { Worker } from "bullmq";
 import { Redis } from "ioredis";
@@ -8,7 +8,7 @@ import { KEY_PREFIX, RESULTS_QUEUE } from "labelmill/schemas/names";
 const connection = new Redis(process.env.REDIS_URL ?? "redis://127.0.0.1:6379", { maxRetriesPerRequest: null });
 const DAY_SECONDS = 24 * 3600;
 
-/** What you do with an event. If it throws, the event comes again. */
+/** Handles an event. If it throws, the event is delivered again. */
 async function handle(event: LabelEvent): Promise<void> {
   const what = event.failed ? `failed: ${event.failed.code}` : `${event.rows} rows, ${event.errors} in error`;
   console.log(
@@ -23,7 +23,7 @@ const worker = new Worker(
   RESULTS_QUEUE,
   async (job) => {
     const event = EventSchema.parse(job.data);
-    // Events come at least once. What was handled is noted after it was handled: a note before could lose it.
+    // Events are delivered at least once. Store the id after handling the event: storing it before could lose the event.
     const seen = `my-service:seen:${event.id}`;
     if (await connection.exists(seen)) return;
     await handle(event);

@@ -1,5 +1,5 @@
-// Submits pictures by their addresses and prints what is in them. Workers have to serve the model (labelmill worker --models
-// tiny-image) and be granted what is not public.
+// Submits images by their URLs and prints their labels. A worker must serve the model (labelmill worker --models tiny-image),
+// and must have access to images that are not public (--s3-roots, --file-roots).
 //   REDIS_URL=redis://127.0.0.1:6379 OUTPUT=s3://bucket/labels/ node examples/submit-images.ts s3://bucket/cat.jpg https://example.org/dog.jpg
 import { createProducer } from "labelmill";
 

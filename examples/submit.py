@@ -1,8 +1,8 @@
-"""Submits a text from Python with BullMQ's own client (pip install bullmq==3.4.4 redis==8.1.0) and prints its labels.
+"""Submits a text from Python with the BullMQ client (pip install bullmq==3.4.4 redis==8.1.0) and prints its labels.
 
     python3 examples/submit.py redis://127.0.0.1:6379 MODEL DIGEST s3://bucket/labels/ "Great value"
 
-MODEL and DIGEST are those of a worker: `labelmill models --json` or `labelmill status --json` print them.
+MODEL and DIGEST are those of a model that a worker serves: see `labelmill models --json` or `labelmill status --json`.
 """
 import asyncio
 import json
@@ -23,7 +23,7 @@ async def main(url: str, model: str, digest: str, output: str, text: str) -> Non
         "v": 2,
         "run": run,
         "slice": 0,
-        "single": True,  # the job is all of its run
+        "single": True,  # the run has only this job
         "model": {"id": model, "digest": digest, "task": "text-classification"},
         "output": f"{output.rstrip('/')}/",
         "key": f"single-{run}.jsonl",
@@ -34,7 +34,7 @@ async def main(url: str, model: str, digest: str, output: str, text: str) -> Non
     }
     connection = redis.from_url(url)
     listener = connection.pubsub()
-    await listener.subscribe(f"{PREFIX}:run:{run}:changed")  # before the job is added: nothing goes by
+    await listener.subscribe(f"{PREFIX}:run:{run}:changed")  # before the job is added, so that no event is missed
     name = f"labelmill2.{re.sub(r'[^A-Za-z0-9_-]', '-', model)[:64]}.{digest[:8]}.interactive"
     queue = Queue(name, {"connection": url, "prefix": PREFIX})
     try:

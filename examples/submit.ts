@@ -1,4 +1,4 @@
-// Submits texts, waits for their labels and prints them. A worker has to serve the model: labelmill worker --models tiny-sentiment
+// Submits texts, waits for their labels and prints them. A worker must serve the model: labelmill worker --models tiny-sentiment
 //   REDIS_URL=redis://127.0.0.1:6379 OUTPUT=s3://bucket/labels/ node examples/submit.ts "Great value" "Broke at once"
 import { createProducer } from "labelmill";
 

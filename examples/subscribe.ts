@@ -1,4 +1,4 @@
-// Tells of each slice that ends, of whatever producer, and takes nothing from the results queue, until it is interrupted.
+// Prints each event of the results queue, of all producers, until it is interrupted. It takes nothing from the queue.
 //   REDIS_URL=redis://127.0.0.1:6379 node examples/subscribe.ts
 import { once } from "node:events";
 import { createProducer } from "labelmill";

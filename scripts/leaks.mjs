@@ -1,15 +1,15 @@
-/** Finds what a test run left behind: processes (Linux only, by an environment variable) and files. */
+/** Finds processes and files that a test run left behind. Processes are found by an environment variable, on Linux only. */
 import { readdirSync, readFileSync } from "node:fs";
 
-/** A process whose parent was just killed needs a moment to notice. */
+/** A process whose parent was just killed needs some time to end. */
 const GRACE_MS = 3_000;
 const POLL_MS = 50;
 
-/** Whether this system lets us look into the environment of our processes. */
+/** Whether the environment of processes can be read on this system. */
 export const canSeeProcesses = process.platform === "linux";
 
 /**
- * The living processes, other than this one, with `marker` in their environment or command line.
+ * The running processes, other than this one, with `marker` in their environment or command line.
  * @param {string} marker
  * @returns {{pid: number, parent: number, command: string}[]}
  */
@@ -22,20 +22,20 @@ export function markedProcesses(marker) {
     try {
       const command = readFileSync(`/proc/${name}/cmdline`, "utf8").replaceAll("\0", " ").trim();
       if (!command.includes(marker) && !readFileSync(`/proc/${name}/environ`, "utf8").includes(marker)) continue;
-      // The second field is the program's name in parentheses, and may hold blanks.
+      // The second field is the program's name in parentheses. It may contain spaces.
       const fields = readFileSync(`/proc/${name}/stat`, "utf8").split(") ").at(-1).split(" ");
       found.push({ pid, parent: Number(fields[1]), command });
     } catch {
-      // It ended meanwhile, or is not ours to look into.
+      // The process has ended, or belongs to another user.
     }
   }
   return found;
 }
 
 /**
- * Waits for the marked processes to end and kills those that do not.
+ * Waits for the marked processes to end, and kills those that do not.
  * @param {string} marker
- * @returns {Promise<string[]>} what had to be killed, in words
+ * @returns {Promise<string[]>} one message for each killed process
  */
 export async function sweepProcesses(marker) {
   const deadline = Date.now() + GRACE_MS;
@@ -53,13 +53,13 @@ export function kill(pid) {
   try {
     process.kill(pid, "SIGKILL");
   } catch {
-    // It ended meanwhile.
+    // The process has ended.
   }
 }
 
 /**
  * @param {string} folder
- * @returns {string[]} what lies in the folder, in words
+ * @returns {string[]} one message for each file in the folder
  */
 export function leftFiles(folder) {
   return readdirSync(folder).map((name) => `${name} was left in the temporary folder`);

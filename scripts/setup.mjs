@@ -1,7 +1,7 @@
 /**
- * Makes the checkout ready: the dependencies of package-lock.json, and with them the pinned Node. Does nothing, in no time and
- * without network, when they are there. Plain JavaScript that old Nodes can read, so that they get a sentence, not a stack.
- * Writes to standard error only and leaves standard input alone: both belong to the command that follows.
+ * Sets up the checkout: installs the dependencies of package-lock.json, which include the pinned Node. If they are installed, it
+ * does nothing and needs no network. Plain JavaScript that old versions of Node can parse, so that they print a message, not a
+ * stack. Writes to standard error only and does not read standard input: the command that follows uses them.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -19,24 +19,24 @@ import {
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** What labelmill runs on, and what is enough to install that. */
+/** Versions of Node: to run labelmill, and to run this set-up (major, minor). */
 const NEEDED_NODE = 24;
 const SETUP_NODE = [20, 20];
 const LOCK_POLL_MS = 200;
-/** A set-up takes well under a minute; a lock that is held longer is held by a process that only has the same id. */
+/** A set-up takes less than a minute. If a lock is older, another process has got the id of its holder. */
 const LOCK_PATIENCE_MS = 10 * 60_000;
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const modules = join(root, "node_modules");
 const stamp = join(modules, ".labelmill-setup");
 const pinnedNode = join(modules, ".bin", "node");
-// Outside node_modules, which the install empties.
+// Not in node_modules: the installation empties that folder.
 const lockFolder = join(root, ".labelmill");
 const lock = join(lockFolder, "setup.lock");
 
 class SetupError extends Error {}
 
-/** What an install depends on and what it left behind: other than the stamp says, and it has to be done again. */
+/** Hash of what an installation depends on and of its result. If it differs from the stamp, the installation is repeated. */
 function fingerprint() {
   const hash = createHash("sha256").update(`${process.platform} ${process.arch}\n`);
   for (const file of [join(root, "package-lock.json"), join(modules, ".package-lock.json")]) {
@@ -50,12 +50,12 @@ function isInstalled() {
   return existsSync(stamp) && readFileSync(stamp, "utf8") === fingerprint();
 }
 
-/** Refuses a Node that cannot run labelmill, when the install brought none that can. */
+/** Checks that the installed Node, or otherwise the caller's Node, can run labelmill. */
 function checkNode() {
   if (!existsSync(pinnedNode)) {
     if (Number(process.versions.node.split(".")[0]) >= NEEDED_NODE) return;
     throw new SetupError(
-      `labelmill needs Node ${NEEDED_NODE} and this is ${process.versions.node}. It brings its own on x64 Linux only ` +
+      `labelmill needs Node ${NEEDED_NODE} and this is ${process.versions.node}. It installs its own on x64 Linux only ` +
         `(here: ${process.platform} ${process.arch}): install Node ${NEEDED_NODE} or newer, then run the command again.`,
     );
   }
@@ -72,7 +72,7 @@ function checkNode() {
 
 function processLives(pid) {
   try {
-    // Dead, but not yet buried by its parent: in containers that may never happen.
+    // A zombie: its parent has not waited for it. In containers that may never happen.
     if (/\) Z /.test(readFileSync(`/proc/${pid}/stat`, "utf8"))) return false;
   } catch {
     // No such process, or no /proc here.
@@ -94,7 +94,7 @@ function readLock() {
   }
 }
 
-/** Takes the lock in one step, its content included: nobody ever reads an empty one. */
+/** Creates the lock with its content in one step, so that no process reads an empty lock. */
 function tryLock() {
   const mine = `${lock}.${process.pid}`;
   mkdirSync(lockFolder, { recursive: true });
@@ -110,12 +110,12 @@ function tryLock() {
   }
 }
 
-/** Puts a dead process's lock out of the way. Of two that try, the rename lets one have it. */
+/** Removes the lock of a dead process. If two processes try, the rename succeeds for one of them. */
 function dropStaleLock(holder) {
   const aside = `${lock}.${process.pid}.stale`;
   try {
     renameSync(lock, aside);
-    // Somebody was faster and this is their new lock: it goes back.
+    // Another process was faster, and this is its new lock: put it back.
     if (readFileSync(aside, "utf8") !== holder) linkSync(aside, lock);
   } catch (error) {
     if (error.code !== "ENOENT" && error.code !== "EEXIST") throw error;
@@ -124,10 +124,10 @@ function dropStaleLock(holder) {
   }
 }
 
-/** True once the lock is ours; false if, while we waited, another set-up did the work. */
+/** Waits for the lock. @returns false if another set-up finished the installation meanwhile */
 async function acquireLock() {
   const deadline = Date.now() + LOCK_PATIENCE_MS;
-  let told = false;
+  let isReported = false;
   while (!tryLock()) {
     const holder = readLock();
     if (holder !== undefined && !processLives(Number(holder))) {
@@ -135,10 +135,12 @@ async function acquireLock() {
       continue;
     }
     if (Date.now() > deadline) {
-      throw new SetupError(`Another set-up (process ${holder}) does not end. If it is not one, remove ${lock}`);
+      throw new SetupError(
+        `Another set-up (process ${holder}) does not end. If that process is not a set-up, remove ${lock}`,
+      );
     }
-    if (!told) process.stderr.write(`labelmill: waiting for another set-up (process ${holder}) …\n`);
-    told = true;
+    if (!isReported) process.stderr.write(`labelmill: waiting for another set-up (process ${holder}) …\n`);
+    isReported = true;
     await new Promise((resolve) => setTimeout(resolve, LOCK_POLL_MS));
     if (isInstalled()) return false;
   }
@@ -150,15 +152,15 @@ function releaseLock() {
   try {
     rmdirSync(lockFolder);
   } catch {
-    // Not empty: others keep things there too.
+    // Not empty: the folder has other files too.
   }
 }
 
-/** Runs the caller's own npm and resolves to its exit code and all it said. A signal to us is handed on and waited for. */
+/** Runs the caller's npm. Resolves to its failure, if any, and its output. Signals are passed on to npm, and its end is waited for. */
 function npm(args) {
   const caller = process.env.npm_execpath || "";
   const isNpm = basename(caller) === "npm-cli.js";
-  // The caller's own Node, for the one in node_modules goes away while npm works.
+  // The caller's Node: npm removes the one in node_modules while it works.
   const command = isNpm ? process.env.npm_node_execpath || process.execPath : "npm";
   return new Promise((resolve, reject) => {
     const child = spawn(command, isNpm ? [caller, ...args] : args, { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
@@ -191,7 +193,7 @@ async function install() {
   }
   if (result.failure) {
     process.stderr.write(`\n${result.output}`);
-    throw new SetupError(`\`npm ci\` failed (${result.failure}); what it said is above.`);
+    throw new SetupError(`\`npm ci\` failed (${result.failure}): see its output above.`);
   }
   process.stderr.write(` ${((Date.now() - began) / 1000).toFixed(1)} s\n`);
   writeFileSync(stamp, fingerprint() || "");
@@ -206,7 +208,7 @@ async function main() {
   }
   if (!isInstalled() && (await acquireLock())) {
     try {
-      // Again, now that nobody else installs.
+      // Check again: another set-up may have finished before the lock was taken.
       if (!isInstalled()) await install();
     } finally {
       releaseLock();

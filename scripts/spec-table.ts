@@ -1,4 +1,4 @@
-/** Writes the table of a spec's keys in docs/runs.md from the schema: `node scripts/spec-table.ts`. A test holds the two together. */
+/** Writes the table of spec keys in docs/runs.md from the schema: `node scripts/spec-table.ts`. A test compares the two. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { RunSpecSchema } from "../src/schemas/spec.ts";
 
@@ -16,7 +16,7 @@ export function specTable(): string {
   return ["| key | default | meaning |", "|---|---|---|", ...rows].join("\n");
 }
 
-/** The page with the table put where its marks are. */
+/** The page with a current table between its marks. */
 export function withSpec(page: string): string {
   const begin = page.indexOf(BEGIN);
   const end = page.indexOf(END);

@@ -1,7 +1,7 @@
 /**
- * Runs every check of the project, or those named: `npm test`, `npm test -- unit`, `npm test -- test/unit/inference/batching/batcher.test.ts`.
- * Each group gets a temporary folder and an environment of its own; what it leaves behind (a process, a file) fails it.
- * The last line is `N passed, N failed, N skipped`, where the type check and the lint count as one each.
+ * Runs all checks of the project, or some: `npm test`, `npm test -- unit`, `npm test -- test/unit/errors.test.ts`.
+ * Each group gets its own temporary folder and environment. A process or file that it leaves behind fails the group.
+ * The last line is `N passed, N failed, N skipped`. The type check and the lint count as one check each.
  */
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
@@ -14,7 +14,7 @@ import { canSeeProcesses, kill, leftFiles, markedProcesses, sweepProcesses } fro
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const MINUTE = 60_000;
 
-/** `testMs` bounds one test; `groupMs` is what a group takes only if something in it hangs; `s3`: it may start an S3 server. */
+/** `testMs`: time limit of one test. `groupMs`: time limit of the group, reached only if it hangs. `s3`: it may start an S3 server. */
 const GROUPS = [
   { name: "types", command: ["node_modules/typescript/bin/tsc", "--noEmit"], groupMs: 2 * MINUTE },
   { name: "lint", command: ["node_modules/@biomejs/biome/bin/biome", "check"], groupMs: MINUTE },
@@ -24,10 +24,10 @@ const GROUPS = [
   { name: "e2e", path: "test/e2e", concurrency: 2, testMs: 4 * MINUTE, groupMs: 12 * MINUTE, s3: true },
 ];
 
-/** A unix socket's path has at most 108 bytes, so the folder that it lies in has to be short. */
+/** The path of a unix socket has at most 108 bytes, so its folder must have a short path. */
 const temporaryBase = tmpdir().length <= 20 ? tmpdir() : "/tmp";
 
-/** Set while a group runs, so that a signal reaches it. */
+/** The process of the running group. Signals are passed on to it. */
 let running;
 let interrupted;
 
@@ -40,7 +40,7 @@ function filesOf({ path }) {
   return names.sort().map((name) => join(path, name));
 }
 
-/** What to run: all groups, or those named and those of the files named. */
+/** The groups to run: all, or the named groups and the groups of the named files. */
 function select(names) {
   const all = GROUPS.map((group) => (group.path ? { ...group, files: filesOf(group) } : group));
   if (names.length === 0) return all;
@@ -57,7 +57,7 @@ function select(names) {
   return all.flatMap((group) => wanted.get(group.name) ?? []);
 }
 
-/** The environment of a group: nothing of the caller's that would lead a test to the caller's own Redis or settings. */
+/** The environment of a group, without variables that would point tests to the caller's Redis or settings. */
 function environment(marker, temporary, s3) {
   const kept = Object.entries(process.env).filter(
     ([name]) => !name.startsWith("LABELMILL_") && name !== "REDIS_URL" && name !== "NODE_TEST_CONTEXT",
@@ -68,9 +68,9 @@ function environment(marker, temporary, s3) {
     TMPDIR: temporary,
     LABELMILL_TEST_RUN: marker,
     ...(s3 ? { LABELMILL_TEST_S3: JSON.stringify(s3) } : {}),
-    // The inference library's, for tests that load it without our configuration; the package's test does without.
+    // For tests that load the inference library without our configuration. The package's test does not set it.
     ORT_DISABLE_TELEMETRY: "1",
-    // Half of what a short command takes is the compiling of its modules, and hundreds are started.
+    // Tests start hundreds of short commands, which spend half of their time on compiling modules.
     NODE_COMPILE_CACHE: join(root, "node_modules", ".cache", "tests"),
   };
 }
@@ -89,13 +89,13 @@ function argumentsOf(group, report) {
   ];
 }
 
-/** Runs node with `args`; resolves to whether it succeeded and what it had to be stopped for. */
+/** Runs node with `args`. Resolves to whether it succeeded, and why it had to be stopped. */
 function runNode(args, env, group) {
   return new Promise((done, reject) => {
     const problems = [];
     const child = spawn(process.execPath, args, { cwd: root, env, stdio: ["ignore", "inherit", "inherit"] });
     running = child;
-    // node:test bounds a test, not a file whose process does not end: that one is found and ended here, and node:test goes on.
+    // node:test limits the time of a test, but not of a file whose process does not end. End that process, and node:test continues.
     const timer = setTimeout(() => {
       const minutes = group.groupMs / MINUTE;
       const files = markedProcesses(env.LABELMILL_TEST_RUN).filter(({ parent }) => group.files && parent === child.pid);
@@ -117,7 +117,7 @@ function runNode(args, env, group) {
   });
 }
 
-/** The counts at the end of a TAP report; undefined if the run broke off before it wrote them. */
+/** The counts at the end of a TAP report; undefined if the run ended before it wrote them. */
 function readCounts(report) {
   const text = existsSync(report) ? readFileSync(report, "utf8") : "";
   const found =
@@ -127,7 +127,7 @@ function readCounts(report) {
   return { tests, passed: pass, failed: fail + cancelled, skipped: skipped + todo };
 }
 
-/** Runs one group and sweeps behind it. */
+/** Runs one group and removes what it left behind. */
 async function runGroup(group, s3) {
   const began = Date.now();
   console.log(`\n── ${group.name}${group.files ? ` (${group.files.length} files)` : ""} ──`);
@@ -142,7 +142,7 @@ async function runGroup(group, s3) {
     const { ok, problems } = await runNode(argumentsOf(group, report), environment(marker, temporary, s3), group);
     problems.push(...(await sweepProcesses(marker)), ...leftFiles(temporary));
     const counts = group.files ? readCounts(report) : { tests: 1, passed: Number(ok), failed: Number(!ok), skipped: 0 };
-    if (counts === undefined) problems.push("broke off before its end");
+    if (counts === undefined) problems.push("ended before its report was complete");
     else if (counts.tests === 0) problems.push("ran no test");
     else if (!ok && counts.failed === 0) problems.push("failed outside of its tests");
     const { passed = 0, failed = 0, skipped = 0 } = counts ?? {};
@@ -153,17 +153,15 @@ async function runGroup(group, s3) {
   }
 }
 
-/** What the tests use as S3, found or made before they start, so that no test waits for it and everyone uses the same. */
+/** Chooses or starts the S3 server before the tests, so that no test waits for it and all tests use the same one. */
 async function chooseS3() {
   const { chooseS3Server } = await import("../test/helpers/servers/s3-choice.ts");
   const choice = await chooseS3Server(process.env, console.log);
   console.log(`S3 for the tests: ${choice.name}`);
   if (choice.kind === "fauxqs") {
-    console.log(
-      "THE TESTS OF CONDITIONAL WRITES ARE SKIPPED: install Python 3 with venv, or SeaweedFS (weed on the PATH)",
-    );
+    console.log("TESTS OF CONDITIONAL WRITES ARE SKIPPED: install Python 3 with venv, or SeaweedFS (weed on the PATH)");
     if (process.env.LABELMILL_TEST_S3_NEEDED)
-      throw new Error("LABELMILL_TEST_S3_NEEDED: expected an S3 server that honours conditional writes, found none");
+      throw new Error("LABELMILL_TEST_S3_NEEDED: expected an S3 server with conditional writes, found none");
   }
   return choice;
 }
@@ -186,16 +184,17 @@ function countsIn({ passed, failed, skipped }) {
 }
 
 async function main() {
-  if (Number(process.versions.node.split(".")[0]) < 24) throw new Error("run it with `npm test`, which brings Node 24");
+  if (Number(process.versions.node.split(".")[0]) < 24)
+    throw new Error("run it with `npm test`, which installs and uses Node 24");
   const groups = select(process.argv.slice(2));
   console.log(`node ${process.version}, ${process.platform} ${process.arch}`);
   console.log(
     existsSync(join(root, "..", "shared"))
-      ? "../shared is there: the tests that need its data run"
-      : "../shared is not beside the project: the tests that need its data are skipped",
+      ? "../shared exists: tests that need its data run"
+      : "../shared does not exist beside the project: tests that need its data are skipped",
   );
   const s3 = groups.some((group) => group.s3) ? await chooseS3() : undefined;
-  if (!canSeeProcesses) console.log("processes left behind are looked for on Linux only");
+  if (!canSeeProcesses) console.log("processes left behind are detected on Linux only");
   for (const signal of ["SIGINT", "SIGTERM"]) {
     process.on(signal, () => {
       interrupted = signal;

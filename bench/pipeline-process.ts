@@ -14,7 +14,7 @@ import { readManifest } from "../src/outputs/output.ts";
 import type { RedisAddress } from "../src/redis/connect.ts";
 import { FsStore } from "../src/storage/fs/store.ts";
 import { S3 } from "../src/storage/s3/s3.ts";
-import { LossJournal } from "../src/workers/losses/journal.ts";
+import { CrashJournal } from "../src/workers/crashes/crash-journal.ts";
 import { type RunningWorker, startWorker } from "../src/workers/worker.ts";
 import { answerCalls } from "./calls.ts";
 import { defaultConfig } from "./config.ts";
@@ -66,8 +66,8 @@ const calls = {
     const model = await openModel(ref);
     const server = await startOwnRedis();
     opened.defer(() => server.close());
-    const losses = new LossJournal(join(folder, "losses"));
-    opened.defer(() => losses.close());
+    const crashRecord = new CrashJournal(join(folder, "losses"));
+    opened.defer(() => crashRecord.close());
     const s3 = new S3();
     opened.defer(() => s3.close());
     const log = createLogger(config.logLevel, false);
@@ -78,7 +78,7 @@ const calls = {
       s3,
       log,
       roots: { files: [folder], s3: [] },
-      losses,
+      crashRecord,
       ...(free ? { thread: FREE_THREAD } : {}),
     });
     opened.defer(() => worker.close());

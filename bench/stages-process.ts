@@ -14,7 +14,7 @@ import { cutSlices, type Slice } from "../src/sources/slices.ts";
 import { FsStore } from "../src/storage/fs/store.ts";
 import { S3 } from "../src/storage/s3/s3.ts";
 import { type LabelItems, labelTogether } from "../src/workers/slice/label-items.ts";
-import { jobLoader, type LoadJob } from "../src/workers/slice/load.ts";
+import { itemLoader, type LoadItems } from "../src/workers/slice/load-items.ts";
 import { answerCalls } from "./calls.ts";
 import { defaultConfig } from "./config.ts";
 import { openInput } from "./inputs.ts";
@@ -29,7 +29,7 @@ const PREPARE_THREADS = 2;
 const TOP_K = 5;
 
 const opened = new AsyncDisposableStack();
-let started: { model: Model; load: LoadJob; label: LabelItems; topK: number } | undefined;
+let started: { model: Model; load: LoadItems; label: LabelItems; topK: number } | undefined;
 
 const calls = {
   /** @param folder holds all inputs and outputs */
@@ -39,7 +39,7 @@ const calls = {
     opened.defer(() => pool.close());
     const s3 = new S3();
     opened.defer(() => s3.close());
-    const load = jobLoader({ files: new FileGrants([folder]), s3: new S3Grants([]) }, s3);
+    const load = itemLoader({ files: new FileGrants([folder]), s3: new S3Grants([]) }, s3);
     const topK = Math.min(TOP_K, model.labels.length);
     const labels = model.labels.slice(0, topK).map((label) => ({ label, score: 1 / model.labels.length }));
     const label: LabelItems = async (items) => {

@@ -5,7 +5,7 @@ import { isPartKey } from "../src/schemas/names.ts";
 import { MemoryStore } from "../src/storage/memory.ts";
 import { S3, type S3Settings } from "../src/storage/s3/s3.ts";
 import type { ObjectStore } from "../src/storage/store.ts";
-import type { WrappedParts } from "../src/workers/model-service.ts";
+import type { WrappableSteps } from "../src/workers/model-service.ts";
 import { type RunningWorker, startWorker } from "../src/workers/worker.ts";
 import { answerCalls } from "./calls.ts";
 import { defaultConfig } from "./config.ts";
@@ -71,7 +71,7 @@ const calls = {
 };
 export type WorkerCalls = typeof calls;
 
-function noted({ steps, label }: WrappedParts): WrappedParts {
+function noted({ steps, label }: WrappableSteps): WrappableSteps {
   const publish: typeof steps.publish = async (job, part) => {
     await steps.publish(job, part);
     lastSliceAt = Date.now();
@@ -79,7 +79,7 @@ function noted({ steps, label }: WrappedParts): WrappedParts {
   return { steps: { ...steps, publish }, label };
 }
 
-function withoutWork({ steps }: WrappedParts): WrappedParts {
+function withoutWork({ steps }: WrappableSteps): WrappableSteps {
   const outputs = new Map<string, Promise<ObjectStore>>();
   const openOutput = (uri: string) => {
     const known = outputs.get(uri) ?? steps.openOutput(uri).then(partsInMemory);

@@ -9,12 +9,12 @@ import type { RunLedger } from "../runs/ledger/ledger.ts";
 import { type CompactJob, CompactJobSchema, type FinalizeJob, FinalizeJobSchema } from "../schemas/job.ts";
 import type { Outages } from "../storage/health/outages.ts";
 import type { ObjectStore } from "../storage/store.ts";
-import { type DeadLetters, whyUnreadable } from "./queue/dead-letters.ts";
-import { refuseRunJob } from "./queue/refusal.ts";
-import { asideMs, outageMs, setAside } from "./slice/set-aside.ts";
-import { infrastructureError, isLastTry } from "./slice/tries.ts";
+import { type DeadLetters, unreadableReason } from "./queue/dead-letters.ts";
+import { rejectRunJob } from "./queue/invalid-job.ts";
+import { delayJob, outageDelayMs, outageMs } from "./queue/outage-delay.ts";
+import { infrastructureError, isLastTry } from "./queue/retry.ts";
 
-export type FinalizerParts = {
+export type FinalizerDeps = {
   openOutput(uri: string): Promise<ObjectStore>;
   ledger: RunLedger;
   compactions: Compactions;
@@ -32,15 +32,15 @@ export async function handleRunJob(
   queued: QueuedJob,
   token: string,
   signal: AbortSignal,
-  parts: FinalizerParts,
+  parts: FinalizerDeps,
 ): Promise<void> {
   const { ledger, outages, log } = parts;
   const isCompaction = queued.name === "compact";
-  const reason = whyUnreadable(queued, isCompaction ? CompactJobSchema : FinalizeJobSchema);
-  if (reason !== undefined) throw await refuseRunJob(queued, reason, parts);
+  const reason = unreadableReason(queued, isCompaction ? CompactJobSchema : FinalizeJobSchema);
+  if (reason !== undefined) throw await rejectRunJob(queued, reason, parts);
   const { run, output } = queued.data as CompactJob | FinalizeJob;
   const out = outages.of([output]);
-  if (out) return setAside(queued, token, asideMs(out));
+  if (out) return delayJob(queued, token, outageDelayMs(out));
   try {
     await abortable(work(queued, isCompaction, parts), signal);
   } catch (thrown) {
@@ -49,7 +49,7 @@ export async function handleRunJob(
       throw new WaitingError();
     }
     const aside = await outageMs(thrown, output, outages);
-    if (aside !== undefined) return setAside(queued, token, aside);
+    if (aside !== undefined) return delayJob(queued, token, aside);
     const error = infrastructureError(thrown);
     const forGood = !error.retryable || isLastTry(queued);
     log[forGood ? "error" : "warn"]({ run, code: error.code, err: error }, "run could not be closed");
@@ -63,7 +63,7 @@ export async function handleRunJob(
 async function work(
   { data }: QueuedJob,
   isCompaction: boolean,
-  { openOutput, ledger, compactions, encoder, log }: FinalizerParts,
+  { openOutput, ledger, compactions, encoder, log }: FinalizerDeps,
 ): Promise<void> {
   const { run, output } = data as CompactJob | FinalizeJob;
   const store = await openOutput(output);

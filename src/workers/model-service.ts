@@ -12,28 +12,28 @@ import type { Device } from "../inference/sessions/model-session.ts";
 import type { Logger } from "../logger.ts";
 import { Turns } from "../runs/queues/turns.ts";
 import { LANES, type Lane, queueName } from "../schemas/names.ts";
-import { Intake } from "./queue/intake.ts";
 import { QueueWorker } from "./queue/queue-worker.ts";
-import { handleSlice, type SharedParts } from "./slice/handle-slice.ts";
+import { SliceConcurrency } from "./queue/slice-concurrency.ts";
+import { StageTimes } from "./registration/stage-times.ts";
+import { handleSlice, type SharedServices } from "./slice/handle-slice.ts";
 import type { LabelItems } from "./slice/label-items.ts";
-import type { LoadJob } from "./slice/load.ts";
-import { imageLabeler, textLabeler } from "./slice/prepare.ts";
+import type { LoadItems } from "./slice/load-items.ts";
 import type { SliceSteps } from "./slice/process-slice.ts";
-import { StageTimes } from "./stages.ts";
+import { imageLabeler, textLabeler } from "./tasks/labelers.ts";
 
 /** What the parts of a slice are before a test wraps its own around them. */
-export type WrappedParts = { steps: Omit<SliceSteps, "label">; label: LabelItems };
+export type WrappableSteps = { steps: Omit<SliceSteps, "label">; label: LabelItems };
 
-export type ServiceParts = {
+export type ModelServiceDeps = {
   redis: Redis;
   config: Config;
   fetcher: Fetcher;
   /** Of all models together: what they decode lies in one memory. */
   decoder: ImageDecoder;
-  shared: SharedParts;
+  shared: SharedServices;
   steps: Omit<SliceSteps, "label">;
-  load: LoadJob;
-  around: (parts: WrappedParts) => WrappedParts;
+  load: LoadItems;
+  around: (parts: WrappableSteps) => WrappableSteps;
   /** Aborts when the grace time is over. */
   stop: AbortSignal;
   queueOptions: QueueWorkerOptions;
@@ -57,7 +57,7 @@ export type ModelService = { engine: Engine; queues: QueueWorker[]; stages: Stag
 /** Loads a model and makes the workers of its two lanes, which do not run yet. What is opened is closed by `opening`. */
 export async function openService(
   model: Model,
-  parts: ServiceParts,
+  parts: ModelServiceDeps,
   opening: AsyncDisposableStack,
 ): Promise<ModelService> {
   const engine = await Engine.start(engineOptions(model, parts));
@@ -74,12 +74,12 @@ export async function openService(
 function serveLane(
   engine: Engine,
   lane: Lane,
-  own: WrappedParts & { stages: StageTimes },
-  parts: ServiceParts,
+  own: WrappableSteps & { stages: StageTimes },
+  parts: ModelServiceDeps,
 ): QueueWorker {
   const { redis, config, shared, load, stop, queueOptions, log } = parts;
   const name = queueName(engine.model, lane);
-  const intake = new Intake(
+  const intake = new SliceConcurrency(
     () => queue,
     () => fullAt(engine, lane, config),
     config.concurrency,
@@ -100,7 +100,7 @@ function serveLane(
 async function openLabeler(
   engine: Engine,
   stages: StageTimes,
-  { config, fetcher, decoder }: ServiceParts,
+  { config, fetcher, decoder }: ModelServiceDeps,
   opening: AsyncDisposableStack,
 ): Promise<(lane: Lane) => LabelItems> {
   if (engine.model.task === "image-classification") {
@@ -113,7 +113,7 @@ async function openLabeler(
   return (lane) => textLabeler({ engine, pool, stages, lane });
 }
 
-function engineOptions(model: Model, parts: ServiceParts): EngineOptions {
+function engineOptions(model: Model, parts: ModelServiceDeps): EngineOptions {
   const { config, log, devices, thread } = parts;
   const { threads, intraOpThreads } = config;
   const budget = model.task === "text-classification" ? config.textBudget : config.imageBudget;
@@ -128,7 +128,7 @@ function engineOptions(model: Model, parts: ServiceParts): EngineOptions {
 /** What was found is good for the same model, device and cores, and for the same things fixed. */
 function tuningFile(
   { digest }: Model,
-  { config: { cacheDir, threads, intraOpThreads }, devices }: ServiceParts,
+  { config: { cacheDir, threads, intraOpThreads }, devices }: ModelServiceDeps,
   budget: number | undefined,
 ): string {
   const place = devices ? `cuda-${devices.length}` : `cpu-${availableParallelism()}`;

@@ -12,12 +12,12 @@ import { PLANS_QUEUE } from "../schemas/names.ts";
 import type { RunState } from "../schemas/run.ts";
 import type { S3 } from "../storage/s3/s3.ts";
 import type { ObjectStore } from "../storage/store.ts";
-import { whyUnreadable } from "./queue/dead-letters.ts";
+import { unreadableReason } from "./queue/dead-letters.ts";
+import { rejectRunJob } from "./queue/invalid-job.ts";
+import { delayJob, outageDelayMs, outageMs } from "./queue/outage-delay.ts";
 import { QueueWorker } from "./queue/queue-worker.ts";
-import { refuseRunJob } from "./queue/refusal.ts";
-import type { SharedParts } from "./slice/handle-slice.ts";
-import { asideMs, outageMs, setAside } from "./slice/set-aside.ts";
-import { infrastructureError, isLastTry } from "./slice/tries.ts";
+import { infrastructureError, isLastTry } from "./queue/retry.ts";
+import type { SharedServices } from "./slice/handle-slice.ts";
 
 /** Runs that are planned at a time: each mostly waits for its slices. */
 const PLANS_AT_ONCE = 8;
@@ -42,20 +42,20 @@ export type PlanRun = (
   signal: AbortSignal,
 ) => Promise<RunState>;
 
-export type PlansParts = {
+export type PlannerDeps = {
   redis: Redis;
   channels: Channels;
   s3: S3;
   config: Config;
   grants: { files: FileGrants; s3: S3Grants };
-  shared: Pick<SharedParts, "ledger" | "deadLetters" | "outages" | "log">;
+  shared: Pick<SharedServices, "ledger" | "deadLetters" | "outages" | "log">;
   openOutput: (uri: string) => Promise<ObjectStore>;
 };
 
 /** Serves the queue of plans. `stop` ends those under way at once and has them given back: another worker goes on where they were. */
 export function servePlans(
   plan: PlanRun,
-  parts: PlansParts,
+  parts: PlannerDeps,
   options: WorkerOptions,
 ): { queue: QueueWorker; stop: () => Promise<void> } {
   const stop = new AbortController();
@@ -79,16 +79,16 @@ async function handlePlan(
   queued: QueuedJob,
   token: string,
   plan: PlanRun,
-  parts: PlansParts,
+  parts: PlannerDeps,
   signal: AbortSignal,
 ): Promise<void> {
   const { redis, grants, shared, openOutput } = parts;
   const { ledger, outages } = shared;
-  const reason = whyUnreadable(queued, PlanJobSchema);
-  if (reason !== undefined) throw await refuseRunJob(queued, reason, shared);
+  const reason = unreadableReason(queued, PlanJobSchema);
+  if (reason !== undefined) throw await rejectRunJob(queued, reason, shared);
   const { run, output } = queued.data as PlanJob;
   const out = outages.of([output]);
-  if (out) return setAside(queued, token, asideMs(out));
+  if (out) return delayJob(queued, token, outageDelayMs(out));
   const log = shared.log.child({ run });
   const granted = async (uri: string) => {
     if (uri.startsWith("s3:")) grants.s3.check(uri);
@@ -119,7 +119,7 @@ async function handlePlan(
     const aside = await outageMs(thrown, output, outages);
     if (aside !== undefined) {
       log.debug({ err: thrown }, "plan set aside: its store or Redis is out");
-      return setAside(queued, token, aside);
+      return delayJob(queued, token, aside);
     }
     const error = infrastructureError(thrown);
     const forGood = !error.retryable || isLastTry(queued);

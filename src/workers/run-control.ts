@@ -10,7 +10,7 @@ import type { RunState } from "../schemas/run.ts";
  * A slice's ear for the end of its run, and what the run says of it now: whether the run is paused, and whether the slice is in its
  * plan (`open`: the run is being planned, and may come to it). A single is all of its run and in no plan: it counts as planned.
  */
-export type Watched = {
+export type WatchedSlice = {
   readonly signal: AbortSignal;
   paused: boolean;
   plan: "planned" | "open" | "unplanned";
@@ -37,11 +37,11 @@ export class RunControl {
   }
 
   /** A signal that aborts when the run is stopped, aborted already where it was. */
-  async watch({ run, slice, single }: Job): Promise<Watched> {
+  async watch({ run, slice, single }: Job): Promise<WatchedSlice> {
     const controller = new AbortController();
     const slices = this.#slices.get(run) ?? new Set();
     this.#slices.set(run, slices.add(controller));
-    const watched: Watched = {
+    const watched: WatchedSlice = {
       signal: controller.signal,
       paused: false,
       plan: "planned",

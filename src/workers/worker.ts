@@ -25,20 +25,20 @@ import { SingleEnds } from "../runs/singles.ts";
 import { KEY_PREFIX, RUNS_QUEUE } from "../schemas/names.ts";
 import type { Outages } from "../storage/health/outages.ts";
 import type { S3 } from "../storage/s3/s3.ts";
-import { ResultEvents } from "./events.ts";
+import { type CrashRecord, RedisCrashRecord } from "./crashes/crash-record.ts";
+import { Isolation } from "./crashes/isolation.ts";
 import { handleRunJob } from "./finalizer.ts";
-import { Gate } from "./losses/gate.ts";
-import { type LossRecord, RedisLossRecord } from "./losses/losses.ts";
-import { type ModelService, openService, type WrappedParts } from "./model-service.ts";
+import { type ModelService, openService, type WrappableSteps } from "./model-service.ts";
 import { type PlanRun, servePlans } from "./planner.ts";
 import { DeadLetters } from "./queue/dead-letters.ts";
 import { QueueWorker } from "./queue/queue-worker.ts";
-import { Registration } from "./registration.ts";
+import { Registration } from "./registration/registration.ts";
+import { ResultEvents } from "./result-events.ts";
 import { RunControl } from "./run-control.ts";
-import type { SharedParts } from "./slice/handle-slice.ts";
-import { HeldRows } from "./slice/held-rows.ts";
-import { jobLoader } from "./slice/load.ts";
-import { Outputs, sliceSteps } from "./slice/steps.ts";
+import type { SharedServices } from "./slice/handle-slice.ts";
+import { itemLoader } from "./slice/load-items.ts";
+import { OutageBuffer } from "./slice/outage-buffer.ts";
+import { OutputStores, sliceSteps } from "./slice/slice-steps.ts";
 import { openOutages } from "./store-outages.ts";
 
 export type WorkerOptions = {
@@ -59,11 +59,11 @@ export type WorkerOptions = {
   /** Of a command that uses stores beside its worker; none: the worker's own. */
   outages?: Outages;
   /** Kept in Redis unless Redis dies with this process. */
-  losses?: LossRecord;
+  crashRecord?: CrashRecord;
   /** The file that inference threads run, if it is not onnxruntime's: a session that costs nothing, or that follows a script. */
   thread?: URL;
   /** Wraps the real steps and labeler; tests use it to end the process in the middle of one. */
-  around?: (parts: WrappedParts) => WrappedParts;
+  around?: (parts: WrappableSteps) => WrappableSteps;
 };
 
 export type RunningWorker = {
@@ -118,7 +118,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   const id = randomBytes(8).toString("hex");
   const shared = await openShared(redis, channels, { ...options, outages }, opening, id);
   const placed = Object.fromEntries((devices.devices ?? ["cpu"]).map((device) => [device, devices.why]));
-  const steps = sliceSteps({ ...shared, outputs: new Outputs(new OutputGrants(granted), s3), devices: placed });
+  const steps = sliceSteps({ ...shared, outputs: new OutputStores(new OutputGrants(granted), s3), devices: placed });
   const stop = new AbortController();
   const queueOptions = {
     connection: redis,
@@ -146,7 +146,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
             decoder,
             shared,
             steps,
-            load: jobLoader(grants, s3),
+            load: itemLoader(grants, s3),
             around,
             stop: stop.signal,
             queueOptions,
@@ -205,10 +205,10 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
 async function openShared(
   redis: Redis,
   channels: Channels,
-  { config, log, losses, outages }: WorkerOptions & { outages: Outages },
+  { config, log, crashRecord, outages }: WorkerOptions & { outages: Outages },
   opening: AsyncDisposableStack,
   id: string,
-): Promise<SharedParts> {
+): Promise<SharedServices> {
   const events = new ResultEvents(redis, config.resultsMaxWaiting);
   opening.defer(() => events.close());
   const deadLetters = new DeadLetters(redis, log);
@@ -221,27 +221,27 @@ async function openShared(
     singles: new SingleEnds(redis),
     compactions: new Compactions(redis, finalizers),
     control: await RunControl.open(channels, ledger),
-    losses: losses ?? (await openLosses(redis, id, config, opening)),
-    gate: new Gate(),
+    crashRecord: crashRecord ?? (await openCrashRecord(redis, id, config, opening)),
+    gate: new Isolation(),
     deadLetters,
     events,
     outages,
-    held: new HeldRows(config.heldBytes),
+    held: new OutageBuffer(config.heldBytes),
     finalize: (run, output) => finalizers.add(run, output),
     log,
   };
 }
 
-async function openLosses(
+async function openCrashRecord(
   redis: Redis,
   id: string,
   { lockMs }: Config,
   opening: AsyncDisposableStack,
-): Promise<LossRecord> {
+): Promise<CrashRecord> {
   const heartbeat = new Heartbeat(redis, id, rememberedMs(lockMs));
   opening.defer(() => Promise.race([heartbeat.end(redis.status === "ready"), whenLost(redis)]));
   await heartbeat.begin();
-  return new RedisLossRecord(redis, heartbeat);
+  return new RedisCrashRecord(redis, heartbeat);
 }
 
 /**

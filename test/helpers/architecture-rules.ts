@@ -150,7 +150,7 @@ const OPENED_OTHERWISE: Record<string, string[]> = {
   "src/storage/lease/output-lock.ts": ["open"],
   "src/storage/lease/lock-holder.ts": ["readFile"],
   "src/models/hub/pull-partial.ts": ["open"],
-  "src/workers/losses/journal.ts": ["readFileSync"],
+  "src/workers/crashes/crash-journal.ts": ["readFileSync"],
   "src/inference/tuning/tuning.ts": ["readFile"],
   "src/inference/devices/placement.ts": ["readFile"],
 };

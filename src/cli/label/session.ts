@@ -21,7 +21,7 @@ import type { RunFile, RunState } from "../../schemas/run.ts";
 import type { Outages } from "../../storage/health/outages.ts";
 import type { S3 } from "../../storage/s3/s3.ts";
 import type { ObjectStore } from "../../storage/store.ts";
-import { LossJournal } from "../../workers/losses/journal.ts";
+import { CrashJournal } from "../../workers/crashes/crash-journal.ts";
 import { startWorker, type WorkerOptions } from "../../workers/worker.ts";
 import type { Interrupts } from "../terminal/interrupts.ts";
 
@@ -114,13 +114,13 @@ async function openWorker(
   redis: RedisAddress,
   open: AsyncDisposableStack,
   lost: AbortController,
-): Promise<LossJournal | undefined> {
+): Promise<CrashJournal | undefined> {
   const { config, model, devices, store, runFile, s3, log } = options;
   if (!model) return undefined;
   const folder = store.uri.startsWith("file:") ? fileURLToPath(store.uri) : undefined;
   // A server of our own forgets everything when it ends, so who died on what is noted beside the output, or on this machine.
   const journal = folder ? join(folder, JOURNAL_FILE) : join(config.cacheDir, "inflight", runFile.run);
-  const losses = config.redisUrl ? undefined : new LossJournal(journal);
+  const losses = config.redisUrl ? undefined : new CrashJournal(journal);
   open.defer(() => losses?.close());
   const worker = await startWorker({
     redis,
@@ -134,7 +134,7 @@ async function openWorker(
       : { ...options.roots, s3: [...options.roots.s3, store.uri], outputs: [store.uri] },
     plan: planRun,
     ...(devices ? { devices } : {}),
-    ...(losses ? { losses } : {}),
+    ...(losses ? { crashRecord: losses } : {}),
     ...(options.around ? { around: options.around } : {}),
     ...(options.thread ? { thread: options.thread } : {}),
   });

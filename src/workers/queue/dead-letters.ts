@@ -57,7 +57,7 @@ function shortened(data: unknown): unknown {
 }
 
 /** What keeps a job's payload from being what `schema` says; undefined where nothing does. */
-export function whyUnreadable({ data }: QueuedJob, schema: z.ZodType): string | undefined {
+export function unreadableReason({ data }: QueuedJob, schema: z.ZodType): string | undefined {
   if (data instanceof RawPayload) return `expected a payload and options that BullMQ can read, got: ${data.reason}`;
   const issue = schema.safeParse(data).error?.issues[0];
   return issue && `${issue.path.join(".") || "payload"}: ${issue.message}`;

@@ -2,15 +2,15 @@ import { isNotConnectionError, type Worker } from "bullmq";
 import type { Redis } from "ioredis";
 import { messageOf } from "../../errors.ts";
 import type { Logger } from "../../logger.ts";
-import { RareLines } from "./rare-lines.ts";
+import { LogThrottle } from "./log-throttle.ts";
 
 /**
  * Tells of a queue worker's errors, in a line each kind and minute. What a lost connection causes is told by the connection, once.
  * @param redis the connection with which the worker is out of reach
  */
-export function tellQueueErrors(worker: Worker, redis: Redis, log: Logger): void {
+export function logQueueErrors(worker: Worker, redis: Redis, log: Logger): void {
   const queue = worker.name;
-  const lines = new RareLines();
+  const lines = new LogThrottle();
   let renewals = 0;
   worker.on("lockRenewalFailed", (ids) => {
     // An `error` for each of them follows at once.

@@ -2,7 +2,7 @@ import { type Job, type Processor, Worker, type WorkerOptions } from "bullmq";
 import type { Redis } from "ioredis";
 import { messageOf } from "../../errors.ts";
 import type { Logger } from "../../logger.ts";
-import { tellQueueErrors } from "./queue-errors.ts";
+import { logQueueErrors } from "./queue-errors.ts";
 
 /** The payload of a job that BullMQ cannot read, as it stands in Redis, and why. */
 export class RawPayload {
@@ -29,7 +29,7 @@ export class QueueWorker extends Worker {
   /** @param options whose `connection` is a connection, not its address */
   constructor(name: string, processor: Processor, options: WorkerOptions, log: Logger) {
     super(name, processor, options);
-    tellQueueErrors(this, this.opts.connection as Redis, log);
+    logQueueErrors(this, this.opts.connection as Redis, log);
     this.on("error", (error) => {
       if (error instanceof SyntaxError || error instanceof TypeError)
         void this.#dropUnreadableFields().catch((failed: Error) => this.emit("error", failed));

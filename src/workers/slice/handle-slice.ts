@@ -10,26 +10,26 @@ import type { SingleEnds } from "../../runs/singles.ts";
 import { itemsIn, type Job } from "../../schemas/job.ts";
 import type { Row } from "../../schemas/row.ts";
 import type { Outages } from "../../storage/health/outages.ts";
-import { failedEvent, type ResultEvents } from "../events.ts";
-import { deathsIn, MOST_UNBLAMED_DEATHS, unblamedDeathsIn } from "../losses/evidence.ts";
-import type { Gate } from "../losses/gate.ts";
-import { DEATHS_UNTIL_ALONE, type LossRecord } from "../losses/losses.ts";
-import type { Trial } from "../losses/trial.ts";
+import type { AttemptRecord } from "../crashes/attempt-record.ts";
+import { CRASHES_UNTIL_ISOLATED, type CrashRecord } from "../crashes/crash-record.ts";
+import { crashCount, MAX_UNBLAMED_CRASHES, unblamedCrashCount } from "../crashes/evidence.ts";
+import type { Isolation } from "../crashes/isolation.ts";
 import type { DeadLetters } from "../queue/dead-letters.ts";
-import type { Intake } from "../queue/intake.ts";
-import { refuse, type ServedModel, whyInvalid } from "../queue/refusal.ts";
+import { invalidReason, rejectJob, type ServedModel } from "../queue/invalid-job.ts";
+import { delayJob, judgeFailure, outageDelayMs } from "../queue/outage-delay.ts";
+import { infrastructureError, isLastTry } from "../queue/retry.ts";
+import type { SliceConcurrency } from "../queue/slice-concurrency.ts";
+import type { StageTimes } from "../registration/stage-times.ts";
+import { failedEvent, type ResultEvents } from "../result-events.ts";
 import type { RunControl } from "../run-control.ts";
-import type { StageTimes } from "../stages.ts";
-import { announceFailure } from "./failure.ts";
-import type { HeldRows } from "./held-rows.ts";
-import { type LabelItems, labelAlone, labelTogether } from "./label-items.ts";
-import type { LoadJob } from "./load.ts";
-import { PatientStore } from "./patient-store.ts";
+import { type LabelItems, labelIsolated, labelTogether } from "./label-items.ts";
+import type { LoadItems } from "./load-items.ts";
+import { OutageAwareStore } from "./outage-aware-store.ts";
+import type { OutageBuffer } from "./outage-buffer.ts";
 import { processSlice, type SliceSteps } from "./process-slice.ts";
-import { asideMs, judgeFailure, setAside } from "./set-aside.ts";
+import { reportFailure } from "./report-failure.ts";
+import { abandonIfStuck } from "./stuck-work.ts";
 import { TimeLimit } from "./time-limit.ts";
-import { infrastructureError, isLastTry } from "./tries.ts";
-import { unlessDeaf } from "./unless-deaf.ts";
 
 /** The loss of a device costs a slice no try up to here: an item that causes it is found by then. */
 const FREE_DEVICE_LOSSES = 5;
@@ -41,29 +41,29 @@ const OPEN_PLAN_ASIDE_MS = 2_000;
 const LONGEST_WAIT_MS = 366 * 24 * 3600 * 1000;
 
 /** What all queues of a worker share. */
-export type SharedParts = {
+export type SharedServices = {
   ledger: RunLedger;
   singles: SingleEnds;
   compactions: Compactions;
   control: RunControl;
-  losses: LossRecord;
-  gate: Gate;
+  crashRecord: CrashRecord;
+  gate: Isolation;
   deadLetters: DeadLetters;
   events: ResultEvents;
   outages: Outages;
   /** Labeled rows that wait for a store. */
-  held: HeldRows;
+  held: OutageBuffer;
   /** All slices of the run have ended: it can be closed. */
   finalize: (run: string, output: string) => Promise<void>;
   log: Logger;
 };
 
-export type SliceWorkerParts = SharedParts & {
+export type SliceContext = SharedServices & {
   steps: Omit<SliceSteps, "label">;
-  load: LoadJob;
+  load: LoadItems;
   label: LabelItems;
   stages: StageTimes;
-  intake: Intake;
+  intake: SliceConcurrency;
   turns: Turns;
   /** The model that is served here. */
   served: ServedModel;
@@ -77,7 +77,7 @@ export async function handleSlice(
   queued: QueuedJob,
   token: string,
   signal: AbortSignal,
-  parts: SliceWorkerParts,
+  parts: SliceContext,
 ): Promise<void> {
   const job = await parse(queued, parts);
   const log = parts.log.child({ run: job.run, job: queued.id });
@@ -87,14 +87,14 @@ export async function handleSlice(
   using run = await parts.control.watch(job);
   if (run.signal.aborted) return log.debug("slice of a stopped run dropped");
   // A run that Redis has lost is planned anew while slices of it are still under way.
-  if (run.plan === "open") return setAside(queued, token, OPEN_PLAN_ASIDE_MS);
+  if (run.plan === "open") return delayJob(queued, token, OPEN_PLAN_ASIDE_MS);
   if (run.plan === "unplanned")
-    throw await refuse(queued, `slice ${job.slice} is in no plan of a run ${job.run}`, parts);
+    throw await rejectJob(queued, `slice ${job.slice} is in no plan of a run ${job.run}`, parts);
   if (run.paused) return park(queued, token, job, parts);
   const places = placesOf(job);
   const out = parts.outages.of(places);
   // Nothing new is taken of a store that is out. Others are not held up by it.
-  if (out) return setAside(queued, token, asideMs(out));
+  if (out) return delayJob(queued, token, outageDelayMs(out));
   // Whose turn it is is no more than order: a Redis that cannot note it, being out of memory, must cost the slice nothing.
   if (queued.priority > 0)
     void parts.turns.taken(queued.priority).catch((error: unknown) => log.debug({ err: error }, "turn not noted"));
@@ -107,22 +107,22 @@ export async function handleSlice(
       log.debug({ batch, items: count }, "items through");
     });
   const stop = AbortSignal.any([signal, run.signal, limit.signal]);
-  let trial: Trial | undefined;
+  let trial: AttemptRecord | undefined;
   try {
-    const own = await parts.losses.take(job, queued.attemptsStarted > 1, stop);
-    if (unblamedDeathsIn(own.evidence) >= MOST_UNBLAMED_DEATHS) {
+    const own = await parts.crashRecord.take(job, queued.attemptsStarted > 1, stop);
+    if (unblamedCrashCount(own.evidence) >= MAX_UNBLAMED_CRASHES) {
       // Forgotten: who submits it again has changed something.
       await own.end();
       throw crashed();
     }
     trial = own;
-    const deaths = deathsIn(own.evidence);
-    const alone = deaths >= DEATHS_UNTIL_ALONE;
-    if (alone) log.warn({ deaths }, "slice lost its worker again: running it alone, in small groups");
+    const crashes = crashCount(own.evidence);
+    const alone = crashes >= CRASHES_UNTIL_ISOLATED;
+    if (alone) log.warn({ crashes }, "slice lost its worker again: running it alone, in small groups");
     const labelSlice = async (of: Job, stop: AbortSignal): Promise<Row[]> => {
       const loaded = await parts.load(of, stop);
       return alone
-        ? labelAlone(loaded, own.evidence, label, (span) => own.note(span), stop)
+        ? labelIsolated(loaded, own.evidence, label, (span) => own.note(span), stop)
         : labelTogether(loaded, label, stop);
     };
     /** @param leave lets slices pass that wait to be alone */
@@ -131,7 +131,7 @@ export async function handleSlice(
       // A slice that runs alone holds up all others: its rows do not wait. Neither do others wait for rows that do.
       openOutput: async (uri) => {
         const store = await abortable(parts.steps.openOutput(uri), stop);
-        return new PatientStore(store, parts.outages, alone ? undefined : parts.held, stop, leave);
+        return new OutageAwareStore(store, parts.outages, alone ? undefined : parts.held, stop, leave);
       },
       label: labelSlice,
       stages: parts.stages,
@@ -141,7 +141,7 @@ export async function handleSlice(
       limit.begin();
       return processSlice(job, stepsOf(leave), stop);
     };
-    await unlessDeaf(alone ? parts.gate.alone(() => work(), stop) : parts.gate.together(work, stop), signal);
+    await abandonIfStuck(alone ? parts.gate.alone(() => work(), stop) : parts.gate.together(work, stop), signal);
     await own.end();
     log.debug({ items: itemsIn(job) }, "slice done");
   } catch (error) {
@@ -162,7 +162,7 @@ export async function handleSlice(
     const { ms: aside, refused } = await judgeFailure(limit.exceeded ?? error, job.output, parts.outages);
     if (aside !== undefined) {
       log.debug({ err: failure }, "slice set aside: its store or Redis is out");
-      return setAside(queued, token, aside);
+      return delayJob(queued, token, aside);
     }
     throw await failed(queued, job, refused ? await asRefused(job, failure, parts) : failure, { ...parts, log });
   }
@@ -171,7 +171,7 @@ export async function handleSlice(
 function crashed(): LabelmillError {
   return new LabelmillError(
     "SLICE_CRASHED_WORKER",
-    `${MOST_UNBLAMED_DEATHS} workers died on the slice while none of its items was recorded as running: give workers more memory, or make slices smaller (--slice-items), then submit it again`,
+    `${MAX_UNBLAMED_CRASHES} workers died on the slice while none of its items was recorded as running: give workers more memory, or make slices smaller (--slice-items), then submit it again`,
   );
 }
 
@@ -181,19 +181,14 @@ function placesOf({ output, splits = [] }: Job): string[] {
 }
 
 /** A store that refuses, and was given time, refuses all slices of the run: it has failed. @returns the slice's failure */
-async function asRefused(job: Job, failure: LabelmillError, parts: SliceWorkerParts): Promise<LabelmillError> {
+async function asRefused(job: Job, failure: LabelmillError, parts: SliceContext): Promise<LabelmillError> {
   const { code, message } = failure;
   if (!job.single) await parts.ledger.failRun(job.run, `${code}: ${message}`);
   return new LabelmillError(code, message, { cause: failure, retryable: false });
 }
 
 /** The slice of a paused run goes aside, which costs it no try, and is called back when the run goes on. */
-async function park(
-  queued: QueuedJob,
-  token: string,
-  { run }: Job,
-  { control, log }: SliceWorkerParts,
-): Promise<never> {
+async function park(queued: QueuedJob, token: string, { run }: Job, { control, log }: SliceContext): Promise<never> {
   await queued.moveToDelayed(Date.now() + PARKED_MS, token);
   // Who resumed the run just before may have called back all but this one.
   if (!(await control.isPaused(run))) await queued.promote().catch(() => {});
@@ -207,19 +202,19 @@ function waited({ timestamp, processedOn = Date.now() }: QueuedJob): number {
   return ms > 0 && ms < LONGEST_WAIT_MS ? ms : 0;
 }
 
-async function parse(queued: QueuedJob, parts: SliceWorkerParts): Promise<Job> {
-  const reason = whyInvalid(queued, parts.served);
-  if (reason !== undefined) throw await refuse(queued, reason, parts);
+async function parse(queued: QueuedJob, parts: SliceContext): Promise<Job> {
+  const reason = invalidReason(queued, parts.served);
+  if (reason !== undefined) throw await rejectJob(queued, reason, parts);
   return queued.data;
 }
 
-async function failed(queued: QueuedJob, job: Job, error: LabelmillError, parts: SliceWorkerParts): Promise<Error> {
+async function failed(queued: QueuedJob, job: Job, error: LabelmillError, parts: SliceContext): Promise<Error> {
   const lastTry = !error.retryable || isLastTry(queued);
   parts.log[lastTry ? "error" : "warn"](
     { code: error.code, err: error, try: queued.attemptsMade + 1 },
     lastTry ? "slice failed for good" : "slice failed, to be tried again",
   );
   if (!lastTry) return error;
-  await announceFailure(failedEvent(job, error), job, error, parts);
+  await reportFailure(failedEvent(job, error), job, error, parts);
   return new UnrecoverableError(`${error.code}: ${error.message}`);
 }

@@ -2,8 +2,8 @@ import { LabelmillError, messageOf } from "../../errors.ts";
 import type { ItemError } from "../../schemas/item.ts";
 import type { Job } from "../../schemas/job.ts";
 import type { LabelScore, Row } from "../../schemas/row.ts";
-import { planAlone } from "../losses/alone-plan.ts";
-import type { Evidence, Span } from "../losses/evidence.ts";
+import type { Evidence, Span } from "../crashes/evidence.ts";
+import { planIsolated } from "../crashes/isolation-plan.ts";
 import type { LoadedItem, LoadedJob } from "./loaded-job.ts";
 
 /** What became of one item. */
@@ -33,14 +33,14 @@ export async function labelTogether(job: LoadedJob, label: LabelItems, signal: A
  * labels.
  * @param note saves the span of indexes that runs next where it outlives this process; null: nothing that could be blamed
  */
-export async function labelAlone(
+export async function labelIsolated(
   job: LoadedJob,
   evidence: Evidence,
   label: LabelItems,
   note: (span: Span | null) => Promise<void>,
   signal: AbortSignal,
 ): Promise<Row[]> {
-  const { condemned, pieces } = planAlone(job.items.length, evidence);
+  const { condemned, pieces } = planIsolated(job.items.length, evidence);
   const rows = job.items.map((item, index) => {
     const error = item.error ?? (condemned.has(index) ? CRASHED : undefined);
     return error && toRow(item, job, { error });

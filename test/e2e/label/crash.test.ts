@@ -30,17 +30,17 @@ describe("kill -9 of the command, and the same command again", { concurrency: 2 
       const input = await writeTexts(work.file("texts.csv"), steps.length * SLICE_ITEMS);
       // The steps of the finalizer are those of no slice: they go by the number 0.
       const kills = steps.map((step, slice) => ({ step, slice: isFinal(step) ? 0 : slice, times: 2 }));
-      const evidence = work.file("deaths");
+      const evidence = work.file("crashes");
       await mkdir(evidence);
       // One slice at a time: a death is then the loss of that slice alone.
       const settings = { sliceItems: SLICE_ITEMS, windowSlices: 1, threads: 1 };
       const options: LabelMainOptions = { input, out: work.file("out"), settings, kills, evidence };
       for (let death = 0; death < 2 * steps.length; death++) {
         const { signal, stderr } = await runToItsEnd(work, options);
-        assert.equal(signal, "SIGKILL", `after ${death} deaths: ${stderr}`);
+        assert.equal(signal, "SIGKILL", `after ${death} crashes: ${stderr}`);
       }
-      const deaths = kills.flatMap(({ step, slice }) => [`${step}-${slice}-0`, `${step}-${slice}-1`]);
-      assert.deepEqual((await readdir(evidence)).sort(), deaths.sort(), "each step was the last one twice");
+      const crashes = kills.flatMap(({ step, slice }) => [`${step}-${slice}-0`, `${step}-${slice}-1`]);
+      assert.deepEqual((await readdir(evidence)).sort(), crashes.sort(), "each step was the last one twice");
 
       const args = [
         "label",
@@ -63,16 +63,16 @@ describe("kill -9 of the command, and the same command again", { concurrency: 2 
       );
     });
 
-  test("an item that kills the command again and again: at most five deaths, one row in error, all others labeled", async () => {
+  test("an item that kills the command again and again: at most five crashes, one row in error, all others labeled", async () => {
     await using work = await Workspace.open();
     const input = await writeTexts(work.file("texts.csv"), 60);
     const poison = "it was great really really really really really really really really 26";
     const settings = { sliceItems: 20 };
     const options = { input, out: work.file("out"), settings, kills: [], evidence: work.path, poison };
-    let deaths = 0;
+    let crashes = 0;
     let ended = await runToItsEnd(work, options);
-    for (; ended.signal === "SIGKILL" && deaths < 10; deaths++) ended = await runToItsEnd(work, options);
-    assert.ok(deaths >= 1 && deaths <= 5, `${deaths} deaths`);
+    for (; ended.signal === "SIGKILL" && crashes < 10; crashes++) ended = await runToItsEnd(work, options);
+    assert.ok(crashes >= 1 && crashes <= 5, `${crashes} crashes`);
     assert.equal(ended.code, 3, ended.stderr);
     const rows = await work.rows("out");
     assert.equal(rows.length, 60);

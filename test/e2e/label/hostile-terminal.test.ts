@@ -8,7 +8,7 @@ import { openRedis } from "../../../src/redis/connect.ts";
 import { RunLedger } from "../../../src/runs/ledger/ledger.ts";
 import { DROPPED_EVENTS_KEY } from "../../../src/runs/queues/outbox.ts";
 import type { WorkerInfo } from "../../../src/schemas/worker.ts";
-import { ResultEvents } from "../../../src/workers/events.ts";
+import { ResultEvents } from "../../../src/workers/result-events.ts";
 import { type Ended, Workspace } from "../../helpers/cli.ts";
 import { HOSTILE, hidden } from "../../helpers/inputs/hostile-text.ts";
 import { partOf } from "../../helpers/runs/ledger.ts";

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { EventSchema, type LabelEvent } from "../../../src/schemas/event.ts";
 import { RESULTS_QUEUE } from "../../../src/schemas/names.ts";
-import { ResultEvents } from "../../../src/workers/events.ts";
+import { ResultEvents } from "../../../src/workers/result-events.ts";
 import { jsonOf, type RunningCommand, Workspace } from "../../helpers/cli.ts";
 import { TestPipeline, writeTexts } from "../../helpers/runs/pipeline.ts";
 

@@ -4,7 +4,7 @@ import { label } from "../../../src/cli/label/label.ts";
 import { Terminal } from "../../../src/cli/terminal/terminal.ts";
 import { loadConfig, readEnvironment } from "../../../src/config.ts";
 import { createLogger } from "../../../src/logger.ts";
-import type { WrappedParts } from "../../../src/workers/model-service.ts";
+import type { WrappableSteps } from "../../../src/workers/model-service.ts";
 import { type KillPoint, killAround } from "../runs/kill-points.ts";
 import { SCRIPTED_THREAD } from "../threads/scripted-session.ts";
 
@@ -25,7 +25,7 @@ const { input, out, settings, kills, evidence, scripted, poison } = JSON.parse(p
 let answered = 0;
 const killed = killAround(kills, evidence, () => answered);
 
-function around(real: WrappedParts): WrappedParts {
+function around(real: WrappableSteps): WrappableSteps {
   process.stderr.write("serving\n");
   const { steps, label: labelItems } = killed(real);
   return {

@@ -7,7 +7,7 @@ import { openQueue } from "../../../src/runs/queues/queue.ts";
 import type { Job } from "../../../src/schemas/job.ts";
 import { partKey, RESULTS_QUEUE } from "../../../src/schemas/names.ts";
 import type { Row } from "../../../src/schemas/row.ts";
-import { committedEvent, ResultEvents } from "../../../src/workers/events.ts";
+import { committedEvent, ResultEvents } from "../../../src/workers/result-events.ts";
 import { TestPipeline } from "../../helpers/runs/pipeline.ts";
 
 const BOUND = 10_000;

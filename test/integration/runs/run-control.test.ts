@@ -14,7 +14,7 @@ import { RunLedger } from "../../../src/runs/ledger/ledger.ts";
 import type { Job } from "../../../src/schemas/job.ts";
 import { JOB_VERSION, jobId, KEY_PREFIX, partKey, queueName, SUCCESS_FILE } from "../../../src/schemas/names.ts";
 import { RunControl } from "../../../src/workers/run-control.ts";
-import { handleSlice, type SliceWorkerParts } from "../../../src/workers/slice/handle-slice.ts";
+import { handleSlice, type SliceContext } from "../../../src/workers/slice/handle-slice.ts";
 import { TestPipeline } from "../../helpers/runs/pipeline.ts";
 import { TcpRedis } from "../../helpers/servers/tcp-redis.ts";
 
@@ -204,7 +204,7 @@ test("a slice that is parked while its run is resumed is called back by who park
       queued as unknown as Parameters<typeof handleSlice>[0],
       "token",
       never,
-      parts as unknown as SliceWorkerParts,
+      parts as unknown as SliceContext,
     );
     await assert.rejects(handled, { name: "DelayedError" });
   }

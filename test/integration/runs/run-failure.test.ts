@@ -4,8 +4,8 @@ import { test } from "node:test";
 import { LabelmillError } from "../../../src/errors.ts";
 import { readManifest } from "../../../src/outputs/output.ts";
 import { RunLedger } from "../../../src/runs/ledger/ledger.ts";
-import { type Death, MOST_UNBLAMED_DEATHS } from "../../../src/workers/losses/evidence.ts";
-import { Trial } from "../../../src/workers/losses/trial.ts";
+import { AttemptRecord } from "../../../src/workers/crashes/attempt-record.ts";
+import { type Crash, MAX_UNBLAMED_CRASHES } from "../../../src/workers/crashes/evidence.ts";
 import type { LabelItems } from "../../../src/workers/slice/label-items.ts";
 import { Workspace } from "../../helpers/cli.ts";
 import { TestPipeline, writeTexts } from "../../helpers/runs/pipeline.ts";
@@ -89,20 +89,20 @@ test("a submission whose run was stopped resolves with the reason, though it has
 test("ten workers died on a slice and no item can be blamed: it fails for good, its neighbours do not, nor one with nine", async () => {
   await using pipeline = await TestPipeline.open();
   const forgotten: number[] = [];
-  const died: Record<number, number> = { 1: MOST_UNBLAMED_DEATHS - 1, 2: MOST_UNBLAMED_DEATHS };
+  const died: Record<number, number> = { 1: MAX_UNBLAMED_CRASHES - 1, 2: MAX_UNBLAMED_CRASHES };
   const worker = await pipeline.worker(
     { threads: 1 },
     {
-      losses: {
+      crashRecord: {
         take: async ({ slice }) => {
-          const deaths = Array.from(
+          const crashes = Array.from(
             { length: died[slice] ?? 0 },
-            (_, i): Death => ({ by: `${i}`, at: null, after: 0 }),
+            (_, i): Crash => ({ by: `${i}`, at: null, after: 0 }),
           );
           // A death in a piece that is known says nothing of the slice as a whole.
-          if (slice === 1) deaths.push({ by: "blamed", at: [0, 5], after: 1 }, { by: "blamed", at: null, after: 0 });
+          if (slice === 1) crashes.push({ by: "blamed", at: [0, 5], after: 1 }, { by: "blamed", at: null, after: 0 });
           const store = { save: async () => {}, forget: async () => void forgotten.push(slice) };
-          return new Trial("own", store, { deaths, through: [] });
+          return new AttemptRecord("own", store, { crashes, through: [] });
         },
       },
     },

@@ -44,13 +44,13 @@ async function runThroughKills(
   const path = await input(pipeline.folder);
   const run = pipeline.run({ kind, path, model, out: place.out }, { sliceItems, events: "parts", ...place.settings });
   const { state, store } = await endOf(run, supervised).finally(() => over.abort());
-  const deaths = await supervised;
+  const crashes = await supervised;
   const evidence = (await readdir(pipeline.folder)).filter((name) => /^[a-z]+-\d+-\d+$/.test(name));
   const expected = kills.flatMap(({ step, slice, times }) =>
     Array.from({ length: times }, (_, i) => `${step}-${slice}-${i}`),
   );
   assert.deepEqual(evidence.sort(), expected.sort(), "every kill happened");
-  assert.equal(deaths, expected.length);
+  assert.equal(crashes, expected.length);
   assert.equal(state, "succeeded");
   return await verifyOutput(store);
 }
@@ -124,12 +124,12 @@ test("an item that kills its worker costs one row, and at most five workers", as
   const path = await writeTexts(join(pipeline.folder, "texts.csv"), 60);
   const run = pipeline.run({ kind: "text", path, model, out: "out" }, { sliceItems: 20 });
   const { state, store } = await endOf(run, supervised).finally(() => over.abort());
-  const deaths = await supervised;
+  const crashes = await supervised;
   assert.equal(state, "finished_with_errors");
   const proof = await verifyOutput(store);
   assert.deepEqual(
     { ok: proof.ok, totals: proof.totals },
     { ok: true, totals: { parts: 3, planned: 60, labeled: 59, errors: 1 } },
   );
-  assert.ok(deaths >= 3 && deaths <= 5, `${deaths} workers died`);
+  assert.ok(crashes >= 3 && crashes <= 5, `${crashes} workers died`);
 });

@@ -17,8 +17,8 @@ import { Outages } from "../../../src/storage/health/outages.ts";
 import { S3 } from "../../../src/storage/s3/s3.ts";
 import { S3Store } from "../../../src/storage/s3/store.ts";
 import { StoreError } from "../../../src/storage/store-error.ts";
-import type { LossRecord } from "../../../src/workers/losses/losses.ts";
-import { Trial } from "../../../src/workers/losses/trial.ts";
+import { AttemptRecord } from "../../../src/workers/crashes/attempt-record.ts";
+import type { CrashRecord } from "../../../src/workers/crashes/crash-record.ts";
 import { LogLines } from "../../helpers/log-lines.ts";
 import { type RunRequest, TestPipeline, writeTexts } from "../../helpers/runs/pipeline.ts";
 import { FaultProxy } from "../../helpers/servers/fault-proxy.ts";
@@ -40,7 +40,7 @@ async function open(settings: Record<string, unknown> = {}, plan = false) {
   const pipeline = stack.use(await TestPipeline.open());
   const bucket = await server.makeBucket();
   const log = new LogLines();
-  const start = (more: Record<string, unknown> = {}, options: { losses?: LossRecord } = {}) =>
+  const start = (more: Record<string, unknown> = {}, options: { crashRecord?: CrashRecord } = {}) =>
     pipeline.worker(
       { threads: 1, graceMs: 500, ...settings, ...more },
       {
@@ -215,15 +215,15 @@ test("rows that wait for a store hold up no slice that must run alone, nor those
   await using world = await open();
   const { proxy, log, direct } = world;
   const store = { save: async () => {}, forget: async () => {} };
-  const deaths = ["a", "b"].map((by) => ({ by, at: null, after: 0 }));
+  const crashes = ["a", "b"].map((by) => ({ by, at: null, after: 0 }));
   let crashing = false;
   await world.start(
     { concurrency: 4 },
     {
-      losses: {
+      crashRecord: {
         // The slices of the run that waits are healthy. Every other one of the next run lost its worker twice.
         take: async ({ slice }) =>
-          new Trial("own", store, crashing && slice % 2 === 0 ? { deaths, through: [] } : undefined),
+          new AttemptRecord("own", store, crashing && slice % 2 === 0 ? { crashes, through: [] } : undefined),
       },
     },
   );

@@ -9,7 +9,7 @@ import { rememberedMs } from "../../../src/fleet/heartbeat.ts";
 import { verifyOutput } from "../../../src/outputs/verify/verify.ts";
 import { readPart } from "../../../src/rows/part.ts";
 import type { ObjectStore } from "../../../src/storage/store.ts";
-import type { WrappedParts } from "../../../src/workers/model-service.ts";
+import type { WrappableSteps } from "../../../src/workers/model-service.ts";
 import type { LabelItems } from "../../../src/workers/slice/label-items.ts";
 import { FAST, TestPipeline, writeTexts } from "../../helpers/runs/pipeline.ts";
 import { endOf, supervise } from "../../helpers/supervise.ts";
@@ -54,27 +54,27 @@ async function runThroughKills(outside: number[], poison?: string) {
   const path = await writeTexts(join(pipeline.folder, "texts.csv"), SLICES * SLICE_ITEMS);
   const run = pipeline.run({ kind: "text", path, model: MODEL, out: "out" }, { sliceItems: SLICE_ITEMS });
   const { store } = await endOf(run, supervised).finally(() => over.abort());
-  const deaths = await supervised;
+  const crashes = await supervised;
   const kills = (await readdir(pipeline.folder)).filter((name) => name.startsWith("outside-"));
   assert.equal(kills.length, outside.length, "every kill happened");
   const { ok, totals } = await verifyOutput(store);
   assert.ok(ok);
   assert.equal(totals.labeled + totals.errors, SLICES * SLICE_ITEMS);
-  return { deaths, errors: await errorsIn(store) };
+  return { crashes, errors: await errorsIn(store) };
 }
 
 test("kills from outside, whatever they hit: no row is in error", async (t) => {
   const outside = schedule(SEED, 8);
   t.diagnostic(`seed ${SEED}: killed at calls ${outside}`);
-  assert.deepEqual(await runThroughKills(outside), { deaths: 8, errors: [] });
+  assert.deepEqual(await runThroughKills(outside), { crashes: 8, errors: [] });
 });
 
 test("the same beside an item that kills its worker: that one is in error, and no other", async (t) => {
   const outside = schedule(SEED + 1, 5);
   t.diagnostic(`seed ${SEED + 1}: killed at calls ${outside}`);
-  const { deaths, errors } = await runThroughKills(outside, "it was awful really really really 57");
+  const { crashes, errors } = await runThroughKills(outside, "it was awful really really really 57");
   assert.deepEqual(errors, [[57, "ITEM_CRASHED_WORKER"]]);
-  assert.ok(deaths <= 5 + outside.length, `${deaths} workers died`);
+  assert.ok(crashes <= 5 + outside.length, `${crashes} workers died`);
 });
 
 /** Resolves when a file that others append to has so many lines. */
@@ -156,7 +156,7 @@ test("Redis frozen twice under load, past every lock and beat, sends no slice in
   const calls: number[] = [];
   const released = Promise.withResolvers<void>();
   let onCall = () => {};
-  const around = ({ steps, label }: WrappedParts): WrappedParts => {
+  const around = ({ steps, label }: WrappableSteps): WrappableSteps => {
     const held: LabelItems = async (items, ...rest) => {
       calls.push(items.length);
       onCall();

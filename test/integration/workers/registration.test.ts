@@ -6,7 +6,7 @@ import { createLogger } from "../../../src/logger.ts";
 import { openRedis } from "../../../src/redis/connect.ts";
 import { KEY_PREFIX } from "../../../src/schemas/names.ts";
 import type { OutageInfo } from "../../../src/schemas/worker.ts";
-import { Registration } from "../../../src/workers/registration.ts";
+import { Registration } from "../../../src/workers/registration/registration.ts";
 import { TcpRedis } from "../../helpers/servers/tcp-redis.ts";
 
 test("beats do not pile up while Redis is gone, and the last one tells what is true then", async () => {

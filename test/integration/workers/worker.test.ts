@@ -30,7 +30,7 @@ import {
   RUNS_QUEUE,
 } from "../../../src/schemas/names.ts";
 import { S3 } from "../../../src/storage/s3/s3.ts";
-import { committedEvent, ResultEvents } from "../../../src/workers/events.ts";
+import { committedEvent, ResultEvents } from "../../../src/workers/result-events.ts";
 import { startWorker, type WorkerOptions } from "../../../src/workers/worker.ts";
 import { FAST, TestPipeline, writeTexts } from "../../helpers/runs/pipeline.ts";
 import { startTestRedis } from "../../helpers/servers/redis.ts";

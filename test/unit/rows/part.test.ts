@@ -11,7 +11,7 @@ import { partKey } from "../../../src/schemas/names.ts";
 import type { Row } from "../../../src/schemas/row.ts";
 import type { Split } from "../../../src/schemas/split.ts";
 import { MemoryStore } from "../../../src/storage/memory.ts";
-import { type StepParts, sliceSteps } from "../../../src/workers/slice/steps.ts";
+import { type StepDeps, sliceSteps } from "../../../src/workers/slice/slice-steps.ts";
 import { bytes, isError, text } from "../../helpers/store-conformance.ts";
 
 const labeled: Row = {
@@ -210,7 +210,7 @@ test("the part of a slice of splits is adopted where it has as many rows of each
   const split = (uri: string, first: number, count: number, selected?: number) =>
     ({ input: { uri }, first, count, ...(selected === undefined ? {} : { selected }) }) as unknown as Split;
   const job = jobOf({ splits: [split("a", 3, 2), split("b", 0, 5, 2)] });
-  const steps = sliceSteps({} as StepParts);
+  const steps = sliceSteps({} as StepDeps);
   const adopt = async (...records: [string, number][]) => {
     const rows = records.map(([uri, record]): Row => ({ ...failed, source: { uri, record } }));
     await store.put(job.key, encodePart(rows).bytes);
@@ -272,7 +272,7 @@ test("the part of a slice of splits is adopted where it has as many rows of each
 
 test("what kept columns hold is noted before the commit, which may be the last: that of a part that was adopted too", async () => {
   const calls: string[] = [];
-  const parts: Partial<StepParts> = {
+  const parts: Partial<StepDeps> = {
     compactions: { noteColumns: async () => void calls.push("columns") } as Partial<Compactions> as Compactions,
     ledger: {
       commit: async () => {
@@ -283,6 +283,6 @@ test("what kept columns hold is noted before the commit, which may be the last: 
     finalize: async () => void calls.push("finalize"),
   };
   const { bytes: _bytes, ...part } = encodePart([labeled]);
-  assert.equal(await sliceSteps(parts as StepParts).commit(jobOf({}), { ...part, rows: [labeled] }), "done");
+  assert.equal(await sliceSteps(parts as StepDeps).commit(jobOf({}), { ...part, rows: [labeled] }), "done");
   assert.deepEqual(calls, ["columns", "commit", "finalize"]);
 });

@@ -20,7 +20,7 @@ import { cutSlices } from "../../../src/sources/slices.ts";
 import { type Cut, MAX_RECORD_BYTES, type Source, type SourceRecord } from "../../../src/sources/source.ts";
 import { openTextSource } from "../../../src/sources/texts.ts";
 import { S3 } from "../../../src/storage/s3/s3.ts";
-import { jobLoader } from "../../../src/workers/slice/load.ts";
+import { itemLoader } from "../../../src/workers/slice/load-items.ts";
 import { ownFiles } from "../../helpers/files.ts";
 
 const AUTO: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };
@@ -334,7 +334,7 @@ test("a job whose splits hold another number of items than was planned fails, th
   const source = await openTextSource(path, { ...AUTO, where: [{ column: "n", value: "1" }] });
   const [cut] = await cutsOf(source, [{ items: 9, bytes: 1e6 }]);
   const grants = { files: new FileGrants([path]), s3: new S3Grants([]) };
-  const load = jobLoader(grants, new S3());
+  const load = itemLoader(grants, new S3());
   const jobOf = (split: Split) => ({ splits: [split], model: { task: TEXT } }) as Job;
   assert.equal((await load(jobOf(cut!.split), never)).items.length, 2);
   for (const selected of [1, 3])
@@ -354,7 +354,7 @@ test("a reader of a split stops when it is told to", async () => {
 test("a FIFO that takes a planned file's place fails its slices at once, and no thread waits for it", async () => {
   const path = await file("x.csv", "text\na\nb\n");
   const [cut] = await cutsOf(await openTextSource(path, AUTO), [{ items: 9, bytes: 1e6 }]);
-  const load = jobLoader({ files: new FileGrants([dirname(path)]), s3: new S3Grants([]) }, new S3());
+  const load = itemLoader({ files: new FileGrants([dirname(path)]), s3: new S3Grants([]) }, new S3());
   const jobOf = (split: Split, task: Task = TEXT) => ({ splits: [split], model: { task } }) as Job;
   assert.equal((await load(jobOf(cut!.split), never)).items.length, 2);
   await rm(path);

@@ -8,8 +8,8 @@ import { Outages } from "../../../src/storage/health/outages.ts";
 import { S3 } from "../../../src/storage/s3/s3.ts";
 import type { ObjectStore } from "../../../src/storage/store.ts";
 import { StoreError } from "../../../src/storage/store-error.ts";
-import { HeldRows } from "../../../src/workers/slice/held-rows.ts";
-import { PatientStore } from "../../../src/workers/slice/patient-store.ts";
+import { OutageAwareStore } from "../../../src/workers/slice/outage-aware-store.ts";
+import { OutageBuffer } from "../../../src/workers/slice/outage-buffer.ts";
 import { LogLines } from "../../helpers/log-lines.ts";
 
 const TIMES = { limitMs: 60_000, refusedLimitMs: 400, firstProbeMs: 10, mostProbeMs: 40 };
@@ -37,7 +37,7 @@ async function refusingFolder(t: TestContext, isRefused: () => boolean, refusedL
       throw new StoreError("EDQUOT", { ...options, trouble: { kind: "refused", certain: true } });
     },
   } as unknown as ObjectStore;
-  const patient = new PatientStore(store, outages, new HeldRows(1000), t.signal, () => {});
+  const patient = new OutageAwareStore(store, outages, new OutageBuffer(1000), t.signal, () => {});
   const put = () => patient.putIfAbsent("_parts/part-0", new Uint8Array(10));
   return { put, outages, told, count: (pattern: RegExp) => told.warned(pattern).length, writes: () => writes };
 }

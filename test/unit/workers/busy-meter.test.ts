@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { BusyMeter } from "../../../src/workers/busy-meter.ts";
+import { BusyMeter } from "../../../src/workers/registration/busy-meter.ts";
 
 test("busy is the time in which the model ran, of threads × time: since the start, and of the last minute", () => {
   const meter = new BusyMeter(1000);

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { LabelmillError } from "../../../src/errors.ts";
 import type { Row } from "../../../src/schemas/row.ts";
-import { type Evidence, NO_EVIDENCE, type Span } from "../../../src/workers/losses/evidence.ts";
-import { type LabelItems, labelAlone, labelTogether, toItemError } from "../../../src/workers/slice/label-items.ts";
+import { type Evidence, NO_EVIDENCE, type Span } from "../../../src/workers/crashes/evidence.ts";
+import { type LabelItems, labelIsolated, labelTogether, toItemError } from "../../../src/workers/slice/label-items.ts";
 import type { LoadedJob } from "../../../src/workers/slice/loaded-job.ts";
 
 const RUN = "0123456789abcdef";
@@ -63,18 +63,22 @@ test("alone: each piece is noted before it runs, a condemned item becomes an err
   const verdicts = (rows: Row[]) => rows.map((row) => ("error" in row ? row.error.code : row.label));
 
   // Pieces of two: the second record of the first piece is malformed.
-  assert.deepEqual(verdicts(await labelAlone(JOB, NO_EVIDENCE, label, note, never)), ["GOOD", "RECORD_INVALID", "BAD"]);
+  assert.deepEqual(verdicts(await labelIsolated(JOB, NO_EVIDENCE, label, note, never)), [
+    "GOOD",
+    "RECORD_INVALID",
+    "BAD",
+  ]);
   assert.deepEqual(trace.splice(0), ["note 0,2", "run good", "note 2,3", "run bad", "note null"]);
 
   const at: Span = [0, 1];
   const condemned: Evidence = {
-    deaths: [
+    crashes: [
       { by: "a", at, after: 1 },
       { by: "b", at, after: 2 },
     ],
     through: [[2, 3]],
   };
-  const rows = await labelAlone(JOB, condemned, label, note, never);
+  const rows = await labelIsolated(JOB, condemned, label, note, never);
   assert.deepEqual(verdicts(rows), ["ITEM_CRASHED_WORKER", "RECORD_INVALID", "BAD"]);
   assert.deepEqual(trace, ["note null", "run bad", "note null"], "what came through before is not suspected");
   assert.equal("error" in rows[0]! && rows[0].error.retryable, true);

@@ -8,13 +8,13 @@ import type { S3 } from "../../storage/s3/s3.ts";
 import type { LoadedItem, LoadedJob } from "./loaded-job.ts";
 
 /** Gets the items of a job: those that it carries, or those that it addresses. */
-export type LoadJob = (job: Job, signal: AbortSignal) => Promise<LoadedJob>;
+export type LoadItems = (job: Job, signal: AbortSignal) => Promise<LoadedJob>;
 
 /**
  * Reads splits from granted inputs only: whoever can write to Redis must not be able to name a file of their choice.
  * @throws LabelmillError NOT_GRANTED, INPUT_NOT_FOUND, INPUT_CHANGED and what the input's store says
  */
-export function jobLoader(grants: { files: FileGrants; s3: S3Grants }, s3: S3): LoadJob {
+export function itemLoader(grants: { files: FileGrants; s3: S3Grants }, s3: S3): LoadItems {
   const placeOf = async ({ input: { uri } }: Split): Promise<SplitPlace> => {
     if (!uri.startsWith("s3:")) {
       const open = () => grants.files.open(uri).catch(asInput);

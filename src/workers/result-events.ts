@@ -7,7 +7,7 @@ import { trimWaiting } from "../runs/queues/trim.ts";
 import { type LabelEvent, MAX_EVENT_ROWS } from "../schemas/event.ts";
 import type { Job } from "../schemas/job.ts";
 import { FEED_CHANNEL, jobId, RESULTS_QUEUE, SCHEMA_VERSION } from "../schemas/names.ts";
-import type { StandingPart } from "./slice/process-slice.ts";
+import type { StoredPart } from "./slice/process-slice.ts";
 
 /**
  * The results queue as a bounded outbox: an event waits there for a consumer, and where too many wait the oldest are dropped and
@@ -47,7 +47,7 @@ export class ResultEvents {
 }
 
 /** What is told of a committed slice; its rows only where they are few and somebody wants them. */
-export function committedEvent(job: Job, { receipt, labels, rows }: StandingPart): LabelEvent {
+export function committedEvent(job: Job, { receipt, labels, rows }: StoredPart): LabelEvent {
   const wanted = (job.events === "rows" || job.single) && rows.length <= MAX_EVENT_ROWS;
   return {
     ...aboutJob(job),

@@ -4,7 +4,7 @@ import { abortable } from "../../abortable.ts";
  * Many may pass at once, or one alone. Who asks to be alone waits for those inside, and those who come later wait for it: a
  * slice that is suspected of killing the process must be the only one that can be blamed.
  */
-export class Gate {
+export class Isolation {
   #inside = 0;
   /** Settles when whoever is, or waits to be, alone is through. */
   #alone: Promise<void> = Promise.resolve();

@@ -4,14 +4,14 @@ import type { ImageDecoder } from "../../inference/preprocess/image/decoder.ts";
 import type { PreparePool } from "../../inference/preprocess/prepare-pool.ts";
 import type { ItemError } from "../../schemas/item.ts";
 import type { Lane } from "../../schemas/names.ts";
-import type { StageTimes } from "../stages.ts";
-import { type ItemOutcome, type LabelItems, toItemError } from "./label-items.ts";
-import type { LoadedItem } from "./loaded-job.ts";
+import type { StageTimes } from "../registration/stage-times.ts";
+import { type ItemOutcome, type LabelItems, toItemError } from "../slice/label-items.ts";
+import type { LoadedItem } from "../slice/loaded-job.ts";
 
-type LabelerParts = { engine: Engine; stages: StageTimes; lane: Lane };
+type LabelerDeps = { engine: Engine; stages: StageTimes; lane: Lane };
 
 /** Texts: one message to the tokenizers for all of them, then into the batcher together. */
-export function textLabeler({ engine, pool, stages, lane }: LabelerParts & { pool: PreparePool }): LabelItems {
+export function textLabeler({ engine, pool, stages, lane }: LabelerDeps & { pool: PreparePool }): LabelItems {
   return async (items, { run, topK }, signal, onAnswers) => {
     const told = items.filter(hasWords);
     const texts = told.map(({ text }) => text);
@@ -45,7 +45,7 @@ export function imageLabeler({
   stages,
   inFlight,
   lane,
-}: LabelerParts & { fetcher: Fetcher; decoder: ImageDecoder; inFlight: () => number }): LabelItems {
+}: LabelerDeps & { fetcher: Fetcher; decoder: ImageDecoder; inFlight: () => number }): LabelItems {
   const permits = new Permits(inFlight);
   const { recipe } = engine.model;
   return (items, { topK }, signal, onAnswers) =>

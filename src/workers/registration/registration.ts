@@ -1,18 +1,18 @@
 import { hostname } from "node:os";
-import type { Granted } from "../fetch/output-grants.ts";
-import { BEAT_MS, type WorkerRegistry } from "../fleet/registry.ts";
-import type { Engine } from "../inference/engine.ts";
-import { BATCHES_PER_THREAD } from "../inference/sessions/session-pool.ts";
-import type { Logger } from "../logger.ts";
-import { SCHEMA_VERSION } from "../schemas/names.ts";
-import type { ModelWork, ServedModel, StageTime, WorkerInfo } from "../schemas/worker.ts";
-import { SOFTWARE } from "../software.ts";
-import type { Outages } from "../storage/health/outages.ts";
+import type { Granted } from "../../fetch/output-grants.ts";
+import { BEAT_MS, type WorkerRegistry } from "../../fleet/registry.ts";
+import type { Engine } from "../../inference/engine.ts";
+import { BATCHES_PER_THREAD } from "../../inference/sessions/session-pool.ts";
+import type { Logger } from "../../logger.ts";
+import { SCHEMA_VERSION } from "../../schemas/names.ts";
+import type { ModelWork, ServedModel, StageTime, WorkerInfo } from "../../schemas/worker.ts";
+import { SOFTWARE } from "../../software.ts";
+import type { Outages } from "../../storage/health/outages.ts";
+import type { ModelService } from "../model-service.ts";
 import { BusyMeter } from "./busy-meter.ts";
-import type { ModelService } from "./model-service.ts";
-import type { StageTimes } from "./stages.ts";
+import type { StageTimes } from "./stage-times.ts";
 
-export type RegistrationParts = {
+export type RegistrationDeps = {
   id: string;
   registry: WorkerRegistry;
   services: readonly Pick<ModelService, "engine" | "stages">[];
@@ -25,7 +25,7 @@ export type RegistrationParts = {
 
 /** A worker's place in the registry: told at once, then anew every ten seconds, and given up at the end. */
 export class Registration {
-  readonly #parts: RegistrationParts;
+  readonly #parts: RegistrationDeps;
   readonly #busy: readonly BusyMeter[];
   readonly #startedAt = new Date().toISOString();
   readonly #timer: NodeJS.Timeout;
@@ -34,7 +34,7 @@ export class Registration {
   /** What the beat under way tells is no longer all. */
   #isStale = false;
 
-  constructor(parts: RegistrationParts) {
+  constructor(parts: RegistrationDeps) {
     this.#parts = parts;
     this.#busy = parts.services.map(() => new BusyMeter(performance.now()));
     this.beat();
@@ -92,7 +92,7 @@ export class Registration {
   }
 }
 
-function served({ engine, stages }: RegistrationParts["services"][number], busy: BusyMeter): ServedModel {
+function served({ engine, stages }: RegistrationDeps["services"][number], busy: BusyMeter): ServedModel {
   const { model, devices, stats, held, layout } = engine;
   const { id, revision, digest, dtype, task, labels } = model;
   return {

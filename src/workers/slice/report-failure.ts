@@ -3,13 +3,13 @@ import type { RunLedger } from "../../runs/ledger/ledger.ts";
 import type { SingleEnds } from "../../runs/singles.ts";
 import type { LabelEvent } from "../../schemas/event.ts";
 import type { Job } from "../../schemas/job.ts";
-import type { ResultEvents } from "../events.ts";
+import type { ResultEvents } from "../result-events.ts";
 
 /** The most of an error's message that is kept, in UTF-16 code units. */
 const MAX_REASON_LENGTH = 1000;
 
 /** Where a failure is recorded and announced. */
-export type FailureParts = {
+export type FailureDeps = {
   ledger: RunLedger;
   singles: SingleEnds;
   events: ResultEvents;
@@ -21,11 +21,11 @@ export type FailureParts = {
  * Ends a slice that failed for good. Its failure goes to the results queue where the job asks for events; a single's caller hears of
  * it on the run's channel, and every other run counts it, so that no run waits for the slice.
  */
-export async function announceFailure(
+export async function reportFailure(
   event: LabelEvent,
   { events: wanted, single }: Pick<Job, "events" | "single">,
   error: LabelmillError,
-  { ledger, singles, events, finalize }: FailureParts,
+  { ledger, singles, events, finalize }: FailureDeps,
 ): Promise<void> {
   if (wanted !== "none") await events.publish(event);
   if (single) return singles.set(event);

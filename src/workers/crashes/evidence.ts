@@ -7,7 +7,7 @@ const SpanSchema = z.tuple([IndexSchema, IndexSchema]);
 export type Span = z.infer<typeof SpanSchema>;
 
 /** What is recorded of one try of a slice, so that it outlives the process that made it. */
-export const TrySchema = z.object({
+export const AttemptSchema = z.object({
   /** The process that made it, by an id that is new at each start. */
   start: z.string().min(1).max(64),
   /** The items that run alone at the moment; null if nothing runs that a death could be blamed on. */
@@ -19,62 +19,62 @@ export const TrySchema = z.object({
   /** `left`: the slice went back and the process was well. `lost`: the device failed, or its thread. Open if absent. */
   end: z.enum(["left", "lost"]).optional(),
 });
-export type Try = z.infer<typeof TrySchema>;
+export type Attempt = z.infer<typeof AttemptSchema>;
 
 /** A crash: who died, the items that ran alone at that moment, and how many pieces of the slice had run before them in that try. */
-export type Death = { by: string; at: Span | null; after: number };
+export type Crash = { by: string; at: Span | null; after: number };
 
 /** What earlier tries of a slice tell. Two entries of `deaths` with the same `by` are one death. */
-export type Evidence = { deaths: readonly Death[]; through: readonly Span[] };
+export type Evidence = { crashes: readonly Crash[]; through: readonly Span[] };
 
-export const NO_EVIDENCE: Evidence = { deaths: [], through: [] };
+export const NO_EVIDENCE: Evidence = { crashes: [], through: [] };
 
 /** So many deaths that no item can be blamed for fail a slice: kills from outside that hit one slice are far fewer. */
-export const MOST_UNBLAMED_DEATHS = 10;
+export const MAX_UNBLAMED_CRASHES = 10;
 
 /** Tries that may be kept of one slice before those that tell nothing are dropped. */
 const MOST_TRIES = 32;
 
 /** How often a slice lost its worker. */
-export function deathsIn({ deaths }: Evidence): number {
-  return new Set(deaths.map(({ by }) => by)).size;
+export function crashCount({ crashes }: Evidence): number {
+  return new Set(crashes.map(({ by }) => by)).size;
 }
 
 /** How many processes died on the slice while none of its items was recorded as running. */
-export function unblamedDeathsIn({ deaths }: Evidence): number {
-  const blamed = new Set(deaths.flatMap(({ by, at }) => (at ? [by] : [])));
-  return new Set(deaths.map(({ by }) => by).filter((by) => !blamed.has(by))).size;
+export function unblamedCrashCount({ crashes }: Evidence): number {
+  const blamed = new Set(crashes.flatMap(({ by, at }) => (at ? [by] : [])));
+  return new Set(crashes.map(({ by }) => by).filter((by) => !blamed.has(by))).size;
 }
 
 /** The processes that took the slice and never said how that ended. `own` is alive: it asks. */
-export function silentStarts(tries: ReadonlyMap<string, Try>, own: string): Set<string> {
+export function unfinishedStarts(tries: ReadonlyMap<string, Attempt>, own: string): Set<string> {
   const open = [...tries.values()].filter(({ start, end }) => end === undefined && start !== own);
   return new Set(open.map(({ start }) => start));
 }
 
 /** How many tries ended with the loss of a device. Each is a death of its own: the process may have gone on. */
-export function deviceLosses(tries: ReadonlyMap<string, Try>): number {
+export function deviceLosses(tries: ReadonlyMap<string, Attempt>): number {
   return [...tries.values()].filter(({ end }) => end === "lost").length;
 }
 
 /** @param dead those of the processes that died */
-export function evidenceOf(tries: ReadonlyMap<string, Try>, dead: ReadonlySet<string>): Evidence {
-  const deaths: Death[] = [];
+export function evidenceOf(tries: ReadonlyMap<string, Attempt>, dead: ReadonlySet<string>): Evidence {
+  const crashes: Crash[] = [];
   for (const [id, { start, at, after, end }] of tries)
-    if (end === "lost") deaths.push({ by: id, at, after });
-    else if (end === undefined && dead.has(start)) deaths.push({ by: start, at, after });
-  return { deaths, through: merged([...tries.values()].flatMap(({ through }) => through)) };
+    if (end === "lost") crashes.push({ by: id, at, after });
+    else if (end === undefined && dead.has(start)) crashes.push({ by: start, at, after });
+  return { crashes, through: merged([...tries.values()].flatMap(({ through }) => through)) };
 }
 
 /** Ids of tries that tell nothing more once their `through` is kept elsewhere; none unless there are many tries. */
-export function obsolete(tries: ReadonlyMap<string, Try>, { deaths, through }: Evidence): string[] {
+export function obsolete(tries: ReadonlyMap<string, Attempt>, { crashes, through }: Evidence): string[] {
   if (tries.size <= MOST_TRIES) return [];
-  const died = new Set(deaths.map(({ by }) => by));
+  const died = new Set(crashes.map(({ by }) => by));
   const told = [...tries].filter(([id, { start, end }]) => end !== undefined || died.has(start) || died.has(id));
-  const suspicious = ({ at, end }: Try) => end !== "left" && at !== null && !isThrough(through, at);
+  const suspicious = ({ at, end }: Attempt) => end !== "left" && at !== null && !isThrough(through, at);
   const plain = told.filter(([, each]) => !suspicious(each));
   // Deaths without a suspect still count, but no more than fail the slice.
-  const kept = plain.filter(([, { end }]) => end !== "left").slice(-MOST_UNBLAMED_DEATHS);
+  const kept = plain.filter(([, { end }]) => end !== "left").slice(-MAX_UNBLAMED_CRASHES);
   return plain.filter((each) => !kept.includes(each)).map(([id]) => id);
 }
 

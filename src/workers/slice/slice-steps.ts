@@ -14,12 +14,12 @@ import type { Split } from "../../schemas/split.ts";
 import { openStore } from "../../storage/open.ts";
 import type { S3 } from "../../storage/s3/s3.ts";
 import type { ObjectStore } from "../../storage/store.ts";
-import { committedEvent, type ResultEvents } from "../events.ts";
-import { RareLines } from "../queue/rare-lines.ts";
-import type { SliceSteps, StandingPart } from "./process-slice.ts";
+import { LogThrottle } from "../queue/log-throttle.ts";
+import { committedEvent, type ResultEvents } from "../result-events.ts";
+import type { SliceSteps, StoredPart } from "./process-slice.ts";
 
-export type StepParts = {
-  outputs: Outputs;
+export type StepDeps = {
+  outputs: OutputStores;
   ledger: RunLedger;
   singles: SingleEnds;
   compactions: Compactions;
@@ -31,9 +31,9 @@ export type StepParts = {
 };
 
 /** The real steps of a slice, all but the labeling. */
-export function sliceSteps(parts: StepParts): Omit<SliceSteps, "label"> {
+export function sliceSteps(parts: StepDeps): Omit<SliceSteps, "label"> {
   const { outputs, ledger, singles, compactions, events, finalize, devices, log } = parts;
-  const strays = new RareLines();
+  const strays = new LogThrottle();
   return {
     openOutput: (uri) => outputs.open(uri),
     adopt: async (store, job) => {
@@ -85,7 +85,7 @@ function firstErrors(rows: readonly Row[]): RowError[] {
 const MOST_OPEN = 100;
 
 /** Stores by their URI, opened once: whoever can write to Redis must not be able to name a path of their choice. */
-export class Outputs {
+export class OutputStores {
   readonly #grants: OutputGrants;
   readonly #s3: S3;
   readonly #open = new Map<string, Promise<ObjectStore>>();
@@ -110,7 +110,7 @@ export class Outputs {
 }
 
 /** @throws LabelmillError PART_MISMATCH where the bytes are not a part of this slice */
-function adoptPart(bytes: Uint8Array, job: Job): StandingPart {
+function adoptPart(bytes: Uint8Array, job: Job): StoredPart {
   const part = readPart(bytes);
   if (!(job.items ? isOfItems(part.rows, job) : isOfSplits(part.rows, job.splits!)))
     throw new LabelmillError(

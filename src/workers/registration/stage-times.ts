@@ -1,4 +1,4 @@
-import type { Stage } from "../schemas/worker.ts";
+import type { Stage } from "../../schemas/worker.ts";
 
 /** The stages that slices pass through outside of the engine, which keeps the time of the others (BatcherStats). */
 export type TimedStage = Exclude<Stage, "queue" | "infer">;

@@ -1,5 +1,5 @@
 /** A bound on the labeled rows that wait in memory for a store that is out, in bytes of their parts. */
-export class HeldRows {
+export class OutageBuffer {
   readonly #most: number;
   #bytes = 0;
 

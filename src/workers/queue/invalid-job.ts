@@ -11,20 +11,20 @@ import {
 } from "../../schemas/job.ts";
 import { parseJobId, partKey, singleKey } from "../../schemas/names.ts";
 import type { Task } from "../../schemas/task.ts";
-import { failedEvent } from "../events.ts";
-import { announceFailure, type FailureParts } from "../slice/failure.ts";
-import { type DeadLetters, whyUnreadable } from "./dead-letters.ts";
+import { failedEvent } from "../result-events.ts";
+import { type FailureDeps, reportFailure } from "../slice/report-failure.ts";
+import { type DeadLetters, unreadableReason } from "./dead-letters.ts";
 
 /** What a job must be for, on a queue of this model. */
 export type ServedModel = { id: string; digest: string; task: Task };
 
 /** What is wrong with a job; undefined where it is a slice for this queue. */
-export function whyInvalid(queued: QueuedJob, served: ServedModel): string | undefined {
+export function invalidReason(queued: QueuedJob, served: ServedModel): string | undefined {
   const { id, data } = queued;
   // Before each item is looked at: millions of them would take the worker's memory.
   const count = Array.isArray(data?.items) ? data.items.length : 0;
   if (count > MAX_SLICE_ITEMS) return `items: expected at most ${MAX_SLICE_ITEMS}, got ${count}`;
-  const reason = whyUnreadable(queued, JobSchema);
+  const reason = unreadableReason(queued, JobSchema);
   if (reason !== undefined) return reason;
   const { run, slice, model } = data as Job;
   const named = parseJobId(id ?? "");
@@ -35,19 +35,19 @@ export function whyInvalid(queued: QueuedJob, served: ServedModel): string | und
   return undefined;
 }
 
-export type RefusalParts = FailureParts & { deadLetters: DeadLetters; served: ServedModel };
+export type RejectionDeps = FailureDeps & { deadLetters: DeadLetters; served: ServedModel };
 
 /**
  * Buries a job that no worker can do, and ends what waits for it: its run, or the caller of a single.
  * @returns what the processor throws then
  */
-export async function refuse(queued: QueuedJob, reason: string, parts: RefusalParts): Promise<UnrecoverableError> {
+export async function rejectJob(queued: QueuedJob, reason: string, parts: RejectionDeps): Promise<UnrecoverableError> {
   const buried = await parts.deadLetters.bury(queued, reason);
   const job = readAddress(queued, parts.served);
   if (job) {
     const error = new LabelmillError("JOB_INVALID", reason);
     const single = job.single ?? ((await parts.ledger.state(job.run)) === undefined ? true : undefined);
-    await announceFailure(eventOf({ ...job, single }, error), { ...job, single }, error, parts);
+    await reportFailure(eventOf({ ...job, single }, error), { ...job, single }, error, parts);
   }
   return buried;
 }
@@ -76,10 +76,10 @@ function eventOf(job: Address, error: LabelmillError): LabelEvent {
  * Buries a job that plans or closes a run and cannot be read; the run that it names has failed, so that nothing waits for it.
  * @returns what the processor throws then
  */
-export async function refuseRunJob(
+export async function rejectRunJob(
   queued: QueuedJob,
   reason: string,
-  { ledger, deadLetters }: Pick<RefusalParts, "ledger" | "deadLetters">,
+  { ledger, deadLetters }: Pick<RejectionDeps, "ledger" | "deadLetters">,
 ): Promise<UnrecoverableError> {
   const buried = await deadLetters.bury(queued, reason);
   const run = RunIdSchema.safeParse(queued.data?.run);

@@ -3,21 +3,21 @@ import { closeSync, ftruncateSync, mkdirSync, readFileSync, rmSync, writeSync } 
 import { dirname } from "node:path";
 import { LabelmillError } from "../../errors.ts";
 import { checkOwnSync, IrregularFile, openOwnSync } from "../../regular-file.ts";
-import { deviceLosses, evidenceOf, obsolete, silentStarts, type Try } from "./evidence.ts";
-import { type LossRecord, parseTry, type SliceRef } from "./losses.ts";
-import { Trial } from "./trial.ts";
+import { AttemptRecord } from "./attempt-record.ts";
+import { type CrashRecord, parseAttempt, type SliceRef } from "./crash-record.ts";
+import { type Attempt, deviceLosses, evidenceOf, obsolete, unfinishedStarts } from "./evidence.ts";
 
 /** The tries of a slice, by their ids. */
-type Tries = Map<string, Try>;
+type Attempts = Map<string, Attempt>;
 /** The file's descriptor, and what stood in it. */
-type Opened = { file: number; slices: Map<number, Tries> };
+type Opened = { file: number; slices: Map<number, Attempts> };
 
 /**
  * The loss record of a command whose Redis server dies with it: a file to which a line is added when a slice is taken, when what is known of
  * the try changes, and when the slice is done. The output's lock lets one process write it at a time, so whoever wrote before is dead. A line
  * is one synchronous append: it survives the process, not the machine, and that is what it is for.
  */
-export class LossJournal implements LossRecord {
+export class CrashJournal implements CrashRecord {
   readonly #path: string;
   readonly #start = randomBytes(8).toString("hex");
   #opened: Opened | undefined;
@@ -32,14 +32,14 @@ export class LossJournal implements LossRecord {
     asOutput(() => checkOwnSync(path));
   }
 
-  async take({ slice }: SliceRef): Promise<Trial> {
+  async take({ slice }: SliceRef): Promise<AttemptRecord> {
     this.#opened ??= open(this.#path);
     const { file, slices } = this.#opened;
     const append = (line: string) => writeSync(file, `${line}\n`);
     const id = `${this.#start}.${++this.#count}`;
-    const tries: Tries = slices.get(slice) ?? new Map();
+    const tries: Attempts = slices.get(slice) ?? new Map();
     slices.set(slice, tries);
-    const save = async (entry: Try) => {
+    const save = async (entry: Attempt) => {
       tries.set(id, entry);
       append(lineOf(slice, id, entry));
     };
@@ -47,8 +47,8 @@ export class LossJournal implements LossRecord {
       slices.delete(slice);
       append(`end ${slice}`);
     };
-    const evidence = evidenceOf(tries, silentStarts(tries, this.#start));
-    const trial = new Trial(this.#start, { save, forget }, evidence, deviceLosses(tries));
+    const evidence = evidenceOf(tries, unfinishedStarts(tries, this.#start));
+    const trial = new AttemptRecord(this.#start, { save, forget }, evidence, deviceLosses(tries));
     await save(trial.entry);
     const old = obsolete(tries, trial.evidence);
     for (const each of old) tries.delete(each);
@@ -82,16 +82,16 @@ function rewrite(file: number, slices: Opened["slices"]): void {
   writeSync(file, `${lines.join("\n")}\n`);
 }
 
-function lineOf(slice: number, id: string, entry: Try): string {
+function lineOf(slice: number, id: string, entry: Attempt): string {
   return `try ${slice} ${id} ${JSON.stringify(entry)}`;
 }
 
-function replay(text: string): Map<number, Tries> {
-  const slices = new Map<number, Tries>();
+function replay(text: string): Map<number, Attempts> {
+  const slices = new Map<number, Attempts>();
   for (const [number, line] of text.split("\n").entries()) {
     const [, slice, id, json] = /^try (\d+) (\S+) (.*)$/.exec(line) ?? [];
-    const entry = json && parseTry(json);
-    if (entry) triesOf(slices, Number(slice)).set(id!, entry);
+    const entry = json && parseAttempt(json);
+    if (entry) attemptsOf(slices, Number(slice)).set(id!, entry);
     else if (/^end \d+$/.test(line)) slices.delete(Number(line.slice(4)));
     else replayOld(slices, line, `old-${number}`);
   }
@@ -99,10 +99,10 @@ function replay(text: string): Map<number, Tries> {
 }
 
 /** A line as versions before 1.0 wrote it: their `at` named one item, and each `take` was a process of its own. */
-function replayOld(slices: Map<number, Tries>, line: string, id: string): void {
+function replayOld(slices: Map<number, Attempts>, line: string, id: string): void {
   const [, verb, slice, index] = /^(take|at|back) (\d+)(?: (\d+))?$/.exec(line) ?? [];
   if (verb === undefined) return;
-  const tries = triesOf(slices, Number(slice));
+  const tries = attemptsOf(slices, Number(slice));
   const last = [...tries.values()].at(-1);
   if (verb === "take") tries.set(id, { start: id, at: null, after: 0, through: [] });
   else if (last && verb === "back") last.end = "left";
@@ -112,8 +112,8 @@ function replayOld(slices: Map<number, Tries>, line: string, id: string): void {
   }
 }
 
-function triesOf(slices: Map<number, Tries>, slice: number): Tries {
-  const tries: Tries = slices.get(slice) ?? new Map();
+function attemptsOf(slices: Map<number, Attempts>, slice: number): Attempts {
+  const tries: Attempts = slices.get(slice) ?? new Map();
   slices.set(slice, tries);
   return tries;
 }

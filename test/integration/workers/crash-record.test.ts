@@ -5,9 +5,9 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Redis } from "ioredis";
 import { Heartbeat, rememberedMs } from "../../../src/fleet/heartbeat.ts";
 import { openRedis } from "../../../src/redis/connect.ts";
-import { deathsIn, NO_EVIDENCE } from "../../../src/workers/losses/evidence.ts";
-import { RedisLossRecord } from "../../../src/workers/losses/losses.ts";
-import { lossRecordConformance } from "../../helpers/runs/loss-record-conformance.ts";
+import { RedisCrashRecord } from "../../../src/workers/crashes/crash-record.ts";
+import { crashCount, NO_EVIDENCE } from "../../../src/workers/crashes/evidence.ts";
+import { crashRecordConformance } from "../../helpers/runs/crash-record-conformance.ts";
 import { startTestRedis } from "../../helpers/servers/redis.ts";
 
 const NEVER = new AbortController().signal;
@@ -26,12 +26,12 @@ const newRef = () => ({ run: randomBytes(8).toString("hex"), slice: 3 });
 class Process {
   readonly redis: Redis;
   readonly heartbeat: Heartbeat;
-  readonly losses: RedisLossRecord;
+  readonly losses: RedisCrashRecord;
 
   private constructor(redis: Redis) {
     this.redis = redis;
     this.heartbeat = new Heartbeat(redis, randomBytes(8).toString("hex"), TTL_MS);
-    this.losses = new RedisLossRecord(redis, this.heartbeat);
+    this.losses = new RedisCrashRecord(redis, this.heartbeat);
   }
 
   static async start(): Promise<Process> {
@@ -48,7 +48,7 @@ class Process {
   }
 }
 
-lossRecordConformance("redis", async () => {
+crashRecordConformance("redis", async () => {
   let last: Process | undefined;
   return {
     async restart() {
@@ -69,9 +69,9 @@ lossRecordConformance("redis", async () => {
 async function handDown(first: Process, ...others: Process[]): Promise<number> {
   const ref = newRef();
   await first.losses.take(ref, false, NEVER);
-  let deaths = 0;
-  for (const each of others) deaths = deathsIn((await each.losses.take(ref, true, NEVER)).evidence);
-  return deaths;
+  let crashes = 0;
+  for (const each of others) crashes = crashCount((await each.losses.take(ref, true, NEVER)).evidence);
+  return crashes;
 }
 
 test("a slice that changes hands among living processes lost none of them", async () => {
@@ -90,7 +90,7 @@ test("Redis frozen until it has forgotten every process: none of them died", asy
     const taken = each.losses.take(ref, true, NEVER);
     await delay(TTL_MS);
     process.kill(server.pid, "SIGCONT");
-    assert.equal(deathsIn((await taken).evidence), 0);
+    assert.equal(crashCount((await taken).evidence), 0);
   }
 });
 
@@ -104,7 +104,7 @@ test("Redis that comes back and has forgotten every process: those that take lon
   const taken = c.losses.take(ref, true, NEVER);
   await delay(TTL_MS / 2);
   for (const each of [a, b]) await each.redis.connect();
-  assert.equal(deathsIn((await taken).evidence), 0);
+  assert.equal(crashCount((await taken).evidence), 0);
 });
 
 test("a process that only lost its connection counts as dead until it is back, and never after", async () => {
@@ -114,10 +114,10 @@ test("a process that only lost its connection counts as dead until it is back, a
   await b.losses.take(ref, true, NEVER);
   a.redis.disconnect();
   b.redis.disconnect();
-  assert.equal(deathsIn((await c.losses.take(ref, true, NEVER)).evidence), 2);
+  assert.equal(crashCount((await c.losses.take(ref, true, NEVER)).evidence), 2);
   await Promise.all([a.redis.connect(), b.redis.connect()]);
   await Promise.all([a.heartbeat.beat(), b.heartbeat.beat()]);
-  assert.equal(deathsIn((await c.losses.take(ref, true, NEVER)).evidence), 0);
+  assert.equal(crashCount((await c.losses.take(ref, true, NEVER)).evidence), 0);
 });
 
 test("a process that ends in good order and leaves a slice behind counts no death", async () => {
@@ -129,7 +129,7 @@ test("a process that ends in good order and leaves a slice behind counts no deat
     await each.heartbeat.end(true);
     each.kill();
   }
-  assert.equal(deathsIn((await c.losses.take(ref, true, NEVER)).evidence), 0);
+  assert.equal(crashCount((await c.losses.take(ref, true, NEVER)).evidence), 0);
 });
 
 test("two deaths are known for certain before a third process runs the slice, the one that died just now too", async () => {
@@ -139,7 +139,7 @@ test("two deaths are known for certain before a third process runs the slice, th
   a.kill();
   await b.losses.take(ref, true, NEVER);
   b.kill();
-  assert.equal(deathsIn((await (await Process.start()).losses.take(ref, true, NEVER)).evidence), 2);
+  assert.equal(crashCount((await (await Process.start()).losses.take(ref, true, NEVER)).evidence), 2);
 });
 
 test("whoever waits to know who died can be told to stop, and counts no death itself", async () => {
@@ -154,7 +154,7 @@ test("whoever waits to know who died can be told to stop, and counts no death it
   stop.abort();
   await assert.rejects(taken);
   c.kill();
-  assert.equal(deathsIn((await (await Process.start()).losses.take(ref, true, NEVER)).evidence), 2);
+  assert.equal(crashCount((await (await Process.start()).losses.take(ref, true, NEVER)).evidence), 2);
 });
 
 test("a job that is new of a slice that is not: what its earlier job told is kept", async () => {
@@ -167,7 +167,7 @@ test("a job that is new of a slice that is not: what its earlier job told is kep
     await each.redis.ping();
     each.kill();
   }
-  assert.equal(deathsIn((await (await Process.start()).losses.take(ref, true, NEVER)).evidence), 2);
+  assert.equal(crashCount((await (await Process.start()).losses.take(ref, true, NEVER)).evidence), 2);
 });
 
 test("a healthy slice costs two commands, waits for neither, and leaves nothing", async () => {

@@ -12,13 +12,13 @@ const REDIS_OUT = /(^|[\s-])(OOM|LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAI
 const REDIS_LOST = /^(Connection is closed|Command aborted due to connection close|Stream isn't writeable)/;
 
 /** Puts a job back into its queue for later, which costs it no try. Throws what tells BullMQ so. */
-export async function setAside(queued: QueuedJob, token: string, ms: number): Promise<never> {
+export async function delayJob(queued: QueuedJob, token: string, ms: number): Promise<never> {
   await queued.moveToDelayed(Date.now() + ms, token);
   throw new DelayedError();
 }
 
 /** How long a job of a store that is out lies aside, in ms. */
-export function asideMs(outage: Outage): number {
+export function outageDelayMs(outage: Outage): number {
   return Math.min(LONGEST_ASIDE_MS, outage.retryMs) * (1 + Math.random() / 4);
 }
 
@@ -35,7 +35,7 @@ export async function judgeFailure(
   if (isRedisOut(thrown)) return { ms: REDIS_ASIDE_MS };
   const outage = await outages.judge(thrown, output);
   if (!outage) return {};
-  if (!outage.givenUp) return { ms: asideMs(outage) };
+  if (!outage.givenUp) return { ms: outageDelayMs(outage) };
   return outage.kind === "refused" ? { refused: true } : {};
 }
 

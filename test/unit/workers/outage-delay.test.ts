@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Outage } from "../../../src/storage/health/outage.ts";
 import { StoreError, type StoreTrouble } from "../../../src/storage/store-error.ts";
-import { judgeFailure } from "../../../src/workers/slice/set-aside.ts";
+import { judgeFailure } from "../../../src/workers/queue/outage-delay.ts";
 
 function outageOf(kind: StoreTrouble["kind"], givenUp: boolean): Outage {
   const options = { cause: undefined, retryable: true, key: "part-0", trouble: { kind, certain: false } };

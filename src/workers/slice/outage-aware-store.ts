@@ -1,20 +1,20 @@
 import { abortable } from "../../abortable.ts";
 import type { Outages } from "../../storage/health/outages.ts";
 import type { Body, ObjectStore, StoredObject } from "../../storage/store.ts";
-import type { HeldRows } from "./held-rows.ts";
+import type { OutageBuffer } from "./outage-buffer.ts";
 
 /**
  * An output as a slice sees it. Its part is put when the store takes it: in an outage it waits in memory where there is room.
  * Every call ends at once when `signal` aborts, so that a store that does not answer holds up no shutdown; what was asked may
  * be done all the same, and the next try of the slice finds it.
  */
-export class PatientStore implements ObjectStore {
+export class OutageAwareStore implements ObjectStore {
   readonly uri: string;
   readonly conditionalWrites: boolean;
   readonly #store: ObjectStore;
   readonly #outages: Outages;
   /** Undefined: what cannot be written now is not kept. */
-  readonly #held: HeldRows | undefined;
+  readonly #held: OutageBuffer | undefined;
   readonly #signal: AbortSignal;
   readonly #onWait: () => void;
 
@@ -22,7 +22,7 @@ export class PatientStore implements ObjectStore {
   constructor(
     store: ObjectStore,
     outages: Outages,
-    held: HeldRows | undefined,
+    held: OutageBuffer | undefined,
     signal: AbortSignal,
     onWait: () => void,
   ) {

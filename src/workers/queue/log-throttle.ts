@@ -3,7 +3,7 @@ const REST_MS = 60_000;
 const MOST_KINDS = 100;
 
 /** Tells of each kind at once, then again after a rest at the earliest: an outage has thousands of slices fail for one reason. */
-export class RareLines {
+export class LogThrottle {
   readonly #restMs: number;
   readonly #kinds = new Map<string, { toldAt: number; count: number }>();
 

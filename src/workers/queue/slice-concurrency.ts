@@ -4,7 +4,7 @@ import type { Worker } from "bullmq";
  * How many slices a worker takes, by the items it holds: another one as soon as fewer than `fullAt` items are on hand, none
  * while more are, so that a worker that comes later finds work too.
  */
-export class Intake {
+export class SliceConcurrency {
   readonly #fullAt: () => number;
   readonly #most: number;
   readonly #worker: () => Worker;

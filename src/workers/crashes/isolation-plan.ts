@@ -14,18 +14,18 @@ export type Piece = { span: Span; noted: boolean };
  *
  * @param count items of the slice
  */
-export function planAlone(
+export function planIsolated(
   count: number,
-  { deaths, through }: Evidence,
+  { crashes, through }: Evidence,
 ): { condemned: ReadonlySet<number>; pieces: Piece[] } {
   const size = Math.ceil(Math.sqrt(count));
-  const blame = blameOf(deaths);
+  const blame = blameOf(crashes);
   const condemned = new Set<number>();
   const suspects: (Piece & { after: number })[] = [];
   const [singles, groups, cleared]: [Piece[], Piece[], Piece[]] = [[], [], []];
   for (let first = 0; first < count; first += size) {
     const group: Span = [first, Math.min(count, first + size)];
-    const isSplit = deaths.some(({ at }) => at && at[0] < group[1] && group[0] < at[1]);
+    const isSplit = crashes.some(({ at }) => at && at[0] < group[1] && group[0] < at[1]);
     for (const span of isSplit ? singlesOf(group) : [group]) {
       const blamed = isSplit ? blame.get(span[0]) : undefined;
       if (isThrough(through, span)) cleared.push({ span, noted: false });
@@ -54,9 +54,9 @@ function ordered(suspects: (Piece & { after: number })[], others: Piece[], clear
 }
 
 /** Of each item that ran by itself at a death: who died, and the place in which it ran then. */
-function blameOf(deaths: Evidence["deaths"]): Map<number, Map<string, number>> {
+function blameOf(crashes: Evidence["crashes"]): Map<number, Map<string, number>> {
   const blame = new Map<number, Map<string, number>>();
-  for (const { by, at, after } of deaths)
+  for (const { by, at, after } of crashes)
     if (at && at[1] - at[0] === 1) blame.set(at[0], (blame.get(at[0]) ?? new Map()).set(by, after));
   return blame;
 }

@@ -1,14 +1,19 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { deathsIn, MOST_UNBLAMED_DEATHS, NO_EVIDENCE, unblamedDeathsIn } from "../../../src/workers/losses/evidence.ts";
-import type { LossRecord } from "../../../src/workers/losses/losses.ts";
+import type { CrashRecord } from "../../../src/workers/crashes/crash-record.ts";
+import {
+  crashCount,
+  MAX_UNBLAMED_CRASHES,
+  NO_EVIDENCE,
+  unblamedCrashCount,
+} from "../../../src/workers/crashes/evidence.ts";
 
 const NEVER = new AbortController().signal;
 
 /** What every record of losses must do. `restart` is what a new process would see after the last one died. */
-export function lossRecordConformance(
+export function crashRecordConformance(
   name: string,
-  open: () => Promise<{ restart(): Promise<LossRecord>; close(): Promise<void> }>,
+  open: () => Promise<{ restart(): Promise<CrashRecord>; close(): Promise<void> }>,
 ): void {
   const ref = { run: "0123456789abcdef", slice: 7 };
 
@@ -31,23 +36,23 @@ export function lossRecordConformance(
       await (await restart()).take(ref, false, NEVER);
       await (await restart()).take(ref, true, NEVER);
       const third = await (await restart()).take(ref, true, NEVER);
-      assert.equal(deathsIn(third.evidence), 2);
+      assert.equal(crashCount(third.evidence), 2);
       assert.deepEqual(
-        third.evidence.deaths.map(({ at }) => at),
+        third.evidence.crashes.map(({ at }) => at),
         [null, null],
       );
       await third.note([0, 3]);
       await third.note([3, 6]);
       const fourth = await (await restart()).take(ref, true, NEVER);
-      assert.equal(deathsIn(fourth.evidence), 3);
-      assert.deepEqual(fourth.evidence.deaths.map(({ at }) => at).filter(Boolean), [[3, 6]]);
+      assert.equal(crashCount(fourth.evidence), 3);
+      assert.deepEqual(fourth.evidence.crashes.map(({ at }) => at).filter(Boolean), [[3, 6]]);
       assert.deepEqual(fourth.evidence.through, [[0, 3]], "what was noted before came through");
       await fourth.note([4, 5]);
       await fourth.note([5, 6]);
       await fourth.note(null);
       const fifth = await (await restart()).take(ref, true, NEVER);
-      assert.equal(deathsIn(fifth.evidence), 4);
-      assert.deepEqual(fifth.evidence.deaths.map(({ at }) => at).filter(Boolean), [[3, 6]]);
+      assert.equal(crashCount(fifth.evidence), 4);
+      assert.deepEqual(fifth.evidence.crashes.map(({ at }) => at).filter(Boolean), [[3, 6]]);
       assert.deepEqual(
         fifth.evidence.through,
         [
@@ -62,13 +67,13 @@ export function lossRecordConformance(
     inWorld(async ({ restart }) => {
       for (const again of [false, true, true]) {
         const trial = await (await restart()).take(ref, again, NEVER);
-        assert.deepEqual(trial.evidence.deaths, []);
+        assert.deepEqual(trial.evidence.crashes, []);
         await trial.note([1, 2]);
         await trial.note([5, 6]);
         await trial.giveBack();
       }
       const { evidence } = await (await restart()).take(ref, true, NEVER);
-      assert.deepEqual(evidence, { deaths: [], through: [[1, 2]] });
+      assert.deepEqual(evidence, { crashes: [], through: [[1, 2]] });
     }));
 
   test(`${name}: a process that takes a slice again which it lost is not dead`, () =>
@@ -79,7 +84,7 @@ export function lossRecordConformance(
       assert.deepEqual((await process.take(ref, true, NEVER)).evidence, NO_EVIDENCE);
       // One process dies once, however often it took the slice.
       const next = await restart();
-      assert.ok(deathsIn((await next.take(ref, true, NEVER)).evidence) <= 1);
+      assert.ok(crashCount((await next.take(ref, true, NEVER)).evidence) <= 1);
     }));
 
   test(`${name}: a device lost counts as a death, in the same process too, and the item it was lost on is known`, () =>
@@ -91,12 +96,12 @@ export function lossRecordConformance(
       assert.equal(second.deviceLosses, 1);
       await second.lost();
       const third = await (await restart()).take(ref, true, NEVER);
-      assert.deepEqual([third.deviceLosses, deathsIn(third.evidence)], [2, 2]);
+      assert.deepEqual([third.deviceLosses, crashCount(third.evidence)], [2, 2]);
       await third.note([6, 7]);
       await third.lost();
       const fourth = await (await restart()).take(ref, true, NEVER);
-      assert.equal(deathsIn(fourth.evidence), 3);
-      assert.deepEqual(fourth.evidence.deaths.map(({ at }) => at).filter(Boolean), [[6, 7]]);
+      assert.equal(crashCount(fourth.evidence), 3);
+      assert.deepEqual(fourth.evidence.crashes.map(({ at }) => at).filter(Boolean), [[6, 7]]);
       await fourth.end();
       assert.deepEqual((await (await restart()).take(ref, true, NEVER)).evidence, NO_EVIDENCE);
     }));
@@ -122,9 +127,9 @@ export function lossRecordConformance(
       const process = await restart();
       for (let i = 0; i < 40; i++) await (await process.take(ref, true, NEVER)).giveBack();
       const { evidence } = await process.take(ref, true, NEVER);
-      assert.equal(deathsIn(evidence), 3);
+      assert.equal(crashCount(evidence), 3);
       assert.deepEqual(
-        evidence.deaths.flatMap(({ at }) => (at ? [at] : [])).sort((a, b) => a[0] - b[0]),
+        evidence.crashes.flatMap(({ at }) => (at ? [at] : [])).sort((a, b) => a[0] - b[0]),
         [
           [2, 3],
           [9, 10],
@@ -136,10 +141,10 @@ export function lossRecordConformance(
   test(`${name}: deaths that no item can be blamed for add up to their bound, however often the slice was given back`, () =>
     inWorld(async ({ restart }) => {
       await (await restart()).take(ref, false, NEVER);
-      for (let i = 1; i < MOST_UNBLAMED_DEATHS; i++) await (await restart()).take(ref, true, NEVER);
+      for (let i = 1; i < MAX_UNBLAMED_CRASHES; i++) await (await restart()).take(ref, true, NEVER);
       const process = await restart();
       for (let i = 0; i < 40; i++) await (await process.take(ref, true, NEVER)).giveBack();
       const { evidence } = await process.take(ref, true, NEVER);
-      assert.equal(unblamedDeathsIn(evidence), MOST_UNBLAMED_DEATHS);
+      assert.equal(unblamedCrashCount(evidence), MAX_UNBLAMED_CRASHES);
     }));
 }

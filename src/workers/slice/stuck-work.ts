@@ -7,7 +7,7 @@ const HEARING_MS = 2_000;
  * What `work` comes to; if `signal` aborts and `work` has not ended 2 s later, its reason, and nobody waits for `work` any more. A slice
  * may then be given back though a step of it is under way: what that step does still is harmless, since the first part stands.
  */
-export async function unlessDeaf<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+export async function abandonIfStuck<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   const deaf = new AbortController();
   let timer: NodeJS.Timeout | undefined;
   const listen = () => {

@@ -1,22 +1,22 @@
-import { type Evidence, merged, NO_EVIDENCE, type Span, type Try } from "./evidence.ts";
+import { type Attempt, type Evidence, merged, NO_EVIDENCE, type Span } from "./evidence.ts";
 
 /** Keeps what a try records, where it outlives the process. */
-export type TrialStore = {
-  save(entry: Try): Promise<void>;
+export type AttemptStore = {
+  save(entry: Attempt): Promise<void>;
   /** Drops all that is known of the slice. */
   forget(): Promise<void>;
 };
 
 /** One try of a slice by this process: what earlier tries told, and what this one records. */
-export class Trial {
+export class AttemptRecord {
   readonly evidence: Evidence;
   /** Earlier tries that lost a device. */
   readonly deviceLosses: number;
-  readonly #store: TrialStore;
-  #entry: Try;
+  readonly #store: AttemptStore;
+  #entry: Attempt;
   #pieces = 0;
 
-  constructor(start: string, store: TrialStore, evidence: Evidence = NO_EVIDENCE, deviceLosses = 0) {
+  constructor(start: string, store: AttemptStore, evidence: Evidence = NO_EVIDENCE, deviceLosses = 0) {
     this.evidence = evidence;
     this.deviceLosses = deviceLosses;
     this.#store = store;
@@ -24,7 +24,7 @@ export class Trial {
   }
 
   /** As it stands now. */
-  get entry(): Try {
+  get entry(): Attempt {
     return this.#entry;
   }
 
@@ -53,7 +53,7 @@ export class Trial {
     await this.#store.forget();
   }
 
-  async #save(change: Partial<Try>): Promise<void> {
+  async #save(change: Partial<Attempt>): Promise<void> {
     this.#entry = { ...this.#entry, ...change };
     await this.#store.save(this.#entry);
   }

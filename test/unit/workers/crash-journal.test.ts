@@ -5,23 +5,23 @@ import { mkdtemp, readdir, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { deathsIn, type Evidence, NO_EVIDENCE } from "../../../src/workers/losses/evidence.ts";
-import { LossJournal } from "../../../src/workers/losses/journal.ts";
-import { lossRecordConformance } from "../../helpers/runs/loss-record-conformance.ts";
+import { CrashJournal } from "../../../src/workers/crashes/crash-journal.ts";
+import { crashCount, type Evidence, NO_EVIDENCE } from "../../../src/workers/crashes/evidence.ts";
+import { crashRecordConformance } from "../../helpers/runs/crash-record-conformance.ts";
 
 async function folder() {
   const path = await mkdtemp(join(tmpdir(), "journal-"));
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true }) };
 }
 
-lossRecordConformance("journal", async () => {
+crashRecordConformance("journal", async () => {
   const place = await folder();
-  let last: LossJournal | undefined;
+  let last: CrashJournal | undefined;
   return {
     async restart() {
       // A process that dies closes its file and writes nothing more.
       last?.close();
-      last = new LossJournal(join(place.path, "_inflight"));
+      last = new CrashJournal(join(place.path, "_inflight"));
       return last;
     },
     async close() {
@@ -35,7 +35,7 @@ lossRecordConformance("journal", async () => {
 const REF = { run: "0123456789abcdef", slice: 1 };
 
 async function evidenceIn(path: string): Promise<Evidence> {
-  const journal = new LossJournal(path);
+  const journal = new CrashJournal(path);
   const { evidence } = await journal.take(REF);
   journal.close();
   return evidence;
@@ -46,17 +46,17 @@ test("a line torn by the death of the process spoils no other", async () => {
   const path = join(place.path, "_inflight");
   assert.deepEqual(await evidenceIn(path), NO_EVIDENCE);
   appendFileSync(path, 'try 1 torn.1 {"start":"to');
-  assert.equal(deathsIn(await evidenceIn(path)), 1);
-  assert.equal(deathsIn(await evidenceIn(path)), 2);
+  assert.equal(crashCount(await evidenceIn(path)), 1);
+  assert.equal(crashCount(await evidenceIn(path)), 2);
 });
 
-test("the journal of an earlier version still tells of its deaths", async () => {
+test("the journal of an earlier version still tells of its crashes", async () => {
   await using place = await folder();
   const path = join(place.path, "_inflight");
   writeFileSync(path, "\ntake 1\ntake 1\n\ntake 1\nat 1 3\nat 1 4\n\ntake 2\ntake 1\nback 1\nend 2\n");
-  const { deaths, through } = await evidenceIn(path);
+  const { crashes, through } = await evidenceIn(path);
   assert.deepEqual(
-    deaths.map(({ at }) => at),
+    crashes.map(({ at }) => at),
     [null, null, [4, 5]],
   );
   assert.deepEqual(through, [[3, 4]]);
@@ -67,7 +67,7 @@ test("a slice that is set aside again and again does not make the journal grow, 
   const path = join(place.path, "_inflight");
   const sizes: number[] = [];
   for (const rounds of [40, 400]) {
-    const journal = new LossJournal(path);
+    const journal = new CrashJournal(path);
     const other = await journal.take({ ...REF, slice: 2 });
     await other.note([rounds, rounds + 1]);
     for (let i = 0; i < rounds; i++) await (await journal.take(REF)).giveBack();
@@ -75,22 +75,22 @@ test("a slice that is set aside again and again does not make the journal grow, 
     sizes.push(statSync(path).size);
   }
   assert.ok(Math.max(...sizes) < 20_000, `${sizes} bytes`);
-  const journal = new LossJournal(path);
+  const journal = new CrashJournal(path);
   const { evidence } = await journal.take({ ...REF, slice: 2 });
   assert.deepEqual(
-    evidence.deaths.map(({ at }) => at),
+    evidence.crashes.map(({ at }) => at),
     [
       [40, 41],
       [400, 401],
     ],
   );
-  assert.equal(deathsIn((await journal.take(REF)).evidence), 0);
+  assert.equal(crashCount((await journal.take(REF)).evidence), 0);
   journal.close();
 });
 
 test("nothing is left of a run that is over", async () => {
   await using place = await folder();
-  const journal = new LossJournal(join(place.path, "_inflight"));
+  const journal = new CrashJournal(join(place.path, "_inflight"));
   await journal.take(REF);
   journal.forget();
   journal.close();
@@ -101,9 +101,9 @@ test("a FIFO or a link in the journal's place is refused, and not waited for", a
   await using place = await folder();
   const path = join(place.path, "_inflight");
   assert.equal(spawnSync("mkfifo", [path]).status, 0);
-  assert.throws(() => new LossJournal(path), { code: "OUTPUT_FOREIGN", message: /it is a pipe, socket or device/ });
+  assert.throws(() => new CrashJournal(path), { code: "OUTPUT_FOREIGN", message: /it is a pipe, socket or device/ });
   await rm(path);
   await symlink("elsewhere", path);
-  assert.throws(() => new LossJournal(path), { code: "OUTPUT_FOREIGN", message: /it is a link/ });
+  assert.throws(() => new CrashJournal(path), { code: "OUTPUT_FOREIGN", message: /it is a link/ });
   assert.deepEqual(await readdir(place.path), ["_inflight"]);
 });

@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { Gate } from "../../../src/workers/losses/gate.ts";
+import { Isolation } from "../../../src/workers/crashes/isolation.ts";
 
 const never = new AbortController().signal;
 
 test("whoever is alone shares with nobody, whatever the order of arrival", async () => {
   await fc.assert(
     fc.asyncProperty(fc.scheduler(), fc.array(fc.boolean(), { maxLength: 20 }), async (scheduler, kinds) => {
-      const gate = new Gate();
+      const gate = new Isolation();
       let together = 0;
       let alone = 0;
       let through = 0;
@@ -38,7 +38,7 @@ test("whoever is alone shares with nobody, whatever the order of arrival", async
 });
 
 test("work that throws lets the next one in", async () => {
-  const gate = new Gate();
+  const gate = new Isolation();
   await assert.rejects(
     gate.alone(() => Promise.reject(new Error("a")), never),
     /a/,
@@ -52,7 +52,7 @@ test("work that throws lets the next one in", async () => {
 });
 
 test("work that leaves early holds up nobody, and leaves once", async () => {
-  const gate = new Gate();
+  const gate = new Isolation();
   const kept = Promise.withResolvers<string>();
   const entered = Promise.withResolvers<void>();
   const inside = gate.together(() => entered.promise, never);
@@ -76,7 +76,7 @@ test("work that leaves early holds up nobody, and leaves once", async () => {
 });
 
 test("a wait ends when its signal aborts, and lets nobody in too early", async () => {
-  const gate = new Gate();
+  const gate = new Isolation();
   const work = Promise.withResolvers<void>();
   const inside = gate.together(() => work.promise, never);
   await new Promise(setImmediate);

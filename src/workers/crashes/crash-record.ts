@@ -1,24 +1,24 @@
 import type { ChainableCommander, Redis } from "ioredis";
 import type { Heartbeat } from "../../fleet/heartbeat.ts";
 import { KEY_PREFIX } from "../../schemas/names.ts";
-import { deviceLosses, evidenceOf, obsolete, silentStarts, type Try, TrySchema } from "./evidence.ts";
-import { Trial, type TrialStore } from "./trial.ts";
+import { AttemptRecord, type AttemptStore } from "./attempt-record.ts";
+import { type Attempt, AttemptSchema, deviceLosses, evidenceOf, obsolete, unfinishedStarts } from "./evidence.ts";
 
 export type SliceRef = { run: string; slice: number };
 
 /** A slice that lost its worker this often runs alone. */
-export const DEATHS_UNTIL_ALONE = 2;
+export const CRASHES_UNTIL_ISOLATED = 2;
 
 /**
  * Evidence about slices whose worker's process died, so that an item that kills it is found. It must outlive the process: it
  * is kept in Redis, or beside the output where Redis dies with the command.
  */
-export interface LossRecord {
+export interface CrashRecord {
   /**
    * Begins a try of a slice.
    * @param again whether the slice was given out before; if not, nothing is looked up
    */
-  take(slice: SliceRef, again: boolean, signal: AbortSignal): Promise<Trial>;
+  take(slice: SliceRef, again: boolean, signal: AbortSignal): Promise<AttemptRecord>;
 }
 
 /** Evidence of a slice that nobody takes again is dropped after this time. It begins anew with each try. */
@@ -28,7 +28,7 @@ const KEPT_MS = 30 * 24 * 3600 * 1000;
  * Two keys for a slice under way. `holder` names the first try: it is written without waiting for the answer, and is all that a slice costs
  * that is done at its first try. `tries` is a hash of all tries that are to be told apart, a field each, which only its own process writes.
  */
-export class RedisLossRecord implements LossRecord {
+export class RedisCrashRecord implements CrashRecord {
   readonly #redis: Redis;
   readonly #heartbeat: Heartbeat;
   #count = 0;
@@ -39,11 +39,11 @@ export class RedisLossRecord implements LossRecord {
     this.#heartbeat = heartbeat;
   }
 
-  async take(ref: SliceRef, again: boolean, signal: AbortSignal): Promise<Trial> {
+  async take(ref: SliceRef, again: boolean, signal: AbortSignal): Promise<AttemptRecord> {
     const { start } = this.#heartbeat;
     const id = `${start}.${++this.#count}`;
     const store = this.#storeOf(ref, id);
-    const first = new Trial(start, store);
+    const first = new AttemptRecord(start, store);
     if (!again) {
       void this.#claim(ref, id, first.entry);
       return first;
@@ -57,7 +57,7 @@ export class RedisLossRecord implements LossRecord {
   }
 
   /** The first try, as far as this process knows. A Redis that cannot note it, being out of memory, must cost the slice nothing. */
-  async #claim(ref: SliceRef, id: string, entry: Try): Promise<void> {
+  async #claim(ref: SliceRef, id: string, entry: Attempt): Promise<void> {
     const { holder, tries } = keysOf(ref);
     try {
       if ((await this.#redis.set(holder, id, "PX", KEPT_MS, "NX")) !== null) return;
@@ -66,7 +66,13 @@ export class RedisLossRecord implements LossRecord {
     } catch {}
   }
 
-  async #look(ref: SliceRef, id: string, entry: Try, store: TrialStore, signal: AbortSignal): Promise<Trial> {
+  async #look(
+    ref: SliceRef,
+    id: string,
+    entry: Attempt,
+    store: AttemptStore,
+    signal: AbortSignal,
+  ): Promise<AttemptRecord> {
     const { start } = this.#heartbeat;
     const { holder, tries: triesKey } = keysOf(ref);
     const [first, found] = await answersOf(
@@ -79,13 +85,13 @@ export class RedisLossRecord implements LossRecord {
         .pexpire(holder, KEPT_MS)
         .pexpire(triesKey, KEPT_MS),
     );
-    const tries = readTries(first, found);
-    const silent = silentStarts(tries, start);
+    const tries = readAttempts(first, found);
+    const silent = unfinishedStarts(tries, start);
     const losses = deviceLosses(tries);
     // Who died matters only where it makes a difference.
-    const isOpen = silent.size + losses >= DEATHS_UNTIL_ALONE;
+    const isOpen = silent.size + losses >= CRASHES_UNTIL_ISOLATED;
     const dead = isOpen ? await this.#heartbeat.dead(silent, signal) : new Set<string>();
-    const trial = new Trial(start, store, evidenceOf(tries, dead), losses);
+    const trial = new AttemptRecord(start, store, evidenceOf(tries, dead), losses);
     const useless = obsolete(tries, trial.evidence);
     if (useless.length > 0) {
       await store.save(trial.entry);
@@ -94,7 +100,7 @@ export class RedisLossRecord implements LossRecord {
     return trial;
   }
 
-  #storeOf(ref: SliceRef, id: string): TrialStore {
+  #storeOf(ref: SliceRef, id: string): AttemptStore {
     const { holder, tries } = keysOf(ref);
     return {
       save: async (entry) => {
@@ -114,20 +120,20 @@ async function answersOf(asked: ChainableCommander): Promise<[unknown, unknown]>
 }
 
 /** Tries by their ids. What another version wrote and this one cannot read is passed over. */
-function readTries(first: unknown, found: unknown): Map<string, Try> {
-  const tries = new Map<string, Try>();
+function readAttempts(first: unknown, found: unknown): Map<string, Attempt> {
+  const tries = new Map<string, Attempt>();
   const start = typeof first === "string" ? /^([^.]+)\.\d+$/.exec(first)?.[1] : undefined;
   if (start) tries.set(first as string, { start, at: null, after: 0, through: [] });
   for (const [id, text] of Object.entries((found ?? {}) as Record<string, string>)) {
-    const entry = parseTry(text);
+    const entry = parseAttempt(text);
     if (entry) tries.set(id, entry);
   }
   return tries;
 }
 
-export function parseTry(text: string): Try | undefined {
+export function parseAttempt(text: string): Attempt | undefined {
   try {
-    return TrySchema.parse(JSON.parse(text));
+    return AttemptSchema.parse(JSON.parse(text));
   } catch {
     return undefined;
   }

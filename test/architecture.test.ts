@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -22,33 +21,19 @@ import {
   unusedDependencies,
   vendors,
 } from "./helpers/architecture-rules.ts";
-import { parseModules, type SourceText } from "./helpers/modules.ts";
+import { parseModules } from "./helpers/modules.ts";
+import { trackedFiles } from "./helpers/tracked-files.ts";
 
 const root = join(import.meta.dirname, "..");
 
-/** What git holds or would take in: nothing that .gitignore names. */
-const tracked = listFiles();
+const tracked = trackedFiles(root);
 const code = tracked.filter(({ path }) => /\.(ts|mjs)$/.test(path));
 const modules = parseModules(code);
 const sources = modules.filter(({ path }) => path.startsWith("src/"));
 const manifest: Manifest = JSON.parse(read("package.json"));
 
 function read(path: string): string {
-  return readFileSync(join(root, path), "latin1");
-}
-
-function listFiles(): SourceText[] {
-  const args = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
-  const { status, stdout, stderr } = spawnSync("git", args, { cwd: root, encoding: "utf8", maxBuffer: 1 << 26 });
-  assert.equal(status, 0, `the files are listed by git, in a clone: ${stderr}`);
-  return stdout.split("\0").flatMap((path) => {
-    try {
-      return path === "" ? [] : [{ path, text: read(path) }];
-    } catch {
-      // Deleted in the tree, still in the index; or a link.
-      return [];
-    }
-  });
+  return readFileSync(join(root, path), "utf8");
 }
 
 /** Files by path, each with its text: what a rule is shown to see it fail. */

@@ -42,6 +42,11 @@ export type Module = SourceText & {
 
 /** Parses the files, TypeScript or JavaScript, with the compiler's own parser; nothing is resolved or checked. */
 export function parseModules(files: readonly SourceText[]): Module[] {
+  return readSources(files, ({ path, text }, source) => readModule(path, text, source));
+}
+
+/** What `read` finds in the syntax tree of each file. */
+export function readSources<T>(files: readonly SourceText[], read: (file: SourceText, source: SourceFile) => T): T[] {
   const root = "/virtual";
   const config = {
     compilerOptions: { allowJs: true, noLib: true, noResolve: true, types: [] },
@@ -52,10 +57,10 @@ export function parseModules(files: readonly SourceText[]): Module[] {
   const api = new API({ cwd: root, fs });
   try {
     const { program } = api.updateSnapshot({ openProjects: [`${root}/tsconfig.json`] }).getProjects()[0]!;
-    return files.map(({ path, text }) => {
-      const source = program.getSourceFile(`${root}/${path}`);
-      if (!source) throw new Error(`the compiler did not read ${path}`);
-      return readModule(path, text, source);
+    return files.map((file) => {
+      const source = program.getSourceFile(`${root}/${file.path}`);
+      if (!source) throw new Error(`the compiler did not read ${file.path}`);
+      return read(file, source);
     });
   } finally {
     api.close();

@@ -1,0 +1,166 @@
+/** The rules of what a person reads, each a function from what it looks at to its violations, in words. */
+import { posix } from "node:path";
+import { type Markdown, proseOf, readMarkdown } from "./markdown.ts";
+import type { SourceText } from "./modules.ts";
+import { codeTexts, type Name, type Text } from "./prose-texts.ts";
+import { NAME_WORDS, WORDS } from "./prose-words.ts";
+
+const MAX_COLUMNS = 100;
+const MAX_README_LINES = 130;
+const GLOSSARY_TERMS = { least: 20, most: 30 };
+
+const README = "README.md";
+const GLOSSARY = "docs/glossary.md";
+const INDEX = "docs/README.md";
+
+/** All violations of all rules in a tree. @param files all of its text files */
+export function proseViolations(files: readonly SourceText[]): string[] {
+  const { texts, names } = codeTexts(files.filter(({ path }) => /\.(ts|mjs)$/.test(path)));
+  const pages = files.filter(({ path }) => path.endsWith(".md")).map(readMarkdown);
+  return [
+    ...words([...texts.filter(isRead), ...pages.map(pageText), ...files.filter(isCommented).map(wholeText)]),
+    ...nameWords(names, files),
+    ...lineWidths(pages),
+    ...pageForms(pages),
+    ...brokenLinks(pages, files),
+  ];
+}
+
+/** Strings of a test are its data; those of the helpers are messages too. */
+function isRead({ path, kind }: Text): boolean {
+  return kind !== "string" || !path.startsWith("test/") || path.startsWith("test/helpers/");
+}
+
+/** Files of other languages with comments: all of their text is checked. */
+function isCommented({ path }: SourceText): boolean {
+  return /\.(py|ya?ml|conf|sh)$/.test(path) || path === ".ci/run";
+}
+
+function wholeText({ path, text }: SourceText): Text {
+  return { path, line: 1, text: text.replace(/\n[ #]+/g, "\n"), kind: "prose" };
+}
+
+function pageText(page: Markdown): Text {
+  return { path: page.path, line: 1, text: proseOf(page), kind: "prose" };
+}
+
+type Table = readonly { pattern: RegExp; instead: string }[];
+type Matcher = { any: RegExp; each: Table };
+
+/** The expressions of a table: one for all of it, as most texts have none of the words, and one for each. */
+export function matcher(table: Table): Matcher {
+  const whole = (source: string) => new RegExp(`(?<![\\w-])(?:${source.replaceAll(" ", "\\s")})(?![\\w-])`, "gi");
+  return {
+    any: whole(table.map(({ pattern }) => `(?:${pattern.source})`).join("|")),
+    each: table.map(({ pattern, instead }) => ({ pattern: whole(pattern.source), instead })),
+  };
+}
+
+const ALL_WORDS = matcher(WORDS);
+
+/** Words of the table in texts. Code in backticks is left out. */
+export function words(texts: readonly Text[], { any, each } = ALL_WORDS): string[] {
+  return texts.flatMap(({ path, line, text }) => {
+    const plain = text.replace(/`[^`\n]*`/g, "`…`").replace(/[^\S\n]*\n[^\S\n]*/g, "\n");
+    if (plain.search(any) < 0) return [];
+    const found = each.flatMap(({ pattern, instead }) =>
+      Array.from(plain.matchAll(pattern), (match) => ({ match, instead })),
+    );
+    return found
+      .sort((a, b) => a.match.index - b.match.index)
+      .map(({ match, instead }) => {
+        const at = line + plain.slice(0, match.index).split("\n").length - 1;
+        return `${path}:${at}: "${match[0].replace(/\s+/g, " ").trim()}": write ${instead}`;
+      });
+  });
+}
+
+/** Words of the table in the names of declarations and of files. */
+export function nameWords(names: readonly Name[], files: readonly { path: string }[]): string[] {
+  const check = (name: string, place: string) => {
+    const found = NAME_WORDS.find(({ word }) => word.test(spaced(name)));
+    return found ? [`${place}: the name "${name}": ${found.instead}`] : [];
+  };
+  return [
+    ...names.flatMap(({ path, line, name }) => check(name, `${path}:${line}`)),
+    ...files.flatMap(({ path }) => check(posix.basename(path), path)),
+  ];
+}
+
+/** `labelItems`, `label-items` and `LABEL_ITEMS` are `label items`. */
+function spaced(name: string): string {
+  return name
+    .replace(/([a-z\d])([A-Z])/g, "$1 $2")
+    .replace(/[_\W]+/g, " ")
+    .trim()
+    .toLowerCase();
+}
+
+/** Lines of prose over the width. Tables, code, headings and a line that has no place to break are excepted. */
+export function lineWidths(pages: readonly Markdown[]): string[] {
+  return pages.flatMap(({ path, lines }) =>
+    lines.flatMap((line, i) => {
+      if (line.length <= MAX_COLUMNS || /^ *(\||#{1,6} |<|\[[^\]]+\]: )/.test(line)) return [];
+      // Code is not broken.
+      const pieces = line.replace(/^[ >]*([-*+]|\d+[.)])? */, "").match(/(?:`[^`]*`|\S)+/g) ?? [];
+      return pieces.length > 1 ? [`${path}:${i + 1}: ${line.length} columns, at most ${MAX_COLUMNS}`] : [];
+    }),
+  );
+}
+
+/** The README is short, the glossary has its terms in a table of two columns, and the index links every page of docs. */
+export function pageForms(pages: readonly Markdown[]): string[] {
+  const found: string[] = [];
+  const page = (path: string) => {
+    const one = pages.find((each) => each.path === path);
+    if (!one) found.push(`${path}: expected this page, it does not exist`);
+    return one;
+  };
+  const readme = page(README);
+  const length = readme?.text.replace(/\n$/, "").split("\n").length ?? 0;
+  if (length > MAX_README_LINES) found.push(`${README}: ${length} lines, at most ${MAX_README_LINES}`);
+
+  const rows = page(GLOSSARY)?.lines.filter((line) => /^\|[^|]+\|[^|]+\|\s*$/.test(line));
+  // Without the header and the line below it.
+  const terms = Math.max((rows?.length ?? 0) - 2, 0);
+  const { least, most } = GLOSSARY_TERMS;
+  if (rows && (terms < least || terms > most)) {
+    found.push(`${GLOSSARY}: expected ${least} to ${most} terms, a row of a table with two columns each, got ${terms}`);
+  }
+
+  const index = page(INDEX);
+  const linked = new Set(index?.links.map(({ target }) => resolved(INDEX, target).path));
+  for (const { path } of index ? pages : []) {
+    if (/^docs\/[^/]+$/.test(path) && path !== INDEX && !linked.has(path)) found.push(`${INDEX}: no link to ${path}`);
+  }
+  return found;
+}
+
+/** Relative links that lead to no file, or to no heading of the file. */
+export function brokenLinks(pages: readonly Markdown[], files: readonly { path: string }[]): string[] {
+  const paths = new Set(files.map(({ path }) => path));
+  const folders = new Set(files.flatMap(({ path }) => parents(path)));
+  return pages.flatMap(({ path, links }) =>
+    links.flatMap(({ target, line }) => {
+      if (/^[a-z][a-z\d+.-]*:/i.test(target)) return [];
+      const to = resolved(path, target);
+      if (!paths.has(to.path) && !folders.has(to.path.replace(/\/$/, ""))) {
+        return [`${path}:${line}: the link ${target}: the file does not exist`];
+      }
+      const page = pages.find((each) => each.path === to.path);
+      if (to.anchor === undefined || !page || page.anchors.has(to.anchor)) return [];
+      return [`${path}:${line}: the link ${target}: ${to.path} has no such heading`];
+    }),
+  );
+}
+
+function resolved(from: string, target: string): { path: string; anchor: string | undefined } {
+  const [path, anchor] = target.split("#", 2);
+  return { path: path ? posix.normalize(posix.join(posix.dirname(from), decodeURI(path))) : from, anchor };
+}
+
+/** `a/b/c.md`: `a/b`, `a` and `.`. */
+function parents(path: string): string[] {
+  const parent = posix.dirname(path);
+  return parent === path ? [] : [parent, ...parents(parent)];
+}

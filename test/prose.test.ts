@@ -37,11 +37,7 @@ const NOT_YET: readonly string[] = [
 
   "docs/runs.md",
 
-  "docs/service.md",
-
   "docs/settings.md",
-
-  "examples/",
 
   "models/tiny-image/",
 

@@ -55,7 +55,7 @@ export const WORDS: readonly { pattern: RegExp; instead: string }[] = [
   { pattern: /(to|be|cannot|could not|may|can|could) be had/, instead: "available, fetched" },
   { pattern: /to be had/, instead: "available, fetched" },
   { pattern: /(what|that|which) (is|are|was|were) no(?= )(?! (longer|more|less|such|other))/, instead: "is not a" },
-  { pattern: /(?<!(is|not) )none:(?= [a-z])/, instead: "Default: …, or: If omitted, …" },
+  { pattern: /(?<!(is|not|->) )none:(?= [a-z])/, instead: "Default: …, or: If omitted, …" },
   { pattern: /there is no such/, instead: "does not exist" },
 
   // Adverbs and connectives.

@@ -71,7 +71,7 @@ export class BareSide implements AsyncDisposable {
     const layouts = Map.groupBy(this.#tried, ({ way }) => `${way.sessions} × ${way.threads}`);
     const unit = this.#options.kind === "text" ? "padded tokens" : "images";
     return {
-      about: `The sweep of onnxruntime-node alone, items/s by ${unit} of a batch:`,
+      about: `onnxruntime-node alone, items/s by ${unit} per batch:`,
       table: {
         head: ["sessions × threads", ...budgets.map(String)],
         rows: [...layouts].map(([layout, tried]) => [layout, ...tried.map(({ rate }) => number(rate))]),

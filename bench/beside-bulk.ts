@@ -97,17 +97,17 @@ export async function measureBesideBulk(
     );
   const kept = over((round) => rateOf(round.beside) / rateOf(round.alone));
   return {
-    title: "Single texts while a run is under way",
+    title: "Single texts during a run",
     about: [
-      `A run in slices of ${SLICE_ITEMS} texts with ${MODEL} on one worker, and ${AT_A_TIME} single texts at a time beside it, ${number(SINGLES)} and again as long as a side takes (all from`,
-      `\`${maker.from}\`): milliseconds from \`producer.submit\` to its end being heard, and what the run keeps of its rate.`,
+      `A run in slices of ${SLICE_ITEMS} texts with ${MODEL} on one worker, and beside it ${AT_A_TIME} concurrent single texts, at least ${number(SINGLES)} a side (all from`,
+      `\`${maker.from}\`). The table has the milliseconds from \`producer.submit\` until its end is reported, and the share of its rate that the run keeps.`,
     ],
     measures: [
       waited(0.5, "p50"),
       waited(0.99, "p99"),
       alone,
       beside,
-      ratio("the run beside single texts ÷ alone", kept, [alone, beside], "bulk_beside_singles_vs_alone"),
+      ratio("the run with single texts beside it ÷ alone", kept, [alone, beside], "bulk_beside_singles_vs_alone"),
     ],
     details: [],
   };

@@ -79,22 +79,17 @@ export async function measureEmptySlices(
   const alone = measure("BullMQ alone, jobs/s", over("bullmq", "perSecond"), "slices_per_second.bullmq");
   const share = summarize(runs.map((run) => run.labelmill.perSecond / run.bullmq.perSecond));
   const redisMeasures = (what: string, side: Side) => [
-    measure(
-      `${what}: Redis's processor time for one, µs`,
-      over(side, "redisMicroseconds"),
-      `redis_us_per_slice.${side}`,
-    ),
-    unmarked(`${what}: share of the time that Redis was at work`, over(side, "redisBusy")),
+    measure(`${what}: Redis's CPU time for one, µs`, over(side, "redisMicroseconds"), `redis_us_per_slice.${side}`),
+    unmarked(`${what}: share of the time that Redis was busy`, over(side, "redisBusy")),
   ];
   return {
     title: "Slices/s that one Redis carries",
     about: [
-      `${number(slices)} slices of one item a round, in ${RUNS} runs that one process plans at a time, to the last manifest; one worker. Planning, queueing,`,
-      "taking, committing, telling the watchers and closing the runs are real. **Left out** are fetching, tokenizing and the model (every item has its",
-      "label at once), and the store (parts go into the worker's memory; the runs' own files are in a folder). **BullMQ alone** is one process that adds",
-      `as many jobs of that size, ${RUNS} at a time, and one that takes up to ${PARALLEL.take} at a time and does nothing. Redis's processor time is that of its main`,
-      "thread: where its share is far below 1, it is the other processes that have no more cores to run on, and 1 s ÷ its time for",
-      "one is about the most that one Redis carries.",
+      `${number(slices)} slices of one item a round, in ${RUNS} runs that one process plans concurrently, up to the last manifest, with one worker. Planning, queueing,`,
+      "taking, committing, notifying watchers and closing the runs are real. **Left out** are fetching, tokenizing and the model (every item gets its",
+      "label at once), and the store (parts stay in the worker's memory; the files of the runs are in a folder). **BullMQ alone** is one process that adds",
+      `as many jobs of that size, ${RUNS} at a time, and one that takes up to ${PARALLEL.take} at a time and does nothing. Redis's CPU time is that of its main`,
+      "thread. Where its share is far below 1, the other processes use up the cores. 1 s ÷ the CPU time per slice is about the highest rate of one Redis.",
     ],
     measures: [
       ours,

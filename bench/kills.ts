@@ -35,9 +35,9 @@ export async function measureKills(
 ): Promise<Section> {
   const moments = quick ? QUICK_MOMENTS : MOMENTS;
   const random = randomFrom(SEED);
-  say(`kills: a run that nobody disturbs (the moments' seed is ${SEED})`);
+  say(`kills: a run without a kill (seed of the moments: ${SEED})`);
   const first = await oneRun(undefined, signal);
-  if (!first.outcome.verified) throw new Error(`the run that nobody disturbed: ${first.outcome.why}`);
+  if (!first.outcome.verified) throw new Error(`the run without a kill: ${first.outcome.why}`);
   const rows: string[][] = [];
   let verified = 0;
   while (rows.length < moments) {
@@ -59,20 +59,21 @@ export async function measureKills(
   return {
     title: "Runs under `kill -9`",
     about: [
-      `Runs of ${number(TEXTS)} texts in slices of ${SLICE_ITEMS} with ${MODEL}: the command \`label text\` plans, a \`labelmill worker\` labels, Redis keeps an append-only file (\`everysec\`).`,
-      `At a random moment of the ${number(first.ms / 1000)} s that an undisturbed run takes (seed ${SEED}), one of the three, or all at once, gets \`SIGKILL\`; it is started again (Redis on its file),`,
-      "the command is given again if it ended, and `labelmill verify` has to prove the output, whole. Locks are 1 s, so that the lost are found soon.",
+      `Runs of ${number(TEXTS)} texts in slices of ${SLICE_ITEMS} with ${MODEL}. The command \`label text\` plans, a \`labelmill worker\` labels, and Redis keeps an append-only file (\`everysec\`).`,
+      `A run without a kill takes ${number(first.ms / 1000)} s. At a random moment of that time (seed ${SEED}), one of the three processes, or all of them, gets \`SIGKILL\`.`,
+      "It is started again (Redis with its file), and the command is run again if it ended. Then `labelmill verify` has to prove the complete output.",
+      "The job lock duration is 1 s, so that other workers take over soon.",
     ],
     measures: [
       unmarked(
-        `runs that verify, of ${moments}`,
+        `verified runs, of ${moments}`,
         summarize([verified]),
         moments === MOMENTS ? `runs_verified.of_${MOMENTS}` : undefined,
       ),
     ],
     details: [
       {
-        about: "Who was killed, and when, in seconds from the beginning of the run:",
+        about: "Which process was killed, and when, in seconds from the start of the run:",
         table: { head: ["", "killed", "after, s", ""], rows },
       },
     ],

@@ -58,21 +58,21 @@ export async function measureLatency(
     });
   const beyond = (name: "s3" | "folder") => (round: (typeof times)[number]) =>
     round[name].map((ms, text) => ms - round.model[text]!);
-  const session = `a session of ${intraOpThreads} thread${intraOpThreads === 1 ? "" : "s"}, as the worker's are`;
+  const session = `a session of ${intraOpThreads} thread${intraOpThreads === 1 ? "" : "s"}, as in the worker`;
   return {
     title: "One text in an idle service",
     about: [
-      "Milliseconds from `producer.submit` to its end being heard (`run.wait()`), when its rows stand in the store and in the results",
-      `queue: ${number(input.items)} texts a round, one after the other; ${input.meanLength.toFixed(1)} tokens on average, from \`${maker.from}\`, with ${MODEL}. The folder's`,
-      "writes are synced to the disk. **The model alone** is one run of onnxruntime-node for the same text, tokenized before the clock starts,",
-      `one run after the other in a process of its own with ${session}.`,
-      "**Beyond the model** is the difference, text by text: queueing, tokenizing, the ways between processes and threads, the put, the event.",
+      "Milliseconds from `producer.submit` until `run.wait()` returns. The rows are then in the store and in the results queue.",
+      `${number(input.items)} texts a round, one after the other, ${input.meanLength.toFixed(1)} tokens on average, from \`${maker.from}\`, with ${MODEL}.`,
+      "Writes to the folder are synced to the disk. **The model alone** is one run of onnxruntime-node for the same text, tokenized before the clock starts,",
+      `in a separate process with ${session}.`,
+      "**Beyond the model** is the difference for each text: queueing, tokenizing, messages between processes and threads, the write, the event.",
     ],
     measures: [
       ...rows("model alone", "one_text_ms.model", (round) => round.model),
-      ...rows("S3, in all", "one_text_ms.s3", (round) => round.s3),
+      ...rows("S3, total", "one_text_ms.s3", (round) => round.s3),
       ...rows("S3, beyond the model", "one_text_ms.s3_beyond_model", beyond("s3")),
-      ...rows("folder, in all", "one_text_ms.folder", (round) => round.folder),
+      ...rows("folder, total", "one_text_ms.folder", (round) => round.folder),
       ...rows("folder, beyond the model", "single_text_overhead_ms", beyond("folder")),
     ],
     details: [],

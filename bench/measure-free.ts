@@ -59,8 +59,8 @@ export async function measureFree(
   return {
     title: TITLES[kind],
     about: [
-      `${number(input.count)} items a round, out of \`${maker.from}\`. The inference threads hold a session that answers with constant logits at`,
-      "once; everything else is as it is: inputs, Redis, preparation, batches, their way to the threads and back, parts, manifest.",
+      `${number(input.count)} items a round, from \`${maker.from}\`. The session in the inference threads returns constant logits at once.`,
+      "Everything else is real: inputs, Redis, preparation, batches, messages to and from the threads, parts, manifest.",
     ],
     measures: [
       whole,
@@ -87,7 +87,8 @@ export async function measureRss(
   return {
     title: "Memory over a million texts",
     about: [
-      `One run of ${number(input.count)} short texts through a free model, ${number(run.rssBytes.length)} looks at the memory (RSS) of the process that plans and labels.`,
+      `One run of ${number(input.count)} short texts through a model that costs nothing. The memory (RSS) of the process that plans and labels`,
+      `was sampled ${number(run.rssBytes.length)} times.`,
     ],
     measures: rssMeasures("", run.rssBytes, "rss_growth.text_1m"),
     details: [],

@@ -82,8 +82,8 @@ export async function measureImages(
   return {
     title,
     about: [
-      `${number(files.count)} photographs a round, in turn the ${pictures.files.length} of \`${maker.from}\`. onnxruntime-node alone is the fastest with`,
-      `${bare.about}; ${pipeline.about}. **The limit** is 1 ÷ (1 ÷ onnxruntime-node alone + 1 ÷ bare sharp), both with all cores.`,
+      `${number(files.count)} photographs a round: the ${pictures.files.length} of \`${maker.from}\`, repeated. onnxruntime-node alone is fastest with`,
+      `${bare.about}. The pipeline ${pipeline.about}. **The limit** is 1 ÷ (1 ÷ onnxruntime-node alone + 1 ÷ bare sharp), both with all cores.`,
     ],
     measures: [
       fromFiles,
@@ -94,11 +94,11 @@ export async function measureImages(
       toLimit("files", "pipeline ÷ limit, from files", fromFiles),
       toLimit("http", "pipeline ÷ limit, over HTTP", overHttp),
       unmarked(
-        "images in a batch, from files",
+        "images per batch, from files",
         over((run) => run.files.items / run.files.batches),
       ),
       unmarked(
-        "event-loop delay at p99, ms",
+        "event-loop delay, p99, ms",
         over((run) => run.files.loopDelayMs),
         delay,
       ),

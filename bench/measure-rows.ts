@@ -43,7 +43,7 @@ export async function measureRows(
     "rows_per_second.jsonl.pipeline",
   );
   const alone = measure(
-    "stages by themselves, rows/s",
+    "stages alone, rows/s",
     over((run) => rateOf(run.stages)),
     "rows_per_second.jsonl.stages",
   );
@@ -51,15 +51,11 @@ export async function measureRows(
   return {
     title: "A model that costs nothing: rows in, rows out",
     about: [
-      `${number(input.count)} rows a round (from \`${maker.from}\`), JSON lines in, JSON lines out, in splits of ${number(SLICE_ITEMS)}. **The stages by themselves** are the same reader,`,
-      "tokenizer's pool (2 threads), row encoder and writer in a process of their own, without Redis, batcher and inference thread: every text",
-      "has the same labels.",
+      `${number(input.count)} rows a round (from \`${maker.from}\`), JSONL in, JSONL out, in splits of ${number(SLICE_ITEMS)}.`,
+      "**The stages alone** are the same reader, tokenizer pool (2 threads), row encoder and writer in a separate process,",
+      "without Redis, batcher and inference thread. Every text gets the same labels.",
     ],
-    measures: [
-      whole,
-      alone,
-      ratio("pipeline ÷ stages by themselves", share, [whole, alone], "free_model_vs_stages.jsonl"),
-    ],
+    measures: [whole, alone, ratio("pipeline ÷ stages alone", share, [whole, alone], "free_model_vs_stages.jsonl")],
     details: [stages.details],
   };
 }

@@ -73,8 +73,8 @@ export async function measureTexts(
   const section: Section = {
     title,
     about: [
-      `${number(input.count)} texts a round, ${read.meanLength.toFixed(1)} tokens on average, ${read.longest} at most; out of \`${maker.from}\`.`,
-      `onnxruntime-node alone is the fastest with ${bare.about}; ${pipeline.about}.`,
+      `${number(input.count)} texts a round, ${read.meanLength.toFixed(1)} tokens on average, ${read.longest} at most, from \`${maker.from}\`.`,
+      `onnxruntime-node alone is fastest with ${bare.about}. The pipeline ${pipeline.about}.`,
     ],
     measures: [
       whole,
@@ -87,11 +87,11 @@ export async function measureTexts(
       ),
       unmarked("padding efficiency", padding, `padding_efficiency.${name}`),
       unmarked(
-        "texts in a batch",
+        "texts per batch",
         over((run) => run.pipeline.items / run.pipeline.batches),
       ),
       unmarked(
-        "event-loop delay at p99, ms",
+        "event-loop delay, p99, ms",
         over((run) => run.pipeline.loopDelayMs),
       ),
     ],

@@ -54,8 +54,8 @@ export async function measureMemory(
   return {
     title: "Bytes in Redis of a queued item",
     about: [
-      `By how much \`used_memory\` and \`used_memory_dataset\` grow when nobody takes from the queue, ÷ items: ${number(inSlices.count)} texts in slices (the run's plan`,
-      `included), ${number(alone.count)} single submissions; the producer's connections are gone by then. The texts travel in the jobs (from \`${maker.from}\`; ${textBytes.toFixed(1)} bytes`,
+      `Growth of \`used_memory\` and \`used_memory_dataset\` without a worker, per item: ${number(inSlices.count)} texts in slices (with the plan of the run)`,
+      `and ${number(alone.count)} single submissions, after the producer's connections are closed. The texts travel in the jobs (from \`${maker.from}\`; ${textBytes.toFixed(1)} bytes`,
       "of UTF-8 on average), with id, record and line.",
     ],
     measures,

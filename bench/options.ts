@@ -56,7 +56,7 @@ over a Redis and an S3 server of the benchmark's own; then runs over data sets: 
   --only PART    measure only this; may be given again:
                  ${PARTS.join(", ")}
   --json FILE    write the figures as JSON
-  --docs FILE    write the report into a file too, as docs/benchmarks.md
+  --docs FILE    write the report to a file too, such as docs/benchmarks-models.md
   --quick        rough and short: 2 rounds of 3 s, small inputs
   --rounds N     rounds (default 5)
   --seconds S    seconds of each side in a round, about (default 20)

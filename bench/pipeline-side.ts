@@ -56,8 +56,8 @@ export class PipelineSide implements AsyncDisposable {
     const found = Object.entries(way.budgets).map(([longest, budget]) =>
       longest === "1" ? String(budget) : `${budget} (up to ${longest} tokens)`,
     );
-    const budgets = settled ? `found budgets of ${found.join(", ")}` : "had **not settled** yet";
-    return `the pipeline ran ${threads} × ${intraOpThreads} and ${budgets}`;
+    const budgets = settled ? `found budgets of ${found.join(", ")}` : "had **not found its budgets** yet";
+    return `ran ${threads} × ${intraOpThreads} and ${budgets}`;
   }
 
   [Symbol.asyncDispose](): Promise<void> {

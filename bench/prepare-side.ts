@@ -49,7 +49,7 @@ export class PrepareSide implements AsyncDisposable {
     const nameOf = ({ threads, atATime }: PrepareWay) =>
       this.#kind === "text" ? `${threads} × ${atATime}` : `${atATime}`;
     return {
-      about: `Bare ${NAMES[this.#kind]}, items/s by ${this.#kind === "text" ? "threads × " : ""}${pieces} at a time:`,
+      about: `Bare ${NAMES[this.#kind]}, items/s by ${this.#kind === "text" ? "threads × " : ""}number of concurrent ${pieces}:`,
       table: {
         head: ["", ...this.#tried.map(({ way }) => nameOf(way))],
         rows: [["items/s", ...this.#tried.map(({ rate }) => number(rate))]],

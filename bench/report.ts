@@ -2,6 +2,7 @@ import type { Benchmark } from "./figures.ts";
 import { GOALS, isMet, showGoal } from "./goals.ts";
 import type { Section } from "./section.ts";
 import { measureTable, number, render } from "./table.ts";
+import { wrap } from "./wrap.ts";
 
 /** A machine with more load than this part of its cores before the start does not measure well. */
 const BUSY_SHARE = 0.25;
@@ -23,17 +24,19 @@ export function reportOf(benchmark: Benchmark): string {
 function head(benchmark: Benchmark): string[] {
   const { quick, rounds, seconds, date, command, machine, versions, missing } = benchmark;
   const { cpu, cores, memoryGiB, system, loadBefore } = machine;
-  const busy = loadBefore > BUSY_SHARE * cores ? " (**busy with something else**)" : "";
-  const rough = "**Rough and short (`--quick`): it shows that all runs; no number here is to be quoted.**";
+  const busy = loadBefore > BUSY_SHARE * cores ? " (**busy with other work**)" : "";
+  const rough = "**Rough and short (`--quick`): it shows that everything runs. Do not quote these numbers.**";
   const software = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
   return [
     "# Benchmarks",
     "",
     ...(quick ? [rough, ""] : []),
-    `Measured on ${date.slice(0, 10)} by \`${command}\`: ${rounds} rounds of about ${seconds} s a side, the sides in turn.`,
+    ...wrap(
+      `Measured on ${date.slice(0, 10)} by \`${command}\`: ${rounds} rounds of about ${seconds} s a side; the sides take turns.`,
+    ),
     "",
-    `- machine: ${cpu}, ${cores} cores, ${memoryGiB} GiB, ${system}; load before: ${loadBefore}${busy}`,
-    `- versions: ${software.join(", ")}`,
+    ...wrap(`machine: ${cpu}, ${cores} cores, ${memoryGiB} GiB, ${system}; load before: ${loadBefore}${busy}`, "- "),
+    ...wrap(`versions: ${software.join(", ")}`, "- "),
     "",
     ...goalTable(benchmark),
     ...missing.flatMap((line) => ["", `**Left out:** ${line}`]),
@@ -51,41 +54,42 @@ function goalTable({ engine, service, bulk }: Benchmark): string[] {
     const state = [isMet(goal, median) ? "met" : "**missed**", ...(found.unstable ? ["unstable"] : [])].join(", ");
     return [name, number(median), number(min), number(max), showGoal(goal), state];
   });
-  return render({ head: ["", "median", "least", "most", "goal", ""], rows });
+  return render({ head: ["", "median", "min", "max", "goal", ""], rows });
 }
 
 const CONDITIONS = [
   "",
-  "Each ratio is that of one round, whose sides ran one right after the other on the same machine and cores; the median of the",
-  "rounds counts, with the least and the most beside it. `unstable` marks a side whose rounds lie further apart than 10 % of their median,",
-  "and a ratio with such a side.",
+  ...wrap(
+    "Each ratio compares two sides of one round, which ran one right after the other on the same machine and cores. " +
+      "The median of the rounds counts; min and max are beside it. `unstable` marks a side whose rounds differ by more than " +
+      "10 % of their median, and a ratio with such a side.",
+  ),
   "",
-  "- **Pipeline**: a real run, from opening the input to the manifest: the embedded Redis server, planner, worker, and parts in a folder,",
-  "  with default settings, in one process that is kept from round to round, warmed up until the engine has found its budget.",
-  "- **onnxruntime-node alone**: the same items, prepared and in memory before the clock starts, in a process of its own: it neither",
-  "  tokenizes nor decodes, and all texts are sorted by length. The best of its sweep counts.",
-  "- **Bare sharp, bare tokenizer pool**: the pipeline's own decoding and tokenizing in a process of its own, its input in memory, its results",
-  "  dropped, at the concurrency that was the best.",
-  "- **transformers.js**: its `text-classification` pipeline (fp32, the same files, its default of intra-op threads: one a core) in the",
-  "  processor of a BullMQ worker, in a process of its own with a Redis server as the pipeline's; the texts of a job are one array, and its",
-  "  results go back to the queue.",
-  "- DistilBERT and ResNet-50 are of the true architecture with random weights: right for speed, meaningless as labels.",
+  ...[
+    "**Pipeline**: a real run, from opening the input to the manifest, with the embedded Redis server, planner, worker, and parts in a folder. Settings are the defaults. One process runs all rounds. It is warmed up until the engine has found its budget.",
+    "**onnxruntime-node alone**: the same items in a separate process, prepared and in memory before the clock starts. It neither tokenizes nor decodes, and all texts are sorted by length. The best of its sweep counts.",
+    "**Bare sharp, bare tokenizer pool**: the decoding and tokenizing of the pipeline in a separate process, with input in memory and results dropped, at the best concurrency.",
+    "**transformers.js**: its `text-classification` pipeline (fp32, the same files, its default of one intra-op thread per core) in the processor of a BullMQ worker, in a separate process with a Redis server like that of the pipeline. The texts of a job are one array, and its results return to the queue.",
+    "DistilBERT and ResNet-50 have the real architecture and random weights: right for speed, meaningless as labels.",
+  ].flatMap((text) => wrap(text, "- ")),
 ];
 
 const SERVICE = [
   "",
   "## The service",
   "",
-  "Producer, worker, Redis (TCP on 127.0.0.1, nothing saved) and S3 are processes of their own with default settings, on this one machine,",
-  "whose cores they share.",
+  ...wrap(
+    "Producer, worker, Redis (TCP on 127.0.0.1, without persistence) and S3 are separate processes with default settings on this one machine. They share its cores.",
+  ),
 ];
 
 const BULK = [
   "",
   "## Data sets",
   "",
-  "Runs as `label` makes them of files that workers can read: planned as splits, which are addresses; a Redis (TCP on 127.0.0.1) and",
-  "processes of their own, on this one machine.",
+  ...wrap(
+    "Runs of files that workers can read, as `label` plans them: in splits, which are addresses. Redis (TCP on 127.0.0.1), planner and worker are separate processes on this one machine.",
+  ),
 ];
 
 function sectionLines(level: string, { title, about, measures, details }: Section): string[] {
@@ -93,9 +97,9 @@ function sectionLines(level: string, { title, about, measures, details }: Sectio
     "",
     `${level} ${title}`,
     "",
-    ...about,
+    ...wrap(about.join(" ")),
     "",
     ...render(measureTable(measures)),
-    ...details.flatMap((detail) => ["", detail.about, "", ...render(detail.table)]),
+    ...details.flatMap((detail) => ["", ...wrap(detail.about), "", ...render(detail.table)]),
   ];
 }

@@ -24,7 +24,8 @@ export class RssWatch implements Disposable {
 /** Whether memory grows over a run. @param whose ends in a blank, where it is not "" */
 export function rssMeasures(whose: string, samples: readonly number[], figure: string): Measure[] {
   const quarter = Math.floor(samples.length / 4);
-  if (quarter === 0) throw new Error(`expected a run of more than a second, got ${samples.length} looks at its memory`);
+  if (quarter === 0)
+    throw new Error(`expected a run of more than a second, got ${samples.length} samples of its memory`);
   const highest = (at: number) => Math.max(...samples.slice(at * quarter, (at + 1) * quarter));
   const one = (value: number) => summarize([value]);
   return [

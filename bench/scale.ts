@@ -43,12 +43,12 @@ export async function measureScale(
     return {
       title: `A run of ${number(input.count)} rows`,
       about: [
-        `A CSV file of ${number(input.count)} rows (${number(size / MEGABYTE)} MB; an id, and texts from \`${maker.from}\`) through a free model: one process plans, in slices of the`,
-        `default size, another reads the splits, labels and writes ${number(run.items)} rows. Redis's memory is its \`used_memory_peak\`, from its start to the end of the run;`,
-        `1 MB is 1,000,000 bytes. ${number(run.rssBytes.length)} looks at the memory (RSS) of each process.`,
+        `A CSV file of ${number(input.count)} rows (${number(size / MEGABYTE)} MB; an id, and texts from \`${maker.from}\`) through a model that costs nothing. One process plans,`,
+        `in slices of the default size. Another reads the splits, labels and writes ${number(run.items)} rows. Redis's memory is its \`used_memory_peak\` from its start to the end of the run;`,
+        `1 MB is 1,000,000 bytes. The memory (RSS) of each process was sampled ${number(run.rssBytes.length)} times.`,
       ],
       measures: [
-        unmarked("Redis's memory at its highest, MB", summarize([peakBytes / MEGABYTE]), "redis_mb.rows_10m"),
+        unmarked("Redis's memory, highest, MB", summarize([peakBytes / MEGABYTE]), "redis_mb.rows_10m"),
         ...rssMeasures("planner: ", run.rssBytes, "rss_growth.planner_10m"),
         ...rssMeasures("worker: ", working, "rss_growth.worker_10m"),
         measure("rows/s", summarize([rateOf(run)]), "rows_per_second.rows_10m"),

@@ -14,7 +14,7 @@ export type Measure = {
 /** What one part of the benchmark came to, as a section of the page. */
 export type Section = {
   title: string;
-  /** Markdown, line by line. */
+  /** Markdown prose, in pieces that a blank joins. */
   about: readonly string[];
   measures: Measure[];
   details: { about: string; table: Table }[];

@@ -41,7 +41,7 @@ export class StagesSide implements AsyncDisposable {
 
   get details(): { about: string; table: Table } {
     return {
-      about: "The stages by themselves, rows/s by slices at a time:",
+      about: "The stages alone, rows/s by number of concurrent slices:",
       table: {
         head: ["", ...this.#tried.map(({ atATime }) => String(atATime))],
         rows: [["rows/s", ...this.#tried.map(({ rate }) => number(rate))]],

@@ -35,7 +35,7 @@ export async function measureStartup(
     about: ["`labelmill label text` with three texts and the built-in model, from the start of the process."],
     measures: [
       unmarked("first batch labeled and in the output, ms", firstBatch, "startup_ms.first_batch"),
-      unmarked("ended, ms", total, "startup_ms.total"),
+      unmarked("command ended, ms", total, "startup_ms.total"),
     ],
     details: [],
   };

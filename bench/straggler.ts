@@ -39,12 +39,12 @@ export async function measureStraggler(
   return {
     title: "The last slices of three workers",
     about: [
-      `${SLICES} slices of ${SLICE_ITEMS} texts, three worker processes whose model sleeps ${SLEEP_MS} ms a text, so that a slice takes a worker ${number(sliceMs / 1000)} s (a slice time); one`,
-      `of them starts ${LATE_MS / 1000} s after the run. A worker is out of work when it has told of its last slice: it has none then, and gets none`,
-      "until the run's end, which is when whoever planned it sees the manifest stand.",
+      `${SLICES} slices of ${SLICE_ITEMS} texts and three worker processes. Their model sleeps ${SLEEP_MS} ms per text, so a slice takes a worker ${number(sliceMs / 1000)} s (one slice time).`,
+      `One of them starts ${LATE_MS / 1000} s after the run. A worker is idle when it has published the event of its last slice.`,
+      "The run ends when the process that planned it sees the manifest.",
     ],
     measures: [
-      unmarked("from the first worker out of work to the run's end, slice times", summarize(tails), "straggler_slices"),
+      unmarked("from the first idle worker to the end of the run, slice times", summarize(tails), "straggler_slices"),
     ],
     details: [],
   };

@@ -11,7 +11,7 @@ export function measureTable(measures: readonly Measure[]): Table {
     number(max),
     unstable ? "unstable" : "",
   ]);
-  return { head: ["", "median", "least", "most", ""], rows };
+  return { head: ["", "median", "min", "max", ""], rows };
 }
 
 /** 1,234 · 123.4 · 12.34 · 1.234 */

@@ -62,7 +62,7 @@ export async function measureThroughput(
     about: [
       `The same ${number(input.count)} texts a round (from \`${maker.from}\`, repeated) with ${MODEL}, from opening the input, a local file, to the manifest. A producer`,
       "plans and waits as `label` does with `REDIS_URL`: the texts travel in the jobs, the parts go to S3. The embedded command is the pipeline",
-      "of the other figures: planner and worker in one process, a Redis of its own on a unix socket, a folder.",
+      "of the other figures: planner and worker in one process, with its own Redis on a unix socket, and a folder.",
     ],
     measures: [one, other, ratio("service ÷ embedded command", share, [one, other], `service_vs_embedded.${MODEL}`)],
     details: [],

@@ -49,7 +49,7 @@ export class TransformersjsSide implements AsyncDisposable {
 
   get details(): { about: string; table: Table } {
     return {
-      about: "transformers.js behind BullMQ, items/s by jobs at a time:",
+      about: "transformers.js behind BullMQ, items/s by number of concurrent jobs:",
       table: {
         head: ["", ...this.#tried.map(({ concurrency }) => String(concurrency))],
         rows: [["items/s", ...this.#tried.map(({ rate }) => number(rate))]],

@@ -60,7 +60,18 @@ before(() => {
 test("holds what it runs on, and nothing of the development", () => {
   const installed = join(project, "node_modules", "labelmill");
   const entries = readdirSync(installed);
-  for (const name of ["bin", "dist", "models", "examples", "infra", "docs", "LICENSE", "README.md", "CHANGELOG.md"]) {
+  for (const name of [
+    "bin",
+    "dist",
+    "models",
+    "examples",
+    "infra",
+    "docs",
+    "LICENSE",
+    "README.md",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+  ]) {
     assert.ok(entries.includes(name), `${name} is missing`);
   }
   for (const name of ["src", "test", "scripts", "bench"]) assert.ok(!entries.includes(name), `${name} is packed`);

@@ -12,6 +12,7 @@ const GLOSSARY_TERMS = { least: 20, most: 30 };
 const README = "README.md";
 const GLOSSARY = "docs/glossary.md";
 const INDEX = "docs/README.md";
+const CHANGELOG = "CHANGELOG.md";
 
 /** All violations of all rules in a tree. @param files all of its text files */
 export function proseViolations(files: readonly SourceText[]): string[] {
@@ -23,6 +24,7 @@ export function proseViolations(files: readonly SourceText[]): string[] {
     ...lineWidths(pages),
     ...pageForms(pages),
     ...brokenLinks(pages, files),
+    ...unknownPaths(pages, files),
   ];
 }
 
@@ -151,6 +153,20 @@ export function brokenLinks(pages: readonly Markdown[], files: readonly { path: 
       if (to.anchor === undefined || !page || page.anchors.has(to.anchor)) return [];
       return [`${path}:${line}: the link ${target}: ${to.path} has no such heading`];
     }),
+  );
+}
+
+/** Paths of the source tree in code spans, such as `src/cli.ts` and `src/cli/`, that do not exist. Patterns are left out, and so is history. */
+export function unknownPaths(pages: readonly Markdown[], files: readonly { path: string }[]): string[] {
+  const known = new Set(files.flatMap(({ path }) => [path, ...parents(path)]));
+  return pages.flatMap(({ path, lines }) =>
+    path === CHANGELOG
+      ? []
+      : lines.flatMap((line, i) =>
+          Array.from(line.matchAll(/`((?:src|test|bench|scripts)\/[\w./-]*)`/g), ([, named]) => named!)
+            .filter((named) => !known.has(named.replace(/\/$/, "")))
+            .map((named) => `${path}:${i + 1}: ${named} does not exist`),
+        ),
   );
 }
 

@@ -1,7 +1,7 @@
 import { LabelmillError } from "../../errors.ts";
 import type { RunFile, RunInput } from "../../schemas/run.ts";
-import { openImageSource } from "../../sources/images.ts";
-import { openTextSource } from "../../sources/texts.ts";
+import { openImageSource } from "../../sources/open-images.ts";
+import { openTextSource } from "../../sources/open-texts.ts";
 import type { S3 } from "../../storage/s3/s3.ts";
 
 /** How many records an input of a run has now. @throws LabelmillError what opening it throws; INPUT_NOT_FOUND for standard input */

@@ -3,8 +3,8 @@ import type { ArrowPlace, Split } from "../../schemas/split.ts";
 import { type Origin, unchanged } from "../bytes/origin.ts";
 import { type RowRange, splitRecords } from "../columnar/open.ts";
 import { type Content, neededColumns } from "../columnar/row-reader.ts";
+import type { ToItem } from "../item/record.ts";
 import type { SourceRecord } from "../source.ts";
-import type { ToItem } from "../text/open.ts";
 import { schemaOf } from "./file.ts";
 import { type ArrowColumns, arrowWindows, type BatchPlace, columnsOf, openBatch } from "./windows.ts";
 

@@ -1,12 +1,10 @@
-import { basename } from "node:path";
-import type { Readable } from "node:stream";
 import type { Input } from "../../schemas/input.ts";
 import type { ByteRange } from "../../storage/s3/pieces.ts";
 import type { S3 } from "../../storage/s3/s3.ts";
-import { quoted } from "../source.ts";
-import { checkUnchanged, describeFile, describeUrl } from "./identity.ts";
-import { checkFile, type FilePlace, inputError, namedFile, readFileBytes, readStdinBytes } from "./read.ts";
-import { isS3Uri, s3Origin } from "./s3-origin.ts";
+import type { FilePlace } from "./read.ts";
+
+/** Where a worker reads an input: a file by its real path, or the S3 client for the input's URI. */
+export type InputPlace = FilePlace | { s3: S3 };
 
 /** Where the bytes of an input come from. */
 export type Origin = {
@@ -32,43 +30,4 @@ export async function* unchanged<T>(origin: Origin, read: AsyncIterable<T>): Asy
     throw error;
   }
   await origin.checkUnchanged();
-}
-
-/** Finds a file, an object of S3 (an `s3://` URI) or standard input. Fails with INPUT_NOT_FOUND, INPUT_UNREADABLE or INPUT_EMPTY. */
-export async function openOrigin(from: string | { stdin: Readable }, s3?: S3): Promise<Origin> {
-  if (typeof from !== "string") return stdinOrigin(from.stdin);
-  return isS3Uri(from) ? await s3Origin(from, s3) : await fileOrigin(from);
-}
-
-/** A file that is there, readable and not empty: else INPUT_NOT_FOUND, INPUT_UNREADABLE, INPUT_EMPTY. */
-export async function fileOrigin(path: string): Promise<Origin> {
-  await checkFile(path);
-  const place = namedFile(path);
-  return fileAsPlanned(
-    place,
-    await describeFile(place).catch((error: unknown) => Promise.reject(inputError(path, error))),
-  );
-}
-
-/** A file that was found to be `input` at some time before. */
-export function fileAsPlanned(place: FilePlace, input: Input): Origin {
-  return {
-    name: basename(place.path),
-    label: quoted(place.path),
-    input,
-    bytes: (range) => readFileBytes(place, range),
-    once: false,
-    checkUnchanged: () => checkUnchanged(input, () => describeFile(place)),
-  };
-}
-
-export function stdinOrigin(stdin: Readable): Origin {
-  return {
-    name: "stdin",
-    label: "standard input",
-    input: describeUrl("stdin:"),
-    bytes: () => readStdinBytes(stdin),
-    once: true,
-    checkUnchanged: async () => {},
-  };
 }

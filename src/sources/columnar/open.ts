@@ -3,10 +3,10 @@ import type { Split } from "../../schemas/split.ts";
 import { EmptyInput } from "../bytes/empty-input.ts";
 import type { Origin } from "../bytes/origin.ts";
 import { resolveColumns } from "../item/columns.ts";
+import { idNameOf, type ToItem, toRecord } from "../item/record.ts";
+import type { Row } from "../item/row.ts";
 import { isSampled } from "../item/sample.ts";
 import type { Source, SourceRecord } from "../source.ts";
-import { idNameOf, type ToItem, toRecord } from "../text/open.ts";
-import type { Row } from "../text/row-reader.ts";
 import { type Content, neededColumns, rowFilter, rowReader } from "./row-reader.ts";
 import { type RowGroup, rowSplitter, type Window } from "./splitter.ts";
 

@@ -2,8 +2,8 @@ import { isUtf8 } from "node:buffer";
 import type { ReadOptions } from "../../schemas/input.ts";
 import { type Cells, LongValue, RepairedText } from "../item/cells.ts";
 import { pictureOf } from "../item/pictures.ts";
+import { invalid, keptError, kindOf, type Row } from "../item/row.ts";
 import { quoted } from "../source.ts";
-import { invalid, keptError, kindOf, type Row } from "../text/row-reader.ts";
 
 /** What is read of a row: the column, the id column's, those kept, those filtered by, in this order. */
 export function neededColumns({ column, idColumn, keep, where = [] }: ReadOptions): string[] {

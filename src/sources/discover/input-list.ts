@@ -5,7 +5,8 @@ import type { Input } from "../../schemas/input.ts";
 import type { S3 } from "../../storage/s3/s3.ts";
 import { s3Uri } from "../../storage/s3/uri.ts";
 import { BrokenInput } from "../bytes/compression.ts";
-import { type Origin, openOrigin } from "../bytes/origin.ts";
+import { openOrigin } from "../bytes/open.ts";
+import type { Origin } from "../bytes/origin.ts";
 import { utf8Bytes } from "../bytes/read.ts";
 import { isS3Uri } from "../bytes/s3-origin.ts";
 import {

@@ -3,15 +3,15 @@ import { dirname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { LabelmillError, systemCode } from "../../errors.ts";
 import { openRegular } from "../../regular-file.ts";
+import { fileOrigin } from "../bytes/file-origin.ts";
 import { describeFile, describeListing, type Listed } from "../bytes/identity.ts";
-import { fileOrigin } from "../bytes/origin.ts";
 import { checkFile, inputError, namedFile } from "../bytes/read.ts";
-import type { FoundImages } from "../images.ts";
 import { beginsAsImage, IMAGE_MAGIC_BYTES, isImageName } from "../item/image-file.ts";
 import { fileReference, inFolder, type Reference } from "../item/references.ts";
 import { quoted } from "../source.ts";
 import { isTarName } from "../tar/name.ts";
 import { imageRule } from "./data-name.ts";
+import type { FoundImages } from "./found-images.ts";
 import { globBase, isGlob, listFolder, listGlob } from "./listing.ts";
 import type { PassedOver } from "./passed-over.ts";
 

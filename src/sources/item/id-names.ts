@@ -1,5 +1,5 @@
 import type { Source } from "../source.ts";
-import { idNameOf } from "../text/open.ts";
+import { idNameOf } from "./record.ts";
 
 /** An input, and its path below the argument by which it was found; none where it was named itself. */
 type NamedInput = Pick<Source, "input" | "ids"> & { path?: string };

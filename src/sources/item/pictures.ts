@@ -1,8 +1,8 @@
 import { isUtf8 } from "node:buffer";
 import { DEFAULT_LIMITS } from "../../fetch/limits.ts";
-import { invalid, kindOf, type Row } from "../text/row-reader.ts";
 import { LongValue, RepairedText } from "./cells.ts";
 import { beginsAsImage } from "./image-file.ts";
+import { invalid, kindOf, type Row } from "./row.ts";
 
 /** The largest image that is read from a table: its slice's images lie in memory together. */
 const MAX_PICTURE_BYTES = DEFAULT_LIMITS.maxBytes;

@@ -3,8 +3,8 @@ import type { Split } from "../../schemas/split.ts";
 import { type Origin, unchanged } from "../bytes/origin.ts";
 import { splitRecords } from "../columnar/open.ts";
 import { type Content, neededColumns } from "../columnar/row-reader.ts";
+import type { ToItem } from "../item/record.ts";
 import type { SourceRecord } from "../source.ts";
-import type { ToItem } from "../text/open.ts";
 import { checkColumns, footerOf } from "./footer.ts";
 import { windowsOf } from "./windows.ts";
 

@@ -3,8 +3,8 @@ import { LabelmillError } from "../../errors.ts";
 import type { Input } from "../../schemas/input.ts";
 import type { S3 } from "../../storage/s3/s3.ts";
 import { parseS3Uri } from "../../storage/s3/uri.ts";
+import type { InputPlace } from "../bytes/origin.ts";
 import { inputError } from "../bytes/read.ts";
-import type { SplitPlace } from "../read-split.ts";
 
 /** What is read of a file at once while its headers are looked for: small members come with the headers around them. */
 const WINDOW_BYTES = 4096;
@@ -21,7 +21,7 @@ export interface TarBytes extends AsyncDisposable {
 /** The bytes of a file as it is, or of the object that had the input's ETag. */
 export async function openTarBytes(
   input: Input,
-  place: SplitPlace,
+  place: InputPlace,
   { end, signal }: { end: number; signal?: AbortSignal | undefined },
 ): Promise<TarBytes> {
   if ("s3" in place) return new ObjectBytes(place.s3, input, end, signal);

@@ -3,12 +3,12 @@ import { LabelmillError } from "../../errors.ts";
 import type { ColumnType, ReadOptions } from "../../schemas/input.ts";
 import type { S3 } from "../../storage/s3/s3.ts";
 import { EmptyInput } from "../bytes/empty-input.ts";
-import { openOrigin } from "../bytes/origin.ts";
+import { openOrigin } from "../bytes/open.ts";
+import type { InputPlace } from "../bytes/origin.ts";
 import { namedFile } from "../bytes/read.ts";
 import { given, isS3Uri } from "../bytes/s3-origin.ts";
 import { PassedOver, type PassOver } from "../discover/passed-over.ts";
 import { isImageName } from "../item/image-file.ts";
-import type { SplitPlace } from "../read-split.ts";
 import { quoted, type Source } from "../source.ts";
 import { openTarBytes } from "./bytes.ts";
 import { isImageMember, TarIndex } from "./index.ts";
@@ -29,7 +29,7 @@ export async function openTarSource(from: string, read: ReadOptions, s3?: S3): P
   const origin = await openOrigin(from, s3);
   const { input, label } = origin;
   checkColumns(read, label);
-  const place: SplitPlace = isS3Uri(from) ? { s3: given(from, s3) } : namedFile(await realpath(from));
+  const place: InputPlace = isS3Uri(from) ? { s3: given(from, s3) } : namedFile(await realpath(from));
   const told: ReadOptions = { ...read, format: "tar", delimiter: null };
   async function* members(passOver?: PassOver): AsyncGenerator<TarMember> {
     await using bytes = await openTarBytes(input, place, { end: input.size! });

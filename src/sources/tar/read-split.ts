@@ -4,12 +4,12 @@ import type { Input } from "../../schemas/input.ts";
 import type { ItemError } from "../../schemas/item.ts";
 import type { Split, TarPlace } from "../../schemas/split.ts";
 import { checkUnchanged, describeFile } from "../bytes/identity.ts";
+import type { InputPlace } from "../bytes/origin.ts";
 import { boundedId } from "../item/bounded-id.ts";
+import { DEEPEST_KEPT, isDeeper } from "../item/row.ts";
 import { isSampled } from "../item/sample.ts";
-import type { SplitPlace } from "../read-split.ts";
 import { MAX_ID_LENGTH, MAX_KEPT_BYTES, quoted, type SourceRecord } from "../source.ts";
 import { parseJson } from "../text/json/parse.ts";
-import { DEEPEST_KEPT, isDeeper } from "../text/row-reader.ts";
 import { openTarBytes, type TarBytes } from "./bytes.ts";
 import { isImageMember } from "./index.ts";
 import { keyOf, shownMember, stemBefore, stemsOf } from "./member-name.ts";
@@ -31,7 +31,7 @@ type Beside = Map<string, Part>;
  */
 export async function* readTarSplit(
   split: Split & { at: TarPlace },
-  place: SplitPlace,
+  place: InputPlace,
   signal: AbortSignal,
 ): AsyncGenerator<SourceRecord> {
   const { at, input, first, count, sample, idName, only } = split;
@@ -100,7 +100,7 @@ export function memberId({ name }: TarMember, byName: boolean, idName: string | 
 }
 
 /** An object's ETag holds for each read. */
-async function checkPlanned(input: Input, place: SplitPlace): Promise<void> {
+async function checkPlanned(input: Input, place: InputPlace): Promise<void> {
   if ("path" in place) await checkUnchanged(input, () => describeFile(place));
 }
 
@@ -110,7 +110,7 @@ async function load(bytes: TarBytes, { data, size }: TarMember, most: number): P
 }
 
 /** Loads parts that were passed by: whether an item has them is known only once all images are. */
-async function loadParts(parts: Part[], input: Input, place: SplitPlace, signal: AbortSignal): Promise<void> {
+async function loadParts(parts: Part[], input: Input, place: InputPlace, signal: AbortSignal): Promise<void> {
   if (parts.length === 0) return;
   parts.sort((left, right) => left.member.start - right.member.start);
   await using bytes = await openTarBytes(input, place, { end: parts.at(-1)!.member.end, signal });

@@ -1,27 +1,21 @@
-import { basename, posix } from "node:path";
-import { fileURLToPath } from "node:url";
 import { LabelmillError } from "../../errors.ts";
 import type { ReadOptions } from "../../schemas/input.ts";
-import { parseS3Uri } from "../../storage/s3/uri.ts";
 import { BrokenInput } from "../bytes/compression.ts";
 import { EmptyInput } from "../bytes/empty-input.ts";
 import type { Origin } from "../bytes/origin.ts";
 import { MAGIC_BYTES, Peekable, plainTextStart, utf8Bytes, without } from "../bytes/read.ts";
-import { isS3Uri } from "../bytes/s3-origin.ts";
-import { boundedId } from "../item/bounded-id.ts";
 import { resolveColumns, wantedOf } from "../item/columns.ts";
+import { idNameOf, type ToItem, toRecord } from "../item/record.ts";
+import type { Row } from "../item/row.ts";
 import { quoted, type Source, type SourceRecord } from "../source.ts";
 import { refuseKnownBinary, refuseNuls } from "./binary.ts";
 import { detectFormat, extensionOf, formatOfName, isRecognised, sepLineOf } from "./detect.ts";
 import { type Head, headOf, holdsRecords } from "./head.ts";
 import { byRecords, type JsonColumns, jsonColumns } from "./json/columns.ts";
 import { arrayBegin } from "./json/shape.ts";
-import { type Row, type RowReader, readerOf, type Wanted } from "./row-reader.ts";
+import { type RowReader, readerOf, type Wanted } from "./row-reader.ts";
 import { recordsIn } from "./scanner.ts";
 import { textSplitter } from "./splitter.ts";
-
-/** What becomes of a row that has a value; undefined fields are left out. */
-export type ToItem = (row: Row & { value: string }) => Partial<SourceRecord>;
 
 /**
  * Opens a table (CSV, JSONL, a JSON array) or plain lines: finds out how it is to be read and reads as far as its first record.
@@ -161,30 +155,6 @@ async function* readRows(
       if (row !== undefined) yield toRecord(row, raw.line, record++, name, toItem);
     }
   }
-}
-
-/** What ids made from an input's name begin with: that of the file itself, whatever links led to it. */
-export function idNameOf(uri: string): string {
-  if (uri.startsWith("file:")) return basename(fileURLToPath(uri));
-  return isS3Uri(uri) ? posix.basename(parseS3Uri(uri).key) : "stdin";
-}
-
-/** The record that a row becomes; `line`: where there are lines; `name`: what a made id begins with, idNameOf its input or what the run says. */
-export function toRecord(
-  row: Row,
-  line: number | undefined,
-  record: number,
-  name: string,
-  toItem: ToItem,
-): SourceRecord {
-  const id = row.id === undefined || row.id === "" ? `${name}#${record}` : row.id;
-  const item: SourceRecord = { record, ...(line === undefined ? {} : { line }), id: boundedId(id) };
-  if (row.skipped) item.skipped = true;
-  if (row.error !== undefined) item.error = row.error;
-  if (row.input !== undefined) item.input = row.input;
-  if (row.repaired) item.repaired = true;
-  if (row.value !== undefined && row.error === undefined) Object.assign(item, toItem(row as Row & { value: string }));
-  return item;
 }
 
 function once(first: SourceRecord, rest: AsyncGenerator<SourceRecord>): () => AsyncIterable<SourceRecord> {

@@ -4,15 +4,15 @@ import { LabelmillError } from "../../errors.ts";
 import type { Split, TextPlace } from "../../schemas/split.ts";
 import type { Task } from "../../schemas/task.ts";
 import { parseS3Uri } from "../../storage/s3/uri.ts";
-import { fileAsPlanned, type Origin, unchanged } from "../bytes/origin.ts";
-import { objectAsPlanned } from "../bytes/s3-origin.ts";
-import { imageItem } from "../images.ts";
+import { originAsPlanned } from "../bytes/open.ts";
+import type { InputPlace } from "../bytes/origin.ts";
+import { type Origin, unchanged } from "../bytes/origin.ts";
+import { imageItem } from "../item/image-item.ts";
+import { idNameOf, toRecord } from "../item/record.ts";
 import { type Base, belowPrefix, inFolder } from "../item/references.ts";
 import { isSampled } from "../item/sample.ts";
-import type { SplitPlace } from "../read-split.ts";
+import { textItem } from "../item/text-item.ts";
 import { quoted, type SourceRecord } from "../source.ts";
-import { textItem } from "../texts.ts";
-import { idNameOf, toRecord } from "./open.ts";
 import { readerOf } from "./row-reader.ts";
 
 /**
@@ -23,10 +23,10 @@ import { readerOf } from "./row-reader.ts";
 export async function* readTextSplit(
   split: Split & { at: TextPlace },
   task: Task,
-  place: SplitPlace,
+  place: InputPlace,
   signal: AbortSignal,
 ): AsyncGenerator<SourceRecord> {
-  const origin = "path" in place ? fileAsPlanned(place, split.input) : objectAsPlanned(split.input, place.s3);
+  const origin = originAsPlanned(split.input, place);
   yield* unchanged(origin, itemsOf(split, task, origin, signal));
 }
 

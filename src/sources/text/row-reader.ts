@@ -1,26 +1,13 @@
 import { LabelmillError } from "../../errors.ts";
 import type { ReadOptions } from "../../schemas/input.ts";
-import type { ItemError } from "../../schemas/item.ts";
 import { resolveColumns } from "../item/columns.ts";
-import { MAX_KEPT_BYTES, quoted } from "../source.ts";
+import { invalid, keptError, kindOf, type Row } from "../item/row.ts";
+import { quoted } from "../source.ts";
 import { type CsvRecord, CsvScanner } from "./csv.ts";
 import { JsonArrayScanner } from "./json/array.ts";
 import { parseJson } from "./json/parse.ts";
 import { type Line, LineScanner } from "./lines.ts";
 import type { Scanner, ScanPlace } from "./scanner.ts";
-
-/** What was asked for in one record: the column's value, the id column's, the kept columns; or why there is none. */
-export type Row = {
-  value?: string;
-  /** The image itself, where the column holds it. */
-  data?: Uint8Array;
-  id?: string;
-  input?: Record<string, unknown>;
-  error?: ItemError;
-  repaired?: boolean;
-  /** The filter leaves it out. */
-  skipped?: true;
-};
 
 /** One pass over a table: `take` is given what the scanner finds, in order; undefined is no record (a header). */
 export type RowReader = {
@@ -46,9 +33,6 @@ export type Wanted = {
   /** In plain lines, blank ones are no records. */
   skipBlankLines: boolean;
 };
-
-/** How deep a kept value may nest. */
-export const DEEPEST_KEPT = 64;
 
 /** `settled`: the columns are known from an earlier pass, those of CSV where it does not begin with its header. */
 export function readerOf(read: ReadOptions, wanted: Wanted, settled?: Settled): RowReader {
@@ -144,34 +128,12 @@ function linesReader(read: ReadOptions, wanted: Wanted, settled?: Settled): RowR
   };
 }
 
-export function invalid(message: string): { error: ItemError } {
-  return { error: { code: "RECORD_INVALID", message: message.slice(0, 4096) } };
-}
-
 /** The row with what is kept of its record, or, where that is too much, with an error in the place of its value. */
 function keepIn(row: Row, line: number, count: number, entries: () => [string, unknown][]): Row {
   if (count === 0) return row;
   const input = Object.fromEntries(entries());
   const error = keptError(input, `line ${line}`);
   return error === undefined ? { ...row, input } : { id: row.id, repaired: row.repaired, error };
-}
-
-/** Why the kept columns of a record cannot be kept; `where`: the record, for the message. */
-export function keptError(input: Record<string, unknown>, where: string): ItemError | undefined {
-  for (const [name, value] of Object.entries(input)) {
-    if (isDeeper(value, DEEPEST_KEPT)) {
-      return invalid(`${where}: column ${quoted(name)} cannot be kept: it nests deeper than ${DEEPEST_KEPT}`).error;
-    }
-  }
-  const bytes = Buffer.byteLength(JSON.stringify(input));
-  if (bytes <= MAX_KEPT_BYTES) return undefined;
-  const message = `${where}: expected at most ${MAX_KEPT_BYTES} bytes of kept columns, came ${bytes}`;
-  return { code: "RECORD_TOO_LARGE", message };
-}
-
-export function isDeeper(value: unknown, levels: number): boolean {
-  if (typeof value !== "object" || value === null) return false;
-  return levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1));
 }
 
 /** A JSON object; undefined where the text is none. */
@@ -197,10 +159,4 @@ function scalar(object: Record<string, unknown>, column: string): string | undef
 function kindOfLine(text: string): string {
   const value = parseJson(text);
   return value === undefined ? "what is no JSON" : kindOf(value);
-}
-
-export function kindOf(value: unknown): string {
-  if (value === null) return "null";
-  if (Array.isArray(value)) return "an array";
-  return typeof value === "object" ? "an object" : `a ${typeof value}`;
 }

@@ -3,7 +3,8 @@ import type { FileGrants } from "../../fetch/grants.ts";
 import type { S3Grants } from "../../fetch/s3-grants.ts";
 import { itemsIn, type Job } from "../../schemas/job.ts";
 import type { Split } from "../../schemas/split.ts";
-import { readSplit, type SplitPlace } from "../../sources/read-split.ts";
+import type { InputPlace } from "../../sources/bytes/origin.ts";
+import { readSplit } from "../../sources/read-split.ts";
 import type { S3 } from "../../storage/s3/s3.ts";
 import type { LoadedItem, LoadedJob } from "./loaded-job.ts";
 
@@ -15,7 +16,7 @@ export type LoadItems = (job: Job, signal: AbortSignal) => Promise<LoadedJob>;
  * @throws LabelmillError NOT_GRANTED, INPUT_NOT_FOUND, INPUT_CHANGED and what the input's store says
  */
 export function itemLoader(grants: { files: FileGrants; s3: S3Grants }, s3: S3): LoadItems {
-  const placeOf = async ({ input: { uri } }: Split): Promise<SplitPlace> => {
+  const placeOf = async ({ input: { uri } }: Split): Promise<InputPlace> => {
     if (!uri.startsWith("s3:")) {
       const open = () => grants.files.open(uri).catch(asInput);
       return { path: await grants.files.resolve(uri).catch(asInput), open };

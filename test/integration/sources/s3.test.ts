@@ -4,7 +4,6 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Readable } from "node:stream";
 import { type TestContext, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { Fetcher } from "../../../src/fetch/fetcher.ts";
@@ -12,10 +11,11 @@ import { FileGrants } from "../../../src/fetch/grants.ts";
 import { S3Grants } from "../../../src/fetch/s3-grants.ts";
 import { InputSchema, type ReadOptions } from "../../../src/schemas/input.ts";
 import { ItemSchema } from "../../../src/schemas/item.ts";
-import { openImageSource, s3GrantsOf } from "../../../src/sources/images.ts";
+import { openInputs } from "../../../src/sources/discover/inputs.ts";
+import { openImageSource, s3GrantsOf } from "../../../src/sources/open-images.ts";
+import { openTextSource } from "../../../src/sources/open-texts.ts";
 import { readSplit } from "../../../src/sources/read-split.ts";
 import type { Cut, Source, SourceRecord } from "../../../src/sources/source.ts";
-import { openTextSource, openTextSources } from "../../../src/sources/texts.ts";
 import { S3 } from "../../../src/storage/s3/s3.ts";
 import { parseS3Uri, s3Uri } from "../../../src/storage/s3/uri.ts";
 import { namesOf } from "../../helpers/inputs/expand.ts";
@@ -26,7 +26,6 @@ const AUTO: ReadOptions = { format: "auto", delimiter: null, column: null, idCol
 const PNG = Buffer.from("89504e470d0a1a0a0000000d49484452", "hex");
 const FAST = { tries: 2, delayMs: 1 };
 const TOO_LARGE = "fauxqs takes no object as large as this needs";
-const none = Readable.from([]);
 
 const { server, s3, bucket } = await openTestBucket();
 
@@ -229,7 +228,7 @@ test("a prefix of texts is its objects in the order of their keys, without what 
   const named = await namesOf(["-", "here.csv", `s3://${own}/in/`, `s3://${own}/in.csv`], s3);
   const below = ["in/a/10.csv", "in/a/2.csv", "in/b.csv", "in/é #1.csv"].map((key) => s3Uri({ bucket: own, key }));
   assert.deepEqual(named, ["-", "here.csv", ...below, `s3://${own}/in.csv`]);
-  const sources = await openTextSources(below, AUTO, none, s3);
+  const sources = await openInputs(below, (uri) => openTextSource(uri, AUTO, s3));
   const texts = await Promise.all(sources.map(async (source) => (await records(source)).map(({ text }) => text)));
   assert.deepEqual(texts, [["a10"], ["a2"], ["b"], ["é"]]);
   // What hides is below the prefix, not in it.

@@ -7,8 +7,8 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import type { ReadOptions } from "../../../src/schemas/input.ts";
-import { openImageSource } from "../../../src/sources/images.ts";
-import { openTextSource } from "../../../src/sources/texts.ts";
+import { openImageSource } from "../../../src/sources/open-images.ts";
+import { openTextSource } from "../../../src/sources/open-texts.ts";
 import { ownFiles } from "../../helpers/files.ts";
 import { tarOf } from "../../helpers/inputs/tar.ts";
 

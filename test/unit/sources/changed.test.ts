@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { appendFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
-import { openImageSource } from "../../../src/sources/images.ts";
-import { openTextSource } from "../../../src/sources/texts.ts";
+import { openImageSource } from "../../../src/sources/open-images.ts";
+import { openTextSource } from "../../../src/sources/open-texts.ts";
 import { temporaryFolder } from "../../helpers/runs/pipeline.ts";
 
 const READ = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] } as const;

@@ -8,7 +8,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
 import type { ReadOptions } from "../../../src/schemas/input.ts";
 import { ItemSchema } from "../../../src/schemas/item.ts";
-import { grantsOf, openImageSource, s3GrantsOf } from "../../../src/sources/images.ts";
+import { grantsOf, openImageSource, s3GrantsOf } from "../../../src/sources/open-images.ts";
 import type { SourceRecord } from "../../../src/sources/source.ts";
 
 const AUTO: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };

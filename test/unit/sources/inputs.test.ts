@@ -8,7 +8,7 @@ import { pathToFileURL } from "node:url";
 import type { ReadOptions } from "../../../src/schemas/input.ts";
 import { type ExpandedInput, expandInputs, openFullInputs, openInputs } from "../../../src/sources/discover/inputs.ts";
 import { PassedOver } from "../../../src/sources/discover/passed-over.ts";
-import { openImageSource } from "../../../src/sources/images.ts";
+import { openImageSource } from "../../../src/sources/open-images.ts";
 import type { Source } from "../../../src/sources/source.ts";
 import { S3 } from "../../../src/storage/s3/s3.ts";
 import { ownFiles } from "../../helpers/files.ts";

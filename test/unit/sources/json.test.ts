@@ -4,12 +4,12 @@ import { test } from "node:test";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import type { ReadOptions } from "../../../src/schemas/input.ts";
 import { ItemSchema } from "../../../src/schemas/item.ts";
-import { openImageSource } from "../../../src/sources/images.ts";
+import { openImageSource } from "../../../src/sources/open-images.ts";
+import { openTextSource } from "../../../src/sources/open-texts.ts";
 import type { SourceRecord } from "../../../src/sources/source.ts";
 import { memberId } from "../../../src/sources/tar/read-split.ts";
 import { JsonArrayScanner } from "../../../src/sources/text/json/array.ts";
 import { recordsIn } from "../../../src/sources/text/scanner.ts";
-import { openTextSource } from "../../../src/sources/texts.ts";
 import { ownFiles } from "../../helpers/files.ts";
 
 const AUTO: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };

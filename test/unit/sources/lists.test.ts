@@ -7,7 +7,7 @@ import { pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
 import type { ReadOptions } from "../../../src/schemas/input.ts";
 import { ItemSchema } from "../../../src/schemas/item.ts";
-import { grantsOf, openImageSource, s3GrantsOf } from "../../../src/sources/images.ts";
+import { grantsOf, openImageSource, s3GrantsOf } from "../../../src/sources/open-images.ts";
 import type { SourceRecord } from "../../../src/sources/source.ts";
 import { S3 } from "../../../src/storage/s3/s3.ts";
 import { namesOf } from "../../helpers/inputs/expand.ts";

@@ -7,7 +7,7 @@ import { after, before, test } from "node:test";
 import { passedOverLines } from "../../../src/cli/terminal/passed-over.ts";
 import { PassedOverSchema, type ReadOptions, sumPassedOver } from "../../../src/schemas/input.ts";
 import { PassedOver } from "../../../src/sources/discover/passed-over.ts";
-import { openImageSource } from "../../../src/sources/images.ts";
+import { openImageSource } from "../../../src/sources/open-images.ts";
 import { S3 } from "../../../src/storage/s3/s3.ts";
 import { namesOf } from "../../helpers/inputs/expand.ts";
 

@@ -6,10 +6,10 @@ import { Binary, Table, tableToIPC, vectorFromArray } from "apache-arrow";
 import type { ReadOptions } from "../../../src/schemas/input.ts";
 import { SplitSchema } from "../../../src/schemas/split.ts";
 import { namedFile } from "../../../src/sources/bytes/read.ts";
-import { openImageSource } from "../../../src/sources/images.ts";
+import { openImageSource } from "../../../src/sources/open-images.ts";
+import { openTextSource } from "../../../src/sources/open-texts.ts";
 import { readSplit } from "../../../src/sources/read-split.ts";
 import type { Source, SourceRecord } from "../../../src/sources/source.ts";
-import { openTextSource } from "../../../src/sources/texts.ts";
 import { ownFiles } from "../../helpers/files.ts";
 import { arrowOfPictures, parquetOfBytes } from "../../helpers/inputs/image-tables.ts";
 

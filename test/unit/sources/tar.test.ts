@@ -10,11 +10,11 @@ import fc from "fast-check";
 import type { ReadOptions } from "../../../src/schemas/input.ts";
 import { type Split, SplitSchema } from "../../../src/schemas/split.ts";
 import { namedFile } from "../../../src/sources/bytes/read.ts";
-import { grantsOf, openImageSource } from "../../../src/sources/images.ts";
+import { grantsOf, openImageSource } from "../../../src/sources/open-images.ts";
+import { openTextSource } from "../../../src/sources/open-texts.ts";
 import { readSplit } from "../../../src/sources/read-split.ts";
 import { cutSlices } from "../../../src/sources/slices.ts";
 import type { Cursor, Cut, Source, SourceRecord } from "../../../src/sources/source.ts";
-import { openTextSource } from "../../../src/sources/texts.ts";
 import { type Entry, tarOf } from "../../helpers/inputs/tar.ts";
 
 const AUTO: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };

@@ -6,8 +6,8 @@ import { pathToFileURL } from "node:url";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import type { ReadOptions } from "../../../src/schemas/input.ts";
 import { ItemSchema } from "../../../src/schemas/item.ts";
+import { openTextSource } from "../../../src/sources/open-texts.ts";
 import type { SourceRecord } from "../../../src/sources/source.ts";
-import { openTextSource } from "../../../src/sources/texts.ts";
 import { ownFiles } from "../../helpers/files.ts";
 
 const AUTO: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import type { ReadOptions } from "../../../../src/schemas/input.ts";
-import { openTextSource } from "../../../../src/sources/texts.ts";
+import { openTextSource } from "../../../../src/sources/open-texts.ts";
 
 const READ: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };
 

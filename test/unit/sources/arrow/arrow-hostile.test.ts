@@ -24,9 +24,9 @@ import type { ReadOptions } from "../../../../src/schemas/input.ts";
 import { FlatTable } from "../../../../src/sources/arrow/flatbuffer.ts";
 import { unpackLz4Frame } from "../../../../src/sources/bytes/lz4.ts";
 import { namedFile } from "../../../../src/sources/bytes/read.ts";
+import { openTextSource } from "../../../../src/sources/open-texts.ts";
 import { readSplit } from "../../../../src/sources/read-split.ts";
 import type { SourceRecord } from "../../../../src/sources/source.ts";
-import { openTextSource } from "../../../../src/sources/texts.ts";
 import { ownFiles } from "../../../helpers/files.ts";
 
 const FIXTURES = fileURLToPath(new URL("../../../fixtures/arrow/", import.meta.url));

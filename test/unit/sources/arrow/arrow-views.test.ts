@@ -3,10 +3,10 @@ import { test } from "node:test";
 import { BinaryView, Dictionary, Int32, makeData, Table, tableToIPC, Utf8View, Vector } from "apache-arrow";
 import type { ReadOptions } from "../../../../src/schemas/input.ts";
 import { namedFile } from "../../../../src/sources/bytes/read.ts";
-import { openImageSource } from "../../../../src/sources/images.ts";
+import { openImageSource } from "../../../../src/sources/open-images.ts";
+import { openTextSource } from "../../../../src/sources/open-texts.ts";
 import { readSplit } from "../../../../src/sources/read-split.ts";
 import type { Cut, Source } from "../../../../src/sources/source.ts";
-import { openTextSource } from "../../../../src/sources/texts.ts";
 import { ownFiles } from "../../../helpers/files.ts";
 
 const READ: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };

@@ -11,11 +11,11 @@ import type { ReadOptions, Where } from "../../../../src/schemas/input.ts";
 import { ItemSchema } from "../../../../src/schemas/item.ts";
 import { type Split, SplitSchema } from "../../../../src/schemas/split.ts";
 import { namedFile } from "../../../../src/sources/bytes/read.ts";
-import { openImageSource } from "../../../../src/sources/images.ts";
 import { isSampled } from "../../../../src/sources/item/sample.ts";
+import { openImageSource } from "../../../../src/sources/open-images.ts";
+import { openTextSource } from "../../../../src/sources/open-texts.ts";
 import { readSplit } from "../../../../src/sources/read-split.ts";
 import type { Source, SourceRecord } from "../../../../src/sources/source.ts";
-import { openTextSource } from "../../../../src/sources/texts.ts";
 import { temporaryFolder } from "../../../helpers/runs/pipeline.ts";
 
 /** Made by `make.py` there: most have 90 rows in batches of 35. */

@@ -1,20 +1,15 @@
 import type { Readable } from "node:stream";
 import type { ReadOptions } from "../schemas/input.ts";
-import { MAX_TEXT_LENGTH } from "../schemas/item.ts";
 import type { S3 } from "../storage/s3/s3.ts";
 import { openArrow } from "./arrow/open.ts";
-import { openOrigin } from "./bytes/origin.ts";
+import { openOrigin } from "./bytes/open.ts";
 import { rowFormatOf } from "./columnar/format.ts";
 import { withFormatHint } from "./discover/format-hint.ts";
-import { openInputs } from "./discover/inputs.ts";
+import { TEXT_COLUMNS, textItem } from "./item/text-item.ts";
 import { openParquet } from "./parquet/open.ts";
-import type { Source, SourceRecord } from "./source.ts";
+import type { Source } from "./source.ts";
 import { refuseTarOfTexts } from "./tar/name.ts";
 import { openTable } from "./text/open.ts";
-import type { Row } from "./text/row-reader.ts";
-
-/** What a text column may be called where none is told, the best name first. */
-const TEXT_COLUMNS = ["text", "review", "sentence", "content", "comment", "body", "message"];
 
 /**
  * Opens a file of texts, an object of S3 (an `s3://` URI), or standard input: CSV, JSONL, a JSON array or plain lines, packed with gzip or zstd or not.
@@ -32,24 +27,4 @@ async function openTexts(from: string | { stdin: Readable }, read: ReadOptions, 
   const wanted = { names: TEXT_COLUMNS, toItem: textItem };
   if (format !== undefined) return await (format === "arrow" ? openArrow : openParquet)(origin, read, wanted);
   return await openTable(origin, read, { names: TEXT_COLUMNS, skipBlankLines: false }, textItem);
-}
-
-/** Opens all inputs (`-` is standard input), several at a time, in their order. Fails as the first of them that cannot be opened. */
-export function openTextSources(
-  inputs: readonly string[],
-  read: ReadOptions,
-  stdin: Readable,
-  s3?: S3,
-): Promise<Source[]> {
-  return openInputs(inputs, (input) => openTextSource(input === "-" ? { stdin } : input, read, s3));
-}
-
-/** What a row of a table of texts becomes. */
-export function textItem({ value }: Row & { value: string }): Partial<SourceRecord> {
-  if (value.length > MAX_TEXT_LENGTH) {
-    const message = `expected a text of at most ${MAX_TEXT_LENGTH} UTF-16 units, came ${value.length}`;
-    return { error: { code: "RECORD_TOO_LARGE", message } };
-  }
-  // Escapes in JSON can make halves of characters, which no UTF-8 can carry.
-  return value.isWellFormed() ? { text: value } : { text: value.toWellFormed(), repaired: true };
 }

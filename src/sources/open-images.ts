@@ -6,33 +6,26 @@ import { LabelmillError } from "../errors.ts";
 import type { Input, ReadOptions } from "../schemas/input.ts";
 import type { S3 } from "../storage/s3/s3.ts";
 import { openArrow } from "./arrow/open.ts";
+import { stdinOrigin } from "./bytes/file-origin.ts";
 import { describeUrl } from "./bytes/identity.ts";
-import { type Origin, stdinOrigin } from "./bytes/origin.ts";
+import type { Origin } from "./bytes/origin.ts";
 import { isS3Uri } from "./bytes/s3-origin.ts";
 import { rowFormatOf } from "./columnar/format.ts";
 import { imageRule } from "./discover/data-name.ts";
 import { withFormatHint } from "./discover/format-hint.ts";
+import type { FoundImages } from "./discover/found-images.ts";
 import { type InputList, listOf, openInputList } from "./discover/input-list.ts";
 import { findLocalImages, localGrant } from "./discover/local-images.ts";
 import { PassedOver } from "./discover/passed-over.ts";
 import { findS3Images, s3Grant } from "./discover/s3-images.ts";
-import { boundedId } from "./item/bounded-id.ts";
+import { IMAGE_COLUMNS, imageId, imageItem, pictureItem, referenceItem } from "./item/image-item.ts";
 import { type Base, inFolder, type Reference, readReference } from "./item/references.ts";
 import { openParquet } from "./parquet/open.ts";
-import { MAX_ID_LENGTH, quoted, type Source, type SourceRecord } from "./source.ts";
+import { quoted, type Source } from "./source.ts";
 import { isTarName } from "./tar/name.ts";
 import { openTarSource } from "./tar/open.ts";
 import { formatOfName } from "./text/detect.ts";
-import { openTable, type ToItem } from "./text/open.ts";
-import { invalid } from "./text/row-reader.ts";
-
-/** What an image column may be called where none is told, the best name first. */
-const IMAGE_COLUMNS = ["image", "url", "path", "file", "image_url", "uri"];
-
-/** What an argument names: images, or a list of them in which paths are relative to `base`. */
-export type FoundImages =
-  | { input: Input; references(): Iterable<Reference>; ids: NonNullable<Source["ids"]> }
-  | { origin: Origin; base: Base };
+import { openTable } from "./text/open.ts";
 
 export type OpenImages = {
   /** Is told of what the argument covers and is left out. */
@@ -153,7 +146,7 @@ function listed(input: Input, read: ReadOptions, all: () => Iterable<Reference> 
     async *records(idName) {
       let record = 0;
       for await (const reference of all())
-        yield { record: record++, id: idOf(reference, idName), ...itemOf(reference) };
+        yield { record: record++, id: imageId(reference, idName), ...referenceItem(reference) };
     },
   };
 }
@@ -163,35 +156,4 @@ async function openList(origin: Origin, base: Base, read: ReadOptions): Promise<
   const format = await rowFormatOf(origin, read);
   if (format !== undefined) return await (format === "arrow" ? openArrow : openParquet)(origin, read, wanted);
   return await openTable(origin, read, { names: IMAGE_COLUMNS, skipBlankLines: true }, imageItem(base));
-}
-
-/** What a row of a list of images becomes. */
-export function imageItem(base: Base): ToItem {
-  return ({ value, id, input: kept, repaired }) => {
-    // Bytes that are no text would give an id and a path of U+FFFD, and others the same.
-    if (repaired && value.includes("\ufffd")) return invalid("expected an image's path or URL in UTF-8");
-    const reference = readReference(value, base);
-    const item = itemOf(reference, kept);
-    // The reference names the record where no id column does.
-    if (!id && reference.shown !== "") item.id = idOf(reference);
-    return item;
-  };
-}
-
-/** What a row becomes whose column holds images themselves, or references where it has no bytes. No id is made from either. */
-export function pictureItem(base: Base): ToItem {
-  return ({ value, data, input: kept }) => {
-    if (data === undefined) return itemOf(readReference(value, base), kept);
-    const name = value.slice(0, MAX_ID_LENGTH).toWellFormed();
-    return name === "" ? { data } : { data, input: { ...kept, image: name } };
-  };
-}
-
-function idOf({ shown }: Reference, idName?: string): string {
-  return boundedId(idName === undefined ? shown : `${idName}#${shown}`);
-}
-
-function itemOf(reference: Reference, kept?: Record<string, unknown>): Partial<SourceRecord> {
-  const input = { ...kept, image: reference.shown };
-  return "error" in reference ? { input, error: reference.error } : { input, image: reference.image };
 }

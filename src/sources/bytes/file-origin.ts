@@ -1,0 +1,40 @@
+import { basename } from "node:path";
+import type { Readable } from "node:stream";
+import type { Input } from "../../schemas/input.ts";
+import { quoted } from "../source.ts";
+import { checkUnchanged, describeFile, describeUrl } from "./identity.ts";
+import type { Origin } from "./origin.ts";
+import { checkFile, type FilePlace, inputError, namedFile, readFileBytes, readStdinBytes } from "./read.ts";
+
+/** A file that is there, readable and not empty: else INPUT_NOT_FOUND, INPUT_UNREADABLE, INPUT_EMPTY. */
+export async function fileOrigin(path: string): Promise<Origin> {
+  await checkFile(path);
+  const place = namedFile(path);
+  return fileAsPlanned(
+    place,
+    await describeFile(place).catch((error: unknown) => Promise.reject(inputError(path, error))),
+  );
+}
+
+/** A file that was found to be `input` at some time before. */
+export function fileAsPlanned(place: FilePlace, input: Input): Origin {
+  return {
+    name: basename(place.path),
+    label: quoted(place.path),
+    input,
+    bytes: (range) => readFileBytes(place, range),
+    once: false,
+    checkUnchanged: () => checkUnchanged(input, () => describeFile(place)),
+  };
+}
+
+export function stdinOrigin(stdin: Readable): Origin {
+  return {
+    name: "stdin",
+    label: "standard input",
+    input: describeUrl("stdin:"),
+    bytes: () => readStdinBytes(stdin),
+    once: true,
+    checkUnchanged: async () => {},
+  };
+}

@@ -26,10 +26,6 @@ const NOT_YET: readonly string[] = [
 
   "docs/settings.md",
 
-  "models/tiny-image/",
-
-  "models/tiny-sentiment/",
-
   "src/cli/",
 
   "src/config.ts",

@@ -65,18 +65,32 @@ const CODES = {
   INTERNAL: { retryable: false },
 } as const satisfies Record<string, { retryable: boolean }>;
 
+/**
+ * A stable error code. docs/errors.md says what each one means and how to fix it.
+ *
+ * @useDeclaredType
+ */
 export type ErrorCode = keyof typeof CODES;
-export const ERROR_CODES = Object.keys(CODES) as ErrorCode[];
+
+/** Every error code, in the order of their groups in docs/errors.md. */
+export const ERROR_CODES = Object.keys(CODES) as readonly ErrorCode[];
 
 /**
- * The one base error: `message` says what was expected, what came and, where there is one, the mend. It is cleaned here: what it repeats of
- * inputs and servers goes to terminals, logs and rows.
+ * Every error that labelmill throws for a known reason. `message` says what was expected, what was
+ * got and how to fix it. Control characters in it are replaced, so it is safe to print. `cause` is
+ * the error behind it, if there is one.
+ *
+ * @hideconstructor
  */
 export class LabelmillError extends Error {
+  /** Always `LabelmillError`. */
   override readonly name = "LabelmillError";
+  /** The error code. */
   readonly code: ErrorCode;
+  /** Whether the same call may succeed later with nothing changed, as after an outage. */
   readonly retryable: boolean;
 
+  /** @param options `cause`: the error behind it. `retryable`: a value other than the code's own */
   constructor(code: ErrorCode, message: string, options: { cause?: unknown; retryable?: boolean } = {}) {
     super(
       printableLines(message),

@@ -71,6 +71,8 @@ holds("each area imports only what the matrix lets it", importMatrix(sources), (
         "src/drawer/a.ts": `import { LabelmillError } from "../errors.ts";`,
         "src/storage/a.ts": `import { a } from "../../scripts/setup.mjs";`,
         "src/storage/b.ts": `const name = "./a.ts"; await import(name); require("./a.ts");`,
+        "src/cli/b.ts": `import { createProducer } from "../index.ts"; import type { Row } from "../index.ts";`,
+        "src/index.ts": `export { startWorker } from "./workers/worker.ts";`,
       }),
     ),
     [
@@ -83,6 +85,9 @@ holds("each area imports only what the matrix lets it", importMatrix(sources), (
       "src/storage/a.ts:1: .* leads out of src",
       "src/storage/b.ts:1: .* cannot be read",
       "src/storage/b.ts:1: .* cannot be read",
+      "src/cli/b.ts:1: cli may not import index",
+      "src/cli/b.ts:1: cli may not import index",
+      "src/index.ts:1: index may not import workers",
     ],
   ],
   [
@@ -228,7 +233,7 @@ holds("no import cycles", cycles(sources), () => [
   ],
 ]);
 
-holds("no barrels, no default exports, no file over 300 lines", fileForm(sources), () => [
+holds("no barrels but src/index.ts, no default exports, no file over 300 lines", fileForm(sources), () => [
   [
     fileForm(
       sample({
@@ -238,13 +243,22 @@ holds("no barrels, no default exports, no file over 300 lines", fileForm(sources
         "src/d.ts": "\n".repeat(301),
         "src/e.ts": `${"\n".repeat(299)}export const e = 1;\n`,
         "src/f.ts": `export type { A } from "./a.ts"; export const f = 1;`,
+        "src/f/index.ts": `export { a } from "../a.ts";`,
+        "src/index.ts": `export { a } from "./a.ts"; export const b = 1;`,
       }),
     ),
-    ["src/a.ts: .*barrel", "src/b.ts:1: .*default", "src/c.ts:2: .*default", "src/d.ts: 301 lines"],
+    [
+      ...["src/a.ts: .*barrel", "src/b.ts:1: .*default", "src/c.ts:2: .*default", "src/d.ts: 301 lines"],
+      ...["src/f/index.ts: .*barrel", "src/index.ts: has code"],
+    ],
   ],
+  [fileForm(sample({ "src/index.ts": `import "./a.ts"; export { b, type C } from "./b.ts";` })), []],
 ]);
 
-holds("every import is declared", undeclaredImports(modules, manifest), () => [
+const workspaces = Object.fromEntries(
+  (manifest.workspaces ?? []).map((path): [string, Manifest] => [path, JSON.parse(read(`${path}/package.json`))]),
+);
+holds("every import is declared", undeclaredImports(modules, manifest, workspaces), () => [
   [
     undeclaredImports(
       sample({
@@ -254,6 +268,17 @@ holds("every import is declared", undeclaredImports(modules, manifest), () => [
       { dependencies: { zod: "4.0.0" }, devDependencies: { "fast-check": "4.0.0" } },
     ),
     ["src/a.ts:1: fast-check .*dependencies", "src/a.ts:1: fs", "src/a.ts:1: @scope/x ", "test/a.ts:1: left-pad"],
+  ],
+  [
+    undeclaredImports(
+      sample({
+        "scripts/docs/a.ts": `import { Application } from "typedoc"; import { z } from "zod";`,
+        "scripts/a.ts": `import { Application } from "typedoc";`,
+      }),
+      { dependencies: { zod: "4.0.0" } },
+      { "scripts/docs": { devDependencies: { typedoc: "0.28.0" } } },
+    ),
+    ["scripts/docs/a.ts:1: zod", "scripts/a.ts:1: typedoc"],
   ],
 ]);
 
@@ -268,8 +293,7 @@ holds("every dependency is used", unusedDependencies(modules, manifest, read("ts
   ],
 ]);
 
-const manifests = [manifest, ...(manifest.workspaces ?? []).map((path) => JSON.parse(read(`${path}/package.json`)))];
-holds("versions are exact", manifests.flatMap(inexactVersions), () => [
+holds("versions are exact", [manifest, ...Object.values(workspaces)].flatMap(inexactVersions), () => [
   [
     inexactVersions({
       dependencies: { a: "^1.0.0", b: "1.0.0", c: "1.0" },

@@ -25,12 +25,21 @@ const fields = z.custom<Record<string, unknown>>(
 /** The columns of a row that the caller asked to keep. */
 export const KeptColumnsSchema = fields;
 
-/** Why an item has no label. `retryable` only where a later try may succeed (an unreachable host, say). */
 export const ItemErrorSchema = z.strictObject({
+  /** The error code. docs/errors.md lists the codes of items. */
   code: z.string().regex(/^[A-Z][A-Z_]*$/),
+  /** What was expected, what was got and how to fix it. At most 4,096 UTF-16 code units. */
   message: z.string().max(4096),
+  /**
+   * A later try may succeed, for example after an unreachable host is back. Omitted if it cannot.
+   */
   retryable: z.literal(true).optional(),
 });
+/**
+ * Why an item has no label.
+ *
+ * @interface
+ */
 export type ItemError = z.infer<typeof ItemErrorSchema>;
 
 /** The longest text that travels, in UTF-16 code units. No model of ours reads more than some thousands of tokens. */

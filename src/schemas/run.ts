@@ -7,12 +7,25 @@ import { OutputOptionsSchema, PLAIN_OUTPUT } from "./output.ts";
 import { TaskSchema } from "./task.ts";
 
 export const ModelPinSchema = z.strictObject({
+  /** The id of the model, from 1 to 256 characters. */
   id: z.string().min(1).max(256),
+  /** The revision of the model's repository, or what its folder is named by. */
   revision: z.string(),
+  /**
+   * The digest of all that decides its labels: 64 hexadecimal digits. `labelmill models --json`
+   * prints it.
+   */
   digest: DigestSchema,
+  /** The precision of its weights, such as `fp32`. */
   dtype: z.string(),
+  /** The task of the model. */
   task: TaskSchema,
 });
+/**
+ * One exact version of a model.
+ *
+ * @interface
+ */
 export type ModelPin = z.infer<typeof ModelPinSchema>;
 
 /** All that decides what the rows of a run will say and how they are cut. Two runs on one output must agree on it. */

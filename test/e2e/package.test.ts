@@ -1,6 +1,16 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, delimiter, dirname, join } from "node:path";
 import { after, before, test } from "node:test";
@@ -161,12 +171,50 @@ test("the declared types and schemas can be imported", () => {
   assert.equal(stdout, "function\n", stderr);
 });
 
-test("the library can be imported, with its types", () => {
-  const code = `import { createProducer } from "labelmill";
-    await createProducer({ redisUrl: "redis://127.0.0.1:1", output: "s3://bucket/" }).catch(({ code }) => console.log(code));`;
+test("the library can be imported", () => {
+  const code = `import { createProducer, ERROR_CODES, LabelmillError, parseEvent } from "labelmill";
+    const options = { redisUrl: "redis://127.0.0.1:1", output: "s3://bucket/" };
+    const error = await createProducer(options).catch((error) => error);
+    console.log(error instanceof LabelmillError, error.code, ERROR_CODES.includes(error.code), parseEvent("{}"));`;
   const { stdout, stderr } = run(process.execPath, ["--input-type=module", "-e", code], { cwd: project });
-  assert.equal(stdout, "REDIS_UNREACHABLE\n", stderr);
-  assert.ok(readdirSync(join(project, "node_modules", "labelmill", "dist", "producers")).includes("producer.d.ts"));
+  assert.equal(stdout, "true REDIS_UNREACHABLE true undefined\n", stderr);
+});
+
+test("the library has types, and a user needs no other import", () => {
+  const files = {
+    "right.mts": `import { createProducer, LabelmillError } from "labelmill";
+      import type { ErrorCode, LabelEvent, Producer, ProducerOptions, Row, Run, RunResult, Submission } from "labelmill";
+      const options: ProducerOptions = { redisUrl: "redis://127.0.0.1", output: "s3://bucket/", sliceItems: 10 };
+      const submission: Submission = { model: "m", texts: ["a", { text: "b", id: "7", input: { sku: 12 } }], topK: 2 };
+      export async function label(): Promise<[RunResult, Row[]]> {
+        await using producer: Producer = await createProducer(options);
+        const stop = await producer.subscribe(({ id, items = [] }: LabelEvent) => [id, ...items.map(labelOf)].join());
+        const run: Run = await producer.submit(submission);
+        const rows: Row[] = [];
+        for await (const row of run.rows()) rows.push(row);
+        stop();
+        return [await run.wait(), rows];
+      }
+      export const labelOf = (row: Row): string => ("error" in row ? row.error.code : row.labels[0]!.label);
+      export const codeOf = (e: unknown): ErrorCode | undefined => (e instanceof LabelmillError ? e.code : undefined);`,
+    // `any` would take all of these.
+    "wrong.mts": `import { createProducer, LabelmillError, type Row } from "labelmill";
+      const producer = await createProducer({ output: "s3://bucket/" });
+      const run = await producer.submit({ model: "m" });
+      export const state: "unknown" = (await run.wait()).state;
+      export const label = (row: Row) => row.label;
+      export const code: "UNKNOWN" = new LabelmillError("USAGE", "m").code;`,
+  };
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(project, name), text);
+  const tsc = join(root, "node_modules", "typescript", "bin", "tsc");
+  const flags = ["--noEmit", "--strict", "--skipLibCheck", "--module", "nodenext", "--target", "es2024", "--types", ""];
+  const check = (name: string) => {
+    const lib = ["--lib", "es2024,esnext.disposable"];
+    return run(process.execPath, [tsc, ...flags, ...lib, "--pretty", "false", name], { cwd: project }).stdout;
+  };
+  assert.equal(check("right.mts"), "");
+  const lines = [...check("wrong.mts").matchAll(/^wrong\.mts\((\d+),/gm)].map(([, line]) => Number(line));
+  assert.deepEqual(lines, [2, 3, 4, 5, 6]);
 });
 
 const playOldNode = `data:text/javascript,${encodeURIComponent(

@@ -33,11 +33,12 @@ export const MATRIX: Record<Area, { value: Area[]; type: Area[] }> = parseMatrix
   runs: "schemas storage redis errors logger rows",
   outputs: "schemas storage rows runs errors software",
   fleet: "schemas errors",
-  producers:
-    "node-version sources fleet rows runs outputs schemas storage redis errors logger metrics software regular-file",
+  producers: "sources fleet rows runs outputs schemas storage redis errors logger metrics software regular-file",
   workers:
     "abortable sources fetch fleet rows runs outputs inference schemas storage redis errors logger metrics software config:type regular-file",
   server: "metrics schemas",
+  // What users import. No area may import it.
+  index: "node-version errors schemas producers",
   cli: "node-version printable schemas errors logger metrics software config redis storage fetch sources inference models fleet rows runs outputs producers workers server",
 });
 
@@ -283,22 +284,37 @@ export function cycles(modules: readonly Module[]): string[] {
   return found;
 }
 
+/** The one file that exports the names of other files: what users of the package import. */
+const PACKAGE_INDEX = "src/index.ts";
+
 export function fileForm(modules: readonly Module[]): string[] {
   return modules.flatMap(({ path, text, isBarrel, defaultExports }) => {
+    const isIndex = path === PACKAGE_INDEX;
     const lines = text.replace(/\n$/, "").split("\n").length;
     return [
-      ...(isBarrel ? [`${path}: a barrel: import from where the names are defined`] : []),
+      ...(isBarrel && !isIndex ? [`${path}: a barrel: import from where the names are defined`] : []),
+      ...(isIndex && !isBarrel ? [`${path}: has code: it only exports the names of other files`] : []),
       ...defaultExports.map((line) => `${path}:${line}: a default export: name it`),
       ...(lines > MAX_LINES ? [`${path}: ${lines} lines, of ${MAX_LINES} at most: one noun a file`] : []),
     ];
   });
 }
 
-/** What `src/` and `bin/` import is needed by users, so no devDependency will do. */
-export function undeclaredImports(modules: readonly Module[], manifest: Manifest): string[] {
+/**
+ * What `src/` and `bin/` import is needed by users, so a devDependency is not enough. The files of a workspace import what its own
+ * manifest declares.
+ * @param workspaces manifests by their folders
+ */
+export function undeclaredImports(
+  modules: readonly Module[],
+  manifest: Manifest,
+  workspaces: Record<string, Manifest> = {},
+): string[] {
   return modules.flatMap(({ path, imports }) => {
     const shipped = path.startsWith("src/") || path.startsWith("bin/");
-    const declared = { ...manifest.dependencies, ...(shipped ? {} : manifest.devDependencies) };
+    const workspace = Object.keys(workspaces).find((folder) => path.startsWith(`${folder}/`));
+    const { dependencies, devDependencies } = workspace === undefined ? manifest : workspaces[workspace]!;
+    const declared = { ...dependencies, ...(shipped ? {} : devDependencies) };
     return imports.flatMap(({ specifier, line }) => {
       if (specifier.startsWith(".") || specifier.startsWith("node:")) return [];
       const name = packageOf(specifier);

@@ -6,10 +6,10 @@ import { partKey } from "../../schemas/names.ts";
 import type { Row } from "../../schemas/row.ts";
 import type { RunState } from "../../schemas/run.ts";
 import type { ReadableStore } from "../../storage/store.ts";
-import type { RunResult } from "./single-run.ts";
+import type { Run, RunResult } from "./run.ts";
 
 /** A submission of several slices: a run with a manifest, which `labelmill verify` proves. */
-export class PlannedRun {
+export class PlannedRun implements Run {
   readonly run: string;
   readonly output: string;
   readonly #store: ReadableStore;
@@ -27,7 +27,6 @@ export class PlannedRun {
     driven.catch(() => {});
   }
 
-  /** Resolves when it has ended, well or not. @throws LabelmillError ABORTED if the producer is closed first */
   async wait(): Promise<RunResult> {
     const state = await this.#driven;
     const { run, output } = this;
@@ -52,7 +51,6 @@ export class PlannedRun {
     };
   }
 
-  /** The rows, in the order of the items, when it has ended: part by part. @throws LabelmillError RUN_FAILED where slices have none */
   async *rows(): AsyncGenerator<Row> {
     const { state, failed } = await this.wait();
     if (state === "failed" || state === "cancelled")

@@ -1,4 +1,3 @@
-import "../../node-version.ts";
 import { randomBytes } from "node:crypto";
 import { setImmediate } from "node:timers/promises";
 import type { Queue } from "bullmq";
@@ -14,7 +13,7 @@ import { openQueue } from "../../runs/queues/queue.ts";
 import { SingleEnds } from "../../runs/singles.ts";
 import { RunChanges } from "../../runs/watch.ts";
 import { type LabelEvent, parseEvent } from "../../schemas/event.ts";
-import { DEFAULT_SLICE_ITEMS, type Job, JobSchema, MAX_SLICE_ITEMS } from "../../schemas/job.ts";
+import { type Job, JobSchema } from "../../schemas/job.ts";
 import { FEED_CHANNEL, JOB_VERSION, type Lane, queueName, singleKey } from "../../schemas/names.ts";
 import type { ModelPin } from "../../schemas/run.ts";
 import { cutSlices, type Slice } from "../../sources/slices.ts";
@@ -25,40 +24,59 @@ import { driveRun } from "../planning/drive.ts";
 import { Planner } from "../planning/planner.ts";
 import { Room } from "../planning/redis-room.ts";
 import { PlannedRun } from "./planned-run.ts";
+import { type ProducerOptions, ProducerOptionsSchema, type ResolvedProducerOptions } from "./producer-options.ts";
+import type { Run } from "./run.ts";
 import { ServedModels } from "./served.ts";
 import { SingleRun } from "./single-run.ts";
-import { optionsOf, type Submission, type SubmissionOptions, sourceOf } from "./submission.ts";
-
-const OptionsSchema = z.strictObject({
-  /** `redis://` or `rediss://`, that of the workers. */
-  redisUrl: z.string(),
-  /**
-   * `s3://BUCKET/PREFIX/`, or `file:///FOLDER/` that all workers see. A submission of one slice becomes the object
-   * `single-RUN.jsonl` there, a larger one an output of its own, `RUN/`.
-   */
-  output: z.string().regex(/^(s3|file):\/\//, "expected s3://BUCKET/PREFIX/ or file:///FOLDER/"),
-  /** Where S3 is; what is not told, the AWS SDK finds by itself. */
-  s3: z
-    .strictObject({ endpoint: z.string(), region: z.string(), pathStyle: z.boolean() } satisfies Record<
-      keyof S3Settings,
-      unknown
-    >)
-    .partial()
-    .optional(),
-  /** Items in a slice; what is not more is one job. */
-  sliceItems: z.int().min(1).max(MAX_SLICE_ITEMS).default(DEFAULT_SLICE_ITEMS),
-  /** How long a submission waits for room in a Redis that is out of memory, in milliseconds. */
-  fullMs: z.int().min(0).default(60_000),
-});
-export type ProducerOptions = z.input<typeof OptionsSchema>;
+import { optionsOf, type ResolvedSubmission, type Submission, sourceOf } from "./submission.ts";
 
 const SLICE_BYTES = 1_000_000;
 const WINDOW_SLICES = 32;
 const RETRIES = { attempts: 5, backoffMs: 1_000 } as const;
 
-/** Submits texts and images to the workers of a Redis, and hears of their labels. Made by `createProducer`; close it. */
-export class Producer implements AsyncDisposable {
-  readonly #options: z.infer<typeof OptionsSchema>;
+/**
+ * Submits texts and images to workers through Redis, and receives their labels. Close it when it is
+ * no longer needed: with `close()`, or with `await using` at the end of a block.
+ */
+export interface Producer extends AsyncDisposable {
+  /**
+   * Queues items to be labeled. A submission that fits into one slice is one job. A larger one is a
+   * run of many jobs with a manifest. {@link ProducerOptions.sliceItems} sets the limit.
+   *
+   * @param submission - The items, the model and how to label them.
+   * @returns The run. A submission of one slice is queued by then. A larger one is still being
+   * queued, as fast as Redis has room.
+   * @throws {@link LabelmillError} with one of these codes; in each case no item was queued:
+   * - `USAGE`: the submission has an unknown or invalid value.
+   * - `INPUT_EMPTY`: it has no item.
+   * - `NO_WORKER`: no worker serves the model, or workers serve several versions of it.
+   * - `REDIS_FULL`: Redis stayed out of memory for {@link ProducerOptions.fullMs}.
+   * - `REDIS_UNREACHABLE`: the connection is lost. The producer reconnects by itself: submit again
+   *   later. If the connection was lost while the job was being sent, the job may have been queued.
+   * - `STORE_FAILED`: the output cannot be written. Only for more than one slice.
+   * - `ABORTED`: the producer is closed.
+   */
+  submit(submission: Submission): Promise<Run>;
+  /**
+   * Calls a listener for every event of every producer from now on, and takes none from the results
+   * queue. An event may arrive twice. Events that are published while the connection is lost do not
+   * arrive.
+   *
+   * @param listener - Called with each event. It must not throw.
+   * @returns A function that ends the subscription.
+   * @throws An error of the Redis connection if it is lost.
+   */
+  subscribe(listener: (event: LabelEvent) => void): Promise<() => void>;
+  /**
+   * Closes the connections. A caller that still waits for a run gets an error with the code
+   * `ABORTED`. Workers finish what is queued. A second call does nothing.
+   */
+  close(): Promise<void>;
+}
+
+/** The producer of one Redis server. */
+class RedisProducer implements Producer {
+  readonly #options: ResolvedProducerOptions;
   readonly #redis: Redis;
   readonly #channels: Channels;
   readonly #closing = new AbortController();
@@ -73,7 +91,7 @@ export class Producer implements AsyncDisposable {
   #losses = 0;
 
   /** @param close ends the connections */
-  constructor(options: z.infer<typeof OptionsSchema>, redis: Redis, channels: Channels, close: () => void) {
+  constructor(options: ResolvedProducerOptions, redis: Redis, channels: Channels, close: () => void) {
     this.#options = options;
     this.#redis = redis;
     this.#channels = channels;
@@ -87,13 +105,7 @@ export class Producer implements AsyncDisposable {
     this.#room = new Room(redis, this.#options.fullMs, () => {});
   }
 
-  /**
-   * Queues items: as one job where they fit into a slice, else as a run with a manifest. Resolves when they are queued, or are
-   * being queued as room comes.
-   * @throws LabelmillError NO_WORKER (nobody serves the model), USAGE, INPUT_EMPTY, REDIS_FULL, REDIS_UNREACHABLE; nothing was
-   * queued then
-   */
-  async submit(submission: Submission): Promise<SingleRun | PlannedRun> {
+  async submit(submission: Submission): Promise<Run> {
     this.#closing.signal.throwIfAborted();
     const before = this.#losses;
     try {
@@ -110,7 +122,7 @@ export class Producer implements AsyncDisposable {
     }
   }
 
-  async #submit(submission: Submission): Promise<SingleRun | PlannedRun> {
+  async #submit(submission: Submission): Promise<Run> {
     const options = optionsOf(submission);
     const { pin, labels } = options.pin
       ? { pin: options.pin, labels: options.topK }
@@ -127,10 +139,6 @@ export class Producer implements AsyncDisposable {
       : this.#submitRun(run, `${output}${run}/`, source, pin, { ...options, topK });
   }
 
-  /**
-   * Tells of every event on the results queue from now on, of whatever producer, and takes none from it. An event may be told
-   * twice, and is lost while the connection is. @returns what ends that
-   */
   async subscribe(listener: (event: LabelEvent) => void): Promise<() => void> {
     return this.#channels.listen(FEED_CHANNEL, (text) => {
       const event = parseEvent(text);
@@ -138,7 +146,6 @@ export class Producer implements AsyncDisposable {
     });
   }
 
-  /** Ends the connections. Who still waits for a run is told ABORTED; what is queued is done all the same. */
   async close(): Promise<void> {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort(new LabelmillError("ABORTED", "the producer was closed"));
@@ -157,7 +164,7 @@ export class Producer implements AsyncDisposable {
     output: string,
     { sources, items }: Slice,
     pin: ModelPin,
-    { topK, lane = "interactive", events = "rows" }: SubmissionOptions,
+    { topK, lane = "interactive", events = "rows" }: ResolvedSubmission,
   ): Promise<SingleRun> {
     const { id, digest, task } = pin;
     const job: Job = JobSchema.parse({
@@ -192,7 +199,7 @@ export class Producer implements AsyncDisposable {
     output: string,
     source: Source,
     pin: ModelPin,
-    { topK, lane = "bulk", events = "parts" }: SubmissionOptions,
+    { topK, lane = "bulk", events = "parts" }: ResolvedSubmission,
   ): Promise<PlannedRun> {
     const { sliceItems } = this.#options;
     const store = await openStore(output, this.#s3);
@@ -239,18 +246,25 @@ export class Producer implements AsyncDisposable {
 }
 
 /**
- * Opens a producer.
- * @throws LabelmillError USAGE, REDIS_UNREACHABLE, REDIS_UNFIT, CONFIG_INVALID, each with the mend
+ * Connects to Redis and returns a producer.
+ *
+ * @param given - The options of the producer.
+ * @returns A producer with two open connections to Redis. Close it.
+ * @throws {@link LabelmillError} with one of these codes. The message says how to fix it:
+ * - `USAGE`: an option is unknown or has an invalid value.
+ * - `CONFIG_INVALID`: `redisUrl` or `s3.endpoint` is not a valid URL of its kind.
+ * - `REDIS_UNREACHABLE`: no connection within 5 seconds.
+ * - `REDIS_UNFIT`: the server is older than Redis 6.2, or it may drop keys when its memory is full.
  */
 export async function createProducer(given: ProducerOptions): Promise<Producer> {
-  const parsed = OptionsSchema.safeParse(given);
+  const parsed = ProducerOptionsSchema.safeParse(given);
   if (!parsed.success) throw wrongUse("createProducer", parsed.error);
   const options = parsed.data;
   const address = { url: options.redisUrl };
   const redis = await openRedis(address, "producer");
   try {
     const subscriber = await openRedis(address, "producer");
-    return new Producer(options, redis, new Channels(subscriber), () => {
+    return new RedisProducer(options, redis, new Channels(subscriber), () => {
       redis.disconnect();
       subscriber.disconnect();
     });

@@ -10,6 +10,7 @@ import { jobId, runChannel } from "../../schemas/names.ts";
 import type { Row } from "../../schemas/row.ts";
 import type { ReadableStore } from "../../storage/store.ts";
 import type { Room } from "../planning/redis-room.ts";
+import type { Run, RunResult } from "./run.ts";
 
 const LOOK_EVERY_MS = 5_000;
 
@@ -23,22 +24,8 @@ export type SingleRunParts = {
   openToRead: (uri: string) => Promise<ReadableStore>;
 };
 
-/** How a submission ended: `failed` says why there are no rows. */
-export type RunResult = {
-  run: string;
-  state: "succeeded" | "finished_with_errors" | "failed" | "cancelled";
-  /** Where its rows are: the object of a submission of one slice, else the prefix of an output that `labelmill verify` proves. */
-  output: string;
-  rows: number;
-  errors: number;
-  labels: Record<string, number>;
-  failed?: { code: string; message: string };
-  /** Slices that failed for good, where any did. */
-  failedSlices?: number;
-};
-
 /** A submission that is one job: its end is heard of, and looked for in case that was not heard. */
-export class SingleRun {
+export class SingleRun implements Run {
   readonly run: string;
   readonly output: string;
   readonly #parts: SingleRunParts;
@@ -81,7 +68,6 @@ export class SingleRun {
     return single;
   }
 
-  /** Resolves when it has ended, well or not. @throws LabelmillError ABORTED if the producer is closed first */
   async wait(): Promise<RunResult> {
     const { rows, errors, labels, failed } = await this.#end.promise;
     const { run, output } = this;
@@ -89,7 +75,6 @@ export class SingleRun {
     return { run, state, output, rows, errors, labels, ...(failed ? { failed, failedSlices: 1 } : {}) };
   }
 
-  /** The rows, in the order of the items, when it has ended. @throws LabelmillError RUN_FAILED where it failed and has none */
   async *rows(): AsyncGenerator<Row> {
     const { failed } = await this.#end.promise;
     const { job, openToRead } = this.#parts;

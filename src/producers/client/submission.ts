@@ -10,36 +10,101 @@ import type { Source, SourceRecord } from "../../sources/source.ts";
 /** What rows of a submission name as their source. */
 export const SUBMITTED_URI = "submitted:";
 
-/** A text, or one with an id of the caller's and fields to be copied into its row. The id is `#0`, `#1`, … by default. */
-export type TextItem = string | { text: string; id?: string; input?: Record<string, unknown> };
-/** A reference (`s3:`, `http:`, `https:`, or `file:` where workers were granted it), likewise. */
-export type ImageItem = string | { image: string; id?: string; input?: Record<string, unknown> };
+/** A text to label: the text alone, or an object. */
+export type TextItem = string | TextFields;
 
-/** How items are to be labeled. */
+/** A text to label, with an id and fields of the caller. */
+export interface TextFields extends ItemFields {
+  /**
+   * The text, at most 1,000,000 UTF-16 code units. A longer one gets an error row with the code
+   * `RECORD_TOO_LARGE`.
+   */
+  text: string;
+}
+
+/** An image to label: its reference alone, or an object. */
+export type ImageItem = string | ImageFields;
+
+/** An image to label, with an id and fields of the caller. */
+export interface ImageFields extends ItemFields {
+  /**
+   * An `s3:`, `http:` or `https:` URL, or a `file:` URL if workers were granted that path. At most
+   * 8,192 UTF-16 code units.
+   */
+  image: string;
+}
+
+/** What every item may have. */
+export interface ItemFields {
+  /**
+   * The id of the row. More than 4,096 UTF-16 code units are shortened. Default: `#0`, `#1`, … in
+   * the order of the items.
+   */
+  id?: string;
+  /** An object of JSON values, copied unchanged into the row. If omitted, the row has none. */
+  input?: Record<string, unknown>;
+}
+
 const SubmissionSchema = z.object({
-  /** A model's name as workers serve it; `name@digest` where they serve several versions. */
+  /**
+   * The name of a model that workers serve, or `name@digest` where they serve several versions of
+   * it.
+   */
   model: z.string().min(1),
-  /** Interactive goes first, bulk keeps at least a fifth. Interactive by default where all fits into one slice. */
+  /**
+   * The priority. Workers take `interactive` jobs first and keep at least a fifth of their work for
+   * `bulk` jobs. Default: `interactive` if the submission fits into one slice, else `bulk`.
+   */
   lane: z.enum(LANES).optional(),
-  /** Labels in a row, best first. */
+  /**
+   * The number of labels in a row, best first, from 1 to 1,000. A model with fewer labels gives all
+   * of them. Default: 5.
+   */
   topK: z.int().min(1).max(1000).default(5),
-  /** What the results queue is told: `rows` by default where all fits into one slice, else `parts`. */
+  /**
+   * What the results queue gets for each slice: no event, an event with counts (`parts`), or an
+   * event that also has the rows of a slice of at most 16 items (`rows`). Default: `rows` if the
+   * submission fits into one slice, else `parts`.
+   */
   events: EventsSchema.optional(),
-  /** Queue though nobody serves the model: then its whole digest and its task have to be told. */
+  /**
+   * The exact model. The submission is then queued even if no worker serves that model yet.
+   * Default: the model that workers serve.
+   */
   pin: ModelPinSchema.optional(),
 });
 
-/** What `submit` takes. */
-export type Submission = z.input<typeof SubmissionSchema> &
-  ({ texts: readonly TextItem[] } | { images: readonly ImageItem[] });
-export type SubmissionOptions = z.infer<typeof SubmissionSchema>;
+/**
+ * How to label the items of a submission.
+ *
+ * @interface
+ */
+export type SubmissionOptions = z.input<typeof SubmissionSchema>;
+
+/** Items to label, and how to label them. */
+export type Submission = SubmissionOptions &
+  (
+    | {
+        /** The texts, at least one. */
+        texts: readonly TextItem[];
+      }
+    | {
+        /** The images, at least one. */
+        images: readonly ImageItem[];
+      }
+  );
+
+/** The options of a submission with their defaults, without its items. */
+export type ResolvedSubmission = z.infer<typeof SubmissionSchema>;
 
 /** The options of a submission with their defaults. @throws z.ZodError */
-export function optionsOf(submission: Submission): SubmissionOptions {
+export function optionsOf(submission: Submission): ResolvedSubmission {
   return SubmissionSchema.parse(submission);
 }
 
-/** A submission as a source, in the manner of a file's. @throws LabelmillError USAGE, INPUT_EMPTY */
+/**
+ * A submission as a source, in the manner of a file's. @throws LabelmillError USAGE, INPUT_EMPTY
+ */
 export function sourceOf(submission: Submission): Source {
   const records = "texts" in submission ? submission.texts.map(textRecord) : submission.images.map(imageRecord);
   if (records.length === 0) throw new LabelmillError("INPUT_EMPTY", "expected at least one item to label, got none");

@@ -13,19 +13,19 @@ import { openInput } from "./inputs.ts";
 import { kindOf, openModel } from "./models.ts";
 import type { Rate } from "./rounds.ts";
 
-/** How onnxruntime-node is asked: `budget` is the padded tokens of a batch (longest × count), or its images. */
+/** How onnxruntime-node runs: `budget` is the padded tokens of a batch (longest × count), or its images. */
 export type BareWay = { sessions: number; threads: number; budget: number };
-/** Lengths in tokens; of images they are 1. */
+/** Lengths in tokens; 1 for images. */
 export type BareInput = { items: number; meanLength: number; longest: number };
 
 /** Token ids of a text, or the pixels of an image. */
 type Prepared = Int32Array | Uint8Array;
 
-/** The pictures' pixels do not change the speed, so this many are held, to be taken in turn: whole batches of each size. */
+/** The pixels do not change the speed, so this many pictures are in memory and used in turn: whole batches of each size. */
 const HELD_IMAGES = 32;
 const THREAD = new URL("./bare-thread.ts", import.meta.url);
 
-/** What is measured: `items` of them, in their turn where fewer are held. */
+/** What is measured: `items` items, repeated if fewer are in memory. */
 let loaded: { model: Model; held: Prepared[]; items: number } | undefined;
 
 const calls = {
@@ -39,7 +39,7 @@ const calls = {
     return { items: found.items, meanLength: total / lengths.length, longest };
   },
 
-  /** All items, or so many of them in their turn; the answer is the time that it took, start and warm-up not counted. */
+  /** Runs all items, or the next `items` of them. @returns the time that it took, without start and warm-up */
   run: async ({ way, warmUpMs, items }: { way: BareWay; warmUpMs: number; items?: number }): Promise<Rate> => {
     const { model, held, items: all } = loaded!;
     const batches = cut(held, way.budget);

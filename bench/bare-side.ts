@@ -21,7 +21,7 @@ const PROCESS = new URL("./bare-process.ts", import.meta.url);
 type BareOptions = { model: string; kind: LabelKind; warmUpMs: number };
 type Tried = { way: BareWay; rate: number };
 
-/** onnxruntime-node alone, in a process of its own, with the way to ask it that was the fastest. */
+/** onnxruntime-node alone in a separate process, at its fastest combination of sessions, threads and batch size. */
 export class BareSide implements AsyncDisposable {
   readonly #process: CalledProcess<BareCalls>;
   readonly #options: BareOptions;
@@ -56,7 +56,7 @@ export class BareSide implements AsyncDisposable {
     return input;
   }
 
-  /** All items that are loaded, or so many of them in their turn, in the best way. */
+  /** Runs all loaded items, or the next `items` of them, in the best way. */
   run(items?: number): Promise<Rate> {
     return this.#run(this.best.way, items);
   }

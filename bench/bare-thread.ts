@@ -35,7 +35,7 @@ const feeds = batches.map((batch) => ("texts" in batch ? textFeeds(batch.texts) 
 const warmUntil = performance.now() + warmUpMs;
 for (let at = 0; at === 0 || performance.now() < warmUntil; at++) await session.run(feeds[at % feeds.length]!);
 
-// "go" and the end of the port's life are all that comes.
+// The port receives only "go" and its close event.
 port.once("message", async () => {
   const counter = new Int32Array(next);
   const times: number[] = [];

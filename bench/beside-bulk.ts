@@ -11,14 +11,14 @@ import { openService } from "./service.ts";
 import { number } from "./table.ts";
 
 const MODEL = "tiny-sentiment";
-/** Small ones, so that the rate, which is counted in them, is as of now. */
+/** Small slices: the rate is counted in whole slices, so it stays current. */
 const SLICE_ITEMS = 250;
-/** Single texts that are under way together. */
+/** Concurrent single texts. */
 const AT_A_TIME = 20;
 const SINGLES = 200;
 const WINDOW_SLICES = 10_000;
 
-/** Single texts that come while a run is under way, and what that costs the run. */
+/** Single texts that are submitted during a run, and what that costs the run. */
 export async function measureBesideBulk(
   folder: string,
   { rounds, seconds, quick }: BenchOptions,
@@ -30,7 +30,7 @@ export async function measureBesideBulk(
   await using open = new AsyncDisposableStack();
   const { redis, producer, worker, outputs } = await openService(open, { folder, model: MODEL }, signal);
   await worker.call("start", { redis, model: MODEL, s3: {}, cacheDir: folder, roots: { files: [folder], s3: [] } });
-  // All of it is queued at once: who waits for room would be there as long as the run.
+  // Everything is queued at once: a planner that waits for room would run as long as the run.
   const bulk = {
     output: outputs.folder,
     settings: { sliceItems: SLICE_ITEMS, windowSlices: WINDOW_SLICES },
@@ -45,7 +45,7 @@ export async function measureBesideBulk(
     return worker.call("settled", {});
   });
   const singles = await maker.make(SINGLES);
-  // Enough for all rounds, were each of their sides to take twice its time.
+  // Enough for all rounds, even if each side takes twice its time.
   const big = await maker.make(Math.ceil(rate * seconds * MARGIN * rounds * 4));
   const { run } = await producer.call("queue", { ...bulk, input: big.path });
   const connection = await openRedis({ url: redis }, "producer");

@@ -25,7 +25,7 @@ const calls = {
     await queue.close();
   },
 
-  /** Resolves when so many jobs are done. @returns seconds from this call on */
+  /** Resolves when `count` jobs are done. @returns seconds from this call on */
   drain: async ({ redis: url, queue, count, parallel }: Jobs): Promise<number> => {
     const startedAt = performance.now();
     const options = { connection: connectionTo(url), prefix: KEY_PREFIX, concurrency: parallel };

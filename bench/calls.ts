@@ -10,7 +10,7 @@ type Answer = { value: unknown } | { error: string };
 
 const CLOSE_TIMEOUT_MS = 30_000;
 
-/** A process that does what it is told, one call at a time; it ends with this one. */
+/** A child process that answers one call at a time. It ends with this process. */
 export class CalledProcess<C extends Calls> implements AsyncDisposable {
   readonly #child: ChildProcess;
   readonly #exited: Promise<string>;
@@ -31,7 +31,7 @@ export class CalledProcess<C extends Calls> implements AsyncDisposable {
   async call<N extends keyof C & string>(name: N, argument: Parameters<C[N]>[0]): Promise<Awaited<ReturnType<C[N]>>> {
     const question: Question = { name, argument };
     const answered = once(this.#child, "message") as Promise<[Answer]>;
-    this.#child.send(question, () => {}); // A process that is gone says so below.
+    this.#child.send(question, () => {}); // If the process has ended, the lines below report it.
     const lost = this.#exited.then((reason): [Answer] => [{ error: reason }]);
     const [answer] = await Promise.race([answered, lost]);
     if ("error" in answer) throw new Error(`${name}: ${answer.error}`);
@@ -62,7 +62,7 @@ export async function startProcess<C extends Calls, T>(
   }
 }
 
-/** The called process's end. `close` releases all that would keep it alive, once the other end is gone. */
+/** The side of the called process. `close` releases what keeps it alive; it is called when the caller has ended. */
 export function answerCalls(calls: Calls, close: () => Promise<void>): void {
   let turn = Promise.resolve();
   process.on("message", ({ name, argument }: Question) => {

@@ -1,7 +1,7 @@
 import { messageOf } from "../src/errors.ts";
 import type { Section } from "./section.ts";
 
-/** What was measured so far; a part that fails costs itself, not the hour that the others took. */
+/** What was measured so far. A part that fails does not lose the results of the others. */
 export class Collected {
   readonly engine: Section[] = [];
   readonly service: Section[] = [];
@@ -11,7 +11,7 @@ export class Collected {
   failed = false;
   readonly #signal: AbortSignal;
 
-  /** @param signal ends it all */
+  /** @param signal ends the benchmark */
   constructor(signal: AbortSignal) {
     this.#signal = signal;
   }
@@ -23,7 +23,7 @@ export class Collected {
     });
   }
 
-  /** Notes what is thrown, unless that was to end it all. */
+  /** Notes an error, unless the benchmark was aborted. */
   async try(name: string, work: () => Promise<void>): Promise<void> {
     try {
       await work();

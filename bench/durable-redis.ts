@@ -11,7 +11,7 @@ import { defaultConfig } from "./config.ts";
 const READY_MS = 10_000;
 const LOOK_MS = 20;
 
-/** A server that keeps an append-only file: what it was told is there again when it was killed and started anew, at the same address. */
+/** A server with an append-only file. After a kill and a restart at the same address, its data is there again. */
 export class DurableRedis implements AsyncDisposable {
   readonly url: string;
   readonly #command: readonly string[];

@@ -15,9 +15,9 @@ import { number } from "./table.ts";
 
 type EmptyRound = { perSecond: number; redisMicroseconds: number; redisBusy: number };
 
-/** Runs planned at a time: as many as it takes for the worker to have something to do always. */
+/** Runs planned concurrently: enough to keep the worker busy. */
 const RUNS = 8;
-/** Jobs that BullMQ alone adds at a time; and takes at a time, about as many as a worker takes of slices that small. */
+/** Jobs that BullMQ alone adds concurrently and takes concurrently: about as many as a worker takes of slices that small. */
 const PARALLEL = { add: RUNS, take: 128 } as const;
 const MODEL = "tiny-sentiment";
 const FIRST_SLICES = 400;

@@ -1,7 +1,7 @@
 import type { Machine, Versions } from "./machine.ts";
 import type { Section } from "./section.ts";
 
-/** All of one benchmark: what was asked for of it. */
+/** One benchmark: its options and its results. */
 export type Benchmark = {
   date: string;
   command: string;
@@ -20,14 +20,14 @@ export type Benchmark = {
 
 export type Figures = Record<string, number>;
 
-/** Every number by its name; of what was measured in rounds, the median. */
+/** Every figure by its name. A figure measured in rounds is their median. */
 export function figuresOf({ engine, service, bulk }: Benchmark): Figures {
   const measures = [...engine, ...service, ...bulk].flatMap((section) => section.measures);
   const named = measures.flatMap(({ figure, value }) => (figure === undefined ? [] : [[figure, round(value.median)]]));
   return Object.fromEntries(named);
 }
 
-/** Four digits that count: more would pretend. */
+/** Four significant digits: more would suggest a precision that does not exist. */
 function round(value: number): number {
   return Number(value.toPrecision(4));
 }

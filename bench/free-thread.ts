@@ -1,4 +1,4 @@
-/** The inference thread with a model that costs nothing: all else of the thread is the pipeline's own. */
+/** The inference thread with a model that costs nothing. The rest of the thread is that of the pipeline. */
 import { IMAGE_ELEMENTS } from "../src/inference/batching/collate.ts";
 import type { ModelSession, OpenSession } from "../src/inference/sessions/model-session.ts";
 import { serveSession } from "../src/inference/sessions/serve-session.ts";

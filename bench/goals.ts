@@ -1,4 +1,4 @@
-/** What a figure is to reach: one bound, included. */
+/** The goal of a figure: one inclusive bound. */
 export type Goal = { figure: string; what: string; atLeast?: number; atMost?: number };
 
 /** The goals on a machine of two cores, in the page's order. */

@@ -1,4 +1,4 @@
-/** A web server for pictures, in a process of its own: plain Node, files held in memory, connections kept alive. */
+/** A web server for pictures in a separate process: plain Node, files in memory, connections kept alive. */
 import { once } from "node:events";
 import { readdir, readFile } from "node:fs/promises";
 import { createServer } from "node:http";

@@ -13,7 +13,7 @@ import { isThere } from "./models.ts";
 import { type RowFormat, rowsOf } from "./rows.ts";
 
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
-/** The better one first: real inputs that may lie beside the project, then the project's own examples. */
+/** In order of preference: real inputs that may be beside the project, then the project's examples. */
 const TEXTS = [join(ROOT, "../shared/data/sst2-dev.tsv"), join(ROOT, "examples/reviews.csv")];
 const IMAGES = [join(ROOT, "../shared/data/imagenet-samples"), join(ROOT, "examples/images")];
 const READ: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };
@@ -21,13 +21,13 @@ export const SEED = 20_260_301;
 const MOST = { text: 2_000_000, images: 50_000 } as const satisfies Record<LabelKind, number>;
 export type MadeInput = { path: string; count: number };
 
-/** Makes inputs of any size out of few real items, in a folder that the caller removes. */
+/** Makes inputs of any size from few real items, in a folder that the caller removes. */
 export type InputMaker = {
-  /** Where the items are from, as it is seen from the project. */
+  /** Where the items are from, relative to the project. */
   from: string;
-  /** Items that are to be taken together for a fair share of each: 1 where they differ little. */
+  /** Items that must be taken together for a fair share of each kind: 1 if they differ little. */
   block: number;
-  /** A new input with `count` items (fewer, if that is very many), in an order that is the same each time, or with whole blocks. */
+  /** A new input with `count` items (bounded), in the same order each time, or with whole blocks. */
   make: (count: number) => Promise<MadeInput>;
 };
 
@@ -44,7 +44,7 @@ export type TextOptions = {
   most?: number;
 };
 
-/** Reviews as they are, one sentence each, or strung together to texts of one length. */
+/** Reviews of one sentence each, or joined to texts of one length. */
 export async function shortTexts(folder: string, { length, ...how }: TextOptions = {}): Promise<InputMaker> {
   const from = await firstThere(TEXTS);
   const texts = await readTexts(from);
@@ -68,7 +68,7 @@ export function imageFiles(folder: string, pictures: Pictures): InputMaker {
   });
 }
 
-/** The same photographs by their URLs, none of them twice: a list. */
+/** A list of the same photographs by URL, without duplicates. */
 export function imageUrls(folder: string, pictures: Pictures, server: string): InputMaker {
   return maker({ ...pictureItems(pictures), name: join(folder, "urls"), extension: ".txt" }, async (path, items) => {
     const lines = [...items].map((image, at) => `${server}${at}/${encodeURIComponent(basename(image))}\n`);
@@ -78,7 +78,7 @@ export function imageUrls(folder: string, pictures: Pictures, server: string): I
 
 export type Pictures = { from: string; folder: string; files: string[] };
 
-/** Copies of the photographs, on the file system on which links to them are to be. */
+/** Copies of the photographs, on the file system of the links to them. */
 export async function copyPictures(into: string): Promise<Pictures> {
   const from = await firstThere(IMAGES);
   await mkdir(into);
@@ -104,7 +104,7 @@ function* numbered(texts: Iterable<string>): Generator<string> {
   for (const text of texts) yield `${text} ${at++}`;
 }
 
-/** As many texts, each with those after it up to the length, where it is cut. */
+/** As many texts, each joined with the following ones and cut at the length. */
 function strung(texts: readonly string[], length: number): string[] {
   return texts.map((_, at) => {
     let text = "";
@@ -146,7 +146,7 @@ function maker<T>(
   };
 }
 
-/** `count` items, or as many more as it takes for whole blocks, once there is one. */
+/** `count` items, rounded up to whole blocks if there is at least one. */
 export function wholePasses(count: number, block: number): number {
   return count > block ? Math.ceil(count / block) * block : count;
 }

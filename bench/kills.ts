@@ -10,7 +10,7 @@ import { summarize } from "./rounds.ts";
 import { type Section, unmarked } from "./section.ts";
 import { number } from "./table.ts";
 
-/** In turn; the last is all of them at once. */
+/** Used in turn; the last one kills all of them. */
 const VICTIMS = ["planner", "worker", "Redis", "all three"] as const;
 type Victim = (typeof VICTIMS)[number];
 type Death = { victim: Victim; atMs: number };
@@ -21,9 +21,9 @@ const MOMENTS = 20;
 const QUICK_MOMENTS = 4;
 const TEXTS = 4_000;
 const SLICE_ITEMS = 50;
-/** A command that lost Redis, or its life, is given again: by a user, or by whatever looks after it. */
+/** A command that lost Redis or was killed is run again, as a user or a supervisor does. */
 const MOST_COMMANDS = 5;
-/** Found lost sooner than by default, so that twenty runs are not twenty waits. */
+/** Shorter than the default, so that twenty runs do not wait twenty times. */
 const LOCKS = { LABELMILL_LOCK_MS: "1000", LABELMILL_STALL_CHECK_MS: "500", LABELMILL_BACKOFF_MS: "100" };
 
 /** Runs in which planner, worker or Redis is killed at a random moment; what was killed is started again, and the output is verified. */
@@ -45,7 +45,7 @@ export async function measureKills(
     const victim = VICTIMS[rows.length % VICTIMS.length]!;
     const atMs = random() * first.ms;
     const { hit, outcome } = await oneRun({ victim, atMs }, signal);
-    // It was faster than the first one: nobody was killed in the middle of it.
+    // It was faster than the first one and ended before the kill.
     if (!hit) continue;
     if (outcome.verified) verified += 1;
     rows.push([
@@ -80,7 +80,7 @@ export async function measureKills(
   };
 }
 
-/** @returns how long the run took, from its first word to its end, and whether the death came before that end */
+/** @returns how long the run took, from its first output to its end, and whether the kill came before that end */
 async function oneRun(
   death: Death | undefined,
   signal: AbortSignal,

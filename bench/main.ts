@@ -37,8 +37,8 @@ try {
 async function bench(options: BenchOptions, signal: AbortSignal): Promise<void> {
   const machine = describeMachine();
   const say = (line: string) => void process.stderr.write(`${line}\n`);
-  if (options.quick) say("--quick: rough and short, to see that all runs");
-  // A model that cannot be loaded is told before the first one is measured.
+  if (options.quick) say("--quick: rough and short, to see that everything runs");
+  // A model that cannot be loaded is reported before the first one is measured.
   for (const model of options.models) await openModel(model);
   const folder = await realpath(await mkdtemp(join(readEnvironment().temporaryDir, "labelmill-bench-")));
   try {
@@ -50,14 +50,14 @@ async function bench(options: BenchOptions, signal: AbortSignal): Promise<void> 
     const { command, quick, rounds, seconds } = options;
     const { engine, service, bulk, missing, failed } = collected;
     const about = { date: new Date().toISOString(), command, quick, rounds, seconds };
-    await tell({ ...about, machine, versions: describeVersions(servers), engine, service, bulk, missing }, options);
+    await publish({ ...about, machine, versions: describeVersions(servers), engine, service, bulk, missing }, options);
     if (failed) process.exitCode = EXIT.failed;
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-async function tell(benchmark: Benchmark, { json, docs }: BenchOptions): Promise<void> {
+async function publish(benchmark: Benchmark, { json, docs }: BenchOptions): Promise<void> {
   const { date, command, quick, machine, versions } = benchmark;
   const report = reportOf(benchmark);
   process.stdout.write(report);

@@ -15,7 +15,7 @@ const MEASURED = [
   ["straggler", measureStraggler],
 ] as const satisfies readonly (readonly [Part, unknown])[];
 
-/** Runs over data sets: each part that is asked for, in a folder of its own. */
+/** Runs over data sets: each requested part, in its own folder. */
 export async function measureBulk(
   collected: Collected,
   folder: string,

@@ -9,7 +9,7 @@ import { installPeers } from "./peers.ts";
 import type { Section } from "./section.ts";
 import { measureStartup } from "./startup.ts";
 
-/** Stand in for the true architectures where these cannot be made: with a free model only the preparation counts. */
+/** Used if the real architectures cannot be made: with a free model only the preparation counts. */
 const BUILT_IN = { text: "tiny-sentiment", images: "tiny-image" } as const;
 const TEXTS = [
   { name: "text_short", title: "DistilBERT, short reviews", lengths: "short", perJob: 1 },
@@ -17,7 +17,7 @@ const TEXTS = [
 ] as const;
 const KINDS = ["text", "images"] as const;
 
-/** The pipeline and what it is compared with: each part that is asked for, in a folder of its own. */
+/** The pipeline and what it is compared with: each requested part, in its own folder. */
 export async function measureEngine(
   collected: Collected,
   folder: string,

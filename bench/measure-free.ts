@@ -17,7 +17,7 @@ const TITLES = {
 } as const satisfies Record<LabelKind, string>;
 const MANY_TEXTS = 1_000_000;
 
-/** The pipeline with a free model, and what is left to do then: the bare tokenizer pool or bare sharp, in turn. */
+/** The pipeline with a free model beside the bare tokenizer pool or bare sharp, in turn. */
 export async function measureFree(
   kind: LabelKind,
   model: string,

@@ -12,7 +12,7 @@ import { measure, ratio, type Section, unmarked } from "./section.ts";
 import { number } from "./table.ts";
 
 export type ImageCase = {
-  /** What the figures' names end in, before `_files` and `_http`. */
+  /** Name of the figures, before `_files` and `_http`. */
   name: string;
   title: string;
   model: string;
@@ -20,7 +20,7 @@ export type ImageCase = {
   delay: string;
 };
 
-/** The pipeline with pictures from files and over HTTP, and the two that bound it, each with all cores: onnxruntime and sharp. */
+/** The pipeline with pictures from files and over HTTP, and its two bounds, each with all cores: onnxruntime and sharp. */
 export async function measureImages(
   { name, title, model, delay }: ImageCase,
   folder: string,

@@ -9,7 +9,7 @@ import { StagesSide } from "./stages-side.ts";
 import { number } from "./table.ts";
 
 const MODEL = "tiny-sentiment";
-/** What planners take for a model that labels more than 2,000 items a second. */
+/** The slice size that planners use for a model that labels more than 2,000 items a second. */
 const SLICE_ITEMS = MAX_SLICE_ITEMS;
 
 /** Rows in, rows out: the pipeline with a free model, and its stages without Redis, batcher and inference thread, in turn. */

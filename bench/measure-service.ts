@@ -11,8 +11,8 @@ import { measureThroughput } from "./throughput.ts";
 const WITHOUT_S3 = { beside_bulk: measureBesideBulk, slices: measureEmptySlices, memory: measureMemory } as const;
 
 /**
- * The service: each part that is asked for, in a folder of its own.
- * @returns the S3 server's name and version, where there was one
+ * The service: each requested part, in its own folder.
+ * @returns the S3 server's name and version, if one was started
  */
 export async function measureService(
   collected: Collected,
@@ -25,7 +25,7 @@ export async function measureService(
   const rest = [options, say, signal] as const;
   const versions: { s3?: string } = {};
   const withS3 = async () => {
-    // Not before it is needed, and before the processes that need it: they find its keys in the environment.
+    // Started when it is needed, before the processes that find its keys in the environment.
     await using s3 = await startTestS3();
     versions.s3 = s3.name.replace(/[ ,] ?[(w].*/, "");
     const place = { settings: s3.settings, bucket: await s3.makeBucket() };

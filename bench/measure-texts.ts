@@ -11,16 +11,16 @@ import { number } from "./table.ts";
 import { TransformersjsSide } from "./transformersjs-side.ts";
 
 export type TextCase = {
-  /** What the figures' names end in. */
+  /** Name of the figures. */
   name: string;
   title: string;
   model: string;
   lengths: "short" | "mixed";
-  /** transformers.js behind BullMQ: where it is installed, and the texts of a job. */
+  /** transformers.js behind BullMQ: its folder, and the texts of a job. */
   peer?: { packages: string; perJob: number } | undefined;
 };
 
-/** The pipeline, onnxruntime alone with its best batches, and transformers.js where it is there: in turn, on the same texts. */
+/** The pipeline, onnxruntime alone with its best batches, and transformers.js if it is installed: in turn, on the same texts. */
 export async function measureTexts(
   { name, title, model, lengths, peer }: TextCase,
   folder: string,

@@ -15,7 +15,7 @@ const SLICE_ITEMS = 500;
 const SLICES = 100;
 const SINGLES = 5_000;
 
-/** Queues items where nobody takes them, and looks at what Redis holds when the producer's connections are gone. */
+/** Queues items without a worker, and measures Redis's memory after the producer's connections are closed. */
 export async function measureMemory(
   folder: string,
   { rounds, quick }: BenchOptions,

@@ -1,16 +1,16 @@
 import type { TextTokenizer } from "../src/inference/preprocess/text/tokenizer.ts";
 
-/** Texts of so many different lengths, all of them in each pass over them. */
+/** Number of texts of different lengths. Each pass contains all of them. */
 export const MIXED_TEXTS = 128;
 const LONGEST = 400;
 /** Of a log-normal distribution; cut off at LONGEST, its mean is 64. */
 const MEDIAN = 42.5;
 const SPREAD = 0.94;
-/** What the two special tokens and the number at a text's end take. */
+/** Tokens of the two special tokens and of the number at the end of a text. */
 const OVERHEAD = 4;
 
 /**
- * Texts out of whole sentences and the beginning of one more: many short ones, few long ones, as reviews are. Their lengths in
+ * Texts of whole sentences and the beginning of another: many short ones, few long ones, as reviews are. Their lengths in
  * tokens are the quantiles of a log-normal distribution, in rising order.
  */
 export function composeMixed(sentences: readonly string[], tokenizer: TextTokenizer): string[] {

@@ -8,7 +8,7 @@ import type { Model } from "../src/inference/model/model.ts";
 import { loadBuiltIn } from "../src/models/built-in.ts";
 import { cacheFolder } from "./config.ts";
 
-/** Writes models of a true architecture with random weights; it may lie beside the project. */
+/** Writes models of a real architecture with random weights. It may be beside the project. */
 const MAKER = fileURLToPath(new URL("../../shared/tools/make-model.mjs", import.meta.url));
 export const TRUE_MODELS = { text: "distilbert-random", images: "resnet-50-random" } as const satisfies Record<
   LabelKind,
@@ -23,7 +23,7 @@ export function kindOf(model: Model): LabelKind {
   return model.task === "text-classification" ? "text" : "images";
 }
 
-/** The folder of DistilBERT or ResNet-50 with random weights, made once; undefined where there is nothing to make it with. */
+/** The folder of DistilBERT or ResNet-50 with random weights, made once; undefined if the tool that makes it is missing. */
 export async function trueModel(kind: LabelKind, say: (line: string) => void): Promise<string | undefined> {
   const name = TRUE_MODELS[kind];
   const folder = join(cacheFolder(), name);

@@ -2,7 +2,7 @@ import { basename, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { LabelmillError, messageOf } from "../src/errors.ts";
 
-/** What can be measured by itself: the engine's, then the service's, then that of runs over whole data sets. */
+/** Parts that can be measured alone: of the engine, of the service, of runs over data sets. */
 export const PARTS = [
   "text_short",
   "text_mixed",
@@ -25,32 +25,32 @@ export const PARTS = [
 export type Part = (typeof PARTS)[number];
 
 export type BenchOptions = {
-  /** What is measured: all of it, unless some is named. */
+  /** The parts to measure. Default: all. */
   parts: ReadonlySet<Part>;
   /** Folders of models to measure too. */
   models: string[];
-  /** Rough and short: to see that all runs, not to be quoted. */
+  /** Rough and short: it shows that everything runs. Its figures must not be quoted. */
   quick: boolean;
-  /** Times that each side runs, in turn. */
+  /** How often each side runs; the sides take turns. */
   rounds: number;
-  /** How long each side takes in a round, about. */
+  /** Approximate duration of each side in a round. */
   seconds: number;
-  /** How long each measurement of a sweep takes, about. */
+  /** Approximate duration of each measurement of a sweep. */
   sweepSeconds: number;
   /** Starts of the command. */
   starts: number;
   /** Where the figures go as JSON. */
   json?: string;
-  /** Where the report goes besides. */
+  /** Where the report is also written. */
   docs?: string;
-  /** As typed, for whoever wants to do the same. */
+  /** As typed, so that a reader can repeat it. */
   command: string;
 };
 
 export const USAGE = `npm run bench -- [options]
 
-The whole pipeline beside onnxruntime-node alone, sharp, the tokenizer and transformers.js on the same items; then the service,
-over a Redis and an S3 server of the benchmark's own; then runs over data sets: how large they may be, and what they survive.
+Compares the whole pipeline with onnxruntime-node alone, sharp, the tokenizer and transformers.js on the same items. Then
+measures the service, with the benchmark's own Redis and S3 servers, and runs over data sets: memory, speed, and runs under kill -9.
 
   --model DIR    a model folder to measure beside onnxruntime-node too; may be given again
   --only PART    measure only this; may be given again:
@@ -59,11 +59,11 @@ over a Redis and an S3 server of the benchmark's own; then runs over data sets: 
   --docs FILE    write the report to a file too, such as docs/benchmarks-models.md
   --quick        rough and short: 2 rounds of 3 s, small inputs
   --rounds N     rounds (default 5)
-  --seconds S    seconds of each side in a round, about (default 20)
+  --seconds S    approximate seconds of each side in a round (default 20)
   --help
 `;
 
-/** @returns undefined where only the usage is asked for; throws USAGE */
+/** @returns undefined if only the usage is requested; throws USAGE */
 export function readOptions(args: readonly string[]): BenchOptions | undefined {
   const values = parse(args);
   if (values.help) return undefined;

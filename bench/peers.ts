@@ -12,7 +12,7 @@ import { isThere } from "./models.ts";
 const PEERS = fileURLToPath(new URL("peers/", import.meta.url));
 const FILES = ["package.json", "package-lock.json"];
 
-/** The folder with the packages that the pipeline is compared with, installed once; or why they cannot be had. */
+/** The folder with the packages that the pipeline is compared with, installed once, or why they are not available. */
 export async function installPeers(
   say: (line: string) => void,
   signal: AbortSignal,
@@ -36,7 +36,7 @@ export async function installPeers(
   }
 }
 
-/** The caller's own npm, without what it tells its scripts about the project that they are of. */
+/** The caller's npm, without the variables that describe the project of the running script. */
 async function npm(args: string[], cwd: string, signal: AbortSignal): Promise<void> {
   const { variables } = readEnvironment();
   const ofProject = /^npm_(package|lifecycle|command|config_(local_)?prefix)/;

@@ -1,6 +1,6 @@
 /**
- * The pipeline's side: what src/cli/label/session.ts puts together for one run (a Redis server of its own, a worker, a planner, the
- * file system's store), with the worker kept from run to run, as where it serves a queue.
+ * The pipeline's side: what src/cli/label/session.ts builds for one run (its own Redis server, a worker, a planner, the
+ * file system's store), except that the worker serves all runs, as a worker of a queue does.
  */
 import { randomBytes } from "node:crypto";
 import { rm } from "node:fs/promises";
@@ -32,22 +32,22 @@ export type PipelineStart = {
   free?: boolean;
   settings?: Partial<Config>;
 };
-/** Threads of the model and of each session, and by the longest of their lengths the padded tokens of a batch, or its images. */
+/** Threads of the model and of each session, and the padded tokens (or images) of a batch by the upper bound of its lengths. */
 export type PipelineWay = { layout: Layout; budgets: Readonly<Record<number, number>> };
 export type PipelineRun = {
   items: number;
   errors: number;
   /** From opening the input to the manifest. */
   seconds: number;
-  /** Of the thread that talks to Redis, at the 99th percentile. */
+  /** Event-loop delay of the thread that talks to Redis, 99th percentile. */
   loopDelayMs: number;
-  /** Cost of the batches without and with padding, and how many they were. */
+  /** Cost of the batches without and with padding, and their number. */
   realCost: number;
   paddedCost: number;
   batches: number;
   /** Of this process, every RSS_SAMPLE_MS. */
   rssBytes: number[];
-  /** Whether the engine has found how to run: then it is this. */
+  /** Whether the engine has found how to run: then the values above are final. */
   settled: boolean;
   way: PipelineWay;
 };
@@ -61,7 +61,7 @@ let started: Started | undefined;
 
 const calls = {
   start: async ({ model: ref, folder, free, settings }: PipelineStart): Promise<void> => {
-    // What an earlier benchmark found of budgets is not to be there.
+    // An own folder: the budgets that an earlier benchmark found must not be used.
     const config = { ...defaultConfig(), cacheDir: folder, ...settings };
     const model = await openModel(ref);
     const server = await startOwnRedis();
@@ -106,7 +106,7 @@ const calls = {
       items: totals.planned,
       errors: totals.errors,
       seconds,
-      // What is sampled is the time between two turns, the wanted one included.
+      // A sample is the time between two turns, including the intended interval.
       loopDelayMs: Math.max(0, delay.percentile(99) / 1e6 - DELAY_SAMPLE_MS),
       realCost: stats.realCost - before.realCost,
       paddedCost: stats.paddedCost - before.paddedCost,

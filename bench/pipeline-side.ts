@@ -4,7 +4,7 @@ import type { BenchOptions } from "./options.ts";
 import type { PipelineCalls, PipelineRun, PipelineStart, PipelineWay } from "./pipeline-process.ts";
 import { rateOf } from "./rounds.ts";
 
-/** Items of the first run, which says how large the next is to be. */
+/** Items of the first run, which determines the size of the next. */
 const FIRST_ITEMS = 64;
 /** Runs of the warm-up, each about as long as a round: until the engine has found its budget, but no more than these. */
 const MOST_WARM_UPS = { full: 10, quick: 1 } as const;
@@ -16,7 +16,7 @@ export async function untilSettled(quick: boolean, run: () => Promise<boolean>):
   for (let runs = 0, settled = false; runs < most && !settled; runs++) settled = await run();
 }
 
-/** The whole pipeline, in a process of its own. */
+/** The whole pipeline in a separate process. */
 export class PipelineSide implements AsyncDisposable {
   readonly #process: CalledProcess<PipelineCalls>;
   #last: { way: PipelineWay; settled: boolean } | undefined;

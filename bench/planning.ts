@@ -17,10 +17,10 @@ const FORMATS = ["csv", "jsonl"] as const satisfies readonly RowFormat[];
 const ROWS = 6_000_000;
 const QUICK_ROWS = 300_000;
 const TEXT_LENGTH = 185;
-/** Nothing is taken, so all slices have to find room. */
+/** No worker takes slices, so there must be room for all of them. */
 const settings = { windowSlices: Number.MAX_SAFE_INTEGER };
 
-/** How fast large inputs are planned where nobody takes from the queue. */
+/** How fast large inputs are planned without a worker. */
 export async function measurePlanning(
   folder: string,
   { rounds, quick }: BenchOptions,
@@ -70,7 +70,7 @@ export async function measurePlanning(
   }
 }
 
-/** In a Redis of its own, which starts empty, by a process of its own. */
+/** Plans in a separate process, with its own Redis, which starts empty. */
 async function planOnce(
   folder: string,
   { path, count }: MadeInput,
@@ -89,7 +89,7 @@ async function planOnce(
   return { gigabytesPerMinute: (bytes / 1e9 / seconds) * 60, slicesPerSecond: slices / seconds };
 }
 
-/** What Redis says that it was told: a planner that left something out is fast, and wrong. */
+/** What Redis received. A planner that leaves something out is fast, and wrong. */
 async function plannedIn(redis: Service["redis"], run: string, rows: number): Promise<{ slices: number }> {
   const connection = await openRedis({ url: redis }, "producer");
   try {

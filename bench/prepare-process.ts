@@ -1,4 +1,4 @@
-/** The shipped preparation of items by itself: the tokenizer's pool, or sharp's decoding, at a given concurrency; results are dropped. */
+/** The shipped preparation of items alone: the tokenizer pool, or sharp's decoding, at a given concurrency. Results are dropped. */
 import { readFile } from "node:fs/promises";
 import { performance } from "node:perf_hooks";
 import { fileURLToPath } from "node:url";
@@ -15,7 +15,7 @@ export type PrepareWay = { threads: number; atATime: number };
 
 /** As many texts go to the tokenizer in one message as a slice has. */
 const MESSAGE_TEXTS = 500;
-/** Files held in memory, to be taken in turn. */
+/** Files in memory, used in turn. */
 const MOST_PICTURES = 100;
 
 let pool: { threads: number; tokenizers: PreparePool } | undefined;
@@ -34,7 +34,7 @@ const calls = {
     for (let at = 0; at < texts.length; at += MESSAGE_TEXTS) loaded.slices.push(texts.slice(at, at + MESSAGE_TEXTS));
   },
 
-  /** What is loaded, again and again for so many seconds; the start of the threads is not counted. */
+  /** Prepares the loaded input repeatedly for `seconds`, without the start of the threads. */
   run: async ({ way, seconds }: { way: PrepareWay; seconds: number }): Promise<Rate> => {
     const { model, slices, pictures } = loaded!;
     if (kindOf(model) === "images")
@@ -52,7 +52,7 @@ const calls = {
 };
 export type PrepareCalls = typeof calls;
 
-/** The same pool as long as its threads are as many: they are as warm then as the pipeline's. */
+/** The same pool while the number of threads is the same: its threads are then as warm as those of the pipeline. */
 async function poolOf(model: Model, threads: number): Promise<PreparePool> {
   if (pool?.threads === threads) return pool.tokenizers;
   await pool?.tokenizers.close();
@@ -60,7 +60,7 @@ async function poolOf(model: Model, threads: number): Promise<PreparePool> {
   return pool.tokenizers;
 }
 
-/** @param work does the piece of that number, and answers with its items */
+/** @param work processes the piece with that number and returns its items */
 async function repeat(atATime: number, seconds: number, work: (at: number) => Promise<number>): Promise<Rate> {
   const startedAt = performance.now();
   const until = startedAt + seconds * 1000;

@@ -12,7 +12,7 @@ const DEPTHS = [1, 2, 4] as const;
 const PROCESS = new URL("./prepare-process.ts", import.meta.url);
 const NAMES = { text: "tokenizer pool", images: "sharp" } as const satisfies Record<LabelKind, string>;
 
-/** The bare tokenizer pool or bare sharp, in a process of its own, at the concurrency that was the best. */
+/** The bare tokenizer pool or bare sharp in a separate process, at the best concurrency. */
 export class PrepareSide implements AsyncDisposable {
   readonly #process: CalledProcess<PrepareCalls>;
   readonly #kind: LabelKind;

@@ -14,7 +14,7 @@ import { openModel } from "./models.ts";
 import { RssWatch } from "./rss.ts";
 import { label } from "./run.ts";
 
-/** Of all runs together, from opening the input to the last manifest. */
+/** Totals of all runs, from opening the input to the last manifest. */
 export type LabelRun = {
   items: number;
   errors: number;
@@ -24,16 +24,16 @@ export type LabelRun = {
 };
 export type LabelOrder = {
   input: string;
-  /** The URI in which each run makes an output of its own. */
+  /** The URI in which each run makes its own output. */
   output: string;
   settings?: Partial<Config>;
   /** Runs at a time. */
   runs?: number;
-  /** The workers read the items themselves, where they can; else these travel in the jobs. */
+  /** The workers read the items themselves if they can. Otherwise the items travel in the jobs. */
   splits?: boolean;
 };
 
-/** Texts that are submitted at a time, where nobody waits for one. */
+/** Texts that are submitted concurrently if no caller waits for one. */
 const AT_A_TIME = 50;
 
 const opened = new AsyncDisposableStack();
@@ -47,7 +47,7 @@ const calls = {
     started = { redis: parts.redis, model: await openModel(parts.model), settings: parts.s3, s3 };
   },
 
-  /** One text after the other, or `atATime` of them. @returns milliseconds from `submit` to the end of each run being heard */
+  /** One text after the other, or `atATime` of them. @returns milliseconds from `submit` until the end of each run is reported */
   submit: async ({ input, output, atATime = 1 }: { input: string; output: string; atATime?: number }) => {
     const producer = await producerOf(output);
     const times: number[] = [];
@@ -96,7 +96,7 @@ const calls = {
     return { run, seconds: (performance.now() - startedAt) / 1000 };
   },
 
-  /** Queues each text as a run of its own and leaves. */
+  /** Queues each text as a separate run and does not wait. */
   queueSingles: async ({ input, output }: { input: string; output: string }): Promise<void> => {
     const { id, revision, digest, dtype, task } = started!.model;
     const pin = { id, revision, digest, dtype, task };

@@ -4,12 +4,12 @@ import { type EmbeddedRedis, startEmbeddedRedis } from "../src/redis/embedded/em
 import { freePort } from "../src/redis/embedded/launch.ts";
 import { defaultConfig } from "./config.ts";
 
-/** A server of the benchmark's own, at an address that other processes can be given. */
+/** The benchmark's own server, at an address that other processes can use. */
 export type TcpRedis = { url: string; [Symbol.asyncDispose](): Promise<void> };
 
-/** What the processor did for the server, and what it holds, from its start on. */
+/** CPU time and memory of the server, since its start. */
 export type RedisUse = {
-  /** Of the thread that runs the commands, in seconds. */
+  /** CPU time of the thread that runs the commands, in seconds. */
   cpuSeconds: number;
   /** All bytes that the server has allocated, and those of them that are data. */
   usedBytes: number;

@@ -1,10 +1,10 @@
-/** Items that a side did, and the time that it took. */
+/** Items that a side processed, and the time that this took. */
 export type Rate = { items: number; seconds: number };
 
-/** What one thing measured in several rounds came to. */
+/** The summary of one measurement over several rounds. */
 export type Summary = { median: number; min: number; max: number };
 
-/** Rounds whose extremes lie further apart than this part of their median say little. */
+/** Rounds whose extremes differ by more than this share of their median are unstable. */
 export const STABLE_SPREAD = 0.1;
 
 /** `values` are not empty. */
@@ -25,7 +25,7 @@ export function percentile(values: readonly number[], share: number): number {
   return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)]!;
 }
 
-/** Over what rates say, so that the time is filled. */
+/** Items above the expected number, so that the time is filled. */
 export const MARGIN = 1.05;
 
 export function rateOf({ items, seconds }: Rate): number {
@@ -39,7 +39,7 @@ export function shown(run: Rate): string {
 type Sides = Record<string, () => Promise<unknown>>;
 export type Round<S extends Sides> = { [Side in keyof S]: Awaited<ReturnType<S[Side]>> };
 
-/** Runs the sides in turn (A B A B …), so that whatever else the machine does in the meantime falls on all. */
+/** Runs the sides in turn (A B A B …), so that other load of the machine affects all of them. */
 export async function inTurn<S extends Sides>(
   rounds: number,
   sides: S,

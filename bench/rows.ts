@@ -4,7 +4,7 @@ export type RowFormat = "csv" | "jsonl";
 /** Rows that are written at a time. */
 const CHUNK = 10_000;
 
-/** Numbered rows, many of them at a time: however many there are, few are held. */
+/** Numbered rows, written in blocks, so that few are in memory. */
 export function* rowsOf(format: RowFormat, texts: Iterable<string>): Generator<string> {
   const row = format === "csv" ? csvRow : jsonRow;
   let rows = format === "csv" ? ["id,text\n"] : [];

@@ -4,12 +4,12 @@ import { type Measure, unmarked } from "./section.ts";
 const RSS_SAMPLE_MS = 250;
 const MEBIBYTE = 2 ** 20;
 
-/** Looks at the memory (RSS) of this process every RSS_SAMPLE_MS, as long as it is there. */
+/** Samples the memory (RSS) of this process every RSS_SAMPLE_MS until it is disposed. */
 export class RssWatch implements Disposable {
   #samples: number[] = [];
   readonly #timer = setInterval(() => this.#samples.push(process.memoryUsage.rss()), RSS_SAMPLE_MS);
 
-  /** In bytes, since this was asked last. */
+  /** In bytes, since the last call. */
   taken(): number[] {
     const samples = this.#samples;
     this.#samples = [];
@@ -21,7 +21,7 @@ export class RssWatch implements Disposable {
   }
 }
 
-/** Whether memory grows over a run. @param whose ends in a blank, where it is not "" */
+/** Whether memory grows over a run. @param whose "" or a prefix that ends in a blank */
 export function rssMeasures(whose: string, samples: readonly number[], figure: string): Measure[] {
   const quarter = Math.floor(samples.length / 4);
   if (quarter === 0)

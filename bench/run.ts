@@ -1,4 +1,4 @@
-/** One run from its plan to its end, as src/cli/label/session.ts makes it, for whichever process plans it. */
+/** One run from its plan to its end, as src/cli/label/session.ts makes it, for any process that plans it. */
 import type { Config } from "../src/config.ts";
 import type { Model } from "../src/inference/model/model.ts";
 import { openOutput } from "../src/outputs/output.ts";
@@ -29,7 +29,7 @@ export type RunParts = {
 const TOP_K = 5;
 
 /**
- * Resolves when the run has ended and its manifest stands, or when it is queued; throws where slices of it failed for good.
+ * Resolves when the run has ended and its manifest exists, or when it is queued. Throws if slices failed permanently.
  * @returns the run's id
  */
 export async function label(parts: RunParts, source: Source, store: ObjectStore): Promise<string> {

@@ -14,7 +14,7 @@ const QUICK_ROWS = 300_000;
 const WARM_UP_ROWS = 10_000;
 const MEGABYTE = 1e6;
 
-/** What a run of very many rows takes of Redis, and of the two processes that plan and label it. */
+/** Memory that a very large run needs in Redis and in the two processes that plan and label it. */
 export async function measureScale(
   folder: string,
   { quick }: BenchOptions,
@@ -56,7 +56,7 @@ export async function measureScale(
       details: [],
     };
   } finally {
-    // Gigabytes, which the parts after this one need not have beside them.
+    // Gigabytes, which the later parts do not need.
     await rm(folder, { recursive: true });
   }
 }

@@ -5,13 +5,13 @@ import type { Table } from "./table.ts";
 export type Measure = {
   what: string;
   value: Summary;
-  /** The sides that it is made of lie too far apart; undefined where that says nothing. */
+  /** The rounds of its sides differ too much; undefined if that has no meaning. */
   unstable: boolean | undefined;
   /** Its name among the figures. */
   figure: string | undefined;
 };
 
-/** What one part of the benchmark came to, as a section of the page. */
+/** The result of one part of the benchmark, as a section of the page. */
 export type Section = {
   title: string;
   /** Markdown prose, in pieces that a blank joins. */
@@ -24,12 +24,12 @@ export function measure(what: string, value: Summary, figure?: string): Measure 
   return { what, value, unstable: isUnstable(value), figure };
 }
 
-/** One whose spread says nothing: of a tail, or of whole milliseconds. */
+/** A measure whose spread has no meaning: of a tail, or in whole milliseconds. */
 export function unmarked(what: string, value: Summary, figure?: string): Measure {
   return { what, value, unstable: undefined, figure };
 }
 
-/** A ratio of each round; it is worth what its sides are. */
+/** A ratio of each round. It is unstable if one of its sides is. */
 export function ratio(what: string, value: Summary, sides: readonly Measure[], figure?: string): Measure {
   return { what, value, unstable: sides.some(({ unstable }) => unstable), figure };
 }

@@ -7,7 +7,7 @@ import type { ProducerCalls } from "./producer-process.ts";
 import { startTcpRedis } from "./redis.ts";
 import type { WorkerCalls } from "./worker-process.ts";
 
-/** A service of the benchmark's own: Redis, a producer and perhaps a worker, each a process; S3, where it is told, one more. */
+/** The benchmark's own service: Redis, a producer and optionally a worker and S3, each in a separate process. */
 export type Service = {
   redis: string;
   producer: CalledProcess<ProducerCalls>;
@@ -19,7 +19,7 @@ export type Service = {
 /** Where S3 is, and a bucket in it. */
 export type S3Place = { settings: S3Settings; bucket: string };
 
-/** @param open closes it, last opened first; the worker is there, but is not started */
+/** @param open closes it in reverse order; the worker process exists, but does not work yet */
 export async function openService(
   open: AsyncDisposableStack,
   { folder, model, s3 }: { folder: string; model: string; s3?: S3Place },

@@ -1,4 +1,4 @@
-/** The inference thread with a model that takes a fixed time an item, and no core for it: machines may have fewer than workers. */
+/** The inference thread with a model that sleeps a fixed time per item. It needs no core, as a machine may have fewer cores than workers. */
 import type { OpenSession } from "../src/inference/sessions/model-session.ts";
 import { serveSession } from "../src/inference/sessions/serve-session.ts";
 import { SLEEP_MS } from "./config.ts";

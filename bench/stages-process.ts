@@ -1,4 +1,4 @@
-/** The pipeline's stages by themselves, on the splits of an input: reader, tokenizer's pool, row encoder and writer, and nothing else. */
+/** The stages of the pipeline alone, on the splits of an input: reader, tokenizer pool, row encoder and writer. */
 import { randomBytes } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -21,10 +21,10 @@ import { openInput } from "./inputs.ts";
 import { openModel } from "./models.ts";
 import type { Rate } from "./rounds.ts";
 
-/** `atATime`: slices that are under way. */
+/** `atATime`: concurrent slices. */
 export type StagesOrder = { input: string; atATime: number; sliceItems: number };
 
-/** As many threads tokenize as in a worker on two cores. */
+/** Number of tokenizing threads, as in a worker on two cores. */
 const PREPARE_THREADS = 2;
 const TOP_K = 5;
 

@@ -4,11 +4,11 @@ import { type Rate, rateOf } from "./rounds.ts";
 import type { StagesCalls } from "./stages-process.ts";
 import { number, type Table } from "./table.ts";
 
-/** Slices at a time that are tried. */
+/** Numbers of concurrent slices that are tried. */
 const DEPTHS = [1, 2, 4, 8] as const;
 const PROCESS = new URL("./stages-process.ts", import.meta.url);
 
-/** The pipeline's stages without what is between them, in a process of its own, at the concurrency that was the best. */
+/** The stages of the pipeline without what connects them, in a separate process, at the best concurrency. */
 export class StagesSide implements AsyncDisposable {
   readonly #process: CalledProcess<StagesCalls>;
   readonly #sliceItems: number;
@@ -27,7 +27,7 @@ export class StagesSide implements AsyncDisposable {
     return startProcess<StagesCalls, StagesSide>(PROCESS, signal, async (process) => {
       const side = new StagesSide(process, sliceItems);
       await process.call("start", { model, folder });
-      // The code is as warm for the first one that counts as for the last.
+      // Warm-up, so that the first measurement is as warm as the last.
       await side.#at(DEPTHS[0], sample);
       for (const atATime of DEPTHS) side.#tried.push({ atATime, rate: rateOf(await side.#at(atATime, sample)) });
       return side;

@@ -13,7 +13,7 @@ const CLI = fileURLToPath(new URL("../src/cli.ts", import.meta.url));
 const MODEL = "tiny-sentiment";
 const PART = /^part-\d{7}-[0-9a-f]{8}\.jsonl$/;
 
-/** Starts the command `starts` times, one after the other, and once before that is not counted. */
+/** Starts the command `starts` times, one after the other, after one start that is not counted. */
 export async function measureStartup(
   folder: string,
   starts: number,

@@ -15,11 +15,11 @@ const MODEL = "tiny-sentiment";
 const SLICES = 60;
 const SLICE_ITEMS = 50;
 const LATE_MS = 10_000;
-/** One model at a time in each worker, which is what its sleep stands for. */
+/** One inference thread in each worker: its sleep represents the model. */
 const ONE_THREAD = { threads: 1, intraOpThreads: 1 };
 const SCRIPT = new URL("./worker-process.ts", import.meta.url);
 
-/** How long others are still at work when the first worker has nothing left to do. */
+/** How long the other workers are still busy after the first worker has nothing left to do. */
 export async function measureStraggler(
   folder: string,
   { rounds }: BenchOptions,
@@ -50,7 +50,7 @@ export async function measureStraggler(
   };
 }
 
-/** @returns milliseconds from the first worker out of work to the end of the run */
+/** @returns milliseconds from the first idle worker to the end of the run */
 async function tailOf(input: string, folder: string, signal: AbortSignal): Promise<number> {
   await using open = new AsyncDisposableStack();
   const { redis, producer, worker, outputs } = await openService(open, { folder, model: MODEL }, signal);

@@ -1,4 +1,4 @@
-/** A BullMQ processor around the transformers.js pipeline, as one would write it: its own process, a Redis server as the pipeline's. */
+/** A BullMQ processor around the transformers.js pipeline, as a user would write it: its own process, and a Redis server like that of the pipeline. */
 import { randomBytes } from "node:crypto";
 import { createRequire } from "node:module";
 import { basename, dirname, join } from "node:path";
@@ -18,7 +18,7 @@ type Transformers = {
 };
 export type TransformersjsRun = { input: string; items: number; perJob: number; concurrency: number };
 
-/** The model runs on the thread that renews the locks, so they must outlast the longest job by far. */
+/** The model runs on the thread that renews the locks, so their duration must be much longer than the longest job. */
 const LOCK_MS = 600_000;
 
 const opened = new AsyncDisposableStack();

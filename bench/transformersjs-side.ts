@@ -5,11 +5,11 @@ import { MARGIN, type Rate, rateOf } from "./rounds.ts";
 import { number, type Table } from "./table.ts";
 import type { TransformersjsCalls } from "./transformersjs-process.ts";
 
-/** Jobs at a time: transformers.js runs one after the other, so the others' ways to Redis are all that can overlap. */
+/** Concurrent jobs: transformers.js runs one after the other, so only their messages to Redis can overlap. */
 const CONCURRENCIES = [1, 4, 16] as const;
 const PROCESS = new URL("./transformersjs-process.ts", import.meta.url);
 
-/** A BullMQ processor around transformers.js, in a process of its own, at the concurrency that was the best. */
+/** A BullMQ processor around transformers.js in a separate process, at the best concurrency. */
 export class TransformersjsSide implements AsyncDisposable {
   readonly #process: CalledProcess<TransformersjsCalls>;
   readonly #perJob: number;
@@ -20,7 +20,7 @@ export class TransformersjsSide implements AsyncDisposable {
     this.#perJob = perJob;
   }
 
-  /** @param input texts to try it on; `block` as its maker says */
+  /** @param input texts to try it on; `block` is that of its maker */
   static async open(
     start: { packages: string; model: string; perJob: number; input: MadeInput; block: number },
     { quick, sweepSeconds }: BenchOptions,
@@ -40,7 +40,7 @@ export class TransformersjsSide implements AsyncDisposable {
     });
   }
 
-  /** Of the items, as many as it takes for so many seconds. */
+  /** Runs as many of the items as take about `seconds`. */
   run({ path, count }: MadeInput, block: number, seconds: number): Promise<Rate> {
     const { concurrency, rate } = this.#tried.reduce((best, one) => (one.rate > best.rate ? one : best));
     const items = Math.min(count, wholePasses(Math.ceil(rate * seconds * MARGIN), block));

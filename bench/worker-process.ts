@@ -16,13 +16,13 @@ export type WorkerStart = {
   redis: string;
   model: string;
   s3: S3Settings;
-  /** Where it remembers what it finds out. */
+  /** Where it stores the budgets that it finds. */
   cacheDir: string;
   /** What it may open. */
   roots: { files: string[]; s3: string[] };
   /** Empty work: every item has its label at once, and parts go into this process's memory. */
   empty?: boolean;
-  /** In the place of onnxruntime: a model that costs nothing, or one that sleeps for each item. */
+  /** Instead of onnxruntime: a model that costs nothing, or one that sleeps for each item. */
   stand?: keyof typeof THREADS;
   settings?: Partial<Config>;
 };
@@ -35,7 +35,7 @@ const THREADS = {
 const opened = new AsyncDisposableStack();
 const rss = opened.use(new RssWatch());
 let started: RunningWorker | undefined;
-/** When this worker told of a slice last, in ms since 1970: all processes of a machine have the same clock. */
+/** Time of this worker's last slice event, in ms since 1970. All processes of a machine have the same clock. */
 let lastSliceAt: number | undefined;
 
 const calls = {
@@ -63,10 +63,10 @@ const calls = {
   /** Whether it has found how to run its model. */
   settled: async (_: Record<string, never>) => started!.engines[0]!.settled,
 
-  /** When it had done its last slice, in ms since 1970; undefined where it had none. */
+  /** Time of its last slice, in ms since 1970; undefined if it had none. */
   lastSlice: async (_: Record<string, never>) => lastSliceAt,
 
-  /** Its memory since this was asked last, every RSS_SAMPLE_MS. */
+  /** Its memory since the last call, sampled every RSS_SAMPLE_MS. */
   rss: async (_: Record<string, never>) => rss.taken(),
 };
 export type WorkerCalls = typeof calls;

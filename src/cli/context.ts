@@ -1,7 +1,23 @@
+import type { Readable } from "node:stream";
 import type { Config } from "../config.ts";
 import { LabelmillError } from "../errors.ts";
+import type { Logger } from "../logger.ts";
 import type { RedisAddress } from "../redis/connect.ts";
-import type { LabelWorld } from "./label/label.ts";
+import type { WorkerOptions } from "../workers/worker.ts";
+import type { Interrupts } from "./terminal/interrupts.ts";
+import type { Terminal } from "./terminal/terminal.ts";
+
+export type LabelWorld = {
+  config: Config;
+  environment: { path: string };
+  stdin: Readable;
+  terminal: Terminal;
+  log: Logger;
+  /** None: the command is not interrupted, or its caller handles that. */
+  interrupts?: Pick<Interrupts, "handle" | "lastly" | "endStuck">;
+  around?: WorkerOptions["around"];
+  thread?: WorkerOptions["thread"];
+};
 
 /** What a command line gives its commands. */
 export type CommandContext = {

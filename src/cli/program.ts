@@ -6,11 +6,10 @@ import { type ErrorCode, LabelmillError, messageOf, toLabelmillError } from "../
 import { createLogger } from "../logger.ts";
 import { printableLines } from "../printable.ts";
 import { SOFTWARE } from "../software.ts";
-import type { CommandContext } from "./context.ts";
+import type { CommandContext, LabelWorld } from "./context.ts";
 import { EXIT } from "./exit.ts";
 import { labelCommand } from "./label/commands.ts";
 import { demo } from "./label/demo.ts";
-import type { LabelWorld } from "./label/label.ts";
 import { EXIT_CODES, S3_SETTINGS, withSettings } from "./options.ts";
 import { flagWarning, withRedisPassword } from "./redis-password.ts";
 import { runCommand } from "./run/commands.ts";

@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import { BUILT_IN, BUILT_IN_DIR } from "../../models/built-in.ts";
 import { type ModelSettings, resolveModel } from "../../models/resolve.ts";
+import type { LabelWorld } from "../context.ts";
 import { EXIT } from "../exit.ts";
-import type { LabelWorld } from "../label/label.ts";
 import { PullBar } from "../models/pull-bar.ts";
 import { openModels } from "../models/settings.ts";
 import { s3Of } from "../s3.ts";

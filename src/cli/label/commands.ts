@@ -1,9 +1,10 @@
 import { Command } from "commander";
-import type { CommandContext } from "../context.ts";
+import type { CommandContext, LabelWorld } from "../context.ts";
 import { EXIT_CODES, withLabelOptions, withSettings } from "../options.ts";
 import { requestOf, runFlags, specOf } from "../run/spec.ts";
-import { type LabelRequest, type LabelWorld, label } from "./label.ts";
+import { label } from "./label.ts";
 import type { LabelKind } from "./model-choice.ts";
+import type { LabelRequest } from "./request.ts";
 
 export function labelCommand(context: CommandContext): Command {
   const command = new Command("label").description("Label the items of files, folders, lists or S3 objects.");

@@ -1,10 +1,12 @@
 import { join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { BUILT_IN } from "../../models/built-in.ts";
+import type { LabelWorld } from "../context.ts";
 import { EXIT } from "../exit.ts";
 import { showPlace } from "../terminal/report.ts";
-import { type LabelRequest, type LabelWorld, label } from "./label.ts";
+import { label } from "./label.ts";
 import type { LabelKind } from "./model-choice.ts";
+import type { LabelRequest } from "./request.ts";
 
 const EXAMPLES = fileURLToPath(new URL("../../../examples/", import.meta.url));
 

@@ -17,7 +17,7 @@ import type { Source } from "../../sources/source.ts";
 import type { S3 } from "../../storage/s3/s3.ts";
 import { withoutLocalImages } from "../remote.ts";
 import { isS3 } from "../s3.ts";
-import type { LabelRequest } from "./label.ts";
+import type { LabelRequest } from "./request.ts";
 
 /** Files and folders, and `s3://` prefixes, that workers have to open. */
 export type Roots = { files: string[]; s3: string[] };

@@ -15,6 +15,7 @@ import type { WorkerInfo } from "../../schemas/worker.ts";
 import type { OutputLock } from "../../storage/lease/output-lock.ts";
 import type { S3 } from "../../storage/s3/s3.ts";
 import type { ObjectStore } from "../../storage/store.ts";
+import type { LabelWorld } from "../context.ts";
 import { PullBar } from "../models/pull-bar.ts";
 import { openModels } from "../models/settings.ts";
 import { ownDevices } from "../own-devices.ts";
@@ -24,8 +25,8 @@ import { cancelRun } from "../run/cancel.ts";
 import { isS3, s3Of } from "../s3.ts";
 import { passedOverLines } from "../terminal/passed-over.ts";
 import { decideTravel, imageRoots, type LabelInput, openLabelInputs, type Roots } from "./inputs.ts";
-import type { LabelRequest, LabelWorld } from "./label.ts";
 import { type ChosenModel, ModelChoice } from "./model-choice.ts";
+import type { LabelRequest } from "./request.ts";
 
 /** A run whose output was looked at and is locked: nothing is written there yet, and nothing is queued. */
 export type Prepared = {

@@ -2,9 +2,9 @@ import { LabelmillError } from "../../errors.ts";
 import type { RedisAddress } from "../../redis/connect.ts";
 import { withRedis } from "../../redis/with-redis.ts";
 import { RunLedger } from "../../runs/ledger/ledger.ts";
+import type { LabelWorld } from "../context.ts";
 import { lastingRedis } from "../context.ts";
 import { EXIT } from "../exit.ts";
-import type { LabelWorld } from "../label/label.ts";
 
 /** `labelmill cancel RUN`. @returns the exit code: 1 where there was nothing to cancel. @throws LabelmillError RUN_UNKNOWN */
 export async function cancel(run: string, { config, terminal }: LabelWorld): Promise<number> {

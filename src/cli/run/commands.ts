@@ -2,7 +2,7 @@ import { Command, Option } from "commander";
 import { LabelmillError } from "../../errors.ts";
 import { RUN_STATES } from "../../schemas/run.ts";
 import type { CommandContext } from "../context.ts";
-import type { LabelRequest } from "../label/label.ts";
+import type { LabelRequest } from "../label/request.ts";
 import { EXIT_CODES, REDIS_SETTINGS, S3_SETTINGS, withRunOptions, withSettings } from "../options.ts";
 import { status } from "../service/status.ts";
 import { cancel } from "./cancel.ts";

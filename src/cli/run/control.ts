@@ -1,9 +1,9 @@
 import { withRedis } from "../../redis/with-redis.ts";
 import { RunLedger } from "../../runs/ledger/ledger.ts";
 import type { RunState } from "../../schemas/run.ts";
+import type { LabelWorld } from "../context.ts";
 import { lastingRedis } from "../context.ts";
 import { EXIT } from "../exit.ts";
-import type { LabelWorld } from "../label/label.ts";
 import { runLine } from "../service/status.ts";
 import { unknownRun } from "./cancel.ts";
 

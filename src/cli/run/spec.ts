@@ -5,7 +5,7 @@ import type { Config } from "../../config.ts";
 import { LabelmillError, messageOf } from "../../errors.ts";
 import { type RunSpec, RunSpecSchema } from "../../schemas/spec.ts";
 import { nearest } from "../../sources/item/columns.ts";
-import type { LabelRequest } from "../label/label.ts";
+import type { LabelRequest } from "../label/request.ts";
 
 /** The largest spec: 100,000 inputs of 100 characters. */
 const MOST_BYTES = 10_000_000;

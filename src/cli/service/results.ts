@@ -4,9 +4,9 @@ import { Channels } from "../../runs/channels.ts";
 import { droppedEvents, waitingEvents } from "../../runs/queues/outbox.ts";
 import { type LabelEvent, parseEvent } from "../../schemas/event.ts";
 import { FEED_CHANNEL } from "../../schemas/names.ts";
+import type { LabelWorld } from "../context.ts";
 import { lastingRedis } from "../context.ts";
 import { EXIT } from "../exit.ts";
-import type { LabelWorld } from "../label/label.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import { sayOutages } from "./outage-lines.ts";
 

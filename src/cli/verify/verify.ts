@@ -1,8 +1,8 @@
 import { readRunFile } from "../../outputs/output.ts";
 import { verifyOutput } from "../../outputs/verify/verify.ts";
 import { openToRead } from "../../storage/open.ts";
+import type { LabelWorld } from "../context.ts";
 import { EXIT } from "../exit.ts";
-import type { LabelWorld } from "../label/label.ts";
 import { openExistingOut } from "../place.ts";
 import { s3Of } from "../s3.ts";
 import { showPlace } from "../terminal/report.ts";

@@ -1,11 +1,12 @@
-import type { ImageRecipe } from "./image-recipe.ts";
+/** The resampling filters that are known. */
+export const FILTERS = ["nearest", "lanczos", "bilinear", "bicubic"] as const;
 
 type Triple = [number, number, number];
 /** What an image processor of transformers does with what its file leaves out. Undefined: its versions differ, so the file must say it. */
 export type Processor = {
   /** Whether a number as `size` is a square; else it is the shortest edge. */
   square: boolean;
-  filter: ImageRecipe["filter"];
+  filter: (typeof FILTERS)[number];
   /** Whether the middle is cut out. */
   crop: boolean | undefined;
   /** A number, or height and width. */

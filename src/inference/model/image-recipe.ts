@@ -1,10 +1,9 @@
 import { z } from "zod";
 import { LabelmillError } from "../../errors.ts";
 import { refusedImageField } from "./image-fields.ts";
-import { PROCESSORS, type Processor, processorNameOf } from "./image-processors.ts";
+import { FILTERS, PROCESSORS, type Processor, processorNameOf } from "./image-processors.ts";
 import { type Json, withoutNulls } from "./json.ts";
 
-const FILTERS = ["nearest", "lanczos", "bilinear", "bicubic"] as const;
 const SideSchema = z.int().min(1).max(4096);
 const TripleSchema = z.tuple([z.number(), z.number(), z.number()]);
 

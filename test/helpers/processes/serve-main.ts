@@ -1,5 +1,5 @@
 // The command `worker` in a process of its own, with a session that follows a script. Its options come as JSON in the first argument.
-import type { LabelWorld } from "../../../src/cli/label/label.ts";
+import type { LabelWorld } from "../../../src/cli/context.ts";
 import { serve } from "../../../src/cli/service/worker.ts";
 import { Terminal } from "../../../src/cli/terminal/terminal.ts";
 import { loadConfig, readEnvironment } from "../../../src/config.ts";

@@ -2,9 +2,8 @@ import type { Redis } from "ioredis";
 import { COLUMN_KINDS, type ColumnKind } from "../rows/column-kinds.ts";
 import type { FileLine } from "../schemas/manifest.ts";
 import { KEY_PREFIX } from "../schemas/names.ts";
+import { RETIRED_RUN_SECONDS } from "./ledger/keys.ts";
 import type { FinalizerQueue } from "./queues/finalizer-queue.ts";
-
-const RETIRED_RUN_SECONDS = 24 * 3600;
 
 /** Consecutive slices whose parts are made into files together; `range` counts them from 0. */
 export type SliceRange = { range: number; first: number; last: number };

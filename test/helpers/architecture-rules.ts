@@ -33,7 +33,7 @@ export const MATRIX: Record<Area, { value: Area[]; type: Area[] }> = parseMatrix
   runs: "schemas storage redis errors logger rows",
   outputs: "schemas storage rows runs errors software",
   fleet: "schemas errors",
-  producers: "sources fleet rows runs outputs schemas storage redis errors logger metrics software regular-file",
+  producers: "sources fleet rows runs outputs schemas storage redis errors logger",
   workers:
     "abortable sources fetch fleet rows runs outputs inference schemas storage redis errors logger metrics software config:type regular-file",
   server: "metrics schemas",

@@ -2,7 +2,7 @@ import { LabelmillError } from "../../errors.ts";
 import { clearOutput } from "../../outputs/clear.ts";
 import { readManifest } from "../../outputs/output.ts";
 import { slicesOf } from "../../producers/planning/run-slices.ts";
-import type { Progress } from "../../runs/ledger/hash.ts";
+import type { Progress } from "../../runs/ledger/progress.ts";
 import type { RunFile, RunState } from "../../schemas/run.ts";
 import { openOutages } from "../../workers/store-outages.ts";
 import type { LabelWorld } from "../context.ts";

@@ -1,7 +1,7 @@
 import { WorkerRegistry } from "../../fleet/registry.ts";
 import { withRedis } from "../../redis/with-redis.ts";
-import type { RunOverview } from "../../runs/ledger/hash.ts";
 import { RunLedger } from "../../runs/ledger/ledger.ts";
+import type { RunOverview } from "../../runs/ledger/progress.ts";
 import { droppedEvents } from "../../runs/queues/outbox.ts";
 import { openQueue } from "../../runs/queues/queue.ts";
 import { DEAD_LETTER_QUEUE, LANES, queueName, RESULTS_QUEUE, RUNS_QUEUE } from "../../schemas/names.ts";

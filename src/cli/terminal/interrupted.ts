@@ -1,5 +1,5 @@
 import type { Config } from "../../config.ts";
-import type { Progress } from "../../runs/ledger/hash.ts";
+import type { Progress } from "../../runs/ledger/progress.ts";
 import type { OnInterrupt } from "./interrupts.ts";
 
 /** What a worker does when it is interrupted. */

@@ -1,4 +1,4 @@
-import type { Progress } from "../../runs/ledger/hash.ts";
+import type { Progress } from "../../runs/ledger/progress.ts";
 import { isEnded } from "../../runs/state.ts";
 import type { Terminal } from "./terminal.ts";
 

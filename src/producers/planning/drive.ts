@@ -1,6 +1,6 @@
 import { LabelmillError } from "../../errors.ts";
-import type { Progress } from "../../runs/ledger/hash.ts";
 import type { RunLedger } from "../../runs/ledger/ledger.ts";
+import type { Progress } from "../../runs/ledger/progress.ts";
 import { isEnded } from "../../runs/state.ts";
 import type { RunChanges } from "../../runs/watch.ts";
 import type { RunState } from "../../schemas/run.ts";

@@ -6,15 +6,12 @@ import { type RunState, RunStateSchema } from "../../schemas/run.ts";
 import { promoteParked } from "../queues/parking.ts";
 import { isEnded, statesBefore } from "../state.ts";
 import { encodeReceipt } from "./codec.ts";
-import { countsOf, type Progress, progressOf, type RunAbout, type RunOverview, runKeys } from "./hash.ts";
+import { RETIRED_RUN_SECONDS, runKeys } from "./keys.ts";
 import { planSlices, readPassedOver, type SlicePlan } from "./plan.ts";
-import { RUN_SCRIPTS } from "./scripts.ts";
+import { countsOf, type Progress, progressOf, type RunAbout, type RunOverview } from "./progress.ts";
+import { pairsOf, ScriptClient } from "./script-client.ts";
+import { MAX_FIRST_ERRORS } from "./scripts.ts";
 import { readSlices, type SliceRecord } from "./slices.ts";
-
-const RETIRED_RUN_SECONDS = 24 * 3600;
-
-/** Rows in error that are told of while a run is under way. */
-export const MOST_FIRST_ERRORS = 10;
 
 /** The runs that Redis knows, by the time at which they were first begun. */
 const RUNS_KEY = `${KEY_PREFIX}:runs`;
@@ -37,24 +34,21 @@ export type Begun<P> = { isNew: boolean; next?: P; planned: boolean };
 /** `committed` and `again`: the slice is done. `failed`: it failed for good before. `complete`: no slice of the run is open. */
 export type SliceEnd = { outcome: "committed" | "again" | "failed" | "unknown" | "unplanned"; complete: boolean };
 
-type Scripted = Record<keyof typeof RUN_SCRIPTS, (keys: number, ...args: (string | number)[]) => Promise<unknown>>;
-
 /** What Redis holds of runs under way: per slice its planned ranges and its end, per run counters. The store is the record of what is done. */
 export class RunLedger {
   readonly #redis: Redis;
-  readonly #scripts: Scripted;
+  readonly #scripts: ScriptClient;
 
   constructor(redis: Redis) {
     this.#redis = redis;
-    for (const [name, lua] of Object.entries(RUN_SCRIPTS)) redis.defineCommand(name, { lua });
-    this.#scripts = redis as unknown as Scripted;
+    this.#scripts = new ScriptClient(redis);
   }
 
   /** The run is to be planned: one that Redis does not know is known from here on, one that failed or was left is taken up again. */
   async submit(run: string, output: string): Promise<void> {
     const now = new Date();
     await this.#redis.zadd(RUNS_KEY, "NX", now.getTime(), run);
-    if ((await this.#call("labelmillSubmit", run, now.toISOString(), output)) === 1) return;
+    if ((await this.#scripts.call("labelmillSubmit", run, { time: now.toISOString(), output })) === 1) return;
     await this.#transition(run, "planning", statesBefore("planning").filter(isEnded));
   }
 
@@ -71,9 +65,9 @@ export class RunLedger {
     const now = new Date();
     // First: listed without being there it does no harm, there without being listed it would be overlooked.
     await this.#redis.zadd(RUNS_KEY, "NX", now.getTime(), run);
-    const about = [output, model.id, model.digest, lane, maxErrors];
-    const found = (await this.#call("labelmillBegin", run, now.toISOString(), ...about)) as (string | null)[];
-    const [before, planDone, next] = found;
+    const about = { output, model: model.id, digest: model.digest, lane, maxErrors };
+    const found = await this.#scripts.call("labelmillBegin", run, { time: now.toISOString(), ...about });
+    const [before, planDone, next] = found as (string | null)[];
     return { isNew: before === null, planned: planDone === "1", ...(next ? { next: JSON.parse(next) as P } : {}) };
   }
 
@@ -88,7 +82,8 @@ export class RunLedger {
 
   /** All slices are planned. True: all of them have ended already. */
   async planDone(run: string, totals: { slices: number; items: number }): Promise<boolean> {
-    const end = await this.#ended(run, await this.#call("labelmillPlanDone", run, totals.slices, totals.items));
+    const args = { slices: String(totals.slices), items: String(totals.items) };
+    const end = await this.#ended(run, await this.#scripts.call("labelmillPlanDone", run, args));
     return end.complete;
   }
 
@@ -99,40 +94,39 @@ export class RunLedger {
     { receipt, labels, errorCodes }: Committed,
     { devices = {}, inferMs = 0, firstErrors = [] }: Labeling = {},
   ): Promise<SliceEnd> {
-    const counts = [devices, labels, errorCodes];
-    const answer = await this.#call(
-      "labelmillCommit",
-      run,
-      slice,
-      encodeReceipt(receipt),
-      receipt.rows,
-      receipt.errors,
-      receipt.bytes,
-      inferMs.toFixed(3),
-      ...counts.map((each) => Object.keys(each).length),
-      ...counts.flatMap((each) => Object.entries(each).flat()),
-      ...firstErrors.slice(0, MOST_FIRST_ERRORS).map((error) => JSON.stringify(error)),
-    );
+    const answer = await this.#scripts.call("labelmillCommit", run, {
+      slice: String(slice),
+      receipt: encodeReceipt(receipt),
+      rows: String(receipt.rows),
+      errors: String(receipt.errors),
+      bytes: String(receipt.bytes),
+      inferMs: inferMs.toFixed(3),
+      devices: pairsOf(devices),
+      labels: pairsOf(labels),
+      codes: pairsOf(errorCodes),
+      firstErrors: firstErrors.slice(0, MAX_FIRST_ERRORS).map((error) => JSON.stringify(error)),
+    });
     return this.#ended(run, answer);
   }
 
   /** The first rows in error that were committed, at most ten. */
   async firstErrors(run: string): Promise<RowError[]> {
-    const found = await this.#redis.lrange(runKeys(run)[7]!, 0, MOST_FIRST_ERRORS - 1);
+    const found = await this.#redis.lrange(runKeys(run).firstErrors, 0, MAX_FIRST_ERRORS - 1);
     return found.map((error) => JSON.parse(error));
   }
 
   /** Slices in the plan so far. */
   async plannedSlices(run: string): Promise<number> {
-    return this.#redis.hlen(runKeys(run)[1]!);
+    return this.#redis.hlen(runKeys(run).plan);
   }
 
   async isCommitted(run: string, slice: number): Promise<boolean> {
-    return (await this.#redis.hexists(runKeys(run)[2]!, String(slice))) === 1;
+    return (await this.#redis.hexists(runKeys(run).receipts, String(slice))) === 1;
   }
 
   async fail(run: string, slice: number, reason: { code: string; message: string }): Promise<SliceEnd> {
-    return this.#ended(run, await this.#call("labelmillFail", run, slice, JSON.stringify(reason)));
+    const args = { slice: String(slice), failure: JSON.stringify(reason), code: reason.code, message: reason.message };
+    return this.#ended(run, await this.#scripts.call("labelmillFail", run, args));
   }
 
   async transition(run: string, to: RunState): Promise<boolean> {
@@ -141,7 +135,7 @@ export class RunLedger {
 
   /** @returns undefined where Redis knows no such run */
   async state(run: string): Promise<RunState | undefined> {
-    const state = await this.#redis.hget(runKeys(run)[0]!, "state");
+    const state = await this.#redis.hget(runKeys(run).run, "state");
     return state === null ? undefined : RunStateSchema.parse(state);
   }
 
@@ -150,10 +144,10 @@ export class RunLedger {
     run: string,
     slice: number,
   ): Promise<{ state: RunState | undefined; plan: "planned" | "open" | "unplanned" }> {
-    const [key, plan] = runKeys(run) as [string, string];
+    const keys = runKeys(run);
     const [[found, planDone], planned] = await Promise.all([
-      this.#redis.hmget(key, "state", "planDone"),
-      this.#redis.hexists(plan, String(slice)),
+      this.#redis.hmget(keys.run, "state", "planDone"),
+      this.#redis.hexists(keys.plan, String(slice)),
     ]);
     const state = RunStateSchema.optional().parse(found ?? undefined);
     return { state, plan: planned === 1 ? "planned" : state && planDone !== "1" ? "open" : "unplanned" };
@@ -175,7 +169,7 @@ export class RunLedger {
 
   /** A paused run goes on. @returns false where it is not paused */
   async resume(run: string): Promise<boolean> {
-    if ((await this.#call("labelmillResume", run)) !== 1) return false;
+    if ((await this.#scripts.call("labelmillResume", run, {})) !== 1) return false;
     await this.announce(run);
     await this.promote(run);
     return true;
@@ -184,7 +178,7 @@ export class RunLedger {
   /** Puts the slices that workers parked while the run was paused back into its queue. */
   async promote(run: string): Promise<void> {
     const progress = await this.progress(run);
-    if (progress) await promoteParked(this.#redis, run, progress, this);
+    if (progress) await promoteParked(this.#redis, run, progress, this.slices(run, await this.plannedSlices(run)));
   }
 
   /** The run cannot go on, for a reason of its own (the code, `: ` and the message): it failed. */
@@ -200,13 +194,13 @@ export class RunLedger {
 
   /** @returns undefined where Redis knows no such run */
   async progress(run: string): Promise<Progress | undefined> {
-    const found = await this.#redis.hgetall(runKeys(run)[0]!);
+    const found = await this.#redis.hgetall(runKeys(run).run);
     return found.state === undefined ? undefined : progressOf(found);
   }
 
   /** @returns undefined where Redis knows no such run */
   async overview(run: string): Promise<RunOverview | undefined> {
-    const [found, now] = await Promise.all([this.#redis.hgetall(runKeys(run)[0]!), this.#redis.time()]);
+    const [found, now] = await Promise.all([this.#redis.hgetall(runKeys(run).run), this.#redis.time()]);
     if (found.state === undefined) return undefined;
     const progress = progressOf(found);
     const until = isEnded(progress.state) ? Number(found.changedAt) : Number(now[0]);
@@ -227,8 +221,8 @@ export class RunLedger {
   /** Rows by label, and rows in error by code. */
   async counts(run: string): Promise<{ labels: Record<string, number>; errorCodes: Record<string, number> }> {
     const [labels, errorCodes] = await Promise.all([
-      this.#redis.hgetall(runKeys(run)[4]!),
-      this.#redis.hgetall(runKeys(run)[5]!),
+      this.#redis.hgetall(runKeys(run).labels),
+      this.#redis.hgetall(runKeys(run).codes),
     ]);
     return { labels: countsOf(labels), errorCodes: countsOf(errorCodes) };
   }
@@ -240,7 +234,7 @@ export class RunLedger {
 
   /** Where the slices were labeled, as far as that is known. */
   async devices(run: string): Promise<Devices> {
-    return this.#redis.hgetall(runKeys(run)[6]!);
+    return this.#redis.hgetall(runKeys(run).devices);
   }
 
   /** The plan and what became of it, slice by slice in order, from `first` on. */
@@ -251,12 +245,12 @@ export class RunLedger {
   /** The run is over and its record is the store's: Redis forgets it after a day, in which late workers still find it. */
   async retire(run: string): Promise<void> {
     const pipeline = this.#redis.pipeline();
-    for (const key of runKeys(run)) pipeline.expire(key, RETIRED_RUN_SECONDS);
+    for (const key of Object.values(runKeys(run))) pipeline.expire(key, RETIRED_RUN_SECONDS);
     await pipeline.exec();
   }
 
-  async #transition(run: string, to: RunState, from: RunState[], reason = ""): Promise<boolean> {
-    return (await this.#call("labelmillTransition", run, to, reason, ...from)) === 1;
+  async #transition(run: string, state: RunState, from: RunState[], reason = ""): Promise<boolean> {
+    return (await this.#scripts.call("labelmillTransition", run, { state, reason, from })) === 1;
   }
 
   async #ended(run: string, answer: unknown): Promise<SliceEnd> {
@@ -270,10 +264,5 @@ export class RunLedger {
     await this.#redis.publish(STOPPED_CHANNEL, run);
     await this.announce(run);
     await this.retire(run);
-  }
-
-  #call(script: keyof Scripted, run: string, ...args: (string | number)[]): Promise<unknown> {
-    const keys = runKeys(run);
-    return this.#scripts[script](keys.length, ...keys, ...args);
   }
 }

@@ -4,7 +4,7 @@ import type { Range } from "../../schemas/manifest.ts";
 import { type RunState, RunStateSchema } from "../../schemas/run.ts";
 import type { Split } from "../../schemas/split.ts";
 import { encodePlanned } from "./codec.ts";
-import { runKeys } from "./hash.ts";
+import { runKeys } from "./keys.ts";
 
 /** What is noted of a slice before it is queued. `passedOver`: in an input, by its number, that the slice is the first to come to. */
 export type SlicePlan = {
@@ -36,16 +36,16 @@ export async function planSlices(
   );
   const transaction = redis
     .multi()
-    .hset(keys[1]!, ...fields)
-    .hset(keys[0]!, "items", itemsSoFar, ...(next ? ["next", JSON.stringify(next)] : []));
-  if (passedOver.length > 0) transaction.hset(keys[8]!, ...passedOver);
-  const answers = await transaction.hget(keys[0]!, "state").exec();
+    .hset(keys.plan, ...fields)
+    .hset(keys.run, "items", itemsSoFar, ...(next ? ["next", JSON.stringify(next)] : []));
+  if (passedOver.length > 0) transaction.hset(keys.passedOver, ...passedOver);
+  const answers = await transaction.hget(keys.run, "state").exec();
   return RunStateSchema.optional().parse(answers?.at(-1)?.[1] ?? undefined);
 }
 
 /** What was passed over in all inputs together, in their order. */
 export async function readPassedOver(redis: Redis, run: string): Promise<PassedOverReport> {
-  const found = Object.entries(await redis.hgetall(runKeys(run)[8]!));
+  const found = Object.entries(await redis.hgetall(runKeys(run).passedOver));
   found.sort(([a], [b]) => Number(a) - Number(b));
   return sumPassedOver(found.map(([, report]) => PassedOverSchema.parse(JSON.parse(report))));
 }

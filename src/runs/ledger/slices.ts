@@ -2,7 +2,7 @@ import type { Redis } from "ioredis";
 import { LabelmillError } from "../../errors.ts";
 import type { Receipt } from "../../schemas/manifest.ts";
 import { decodePlanned, decodeReceipt, type PlannedSlice } from "./codec.ts";
-import { runKeys } from "./hash.ts";
+import { runKeys } from "./keys.ts";
 
 /** What was planned of a slice, and its end if it has come. */
 export type SliceRecord = PlannedSlice & {
@@ -19,7 +19,7 @@ export async function* readSlices(
   chunk: number,
   from = 0,
 ): AsyncGenerator<SliceRecord> {
-  const [, plan, receipts, failed] = runKeys(run) as [string, string, string, string];
+  const { plan, receipts, failed } = runKeys(run);
   for (let first = from; first < count; first += chunk) {
     const fields = Array.from({ length: Math.min(chunk, count - first) }, (_, i) => String(first + i));
     const [planned, done, lost] = await Promise.all([plan, receipts, failed].map((key) => redis.hmget(key, ...fields)));

@@ -1,6 +1,6 @@
 import type { Redis } from "ioredis";
 import { jobId, type Lane, queueName } from "../../schemas/names.ts";
-import type { RunLedger } from "../ledger/ledger.ts";
+import type { SliceRecord } from "../ledger/slices.ts";
 import { openQueue, readJob } from "./queue.ts";
 
 /** A slice of a paused run lies aside for so long where nobody calls it back. */
@@ -14,7 +14,7 @@ export async function promoteParked(
   redis: Redis,
   run: string,
   { model, lane }: { model: { id: string; digest: string }; lane: Lane },
-  ledger: RunLedger,
+  slices: AsyncIterable<SliceRecord>,
 ): Promise<void> {
   const queue = openQueue(redis, queueName(model, lane));
   try {
@@ -25,7 +25,7 @@ export async function promoteParked(
       // One that was not parked is in no delayed set, and stays where it is.
       await Promise.all(jobs.map((job) => job && job.delay > 0 && job.promote().catch(() => {})));
     };
-    for await (const { slice, receipt, failed } of ledger.slices(run, await ledger.plannedSlices(run))) {
+    for await (const { slice, receipt, failed } of slices) {
       if (receipt || failed) continue;
       ids.push(jobId(run, slice));
       if (ids.length === AT_ONCE) await promote();

@@ -5,7 +5,8 @@ import { getIfThere } from "../../outputs/output.ts";
 import { kindsIn } from "../../rows/column-kinds.ts";
 import { encodePart, readPart } from "../../rows/part.ts";
 import type { Compactions } from "../../runs/compactions.ts";
-import { type Devices, MOST_FIRST_ERRORS, type RowError, type RunLedger } from "../../runs/ledger/ledger.ts";
+import type { Devices, RowError, RunLedger } from "../../runs/ledger/ledger.ts";
+import { MAX_FIRST_ERRORS } from "../../runs/ledger/scripts.ts";
 import type { SingleEnds } from "../../runs/singles.ts";
 import type { Job } from "../../schemas/job.ts";
 import { PARTS_FOLDER } from "../../schemas/names.ts";
@@ -74,7 +75,7 @@ export function sliceSteps(parts: StepDeps): Omit<SliceSteps, "label"> {
 function firstErrors(rows: readonly Row[]): RowError[] {
   const found: RowError[] = [];
   for (const row of rows) {
-    if (found.length === MOST_FIRST_ERRORS) break;
+    if (found.length === MAX_FIRST_ERRORS) break;
     if (!("error" in row)) continue;
     const { code, message } = row.error;
     found.push({ ...{ uri: row.source.uri, record: row.source.record, code }, message: message.slice(0, 300) });

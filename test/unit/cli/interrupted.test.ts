@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { inLabel, inWatch, inWorker } from "../../../src/cli/terminal/interrupted.ts";
 import { timeLeft } from "../../../src/cli/terminal/progress.ts";
 import { loadConfig } from "../../../src/config.ts";
-import type { Progress } from "../../../src/runs/ledger/hash.ts";
+import type { Progress } from "../../../src/runs/ledger/progress.ts";
 
 const RUN = "0123456789abcdef";
 const config = loadConfig({ flags: { graceMs: 7_000 } });

@@ -1,4 +1,4 @@
-import { KEY_PREFIX, LANES, type Lane } from "../../schemas/names.ts";
+import { LANES, type Lane } from "../../schemas/names.ts";
 import { type RunState, RunStateSchema } from "../../schemas/run.ts";
 
 /** What a run is, beside its plan: where it writes, and the queue that its slices are on. */
@@ -28,17 +28,6 @@ export type Progress = RunAbout & {
 
 /** How a run goes: its progress, and its rows a second since it was last begun (to its end, if it has ended). */
 export type RunOverview = Progress & { run: string; createdAt: string; rowsPerSecond: number };
-
-/** The keys of a run, in the order in which scripts take them. */
-export function runKeys(run: string): string[] {
-  const key = `${KEY_PREFIX}:run:${run}`;
-  return [
-    key,
-    ...["plan", "receipts", "failed", "labels", "codes", "devices", "firstErrors", "passedOver"].map(
-      (part) => `${key}:${part}`,
-    ),
-  ];
-}
 
 /** A run's progress as its hash holds it. */
 export function progressOf(found: Record<string, string>): Progress {

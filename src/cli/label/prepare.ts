@@ -12,7 +12,7 @@ import { RunLedger } from "../../runs/ledger/ledger.ts";
 import { isEnded } from "../../runs/state.ts";
 import type { RunFile } from "../../schemas/run.ts";
 import type { WorkerInfo } from "../../schemas/worker.ts";
-import type { OutputLock } from "../../storage/lease/output-lock.ts";
+import type { OutputLock } from "../../storage/lease/lock.ts";
 import type { S3 } from "../../storage/s3/s3.ts";
 import type { ObjectStore } from "../../storage/store.ts";
 import type { LabelWorld } from "../context.ts";

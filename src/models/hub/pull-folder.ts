@@ -5,7 +5,8 @@ import { LabelmillError, systemCode } from "../../errors.ts";
 import { readRegularText } from "../../regular-file.ts";
 import type { Dtype } from "../../schemas/dtype.ts";
 import { syncFolder, withAside } from "../../storage/fs/aside.ts";
-import { lockOutput, type OutputLock } from "../../storage/lease/output-lock.ts";
+import type { OutputLock } from "../../storage/lease/lock.ts";
+import { lockOutput } from "../../storage/lease/output-lock.ts";
 import { CommitSchema, LOCK_FILE_NAME, type Lock, LockSchema } from "../lock.ts";
 import { throwIfAborted } from "./http.ts";
 

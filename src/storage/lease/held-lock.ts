@@ -1,6 +1,6 @@
 import { LabelmillError } from "../../errors.ts";
 import { storeErrorOf } from "../store-error.ts";
-import type { OutputLock } from "./output-lock.ts";
+import type { OutputLock } from "./lock.ts";
 
 export const LOCK_TIMES = {
   beatMs: 5_000,

@@ -7,6 +7,7 @@ import { asidePath, isNoLinks, linkIfAbsent, remove } from "../fs/aside.ts";
 import { storeError } from "../fs/error.ts";
 import { makeFolders } from "../fs/folders.ts";
 import { HeldLock, LOCK_TIMES } from "./held-lock.ts";
+import type { OutputLock } from "./lock.ts";
 import {
   encodeHolder,
   type Held,
@@ -20,14 +21,6 @@ import {
 
 /** Each try that fails means that another command got further meanwhile. */
 const MAX_TRIES = 100;
-
-/** One command's hold on an output folder. */
-export interface OutputLock extends AsyncDisposable {
-  /** Aborts when the lock is not ours any more: we were out for so long that another took it, or somebody removed it. */
-  readonly lost: AbortSignal;
-  /** Lets go; a second call does nothing. A lock that has become another's is left alone. */
-  release(): Promise<void>;
-}
 
 /**
  * Takes the exclusive lock of an output folder, which is made if it is not there: the file `_lock` in it. A holder on this

@@ -2,6 +2,7 @@ import { LabelmillError } from "../../errors.ts";
 import { LOCK_FILE } from "../../schemas/names.ts";
 import { parseS3Uri, type S3, type S3Place, s3Uri } from "../s3/s3.ts";
 import { HeldLock, LOCK_TIMES, type LockTimes } from "./held-lock.ts";
+import type { OutputLock } from "./lock.ts";
 import {
   encodeHolder,
   foreign,
@@ -13,7 +14,6 @@ import {
   newHolder,
   parseHolder,
 } from "./lock-holder.ts";
-import type { OutputLock } from "./output-lock.ts";
 
 /** Each try that fails means that another command got further meanwhile. */
 const MAX_TRIES = 100;

@@ -2,7 +2,8 @@
 import { open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { LabelmillError } from "../../../src/errors.ts";
-import { lockOutput, type OutputLock } from "../../../src/storage/lease/output-lock.ts";
+import type { OutputLock } from "../../../src/storage/lease/lock.ts";
+import { lockOutput } from "../../../src/storage/lease/output-lock.ts";
 import { deadHolder, writeHolder } from "../lock-files.ts";
 
 export type RacerOrder =

@@ -4,6 +4,7 @@ import { dtypesIn, loadModel, type Model } from "../inference/model/model.ts";
 import { encodeOnce } from "../inference/preprocess/prepare-pool.ts";
 import { trySession } from "../inference/sessions/trial.ts";
 import type { Dtype } from "../schemas/dtype.ts";
+import type { Task } from "../schemas/task.ts";
 import { putEntries } from "./catalog-file.ts";
 
 export type AddRequest = {
@@ -36,14 +37,22 @@ export async function addModel({ dir, id, file }: AddRequest): Promise<Model[]> 
 
 async function checked(dir: string, id: string, dtype: Dtype): Promise<Model> {
   const model = await loadModel(dir, { id, dtype });
-  if (model.task === "text-classification") {
-    const { ids } = await encodeOnce(dir, "a trial");
-    if (ids.length === 0)
-      throw new LabelmillError("MODEL_INVALID", `model ${dir}: tokenizer.json: expected tokens of a text, got none`);
-  }
+  await CHECK_PREPARATION[model.task](dir);
   const problem = await trySession(dir, "cpu", dtype, TRIAL_MS);
   if (problem === undefined) return model;
   // Errors of a session name the file; those of a process that ended do not.
   const named = problem.includes(model.modelFile) ? problem : `${model.modelFile}: ${problem}`;
   throw new LabelmillError("MODEL_INVALID", `model ${dir}: ${named}`);
+}
+
+/** Checks what prepares the items of a task, beyond what loading and the trial run check. */
+const CHECK_PREPARATION: Record<Task, (dir: string) => Promise<void>> = {
+  "text-classification": checkTokenizer,
+  "image-classification": async () => {},
+};
+
+async function checkTokenizer(dir: string): Promise<void> {
+  const { ids } = await encodeOnce(dir, "a trial");
+  if (ids.length === 0)
+    throw new LabelmillError("MODEL_INVALID", `model ${dir}: tokenizer.json: expected tokens of a text, got none`);
 }

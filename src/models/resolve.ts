@@ -1,5 +1,6 @@
 import { LabelmillError } from "../errors.ts";
 import { dtypesIn, loadModel, type Model, type ModelFile, ONNX_FILES } from "../inference/model/model.ts";
+import type { DeviceKind } from "../schemas/device.ts";
 import type { Dtype } from "../schemas/dtype.ts";
 import type { Task } from "../schemas/task.ts";
 import type { Catalog } from "./catalog.ts";
@@ -17,8 +18,11 @@ export type ModelSettings = {
   token?: string;
   /** `auto`: fp16 on CUDA where the model has it, else fp32; of a pinned model, what is pinned of these. */
   dtype: Dtype | "auto";
-  device: "cpu" | "cuda";
+  device: DeviceKind;
 };
+
+/** The precisions that `auto` takes, the best first. */
+const AUTO_DTYPES: Record<DeviceKind, readonly Dtype[]> = { cpu: ["fp32"], cuda: ["fp16", "fp32"] };
 
 /** Told how pulls go. */
 export type PullListener = {
@@ -166,13 +170,14 @@ async function loadFolder({ name, id, dir, pins, task }: FolderModel, settings: 
 
 function dtypesOf({ pins }: HubModel, { dtype, device }: ModelSettings): Dtype[] {
   if (dtype !== "auto") return [dtype];
-  const wanted: Dtype[] = device === "cuda" ? ["fp16", "fp32"] : ["fp32"];
+  const wanted = AUTO_DTYPES[device];
   const pinned = wanted.filter((each) => pins[each] !== undefined);
-  return pinned.length > 0 ? pinned : wanted;
+  return pinned.length > 0 ? pinned : [...wanted];
 }
 
 async function bestIn(dir: string, device: ModelSettings["device"]): Promise<Dtype> {
-  return device === "cuda" && (await dtypesIn(dir)).includes("fp16") ? "fp16" : "fp32";
+  const present = await dtypesIn(dir);
+  return AUTO_DTYPES[device].find((dtype) => present.includes(dtype)) ?? "fp32";
 }
 
 /** What is pinned is asked for by its commit: it stays what it is when its branch moves on. */

@@ -1,10 +1,11 @@
 import type { FileHandle } from "node:fs/promises";
 import { LabelmillError, systemCode } from "../errors.ts";
+import { collect } from "../retry/body.ts";
 import type { S3 } from "../storage/s3/s3.ts";
-import { collect, tooLarge } from "./collect.ts";
+import { aborted, tooLarge } from "./failure.ts";
 import type { FileGrants } from "./grants.ts";
 import type { Resolve } from "./guard.ts";
-import { aborted, HttpFetcher } from "./http.ts";
+import { HttpFetcher } from "./http.ts";
 import { DEFAULT_LIMITS, type FetchLimits } from "./limits.ts";
 import { getObject } from "./s3.ts";
 import { S3Grants } from "./s3-grants.ts";
@@ -81,10 +82,15 @@ export class Fetcher {
     const shown = showUrl(url);
     const { maxFileBytes } = this.#limits;
     const { size } = await handle.stat();
-    if (size > maxFileBytes) throw tooLarge(maxFileBytes, shown);
+    const over = () => tooLarge(maxFileBytes, shown);
+    if (size > maxFileBytes) throw over();
     try {
       // The size is no bound: a file may grow while it is read.
-      return await collect(chunksOf(handle, size, signal), maxFileBytes, shown, size);
+      return await collect(chunksOf(handle, size, signal), {
+        maxBytes: maxFileBytes,
+        tooLarge: over,
+        expectedBytes: size,
+      });
     } catch (error) {
       if (error instanceof LabelmillError) throw error;
       const message = `${shown}: could not be read (${systemCode(error) ?? "unknown"})`;

@@ -1,8 +1,8 @@
+import { abortable } from "../abortable.ts";
 import { LabelmillError } from "../errors.ts";
 import { isCredentialsError } from "../storage/s3/error.ts";
 import type { S3 } from "../storage/s3/s3.ts";
-import { tooLarge } from "./collect.ts";
-import { aborted } from "./http.ts";
+import { aborted, tooLarge } from "./failure.ts";
 import { type S3Grants, showS3 } from "./s3-grants.ts";
 
 /**
@@ -22,15 +22,10 @@ export async function getObject(
   if (at.key === "" || at.key.endsWith("/")) {
     throw new LabelmillError("IMAGE_INVALID", `${shown}: expected an object, got a bucket or prefix`);
   }
-  const left = Promise.withResolvers<never>();
-  const leave = () => left.reject(aborted(signal.reason));
-  signal.addEventListener("abort", leave, { once: true });
   try {
-    return await Promise.race([s3.get(at, { maxBytes, signal, item: true }), left.promise]);
+    return await abortable(s3.get(at, { maxBytes, signal, item: true }), signal);
   } catch (error) {
-    throw translate(error, shown, maxBytes);
-  } finally {
-    signal.removeEventListener("abort", leave);
+    throw signal.aborted ? aborted(signal.reason) : translate(error, shown, maxBytes);
   }
 }
 

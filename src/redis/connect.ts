@@ -1,5 +1,6 @@
 import { Redis, type RedisOptions } from "ioredis";
 import { LabelmillError } from "../errors.ts";
+import { backoffMs } from "../retry/backoff.ts";
 import { causeOf } from "./cause.ts";
 import { within } from "./deadline.ts";
 import { checkRedis } from "./fitness.ts";
@@ -14,6 +15,7 @@ export type RedisAddress = { url: string } | { socket: string };
 export type RedisRole = "producer" | "worker";
 
 const OPEN_TIMEOUT_MS = 5_000;
+const RECONNECT_BACKOFF = { firstMs: 50, maxMs: 2_000, growth: "linear" } as const;
 
 const COMMON = {
   lazyConnect: true,
@@ -21,7 +23,7 @@ const COMMON = {
   // A server that is loading its data is asked again this often, not after its own estimate: the deadline must win.
   maxLoadingRetryTime: 500,
   enableAutoPipelining: false,
-  retryStrategy: (times: number) => Math.min(times * 50, 2_000),
+  retryStrategy: (times: number) => backoffMs(times, RECONNECT_BACKOFF),
 } satisfies RedisOptions;
 
 const BY_ROLE = {

@@ -23,23 +23,24 @@ export const MATRIX: Record<Area, { value: Area[]; type: Area[] }> = parseMatrix
   abortable: "",
   config: "schemas errors",
   "regular-file": "errors",
-  redis: "errors config:type",
-  storage: "errors schemas regular-file",
+  retry: "errors",
+  redis: "errors config:type retry",
+  storage: "errors schemas retry regular-file",
   rows: "schemas errors",
-  fetch: "schemas storage errors regular-file",
+  fetch: "abortable schemas storage errors retry regular-file",
   sources: "printable schemas storage fetch errors regular-file",
   inference: "abortable errors schemas:type regular-file",
-  models: "errors schemas inference storage regular-file",
+  models: "errors schemas inference storage retry regular-file",
   runs: "schemas storage redis errors logger rows",
   outputs: "schemas storage rows runs errors software",
   fleet: "schemas errors",
-  producers: "sources fleet rows runs outputs schemas storage redis errors logger",
+  producers: "sources fleet rows runs outputs schemas storage redis errors logger retry",
   workers:
     "abortable sources fetch fleet rows runs outputs inference schemas storage redis errors logger metrics software config:type regular-file",
   server: "metrics schemas",
   // What users import. No area may import it.
   index: "node-version errors schemas producers",
-  cli: "node-version printable schemas errors logger metrics software config redis storage fetch sources inference models fleet rows runs outputs producers workers server",
+  cli: "node-version printable schemas errors logger metrics software config redis storage fetch sources inference models fleet rows runs outputs producers workers retry server",
 });
 
 function parseMatrix(rows: Record<Area, string>) {
@@ -75,6 +76,7 @@ const VENDORS: Record<string, string[] | null> = {
   commander: ["src/cli.ts", "src/cli/"],
   yaml: ["src/cli/run/spec.ts"],
   pino: ["src/logger.ts"],
+  "p-limit": null,
 };
 
 export function areaOf(path: string): Area {

@@ -1,11 +1,11 @@
 import { once } from "node:events";
-import { setTimeout as delay } from "node:timers/promises";
 import { LabelmillError } from "../../errors.ts";
 import { type DeviceChoice, describeDevices } from "../../inference/devices/devices.ts";
 import type { Model } from "../../inference/model/model.ts";
 import { resolveModel } from "../../models/resolve.ts";
 import { planRun } from "../../producers/planning/plan-run.ts";
 import { describeAddress, openRedis, type RedisAddress } from "../../redis/connect.ts";
+import { retry } from "../../retry/retry.ts";
 import { startWorker } from "../../workers/worker.ts";
 import type { LabelWorld } from "../context.ts";
 import { lastingRedis } from "../context.ts";
@@ -17,7 +17,8 @@ import { s3Of } from "../s3.ts";
 import { inWorker } from "../terminal/interrupted.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
-const LONGEST_WAIT_MS = 30_000;
+/** The waits for a hub or a Redis server that is out when the worker starts. */
+const START_BACKOFF = { firstMs: 500, maxMs: 30_000, jitter: 0.5 };
 
 /**
  * `labelmill worker`: pulls what it serves and is not here, then serves until `signal` aborts.
@@ -102,15 +103,16 @@ async function again<T>(
   signal: AbortSignal,
 ): Promise<T | undefined> {
   let said = "";
-  for (let waitMs = 500; ; waitMs = Math.min(LONGEST_WAIT_MS, waitMs * 2)) {
-    try {
-      return await work();
-    } catch (error) {
-      if (!(error instanceof LabelmillError) || !mayPass(error)) throw error;
-      if (error.message !== said) terminal.say(`${error.code}: ${error.message} Trying again until it works.`);
-      said = error.message;
-    }
-    await delay(waitMs * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => {});
-    if (signal.aborted) return undefined;
+  const onFailure = (error: unknown): number => {
+    if (!(error instanceof LabelmillError) || !mayPass(error)) throw error;
+    if (error.message !== said) terminal.say(`${error.code}: ${error.message} Trying again until it works.`);
+    said = error.message;
+    return 0;
+  };
+  try {
+    return await retry(work, { backoff: START_BACKOFF, onFailure, signal });
+  } catch (error) {
+    if (signal.aborted && error === signal.reason) return undefined;
+    throw error;
   }
 }

@@ -1,22 +1,24 @@
-import { setTimeout as delay } from "node:timers/promises";
-import { LabelmillError, messageOf, systemCode } from "../../errors.ts";
+import { LabelmillError } from "../../errors.ts";
+import { type HttpAnswer, tryHttp } from "../../retry/http.ts";
+import { type RetryOptions, retry } from "../../retry/retry.ts";
+import { TransientError } from "../../retry/transient-error.ts";
 
 export const HUB_LIMITS = {
-  /** Tries of one request, the first among them. Progress of a download starts the count again. */
+  /** Tries of one request, the first one included. Progress of a download starts the count again. */
   tries: 6,
-  /** What a try of a download has to bring to count as progress. */
+  /** The bytes that a try of a download must add to count as progress. */
   progressBytes: 64 * 1024,
-  /** The pause before the second try is between half of this and this; it doubles with each, up to `maxDelayMs`. */
+  /** The wait before the second try is between half of this and this. It doubles with each try, up to `maxDelayMs`. */
   delayMs: 500,
   maxDelayMs: 10_000,
-  /** What `Retry-After` asks for is waited for up to this. */
+  /** The longest wait that a server's Retry-After is granted. */
   maxRetryAfterMs: 60_000,
-  /** A connection on which nothing moves for that long is given up. */
+  /** A connection without traffic for this long is closed. */
   silentMs: 30_000,
   redirects: 5,
-  /** Requests at once, over all files. */
+  /** Concurrent requests, over all files. */
   atOnce: 6,
-  /** Larger files are asked for in ranges of this size. */
+  /** Larger files are downloaded in ranges of this size. */
   rangeBytes: 32 * 1024 * 1024,
 };
 export type HubLimits = typeof HUB_LIMITS;
@@ -26,39 +28,40 @@ export type HubRequest = {
   /** On the hub, after the endpoint. */
   path: string;
   headers?: Record<string, string>;
-  /** Whether a redirect already says what is asked for, so that it is not followed. */
+  /** Whether the headers of a redirect suffice, so that it is not followed. */
   isEnough?: (redirect: Response) => boolean;
 };
 
-export type HubAnswer = {
-  response: Response;
-  /** Whether the hub itself answered, not a server that it sent us to. */
-  byHub: boolean;
-};
+/** The answer to one request. */
+export class HubAnswer implements HttpAnswer {
+  readonly response: Response;
+  /** Whether the hub itself answered, not a server that it redirected to. */
+  readonly byHub: boolean;
 
-const REDIRECTS = new Set([301, 302, 303, 307, 308]);
-const TRY_AGAIN_STATUSES = new Set([408, 425, 429]);
+  constructor(response: Response, byHub: boolean) {
+    this.response = response;
+    this.byHub = byHub;
+  }
 
-/** Failures of a connection that another try may not meet. A name without an address and a bad certificate are none. */
-const TRY_AGAIN_CODES = new Set([
-  ...["ECONNRESET", "ECONNREFUSED", "ECONNABORTED", "EPIPE", "ETIMEDOUT", "EHOSTUNREACH", "EHOSTDOWN", "ENETUNREACH"],
-  ...["ENETDOWN", "EAI_AGAIN", "UND_ERR_SOCKET", "UND_ERR_CONNECT_TIMEOUT", "UND_ERR_HEADERS_TIMEOUT"],
-  ...["UND_ERR_BODY_TIMEOUT", "UND_ERR_RES_CONTENT_LENGTH_MISMATCH", "EMFILE", "ENFILE", "EADDRNOTAVAIL"],
-]);
+  get status(): number {
+    return this.response.status;
+  }
 
-/** A try that failed in a way that the next one may not. The message completes "the hub could not be asked: …". */
-export class Passing extends Error {
-  readonly retryAfterMs: number;
+  header(name: string): string | null {
+    return this.response.headers.get(name);
+  }
 
-  constructor(message: string, options: { retryAfterMs?: number; cause?: unknown } = {}) {
-    super(message, { cause: options.cause });
-    this.retryAfterMs = options.retryAfterMs ?? 0;
+  async drop(): Promise<void> {
+    await this.response.body?.cancel().catch(() => {});
   }
 }
 
+/** Reads an answer. It calls `alive` when bytes arrive, and throws TransientError to ask for another try. */
+type Read<T> = (answer: HubAnswer, alive: () => void) => Promise<T>;
+
 /**
- * Requests to a hub by Node's own fetch, which also takes the proxy of the environment where Node is told to. Redirects are
- * followed here: the token stays with the hub's origin, and https stays https.
+ * Requests to a hub by Node's own fetch, which uses the environment's proxy if Node is configured so. Redirects are followed
+ * here: the token is sent to the hub's origin only, and https never becomes http.
  */
 export class HubHttp {
   readonly limits: HubLimits;
@@ -68,7 +71,7 @@ export class HubHttp {
   readonly hasToken: boolean;
   readonly #token: string | undefined;
 
-  /** @throws LabelmillError CONFIG_INVALID for an endpoint or a token that can be none; their values are not printed */
+  /** @throws LabelmillError CONFIG_INVALID for an invalid endpoint or token; their values are not printed */
   constructor(options: { endpoint: string; token?: string | undefined; limits: HubLimits; signal: AbortSignal }) {
     this.endpoint = checkEndpoint(options.endpoint);
     this.#token = checkToken(options.token);
@@ -78,134 +81,105 @@ export class HubHttp {
   }
 
   /**
-   * Asks until `read` has what it wants or the tries are used up. `read` is called with the answer to one try, whatever its
-   * status but 408, 425, 429 and 5xx, and says by `alive` that something came; it throws `Passing` for another try.
+   * Sends the request until `read` succeeds or no try is left.
    *
    * @param request called for each try, which may ask for less than the one before
-   * @param done bytes that are here so far, by which progress is seen
+   * @param read receives answers of any status except 408, 425, 429 and 5xx
+   * @param done bytes downloaded so far, which show progress
    * @throws LabelmillError MODEL_UNAVAILABLE (after all tries, or where another would fail the same way), ABORTED
    */
-  async ask<T>(
-    request: () => HubRequest,
-    read: (answer: HubAnswer, alive: () => void) => Promise<T>,
-    done: () => number = () => 0,
-  ): Promise<T> {
-    for (let failed = 1; ; failed++) {
+  async ask<T>(request: () => HubRequest, read: Read<T>, done: () => number = () => 0): Promise<T> {
+    let asked: HubRequest;
+    const options = this.#retryOptions(() => asked);
+    return await retry(async (tries) => {
+      asked = request();
       const before = done();
-      const asked = request();
       try {
         return await this.#try(asked, read);
       } catch (error) {
-        throwIfAborted(this.signal);
-        if (!(error instanceof Passing)) throw error;
-        if (done() - before >= this.limits.progressBytes) failed = 1;
-        if (failed >= this.limits.tries)
-          throw this.#unavailable(asked, `${error.message} (tried ${failed} times)`, error);
-        await this.#pause(failed, error.retryAfterMs);
+        if (done() - before >= this.limits.progressBytes) tries.reset();
+        throw error;
       }
-    }
+    }, options);
   }
 
-  async #try<T>(request: HubRequest, read: (answer: HubAnswer, alive: () => void) => Promise<T>): Promise<T> {
-    throwIfAborted(this.signal);
-    const { silentMs } = this.limits;
-    const silence = new AbortController();
-    const timer = setTimeout(() => silence.abort(new Passing(`nothing came for ${silentMs} ms`)), silentMs);
-    const signal = AbortSignal.any([this.signal, silence.signal]);
-    let answer: HubAnswer | undefined;
-    try {
-      answer = await this.#follow(request, signal);
-      const { status, headers } = answer.response;
-      if (status >= 500 || TRY_AGAIN_STATUSES.has(status))
-        throw new Passing(`status ${status}`, { retryAfterMs: retryAfterMs(headers.get("retry-after"), Date.now()) });
-      return await read(answer, () => timer.refresh());
-    } catch (error) {
-      if (silence.signal.aborted) throw silence.signal.reason;
-      throw this.#translate(error, request);
-    } finally {
-      clearTimeout(timer);
-      await drop(answer?.response);
-    }
+  #retryOptions(asked: () => HubRequest): RetryOptions {
+    const { tries, delayMs, maxDelayMs, maxRetryAfterMs } = this.limits;
+    return {
+      tries,
+      backoff: { firstMs: delayMs, maxMs: maxDelayMs, jitter: 0.5 },
+      signal: this.signal,
+      aborted,
+      onFailure: (error, { failed, isLast }) => {
+        if (!(error instanceof TransientError)) throw error;
+        if (isLast) throw this.#unavailable(asked(), `${error.message} (tried ${failed} times)`, error);
+        return Math.min(error.retryAfterMs, maxRetryAfterMs);
+      },
+    };
   }
 
-  async #follow({ method, path, headers = {}, isEnough }: HubRequest, signal: AbortSignal): Promise<HubAnswer> {
-    const hub = new URL(this.endpoint).origin;
-    let url = new URL(`${this.endpoint}/${path}`);
-    for (let redirects = 0; ; redirects++) {
-      const byHub = url.origin === hub;
-      const response = await fetch(url, {
-        method,
-        redirect: "manual",
-        headers: {
-          "user-agent": "labelmill",
-          // Sizes and ranges are of the file as it is.
-          "accept-encoding": "identity",
-          ...headers,
-          ...(byHub && this.#token !== undefined && { authorization: `Bearer ${this.#token}` }),
-        },
-        signal,
-      });
-      if (!REDIRECTS.has(response.status) || isEnough?.(response)) return { response, byHub };
-      await drop(response);
-      if (redirects === this.limits.redirects) throw this.#unavailable({ path }, `more than ${redirects} redirects`);
-      url = this.#target(url, response.headers.get("location"), path);
-    }
+  async #try<T>(request: HubRequest, read: Read<T>): Promise<T> {
+    const { silentMs, redirects: maxRedirects } = this.limits;
+    const { path, isEnough } = request;
+    return await tryHttp<HubAnswer, T>({
+      url: new URL(`${this.endpoint}/${path}`),
+      maxRedirects,
+      timeoutMs: silentMs,
+      timeoutMessage: `no data for ${silentMs} ms`,
+      signal: this.signal,
+      aborted,
+      send: (url, signal) => this.#send(request, url, signal),
+      isFinal: ({ response }) => isEnough?.(response) ?? false,
+      target: (from, { response }) => this.#target(from, response.headers.get("location"), path),
+      tooManyRedirects: () => this.#unavailable(request, `more than ${maxRedirects} redirects`),
+      read: (answer, _url, alive) => read(answer, alive),
+      // fetch throws TypeError ("fetch failed", "terminated") with the reason as its cause. Anything else is an error of `read`.
+      networkError: (error) => (error instanceof TypeError ? (error.cause ?? error) : undefined),
+      permanent: (error, got) => this.#unavailable(request, got, error),
+    });
+  }
+
+  async #send({ method, headers }: HubRequest, url: URL, signal: AbortSignal): Promise<HubAnswer> {
+    const byHub = url.origin === new URL(this.endpoint).origin;
+    const response = await fetch(url, {
+      method,
+      redirect: "manual",
+      headers: {
+        "user-agent": "labelmill",
+        // Sizes and ranges refer to the file without an encoding.
+        "accept-encoding": "identity",
+        ...headers,
+        ...(byHub && this.#token !== undefined && { authorization: `Bearer ${this.#token}` }),
+      },
+      signal,
+    });
+    return new HubAnswer(response, byHub);
   }
 
   #target(from: URL, location: string | null, path: string): URL {
     const to = location === null ? null : URL.parse(location, from.href);
     if (!to || !/^https?:$/.test(to.protocol) || to.username !== "" || to.password !== "")
-      throw this.#unavailable({ path }, "a redirect that leads to no http or https address");
+      throw this.#unavailable({ path }, "a redirect without an http or https address");
     if (from.protocol === "https:" && to.protocol !== "https:")
       throw this.#unavailable({ path }, `a redirect from https to ${to.origin}, which is not followed`);
     return to;
-  }
-
-  /** What is ours as it is, what may pass as Passing, the rest as MODEL_UNAVAILABLE. */
-  #translate(error: unknown, request: HubRequest): unknown {
-    if (error instanceof LabelmillError || error instanceof Passing) return error;
-    // fetch says "fetch failed" or "terminated", and why in the cause.
-    if (!(error instanceof TypeError)) return error;
-    const cause = error.cause ?? error;
-    const code = systemCode(cause) ?? (cause instanceof AggregateError ? systemCode(cause.errors[0]) : undefined);
-    if (code !== undefined && TRY_AGAIN_CODES.has(code)) return new Passing(code, { cause: error });
-    return this.#unavailable(request, code ?? messageOf(cause), error);
   }
 
   #unavailable({ path }: { path: string }, got: string, cause?: unknown): LabelmillError {
     const message = `${this.endpoint}/${path}: expected an answer of the hub, got ${got}; try it later, or set HF_ENDPOINT to a hub that can be reached`;
     return new LabelmillError("MODEL_UNAVAILABLE", message, { cause });
   }
-
-  async #pause(failed: number, retryAfterMs: number): Promise<void> {
-    const { delayMs, maxDelayMs, maxRetryAfterMs } = this.limits;
-    const backoff = Math.min(maxDelayMs, delayMs * 2 ** (failed - 1)) * (0.5 + Math.random() / 2);
-    const pause = Math.max(backoff, Math.min(retryAfterMs, maxRetryAfterMs));
-    await delay(pause, undefined, { signal: this.signal }).catch(() => throwIfAborted(this.signal));
-  }
 }
 
 /** @throws LabelmillError the signal's own reason, or ABORTED */
 export function throwIfAborted(signal: AbortSignal): void {
-  if (!signal.aborted) return;
-  const reason: unknown = signal.reason;
-  if (reason instanceof LabelmillError) throw reason;
-  throw new LabelmillError("ABORTED", "the download of the model was stopped: the same command goes on", {
-    cause: reason,
-  });
+  if (signal.aborted) throw aborted(signal.reason);
 }
 
-/** How long a Retry-After header, in seconds or as a date, asks to wait from `now` on: ms, 0 if it says nothing. */
-function retryAfterMs(header: string | null, now: number): number {
-  if (header === null) return 0;
-  if (/^\s*\d+\s*$/.test(header)) return Number(header) * 1000;
-  const date = Date.parse(header);
-  return Number.isNaN(date) ? 0 : Math.max(0, date - now);
-}
-
-/** Lets go of an answer that is not read to its end. */
-async function drop(response: Response | undefined): Promise<void> {
-  await response?.body?.cancel().catch(() => {});
+function aborted(reason: unknown): LabelmillError {
+  if (reason instanceof LabelmillError) return reason;
+  const message = "the download of the model was stopped; the same command continues it";
+  return new LabelmillError("ABORTED", message, { cause: reason });
 }
 
 function checkEndpoint(endpoint: string): string {

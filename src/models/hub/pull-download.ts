@@ -1,5 +1,6 @@
+import pLimit from "p-limit";
 import { LabelmillError } from "../../errors.ts";
-import { Passing } from "./http.ts";
+import { TransientError } from "../../retry/transient-error.ts";
 import type { HubRepo } from "./hub.ts";
 import type { PartialFile } from "./pull-partial.ts";
 
@@ -26,7 +27,7 @@ type Download = {
  * the file system as they are
  */
 export async function download({ repo, commit, partials, atOnce, onPiece, stop }: Download): Promise<void> {
-  const permits = new Permits(atOnce);
+  const limit = pLimit(atOnce);
   const fetchRange = async (partial: PartialFile, range: number, onRange: () => void): Promise<void> => {
     if (stop.signal.aborted || partial.isFull(range)) return;
     const { path } = partial.file;
@@ -46,9 +47,7 @@ export async function download({ repo, commit, partials, atOnce, onPiece, stop }
     const ranges = Promise.withResolvers<void>();
     const running: Promise<void>[] = [];
     for (const range of partial.missing()) {
-      const task = permits
-        .with(() => fetchRange(partial, range, ranges.resolve))
-        .catch((error: unknown) => stop.abort(error));
+      const task = limit(fetchRange, partial, range, ranges.resolve).catch((error: unknown) => stop.abort(error));
       running.push(task);
       // Until there is an answer that is a range, one after the other.
       await Promise.race([task, ranges.promise]);
@@ -78,10 +77,10 @@ async function receive(
     }
   } catch (error) {
     // The rest of what came would have been for other ranges, which ask for it themselves.
-    if (partial.isFull(range) && (error instanceof TypeError || error instanceof Passing)) return;
+    if (partial.isFull(range) && (error instanceof TypeError || error instanceof TransientError)) return;
     throw error;
   }
-  if (!partial.isFull(range)) throw new Passing("an answer that ended too early");
+  if (!partial.isFull(range)) throw new TransientError("an answer that ended too early");
 }
 
 /** The place in the file of an answer's first byte. */
@@ -93,7 +92,7 @@ function startOf({ status, headers }: Response, path: string, size: number): num
     return 0;
   }
   const [, from, total] = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(headers.get("content-range") ?? "") ?? [];
-  if (from === undefined) throw new Passing("a range that does not say where it begins");
+  if (from === undefined) throw new TransientError("a range that does not say where it begins");
   if (total !== "*" && Number(total) !== size) throw differs(path, size, total!);
   return Number(from);
 }
@@ -101,25 +100,4 @@ function startOf({ status, headers }: Response, path: string, size: number): num
 function differs(path: string, size: number, got: string): LabelmillError {
   const message = `${path}: expected ${size} bytes, as the hub announced, got ${got}: nothing of it is used`;
   return new LabelmillError("MODEL_HASH", message);
-}
-
-class Permits {
-  #free: number;
-  readonly #waiting: (() => void)[] = [];
-
-  constructor(count: number) {
-    this.#free = count;
-  }
-
-  async with(work: () => Promise<void>): Promise<void> {
-    if (this.#free > 0) this.#free--;
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    try {
-      await work();
-    } finally {
-      const next = this.#waiting.shift();
-      if (next) next();
-      else this.#free++;
-    }
-  }
 }

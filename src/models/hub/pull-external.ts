@@ -1,3 +1,4 @@
+import pLimit from "p-limit";
 import { LabelmillError, messageOf, systemCode } from "../../errors.ts";
 import { externalPaths } from "../../inference/model/external-weights.ts";
 import { scanOnnx } from "../../inference/onnx/scan.ts";
@@ -5,7 +6,7 @@ import type { Pins } from "../lock.ts";
 import type { HubRepo } from "./hub.ts";
 import { byPath, findAt, type Plan } from "./pull-plan.ts";
 
-/** Questions about files at once. */
+/** Concurrent requests. */
 const AT_ONCE = 8;
 
 /**
@@ -36,13 +37,15 @@ async function withFiles(
 ): Promise<Plan> {
   const known = new Set(plan.files.map(({ path }) => path));
   const more = paths.filter((path) => !known.has(path));
-  const files = [...plan.files];
-  for (let at = 0; at < more.length; at += AT_ONCE) {
-    const batch = more.slice(at, at + AT_ONCE);
-    const found = await Promise.all(batch.map((path) => findAt(repo, plan.commit, path)));
-    files.push(...found.map((file, i) => file ?? missing(batch[i]!)).filter((file) => file !== undefined));
+  const limit = pLimit(AT_ONCE);
+  try {
+    const found = await limit.map(more, (path) => findAt(repo, plan.commit, path));
+    const files = found.map((file, i) => file ?? missing(more[i]!)).filter((file) => file !== undefined);
+    return { ...plan, files: [...plan.files, ...files].sort(byPath) };
+  } finally {
+    // After a failure, the requests that have not started are not sent.
+    limit.clearQueue();
   }
-  return { ...plan, files: files.sort(byPath) };
 }
 
 /** Of a file that is no ONNX model: none. The loader, which reads it by the same scan, refuses it. */

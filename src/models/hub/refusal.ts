@@ -1,16 +1,18 @@
 import { LabelmillError } from "../../errors.ts";
-import { type HubAnswer, type HubHttp, Passing } from "./http.ts";
+import { collect } from "../../retry/body.ts";
+import { TransientError } from "../../retry/transient-error.ts";
+import type { HubAnswer, HubHttp } from "./http.ts";
 
 const MAX_LIST_BYTES = 4 * 1024 * 1024;
 const MAX_SHOWN = 20;
 
 /**
- * @throws LabelmillError MODEL_FORBIDDEN if the hub refused; Passing if the CDN did, whose addresses are good for some
- * minutes only: the hub gives a new one
+ * @throws LabelmillError MODEL_FORBIDDEN if the hub refused; TransientError if the CDN did: its addresses expire after some
+ * minutes, and the next try gets a new one from the hub
  */
 export function checkAccess({ response: { status, headers }, byHub }: HubAnswer, http: HubHttp, repo: string): void {
   if (status !== 401 && status !== 403) return;
-  if (!byHub) throw new Passing(`status ${status} of the server that the hub sent us to`);
+  if (!byHub) throw new TransientError(`status ${status} from the server that the hub redirected to`);
   const model = `model ${repo} on ${http.endpoint} (status ${status})`;
   const gated = headers.get("x-error-code") === "GatedRepo" ? `ask for access at ${http.endpoint}/${repo}, and ` : "";
   const message = http.hasToken
@@ -51,14 +53,9 @@ function nameOf(entry: unknown): string | undefined {
   return typeof found === "string" && /^[\w./+-]{1,200}$/.test(found) ? found : undefined;
 }
 
-async function readText(response: Response, alive: () => void): Promise<string> {
-  const pieces: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const piece of response.body ?? []) {
-    alive();
-    bytes += piece.length;
-    if (bytes > MAX_LIST_BYTES) throw new Error(`more than ${MAX_LIST_BYTES} bytes`);
-    pieces.push(piece);
-  }
-  return Buffer.concat(pieces).toString();
+async function readText({ body }: Response, alive: () => void): Promise<string> {
+  if (body === null) return "";
+  const tooLarge = () => new Error(`more than ${MAX_LIST_BYTES} bytes`);
+  const bytes = await collect(body, { maxBytes: MAX_LIST_BYTES, tooLarge, onChunk: alive });
+  return Buffer.from(bytes).toString();
 }

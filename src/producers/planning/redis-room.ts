@@ -1,9 +1,9 @@
-import { setTimeout as delay } from "node:timers/promises";
 import type { Redis } from "ioredis";
 import { LabelmillError, messageOf } from "../../errors.ts";
+import { retry } from "../../retry/retry.ts";
 
-const FIRST_WAIT_MS = 100;
-const LONGEST_WAIT_MS = 2_000;
+/** The waits between writes that a full Redis refuses. */
+const FULL_BACKOFF = { firstMs: 100, maxMs: 2_000 };
 
 /**
  * What a producer writes to Redis: it waits for room in one that is out of memory, which refuses each write as a whole, so that the
@@ -32,17 +32,17 @@ export class Room {
    */
   async take<T>(write: () => Promise<T>, signal: AbortSignal): Promise<T> {
     const until = performance.now() + this.#patienceMs;
-    for (let waitMs = FIRST_WAIT_MS, waits = 0; ; waitMs = Math.min(LONGEST_WAIT_MS, waitMs * 2), waits++) {
-      signal.throwIfAborted();
-      try {
-        return await this.#whileConnected(write);
-      } catch (error) {
+    signal.throwIfAborted();
+    return await retry(() => this.#whileConnected(write), {
+      backoff: FULL_BACKOFF,
+      signal,
+      onFailure: (error, { failed, waitMs }) => {
         if (!isFull(error)) throw error;
         if (performance.now() + waitMs > until) throw redisFull(this.#patienceMs, error);
-        if (waits === 0) this.#say("Redis is out of memory: waiting for room");
-        await delay(waitMs, undefined, { signal }).catch(() => signal.throwIfAborted());
-      }
-    }
+        if (failed === 1) this.#say("Redis is out of memory: waiting for room");
+        return 0;
+      },
+    });
   }
 
   /** How long somebody waits who sees nothing go on. */

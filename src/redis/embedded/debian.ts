@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { setTimeout } from "node:timers/promises";
 import { messageOf, systemCode } from "../../errors.ts";
+import { retry } from "../../retry/retry.ts";
 import { findOnPath, probeServer, type ServerBinary } from "./binary.ts";
 import { runChild } from "./child.ts";
 
@@ -159,14 +159,8 @@ async function moveInto(target: string, root: string, broken: string): Promise<v
 
 /** A whole tree is at `target`, but for the moment in which another process puts its own there. */
 async function probeMoved(target: string): Promise<ServerBinary> {
-  for (let tries = 1; ; tries++) {
-    try {
-      return await probeUnpacked(target);
-    } catch (error) {
-      if (tries === EXCHANGE_TRIES) throw error;
-      await setTimeout(EXCHANGE_MS);
-    }
-  }
+  const backoff = { firstMs: EXCHANGE_MS, maxMs: EXCHANGE_MS };
+  return await retry(() => probeUnpacked(target), { tries: EXCHANGE_TRIES, backoff });
 }
 
 /** Swallows the system errors of these codes. */

@@ -1,6 +1,7 @@
 import { stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import pLimit from "p-limit";
 import { LabelmillError, systemCode } from "../../errors.ts";
 import type { ReadOptions } from "../../schemas/input.ts";
 import type { S3 } from "../../storage/s3/s3.ts";
@@ -81,23 +82,23 @@ function noData(place: string, { inWords }: PassedOver): LabelmillError {
  * order, that cannot be opened, and nothing more is opened after one.
  */
 export async function openInputs<T, S = Source>(inputs: readonly T[], open: (input: T) => Promise<S>): Promise<S[]> {
-  const sources: S[] = [];
-  const failures: { at: number; error: unknown }[] = [];
-  let next = 0;
-  const opener = async (): Promise<void> => {
-    while (next < inputs.length && failures.length === 0) {
-      const at = next++;
+  const limit = pLimit({ concurrency: OPENED_AT_ONCE, rejectOnClear: true });
+  const opening = inputs.map((input) =>
+    limit(async () => {
       try {
-        sources[at] = await open(inputs[at]!);
+        return await open(input);
       } catch (error) {
-        failures.push({ at, error });
+        limit.clearQueue();
+        throw error;
       }
-    }
-  };
-  await Promise.all(Array.from({ length: OPENED_AT_ONCE }, opener));
-  const [first] = failures.sort((left, right) => left.at - right.at);
-  if (first !== undefined) throw first.error;
-  return sources;
+    }),
+  );
+  // Inputs are started in order, so those that were cleared from the queue come after the one that failed.
+  const opened = await Promise.allSettled(opening);
+  return opened.map((each) => {
+    if (each.status === "rejected") throw each.reason;
+    return each.value;
+  });
 }
 
 type Resolved = Required<Expansion>;

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
+import { backoffMs } from "../../retry/backoff.ts";
 import type { OutageInfo } from "../../schemas/worker.ts";
 import { s3Status, s3Trouble } from "../s3/error.ts";
 import type { S3, S3Watch } from "../s3/s3.ts";
@@ -198,14 +199,14 @@ export class Outages implements S3Watch, Disposable {
     const since = same && !last.proved ? last.outage.since : health.troubleSince;
     const outage = new Outage(place, since, error, keys);
     health.begin(outage);
-    const waitMs = same ? this.#longer(last.waitMs) : this.#options.firstProbeMs;
-    outage.nextTryAt = Date.now() + waitMs;
+    const failed = same ? last.failed + 1 : 1;
+    outage.nextTryAt = Date.now() + this.#waitMs(failed);
     if (!same) this.#tellBegin(outage);
     if (same && Date.now() >= this.#giveUpAt(outage)) this.#giveUp(outage, !last.outage.givenUp);
     this.#change();
     // A store that certainly refused although its probe worked a moment ago: the probe cannot tell.
     const trusted = !(same && error.trouble!.certain);
-    void this.#outlast(health, outage, waitMs, { probe, trusted }).catch(() => {});
+    void this.#outlast(health, outage, failed, { probe, trusted }).catch(() => {});
     return outage;
   }
 
@@ -221,19 +222,21 @@ export class Outages implements S3Watch, Disposable {
     this.#options.tell("error", outageGivenUp(outage));
   }
 
-  #longer(waitMs: number): number {
-    return Math.min(this.#options.mostProbeMs, waitMs * 2);
+  /** The wait before the next probe. */
+  #waitMs(failed: number): number {
+    return backoffMs(failed, { firstMs: this.#options.firstProbeMs, maxMs: this.#options.mostProbeMs });
   }
 
   /** Probes until the store works; tells once when that has taken too long. Where no probe can be trusted, others try. */
   async #outlast(
     health: StoreHealth,
     outage: Outage,
-    firstWaitMs: number,
+    failedBefore: number,
     { probe, trusted }: { probe: (() => Promise<void>) | undefined; trusted: boolean },
   ): Promise<void> {
     const { signal } = this.#closing;
-    for (let waitMs = firstWaitMs; health.outage === outage; waitMs = this.#longer(waitMs)) {
+    for (let failed = failedBefore; health.outage === outage; failed += 1) {
+      const waitMs = this.#waitMs(failed);
       outage.onTrial = false;
       outage.nextTryAt = Date.now() + waitMs;
       const leftMs = outage.givenUp ? waitMs : Math.max(0, this.#giveUpAt(outage) - Date.now());
@@ -243,7 +246,7 @@ export class Outages implements S3Watch, Disposable {
         outage.release();
       }
       const works = !probe || !(await fails(probe));
-      if (works && probe && trusted) this.#end(health, { waitMs });
+      if (works && probe && trusted) this.#end(health, { failed });
       else if (works) await this.#onTrial(health, outage, signal);
       // One that began again soon after it ended is told only now: it does last.
       if (health.outage === outage && !outage.told && !outage.givenUp) this.#tellBegin(outage);
@@ -269,11 +272,11 @@ export class Outages implements S3Watch, Disposable {
     if (health.outage?.onTrial) this.#end(health, { proved: true });
   }
 
-  #end(health: StoreHealth, { waitMs = this.#options.firstProbeMs, proved = false } = {}): void {
+  #end(health: StoreHealth, { failed = 1, proved = false } = {}): void {
     const { outage } = health;
     if (!outage) return;
     health.end(outage.error.key);
-    health.last = { outage, endedAt: Date.now(), waitMs, proved };
+    health.last = { outage, endedAt: Date.now(), failed, proved };
     if (outage.told) this.#options.tell("warn", outageEnds(outage));
     outage.release();
     this.#change();

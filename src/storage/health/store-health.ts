@@ -13,8 +13,11 @@ export type RequestEnd = "answered" | "abandoned" | StoreTrouble;
 /** What was seen of one store: requests under way, keys that fail, and the time in which nothing worked. Times in ms. */
 export class StoreHealth {
   outage: Outage | undefined;
-  /** The last outage, if it ended a moment ago: what fails again so soon is the same one. `proved`: ended by a request, not by a probe. */
-  last: { outage: Outage; endedAt: number; waitMs: number; proved: boolean } | undefined;
+  /**
+   * The last outage, if it ended a moment ago: what fails again so soon is the same one. `failed`: the probes of it that failed,
+   * plus 1. `proved`: ended by a request, not by a probe.
+   */
+  last: { outage: Outage; endedAt: number; failed: number; proved: boolean } | undefined;
   /** Whether somebody is finding out if it is out. */
   checking = false;
   readonly #quietMs: number;

@@ -1,5 +1,6 @@
 import type { Readable } from "node:stream";
 import { LabelmillError, messageOf } from "../../errors.ts";
+import type { Tries } from "../../retry/retry.ts";
 import { s3Status } from "./error.ts";
 
 /** Bytes of an object or file, from `start` up to `end`, excluded; undefined: to its end. */
@@ -12,8 +13,7 @@ export type S3Reading = {
   what: string;
   /** The object's bytes from `offset` on, if it has that ETag. */
   get(offset: number, etag: string | undefined): Promise<S3Answer>;
-  /** Waits before another try, or throws. */
-  again(error: unknown, failed: number): Promise<void>;
+  tries: Tries;
 };
 
 /**
@@ -21,13 +21,13 @@ export type S3Reading = {
  * @throws LabelmillError INPUT_CHANGED if another object stands there than at first, or than `expected`
  */
 export async function* readPieces(
-  { what, get, again }: S3Reading,
+  { what, get, tries }: S3Reading,
   expected?: string,
   { start, end = Number.POSITIVE_INFINITY }: ByteRange = { start: 0 },
 ): AsyncGenerator<Buffer> {
   let etag = expected;
   let offset = start;
-  for (let failed = 1; ; failed += 1) {
+  for (;;) {
     try {
       const answer = await get(offset, etag);
       // Its errors come by the reading; one that comes when nobody reads any more must not end the process.
@@ -44,7 +44,7 @@ export async function* readPieces(
           skip -= piece.length - rest.length;
           if (rest.length === 0) continue;
           const fresh = rest.subarray(0, end - offset);
-          failed = 0;
+          tries.reset();
           offset += fresh.length;
           yield fresh;
           if (offset === end) return;
@@ -57,7 +57,7 @@ export async function* readPieces(
     } catch (error) {
       const status = s3Status(error);
       if (status === 412 || (status === 416 && offset > 0)) throw changed(what);
-      await again(error, failed);
+      await tries.next(error);
     }
   }
 }

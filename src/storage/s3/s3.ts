@@ -1,9 +1,10 @@
 import type { Readable } from "node:stream";
 import { LabelmillError } from "../../errors.ts";
+import { retry, Tries } from "../../retry/retry.ts";
 import { answeredAt, openS3Client, type S3Client, type S3Settings } from "./client.ts";
 import { type S3Asked, s3Code, s3Status } from "./error.ts";
 import { type ByteRange, readPieces } from "./pieces.ts";
-import { again, S3_LIMITS, type S3Limits, throwIfAborted } from "./tries.ts";
+import { S3_LIMITS, type S3Limits, s3Retry, throwIfAborted } from "./tries.ts";
 import { type AskS3, inPieces, PIECE_BYTES, uploadPieces } from "./upload.ts";
 import { type S3Place, s3Uri } from "./uri.ts";
 
@@ -217,13 +218,10 @@ export class S3 {
   }
 
   async #ask<T>(doing: S3Asked["doing"], at: S3Place, request: (opened: S3Client) => Promise<T>): Promise<T> {
-    for (let failed = 1; ; failed += 1) {
-      try {
-        return await this.#watched(at, request);
-      } catch (error) {
-        await again(error, failed, this.#asked(doing, at), this.#limits);
-      }
-    }
+    return retry(
+      () => this.#watched(at, request),
+      s3Retry(() => this.#asked(doing, at), this.#limits),
+    );
   }
 
   #asked(doing: S3Asked["doing"], at: S3Place): S3Asked {
@@ -258,9 +256,8 @@ export class S3 {
       }
       return { body, left: output.ContentLength, etag: found.etag, ranged: output.ContentRange !== undefined };
     };
-    const retry = (error: unknown, failed: number) =>
-      again(error, failed, this.#asked("read", at), this.#limits, signal);
-    return readPieces({ what: s3Uri(at), get, again: retry }, etag, range);
+    const tries = new Tries(s3Retry(() => this.#asked("read", at), this.#limits, signal));
+    return readPieces({ what: s3Uri(at), get, tries }, etag, range);
   }
 
   async #putWhole(at: S3Place, body: Uint8Array, condition: S3Condition = {}): Promise<void> {

@@ -1,3 +1,4 @@
+import pLimit from "p-limit";
 import type { Fetcher } from "../../fetch/fetcher.ts";
 import type { Engine, Prepared } from "../../inference/engine.ts";
 import type { ImageDecoder } from "../../inference/preprocess/image/decoder.ts";
@@ -46,29 +47,33 @@ export function imageLabeler({
   inFlight,
   lane,
 }: LabelerDeps & { fetcher: Fetcher; decoder: ImageDecoder; inFlight: () => number }): LabelItems {
-  const permits = new Permits(inFlight);
+  const limit = pLimit(Math.ceil(inFlight()));
+  // It grows with the batches that the model takes. Images that wait are admitted when it has grown.
+  const adjust = () => {
+    limit.concurrency = Math.ceil(inFlight());
+  };
   const { recipe } = engine.model;
-  return (items, { topK }, signal, onAnswers) =>
-    Promise.all(
-      items.map(async (item): Promise<ItemOutcome> => {
-        await permits.acquire();
-        try {
-          signal.throwIfAborted();
-          const { image, data } = item;
-          if (image === undefined && data === undefined) return { error: notA("an image's reference") };
-          const bytes = data ?? (await stages.time("fetch", 1, () => fetcher.get(image!, signal)));
-          const pixels = await stages.time("prepare", 1, () => decoder.decode(bytes, recipe!, signal));
-          const [outcome] = await engine.label([{ pixels }], topK, signal, onAnswers, lane);
-          return outcome!;
-        } catch (error) {
-          const itemError = toItemError(error);
-          onAnswers?.(1);
-          return { error: itemError };
-        } finally {
-          permits.release();
-        }
-      }),
-    );
+  return (items, { topK }, signal, onAnswers) => {
+    const labelItem = async (item: LoadedItem): Promise<ItemOutcome> => {
+      try {
+        signal.throwIfAborted();
+        const { image, data } = item;
+        if (image === undefined && data === undefined) return { error: notA("an image's reference") };
+        const bytes = data ?? (await stages.time("fetch", 1, () => fetcher.get(image!, signal)));
+        const pixels = await stages.time("prepare", 1, () => decoder.decode(bytes, recipe!, signal));
+        const [outcome] = await engine.label([{ pixels }], topK, signal, onAnswers, lane);
+        return outcome!;
+      } catch (error) {
+        const itemError = toItemError(error);
+        onAnswers?.(1);
+        return { error: itemError };
+      } finally {
+        adjust();
+      }
+    };
+    adjust();
+    return limit.map(items, labelItem);
+  };
 }
 
 /** Neither white space, nor a control (NUL), format (zero-width) or other character that is not shown. */
@@ -88,27 +93,4 @@ function wordless(item: LoadedItem): ItemError {
 
 function notA(what: string): ItemError {
   return { code: "RECORD_INVALID", message: `this model labels ${what}, and the item has none` };
-}
-
-class Permits {
-  readonly #most: () => number;
-  #out = 0;
-  readonly #waiting: (() => void)[] = [];
-
-  constructor(most: () => number) {
-    this.#most = most;
-  }
-
-  async acquire(): Promise<void> {
-    if (this.#out < this.#most()) this.#out += 1;
-    else await new Promise<void>((admitted) => this.#waiting.push(admitted));
-  }
-
-  release(): void {
-    this.#out -= 1;
-    while (this.#waiting.length > 0 && this.#out < this.#most()) {
-      this.#out += 1;
-      this.#waiting.shift()!();
-    }
-  }
 }

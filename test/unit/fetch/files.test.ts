@@ -5,7 +5,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { pathToFileURL } from "node:url";
-import { collect } from "../../../src/fetch/collect.ts";
 import { Fetcher } from "../../../src/fetch/fetcher.ts";
 import { FileGrants } from "../../../src/fetch/grants.ts";
 import type { FetchLimits } from "../../../src/fetch/limits.ts";
@@ -49,18 +48,6 @@ test("the limit counts to the byte, by size and by what is read", async (t) => {
   await writeFile(join(other, "huge.png"), "");
   await truncate(join(other, "huge.png"), 100_000_001);
   await assert.rejects(get(usual, join(other, "huge.png")), { code: "FETCH_TOO_LARGE" });
-});
-
-test("a stream of single bytes is collected, and stopped at the byte over the limit", async () => {
-  let sent = 0;
-  async function* drip(count: number) {
-    for (sent = 0; sent < count; sent++) yield new Uint8Array([sent % 251]);
-  }
-  const held = await collect(drip(100_000), 100_000, "x");
-  assert.equal(held.length, 100_000);
-  assert.ok(held.every((byte, index) => byte === index % 251));
-  await assert.rejects(collect(drip(Number.POSITIVE_INFINITY), 70_000, "x"), { code: "FETCH_TOO_LARGE" });
-  assert.equal(sent, 70_000);
 });
 
 test("missing, special and foreign files each have their code", async (t) => {

@@ -3,7 +3,6 @@ import type { LookupAddress } from "node:dns";
 import { test } from "node:test";
 import { LabelmillError } from "../../../src/errors.ts";
 import { guardedLookup, guardUrl, type Resolve, reachOf } from "../../../src/fetch/guard.ts";
-import { retryAfterMs } from "../../../src/fetch/http.ts";
 import { show, showUrl } from "../../../src/fetch/show.ts";
 
 const REACH = {
@@ -121,15 +120,6 @@ test("one address that is not open refuses the name, wherever it stands in the a
   }
   const none = await look(true, true, []);
   assert.equal((none.error as NodeJS.ErrnoException).code, "ENOTFOUND");
-});
-
-test("Retry-After is read as seconds and as a date", () => {
-  const now = Date.parse("2026-01-02T03:04:05Z");
-  assert.equal(retryAfterMs("7", now), 7000);
-  assert.equal(retryAfterMs(" 0 ", now), 0);
-  assert.equal(retryAfterMs("Fri, 02 Jan 2026 03:04:15 GMT", now), 10_000);
-  assert.equal(retryAfterMs("Fri, 02 Jan 2026 03:04:00 GMT", now), 0);
-  for (const nonsense of ["soon", "", "-5", undefined, ["1", "2"]]) assert.equal(retryAfterMs(nonsense, now), 0);
 });
 
 test("what a message shows is short, clean and without secrets", () => {

@@ -39,12 +39,36 @@ export function connectRedis(address: RedisAddress, role: RedisRole): Redis {
   return quiet(new Redis({ ...place(address), ...COMMON, ...BY_ROLE[role] }));
 }
 
-/** Commands carry a failure to whoever waits for them; ioredis would print what nobody listens for. So it is for the connections that are made of this one. */
+/**
+ * Commands carry a failure to their caller; ioredis would print an `error` event that has no listener. This applies to
+ * connections that are made from this one, too.
+ */
 function quiet(redis: Redis): Redis {
   redis.on("error", () => {});
+  failSentCommands(redis);
   const duplicate = redis.duplicate.bind(redis);
   redis.duplicate = (override) => quiet(duplicate(override));
   return redis;
+}
+
+/** What ioredis keeps of commands that were sent before the connection was lost. */
+type SentCommands = {
+  retryAttempts: number;
+  prevCommandQueue: { length: number; shift(): { command: { reject(error: Error): void } } } | null;
+};
+
+/**
+ * Fails commands that were sent before the loss, after `maxRetriesPerRequest` more connections. ioredis forgets them where
+ * an address takes connections and drops them, as a load balancer without its server does: they would wait for its end.
+ */
+function failSentCommands(redis: Redis): void {
+  const { maxRetriesPerRequest } = redis.options;
+  if (typeof maxRetriesPerRequest !== "number") return;
+  redis.on("close", () => {
+    const { retryAttempts, prevCommandQueue } = redis as unknown as SentCommands;
+    if (retryAttempts % (maxRetriesPerRequest + 1) !== 0) return;
+    while (prevCommandQueue?.length) prevCommandQueue.shift().command.reject(new Error("Connection is closed."));
+  });
 }
 
 /**

@@ -144,6 +144,22 @@ test("while the connection is lost a producer's command fails at once and a work
   assert.equal(await producer.ping(), "PONG");
 });
 
+test("a producer's command that was sent fails when the address only drops connections", async (context) => {
+  await using server = await startTestRedis();
+  const door = await openDoor(server.address);
+  const login = "url" in server.address ? `:${new URL(server.address.url).password}@` : "";
+  const producer = await open(context, { url: `redis://${login}127.0.0.1:${door.port}` }, "producer");
+  const sent = producer.blpop("nothing", 0).then(
+    () => "answered",
+    (error: Error) => error.message,
+  );
+  const lost = new Promise((done) => producer.once("close", done));
+  await Promise.all([lost, door.close()]);
+  // As a load balancer does while its server is down.
+  await using _dropping = await serve(createServer(), "connection", (socket) => socket.destroy(), door.port);
+  assert.equal(await sent, "Connection is closed.");
+});
+
 test("a client that was not connected yet connects at a worker's first command", async (context) => {
   await using server = await startTestRedis();
   const redis = connectRedis(server.address, "worker");

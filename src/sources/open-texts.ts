@@ -3,12 +3,12 @@ import type { ReadOptions } from "../schemas/input.ts";
 import type { S3 } from "../storage/s3/s3.ts";
 import { openArrow } from "./arrow/open.ts";
 import { openOrigin } from "./bytes/open.ts";
-import { rowFormatOf } from "./columnar/format.ts";
+import { rowFormatOf } from "./columnar/formats.ts";
 import { withFormatHint } from "./discover/format-hint.ts";
 import { TEXT_COLUMNS, textItem } from "./item/text-item.ts";
 import { openParquet } from "./parquet/open.ts";
 import type { Source } from "./source.ts";
-import { refuseTarOfTexts } from "./tar/name.ts";
+import { refuseTarOfTexts } from "./tar/archive-name.ts";
 import { openTable } from "./text/open.ts";
 
 /**

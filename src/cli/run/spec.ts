@@ -4,7 +4,7 @@ import type { z } from "zod";
 import type { Config } from "../../config.ts";
 import { LabelmillError, messageOf } from "../../errors.ts";
 import { type RunSpec, RunSpecSchema } from "../../schemas/spec.ts";
-import { nearest } from "../../sources/item/columns.ts";
+import { nearest } from "../../sources/item/resolve-columns.ts";
 import type { LabelRequest } from "../label/request.ts";
 
 /** The largest spec: 100,000 inputs of 100 characters. */

@@ -11,7 +11,7 @@ import { isEnded } from "../../runs/state.ts";
 import { RunChanges } from "../../runs/watch.ts";
 import { type Input, InputSchema } from "../../schemas/input.ts";
 import type { RunFile, RunInput, RunState } from "../../schemas/run.ts";
-import { openInputs } from "../../sources/discover/inputs.ts";
+import { openInputs } from "../../sources/discover/expand-inputs.ts";
 import { grantsOf, openImageSource, s3GrantsOf } from "../../sources/open-images.ts";
 import { openTextSource } from "../../sources/open-texts.ts";
 import type { Slice } from "../../sources/slices.ts";

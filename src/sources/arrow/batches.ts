@@ -1,8 +1,8 @@
-import { ByteCache } from "../bytes/cache.ts";
+import { ByteCache } from "../bytes/byte-cache.ts";
+import { ENTRY_BYTES, identityOf } from "../bytes/cache-key.ts";
 import type { Origin } from "../bytes/origin.ts";
 import type { FileBlocks } from "./check-metadata.ts";
 import { readAhead, schemaOf } from "./file.ts";
-import { ENTRY_BYTES, identityOf } from "./identity.ts";
 import { type Message, type ReadBytes, readMessage, unreadable } from "./messages.ts";
 
 /** The most record batches of one input, and the most messages of dictionaries: where they lie is kept in memory. */

@@ -1,11 +1,11 @@
 import { promisify } from "node:util";
 import { zstdDecompress } from "node:zlib";
 import { messageOf } from "../../errors.ts";
-import { ByteCache } from "../bytes/cache.ts";
+import { ByteCache } from "../bytes/byte-cache.ts";
+import { ENTRY_BYTES, identityOf } from "../bytes/cache-key.ts";
 import { unpackLz4Frame } from "../bytes/lz4.ts";
 import type { Origin } from "../bytes/origin.ts";
-import { rangeOf } from "../bytes/range.ts";
-import { ENTRY_BYTES, identityOf } from "./identity.ts";
+import { rangeOf } from "../bytes/read-range.ts";
 import { type BatchHeader, unreadable } from "./messages.ts";
 
 /** The largest buffer, unpacked: what a buffer says of its size is not to be believed. */

@@ -1,11 +1,11 @@
 import { setImmediate as turn } from "node:timers/promises";
 import type { Dictionary } from "apache-arrow";
 import type { LabelmillError } from "../../errors.ts";
-import { ByteCache } from "../bytes/cache.ts";
+import { ByteCache } from "../bytes/byte-cache.ts";
+import { ENTRY_BYTES, identityOf } from "../bytes/cache-key.ts";
 import type { Origin } from "../bytes/origin.ts";
 import { BatchBuffers } from "./buffers.ts";
 import { type ArrowSchema, readAhead } from "./file.ts";
-import { ENTRY_BYTES, identityOf } from "./identity.ts";
 import { layoutOf } from "./layout.ts";
 import { Budget, type Load, loadColumn, type ReadValue, TooManyBytes } from "./load-column.ts";
 import { readMessage, unreadable } from "./messages.ts";

@@ -1,11 +1,11 @@
 import type { DataType, Schema } from "apache-arrow";
 import { LabelmillError } from "../../errors.ts";
-import { ByteCache } from "../bytes/cache.ts";
+import { ByteCache } from "../bytes/byte-cache.ts";
+import { ENTRY_BYTES, identityOf } from "../bytes/cache-key.ts";
 import type { Origin } from "../bytes/origin.ts";
-import { rangeOf } from "../bytes/range.ts";
+import { rangeOf } from "../bytes/read-range.ts";
 import { quoted } from "../source.ts";
 import { checkFooter, type FileBlocks } from "./check-metadata.ts";
-import { ENTRY_BYTES, identityOf } from "./identity.ts";
 import { type ReadBytes, readMessage, senseless, unreadable } from "./messages.ts";
 import { unreadableKind } from "./scalars.ts";
 

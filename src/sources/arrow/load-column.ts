@@ -1,5 +1,5 @@
 import type { BinaryView, Dictionary, FixedSizeBinary, FixedSizeList } from "apache-arrow";
-import { decodeText } from "../item/cells.ts";
+import { decodeText } from "../item/cell-values.ts";
 import type { BatchBuffers } from "./buffers.ts";
 import { type ColumnLayout, isBytes, isList, TYPE } from "./layout.ts";
 import { UNKNOWN_NULLS } from "./messages.ts";

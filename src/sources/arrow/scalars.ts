@@ -1,6 +1,6 @@
 import type { DataType, Date_, Decimal, Field, Float, Int, Time, Timestamp } from "apache-arrow";
 import type { ColumnType } from "../../schemas/input.ts";
-import { dayOf, decimalOf, instant, isExactNumber } from "../item/cells.ts";
+import { dayOf, decimalOf, instant, isExactNumber } from "../item/cell-values.ts";
 import { isBytes, isList, TYPE, valueType } from "./layout.ts";
 
 /** Bytes of a value, and how it is read at a byte of a buffer. */

@@ -2,7 +2,7 @@ import { basename } from "node:path";
 import type { Readable } from "node:stream";
 import type { Input } from "../../schemas/input.ts";
 import { quoted } from "../source.ts";
-import { checkUnchanged, describeFile, describeUrl } from "./identity.ts";
+import { checkUnchanged, describeFile, describeUrl } from "./input-identity.ts";
 import type { Origin } from "./origin.ts";
 import { checkFile, type FilePlace, inputError, namedFile, readFileBytes, readStdinBytes } from "./read.ts";
 

@@ -5,7 +5,7 @@ import { LabelmillError, messageOf, systemCode } from "../../errors.ts";
 import { type OpenFile, openRegular } from "../../regular-file.ts";
 import type { ByteRange } from "../../storage/s3/pieces.ts";
 import { quoted } from "../source.ts";
-import { PACKINGS, unpack } from "./compression.ts";
+import { PACKINGS, unpack } from "./compressions.ts";
 import { EmptyInput } from "./empty-input.ts";
 
 const READ_BYTES = 256 * 1024;

@@ -5,7 +5,7 @@ import type { S3 } from "../../storage/s3/s3.ts";
 import { parseS3Uri, type S3Place, s3Uri } from "../../storage/s3/uri.ts";
 import { quoted } from "../source.ts";
 import { EmptyInput } from "./empty-input.ts";
-import { checkUnchanged, describeObject } from "./identity.ts";
+import { checkUnchanged, describeObject } from "./input-identity.ts";
 import type { Origin } from "./origin.ts";
 
 export function isS3Uri(from: string): boolean {

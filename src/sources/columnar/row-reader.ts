@@ -1,7 +1,7 @@
 import { isUtf8 } from "node:buffer";
 import type { ReadOptions } from "../../schemas/input.ts";
-import { type Cells, LongValue, RepairedText } from "../item/cells.ts";
-import { pictureOf } from "../item/pictures.ts";
+import { type Cells, LongValue, RepairedText } from "../item/cell-values.ts";
+import { pictureOf } from "../item/embedded-image.ts";
 import { invalid, keptError, kindOf, type Row } from "../item/row.ts";
 import { quoted } from "../source.ts";
 

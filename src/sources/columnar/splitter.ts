@@ -1,6 +1,6 @@
 import type { Input, ReadOptions } from "../../schemas/input.ts";
 import type { Split } from "../../schemas/split.ts";
-import type { Cells } from "../item/cells.ts";
+import type { Cells } from "../item/cell-values.ts";
 import { isSampled } from "../item/sample.ts";
 import type { Cut, CutSize, Splitter } from "../source.ts";
 import { rowFilter } from "./row-reader.ts";

@@ -1,5 +1,5 @@
-import { isTarName } from "../tar/name.ts";
-import { dataRule } from "./data-name.ts";
+import { isTarName } from "../tar/archive-name.ts";
+import { dataRule } from "./name-rules.ts";
 import type { PassOver } from "./passed-over.ts";
 
 type ArchiveFile = { name: string; path: string };

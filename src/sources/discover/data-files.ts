@@ -1,8 +1,8 @@
 import { LabelmillError } from "../../errors.ts";
 import type { ReadOptions } from "../../schemas/input.ts";
 import { quoted } from "../source.ts";
-import { extensionOf } from "../text/detect.ts";
-import { dataFormatOf, dataRule } from "./data-name.ts";
+import { extensionOf } from "../text/detect-format.ts";
+import { dataFormatOf, dataRule } from "./name-rules.ts";
 import type { PassOver } from "./passed-over.ts";
 
 const NAMES_SHOWN = 3;

@@ -1,6 +1,6 @@
 import type { Input } from "../../schemas/input.ts";
 import type { Origin } from "../bytes/origin.ts";
-import type { Base, Reference } from "../item/references.ts";
+import type { Base, Reference } from "../item/image-reference.ts";
 import type { Source } from "../source.ts";
 
 /** What an argument names: images, or a list of them in which paths are relative to `base`. */

@@ -4,7 +4,7 @@ import { parseS3Reference } from "../../fetch/s3-grants.ts";
 import type { Input } from "../../schemas/input.ts";
 import type { S3 } from "../../storage/s3/s3.ts";
 import { s3Uri } from "../../storage/s3/uri.ts";
-import { BrokenInput } from "../bytes/compression.ts";
+import { BrokenInput } from "../bytes/compressions.ts";
 import { openOrigin } from "../bytes/open.ts";
 import type { Origin } from "../bytes/origin.ts";
 import { utf8Bytes } from "../bytes/read.ts";
@@ -16,9 +16,9 @@ import {
   objectReference,
   type Reference,
   readReference,
-} from "../item/references.ts";
-import { extensionOf } from "../text/detect.ts";
-import { type Line, LineScanner } from "../text/lines.ts";
+} from "../item/image-reference.ts";
+import { extensionOf } from "../text/detect-format.ts";
+import { type Line, LineScanner } from "../text/line-scanner.ts";
 import { inventoryFile, inventoryObjects } from "./inventory.ts";
 import { PassedOver } from "./passed-over.ts";
 

@@ -6,7 +6,7 @@ import type { Origin } from "../bytes/origin.ts";
 import { utf8Bytes } from "../bytes/read.ts";
 import { isS3Uri, s3Origin } from "../bytes/s3-origin.ts";
 import { quoted } from "../source.ts";
-import { type CsvRecord, CsvScanner } from "../text/csv.ts";
+import { type CsvRecord, CsvScanner } from "../text/csv-scanner.ts";
 import type { PassOver } from "./passed-over.ts";
 
 /** An object that an inventory names, and where it does. */

@@ -4,15 +4,15 @@ import { pathToFileURL } from "node:url";
 import { LabelmillError, systemCode } from "../../errors.ts";
 import { openRegular } from "../../regular-file.ts";
 import { fileOrigin } from "../bytes/file-origin.ts";
-import { describeFile, describeListing, type Listed } from "../bytes/identity.ts";
+import { describeFile, describeListing, type Listed } from "../bytes/input-identity.ts";
 import { checkFile, inputError, namedFile } from "../bytes/read.ts";
-import { beginsAsImage, IMAGE_MAGIC_BYTES, isImageName } from "../item/image-file.ts";
-import { fileReference, inFolder, type Reference } from "../item/references.ts";
+import { beginsAsImage, IMAGE_MAGIC_BYTES, isImageName } from "../item/image-formats.ts";
+import { fileReference, inFolder, type Reference } from "../item/image-reference.ts";
 import { quoted } from "../source.ts";
-import { isTarName } from "../tar/name.ts";
-import { imageRule } from "./data-name.ts";
+import { isTarName } from "../tar/archive-name.ts";
 import type { FoundImages } from "./found-images.ts";
-import { globBase, isGlob, listFolder, listGlob } from "./listing.ts";
+import { globBase, isGlob, listFolder, listGlob } from "./local-listing.ts";
+import { imageRule } from "./name-rules.ts";
 import type { PassedOver } from "./passed-over.ts";
 
 /** What a path names: an image, the images of a folder or pattern, or a list. */

@@ -2,20 +2,20 @@ import { LabelmillError } from "../../errors.ts";
 import { parseS3Reference } from "../../fetch/s3-grants.ts";
 import type { S3 } from "../../storage/s3/s3.ts";
 import { type S3Place, s3Uri } from "../../storage/s3/uri.ts";
-import { describeListing, type Listed } from "../bytes/identity.ts";
+import { describeListing, type Listed } from "../bytes/input-identity.ts";
 import type { Origin } from "../bytes/origin.ts";
 import { Peekable } from "../bytes/read.ts";
 import { given, isPrefix, s3Origin } from "../bytes/s3-origin.ts";
-import { beginsAsImage, IMAGE_MAGIC_BYTES, isImageName } from "../item/image-file.ts";
-import { belowPrefix, objectReference, type Reference } from "../item/references.ts";
+import { beginsAsImage, IMAGE_MAGIC_BYTES, isImageName } from "../item/image-formats.ts";
+import { belowPrefix, objectReference, type Reference } from "../item/image-reference.ts";
 import { quoted } from "../source.ts";
-import { isTarName } from "../tar/name.ts";
-import { imageRule } from "./data-name.ts";
+import { isTarName } from "../tar/archive-name.ts";
 import type { FoundImages } from "./found-images.ts";
-import { byteOrder } from "./listing.ts";
 import { pathsOf } from "./local-images.ts";
+import { byteOrder } from "./local-listing.ts";
+import { imageRule } from "./name-rules.ts";
 import type { PassedOver } from "./passed-over.ts";
-import { s3Glob, s3Objects } from "./s3-glob.ts";
+import { s3Glob, s3Objects } from "./s3-listing.ts";
 
 /** What an `s3://` URI names: an image, the images below a prefix, or a list. */
 export async function findS3Images(from: string, s3: S3 | undefined, passedOver: PassedOver): Promise<FoundImages> {

@@ -1,7 +1,7 @@
 import { MAX_ID_LENGTH, type SourceRecord } from "../source.ts";
 import { boundedId } from "./bounded-id.ts";
+import { type Base, type Reference, readReference } from "./image-reference.ts";
 import type { ToItem } from "./record.ts";
-import { type Base, type Reference, readReference } from "./references.ts";
 import { invalid } from "./row.ts";
 
 /** What an image column may be called where none is told, the best name first. */

@@ -1,5 +1,5 @@
 import type { FileMetaData, SchemaElement, SchemaTree } from "hyparquet";
-import { decimalOf, isExactNumber } from "../item/cells.ts";
+import { decimalOf, isExactNumber } from "../item/cell-values.ts";
 
 /** A value of a column as it is stored, nulls included, as the project has it. */
 export type ExactReader = (value: unknown) => unknown;

@@ -1,9 +1,9 @@
 import { type FileMetaData, parquetMetadata, parquetSchema, type SchemaElement, type SchemaTree } from "hyparquet";
 import { LabelmillError, messageOf } from "../../errors.ts";
 import type { ColumnType } from "../../schemas/input.ts";
-import { ByteCache } from "../bytes/cache.ts";
+import { ByteCache } from "../bytes/byte-cache.ts";
 import type { Origin } from "../bytes/origin.ts";
-import { rangeOf } from "../bytes/range.ts";
+import { rangeOf } from "../bytes/read-range.ts";
 import { quoted } from "../source.ts";
 import { COMPRESSORS } from "./codecs.ts";
 import { type ExactReader, exactly, isDecimal, isLocal, isNumber } from "./exact-values.ts";

@@ -1,11 +1,11 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { type DecodedArray, type ParquetParsers, parquetScan } from "hyparquet";
 import { LabelmillError, messageOf } from "../../errors.ts";
-import { ByteCache } from "../bytes/cache.ts";
+import { ByteCache } from "../bytes/byte-cache.ts";
 import type { Origin } from "../bytes/origin.ts";
-import { rangeOf } from "../bytes/range.ts";
+import { rangeOf } from "../bytes/read-range.ts";
 import type { Window } from "../columnar/splitter.ts";
-import { dayOf, decodeText, instant } from "../item/cells.ts";
+import { dayOf, decodeText, instant } from "../item/cell-values.ts";
 import { quoted } from "../source.ts";
 import { parseJson } from "../text/json/parse.ts";
 import { COMPRESSORS } from "./codecs.ts";

@@ -1,7 +1,7 @@
 import { LabelmillError } from "../../errors.ts";
 import type { PassOver } from "../discover/passed-over.ts";
-import type { TarBytes } from "./bytes.ts";
 import { shownMember } from "./member-name.ts";
+import type { TarBytes } from "./tar-bytes.ts";
 
 const BLOCK_BYTES = 512;
 /** The most bytes of what extends one header: pax records, a long name. */

@@ -8,13 +8,13 @@ import type { InputPlace } from "../bytes/origin.ts";
 import { namedFile } from "../bytes/read.ts";
 import { given, isS3Uri } from "../bytes/s3-origin.ts";
 import { PassedOver, type PassOver } from "../discover/passed-over.ts";
-import { isImageName } from "../item/image-file.ts";
+import { isImageName } from "../item/image-formats.ts";
 import { quoted, type Source } from "../source.ts";
-import { openTarBytes } from "./bytes.ts";
-import { isImageMember, TarIndex } from "./index.ts";
 import { type TarMember, tarMembers } from "./members.ts";
 import { memberId } from "./read-split.ts";
 import { TarSplitter } from "./splitter.ts";
+import { openTarBytes } from "./tar-bytes.ts";
+import { isImageMember, TarIndex } from "./tar-index.ts";
 
 /**
  * Opens a tar archive of images in WebDataset's layout, a file or an object of S3. What members of the same key hold (`json`, `cls`, `txt`)

@@ -3,17 +3,17 @@ import { DEFAULT_LIMITS } from "../../fetch/limits.ts";
 import type { Input } from "../../schemas/input.ts";
 import type { ItemError } from "../../schemas/item.ts";
 import type { Split, TarPlace } from "../../schemas/split.ts";
-import { checkUnchanged, describeFile } from "../bytes/identity.ts";
+import { checkUnchanged, describeFile } from "../bytes/input-identity.ts";
 import type { InputPlace } from "../bytes/origin.ts";
 import { boundedId } from "../item/bounded-id.ts";
 import { DEEPEST_KEPT, isDeeper } from "../item/row.ts";
 import { isSampled } from "../item/sample.ts";
 import { MAX_ID_LENGTH, MAX_KEPT_BYTES, quoted, type SourceRecord } from "../source.ts";
 import { parseJson } from "../text/json/parse.ts";
-import { openTarBytes, type TarBytes } from "./bytes.ts";
-import { isImageMember } from "./index.ts";
 import { keyOf, shownMember, stemBefore, stemsOf } from "./member-name.ts";
 import { type TarMember, tarMembers } from "./members.ts";
+import { openTarBytes, type TarBytes } from "./tar-bytes.ts";
+import { isImageMember } from "./tar-index.ts";
 
 /** The largest image that is read from an archive: its slice's images lie in memory together. */
 const MAX_IMAGE_BYTES = DEFAULT_LIMITS.maxBytes;

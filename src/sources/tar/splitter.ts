@@ -2,7 +2,7 @@ import type { Input, ReadOptions } from "../../schemas/input.ts";
 import type { TarPlace } from "../../schemas/split.ts";
 import { isSampled } from "../item/sample.ts";
 import type { Cursor, Cut, CutSize, Splitter } from "../source.ts";
-import type { TarEntry, TarIndex } from "./index.ts";
+import type { TarEntry, TarIndex } from "./tar-index.ts";
 
 /** The most that a split may list: images that later ones replace, and ranges of records with their whole names for ids. It travels in a job. */
 const MAX_LISTED = 500;

@@ -1,12 +1,12 @@
 import { LabelmillError } from "../../errors.ts";
 import type { ReadOptions } from "../../schemas/input.ts";
-import { resolveColumns } from "../item/columns.ts";
+import { resolveColumns } from "../item/resolve-columns.ts";
 import { invalid, keptError, kindOf, type Row } from "../item/row.ts";
 import { quoted } from "../source.ts";
-import { type CsvRecord, CsvScanner } from "./csv.ts";
-import { JsonArrayScanner } from "./json/array.ts";
+import { type CsvRecord, CsvScanner } from "./csv-scanner.ts";
+import { JsonArrayScanner } from "./json/array-scanner.ts";
 import { parseJson } from "./json/parse.ts";
-import { type Line, LineScanner } from "./lines.ts";
+import { type Line, LineScanner } from "./line-scanner.ts";
 import type { Scanner, ScanPlace } from "./scanner.ts";
 
 /** One pass over a table: `take` is given what the scanner finds, in order; undefined is no record (a header). */

@@ -8,7 +8,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import sharp from "sharp";
 import type { LabeledRow, Row } from "../../../src/schemas/row.ts";
 import { jsonOf, verdict, Workspace } from "../../helpers/cli.ts";
-import { png } from "../../helpers/inputs/pictures.ts";
+import { png } from "../../helpers/inputs/images.ts";
 
 const EXAMPLES = fileURLToPath(new URL("../../../examples/images/", import.meta.url));
 const SHIP = `${EXAMPLES}ship-sailing-boat.jpg`;

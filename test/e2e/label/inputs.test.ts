@@ -6,7 +6,7 @@ import { gzipSync } from "node:zlib";
 import { ManifestSchema } from "../../../src/schemas/manifest.ts";
 import { RunFileSchema } from "../../../src/schemas/run.ts";
 import { jsonOf, Workspace } from "../../helpers/cli.ts";
-import { fixture } from "../../helpers/inputs/pictures.ts";
+import { fixture } from "../../helpers/inputs/images.ts";
 import { tarOf } from "../../helpers/inputs/tar.ts";
 import { TcpRedis } from "../../helpers/servers/tcp-redis.ts";
 

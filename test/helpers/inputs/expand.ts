@@ -1,4 +1,4 @@
-import { type Expansion, expandInputs } from "../../../src/sources/discover/inputs.ts";
+import { type Expansion, expandInputs } from "../../../src/sources/discover/expand-inputs.ts";
 import type { S3 } from "../../../src/storage/s3/s3.ts";
 
 /** The names of what inputs mean, in order. */

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import type { WorkerOptions } from "../../../src/workers/worker.ts";
-import { gradient } from "../../helpers/inputs/pictures.ts";
+import { gradient } from "../../helpers/inputs/images.ts";
 import { TestPipeline, writeTexts } from "../../helpers/runs/pipeline.ts";
 import { BATCH_MS, idleShare, SlowRuns } from "../../helpers/runs/slow-runs.ts";
 import { hostileServer } from "../../helpers/servers/hostile-server.ts";

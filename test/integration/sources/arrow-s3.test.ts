@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { Binary, Table, tableToIPC, Utf8, vectorFromArray } from "apache-arrow";
 import type { ReadOptions } from "../../../src/schemas/input.ts";
-import { expandInputs } from "../../../src/sources/discover/inputs.ts";
+import { expandInputs } from "../../../src/sources/discover/expand-inputs.ts";
 import { openImageSource } from "../../../src/sources/open-images.ts";
 import { openTextSource } from "../../../src/sources/open-texts.ts";
 import { readSplit } from "../../../src/sources/read-split.ts";

@@ -11,7 +11,7 @@ import { FileGrants } from "../../../src/fetch/grants.ts";
 import { S3Grants } from "../../../src/fetch/s3-grants.ts";
 import { InputSchema, type ReadOptions } from "../../../src/schemas/input.ts";
 import { ItemSchema } from "../../../src/schemas/item.ts";
-import { openInputs } from "../../../src/sources/discover/inputs.ts";
+import { openInputs } from "../../../src/sources/discover/expand-inputs.ts";
 import { openImageSource, s3GrantsOf } from "../../../src/sources/open-images.ts";
 import { openTextSource } from "../../../src/sources/open-texts.ts";
 import { readSplit } from "../../../src/sources/read-split.ts";

@@ -7,7 +7,7 @@ import { loadConfig } from "../../../src/config.ts";
 import { readPart } from "../../../src/rows/part.ts";
 import type { Row } from "../../../src/schemas/row.ts";
 import type { ObjectStore } from "../../../src/storage/store.ts";
-import { gradient } from "../../helpers/inputs/pictures.ts";
+import { gradient } from "../../helpers/inputs/images.ts";
 import { FAST, TestPipeline } from "../../helpers/runs/pipeline.ts";
 
 const IMAGE_MODEL = "tiny-image";

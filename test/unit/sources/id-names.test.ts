@@ -9,7 +9,7 @@ import { decodePlanned, encodePlanned, splitsOf } from "../../../src/runs/ledger
 import type { ReadOptions } from "../../../src/schemas/input.ts";
 import { SplitSchema } from "../../../src/schemas/split.ts";
 import { namedFile } from "../../../src/sources/bytes/read.ts";
-import { expandInputs } from "../../../src/sources/discover/inputs.ts";
+import { expandInputs } from "../../../src/sources/discover/expand-inputs.ts";
 import { idNames } from "../../../src/sources/item/id-names.ts";
 import { openImageSource } from "../../../src/sources/open-images.ts";
 import { openTextSource } from "../../../src/sources/open-texts.ts";

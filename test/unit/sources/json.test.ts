@@ -8,7 +8,7 @@ import { openImageSource } from "../../../src/sources/open-images.ts";
 import { openTextSource } from "../../../src/sources/open-texts.ts";
 import type { SourceRecord } from "../../../src/sources/source.ts";
 import { memberId } from "../../../src/sources/tar/read-split.ts";
-import { JsonArrayScanner } from "../../../src/sources/text/json/array.ts";
+import { JsonArrayScanner } from "../../../src/sources/text/json/array-scanner.ts";
 import { recordsIn } from "../../../src/sources/text/scanner.ts";
 import { ownFiles } from "../../helpers/files.ts";
 

@@ -10,7 +10,7 @@ import { ByteWriter, ParquetWriter } from "hyparquet-writer";
 import type { ReadOptions, Where } from "../../../src/schemas/input.ts";
 import { ItemSchema } from "../../../src/schemas/item.ts";
 import { type Split, SplitSchema } from "../../../src/schemas/split.ts";
-import { ByteCache } from "../../../src/sources/bytes/cache.ts";
+import { ByteCache } from "../../../src/sources/bytes/byte-cache.ts";
 import { namedFile } from "../../../src/sources/bytes/read.ts";
 import { isSampled } from "../../../src/sources/item/sample.ts";
 import { openImageSource } from "../../../src/sources/open-images.ts";

@@ -1,6 +1,6 @@
 import { LabelmillError } from "../../../errors.ts";
 import type { ReadOptions } from "../../../schemas/input.ts";
-import { wantedOf } from "../../item/columns.ts";
+import { wantedOf } from "../../item/resolve-columns.ts";
 import { quoted } from "../../source.ts";
 import type { Head } from "../head.ts";
 import { parseObject, passesFilter, scannerOfJson } from "../row-reader.ts";

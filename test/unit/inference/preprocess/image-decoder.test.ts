@@ -8,7 +8,7 @@ import { LabelmillError } from "../../../../src/errors.ts";
 import type { ImageRecipe } from "../../../../src/inference/model/image-recipe.ts";
 import { type DecodeLimits, ImageDecoder } from "../../../../src/inference/preprocess/image/decoder.ts";
 import { decodeImage } from "../../../../src/inference/preprocess/image/image.ts";
-import { fixture, gradient, LARGE, TINY } from "../../../helpers/inputs/pictures.ts";
+import { fixture, gradient, LARGE, TINY } from "../../../helpers/inputs/images.ts";
 import { temporaryFolder } from "../../../helpers/runs/pipeline.ts";
 
 const UNLIMITED: DecodeLimits = { budgetBytes: 1e12, timeoutMs: 60_000, threads: 4 };

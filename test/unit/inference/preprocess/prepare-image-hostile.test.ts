@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 import { deflateSync, gzipSync } from "node:zlib";
 import { decodeImage } from "../../../../src/inference/preprocess/image/image.ts";
 import { avifGrid } from "../../../helpers/inputs/avif-grid.ts";
-import { fixture, gradient, LARGE, png, pngChunk, rejects, TINY } from "../../../helpers/inputs/pictures.ts";
+import { fixture, gradient, LARGE, png, pngChunk, rejects, TINY } from "../../../helpers/inputs/images.ts";
 import { pages } from "../../../helpers/inputs/tiff.ts";
 
 /** A GIF of `frames` frames of `width` × `height`, each with the data of one pixel. */

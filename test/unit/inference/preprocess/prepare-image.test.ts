@@ -4,16 +4,7 @@ import fc from "fast-check";
 import sharp from "sharp";
 import type { ImageRecipe } from "../../../../src/inference/model/image-recipe.ts";
 import { decodeImage } from "../../../../src/inference/preprocess/image/image.ts";
-import {
-  fixture,
-  gradient,
-  LARGE,
-  meanDifference,
-  NORM,
-  png,
-  rejects,
-  TINY,
-} from "../../../helpers/inputs/pictures.ts";
+import { fixture, gradient, LARGE, meanDifference, NORM, png, rejects, TINY } from "../../../helpers/inputs/images.ts";
 
 describe("what pictures become", () => {
   test("upright, whichever of the eight ways they are stored, larger and smaller than the target", async () => {

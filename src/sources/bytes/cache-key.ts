@@ -1,4 +1,4 @@
-import type { Origin } from "../bytes/origin.ts";
+import type { Origin } from "./origin.ts";
 
 /** What an entry of a cache takes of memory beside its bytes: its key, and the objects that hold it. */
 export const ENTRY_BYTES = 2048;

@@ -1,8 +1,8 @@
 import { isUtf8 } from "node:buffer";
 import type { ItemError } from "../../schemas/item.ts";
 import { MAX_RECORD_BYTES } from "../source.ts";
+import { ByteWindow } from "./byte-window.ts";
 import { recordsIn, type Scanner, type ScanPlace } from "./scanner.ts";
-import { ByteWindow } from "./window.ts";
 
 /**
  * A record of a CSV file and the line on which it begins, from 1: the picked fields and how many fields there are in all;

@@ -1,7 +1,7 @@
 import { isUtf8 } from "node:buffer";
 import { DEFAULT_LIMITS } from "../../fetch/limits.ts";
-import { LongValue, RepairedText } from "./cells.ts";
-import { beginsAsImage } from "./image-file.ts";
+import { LongValue, RepairedText } from "./cell-values.ts";
+import { beginsAsImage } from "./image-formats.ts";
 import { invalid, kindOf, type Row } from "./row.ts";
 
 /** The largest image that is read from a table: its slice's images lie in memory together. */

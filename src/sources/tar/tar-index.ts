@@ -2,7 +2,7 @@ import { hash } from "node:crypto";
 import { LabelmillError } from "../../errors.ts";
 import type { PassedOverReport } from "../../schemas/input.ts";
 import type { PassedOver } from "../discover/passed-over.ts";
-import { isDecodableName, isImageName } from "../item/image-file.ts";
+import { isDecodableName, isImageName } from "../item/image-formats.ts";
 import { isHiddenMember, keyOf, shownMember, stemBefore, stemsOf } from "./member-name.ts";
 import type { TarMember } from "./members.ts";
 

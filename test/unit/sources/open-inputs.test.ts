@@ -6,7 +6,12 @@ import { after, test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import type { ReadOptions } from "../../../src/schemas/input.ts";
-import { type ExpandedInput, expandInputs, openFullInputs, openInputs } from "../../../src/sources/discover/inputs.ts";
+import {
+  type ExpandedInput,
+  expandInputs,
+  openFullInputs,
+  openInputs,
+} from "../../../src/sources/discover/expand-inputs.ts";
 import { PassedOver } from "../../../src/sources/discover/passed-over.ts";
 import { openImageSource } from "../../../src/sources/open-images.ts";
 import type { Source } from "../../../src/sources/source.ts";

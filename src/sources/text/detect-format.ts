@@ -1,8 +1,8 @@
 import { LabelmillError } from "../../errors.ts";
 import type { ReadOptions } from "../../schemas/input.ts";
-import { hasNamed } from "../item/columns.ts";
+import { hasNamed } from "../item/resolve-columns.ts";
 import { quoted } from "../source.ts";
-import { CsvScanner } from "./csv.ts";
+import { CsvScanner } from "./csv-scanner.ts";
 import type { Head } from "./head.ts";
 import { arrayBegin, jsonShape, refuseOtherJson } from "./json/shape.ts";
 

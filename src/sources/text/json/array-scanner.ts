@@ -1,9 +1,9 @@
 import { isUtf8 } from "node:buffer";
 import type { ItemError } from "../../../schemas/item.ts";
 import { MAX_RECORD_BYTES } from "../../source.ts";
-import type { Line } from "../lines.ts";
+import { ByteWindow } from "../byte-window.ts";
+import type { Line } from "../line-scanner.ts";
 import type { Scanner, ScanPlace } from "../scanner.ts";
-import { ByteWindow } from "../window.ts";
 import { isSpace, missedEnd } from "./missed-end.ts";
 import { OpenBrackets } from "./open-brackets.ts";
 

@@ -1,7 +1,7 @@
 import { isUtf8 } from "node:buffer";
 import { LabelmillError } from "../../errors.ts";
-import { ARROW_FILE_BEGIN, FEATHER_V1_BEGIN, PARQUET_BEGIN } from "../columnar/format.ts";
-import { beginsAsImage, IMAGE_MAGIC_BYTES } from "../item/image-file.ts";
+import { ARROW_FILE_BEGIN, FEATHER_V1_BEGIN, PARQUET_BEGIN } from "../columnar/formats.ts";
+import { beginsAsImage, IMAGE_MAGIC_BYTES } from "../item/image-formats.ts";
 import { beginsAsTar } from "../tar/members.ts";
 
 const UNPACK = "unpack it";

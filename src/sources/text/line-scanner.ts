@@ -1,8 +1,8 @@
 import { isUtf8 } from "node:buffer";
 import type { ItemError } from "../../schemas/item.ts";
 import { MAX_RECORD_BYTES } from "../source.ts";
+import { ByteWindow } from "./byte-window.ts";
 import { recordsIn, type Scanner, type ScanPlace } from "./scanner.ts";
-import { ByteWindow } from "./window.ts";
 
 /** A line without its break, and its number from 1; or why it cannot be read. */
 export type Line = { line: number; text: string; repaired: boolean } | { line: number; error: ItemError };

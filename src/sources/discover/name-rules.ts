@@ -1,6 +1,6 @@
 import type { PassedOverReason } from "../../schemas/input.ts";
-import { isDecodableName, isImageName } from "../item/image-file.ts";
-import { formatOfName } from "../text/detect.ts";
+import { isDecodableName, isImageName } from "../item/image-formats.ts";
+import { formatOfName } from "../text/detect-format.ts";
 
 /** Why a file or object, by its path below what was named, is passed over; undefined where it is taken. */
 export type NameRule = (path: string) => PassedOverReason | undefined;

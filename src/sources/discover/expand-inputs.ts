@@ -10,17 +10,17 @@ import { EmptyInput } from "../bytes/empty-input.ts";
 import { inputError } from "../bytes/read.ts";
 import { isPrefix, isS3Uri } from "../bytes/s3-origin.ts";
 import { quoted, type Source } from "../source.ts";
-import { isTarName } from "../tar/name.ts";
-import { formatOfName } from "../text/detect.ts";
+import { isTarName } from "../tar/archive-name.ts";
+import { formatOfName } from "../text/detect-format.ts";
 import { ArchiveFiles } from "./archive-files.ts";
 import { DataFiles, type Named } from "./data-files.ts";
-import { dataRule } from "./data-name.ts";
+import { type Held, heldBy } from "./folder-content.ts";
 import { type InputList, type ListEntry, listOf, openInputList } from "./input-list.ts";
-import { ListGrants } from "./list-grants.ts";
-import { byteOrder, globBase, isGlob, listFolder, listGlob } from "./listing.ts";
+import { ListGrants } from "./input-list-grants.ts";
+import { byteOrder, globBase, isGlob, listFolder, listGlob } from "./local-listing.ts";
+import { dataRule } from "./name-rules.ts";
 import { PassedOver, type PassOver } from "./passed-over.ts";
-import { s3Glob, s3Objects } from "./s3-glob.ts";
-import { type Held, heldBy } from "./table-folders.ts";
+import { s3Glob, s3Objects } from "./s3-listing.ts";
 
 /** The most inputs of one run: each is described in the run's files. */
 const MAX_INPUTS = 100_000;

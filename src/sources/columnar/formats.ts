@@ -1,6 +1,6 @@
 import type { ReadOptions } from "../../schemas/input.ts";
 import type { Origin } from "../bytes/origin.ts";
-import { formatOfName } from "../text/detect.ts";
+import { formatOfName } from "../text/detect-format.ts";
 
 export type RowFormat = "parquet" | "arrow";
 

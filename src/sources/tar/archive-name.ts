@@ -1,6 +1,6 @@
 import { LabelmillError } from "../../errors.ts";
 import { quoted } from "../source.ts";
-import { extensionOf } from "../text/detect.ts";
+import { extensionOf } from "../text/detect-format.ts";
 
 /** Whether a file or object is a tar archive by its name, packed or not. */
 export function isTarName(name: string): boolean {

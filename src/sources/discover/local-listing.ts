@@ -1,8 +1,8 @@
 import { glob, lstat, readdir, realpath, stat } from "node:fs/promises";
 import { dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
-import type { Listed } from "../bytes/identity.ts";
+import type { Listed } from "../bytes/input-identity.ts";
 import { inputError } from "../bytes/read.ts";
-import type { NameRule } from "./data-name.ts";
+import type { NameRule } from "./name-rules.ts";
 import type { PassOver } from "./passed-over.ts";
 
 /**

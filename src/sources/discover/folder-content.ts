@@ -6,12 +6,12 @@ import type { S3 } from "../../storage/s3/s3.ts";
 import { parseS3Uri } from "../../storage/s3/uri.ts";
 import { inputError } from "../bytes/read.ts";
 import { isPrefix, isS3Uri } from "../bytes/s3-origin.ts";
-import { isRowFormat } from "../columnar/format.ts";
+import { isRowFormat } from "../columnar/formats.ts";
 import { quoted } from "../source.ts";
-import { isTarName } from "../tar/name.ts";
-import { formatOfName } from "../text/detect.ts";
-import { dataRule, imageRule } from "./data-name.ts";
-import { s3Glob, s3Objects } from "./s3-glob.ts";
+import { isTarName } from "../tar/archive-name.ts";
+import { formatOfName } from "../text/detect-format.ts";
+import { dataRule, imageRule } from "./name-rules.ts";
+import { s3Glob, s3Objects } from "./s3-listing.ts";
 
 /**
  * What a folder or prefix of images holds in their place, by the names of its files: tables (Parquet, Arrow) or tar archives of images. Undefined

@@ -46,8 +46,8 @@ export interface Producer extends AsyncDisposable {
    * @param submission - The items, the model and how to label them.
    * @returns The run. A submission of one slice is queued by then. A larger one is still being
    * queued, as fast as Redis has room.
-   * @throws {@link LabelmillError} with one of these codes; in each case no item was queued:
-   * - `USAGE`: the submission has an unknown or invalid value.
+   * @throws {@link LabelmillError} with one of these codes. No item was queued, unless it says so:
+   * - `USAGE`: an option or an item has an invalid value.
    * - `INPUT_EMPTY`: it has no item.
    * - `NO_WORKER`: no worker serves the model, or workers serve several versions of it.
    * - `REDIS_FULL`: Redis stayed out of memory for {@link ProducerOptions.fullMs}.
@@ -91,12 +91,12 @@ class RedisProducer implements Producer {
   #losses = 0;
 
   /** @param close ends the connections */
-  constructor(options: ResolvedProducerOptions, redis: Redis, channels: Channels, close: () => void) {
+  constructor(options: ResolvedProducerOptions, redis: Redis, channels: Channels, s3: S3, close: () => void) {
     this.#options = options;
     this.#redis = redis;
     this.#channels = channels;
     this.#close = close;
-    this.#s3 = new S3(options.s3 as S3Settings | undefined);
+    this.#s3 = s3;
     redis.on("close", () => {
       this.#losses += 1;
     });
@@ -260,11 +260,13 @@ export async function createProducer(given: ProducerOptions): Promise<Producer> 
   const parsed = ProducerOptionsSchema.safeParse(given);
   if (!parsed.success) throw wrongUse("createProducer", parsed.error);
   const options = parsed.data;
+  // Before the connections: it refuses an invalid endpoint.
+  const s3 = new S3(options.s3 as S3Settings | undefined);
   const address = { url: options.redisUrl };
   const redis = await openRedis(address, "producer");
   try {
     const subscriber = await openRedis(address, "producer");
-    return new RedisProducer(options, redis, new Channels(subscriber), () => {
+    return new RedisProducer(options, redis, new Channels(subscriber), s3, () => {
       redis.disconnect();
       subscriber.disconnect();
     });

@@ -106,7 +106,8 @@ export function optionsOf(submission: Submission): ResolvedSubmission {
  * A submission as a source, in the manner of a file's. @throws LabelmillError USAGE, INPUT_EMPTY
  */
 export function sourceOf(submission: Submission): Source {
-  const records = "texts" in submission ? submission.texts.map(textRecord) : submission.images.map(imageRecord);
+  const records =
+    "texts" in submission ? arrayOf(submission.texts).map(textRecord) : arrayOf(submission.images).map(imageRecord);
   if (records.length === 0) throw new LabelmillError("INPUT_EMPTY", "expected at least one item to label, got none");
   return {
     input: { uri: SUBMITTED_URI, size: null, modifiedAt: null, hash: null },
@@ -115,6 +116,12 @@ export function sourceOf(submission: Submission): Source {
       yield* records;
     },
   };
+}
+
+/** JavaScript lets through what the types refuse. */
+function arrayOf<T>(items: readonly T[]): readonly T[] {
+  if (Array.isArray(items)) return items;
+  throw new LabelmillError("USAGE", `submit: expected texts or images, as an array; got ${typeof items}`);
 }
 
 function textRecord(item: TextItem, record: number): SourceRecord {

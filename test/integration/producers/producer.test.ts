@@ -202,8 +202,19 @@ test("what is no submission is USAGE, and nothing is queued", async () => {
     await assert.rejects(producer.submit({ model: MODEL, texts: ["a"], ...part } as never), isError("USAGE", message));
   await assert.rejects(pipeline.producer({ sliceItems: 0 }), isError("USAGE", /^createProducer: sliceItems: /));
   await assert.rejects(pipeline.producer({ output: "labels" }), isError("USAGE", /^createProducer: output: .*s3:\/\//));
+  for (const items of [{}, { texts: "a" }, { images: null }])
+    await assert.rejects(producer.submit({ model: MODEL, ...items } as never), isError("USAGE", /texts or images/));
   const redis = await pipeline.connection();
   assert.deepEqual(await redis.keys("*:wait"), []);
+});
+
+test("a producer that cannot be made leaves no connection open", async () => {
+  await using pipeline = await TestPipeline.open();
+  const redis = await pipeline.connection();
+  const ids = async () => ((await redis.client("LIST")) as string).match(/^id=\d+/gm);
+  const before = await ids();
+  await assert.rejects(pipeline.producer({ s3: { endpoint: "ftp://host" } }), isError("CONFIG_INVALID", /endpoint/));
+  assert.deepEqual(await ids(), before);
 });
 
 test("a producer that is closed tells ABORTED to whoever waits", async () => {

@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
 import { LabelmillError } from "../errors.ts";
-import { fits, typeOfKinds } from "../rows/column-kinds.ts";
+import { endingOf } from "../rows/data-file.ts";
 import type { FileEncoder } from "../rows/file-encoder.ts";
-import { endingOf } from "../rows/file-rows.ts";
-import { keptColumns } from "../rows/parquet-file.ts";
+import { keptColumns } from "../rows/kept-columns.ts";
+import { fits, typeOfKinds } from "../rows/kept-kinds.ts";
 import { readPart } from "../rows/part.ts";
 import type { Compactions, SliceRange } from "../runs/compactions.ts";
 import type { RunLedger } from "../runs/ledger/ledger.ts";

@@ -1,5 +1,6 @@
 import { LabelmillError } from "../errors.ts";
-import { decodeFile, type FileRow, rowOfPart } from "../rows/file-rows.ts";
+import { decodeDataFile } from "../rows/data-file.ts";
+import { type FileRow, fileRowOf } from "../rows/file-row.ts";
 import { jsonLines } from "../rows/json-lines.ts";
 import { readPart } from "../rows/part.ts";
 import { type FileLine, FileLineSchema } from "../schemas/manifest.ts";
@@ -26,7 +27,7 @@ export async function* orderedRows(store: ReadableStore, inError: boolean): Asyn
   }
   for (let slice = 0; slice < manifest.totals.slices; slice++) {
     const { rows } = readPart(await store.get(partKey(runFile.run, slice)));
-    yield { first: slice, last: slice, rows: rows.map(rowOfPart).filter(isWanted) };
+    yield { first: slice, last: slice, rows: rows.map(fileRowOf).filter(isWanted) };
   }
 }
 
@@ -53,7 +54,7 @@ async function* rowsOfFiles(
     const isOther = line.partition ? true : output.errors === "apart" && !line.errors;
     if (inError && isOther) continue;
     ready.files += 1;
-    for await (const some of decodeFile(await store.get(line.key), output))
+    for await (const some of decodeDataFile(await store.get(line.key), output))
       for (const row of some) if (isWanted(row)) ready.rows.push(row);
   }
   if (ready) yield inOrder(ready);

@@ -1,8 +1,8 @@
 import { Piscina } from "piscina";
 import type { OutputOptions } from "../schemas/output.ts";
+import { encodeDataFile } from "./data-file.ts";
 import type { EncodeOrder } from "./encode-thread.ts";
-import { encodeFile } from "./file-rows.ts";
-import type { KeptColumn } from "./parquet-file.ts";
+import type { KeptColumn } from "./kept-columns.ts";
 
 const THREAD = new URL(import.meta.url.endsWith(".ts") ? "./encode-thread.ts" : "./encode-thread.js", import.meta.url);
 /** Files are made at the ends of runs: nobody waits for a thread in between. */
@@ -14,7 +14,7 @@ export class FileEncoder {
 
   /** As `encodeFile`. The pieces may be taken away: they are not to be used again. */
   async encode(pieces: readonly Uint8Array[], output: OutputOptions, kept: readonly KeptColumn[]): Promise<Uint8Array> {
-    if (output.format !== "parquet") return encodeFile(pieces, output, kept);
+    if (output.format !== "parquet") return encodeDataFile(pieces, output, kept);
     this.#pool ??= new Piscina({
       filename: THREAD.href,
       name: "encode",

@@ -30,16 +30,12 @@ export const SourceSchema = z.strictObject({
  */
 export type Source = z.infer<typeof SourceSchema>;
 
-const common = {
-  /** The fields that the caller asked to keep, unchanged. Omitted if the item has no such fields. */
-  input: KeptColumnsSchema.optional(),
-  /** Where the item came from. */
-  source: SourceSchema,
-};
-
-export const LabeledRowSchema = z.strictObject({
+const FIRST = {
   /** The id of the item. */
   id: z.string(),
+};
+
+const LABELED = {
   /** The best label. */
   label: z.string(),
   /** The score of the best label, from 0 to 1. */
@@ -50,8 +46,29 @@ export const LabeledRowSchema = z.strictObject({
   truncated: z.literal(true).optional(),
   /** Bytes that are not UTF-8 were replaced by U+FFFD. */
   repaired: z.literal(true).optional(),
-  ...common,
-});
+};
+
+const FAILED = {
+  /** Why the item has no label. */
+  error: ItemErrorSchema,
+};
+
+const LAST = {
+  /** The fields that the caller asked to keep, unchanged. Omitted if the item has no such fields. */
+  input: KeptColumnsSchema.optional(),
+  /** Where the item came from. */
+  source: SourceSchema,
+};
+
+/**
+ * The columns of rows, in the order in which they are written. To add a column, add it to one of the
+ * groups above. Its check and its place in JSON follow from there, and the compiler asks for its
+ * Parquet form in `rows/columns.ts`.
+ */
+export const ROW_COLUMNS = { ...FIRST, ...LABELED, ...FAILED, ...LAST };
+export type RowColumn = keyof typeof ROW_COLUMNS;
+
+export const LabeledRowSchema = z.strictObject({ ...FIRST, ...LABELED, ...LAST });
 /**
  * The row of an item that has a label.
  *
@@ -59,13 +76,7 @@ export const LabeledRowSchema = z.strictObject({
  */
 export type LabeledRow = z.infer<typeof LabeledRowSchema>;
 
-export const ErrorRowSchema = z.strictObject({
-  /** The id of the item. */
-  id: z.string(),
-  /** Why the item has no label. */
-  error: ItemErrorSchema,
-  ...common,
-});
+export const ErrorRowSchema = z.strictObject({ ...FIRST, ...FAILED, ...LAST });
 /**
  * The row of an item that has no label.
  *

@@ -1,6 +1,7 @@
 import { createHash, type Hash, hash as hashOf } from "node:crypto";
 import { messageOf } from "../../errors.ts";
-import { decodeFile, endingOf, type FileRow } from "../../rows/file-rows.ts";
+import { decodeDataFile, endingOf } from "../../rows/data-file.ts";
+import type { FileRow } from "../../rows/file-row.ts";
 import { type FileLine, type Manifest, type PartLine, type Range, selectedIn } from "../../schemas/manifest.ts";
 import { dataFileName, ERRORS_FOLDER, FILES_FILE, isDataFileKey, PARTS_FOLDER } from "../../schemas/names.ts";
 import type { RunFile } from "../../schemas/run.ts";
@@ -103,7 +104,7 @@ export class FileChecks {
     let rows = 0;
     records.begin();
     try {
-      for await (const some of decodeFile(bytes, spec.output))
+      for await (const some of decodeDataFile(bytes, spec.output))
         for (const row of some) {
           rows += 1;
           const wrong = records.take(row) ?? this.#misplaced(row, line);

@@ -2,7 +2,7 @@ import { LabelmillError } from "../../errors.ts";
 import type { OutputGrants } from "../../fetch/output-grants.ts";
 import type { Logger } from "../../logger.ts";
 import { getIfThere } from "../../outputs/output.ts";
-import { kindsIn } from "../../rows/column-kinds.ts";
+import { kindsIn } from "../../rows/kept-kinds.ts";
 import { encodePart, readPart } from "../../rows/part.ts";
 import type { Compactions } from "../../runs/compactions.ts";
 import type { Devices, RowError, RunLedger } from "../../runs/ledger/ledger.ts";

@@ -1,17 +1,15 @@
 import { promisify } from "node:util";
 import { gunzip, gzip, zstdCompress, zstdDecompress } from "node:zlib";
 import type { OutputOptions } from "../schemas/output.ts";
-import type { Row } from "../schemas/row.ts";
-import { type KeptColumn, ParquetFile } from "./parquet-file.ts";
-import { readParquetRows } from "./parquet-rows.ts";
+import { type FileRow, fileRowOf } from "./file-row.ts";
+import type { KeptColumn } from "./kept-columns.ts";
+import { readParquetRows } from "./parquet-reader.ts";
+import { ParquetFileWriter } from "./parquet-writer.ts";
 import { readPart } from "./part.ts";
 
 /** Bytes of JSONL that are rows at a time. */
 const PIECE_BYTES = 4 << 20;
 const NEWLINE = 0x0a;
-
-/** What a file of whatever form says of a row: enough to prove it. `label` is undefined where the file's folder says it. */
-export type FileRow = { uri: string; record: number; label?: string | undefined; errorCode?: string | undefined };
 
 /** The ending of the names of files of this form. */
 export function endingOf({ format, compression }: OutputOptions): string {
@@ -23,13 +21,13 @@ export function endingOf({ format, compression }: OutputOptions): string {
  * An output file's bytes: the rows of `pieces`, each in the form of a part, in their order. All of it is in memory, once as JSONL and
  * once as it comes out.
  */
-export async function encodeFile(
+export async function encodeDataFile(
   pieces: readonly Uint8Array[],
   { format, compression, partitionBy }: OutputOptions,
   kept: readonly KeptColumn[],
 ): Promise<Uint8Array> {
   if (format === "parquet") {
-    const file = new ParquetFile(kept, partitionBy !== null);
+    const file = new ParquetFileWriter(kept, partitionBy !== null);
     for (const piece of pieces.flatMap((each) => [...piecesOf(each)])) file.add(readPart(piece).rows);
     return file.finish();
   }
@@ -38,8 +36,8 @@ export async function encodeFile(
   return compression === "zstd" ? promisify(zstdCompress)(bytes) : bytes;
 }
 
-/** The rows of a file that `encodeFile` made, a piece at a time. @throws LabelmillError PART_MISMATCH, or whatever the unpacking throws */
-export async function* decodeFile(
+/** The rows of a file that `encodeDataFile` made, a piece at a time. @throws LabelmillError PART_MISMATCH, or whatever the unpacking throws */
+export async function* decodeDataFile(
   bytes: Uint8Array,
   { format, compression }: OutputOptions,
 ): AsyncGenerator<readonly FileRow[]> {
@@ -52,7 +50,7 @@ export async function* decodeFile(
     gzip: promisify(gunzip),
     zstd: promisify(zstdDecompress),
   };
-  for (const piece of piecesOf(await unpack[compression](bytes))) yield readPart(piece).rows.map(rowOfPart);
+  for (const piece of piecesOf(await unpack[compression](bytes))) yield readPart(piece).rows.map(fileRowOf);
 }
 
 /** Cut at the ends of lines. */
@@ -63,10 +61,4 @@ function* piecesOf(bytes: Uint8Array): Generator<Uint8Array> {
     yield bytes.subarray(start, end);
     start = end;
   }
-}
-
-/** What a file would say of a row of a part. */
-export function rowOfPart(row: Row): FileRow {
-  const { uri, record } = row.source;
-  return { uri, record, ...("error" in row ? { errorCode: row.error.code } : { label: row.label }) };
 }

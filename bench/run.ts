@@ -3,9 +3,9 @@ import type { Config } from "../src/config.ts";
 import type { Model } from "../src/inference/model/model.ts";
 import { openOutput } from "../src/outputs/output.ts";
 import { newRunFile } from "../src/outputs/run-file.ts";
-import { driveRun } from "../src/producers/planning/drive.ts";
+import { planAndWatch } from "../src/producers/planning/plan-and-watch.ts";
 import { Planner } from "../src/producers/planning/planner.ts";
-import { Room } from "../src/producers/planning/redis-room.ts";
+import { RedisRoom } from "../src/producers/planning/redis-room.ts";
 import { slicesOf } from "../src/producers/planning/run-slices.ts";
 import { openRedis, type RedisAddress } from "../src/redis/connect.ts";
 import { Channels } from "../src/runs/channels.ts";
@@ -42,14 +42,14 @@ export async function label(parts: RunParts, source: Source, store: ObjectStore)
   open.defer(() => subscriber.disconnect());
   const ledger = new RunLedger(connection);
   const { windowSlices } = config;
-  const room = new Room(connection, config.fullMs, () => {});
+  const room = new RedisRoom(connection, config.fullMs, () => {});
   const options = { lane: "bulk", windowSlices, retries: config, room } as const;
   const planner = new Planner(connection, ledger, runFile, store.uri, options);
   open.defer(() => planner.close());
   const changes = await RunChanges.open(new Channels(subscriber), runFile.run);
   const slices = slicesOf(runFile, [source]);
   const drive = { run: runFile.run, ledger, planner, changes, slices, onProgress: () => {}, detach };
-  const state = await driveRun(drive, new AbortController().signal);
+  const state = await planAndWatch(drive, new AbortController().signal);
   if (state === "failed") throw new Error(`the run ended as ${state}`);
   return runFile.run;
 }

@@ -42,8 +42,6 @@ const NOT_YET: readonly string[] = [
 
   "src/outputs/",
 
-  "src/producers/",
-
   "src/redis/",
 
   "src/regular-file.ts",

@@ -5,10 +5,10 @@ import { LabelmillError } from "../../errors.ts";
 import type { DeviceChoice } from "../../inference/devices/devices.ts";
 import type { Model } from "../../inference/model/model.ts";
 import type { Logger } from "../../logger.ts";
-import { driveRun } from "../../producers/planning/drive.ts";
-import { planRun } from "../../producers/planning/plan-run.ts";
+import { planAndWatch } from "../../producers/planning/plan-and-watch.ts";
+import { planFromRunFile } from "../../producers/planning/plan-from-run-file.ts";
 import { Planner, type SlicesFrom } from "../../producers/planning/planner.ts";
-import { Room } from "../../producers/planning/redis-room.ts";
+import { RedisRoom } from "../../producers/planning/redis-room.ts";
 import { openRedis, type RedisAddress } from "../../redis/connect.ts";
 import { startEmbeddedRedis } from "../../redis/embedded/embedded.ts";
 import { lostRedis, noteLoss, unlessGone } from "../../redis/with-redis.ts";
@@ -81,16 +81,16 @@ export async function runSession(options: SessionOptions, signal: AbortSignal): 
     lane: options.lane,
     windowSlices: config.windowSlices,
     retries: config,
-    room: new Room(connection, config.fullMs, options.say),
+    room: new RedisRoom(connection, config.fullMs, options.say),
     redisShare: config.redisShare,
   });
   open.defer(() => planner.close());
   const changes = await RunChanges.open(new Channels(subscriber), runFile.run);
   const { slices, onProgress, detach } = options;
-  const driving = driveRun(
+  const driving = planAndWatch(
     {
       ...{ run: runFile.run, ledger, planner, changes, slices, onProgress, detach },
-      outlast: (error, stop) => options.outages.outlast(error, store.uri, stop),
+      waitForStore: (error, stop) => options.outages.outlast(error, store.uri, stop),
     },
     AbortSignal.any([signal, own.signal]),
   );
@@ -132,7 +132,7 @@ async function openWorker(
     roots: folder
       ? { ...options.roots, files: [...options.roots.files, folder], outputs: [folder] }
       : { ...options.roots, s3: [...options.roots.s3, store.uri], outputs: [store.uri] },
-    plan: planRun,
+    plan: planFromRunFile,
     ...(devices ? { devices } : {}),
     ...(losses ? { crashRecord: losses } : {}),
     ...(options.around ? { around: options.around } : {}),

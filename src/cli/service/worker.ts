@@ -3,7 +3,7 @@ import { LabelmillError } from "../../errors.ts";
 import { type DeviceChoice, describeDevices } from "../../inference/devices/devices.ts";
 import type { Model } from "../../inference/model/model.ts";
 import { resolveModel } from "../../models/resolve.ts";
-import { planRun } from "../../producers/planning/plan-run.ts";
+import { planFromRunFile } from "../../producers/planning/plan-from-run-file.ts";
 import { describeAddress, openRedis, type RedisAddress } from "../../redis/connect.ts";
 import { retry } from "../../retry/retry.ts";
 import { startWorker } from "../../workers/worker.ts";
@@ -41,7 +41,7 @@ export async function serve(
   const s3 = s3Of(config);
   open.defer(() => s3.close());
   const worker = await startWorker({
-    ...{ redis, config, models, devices, s3, roots: { files: [], s3: [] }, log, plan: planRun },
+    ...{ redis, config, models, devices, s3, roots: { files: [], s3: [] }, log, plan: planFromRunFile },
     ...(world.thread ? { thread: world.thread } : {}),
   });
   open.defer(() => worker.close());

@@ -8,27 +8,27 @@ import type { RunState } from "../../schemas/run.ts";
 import type { ReadableStore } from "../../storage/store.ts";
 import type { Run, RunResult } from "./run.ts";
 
-/** A submission of several slices: a run with a manifest, which `labelmill verify` proves. */
+/** A submission of several slices: a run with a manifest, which `labelmill verify` checks. */
 export class PlannedRun implements Run {
   readonly run: string;
   readonly output: string;
   readonly #store: ReadableStore;
-  readonly #driven: Promise<RunState>;
+  readonly #ended: Promise<RunState>;
   readonly #ledger: Pick<RunLedger, "progress">;
 
-  /** @param driven settles with the run's end */
-  constructor(run: string, store: ReadableStore, driven: Promise<RunState>, ledger: Pick<RunLedger, "progress">) {
+  /** @param ended settles at the end of the run */
+  constructor(run: string, store: ReadableStore, ended: Promise<RunState>, ledger: Pick<RunLedger, "progress">) {
     this.run = run;
     this.#ledger = ledger;
     this.output = store.uri;
     this.#store = store;
-    this.#driven = driven;
-    // Whoever does not wait for it need not handle its failure.
-    driven.catch(() => {});
+    this.#ended = ended;
+    // A caller that does not wait need not handle the failure.
+    ended.catch(() => {});
   }
 
   async wait(): Promise<RunResult> {
-    const state = await this.#driven;
+    const state = await this.#ended;
     const { run, output } = this;
     if (state === "cancelled") return { run, state, output, rows: 0, errors: 0, labels: {} };
     const stopped = state === "failed" ? await this.#ledger.progress(run) : undefined;

@@ -20,13 +20,13 @@ import { cutSlices, type Slice } from "../../sources/slices.ts";
 import type { Source } from "../../sources/source.ts";
 import { openStore, openToRead } from "../../storage/open.ts";
 import { S3, type S3Settings } from "../../storage/s3/s3.ts";
-import { driveRun } from "../planning/drive.ts";
+import { planAndWatch } from "../planning/plan-and-watch.ts";
 import { Planner } from "../planning/planner.ts";
-import { Room } from "../planning/redis-room.ts";
+import { RedisRoom } from "../planning/redis-room.ts";
 import { PlannedRun } from "./planned-run.ts";
 import { type ProducerOptions, ProducerOptionsSchema, type ResolvedProducerOptions } from "./producer-options.ts";
 import type { Run } from "./run.ts";
-import { ServedModels } from "./served.ts";
+import { ServedModels } from "./served-models.ts";
 import { SingleRun } from "./single-run.ts";
 import { optionsOf, type ResolvedSubmission, type Submission, sourceOf } from "./submission.ts";
 
@@ -83,9 +83,10 @@ class RedisProducer implements Producer {
   readonly #s3: S3;
   readonly #models: ServedModels;
   readonly #ends: SingleEnds;
-  readonly #room: Room;
+  readonly #room: RedisRoom;
   readonly #queues = new Map<string, Queue>();
-  readonly #under = new Set<Promise<unknown>>();
+  /** The ends of the runs that are still being planned. */
+  readonly #running = new Set<Promise<unknown>>();
   readonly #close: () => void;
   /** How often the connection was lost. */
   #losses = 0;
@@ -102,7 +103,7 @@ class RedisProducer implements Producer {
     });
     this.#models = new ServedModels(redis);
     this.#ends = new SingleEnds(redis);
-    this.#room = new Room(redis, this.#options.fullMs, () => {});
+    this.#room = new RedisRoom(redis, this.#options.fullMs, () => {});
   }
 
   async submit(submission: Submission): Promise<Run> {
@@ -113,7 +114,7 @@ class RedisProducer implements Producer {
     } catch (error) {
       if (error instanceof z.ZodError) throw wrongUse("submit", error);
       if (error instanceof LabelmillError || (before === this.#losses && (await this.#isConnected()))) throw error;
-      // A lost connection refuses without a turn of the event loop: whoever submits again at once would never let it come back.
+      // A lost connection rejects in a microtask. A caller that submits again in a loop would keep the event loop from reconnecting.
       await setImmediate();
       const where = describeAddress({ url: this.#options.redisUrl });
       throw new LabelmillError("REDIS_UNREACHABLE", `lost Redis at ${where}: submit again when it is back`, {
@@ -149,7 +150,7 @@ class RedisProducer implements Producer {
   async close(): Promise<void> {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort(new LabelmillError("ABORTED", "the producer was closed"));
-    await Promise.allSettled(this.#under);
+    await Promise.allSettled(this.#running);
     await Promise.all([...this.#queues.values()].map((queue) => queue.close()));
     this.#s3.close();
     this.#close();
@@ -215,13 +216,13 @@ class RedisProducer implements Producer {
     const planner = new Planner(this.#redis, ledger, runFile, store.uri, options);
     const changes = await RunChanges.open(this.#channels, run);
     const slices = () => this.#cut(source);
-    const driven = driveRun({ run, ledger, planner, changes, slices, onProgress: () => {} }, this.#closing.signal);
-    const ended = driven.finally(async () => {
+    const watched = planAndWatch({ run, ledger, planner, changes, slices, onProgress: () => {} }, this.#closing.signal);
+    const ended = watched.finally(async () => {
       changes.close();
       await planner.close();
     });
-    this.#under.add(ended);
-    ended.catch(() => {}).finally(() => this.#under.delete(ended));
+    this.#running.add(ended);
+    ended.catch(() => {}).finally(() => this.#running.delete(ended));
     return new PlannedRun(run, store, ended, ledger);
   }
 
@@ -229,7 +230,7 @@ class RedisProducer implements Producer {
     return cutSlices([source], { size: { items: this.#options.sliceItems, bytes: SLICE_BYTES } });
   }
 
-  /** A connection that broke a moment ago may not know it yet. */
+  /** Pings the server: the client may not have noticed a lost connection yet. */
   #isConnected(): Promise<boolean> {
     return this.#redis.ping().then(
       () => true,
@@ -276,7 +277,7 @@ export async function createProducer(given: ProducerOptions): Promise<Producer> 
   }
 }
 
-/** What was passed in is not what the types say: JavaScript lets that through. */
+/** An argument that does not match the types, which JavaScript does not check. */
 function wrongUse(call: string, error: z.ZodError): LabelmillError {
   const issue = error.issues[0]!;
   return new LabelmillError("USAGE", `${call}: ${issue.path.join(".") || "options"}: ${issue.message}`, {

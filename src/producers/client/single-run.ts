@@ -9,55 +9,56 @@ import type { Job } from "../../schemas/job.ts";
 import { jobId, runChannel } from "../../schemas/names.ts";
 import type { Row } from "../../schemas/row.ts";
 import type { ReadableStore } from "../../storage/store.ts";
-import type { Room } from "../planning/redis-room.ts";
+import type { RedisRoom } from "../planning/redis-room.ts";
 import type { Run, RunResult } from "./run.ts";
 
-const LOOK_EVERY_MS = 5_000;
+/** How often the state in Redis is read, in case a message was lost. */
+const POLL_MS = 5_000;
 
-export type SingleRunParts = {
+export type SingleRunDeps = {
   job: Job;
   queue: Queue;
   retries: Retries;
-  room: Room;
+  room: RedisRoom;
   channels: Channels;
   ends: SingleEnds;
   openToRead: (uri: string) => Promise<ReadableStore>;
 };
 
-/** A submission that is one job: its end is heard of, and looked for in case that was not heard. */
+/** A submission that is one job. Its end arrives as a message, and is also polled. */
 export class SingleRun implements Run {
   readonly run: string;
   readonly output: string;
-  readonly #parts: SingleRunParts;
+  readonly #deps: SingleRunDeps;
   readonly #end = Promise.withResolvers<SingleEnd>();
   #rows: Row[] | undefined;
   #stop: () => void = () => {};
-  #looking: NodeJS.Timeout | undefined;
-  /** It was added once: before, whoever adds it waits for that. */
+  #poll: NodeJS.Timeout | undefined;
+  /** The job was added once. Before that, a missing job is not a lost job. */
   #isQueued = false;
 
-  private constructor(parts: SingleRunParts) {
-    this.#parts = parts;
-    this.run = parts.job.run;
-    this.output = parts.job.output + parts.job.key;
-    // Whoever does not wait for it need not handle its failure.
+  private constructor(deps: SingleRunDeps) {
+    this.#deps = deps;
+    this.run = deps.job.run;
+    this.output = deps.job.output + deps.job.key;
+    // A caller that does not wait need not handle the failure.
     this.#end.promise.catch(() => {});
   }
 
-  /** Queues the job. @throws LabelmillError REDIS_FULL, and whatever Redis says when it is not there: then nothing was queued */
-  static async start(parts: SingleRunParts, signal: AbortSignal): Promise<SingleRun> {
-    const single = new SingleRun(parts);
-    const { run, channels, room } = { ...parts, run: single.run };
-    const deaf = await channels.listen(runChannel(run), (message) => single.#hear(message));
+  /** Queues the job. @throws LabelmillError REDIS_FULL, or the error of the Redis connection; the job is not queued then */
+  static async start(deps: SingleRunDeps, signal: AbortSignal): Promise<SingleRun> {
+    const single = new SingleRun(deps);
+    const { run, channels, room } = { ...deps, run: single.run };
+    const unsubscribe = await channels.listen(runChannel(run), (message) => single.#receive(message));
     const abort = () => single.#fail(new LabelmillError("ABORTED", "the producer was closed before the run had ended"));
     signal.addEventListener("abort", abort, { once: true });
     single.#stop = () => {
-      deaf();
-      clearInterval(single.#looking);
+      unsubscribe();
+      clearInterval(single.#poll);
       signal.removeEventListener("abort", abort);
     };
-    // Before the job is added: a worker may be faster than the answer to that.
-    single.#looking = setInterval(() => void single.#look().catch(() => {}), LOOK_EVERY_MS);
+    // Before the job is added: a worker may finish it before Redis replies.
+    single.#poll = setInterval(() => void single.#check().catch(() => {}), POLL_MS);
     try {
       await room.take(() => single.#add(), signal);
       single.#isQueued = true;
@@ -77,7 +78,7 @@ export class SingleRun implements Run {
 
   async *rows(): AsyncGenerator<Row> {
     const { failed } = await this.#end.promise;
-    const { job, openToRead } = this.#parts;
+    const { job, openToRead } = this.#deps;
     if (failed) throw new LabelmillError("RUN_FAILED", `the run ${this.run} failed: ${failed.code}: ${failed.message}`);
     if (!this.#rows) {
       const store = await openToRead(job.output);
@@ -87,22 +88,22 @@ export class SingleRun implements Run {
   }
 
   async #add(): Promise<void> {
-    const { queue, job, retries } = this.#parts;
+    const { queue, job, retries } = this.#deps;
     await queue.add("slice", job, { jobId: jobId(job.run, job.slice), ...jobRetries(retries) });
   }
 
-  #hear(message: string): void {
+  #receive(message: string): void {
     const event = parseEvent(message);
     if (event?.run !== this.run) return;
     this.#rows = event.items;
     this.#settle(event);
   }
 
-  /** A message may be lost, and so may a job: a Redis that was emptied has neither. */
-  async #look(): Promise<void> {
-    const { ends, queue, job } = this.#parts;
+  /** Reads the state in Redis: the message may be lost, and so may the job, for example with an emptied Redis. */
+  async #check(): Promise<void> {
+    const { ends, queue, job } = this.#deps;
     const id = jobId(job.run, job.slice);
-    // The end is noted before the job goes: looked at in this order, one of the two is there.
+    // The end is stored before the job is removed. Read in this order, one of the two is found.
     const state = await queue.getJobState(id);
     const end = await ends.get(this.run);
     if (end) return this.#settle(end);

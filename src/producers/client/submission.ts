@@ -129,7 +129,7 @@ function textRecord(item: TextItem, record: number): SourceRecord {
   if (typeof text !== "string") throw notA("a text", record, text);
   const common = { ...commonOf(rest, record), record };
   if (text.length <= MAX_TEXT_LENGTH) return { ...common, text: text.toWellFormed() };
-  const message = `expected a text of at most ${MAX_TEXT_LENGTH} UTF-16 units, came ${text.length}`;
+  const message = `expected a text of at most ${MAX_TEXT_LENGTH} UTF-16 units, got ${text.length}`;
   return { ...common, error: { code: "RECORD_TOO_LARGE", message } };
 }
 
@@ -143,6 +143,6 @@ function commonOf({ id, input }: { id?: string; input?: Record<string, unknown> 
   return { id: boundedId(id ?? `#${record}`), ...(input ? { input } : {}) };
 }
 
-function notA(what: string, record: number, came: unknown): LabelmillError {
-  return new LabelmillError("USAGE", `item ${record}: expected ${what}, got ${typeof came}`);
+function notA(what: string, record: number, value: unknown): LabelmillError {
+  return new LabelmillError("USAGE", `item ${record}: expected ${what}, got ${typeof value}`);
 }

@@ -13,29 +13,29 @@ import { JOB_VERSION, jobId, type Lane, partKey, queueName } from "../../schemas
 import { isCompacted } from "../../schemas/output.ts";
 import type { RunFile } from "../../schemas/run.ts";
 import type { Place, Slice } from "../../sources/slices.ts";
-import { Outstanding } from "./outstanding.ts";
-import { type Room, redisFull } from "./redis-room.ts";
-import { RedisShare } from "./redis-share.ts";
+import { RedisMemory } from "./redis-memory.ts";
+import { type RedisRoom, redisFull } from "./redis-room.ts";
+import { SliceWindow } from "./slice-window.ts";
 
 export type PlannerOptions = {
   lane: Lane;
-  /** Slices of this run queued or active at a time. */
+  /** Maximum slices of this run that are queued or active. */
   windowSlices: number;
   retries: Retries;
-  /** Waits where Redis is out of memory. */
-  room: Room;
-  /** The share of Redis's `maxmemory`, where it has one, above which nothing is added. By default 0.8. */
+  /** Waits while Redis is out of memory. */
+  room: RedisRoom;
+  /** The share of Redis's `maxmemory`, from 0 to 1, above which nothing is queued. Default: 0.8. */
   redisShare?: number;
 };
 
-const REDIS_SHARE = 0.8;
+const DEFAULT_REDIS_SHARE = 0.8;
 
-/** Slices from the first or from a place on; one that ignores the place gives all of them. */
+/** The slices of a run, from the first one or from a place on. An implementation may ignore the place and yield all slices. */
 export type SlicesFrom = (from?: Place) => AsyncIterable<Slice>;
 
 type Content = Pick<Slice, "sources" | "items" | "splits">;
 
-/** Puts the slices of one run on its model's queue, as room comes, and knows how to find the ones that got lost there. */
+/** Queues the slices of one run while there is room, and finds slices whose jobs are lost. */
 export class Planner {
   readonly #ledger: RunLedger;
   readonly #runFile: RunFile;
@@ -44,13 +44,13 @@ export class Planner {
   readonly #jobs: Queue;
   readonly #finalizer: FinalizerQueue;
   readonly #turns: Turns;
-  readonly #share: RedisShare;
-  readonly #outstanding: Outstanding;
-  /** The run is open in Redis: from here on, what is read there of it is this planning's. */
+  readonly #memory: RedisMemory;
+  readonly #window: SliceWindow;
+  /** The run is open in Redis: from now on, its state there belongs to this planner and not to an earlier one. */
   begun = false;
-  /** That of the slice queued last. */
+  /** The turn of the last queued slice. */
   #turn = 0;
-  /** A slice is queued while the next one is found and noted: else a planner of small slices waits for Redis most of its time. */
+  /** A slice is queued while the next one is read and noted. Otherwise a planner of small slices would mostly wait for Redis. */
   #adding = Promise.resolve();
 
   constructor(redis: Redis, ledger: RunLedger, runFile: RunFile, output: string, options: PlannerOptions) {
@@ -60,15 +60,15 @@ export class Planner {
     this.#options = options;
     this.#jobs = openQueue(redis, queueName(runFile.spec.model, options.lane));
     this.#turns = new Turns(redis, this.#jobs.name);
-    this.#share = new RedisShare(redis, options.redisShare ?? REDIS_SHARE);
-    this.#outstanding = new Outstanding(options.windowSlices);
+    this.#memory = new RedisMemory(redis, options.redisShare ?? DEFAULT_REDIS_SHARE);
+    this.#window = new SliceWindow(options.windowSlices);
     this.#finalizer = new FinalizerQueue(redis, options.retries);
   }
 
   /**
-   * Plans the whole run: each slice is noted in the ledger, with the place at which the next one begins, then queued. Waits while the
-   * run's window is full or the run is paused. What was planned before is not cut again: planning goes on at the place that was
-   * noted, once those slices before it that are in no queue are queued again.
+   * Plans the whole run. Each slice is noted in the ledger, with the place of the next one, and then queued. Waits while the run's
+   * window is full or the run is paused. If the run was planned in part, the slices that are in no queue are queued again, and planning
+   * continues at the noted place.
    * @param slices the same slices in the same order each time this run is planned
    */
   async plan(slices: SlicesFrom, changes: RunChanges, signal: AbortSignal): Promise<void> {
@@ -83,7 +83,7 @@ export class Planner {
     for await (const slice of planned && next ? [] : slices(next)) {
       signal.throwIfAborted();
       if (slice.slice < count) continue;
-      await this.#roomFor(count, slice, changes, signal);
+      await this.#waitForRoom(count, slice, changes, signal);
       count += 1;
       items += slice.count;
       const state = await room.take(() => this.#ledger.plan(run, [slice], items, slice.next), signal);
@@ -91,7 +91,7 @@ export class Planner {
       if (state === "paused") await changes.until(async () => (await this.#ledger.state(run)) !== "paused", signal);
       await this.#adding;
       this.#adding = room.take(() => this.#add(slice.slice, slice), signal);
-      // Its failure is that of the next wait for it, unless something else fails before.
+      // The next wait reports its failure, unless something else fails first.
       this.#adding.catch(() => {});
     }
     await this.#adding;
@@ -99,22 +99,22 @@ export class Planner {
     if (await this.#ledger.planDone(run, { slices: count, items })) await this.addFinalizer(signal);
   }
 
-  /** All slices have ended: the run can be closed. */
+  /** Queues the finalizer of a run whose slices have all ended. */
   async addFinalizer(signal: AbortSignal): Promise<void> {
     await this.#options.room.take(() => this.#finalizer.add(this.#runFile.run, this.#output), signal);
   }
 
   /**
-   * Slices that are planned, have not ended, and are in no queue: their jobs got lost, or failed without a word to the ledger.
-   * One that is being queued at this moment may be among them: queued twice, it is still done once. Those whose items the workers read
-   * come with their splits.
+   * Slices that are planned and unfinished but in no queue: their jobs are lost, or failed without a note in the ledger. A slice that is
+   * being queued at this moment may be included; a slice that is queued twice is still labeled once.
+   * @returns by slice number: the splits, or undefined for a slice whose items travel in its job
    */
   async lostSlices(signal: AbortSignal): Promise<Map<number, Content | undefined>> {
     const { run } = this.#runFile;
     const lost = new Map<number, Content | undefined>();
     for await (const record of this.#ledger.slices(run, await this.#ledger.plannedSlices(run))) {
       if (record.receipt || record.failed) continue;
-      // BullMQ would wait here for a lost connection to come back.
+      // Without `take`, BullMQ would wait here until a lost connection is back.
       const state = await this.#options.room.take(() => this.#jobs.getJobState(jobId(run, record.slice)), signal);
       if (state !== "unknown" && state !== "failed" && state !== "completed") continue;
       const splits = splitsOf(record, this.#runFile);
@@ -123,7 +123,7 @@ export class Planner {
     return lost;
   }
 
-  /** Queues lost slices again. Those whose items travel are looked for among all the slices of the run. */
+  /** Queues lost slices again. Slices without splits are searched for among all slices of the run. */
   async requeue(lost: Map<number, Content | undefined>, slices: SlicesFrom, signal: AbortSignal): Promise<void> {
     const travelling = new Set<number>();
     for (const [slice, content] of lost) {
@@ -145,7 +145,7 @@ export class Planner {
     await this.#finalizer.close();
   }
 
-  /** Adding an id that exists does nothing at all, and an earlier try of this run may have left one. */
+  /** Removes the job first: an earlier try may have left it, and BullMQ ignores a job with an id that exists. */
   async #addAgain(slice: number, content: Content): Promise<void> {
     await this.#jobs.remove(jobId(this.#runFile.run, slice));
     await this.#add(slice, content);
@@ -168,45 +168,48 @@ export class Planner {
     if (this.#options.lane === "bulk") this.#turn = await this.#turns.next(this.#turn);
     await this.#jobs.add("slice", JobSchema.parse(job), {
       jobId: jobId(run, slice),
-      // Interactive slices are few and small: first come, first served.
+      // Interactive slices are few and small: they run in the order of arrival.
       ...(this.#options.lane === "bulk" ? { priority: this.#turn } : {}),
       ...jobRetries(this.#options.retries),
     });
   }
 
-  /** Backpressure is the run's own: the queue's depth would let the biggest run starve the others. Redis's memory is everybody's. */
-  async #roomFor(planned: number, slice: Slice, changes: RunChanges, signal: AbortSignal): Promise<void> {
+  /**
+   * Waits until one more slice may be queued. The limit is per run: a limit on the queue's depth would let the biggest run starve the
+   * others. The limit on Redis's memory is common to all runs.
+   */
+  async #waitForRoom(planned: number, slice: Slice, changes: RunChanges, signal: AbortSignal): Promise<void> {
     const bytes = slice.items ? Buffer.byteLength(JSON.stringify(slice.items)) : 0;
     const { room } = this.#options;
-    if (this.#outstanding.fits(planned, bytes) && !(await room.take(() => this.#share.isOver(), signal))) {
-      this.#outstanding.add(bytes);
+    if (this.#window.fits(planned, bytes) && !(await room.take(() => this.#memory.isAboveShare(), signal))) {
+      this.#window.add(bytes);
       return;
     }
-    // Room may never come for one that could not be queued.
+    // If the slice before could not be queued, waiting would never end.
     await this.#adding;
     const { run } = this.#runFile;
-    const patience = room.patience();
+    const limit = room.waitLimit();
     let done = -1;
     await changes.until(async () => {
       const progress = await this.#ledger.progress(run);
       if (!progress) throw lost(run);
-      // Who watches the run ends this.
+      // The watcher of the run ends this wait.
       if (isEnded(progress.state)) return false;
-      if (done !== progress.committed + progress.failed) patience.renew();
+      if (done !== progress.committed + progress.failed) limit.restart();
       done = progress.committed + progress.failed;
-      this.#outstanding.left(planned - done);
-      if (!this.#outstanding.fits(planned - done, bytes)) return false;
-      if (!(await this.#share.isOver())) return true;
-      if (patience.isOver) throw redisFull(patience.ms);
+      this.#window.shrinkTo(planned - done);
+      if (!this.#window.fits(planned - done, bytes)) return false;
+      if (!(await this.#memory.isAboveShare())) return true;
+      if (limit.isOver) throw redisFull(limit.ms);
       return false;
     }, signal);
-    this.#outstanding.add(bytes);
+    this.#window.add(bytes);
   }
 }
 
 function nothingToLabel({ read, sample }: RunFile["spec"]): LabelmillError {
   const isChosen = (read.where?.length ?? 0) > 0 || sample !== undefined;
-  const what = isChosen ? "no record of the inputs is chosen by --where and --sample" : "the inputs hold no record";
+  const what = isChosen ? "no record of the inputs matches --where and --sample" : "the inputs have no records";
   return new LabelmillError("INPUT_EMPTY", `${what}: nothing to label`);
 }
 

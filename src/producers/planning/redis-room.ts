@@ -2,59 +2,60 @@ import type { Redis } from "ioredis";
 import { LabelmillError, messageOf } from "../../errors.ts";
 import { retry } from "../../retry/retry.ts";
 
-/** The waits between writes that a full Redis refuses. */
+/** The waits between the attempts of a write while Redis is out of memory. */
 const FULL_BACKOFF = { firstMs: 100, maxMs: 2_000 };
 
 /**
- * What a producer writes to Redis: it waits for room in one that is out of memory, which refuses each write as a whole, so that the
- * same may be tried again; and it ends when the connection does, since BullMQ would wait for that to come back.
+ * Writes to Redis for a producer. While Redis is out of memory, a write is retried: Redis refuses it as a whole. A write fails when the
+ * connection is lost, because BullMQ would wait until it is back.
  */
-export class Room {
+export class RedisRoom {
   readonly #redis: Redis;
-  readonly #patienceMs: number;
+  readonly #maxWaitMs: number;
   readonly #say: (line: string) => void;
-  /** Ends the writes that are under way. */
-  readonly #ends = new Set<(error: Error) => void>();
+  /** Reject the writes in progress. */
+  readonly #rejections = new Set<(error: Error) => void>();
 
-  /** @param say told once each time that a wait begins */
-  constructor(redis: Redis, patienceMs: number, say: (line: string) => void) {
+  /** @param say called once at the start of each wait, with a line for the user */
+  constructor(redis: Redis, maxWaitMs: number, say: (line: string) => void) {
     this.#redis = redis;
-    this.#patienceMs = patienceMs;
+    this.#maxWaitMs = maxWaitMs;
     this.#say = say;
     redis.on("close", () => {
-      for (const end of this.#ends) end(lost());
+      for (const reject of this.#rejections) reject(lost());
     });
   }
 
   /**
-   * @throws LabelmillError REDIS_FULL after the patience; whatever else `write` or `signal` throws, at once; an error when the
-   * connection is or gets lost, and then the write may yet be done when it is back
+   * Does a write, and retries it while Redis is out of memory.
+   * @throws LabelmillError REDIS_FULL after the maximum wait. Any other error of `write`, and the abort reason of `signal`, immediately.
+   * An error if the connection is lost; the write may still happen when the connection is back
    */
   async take<T>(write: () => Promise<T>, signal: AbortSignal): Promise<T> {
-    const until = performance.now() + this.#patienceMs;
+    const until = performance.now() + this.#maxWaitMs;
     signal.throwIfAborted();
     return await retry(() => this.#whileConnected(write), {
       backoff: FULL_BACKOFF,
       signal,
       onFailure: (error, { failed, waitMs }) => {
         if (!isFull(error)) throw error;
-        if (performance.now() + waitMs > until) throw redisFull(this.#patienceMs, error);
+        if (performance.now() + waitMs > until) throw redisFull(this.#maxWaitMs, error);
         if (failed === 1) this.#say("Redis is out of memory: waiting for room");
         return 0;
       },
     });
   }
 
-  /** How long somebody waits who sees nothing go on. */
-  patience(): { readonly ms: number; readonly isOver: boolean; renew(): void } {
-    const ms = this.#patienceMs;
+  /** The maximum wait as a timer that restarts when there is progress. */
+  waitLimit(): { readonly ms: number; readonly isOver: boolean; restart(): void } {
+    const ms = this.#maxWaitMs;
     let since = performance.now();
     return {
       ms,
       get isOver() {
         return performance.now() - since > ms;
       },
-      renew: () => {
+      restart: () => {
         since = performance.now();
       },
     };
@@ -63,11 +64,11 @@ export class Room {
   async #whileConnected<T>(write: () => Promise<T>): Promise<T> {
     if (this.#redis.status !== "ready") throw lost();
     const { promise, reject } = Promise.withResolvers<never>();
-    this.#ends.add(reject);
+    this.#rejections.add(reject);
     try {
       return await Promise.race([write(), promise]);
     } finally {
-      this.#ends.delete(reject);
+      this.#rejections.delete(reject);
     }
   }
 }
@@ -76,7 +77,7 @@ function lost(): Error {
   return new Error("the connection to Redis is lost");
 }
 
-/** Redis answers with a reply that begins with OOM, a script's too; a transaction with one such command is thrown away whole. */
+/** Redis replies with an error that begins with OOM, for a script too. It discards a whole transaction that has such a command. */
 function isFull(error: unknown): boolean {
   const message = messageOf(error);
   return (
@@ -84,10 +85,10 @@ function isFull(error: unknown): boolean {
   );
 }
 
-export function redisFull(patienceMs: number, cause?: unknown): LabelmillError {
+export function redisFull(maxWaitMs: number, cause?: unknown): LabelmillError {
   return new LabelmillError(
     "REDIS_FULL",
-    `Redis has been out of memory for ${Math.round(patienceMs / 1000)} s: let its workers catch up, or raise its maxmemory, and run the same command again`,
+    `Redis has been out of memory for ${Math.round(maxWaitMs / 1000)} s: wait until workers have reduced the queues, or raise its maxmemory, and run the same command again`,
     cause === undefined ? {} : { cause },
   );
 }

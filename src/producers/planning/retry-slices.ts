@@ -6,10 +6,10 @@ import type { Slice } from "../../sources/slices.ts";
 export type ErrorPositions = ReadonlyMap<string, ReadonlySet<number>>;
 
 /**
- * The slices of a run once more, with nothing in them but the rows that were in error. What holds none is no slice of its own: its ranges,
- * of which nothing is an item, go with those of the next, or of the last, so that the ranges tile the inputs as those of the run do.
+ * The slices of a run, with only the rows that were in error. A slice without such rows is dropped. Its ranges, with no item selected, are
+ * added to the next slice, or to the last one. So the ranges cover the inputs without gaps, as those of the run do.
  * @param uris of the run's inputs
- * @param errorsOf a slice of the run: which of its rows are in error
+ * @param errorsOf which rows of a slice of the run are in error
  */
 export async function* retrySlices(
   slices: AsyncIterable<Slice>,
@@ -18,7 +18,7 @@ export async function* retrySlices(
 ): AsyncGenerator<Slice> {
   let number = 0;
   let items = 0;
-  let passed: Range[] = [];
+  let dropped: Range[] = [];
   let ready: Slice | undefined;
   for await (const slice of slices) {
     const errors = await errorsOf(slice.slice);
@@ -29,7 +29,7 @@ export async function* retrySlices(
     });
     const count = ranges.reduce((sum, range) => sum + (range.selected ?? range.count), 0);
     if (count === 0) {
-      passed.push(...ranges);
+      dropped.push(...ranges);
       continue;
     }
     if (ready) yield ready;
@@ -37,13 +37,13 @@ export async function* retrySlices(
     ready = {
       ...contentOf(slice, errors, isError),
       slice: number,
-      ranges: [...passed, ...ranges],
+      ranges: [...dropped, ...ranges],
       count,
       next: { ...slice.next, slice: ++number, items },
     };
-    passed = [];
+    dropped = [];
   }
-  if (ready) yield { ...ready, ranges: [...ready.ranges, ...passed] };
+  if (ready) yield { ...ready, ranges: [...ready.ranges, ...dropped] };
 }
 
 function contentOf(
@@ -64,7 +64,7 @@ function contentOf(
   return { splits };
 }
 
-/** Those of the records that lie in a range, in order. */
+/** The records within a range, in order. */
 function recordsIn(records: ReadonlySet<number> | undefined, first: number, count: number): number[] {
   return [...(records ?? [])].filter((record) => record >= first && record < first + count).sort((a, b) => a - b);
 }

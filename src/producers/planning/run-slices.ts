@@ -2,10 +2,10 @@ import type { RunFile } from "../../schemas/run.ts";
 import { cutSlices, type Place, type Slice } from "../../sources/slices.ts";
 import type { Source } from "../../sources/source.ts";
 
-/** What a slice whose items travel may put into Redis, however large the slices are that do not. */
+/** Maximum bytes of a slice whose items travel in its job, whatever the maximum of other slices is. */
 const INLINE_BYTES = 1_000_000;
 
-/** The slices of a run, from the first or from a place on: the same ones each time. @param sources its inputs, in their order */
+/** The slices of a run, from the first one or from a place on: the same at each call. @param sources its inputs, in their order */
 export function slicesOf(
   { spec, inputs }: RunFile,
   sources: readonly Source[],

@@ -2,13 +2,14 @@ import { serving } from "../../fleet/registry.ts";
 import { DEFAULT_SLICE_ITEMS, MAX_SLICE_ITEMS } from "../../schemas/job.ts";
 import type { WorkerInfo } from "../../schemas/worker.ts";
 
-/** What a slice keeps a worker busy for. */
+/** How long a slice should keep a worker busy. */
 const SLICE_SECONDS = 10;
-const FEWEST = 64;
+const MIN_SLICE_ITEMS = 64;
 
 /**
- * Items in a slice: what was asked for, else what the slowest worker that serves this version of a model labels in ten seconds, within
- * 64 to 20,000; 500 where none has told its rate yet.
+ * The number of items in a slice. Default: the items that the slowest worker with this version of the model labels in 10 s, from 64 to
+ * 20,000; 500 if no worker has reported its rate yet.
+ * @param explicit the number that the user has set
  */
 export function sliceItemsFor(workers: readonly WorkerInfo[], digest: string, explicit?: number): number {
   if (explicit !== undefined) return explicit;
@@ -16,5 +17,5 @@ export function sliceItemsFor(workers: readonly WorkerInfo[], digest: string, ex
     models.flatMap((model) => (model.digest === digest && model.itemsPerSecond ? [model.itemsPerSecond] : [])),
   );
   if (rates.length === 0) return DEFAULT_SLICE_ITEMS;
-  return Math.min(MAX_SLICE_ITEMS, Math.max(FEWEST, Math.round(Math.min(...rates) * SLICE_SECONDS)));
+  return Math.min(MAX_SLICE_ITEMS, Math.max(MIN_SLICE_ITEMS, Math.round(Math.min(...rates) * SLICE_SECONDS)));
 }

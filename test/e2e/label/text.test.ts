@@ -283,7 +283,7 @@ describe("label text", { concurrency: 2 }, () => {
       "few",
     ];
     const { stderr } = await work.expect(2, args("fr"));
-    assert.match(stderr, /INPUT_EMPTY: no record of the inputs is chosen by --where/);
+    assert.match(stderr, /INPUT_EMPTY: no record of the inputs matches --where/);
     assert.deepEqual(await readdir(work.file("few")), []);
     await work.expect(0, args("en"));
   });

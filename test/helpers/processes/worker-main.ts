@@ -4,7 +4,7 @@ import { s3Of } from "../../../src/cli/s3.ts";
 import { loadConfig } from "../../../src/config.ts";
 import { createLogger } from "../../../src/logger.ts";
 import { loadBuiltIn } from "../../../src/models/built-in.ts";
-import { planRun } from "../../../src/producers/planning/plan-run.ts";
+import { planFromRunFile } from "../../../src/producers/planning/plan-from-run-file.ts";
 import type { RedisAddress } from "../../../src/redis/connect.ts";
 import { type RunningWorker, startWorker } from "../../../src/workers/worker.ts";
 import { type KillPoint, killAround } from "../runs/kill-points.ts";
@@ -39,7 +39,7 @@ worker = await startWorker({
   models: [await loadBuiltIn(options.model)],
   s3: s3Of(config),
   roots: { files: options.roots, s3: [] },
-  ...(options.plan ? { plan: planRun } : {}),
+  ...(options.plan ? { plan: planFromRunFile } : {}),
   log: createLogger(process.env.LABELMILL_TEST_LOG ?? "silent", false),
   around: (parts) => {
     const { steps, label } = kills(parts);

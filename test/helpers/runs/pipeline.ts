@@ -14,9 +14,9 @@ import { openOutput } from "../../../src/outputs/output.ts";
 import { newRunFile } from "../../../src/outputs/run-file.ts";
 import { createProducer, type Producer } from "../../../src/producers/client/producer.ts";
 import type { ProducerOptions } from "../../../src/producers/client/producer-options.ts";
-import { driveRun } from "../../../src/producers/planning/drive.ts";
+import { planAndWatch } from "../../../src/producers/planning/plan-and-watch.ts";
 import { Planner } from "../../../src/producers/planning/planner.ts";
-import { Room } from "../../../src/producers/planning/redis-room.ts";
+import { RedisRoom } from "../../../src/producers/planning/redis-room.ts";
 import { slicesOf } from "../../../src/producers/planning/run-slices.ts";
 import { openRedis } from "../../../src/redis/connect.ts";
 import { Channels } from "../../../src/runs/channels.ts";
@@ -140,12 +140,15 @@ export class TestPipeline implements AsyncDisposable {
       lane: "bulk",
       windowSlices: config.windowSlices,
       retries: config,
-      room: new Room(redis, config.fullMs, () => {}),
+      room: new RedisRoom(redis, config.fullMs, () => {}),
     });
     this.#opened.defer(() => planner.close());
     const changes = await RunChanges.open(new Channels(subscriber), runFile.run, 500);
     const slices = slicesOf(runFile, [source]);
-    const state = await driveRun({ run: runFile.run, ledger, planner, changes, slices, onProgress: () => {} }, signal);
+    const state = await planAndWatch(
+      { run: runFile.run, ledger, planner, changes, slices, onProgress: () => {} },
+      signal,
+    );
     return { state, store, runFile, ledger };
   }
 

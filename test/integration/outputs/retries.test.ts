@@ -10,7 +10,7 @@ import { openOutput, readManifest } from "../../../src/outputs/output.ts";
 import { nextRetry, noteRetry } from "../../../src/outputs/retries.ts";
 import { newRunFile } from "../../../src/outputs/run-file.ts";
 import { verifyOutput } from "../../../src/outputs/verify/verify.ts";
-import { planRun } from "../../../src/producers/planning/plan-run.ts";
+import { planFromRunFile } from "../../../src/producers/planning/plan-from-run-file.ts";
 import { PlanQueue } from "../../../src/runs/queues/plan-queue.ts";
 import type { Manifest } from "../../../src/schemas/manifest.ts";
 import { dataFileName, partKey } from "../../../src/schemas/names.ts";
@@ -61,7 +61,7 @@ for (const [travels, output] of [["inline"], ["split"], ["split", FILES]] as con
       ...(output && { output }),
     };
     const { store, runFile } = await pipeline.submit(request, { sliceItems: 5 });
-    await pipeline.worker({ threads: 1 }, { models: ["tiny-image"], plan: planRun });
+    await pipeline.worker({ threads: 1 }, { models: ["tiny-image"], plan: planFromRunFile });
     await pipeline.ended(runFile.run);
     assert.equal((await readManifest(store))!.totals.errors, 3);
 

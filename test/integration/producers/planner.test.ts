@@ -5,8 +5,8 @@ import { Queue, Worker as QueueWorker, UnrecoverableError } from "bullmq";
 import { loadBuiltIn } from "../../../src/models/built-in.ts";
 import { newRunFile } from "../../../src/outputs/run-file.ts";
 import { Planner, type PlannerOptions, type SlicesFrom } from "../../../src/producers/planning/planner.ts";
-import { Room } from "../../../src/producers/planning/redis-room.ts";
-import { RedisShare } from "../../../src/producers/planning/redis-share.ts";
+import { RedisMemory } from "../../../src/producers/planning/redis-memory.ts";
+import { RedisRoom } from "../../../src/producers/planning/redis-room.ts";
 import { slicesOf } from "../../../src/producers/planning/run-slices.ts";
 import { Channels } from "../../../src/runs/channels.ts";
 import { RunLedger } from "../../../src/runs/ledger/ledger.ts";
@@ -31,7 +31,7 @@ function sourceOf(texts: readonly string[]): Source {
   };
 }
 
-/** A run of these texts, a slice each, whose planner nobody has begun. */
+/** A run with one slice per text, and its planner, which has not begun. */
 async function planned(pipeline: TestPipeline, texts: readonly string[], options: Partial<PlannerOptions> = {}) {
   const redis = await pipeline.connection();
   const { id, revision, digest, dtype, task } = await loadBuiltIn(MODEL);
@@ -45,8 +45,8 @@ async function planned(pipeline: TestPipeline, texts: readonly string[], options
     settings: { sliceTimeoutMs: 5000 },
     inputs: [source],
   });
-  const said: string[] = [];
-  const room = new Room(redis, 1_000, (line) => said.push(line));
+  const lines: string[] = [];
+  const room = new RedisRoom(redis, 1_000, (line) => lines.push(line));
   const all: PlannerOptions = {
     lane: "bulk",
     windowSlices: 10,
@@ -72,7 +72,7 @@ async function planned(pipeline: TestPipeline, texts: readonly string[], options
   };
 }
 
-test("a job says where its part lies until output files are made of it, and how long a try may take", async () => {
+test("a job has the key of its part until compaction, and the timeout of an attempt", async () => {
   await using pipeline = await TestPipeline.open();
   const { queue, run, plan } = await planned(pipeline, ["good", "bad"]);
   await plan();
@@ -83,12 +83,12 @@ test("a job says where its part lies until output files are made of it, and how 
   );
 });
 
-test("Redis over the share of its memory that slices may bring it to: none is added until there is room, or patience ends", async () => {
+test("above the share of Redis's memory, no slice is queued until there is room or the maximum wait is over", async () => {
   await using pipeline = await TestPipeline.open();
   const { redis, queue, plan } = await planned(pipeline, ["good", "bad"], { redisShare: 0.5 });
   await redis.config("SET", "maxmemory", "100mb");
-  assert.equal(await new RedisShare(redis, 0.001).isOver(), true);
-  assert.equal(await new RedisShare(redis, 0.9).isOver(), false);
+  assert.equal(await new RedisMemory(redis, 0.001).isAboveShare(), true);
+  assert.equal(await new RedisMemory(redis, 0.9).isAboveShare(), false);
   const used = Number(/used_memory:(\d+)/.exec(await redis.info("memory"))![1]);
   await redis.config("SET", "maxmemory", String(Math.round(used * 1.6)));
   await assert.rejects(plan(), isError("REDIS_FULL", /out of memory for 1 s/));
@@ -99,9 +99,9 @@ test("Redis over the share of its memory that slices may bring it to: none is ad
   assert.equal(await queue.getJobCountByTypes("prioritized"), 2);
 });
 
-test("slices whose items travel wait where 64 MB of them are outstanding, whatever the window", async () => {
+test("slices whose items travel wait when 64 MB of them are queued, whatever the window", async () => {
   await using pipeline = await TestPipeline.open();
-  // Escaped in JSON, so that a text may weigh more than its million characters.
+  // JSON escapes this character, so the text has more bytes than its million characters.
   const heavy = "\u0001".repeat(1_000_000);
   const { queue, ledger, run, plan } = await planned(pipeline, new Array(14).fill(heavy), { windowSlices: 100 });
   const stop = new AbortController();
@@ -117,7 +117,7 @@ test("slices whose items travel wait where 64 MB of them are outstanding, whatev
   await planning;
 });
 
-test("a slice is noted before it is queued, else a worker could be done before it counts", async () => {
+test("a slice is noted before it is queued, so that no worker can commit an unplanned slice", async () => {
   await using pipeline = await TestPipeline.open();
   const { queue, ledger, run, plan } = await planned(pipeline, ["good", "bad", "fine"]);
   const { plan: note } = ledger;
@@ -131,7 +131,7 @@ test("a slice is noted before it is queued, else a worker could be done before i
   assert.equal(await ledger.plannedSlices(run), 3);
 });
 
-test("a run that is paused while it is planned: nothing more is planned until it goes on", async () => {
+test("if a run is paused while it is planned, planning stops until the run is resumed", async () => {
   await using pipeline = await TestPipeline.open();
   const { queue, ledger, run, plan } = await planned(pipeline, ["good", "bad", "fine"]);
   const { plan: note, state: look } = ledger;
@@ -153,14 +153,14 @@ test("a run that is paused while it is planned: nothing more is planned until it
   assert.equal(await queue.getJobCountByTypes("prioritized"), 3);
 });
 
-test("a plan that is taken up again: slices whose jobs are gone, or failed without a word, are queued again at once", async () => {
+test("a planner that resumes a run immediately queues slices again whose jobs are lost or failed without a note in the ledger", async () => {
   await using pipeline = await TestPipeline.open();
   const { queue, plan } = await planned(pipeline, ["good", "bad", "fine"]);
   await plan();
   await queue.drain();
   await plan();
   assert.equal(await queue.getJobCountByTypes("prioritized"), 3);
-  const dying = new QueueWorker(queue.name, async () => Promise.reject(new UnrecoverableError("no word")), {
+  const dying = new QueueWorker(queue.name, async () => Promise.reject(new UnrecoverableError("not noted")), {
     connection: await pipeline.connection(),
     prefix: KEY_PREFIX,
   });
@@ -170,7 +170,7 @@ test("a plan that is taken up again: slices whose jobs are gone, or failed witho
   assert.deepEqual(await queue.getJobCounts("prioritized", "failed"), { prioritized: 3, failed: 0 });
 });
 
-test("slices that are given from the first on, as those of a retry are, are not planned twice", async () => {
+test("a slice source that always starts at the first slice, as that of a retry, plans no slice twice", async () => {
   await using pipeline = await TestPipeline.open();
   const { queue, ledger, run, plan, slices } = await planned(pipeline, ["good", "bad", "fine"]);
   const { plan: note } = ledger;
@@ -181,7 +181,7 @@ test("slices that are given from the first on, as those of a retry are, are not 
   };
   await assert.rejects(plan(), /killed/);
   await plan(never, () => slices());
-  assert.equal(noted, 4, "the third slice alone");
+  assert.equal(noted, 4, "only the third slice is noted again");
   const { slices: count, items } = (await ledger.progress(run))!;
   assert.deepEqual([count, items, await queue.getJobCountByTypes("prioritized")], [3, 3, 3]);
 });

@@ -27,12 +27,12 @@ async function collected<T>(all: AsyncIterable<T>): Promise<T[]> {
 
 const verdicts = (rows: readonly Row[]) => rows.map((row) => [row.id, "error" in row ? row.error.code : row.label]);
 
-test("one text: labeled, told on its channel, its part an object of its own", async () => {
+test("one text is labeled, published on its channel, and stored as a separate object", async () => {
   await using pipeline = await TestPipeline.open();
   await pipeline.worker({ threads: 1 });
   const producer = await pipeline.producer();
-  const told = Promise.withResolvers<LabelEvent>();
-  await producer.subscribe(told.resolve);
+  const published = Promise.withResolvers<LabelEvent>();
+  await producer.subscribe(published.resolve);
   const run = await producer.submit({ model: MODEL, texts: [{ text: "wonderful, great", id: "a", input: { n: 1 } }] });
   assert.ok(run instanceof SingleRun);
   const result = await run.wait();
@@ -49,11 +49,11 @@ test("one text: labeled, told on its channel, its part an object of its own", as
   assert.deepEqual([row.id, row.label, row.input, row.labels.length], ["a", "POSITIVE", { n: 1 }, 2]);
   assert.deepEqual(row.source, { uri: "submitted:", record: 0 });
   assert.deepEqual(await readdir(join(pipeline.folder, "labels")), [`single-${run.run}.jsonl`]);
-  const { id, items } = await told.promise;
+  const { id, items } = await published.promise;
   assert.deepEqual([id, items], [`${run.run}-0000000`, [row]]);
 });
 
-test("a bad item costs its own row; a wrong kind of item too", async () => {
+test("a bad item, or an item of the wrong kind, costs only its own row", async () => {
   await using pipeline = await TestPipeline.open();
   await pipeline.worker({ threads: 1 }, { models: [MODEL, "tiny-image"] });
   const producer = await pipeline.producer();
@@ -78,7 +78,7 @@ test("a bad item costs its own row; a wrong kind of item too", async () => {
   ]);
 });
 
-test("images by their references, in the same way", async () => {
+test("images are labeled by their references", async () => {
   await using pipeline = await TestPipeline.open();
   await pipeline.worker(
     { threads: 1 },
@@ -96,7 +96,7 @@ test("images by their references, in the same way", async () => {
   assert.deepEqual([row.label, row.labels.length], ["cat", 1]);
 });
 
-test("more than a slice: a run with a manifest that verifies, its rows in order", async () => {
+test("a submission of more than one slice is a run with a manifest that verifies, with its rows in order", async () => {
   await using pipeline = await TestPipeline.open();
   await pipeline.worker();
   const producer = await pipeline.producer({ sliceItems: 50 });
@@ -113,7 +113,7 @@ test("more than a slice: a run with a manifest that verifies, its rows in order"
   assert.deepEqual([proof.ok, proof.totals.parts], [true, 5]);
 });
 
-test("nobody serves the model: NO_WORKER, and nothing is queued; with a pin it is queued, and done when somebody comes", async () => {
+test("without a worker for the model, submit throws NO_WORKER and queues nothing; with a pin, it queues the items for a later worker", async () => {
   await using pipeline = await TestPipeline.open();
   const producer = await pipeline.producer();
   await assert.rejects(
@@ -131,7 +131,7 @@ test("nobody serves the model: NO_WORKER, and nothing is queued; with a pin it i
   await assert.rejects(producer.submit({ model: MODEL, texts: [] }), isError("INPUT_EMPTY"));
 });
 
-test("an output that its worker may not write: the run fails with the reason, and the worker lives", async () => {
+test("if the worker may not write the output, the run fails with the reason and the worker continues", async () => {
   await using pipeline = await TestPipeline.open();
   await pipeline.worker({ threads: 1 });
   const producer = await pipeline.producer({ output: "file:///nowhere-granted/" });
@@ -143,7 +143,7 @@ test("an output that its worker may not write: the run fails with the reason, an
   assert.equal((await good.wait()).state, "succeeded");
 });
 
-test("Redis is killed and comes back empty: a single that waits is queued again and done", async () => {
+test("if Redis is killed and restarts empty, a waiting single is queued again and labeled", async () => {
   await using pipeline = await TestPipeline.open();
   const producer = await pipeline.producer();
   const { id, revision, digest, dtype, task } = await loadBuiltIn(MODEL);
@@ -151,7 +151,7 @@ test("Redis is killed and comes back empty: a single that waits is queued again 
   await pipeline.redis.restart();
   const worker = await pipeline.worker({ threads: 1 });
   assert.equal((await run.wait()).state, "succeeded");
-  // The end is heard before the job has left its queue.
+  // The end is published before the job leaves its queue.
   await worker.close();
   const queue = new Queue(queueName({ id, digest }, "interactive"), {
     connection: await pipeline.connection(),
@@ -161,7 +161,7 @@ test("Redis is killed and comes back empty: a single that waits is queued again 
   await queue.close();
 });
 
-test("Redis is gone: a submission fails at once with REDIS_UNREACHABLE, and works when it is back", async () => {
+test("without Redis, a submission fails immediately with REDIS_UNREACHABLE; it works when Redis is back", async () => {
   await using pipeline = await TestPipeline.open();
   const producer = await pipeline.producer();
   await pipeline.redis.kill();
@@ -172,11 +172,11 @@ test("Redis is gone: a submission fails at once with REDIS_UNREACHABLE, and work
     turned = true;
   });
   await assert.rejects(submit(), isError("REDIS_UNREACHABLE"));
-  assert.ok(turned, "who submits again and again leaves the connection its turns, to come back in");
+  assert.ok(turned, "a caller that submits repeatedly must not keep the connection from reconnecting");
   await pipeline.redis.restart();
   await pipeline.worker({ threads: 1 });
   for (;;) {
-    // Its connections come back a little later than the server.
+    // The connections are back a little later than the server.
     const run = await submit().catch((error: LabelmillError) => error);
     if (run instanceof Error) assert.ok(["REDIS_UNREACHABLE", "NO_WORKER"].includes(run.code), run.message);
     else {
@@ -186,7 +186,7 @@ test("Redis is gone: a submission fails at once with REDIS_UNREACHABLE, and work
   }
 });
 
-test("what is no submission is USAGE, and nothing is queued", async () => {
+test("an invalid submission throws USAGE, and nothing is queued", async () => {
   await using pipeline = await TestPipeline.open();
   await pipeline.worker({ threads: 1 });
   const producer = await pipeline.producer();
@@ -208,7 +208,7 @@ test("what is no submission is USAGE, and nothing is queued", async () => {
   assert.deepEqual(await redis.keys("*:wait"), []);
 });
 
-test("a producer that cannot be made leaves no connection open", async () => {
+test("createProducer leaves no connection open when it fails", async () => {
   await using pipeline = await TestPipeline.open();
   const redis = await pipeline.connection();
   const ids = async () => ((await redis.client("LIST")) as string).match(/^id=\d+/gm);
@@ -217,7 +217,7 @@ test("a producer that cannot be made leaves no connection open", async () => {
   assert.deepEqual(await ids(), before);
 });
 
-test("a producer that is closed tells ABORTED to whoever waits", async () => {
+test("closing a producer rejects its waiting callers with ABORTED", async () => {
   await using pipeline = await TestPipeline.open();
   const producer = await pipeline.producer();
   const { id, revision, digest, dtype, task } = await loadBuiltIn(MODEL);

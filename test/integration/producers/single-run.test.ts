@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { test } from "node:test";
-import { ServedModels } from "../../../src/producers/client/served.ts";
+import { ServedModels } from "../../../src/producers/client/served-models.ts";
 import { SingleRun } from "../../../src/producers/client/single-run.ts";
-import { Room } from "../../../src/producers/planning/redis-room.ts";
+import { RedisRoom } from "../../../src/producers/planning/redis-room.ts";
 import { openRedis } from "../../../src/redis/connect.ts";
 import { Channels } from "../../../src/runs/channels.ts";
 import { openQueue } from "../../../src/runs/queues/queue.ts";
@@ -15,7 +15,7 @@ import { TestPipeline } from "../../helpers/runs/pipeline.ts";
 
 const timers = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
 
-test("an end that is heard before the queue has answered leaves no timer behind", async () => {
+test("an end that arrives before the reply of the queue leaves no timer", async () => {
   await using pipeline = await TestPipeline.open();
   const redis = await pipeline.connection();
   const channels = new Channels(await pipeline.connection());
@@ -30,13 +30,13 @@ test("an end that is heard before the queue has answered leaves no timer behind"
     sources: ["submitted:"],
     items: [{ id: "1", source: 0, record: 0, text: "x" }],
   };
-  const heard = Promise.withResolvers<void>();
-  // A worker that is faster than the answer to `add`.
+  const received = Promise.withResolvers<void>();
+  // A worker that is faster than the reply to `add`.
   const slow = new Proxy(queue, {
     get: (target, name) =>
       name === "add"
         ? async () => {
-            await channels.listen(runChannel(run), () => heard.resolve());
+            await channels.listen(runChannel(run), () => received.resolve());
             const counts = { rows: 1, errors: 0, labels: { A: 1 } };
             await ends.set({
               v: 1,
@@ -48,22 +48,22 @@ test("an end that is heard before the queue has answered leaves no timer behind"
               model,
               ...counts,
             });
-            await heard.promise;
+            await received.promise;
           }
         : Reflect.get(target, name, target),
   });
   const before = timers();
-  const parts = {
+  const deps = {
     ...{ job, queue: slow, retries: { attempts: 1, backoffMs: 1 }, channels, ends },
-    room: new Room(redis, 1000, () => {}),
+    room: new RedisRoom(redis, 1000, () => {}),
     openToRead: () => Promise.reject(new Error("not needed")),
   };
-  const single = await SingleRun.start(parts, new AbortController().signal);
+  const single = await SingleRun.start(deps, new AbortController().signal);
   assert.equal((await single.wait()).state, "succeeded");
   assert.equal(timers(), before);
 });
 
-test("a listener that could not subscribe is forgotten", async () => {
+test("a listener that could not subscribe is removed", async () => {
   await using pipeline = await TestPipeline.open();
   const subscriber = await openRedis({ url: pipeline.redis.url }, "producer");
   pipeline.defer(() => subscriber.disconnect());
@@ -73,22 +73,22 @@ test("a listener that could not subscribe is forgotten", async () => {
   await assert.rejects(channels.listen("c", () => failed++));
   await pipeline.redis.restart();
   if (subscriber.status !== "ready") await once(subscriber, "ready");
-  const told = Promise.withResolvers<string>();
-  await channels.listen("c", told.resolve);
+  const message = Promise.withResolvers<string>();
+  await channels.listen("c", message.resolve);
   await (await pipeline.connection()).publish("c", "hello");
-  assert.equal(await told.promise, "hello");
+  assert.equal(await message.promise, "hello");
   assert.equal(failed, 0);
 });
 
-test("submissions that come together ask once who is there", async () => {
+test("concurrent submissions look up the workers once", async () => {
   await using pipeline = await TestPipeline.open();
   await pipeline.worker({ threads: 1 });
   const redis = await pipeline.connection();
   const monitor = await redis.monitor();
-  const asked: string[] = [];
+  const lookups: string[] = [];
   const last = Promise.withResolvers<void>();
   monitor.on("monitor", (_time: string, args: string[]) => {
-    if (args[0]?.toLowerCase() === "smembers") asked.push(args[1]!);
+    if (args[0]?.toLowerCase() === "smembers") lookups.push(args[1]!);
     if (args[1] === "last") last.resolve();
   });
   const models = new ServedModels(redis);
@@ -96,5 +96,5 @@ test("submissions that come together ask once who is there", async () => {
   await redis.echo("last");
   await last.promise;
   monitor.disconnect();
-  assert.equal(asked.length, 1);
+  assert.equal(lookups.length, 1);
 });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { loadBuiltIn } from "../../../src/models/built-in.ts";
-import { Room } from "../../../src/producers/planning/redis-room.ts";
+import { RedisRoom } from "../../../src/producers/planning/redis-room.ts";
 import { TestPipeline } from "../../helpers/runs/pipeline.ts";
 import { isError } from "../../helpers/store-conformance.ts";
 
@@ -29,7 +29,7 @@ test("when there is room again, what waited is queued and done", async () => {
   const redis = await pipeline.connection();
   const said: string[] = [];
   const told = Promise.withResolvers<void>();
-  const room = new Room(redis, 60_000, (line) => {
+  const room = new RedisRoom(redis, 60_000, (line) => {
     said.push(line);
     told.resolve();
   });
@@ -44,7 +44,7 @@ test("when there is room again, what waited is queued and done", async () => {
 
 test("what is no want of room comes through at once, and so does an interrupt", async () => {
   await using pipeline = await TestPipeline.open();
-  const room = new Room(await pipeline.connection(), 60_000, () => {});
+  const room = new RedisRoom(await pipeline.connection(), 60_000, () => {});
   await assert.rejects(
     room.take(() => Promise.reject(new Error("ERR no such thing")), never),
     /no such thing/,
@@ -59,7 +59,7 @@ test("what is no want of room comes through at once, and so does an interrupt", 
 
 test("a write that is under way when the connection is lost ends at once, and so does one that comes then", async () => {
   await using pipeline = await TestPipeline.open();
-  const room = new Room(await pipeline.connection(), 60_000, () => {});
+  const room = new RedisRoom(await pipeline.connection(), 60_000, () => {});
   // As BullMQ waits for the connection to come back.
   const waiting = assert.rejects(
     room.take(() => new Promise(() => {}), never),

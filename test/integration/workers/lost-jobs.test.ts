@@ -6,7 +6,7 @@ import { Queue } from "bullmq";
 import { loadBuiltIn } from "../../../src/models/built-in.ts";
 import { verifyOutput } from "../../../src/outputs/verify/verify.ts";
 import { Planner } from "../../../src/producers/planning/planner.ts";
-import { Room } from "../../../src/producers/planning/redis-room.ts";
+import { RedisRoom } from "../../../src/producers/planning/redis-room.ts";
 import { openRedis } from "../../../src/redis/connect.ts";
 import { RunLedger } from "../../../src/runs/ledger/ledger.ts";
 import type { SliceRecord } from "../../../src/runs/ledger/slices.ts";
@@ -91,7 +91,7 @@ test("a look for lost slices ends when Redis is lost in the middle of it", async
     lane: "bulk",
     windowSlices: 1,
     retries: { attempts: 1, backoffMs: 100 },
-    room: new Room(redis, 1_000, () => {}),
+    room: new RedisRoom(redis, 1_000, () => {}),
   });
   await assert.rejects(planner.lostSlices(new AbortController().signal), /the connection to Redis is lost/);
   await planner.close();

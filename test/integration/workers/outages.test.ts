@@ -10,7 +10,7 @@ import { WorkerRegistry } from "../../../src/fleet/registry.ts";
 import { loadBuiltIn } from "../../../src/models/built-in.ts";
 import { readManifest } from "../../../src/outputs/output.ts";
 import { verifyOutput } from "../../../src/outputs/verify/verify.ts";
-import { planRun } from "../../../src/producers/planning/plan-run.ts";
+import { planFromRunFile } from "../../../src/producers/planning/plan-from-run-file.ts";
 import { RunLedger } from "../../../src/runs/ledger/ledger.ts";
 import { KEY_PREFIX, queueName, RUNS_QUEUE } from "../../../src/schemas/names.ts";
 import { Outages } from "../../../src/storage/health/outages.ts";
@@ -49,7 +49,7 @@ async function open(settings: Record<string, unknown> = {}, plan = false) {
         roots: { files: [pipeline.folder], s3: [`s3://${bucket}`] },
         log: log.log,
         ...options,
-        ...(plan ? { plan: planRun } : {}),
+        ...(plan ? { plan: planFromRunFile } : {}),
       },
     );
   const { endpoint: s3Endpoint, region: s3Region, pathStyle: s3PathStyle } = server.settings;

@@ -7,10 +7,10 @@ import { Queue } from "bullmq";
 import type { Redis } from "ioredis";
 import { loadBuiltIn } from "../../../src/models/built-in.ts";
 import { verifyOutput } from "../../../src/outputs/verify/verify.ts";
-import { driveRun } from "../../../src/producers/planning/drive.ts";
-import { planRun } from "../../../src/producers/planning/plan-run.ts";
+import { planAndWatch } from "../../../src/producers/planning/plan-and-watch.ts";
+import { planFromRunFile } from "../../../src/producers/planning/plan-from-run-file.ts";
 import { Planner } from "../../../src/producers/planning/planner.ts";
-import { Room } from "../../../src/producers/planning/redis-room.ts";
+import { RedisRoom } from "../../../src/producers/planning/redis-room.ts";
 import { slicesOf } from "../../../src/producers/planning/run-slices.ts";
 import { Channels } from "../../../src/runs/channels.ts";
 import { RunLedger } from "../../../src/runs/ledger/ledger.ts";
@@ -49,7 +49,7 @@ test("a run that was left to be planned is planned, labeled and closed by a work
   const path = await writeTexts(join(pipeline.folder, "texts.csv"), 500);
   const request = { kind: "text", path, model: MODEL, out: "out" } as const;
   const { store, runFile } = await pipeline.submit(request, { sliceItems: 20 });
-  const worker = await pipeline.worker({ threads: 1, windowSlices: 4 }, { plan: planRun });
+  const worker = await pipeline.worker({ threads: 1, windowSlices: 4 }, { plan: planFromRunFile });
   await until(pipeline, runFile.run, isIn("succeeded", runFile.run));
   const { ok, totals } = await verifyOutput(store);
   assert.deepEqual({ ok, totals }, { ok: true, totals: { parts: 25, planned: 500, labeled: 500, errors: 0 } });
@@ -75,10 +75,10 @@ test("a plan that cannot be: the run has failed, with the reason, before anythin
   const { runFile: hostile, store } = await pipeline.submit({ ...images, out: "hostile" });
   const inputs = hostile.inputs.map((input) => ({ ...input, from: "@s3://not-granted/list.txt" }));
   await store.put("_run.json", Buffer.from(JSON.stringify({ ...hostile, inputs })));
-  await pipeline.worker({ threads: 1 }, { plan: planRun });
+  await pipeline.worker({ threads: 1 }, { plan: planFromRunFile });
   for (const [run, reason] of [
     [hostile.run, /^NOT_GRANTED: s3:\/\/not-granted/],
-    [changed.run, /^INPUT_CHANGED: .*texts\.csv is not what it was/],
+    [changed.run, /^INPUT_CHANGED: .*texts\.csv has changed since/],
     [foreign.run, /^NOT_GRANTED: /],
   ] as const) {
     await until(pipeline, run, isIn("failed", run));
@@ -98,7 +98,7 @@ test("a worker that is told to stop gives its plan back at once, though its slic
   const leaving = await pipeline.worker(
     { threads: 1, windowSlices: 4, graceMs: 60_000 },
     {
-      plan: planRun,
+      plan: planFromRunFile,
       around: ({ steps, label }) => ({
         steps,
         label: async (...args) => {
@@ -118,7 +118,7 @@ test("a worker that is told to stop gives its plan back at once, though its slic
   const job = (await plans.getJob(id))!;
   const found = [await job.getState(), job.attemptsMade, job.stalledCounter];
   assert.deepEqual(found, ["waiting", 0, 0], "the worker that leaves did not keep it");
-  await pipeline.worker({ threads: 1, windowSlices: 4 }, { plan: planRun });
+  await pipeline.worker({ threads: 1, windowSlices: 4 }, { plan: planFromRunFile });
   await until(pipeline, runFile.run, isIn("succeeded", runFile.run));
   assert.ok((await verifyOutput(store)).ok);
 });
@@ -133,7 +133,7 @@ test("the process that plans is killed: another worker goes on with the plan, an
   await until(pipeline, runFile.run, async (ledger) => ((await ledger.progress(runFile.run))?.committed ?? 0) >= 5);
   planner.kill("SIGKILL");
   await once(planner, "exit");
-  await pipeline.worker({ threads: 1, windowSlices: 6 }, { plan: planRun });
+  await pipeline.worker({ threads: 1, windowSlices: 6 }, { plan: planFromRunFile });
   await until(pipeline, runFile.run, isIn("succeeded", runFile.run));
   const { ok, totals } = await verifyOutput(store);
   assert.deepEqual({ ok, totals }, { ok: true, totals: { parts: 60, planned: 3000, labeled: 3000, errors: 0 } });
@@ -164,13 +164,13 @@ async function drive(
   const ledger = new RunLedger(redis);
   const planner = new Planner(redis, ledger, runFile, store.uri, {
     ...{ lane: "bulk", windowSlices: 32, retries: { attempts: 5, backoffMs: 100 } },
-    room: new Room(redis, 1_000, () => {}),
+    room: new RedisRoom(redis, 1_000, () => {}),
   });
   pipeline.defer(() => planner.close());
   const changes = await RunChanges.open(new Channels(await pipeline.connection()), runFile.run, 200);
   pipeline.defer(() => changes.close());
   const slices = slicesOf(runFile, [source]);
-  return driveRun({ run: runFile.run, ledger, planner, changes, slices, onProgress: () => {} }, never);
+  return planAndWatch({ run: runFile.run, ledger, planner, changes, slices, onProgress: () => {} }, never);
 }
 
 test("planning goes on where it was: what lies before is not read again, and slices that got lost come from the plan", async () => {
@@ -201,7 +201,7 @@ test("planning goes on where it was: what lies before is not read again, and sli
   assert.deepEqual({ ok, totals }, { ok: true, totals: { parts: 60, planned: 3000, labeled: 3000, errors: 0 } });
   assert.equal((await ledger.progress(run))!.items, 3000, "those before the place are counted");
   // A plan that is delivered once more finds its run ended, and looks at nothing.
-  assert.equal(await planRun({ redis } as Parameters<typeof planRun>[0], run, never), "succeeded");
+  assert.equal(await planFromRunFile({ redis } as Parameters<typeof planFromRunFile>[0], run, never), "succeeded");
 });
 
 test("a run that is taken up again while its planner leaves it is planned again", async () => {

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { readManifest } from "../../../src/outputs/output.ts";
 import { verifyOutput } from "../../../src/outputs/verify/verify.ts";
-import { planRun } from "../../../src/producers/planning/plan-run.ts";
+import { planFromRunFile } from "../../../src/producers/planning/plan-from-run-file.ts";
 import { S3 } from "../../../src/storage/s3/s3.ts";
 import { S3Store } from "../../../src/storage/s3/store.ts";
 import { type RunRequest, TestPipeline, writeTexts } from "../../helpers/runs/pipeline.ts";
@@ -76,7 +76,7 @@ async function submitOnS3(pipeline: TestPipeline, rows: string[], request: Parti
     },
     { sliceItems: 100, s3Endpoint: endpoint, s3Region: region, s3PathStyle: pathStyle },
   );
-  const worker = { plan: planRun, s3: server.settings, roots: { files: [], s3: [`s3://${bucket}`] } };
+  const worker = { plan: planFromRunFile, s3: server.settings, roots: { files: [], s3: [`s3://${bucket}`] } };
   return { store, run: runFile.run, inputs, worker };
 }
 

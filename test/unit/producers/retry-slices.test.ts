@@ -7,7 +7,7 @@ import type { Source, Splitter } from "../../../src/sources/source.ts";
 
 const URIS = ["a:", "b:"];
 
-/** Records with nothing but a number; splits of them are addresses of a Parquet file's rows. */
+/** A source whose records have only a number. Its splits are addresses of rows in a Parquet file. */
 function sourceOf(uri: string, count: number): Source {
   const input = { uri, size: null, modifiedAt: null, hash: null };
   const read = { format: "lines" as const, delimiter: null, column: null, idColumn: null, keep: [] };
@@ -44,8 +44,8 @@ async function retried(travels: "split" | "inline", errors: Record<string, numbe
 }
 
 for (const travels of ["split", "inline"] as const) {
-  test(`${travels}: only rows in error are items, and the ranges tile the inputs`, async () => {
-    // 3 and 4 lie on both sides of the end of a slice.
+  test(`${travels}: only rows in error are items, and the ranges cover the inputs without gaps`, async () => {
+    // A slice ends between 3 and 4.
     const slices = await retried(travels, { "a:": [9, 4, 1, 3], "b:": [0, 3] });
     const next = [0, 0];
     for (const { input, first, count } of slices.flatMap(({ ranges }) => ranges)) {
@@ -71,7 +71,7 @@ for (const travels of ["split", "inline"] as const) {
   });
 }
 
-test("what holds no row in error at the end goes with the last slice; nothing in error is no slice", async () => {
+test("ranges without rows in error at the end belong to the last slice; without any row in error there is no slice", async () => {
   const [only, ...more] = await retried("split", { "a:": [0] });
   assert.deepEqual(more, []);
   assert.equal(

@@ -18,74 +18,71 @@ import type { Slice } from "../../sources/slices.ts";
 import type { Source } from "../../sources/source.ts";
 import type { S3 } from "../../storage/s3/s3.ts";
 import type { ObjectStore } from "../../storage/store.ts";
-import { driveRun } from "./drive.ts";
+import { planAndWatch } from "./plan-and-watch.ts";
 import { Planner } from "./planner.ts";
-import { Room } from "./redis-room.ts";
+import { RedisRoom } from "./redis-room.ts";
 import { retrySlices } from "./retry-slices.ts";
 import { slicesOf } from "./run-slices.ts";
 
-/** Where a run is planned. */
-export type PlanParts = {
+/** What the planning of a run needs. */
+export type PlanDeps = {
   redis: Redis;
   channels: Channels;
-  /** The run's output. */
+  /** The output of the run. */
   store: ObjectStore;
   s3: S3;
-  /** Another output, if it may be opened: of the run that a retry is of. */
+  /** Opens the output of the run that a retry retries. Rejects if access is not granted. */
   openStore: (uri: string) => Promise<ObjectStore>;
   config: Retries & { windowSlices: number; fullMs: number; redisShare?: number };
-  /** Rejects with NOT_GRANTED where the inputs at a URI may not be opened. */
+  /** Rejects with NOT_GRANTED if the inputs at a URI may not be opened. */
   granted: (uri: string) => Promise<void>;
   say: (line: string) => void;
 };
 
 /**
- * Plans a run from its `_run.json` alone, on from the place up to which it was planned, and stays with it to its end.
- * @returns its end state, at once where it has ended already
- * @throws LabelmillError RUN_UNKNOWN, INPUT_CHANGED, NOT_GRANTED, what opening the inputs throws; whatever `signal` was aborted with
+ * Plans a run from its `_run.json` alone, from the place that an earlier planner reached, and watches it until it ends.
+ * @returns the end state of the run, immediately if it has ended already
+ * @throws LabelmillError RUN_UNKNOWN, INPUT_CHANGED, NOT_GRANTED, and the errors of opening the inputs; the abort reason of `signal`
  */
-export async function planRun(parts: PlanParts, run: string, signal: AbortSignal): Promise<RunState> {
-  const { redis, channels, store, config, say } = parts;
+export async function planFromRunFile(deps: PlanDeps, run: string, signal: AbortSignal): Promise<RunState> {
+  const { redis, channels, store, config, say } = deps;
   const ledger = new RunLedger(redis);
   const before = await ledger.state(run);
   if (before && isEnded(before)) return before;
   const runFile = await readRunFile(store);
   if (runFile?.run !== run)
-    throw new LabelmillError(
-      "RUN_UNKNOWN",
-      `${store.uri} was to hold the run ${run}, but holds ${runFile?.run ?? "none"}`,
-    );
-  const sources = await reopen(runFile, parts);
+    throw new LabelmillError("RUN_UNKNOWN", `expected the run ${run} in ${store.uri}, got ${runFile?.run ?? "no run"}`);
+  const sources = await reopen(runFile, deps);
   signal.throwIfAborted();
   const planner = new Planner(redis, ledger, runFile, store.uri, {
     lane: runFile.settings.lane,
     windowSlices: config.windowSlices,
     retries: config,
-    room: new Room(redis, config.fullMs, say),
+    room: new RedisRoom(redis, config.fullMs, say),
     ...(config.redisShare === undefined ? {} : { redisShare: config.redisShare }),
   });
   const changes = await RunChanges.open(channels, run);
   try {
-    const slices = runFile.retryOf ? await retriedSlices(runFile, sources, parts) : slicesOf(runFile, sources);
-    return await driveRun({ run, ledger, planner, changes, slices, onProgress: () => {} }, signal);
+    const slices = runFile.retryOf ? await retriedSlices(runFile, sources, deps) : slicesOf(runFile, sources);
+    return await planAndWatch({ run, ledger, planner, changes, slices, onProgress: () => {} }, signal);
   } finally {
     changes.close();
     await planner.close();
   }
 }
 
-/** The slices of a retry: those of the run before it, with nothing but their rows in error. That run may be a retry itself. */
+/** The slices of a retry: those of the retried run, with only its rows in error. The retried run may be a retry itself. */
 async function retriedSlices(
   { retryOf }: RunFile,
   sources: readonly Source[],
-  { store, openStore }: Pick<PlanParts, "store" | "openStore">,
+  { store, openStore }: Pick<PlanDeps, "store" | "openStore">,
 ): Promise<() => AsyncIterable<Slice>> {
   const before = await openStore(retriedUris(store.uri, retryOf!.retry).before);
   const runFile = await readRunFile(before);
   if (runFile?.run !== retryOf!.run)
     throw new LabelmillError(
       "RUN_UNKNOWN",
-      `${before.uri} was to hold the run ${retryOf!.run}, but holds ${runFile?.run ?? "none"}`,
+      `expected the run ${retryOf!.run} in ${before.uri}, got ${runFile?.run ?? "no run"}`,
     );
   const slices = runFile.retryOf
     ? await retriedSlices(runFile, sources, { store: before, openStore })
@@ -94,16 +91,16 @@ async function retriedSlices(
   return () => retrySlices(slices(), uris, errorPositions(before));
 }
 
-/** Opens the inputs of a run as they were opened when it was made. @throws LabelmillError INPUT_CHANGED */
-async function reopen({ spec, inputs }: RunFile, { granted, s3 }: PlanParts): Promise<Source[]> {
+/** Opens the inputs of a run in the same way as when the run was created. @throws LabelmillError INPUT_CHANGED */
+async function reopen({ spec, inputs }: RunFile, { granted, s3 }: PlanDeps): Promise<Source[]> {
   const open = spec.model.task === "text-classification" ? openTextSource : openImageSource;
-  // By their numbers: two inputs may have come by the same name.
+  // By number: two inputs may have the same name.
   return openInputs(Object.keys(inputs), async (at) => {
     const input = inputs[Number(at)]!;
     if (input.read.format === "tar" && input.members === undefined)
       throw new LabelmillError(
         "INPUT_CHANGED",
-        `${input.uri}: an older version began the run, which read archives in another way: label it into another --out`,
+        `${input.uri}: an older version, which read archives differently, created the run: choose another --out`,
       );
     const from = await grantedPlace(input, granted);
     const source = await open(from, { ...spec.read, ...input.read }, s3, { granted });
@@ -112,16 +109,16 @@ async function reopen({ spec, inputs }: RunFile, { granted, s3 }: PlanParts): Pr
   });
 }
 
-/** Whoever can write to an output must not be able to name an input of their choice. */
+/** Checks the grants: a user who can write to an output must not be able to choose its inputs. */
 async function grantedPlace({ uri, from }: RunInput, granted: (uri: string) => Promise<void>): Promise<string> {
   if (from === undefined || from === "-")
     throw new LabelmillError(
       "INPUT_NOT_FOUND",
-      `${uri} cannot be opened again: only the command that read it can plan its run`,
+      `${uri} cannot be opened a second time: only the command that reads it can plan the run`,
     );
   await granted(uri);
   const files = (await grantsOf(from)).map((path) => pathToFileURL(path).href);
-  // Of `@s3://…` too: a list is opened before it can be told from the input that the run file describes.
+  // The list behind `@s3://…` too: it is opened before the input that the run file describes is known.
   const places = [...(from.startsWith("s3:") ? [from] : []), ...s3GrantsOf(from), ...files];
   for (const place of places) await granted(place);
   return from;
@@ -132,6 +129,6 @@ function checkSame(then: RunInput, now: Input): void {
   if (isDeepStrictEqual(before, { ...now })) return;
   throw new LabelmillError(
     "INPUT_CHANGED",
-    `${before.uri} is not what it was when the run was made (${before.size} bytes of ${before.modifiedAt} then, ${now.size} of ${now.modifiedAt} now): label it into another --out`,
+    `${before.uri} has changed since the run was created: expected ${before.size} bytes of ${before.modifiedAt}, got ${now.size} bytes of ${now.modifiedAt}. Choose another --out`,
   );
 }

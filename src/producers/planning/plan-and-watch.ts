@@ -6,45 +6,46 @@ import type { RunChanges } from "../../runs/watch.ts";
 import type { RunState } from "../../schemas/run.ts";
 import type { Planner, SlicesFrom } from "./planner.ts";
 
-export type Drive = {
+/** A run, and what plans and watches it. */
+export type RunContext = {
   run: string;
   ledger: RunLedger;
   planner: Planner;
   changes: RunChanges;
-  /** The run's slices; the same ones at each call. */
+  /** The run's slices, the same at each call. */
   slices: SlicesFrom;
   onProgress: (progress: Progress) => void;
-  /** Settles when the error is that of a store that was out and is to be tried again; false: it is another error. */
-  outlast?: (error: unknown, signal: AbortSignal) => Promise<boolean>;
-  /** Leave when the last slice is queued: workers do the rest. */
+  /** Waits until the store that caused the error is available again. Resolves to false if the error has another cause. */
+  waitForStore?: (error: unknown, signal: AbortSignal) => Promise<boolean>;
+  /** Return when the last slice is queued. Workers finish the run. */
   detach?: boolean;
 };
 
-/** Looks without any progress after which the queue is searched for slices that got lost. */
-const PATIENCE = 3;
+/** Checks without progress before the queue is searched for lost slices. */
+const CHECKS_WITHOUT_PROGRESS = 3;
 
 /**
- * Plans a run and stays with it to its end, or to the end of the plan: whoever watches a run adds again what is planned, unfinished and in no queue, and
- * plans it anew if Redis lost it (parts that stand are adopted).
- * @returns the run's end state; the state it was left in, if it is left
- * @throws the planner's error, or what `signal` was aborted with
+ * Plans a run and watches it until it ends, or with `detach` until it is planned. Queues slices again that are planned and unfinished but
+ * in no queue. Plans the run again if Redis lost it; workers then adopt the parts that exist.
+ * @returns the run's end state, or with `detach` its state when the plan is complete
+ * @throws the planner's error, or the abort reason of `signal`
  */
-export async function driveRun(drive: Drive, signal: AbortSignal): Promise<RunState> {
+export async function planAndWatch(context: RunContext, signal: AbortSignal): Promise<RunState> {
   for (;;) {
     const stop = new AbortController();
     const either = AbortSignal.any([signal, stop.signal]);
     let planned = false;
-    const planning = drive.planner.plan(drive.slices, drive.changes, either).then(() => {
+    const planning = context.planner.plan(context.slices, context.changes, either).then(() => {
       planned = true;
-      drive.changes.notify();
+      context.changes.notify();
     });
-    const watching = watch(drive, () => planned, either);
+    const watching = watch(context, () => planned, either);
     try {
-      // The watcher ends before the planner only where the run was cancelled or stopped.
+      // The watcher ends before the planner only if the run was cancelled or stopped.
       return await Promise.race([watching, planning.then(() => watching)]);
     } catch (error) {
       const isUnknown = error instanceof LabelmillError && error.code === "RUN_UNKNOWN";
-      const ended = isUnknown ? undefined : await outlast(drive, error, watching, either);
+      const ended = isUnknown ? undefined : await outlast(context, error, watching, either);
       if (ended) return ended;
     } finally {
       stop.abort();
@@ -54,35 +55,35 @@ export async function driveRun(drive: Drive, signal: AbortSignal): Promise<RunSt
 }
 
 /**
- * Waits until the store that the error comes from is back, or the run has ended meanwhile.
- * @returns the run's end state; undefined where it goes on
- * @throws the error, where it is another one
+ * Waits until the store that caused the error is available again, or the run has ended.
+ * @returns the run's end state, or undefined if the run continues
+ * @throws the error, if it has another cause
  */
 async function outlast(
-  drive: Drive,
+  context: RunContext,
   error: unknown,
   watching: Promise<RunState>,
   signal: AbortSignal,
 ): Promise<RunState | undefined> {
-  // A watcher that failed is begun anew when the store is back.
+  // If the watcher failed, it starts again when the store is available.
   const ended = watching.catch(() => new Promise<never>(() => {}));
-  const back = (drive.outlast?.(error, signal) ?? Promise.resolve(false)).then((isBack) => {
+  const back = (context.waitForStore?.(error, signal) ?? Promise.resolve(false)).then((isBack) => {
     if (!isBack) throw error;
   });
   return (await Promise.race([ended, back])) ?? undefined;
 }
 
 async function watch(
-  { run, ledger, planner, changes, slices, onProgress, detach }: Drive,
+  { run, ledger, planner, changes, slices, onProgress, detach }: RunContext,
   isPlanned: () => boolean,
   signal: AbortSignal,
 ): Promise<RunState> {
   let state: RunState | undefined;
   let before = "";
-  let idleLooks = 0;
+  let idleChecks = 0;
   let wasPaused = false;
   await changes.until(async () => {
-    // Asked before the look: what was planned by then cannot be missing, nor left in an earlier state.
+    // Read before the progress: if the plan is complete now, the run must be known, and in a later state.
     const planned = isPlanned();
     const { begun } = planner;
     const progress = await ledger.progress(run);
@@ -92,17 +93,17 @@ async function watch(
     }
     onProgress(progress);
     state = progress.state;
-    // What stood there before the planner began was another command's end.
+    // Until the planner has begun, the state is that of an earlier command.
     if (begun && (state === "cancelled" || isStopped(progress))) return true;
     const resumed = wasPaused && state !== "paused";
     wasPaused = state === "paused";
-    // Whoever resumed it does this too, if nothing comes between.
+    // The process that resumed the run does this too, unless it dies first.
     if (resumed) await ledger.promote(run);
     const now = JSON.stringify(progress);
-    idleLooks = now === before && !wasPaused ? idleLooks + 1 : 0;
+    idleChecks = now === before && !wasPaused ? idleChecks + 1 : 0;
     before = now;
-    if (idleLooks === PATIENCE) {
-      idleLooks = 0;
+    if (idleChecks === CHECKS_WITHOUT_PROGRESS) {
+      idleChecks = 0;
       if (progress.committed + progress.failed === progress.slices) await planner.addFinalizer(signal);
       const lost = await planner.lostSlices(signal);
       if (lost.size > 0) await planner.requeue(lost, slices, signal);
@@ -113,8 +114,8 @@ async function watch(
 }
 
 /**
- * It failed as a whole, not by some of its slices: too many rows in error, nothing but slices that fail, a store that refuses, or
- * it could not be closed.
+ * Whether the run failed as a whole, not only some of its slices: too many rows in error, too many consecutive failures, a store that
+ * refuses writes, or a failed finalizer.
  */
 function isStopped({ state, reason }: Progress): boolean {
   return state === "failed" && reason !== undefined;

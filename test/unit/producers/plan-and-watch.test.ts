@@ -1,16 +1,16 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { test } from "node:test";
-import { type Drive, driveRun } from "../../../src/producers/planning/drive.ts";
+import { planAndWatch, type RunContext } from "../../../src/producers/planning/plan-and-watch.ts";
 
-test("what shows the progress may fail before the planner does: nothing goes unhandled, and the planner's error counts", async () => {
+test("if the watcher fails before the planner, no rejection is unhandled, and the planner's error is thrown", async () => {
   const unhandled: unknown[] = [];
   const note = (error: unknown) => unhandled.push(error);
   process.on("unhandledRejection", note);
   try {
     const interrupted = new AbortController();
-    // As an interrupt meets it: the look at the progress ends at once, the planner only when Redis has answered it.
-    const drive = {
+    // As after an interrupt: the watcher ends immediately, the planner only after the reply of Redis.
+    const context = {
       run: "0123456789abcdef",
       slices: async function* () {},
       onProgress: () => {},
@@ -28,21 +28,21 @@ test("what shows the progress may fail before the planner does: nothing goes unh
           signal.throwIfAborted();
         },
       },
-    } as unknown as Drive;
-    const driven = assert.rejects(driveRun(drive, interrupted.signal), /^Error: interrupted$/);
+    } as unknown as RunContext;
+    const ended = assert.rejects(planAndWatch(context, interrupted.signal), /^Error: interrupted$/);
     interrupted.abort(new Error("interrupted"));
-    await driven;
+    await ended;
     assert.deepEqual(unhandled, []);
   } finally {
     process.off("unhandledRejection", note);
   }
 });
 
-test("a planner whose store is out plans again when it is back; another error ends it", async () => {
-  const out = new Error("the store is out");
+test("a planner whose store is unavailable plans again when the store is back; another error ends it", async () => {
+  const unavailable = new Error("the store is unavailable");
   let plans = 0;
-  let failure: Error | undefined = out;
-  const drive = {
+  let failure: Error | undefined = unavailable;
+  const context = {
     run: "0123456789abcdef",
     slices: async function* () {},
     onProgress: () => {},
@@ -63,20 +63,20 @@ test("a planner whose store is out plans again when it is back; another error en
         if (failure && plans < 3) throw failure;
       },
     },
-    outlast: async (error: unknown) => error === out,
-  } as unknown as Drive;
-  assert.equal(await driveRun(drive, new AbortController().signal), "succeeded");
+    waitForStore: async (error: unknown) => error === unavailable,
+  } as unknown as RunContext;
+  assert.equal(await planAndWatch(context, new AbortController().signal), "succeeded");
   assert.equal(plans, 3);
   plans = 0;
-  failure = new Error("the input is another");
-  await assert.rejects(driveRun(drive, new AbortController().signal), /the input is another/);
+  failure = new Error("the input has changed");
+  await assert.rejects(planAndWatch(context, new AbortController().signal), /the input has changed/);
 });
 
-test("a run that ends while its planner waits for a store: the wait is over, with the run's state", async () => {
+test("if a run ends while its planner waits for a store, the wait ends with the state of the run", async () => {
   const progress: { state: string; reason?: string } = { state: "running" };
   let waits = 0;
   let stopped = 0;
-  const drive = {
+  const context = {
     run: "0123456789abcdef",
     slices: async function* () {},
     onProgress: () => {},
@@ -92,10 +92,10 @@ test("a run that ends while its planner waits for a store: the wait is over, wit
     },
     planner: {
       begun: true,
-      plan: () => Promise.reject(new Error("the store is out")),
+      plan: () => Promise.reject(new Error("the store is unavailable")),
       lostSlices: async () => new Set(),
     },
-    outlast: async (_error: unknown, signal: AbortSignal) => {
+    waitForStore: async (_error: unknown, signal: AbortSignal) => {
       waits += 1;
       progress.state = waits === 1 ? "cancelled" : "failed";
       if (waits > 1) progress.reason = "TOO_MANY_ERRORS: 12 of 100 rows are in error";
@@ -103,11 +103,11 @@ test("a run that ends while its planner waits for a store: the wait is over, wit
       stopped += 1;
       throw signal.reason;
     },
-  } as unknown as Drive;
+  } as unknown as RunContext;
   const never = new AbortController().signal;
-  assert.equal(await driveRun(drive, never), "cancelled");
+  assert.equal(await planAndWatch(context, never), "cancelled");
   progress.state = "running";
-  assert.equal(await driveRun(drive, never), "failed");
+  assert.equal(await planAndWatch(context, never), "failed");
   await new Promise(setImmediate);
-  assert.deepEqual([waits, stopped], [2, 2], "nobody waits any more");
+  assert.deepEqual([waits, stopped], [2, 2], "no wait is left");
 });

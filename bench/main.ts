@@ -2,16 +2,16 @@ import { mkdtemp, realpath, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { readEnvironment } from "../src/config.ts";
 import { LabelmillError, messageOf } from "../src/errors.ts";
-import { Collected } from "./collected.ts";
-import { type Benchmark, figuresOf } from "./figures.ts";
-import { describeMachine, describeVersions } from "./machine.ts";
-import { measureBulk } from "./measure-bulk.ts";
-import { measureEngine } from "./measure-engine.ts";
-import { measureService } from "./measure-service.ts";
-import { openModel } from "./models.ts";
+import { measureBulk } from "./bulk/bulk.ts";
+import { measureEngine } from "./engine/engine.ts";
+import { openModel } from "./inputs/models.ts";
 import { type BenchOptions, readOptions, USAGE } from "./options.ts";
-import { redisVersion } from "./redis.ts";
-import { reportOf } from "./report.ts";
+import { redisVersion } from "./processes/redis.ts";
+import { Collected } from "./report/collected.ts";
+import { type Benchmark, figuresOf } from "./report/figures.ts";
+import { describeMachine, describeVersions } from "./report/machine.ts";
+import { reportOf } from "./report/report.ts";
+import { measureService } from "./service/service.ts";
 
 const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
 

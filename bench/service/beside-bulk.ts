@@ -1,0 +1,115 @@
+import { mkdir } from "node:fs/promises";
+import { setTimeout } from "node:timers/promises";
+import { openRedis } from "../../src/redis/connect.ts";
+import { RunLedger } from "../../src/runs/ledger/ledger.ts";
+import { shortTexts } from "../inputs/inputs.ts";
+import type { BenchOptions } from "../options.ts";
+import { openService } from "../processes/own-service.ts";
+import { measure, ratio, unmarked } from "../report/measure.ts";
+import { inTurn, MARGIN, percentile, type Rate, rateOf, shown, summarize } from "../report/rounds.ts";
+import type { Section } from "../report/section.ts";
+import { number } from "../report/table.ts";
+import { untilSettled } from "../sides/pipeline-side.ts";
+
+const MODEL = "tiny-sentiment";
+/** Small slices: the rate is counted in whole slices, so it stays current. */
+const SLICE_ITEMS = 250;
+/** Concurrent single texts. */
+const AT_A_TIME = 20;
+const SINGLES = 200;
+const WINDOW_SLICES = 10_000;
+
+/** Single texts that are submitted during a run, and what that costs the run. */
+export async function measureBesideBulk(
+  folder: string,
+  { rounds, seconds, quick }: BenchOptions,
+  say: (line: string) => void,
+  signal: AbortSignal,
+): Promise<Section> {
+  await mkdir(folder);
+  const maker = await shortTexts(folder);
+  await using open = new AsyncDisposableStack();
+  const { redis, producer, worker, outputs } = await openService(open, { folder, model: MODEL }, signal);
+  await worker.call("start", { redis, model: MODEL, s3: {}, cacheDir: folder, roots: { files: [folder], s3: [] } });
+  // Everything is queued at once: a planner that waits for room would run as long as the run.
+  const bulk = {
+    output: outputs.folder,
+    settings: { sliceItems: SLICE_ITEMS, windowSlices: WINDOW_SLICES },
+    splits: true,
+  };
+
+  say("beside bulk: warm-up");
+  let rate = 100;
+  await untilSettled(quick, async () => {
+    const { path } = await maker.make(Math.ceil(rate * seconds));
+    rate = rateOf(await producer.call("label", { ...bulk, input: path }));
+    return worker.call("settled", {});
+  });
+  const singles = await maker.make(SINGLES);
+  // Enough for all rounds, even if each side takes twice its time.
+  const big = await maker.make(Math.ceil(rate * seconds * MARGIN * rounds * 4));
+  const { run } = await producer.call("queue", { ...bulk, input: big.path });
+  const connection = await openRedis({ url: redis }, "producer");
+  open.defer(() => connection.disconnect());
+  const ledger = new RunLedger(connection);
+  const during = async <T>(work: () => Promise<T>): Promise<Rate & { result: T }> => {
+    const [before, at] = [await ledger.progress(run), performance.now()];
+    const result = await work();
+    const after = await ledger.progress(run);
+    if (after?.state !== "running") throw new Error(`the run was ${after?.state} before the rounds were over`);
+    return { items: after.rows - before!.rows, seconds: (performance.now() - at) / 1000, result };
+  };
+  const runs = await inTurn(
+    rounds,
+    {
+      alone: () => during(() => setTimeout(seconds * 1000)),
+      beside: () =>
+        during(async () => {
+          const until = performance.now() + seconds * 1000;
+          const times: number[] = [];
+          while (performance.now() < until)
+            times.push(
+              ...(await producer.call("submit", { input: singles.path, output: outputs.folder, atATime: AT_A_TIME })),
+            );
+          return times;
+        }),
+    },
+    (round, { alone, beside }) =>
+      say(
+        `beside bulk: round ${round} of ${rounds}: ${shown(alone)} rows/s alone, ${shown(beside)} beside ${beside.result.length} singles, p99 ${percentile(beside.result, 0.99).toFixed(0)} ms`,
+      ),
+  );
+  const over = (figure: (round: (typeof runs)[number]) => number) => summarize(runs.map(figure));
+  const alone = measure(
+    "the run alone, rows/s",
+    over((round) => rateOf(round.alone)),
+    "beside_bulk.alone",
+  );
+  const beside = measure(
+    "beside single texts, rows/s",
+    over((round) => rateOf(round.beside)),
+    "beside_bulk.beside",
+  );
+  const waited = (share: number, name: string) =>
+    unmarked(
+      `a single text, ${name}, ms`,
+      over((round) => percentile(round.beside.result, share)),
+      `single_beside_bulk_ms.${name}`,
+    );
+  const kept = over((round) => rateOf(round.beside) / rateOf(round.alone));
+  return {
+    title: "Single texts during a run",
+    about: [
+      `A run in slices of ${SLICE_ITEMS} texts with ${MODEL} on one worker, and beside it ${AT_A_TIME} concurrent single texts, at least ${number(SINGLES)} a side (all from`,
+      `\`${maker.from}\`). The table has the milliseconds from \`producer.submit\` until its end is reported, and the share of its rate that the run keeps.`,
+    ],
+    measures: [
+      waited(0.5, "p50"),
+      waited(0.99, "p99"),
+      alone,
+      beside,
+      ratio("the run with single texts beside it ÷ alone", kept, [alone, beside], "bulk_beside_singles_vs_alone"),
+    ],
+    details: [],
+  };
+}

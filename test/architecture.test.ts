@@ -9,6 +9,7 @@ import {
   endedThreads,
   fileForm,
   fileOpenings,
+  folderSizes,
   importMatrix,
   inexactVersions,
   keptFiles,
@@ -20,9 +21,9 @@ import {
   undeclaredImports,
   unusedDependencies,
   vendors,
-} from "./helpers/architecture-rules.ts";
-import { parseModules } from "./helpers/modules.ts";
-import { trackedFiles } from "./helpers/tracked-files.ts";
+} from "./helpers/rules/architecture-rules.ts";
+import { parseModules } from "./helpers/rules/modules.ts";
+import { trackedFiles } from "./helpers/rules/tracked-files.ts";
 
 const root = join(import.meta.dirname, "..");
 
@@ -229,9 +230,23 @@ holds("no import cycles", cycles(sources), () => [
         "src/self.ts": `import { x } from "./self.ts";`,
       }),
     ),
-    ["src/a/a.ts → src/a/b.ts → src/c.ts → src/a/a.ts", "src/self.ts → src/self.ts"],
+    ["src/a/a.ts → src/a/b.ts → src/c.ts → src/a/a.ts", "src/d.ts → src/e.ts → src/d.ts", "src/self.ts → src/self.ts"],
   ],
 ]);
+
+holds(
+  "no folder has more than 15 source files",
+  folderSizes(code.filter(({ path }) => !path.startsWith("bench/"))),
+  () => [
+    [
+      folderSizes([
+        ...sample(Object.fromEntries(Array.from({ length: 16 }, (_, i) => [`src/big/${i}.ts`, "export {};"]))),
+        ...sample(Object.fromEntries(Array.from({ length: 15 }, (_, i) => [`src/big/sub/${i}.ts`, "export {};"]))),
+      ]),
+      ["src/big: 16 files"],
+    ],
+  ],
+);
 
 holds("no barrels but src/index.ts, no default exports, no file over 300 lines", fileForm(sources), () => [
   [

@@ -11,10 +11,10 @@ import {
   proseViolations,
   unknownPaths,
   words,
-} from "./helpers/prose-rules.ts";
-import { codeTexts } from "./helpers/prose-texts.ts";
-import { WORDS } from "./helpers/prose-words.ts";
-import { trackedFiles } from "./helpers/tracked-files.ts";
+} from "./helpers/rules/prose-rules.ts";
+import { codeTexts } from "./helpers/rules/prose-texts.ts";
+import { WORDS } from "./helpers/rules/prose-words.ts";
+import { trackedFiles } from "./helpers/rules/tracked-files.ts";
 
 /** Paths, by their beginnings, that are not rewritten yet. Each has violations: one without any is taken off the list. */
 const NOT_YET: readonly string[] = [

@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { inexactVersions, lockAddresses } from "../helpers/architecture-rules.ts";
+import { inexactVersions, lockAddresses } from "../helpers/rules/architecture-rules.ts";
 
 const root = join(import.meta.dirname, "..", "..");
 const folder = mkdtempSync(join(tmpdir(), "bench-"));

@@ -1,4 +1,4 @@
-import type { SourceText } from "./modules.ts";
+import type { SourceText } from "./rules/modules.ts";
 
 /** A Markdown file, read line by line: what is prose in it, its headings and its links. Lines count from 1. */
 export type Markdown = SourceText & {

@@ -4,13 +4,13 @@ import { cp, mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { verifyOutput } from "../../../src/outputs/verify/verify.ts";
-import { KILL_STEPS, type KillPoint } from "../../helpers/runs/kill-points.ts";
-import { FAST, TestPipeline, writeTexts } from "../../helpers/runs/pipeline.ts";
-import { startTestS3 } from "../../helpers/servers/s3-server.ts";
-import { endOf, supervise } from "../../helpers/supervise.ts";
+import { verifyOutput } from "../../../../src/outputs/verify/verify.ts";
+import { KILL_STEPS, type KillPoint } from "../../../helpers/runs/kill-points.ts";
+import { FAST, TestPipeline, writeTexts } from "../../../helpers/runs/pipeline.ts";
+import { startTestS3 } from "../../../helpers/servers/s3-server.ts";
+import { endOf, supervise } from "../../../helpers/supervise.ts";
 
-const EXAMPLES = fileURLToPath(new URL("../../../examples/images/", import.meta.url));
+const EXAMPLES = fileURLToPath(new URL("../../../../examples/images/", import.meta.url));
 
 /** Processes start one after the other, each of which waits for the locks of the last one: a busy machine takes minutes for it. */
 const MANY_STARTS = { timeout: 600_000 };

@@ -1,6 +1,6 @@
 /** The rules of what a person reads, each a function from what it looks at to its violations, in words. */
 import { posix } from "node:path";
-import { type Markdown, proseOf, readMarkdown } from "./markdown.ts";
+import { type Markdown, proseOf, readMarkdown } from "../markdown.ts";
 import type { SourceText } from "./modules.ts";
 import { codeTexts, type Name, type Text } from "./prose-texts.ts";
 import { NAME_WORDS, WORDS } from "./prose-words.ts";

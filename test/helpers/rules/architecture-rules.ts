@@ -10,6 +10,7 @@ export type Manifest = { name?: string; workspaces?: string[] } & Partial<
 >;
 
 const MAX_LINES = 300;
+const MAX_FILES = 15;
 
 /** Who may import whom; `name:type` for types only. Everything may import itself. */
 export const MATRIX: Record<Area, { value: Area[]; type: Area[] }> = parseMatrix({
@@ -265,11 +266,11 @@ export function processAccess(modules: readonly Module[]): string[] {
   );
 }
 
-/** Cycles of imports that are there when the code runs, `import()` among them; types are not. Each cycle once. */
+/** Cycles of imports, those of types and `import()` included: code in a cycle can only be understood as a whole. Each cycle once. */
 export function cycles(modules: readonly Module[]): string[] {
   const graph = new Map(
     modules.map(({ path, imports }) => {
-      const targets = imports.filter(({ kind }) => kind !== "type").map(({ specifier }) => targetOf(path, specifier));
+      const targets = imports.map(({ specifier }) => targetOf(path, specifier));
       return [path, targets.filter((target) => target !== undefined)];
     }),
   );
@@ -284,6 +285,15 @@ export function cycles(modules: readonly Module[]): string[] {
   };
   for (const path of graph.keys()) visit(path, []);
   return found;
+}
+
+/** Folders with more source files than a reader takes in at a glance. */
+export function folderSizes(files: readonly SourceText[]): string[] {
+  const sizes = new Map<string, number>();
+  for (const { path } of files) sizes.set(posix.dirname(path), (sizes.get(posix.dirname(path)) ?? 0) + 1);
+  return [...sizes]
+    .filter(([, count]) => count > MAX_FILES)
+    .map(([folder, count]) => `${folder}: ${count} files, at most ${MAX_FILES}: give one of its subjects a folder`);
 }
 
 /** The one file that exports the names of other files: what users of the package import. */

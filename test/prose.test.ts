@@ -48,8 +48,6 @@ const NOT_YET: readonly string[] = [
 
   "src/rows/",
 
-  "src/runs/",
-
   "src/schemas/",
 
   "src/sources/",

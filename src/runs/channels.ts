@@ -1,34 +1,37 @@
 import type { Redis } from "ioredis";
 
-/** What is told on channels of Redis, for any number of listeners on one connection. */
+/** Messages on Redis channels, for any number of listeners on one connection. */
 export class Channels {
   readonly #subscriber: Redis;
   readonly #listeners = new Map<string, Set<(message: string) => void>>();
   readonly #onMissed = new Set<() => void>();
 
-  /** @param subscriber a connection of its own: one that listens can do nothing else. It subscribes anew when it reconnects */
+  /** @param subscriber a connection for nothing else: a subscribed connection accepts no other commands. It subscribes again when it reconnects */
   constructor(subscriber: Redis) {
     this.#subscriber = subscriber;
     subscriber.on("message", (channel, message) => {
       for (const listener of this.#listeners.get(channel) ?? []) listener(message);
     });
-    subscriber.on("ready", () => void this.#listenAgain().catch(() => {}));
+    subscriber.on("ready", () => void this.#resubscribe().catch(() => {}));
   }
 
-  /** @param look called when it listens again after the connection was lost: messages may have been missed */
-  onMissed(look: () => void): void {
-    this.#onMissed.add(look);
+  /** @param listener called when the subscriptions are back after a lost connection: messages may have been missed */
+  onMissed(listener: () => void): void {
+    this.#onMissed.add(listener);
   }
 
-  /** Resolves when it listens. What comes back ends that. Rejects as the connection does, and then nobody listens. */
+  /**
+   * Subscribes to a channel. Rejects if the connection fails; the listener is removed then.
+   * @returns a function that ends the subscription
+   */
   async listen(channel: string, listener: (message: string) => void): Promise<() => void> {
-    const there = this.#listeners.get(channel) ?? new Set();
-    this.#listeners.set(channel, there.add(listener));
+    const listeners = this.#listeners.get(channel) ?? new Set();
+    this.#listeners.set(channel, listeners.add(listener));
     const stop = () => {
-      there.delete(listener);
-      if (there.size > 0) return;
+      listeners.delete(listener);
+      if (listeners.size > 0) return;
       this.#listeners.delete(channel);
-      // Where the connection is gone there is nothing to end.
+      // On a closed connection there is no subscription to end.
       this.#subscriber.unsubscribe(channel).catch(() => {});
     };
     try {
@@ -40,11 +43,11 @@ export class Channels {
     return stop;
   }
 
-  /** The client subscribes anew by itself, but does not say when that is done. A loss meanwhile is followed by another `ready`. */
-  async #listenAgain(): Promise<void> {
+  /** ioredis subscribes again by itself, but does not report when. A connection that is lost meanwhile causes another `ready` event. */
+  async #resubscribe(): Promise<void> {
     const channels = [...this.#listeners.keys()];
     if (channels.length === 0) return;
     await this.#subscriber.subscribe(...channels);
-    for (const look of this.#onMissed) look();
+    for (const listener of this.#onMissed) listener();
   }
 }

@@ -5,10 +5,10 @@ import { KEY_PREFIX } from "../schemas/names.ts";
 import { RETIRED_RUN_SECONDS } from "./ledger/keys.ts";
 import type { FinalizerQueue } from "./queues/finalizer-queue.ts";
 
-/** Consecutive slices whose parts are made into files together; `range` counts them from 0. */
+/** Consecutive slices whose parts are compacted together. `range` is the number of the range, from 0; `last` is included. */
 export type SliceRange = { range: number; first: number; last: number };
 
-/** What Redis holds of the output files of runs under way: what the kept columns hold, and the files of each range that is done. */
+/** The state of compaction in Redis: the kinds of values in the kept columns, and the output files of each finished range. */
 export class Compactions {
   readonly #redis: Redis;
   readonly #queue: FinalizerQueue;
@@ -18,13 +18,13 @@ export class Compactions {
     this.#queue = queue;
   }
 
-  /** Notes what a slice's kept columns hold. Must come before its commit: the last one closes the run. */
+  /** Adds the kinds of values in a slice's kept columns. Must happen before the commit of the slice: the last commit closes the run. */
   async noteColumns(run: string, kinds: ReadonlyMap<string, ReadonlySet<ColumnKind>>): Promise<void> {
     const found = [...kinds].flatMap(([column, some]) => [...some].map((kind) => JSON.stringify([column, kind])));
     if (found.length > 0) await this.#redis.sadd(keyOf(run, "columns"), ...found);
   }
 
-  /** What the kept columns hold, in all slices that were noted. */
+  /** The kinds of values in the kept columns, over all noted slices. */
   async columns(run: string): Promise<Map<string, Set<ColumnKind>>> {
     const columns = new Map<string, Set<ColumnKind>>();
     for (const member of await this.#redis.smembers(keyOf(run, "columns"))) {
@@ -35,7 +35,7 @@ export class Compactions {
     return columns;
   }
 
-  /** Asks for the files of those ranges that are not done. @returns whether all are */
+  /** Queues the compaction of the ranges that are not done. @returns whether all are done */
   async ask(run: string, output: string, ranges: AsyncIterable<SliceRange>): Promise<boolean> {
     let count = 0;
     const missing: SliceRange[] = [];
@@ -43,7 +43,7 @@ export class Compactions {
       count += 1;
       if (!(await this.isDone(run, range.range))) missing.push(range);
     }
-    // Before the first job: whoever does the last one asks how many there are.
+    // Before the first job: the worker that finishes the last range reads the number of ranges.
     await this.#redis.set(keyOf(run, "ranges"), count);
     for (const range of missing) await this.#queue.compact({ run, output, ...range });
     return missing.length === 0;
@@ -53,12 +53,12 @@ export class Compactions {
     return (await this.#redis.hexists(keyOf(run, "files"), String(range))) === 1;
   }
 
-  /** The files of a range are there. */
+  /** Stores the files of a finished range. */
   async done(run: string, range: number, files: readonly FileLine[]): Promise<void> {
     await this.#redis.hset(keyOf(run, "files"), String(range), JSON.stringify(files));
   }
 
-  /** Has the run closed, if all its files are there. A try that comes after its own range was done asks as well: the first may have died. */
+  /** Queues the finalizer if all ranges are done. A retry of a finished range calls this too: the first attempt may have died before. */
   async closeIfDone(run: string, output: string): Promise<void> {
     const [done, ranges] = await Promise.all([
       this.#redis.hlen(keyOf(run, "files")),
@@ -76,7 +76,7 @@ export class Compactions {
     }
   }
 
-  /** As `RunLedger.retire`. */
+  /** Like `RunLedger.retire`. */
   async retire(run: string): Promise<void> {
     const keys = (["columns", "ranges", "files"] as const).map((name) => keyOf(run, name));
     await Promise.all(keys.map((key) => this.#redis.expire(key, RETIRED_RUN_SECONDS)));

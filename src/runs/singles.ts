@@ -3,14 +3,14 @@ import type { z } from "zod";
 import { EventSchema, type LabelEvent } from "../schemas/event.ts";
 import { KEY_PREFIX, runChannel } from "../schemas/names.ts";
 
-/** Long enough for a caller that lost its connection to come back, short enough that thousands a second do not fill Redis. */
+/** Long enough for a caller to reconnect, short enough that thousands of singles a second do not fill Redis. */
 const KEPT_SECONDS = 15 * 60;
 
-/** How a single ended, without its rows: these are in its part, and in the event that its caller hears. */
+/** The end of a single, without its rows. The rows are in its part, and in the event that the caller receives. */
 const SingleEndSchema = EventSchema.omit({ items: true });
 export type SingleEnd = z.infer<typeof SingleEndSchema>;
 
-/** The ends of singles: runs of one job each, of which Redis holds nothing else. */
+/** The ends of singles (runs of one job). Redis stores nothing else about them. */
 export class SingleEnds {
   readonly #redis: Redis;
 
@@ -18,7 +18,7 @@ export class SingleEnds {
     this.#redis = redis;
   }
 
-  /** Notes the end and tells whoever waits for it. A second try says the same again. */
+  /** Stores the end and publishes it to the waiting caller. Idempotent. */
   async set(event: LabelEvent): Promise<void> {
     const { items: _items, ...end } = event;
     await this.#redis
@@ -28,7 +28,7 @@ export class SingleEnds {
       .exec();
   }
 
-  /** @returns undefined where it has not ended, or long ago */
+  /** @returns undefined if the single has not ended, or ended more than 15 minutes ago */
   async get(run: string): Promise<SingleEnd | undefined> {
     const found = await this.#redis.get(endKey(run));
     return found === null ? undefined : SingleEndSchema.parse(JSON.parse(found));

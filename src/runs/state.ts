@@ -1,11 +1,11 @@
 import { RUN_STATES, type RunState } from "../schemas/run.ts";
 
-/** The run's state machine: from each state, the states that may follow it. A state may also follow itself: each step is idempotent. */
+/** The state machine of a run: the states that may follow each state. A state may also follow itself: transitions are idempotent. */
 const EDGES = {
   planning: ["running", "paused", "failed", "cancelled"],
-  // Back to planning: the same command was run again on an unfinished output. Failed: too many rows in error.
+  // Back to planning: the same command runs again on an unfinished output. Failed: too many rows in error.
   running: ["finalizing", "planning", "paused", "failed", "cancelled"],
-  // The slices that were under way may have been the last ones.
+  // To finalizing: the slices that were running may be the last ones.
   paused: ["planning", "running", "finalizing", "failed", "cancelled"],
   finalizing: ["succeeded", "finished_with_errors", "failed", "planning"],
   failed: ["planning"],
@@ -18,17 +18,17 @@ export function mayFollow(from: RunState, to: RunState): boolean {
   return from === to || (EDGES[from] as readonly RunState[]).includes(to);
 }
 
-/** The states from which `to` may be reached, itself among them. */
+/** The states that may precede `to`, including `to`. */
 export function statesBefore(to: RunState): RunState[] {
   return RUN_STATES.filter((from) => mayFollow(from, to));
 }
 
-/** A run in this state has come to an end; `failed` and `cancelled` ones can be taken up again. */
+/** Whether a run in this state has ended. A `failed` or `cancelled` run can be resumed. */
 export function isEnded(state: RunState): boolean {
   return state === "succeeded" || state === "finished_with_errors" || state === "failed" || state === "cancelled";
 }
 
-/** How a finished run ended: no label for a slice is worse than no label for an item. */
+/** The end state of a complete run. A failed slice outweighs rows in error. */
 export function endState(totals: { errors: number; failedSlices: number }): RunState {
   if (totals.failedSlices > 0) return "failed";
   return totals.errors > 0 ? "finished_with_errors" : "succeeded";

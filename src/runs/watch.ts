@@ -2,12 +2,12 @@ import { setTimeout as delay } from "node:timers/promises";
 import { runChannel } from "../schemas/names.ts";
 import type { Channels } from "./channels.ts";
 
-/** A run may change thousands of times a second: between two looks lies at least this. */
-const REST_MS = 20;
+/** Minimum time between two checks: a run may change thousands of times a second. */
+const MIN_INTERVAL_MS = 20;
 
 /**
- * Hears that something of a run changed: on its channel, and, since a message may be lost, every so often anyway. Redis
- * is asked again each time: a message says nothing but "look".
+ * Waits for changes of a run: a message on its channel, or the end of the polling interval, because a message may be lost. A message has no
+ * content, so each change means that the state must be read from Redis.
  */
 export class RunChanges {
   readonly #pollMs: number;
@@ -28,21 +28,21 @@ export class RunChanges {
     this.#stop();
   }
 
-  /** Wakes whoever waits, for a reason of this process's own. */
+  /** Wakes the waiting callers after a change in this process. */
   notify(): void {
     const { resolve } = this.#wake;
     this.#wake = Promise.withResolvers<void>();
     resolve();
   }
 
-  /** Settles when `check` says true; it is asked at once, at every change, and every `pollMs`. */
+  /** Waits until `check` resolves to true. Calls it immediately, after each change, and every `pollMs`. Rejects if `signal` aborts. */
   async until(check: () => Promise<boolean>, signal: AbortSignal): Promise<void> {
     for (;;) {
       signal.throwIfAborted();
-      // Taken before the look: a change during it must not be missed.
+      // Read before the check, so that a change during the check is not missed.
       const changed = this.#wake.promise;
       if (await check()) return;
-      await Promise.all([this.#changeOrPoll(changed, signal), delay(REST_MS)]);
+      await Promise.all([this.#changeOrPoll(changed, signal), delay(MIN_INTERVAL_MS)]);
     }
   }
 
@@ -51,14 +51,14 @@ export class RunChanges {
     const timer = setTimeout(resolve, this.#pollMs);
     const aborted = () => resolve();
     signal.addEventListener("abort", aborted);
-    // It may have been aborted during the look, and then tells nobody any more.
+    // A signal that was aborted during the check sends no event.
     if (signal.aborted) resolve();
     void changed.then(resolve);
     try {
       await promise;
     } finally {
       clearTimeout(timer);
-      // A run changes thousands of times, and its signal lives as long as it does.
+      // The signal lives as long as the run, which changes thousands of times.
       signal.removeEventListener("abort", aborted);
     }
   }

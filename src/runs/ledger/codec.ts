@@ -2,16 +2,16 @@ import type { Range, Receipt } from "../../schemas/manifest.ts";
 import type { RunFile } from "../../schemas/run.ts";
 import type { Split, TarPlace } from "../../schemas/split.ts";
 
-/** What Redis holds of a planned slice: its ranges and, where workers read them, the addresses of those with items. */
+/** A planned slice in Redis: its ranges, and the addresses of the ranges with items if workers read them. */
 export type PlannedSlice = { planned: Range[]; places?: Split["at"][] };
 
 type Address = readonly unknown[];
-/** `[input, first, count]`, then how many are items where not all are (else null), then the address where there is one. */
+/** `[input, first, count, selected, address]`. `selected` is null or omitted if all records are items; `address` is omitted if unknown. */
 type Entry = [number, number, number, (number | null)?, Address?];
 
 /**
- * Some 70 bytes a slice. Splits that take single records (`only`) keep no address: it could be as long as they are.
- * @param splits those of the ranges that have items, in their order
+ * About 70 bytes per slice. Splits that select single records (`only`) have no address: it could be as long as the list of records.
+ * @param splits the splits of the ranges with items, in the order of the ranges
  */
 export function encodePlanned({ ranges, splits }: { ranges: readonly Range[]; splits?: readonly Split[] }): string {
   const addressed = splits?.every(({ only }) => only === undefined) ? splits.values() : undefined;
@@ -35,7 +35,7 @@ export function decodePlanned(text: string): PlannedSlice {
   return places.length > 0 ? { planned, places } : { planned };
 }
 
-/** The splits of a planned slice as they were queued; undefined where its items travelled. */
+/** The splits of a planned slice, as they were queued. Undefined if its items travel in the job. */
 export function splitsOf({ planned, places }: PlannedSlice, { spec, inputs }: RunFile): Split[] | undefined {
   if (!places) return undefined;
   const { sample, read: wanted } = spec;
@@ -76,11 +76,11 @@ function decodePlace([kind, ...parts]: Address): Split["at"] {
 function decodeTarPlace(parts: readonly unknown[]): TarPlace {
   const [offset, bytes, images, byName, replaced] = parts as [number, number, ...unknown[]];
   const rest = { images, byName, replaced };
-  const told = Object.entries(rest).filter(([, value]) => Array.isArray(value));
-  return { kind: "tar", offset, bytes, ...(Object.fromEntries(told) as Partial<TarPlace>) };
+  const given = Object.entries(rest).filter(([, value]) => Array.isArray(value));
+  return { kind: "tar", offset, bytes, ...(Object.fromEntries(given) as Partial<TarPlace>) };
 }
 
-/** `rows,errors,bytes,sha256` with the hash in base64url: some 55 bytes a slice. */
+/** `rows,errors,bytes,sha256` with the hash in base64url: about 55 bytes per slice. */
 export function encodeReceipt({ rows, errors, bytes, sha256 }: Receipt): string {
   return [rows, errors, bytes, Buffer.from(sha256, "hex").toString("base64url")].join(",");
 }

@@ -13,28 +13,31 @@ import { pairsOf, ScriptClient } from "./script-client.ts";
 import { MAX_FIRST_ERRORS } from "./scripts.ts";
 import { readSlices, type SliceRecord } from "./slices.ts";
 
-/** The runs that Redis knows, by the time at which they were first begun. */
+/** The runs that Redis knows, by the time of their first start. */
 const RUNS_KEY = `${KEY_PREFIX}:runs`;
 
-/** What a committed slice adds to its run. */
+/** What the commit of a slice adds to its run. */
 export type Committed = { receipt: Receipt; labels: Record<string, number>; errorCodes: Record<string, number> };
 
-/** Where a model ran, and why there. */
+/** The devices that a model ran on, and why each was chosen. */
 export type Devices = Readonly<Record<string, string>>;
 
 /** A row in error. */
 export type RowError = { uri: string; record: number; code: string; message: string };
 
-/** What is known of a slice's labeling beside its part: where, how many ms it kept devices busy, and the first of its rows in error. */
+/** How a slice was labeled: the devices, their time in ms, and the first rows in error. */
 export type Labeling = { devices?: Devices; inferMs?: number; firstErrors?: readonly RowError[] };
 
-/** How a run was found when it was begun: the place up to which it was planned, as that was noted, and whether that was all of it. */
+/** The state of a run when planning begins: the place at which planning continues, and whether the plan is complete. */
 export type Begun<P> = { isNew: boolean; next?: P; planned: boolean };
 
-/** `committed` and `again`: the slice is done. `failed`: it failed for good before. `complete`: no slice of the run is open. */
+/**
+ * The result of a commit or a failure. `committed`, `again`: the slice is done. `failed`: it has failed permanently. `unknown`: Redis does not
+ * know the run. `unplanned`: the slice is not in the plan. `complete`: every slice of the run has ended, and the run can be closed.
+ */
 export type SliceEnd = { outcome: "committed" | "again" | "failed" | "unknown" | "unplanned"; complete: boolean };
 
-/** What Redis holds of runs under way: per slice its planned ranges and its end, per run counters. The store is the record of what is done. */
+/** The state of running runs in Redis: the plan and the end of each slice, and counters. The store is the record of finished work. */
 export class RunLedger {
   readonly #redis: Redis;
   readonly #scripts: ScriptClient;
@@ -44,7 +47,7 @@ export class RunLedger {
     this.#scripts = new ScriptClient(redis);
   }
 
-  /** The run is to be planned: one that Redis does not know is known from here on, one that failed or was left is taken up again. */
+  /** Makes a run known to Redis, in the state `planning`. A run that failed or was cancelled returns to `planning`. */
   async submit(run: string, output: string): Promise<void> {
     const now = new Date();
     await this.#redis.zadd(RUNS_KEY, "NX", now.getTime(), run);
@@ -53,9 +56,9 @@ export class RunLedger {
   }
 
   /**
-   * Opens the run for planning; slices that are committed stay so, slices that failed for good get another chance. One that is paused
-   * stays so.
-   * @param maxErrors rows in error that it may have: a count, or a share (`5%`), looked at from 1,000 rows on and at the end
+   * Opens a run for planning. Committed slices stay committed; slices that failed permanently can be committed again. A paused run stays
+   * paused.
+   * @param maxErrors rows in error that the run may have: a count, or a percentage (`5%`) that applies from 1,000 rows on and at the end
    */
   async begin<P>(
     run: string,
@@ -63,7 +66,7 @@ export class RunLedger {
     { maxErrors = "" }: { maxErrors?: string | undefined } = {},
   ): Promise<Begun<P>> {
     const now = new Date();
-    // First: listed without being there it does no harm, there without being listed it would be overlooked.
+    // Listed first: an entry without a run is harmless, a run without an entry would not be listed.
     await this.#redis.zadd(RUNS_KEY, "NX", now.getTime(), run);
     const about = { output, model: model.id, digest: model.digest, lane, maxErrors };
     const found = await this.#scripts.call("labelmillBegin", run, { time: now.toISOString(), ...about });
@@ -72,22 +75,22 @@ export class RunLedger {
   }
 
   /**
-   * Notes what slices hold, before they are queued: the count of what is in is the planner's, not the writer's.
-   * @param next where planning goes on after them
-   * @returns the run's state; undefined where Redis does not know the run any more
+   * Notes the content of slices before they are queued: the planner counts the input, not the worker that writes the rows.
+   * @param next the place at which planning continues after these slices
+   * @returns the run's state; undefined if Redis no longer knows the run
    */
   plan(run: string, slices: readonly SlicePlan[], itemsSoFar: number, next?: object): Promise<RunState | undefined> {
     return planSlices(this.#redis, run, slices, itemsSoFar, next);
   }
 
-  /** All slices are planned. True: all of them have ended already. */
+  /** Marks the plan as complete. @returns whether all slices have ended already */
   async planDone(run: string, totals: { slices: number; items: number }): Promise<boolean> {
     const args = { slices: String(totals.slices), items: String(totals.items) };
     const end = await this.#ended(run, await this.#scripts.call("labelmillPlanDone", run, args));
     return end.complete;
   }
 
-  /** Counts a slice, once. Where its run has too many rows in error by it, the run has failed. */
+  /** Commits a slice, once. If its run then has too many rows in error, the run fails. */
   async commit(
     run: string,
     slice: number,
@@ -109,13 +112,13 @@ export class RunLedger {
     return this.#ended(run, answer);
   }
 
-  /** The first rows in error that were committed, at most ten. */
+  /** The first committed rows in error, at most 10. */
   async firstErrors(run: string): Promise<RowError[]> {
     const found = await this.#redis.lrange(runKeys(run).firstErrors, 0, MAX_FIRST_ERRORS - 1);
     return found.map((error) => JSON.parse(error));
   }
 
-  /** Slices in the plan so far. */
+  /** The number of slices in the plan until now. */
   async plannedSlices(run: string): Promise<number> {
     return this.#redis.hlen(runKeys(run).plan);
   }
@@ -133,13 +136,13 @@ export class RunLedger {
     return this.#transition(run, to, statesBefore(to));
   }
 
-  /** @returns undefined where Redis knows no such run */
+  /** @returns undefined if Redis does not know the run */
   async state(run: string): Promise<RunState | undefined> {
     const state = await this.#redis.hget(runKeys(run).run, "state");
     return state === null ? undefined : RunStateSchema.parse(state);
   }
 
-  /** The run's state, undefined where Redis does not know the run; whether the slice is in its plan, or may come into it yet. */
+  /** The state of the run, undefined if Redis does not know it. `plan`: the slice is planned, may still be planned, or is not in the plan. */
   async look(
     run: string,
     slice: number,
@@ -153,21 +156,21 @@ export class RunLedger {
     return { state, plan: planned === 1 ? "planned" : state && planDone !== "1" ? "open" : "unplanned" };
   }
 
-  /** Ends a run that is under way: what is committed stays, the rest is not done. @returns false where it is not under way */
+  /** Cancels a run. Committed slices stay, the others are dropped. @returns false if the run has ended already */
   async cancel(run: string): Promise<boolean> {
     if (!(await this.transition(run, "cancelled"))) return false;
     await this.#stopped(run);
     return true;
   }
 
-  /** Slices under way are finished, no others begun. @returns false where the run is not being planned or done */
+  /** Pauses a run: running slices finish, no others start. @returns false if the run is not planning, running or paused */
   async pause(run: string): Promise<boolean> {
     if (!(await this.transition(run, "paused"))) return false;
     await this.announce(run);
     return true;
   }
 
-  /** A paused run goes on. @returns false where it is not paused */
+  /** Resumes a paused run. @returns false if the run is not paused */
   async resume(run: string): Promise<boolean> {
     if ((await this.#scripts.call("labelmillResume", run, {})) !== 1) return false;
     await this.announce(run);
@@ -175,30 +178,30 @@ export class RunLedger {
     return true;
   }
 
-  /** Puts the slices that workers parked while the run was paused back into its queue. */
+  /** Moves the slices that workers parked while the run was paused back into its queue. */
   async promote(run: string): Promise<void> {
     const progress = await this.progress(run);
     if (progress) await promoteParked(this.#redis, run, progress, this.slices(run, await this.plannedSlices(run)));
   }
 
-  /** The run cannot go on, for a reason of its own (the code, `: ` and the message): it failed. */
+  /** Marks a run as failed as a whole. @param reason the code, `: ` and the message */
   async failRun(run: string, reason: string): Promise<void> {
     if (!(await this.#transition(run, "failed", statesBefore("failed"), reason))) return;
     await this.#stopped(run);
   }
 
-  /** Tells the run's watchers to look again. */
+  /** Notifies the watchers of a run that its state has changed. */
   async announce(run: string): Promise<void> {
     await this.#redis.publish(runChannel(run), "");
   }
 
-  /** @returns undefined where Redis knows no such run */
+  /** @returns undefined if Redis does not know the run */
   async progress(run: string): Promise<Progress | undefined> {
     const found = await this.#redis.hgetall(runKeys(run).run);
     return found.state === undefined ? undefined : progressOf(found);
   }
 
-  /** @returns undefined where Redis knows no such run */
+  /** @returns undefined if Redis does not know the run */
   async overview(run: string): Promise<RunOverview | undefined> {
     const [found, now] = await Promise.all([this.#redis.hgetall(runKeys(run).run), this.#redis.time()]);
     if (found.state === undefined) return undefined;
@@ -209,7 +212,7 @@ export class RunLedger {
     return { run, createdAt: found.createdAt!, rowsPerSecond, ...progress };
   }
 
-  /** The runs that Redis knows, the latest first. */
+  /** The runs that Redis knows, the newest first. */
   async runs(limit: number): Promise<RunOverview[]> {
     const ids = await this.#redis.zrevrange(RUNS_KEY, 0, limit - 1);
     const all = await Promise.all(ids.map((run) => this.overview(run)));
@@ -218,7 +221,7 @@ export class RunLedger {
     return all.filter((run) => run !== undefined);
   }
 
-  /** Rows by label, and rows in error by code. */
+  /** The number of rows by label, and of rows in error by code. */
   async counts(run: string): Promise<{ labels: Record<string, number>; errorCodes: Record<string, number> }> {
     const [labels, errorCodes] = await Promise.all([
       this.#redis.hgetall(runKeys(run).labels),
@@ -227,22 +230,22 @@ export class RunLedger {
     return { labels: countsOf(labels), errorCodes: countsOf(errorCodes) };
   }
 
-  /** What was passed over in the inputs while they were planned. */
+  /** What was skipped in the inputs while they were planned. */
   passedOver(run: string): Promise<PassedOverReport> {
     return readPassedOver(this.#redis, run);
   }
 
-  /** Where the slices were labeled, as far as that is known. */
+  /** The devices that slices were labeled on, as far as workers reported them. */
   async devices(run: string): Promise<Devices> {
     return this.#redis.hgetall(runKeys(run).devices);
   }
 
-  /** The plan and what became of it, slice by slice in order, from `first` on. */
+  /** The slices of a run with their plan and their end, in order, from `first` to below `count`. */
   slices(run: string, count: number, chunk = 500, first = 0): AsyncGenerator<SliceRecord> {
     return readSlices(this.#redis, run, count, chunk, first);
   }
 
-  /** The run is over and its record is the store's: Redis forgets it after a day, in which late workers still find it. */
+  /** Lets Redis delete the state of an ended run after a day. Until then, late workers still find it; the store keeps the record. */
   async retire(run: string): Promise<void> {
     const pipeline = this.#redis.pipeline();
     for (const key of Object.values(runKeys(run))) pipeline.expire(key, RETIRED_RUN_SECONDS);
@@ -259,7 +262,7 @@ export class RunLedger {
     return { outcome, complete: complete === 1 };
   }
 
-  /** Nobody is to work on the run any more. */
+  /** Notifies workers and watchers that a run has stopped. */
   async #stopped(run: string): Promise<void> {
     await this.#redis.publish(STOPPED_CHANNEL, run);
     await this.announce(run);

@@ -6,7 +6,7 @@ import type { Split } from "../../schemas/split.ts";
 import { encodePlanned } from "./codec.ts";
 import { runKeys } from "./keys.ts";
 
-/** What is noted of a slice before it is queued. `passedOver`: in an input, by its number, that the slice is the first to come to. */
+/** What is noted for a slice before it is queued. `passedOver`: reports on the inputs, by number, that begin in this slice. */
 export type SlicePlan = {
   slice: number;
   ranges: readonly Range[];
@@ -15,9 +15,9 @@ export type SlicePlan = {
 };
 
 /**
- * Notes slices and the place at which planning goes on, in one transaction. What was passed over is a field of its own for each input: a run
- * that is planned again, from whatever place, counts nothing twice and loses nothing.
- * @returns the run's state; undefined where Redis does not know the run any more
+ * Notes slices, and the place at which planning continues, in one transaction. The report on an input is a separate field. So a run that is
+ * planned again from any place counts nothing twice and loses nothing.
+ * @returns the run's state; undefined if Redis no longer knows the run
  */
 export async function planSlices(
   redis: Redis,
@@ -43,7 +43,7 @@ export async function planSlices(
   return RunStateSchema.optional().parse(answers?.at(-1)?.[1] ?? undefined);
 }
 
-/** What was passed over in all inputs together, in their order. */
+/** The sum of the reports on all inputs, in the order of the inputs. */
 export async function readPassedOver(redis: Redis, run: string): Promise<PassedOverReport> {
   const found = Object.entries(await redis.hgetall(runKeys(run).passedOver));
   found.sort(([a], [b]) => Number(a) - Number(b));

@@ -1,35 +1,35 @@
 import { LANES, type Lane } from "../../schemas/names.ts";
 import { type RunState, RunStateSchema } from "../../schemas/run.ts";
 
-/** What a run is, beside its plan: where it writes, and the queue that its slices are on. */
+/** What a run is, besides its plan: its output, and the queue of its slices. */
 export type RunAbout = { output: string; model: { id: string; digest: string }; lane: Lane };
 
-/** Why a run, or a slice of it, failed: the error's code and message. */
+/** Why a run or a slice failed: the code and the message of the error. */
 export type Failure = { code: string; message: string };
 
 export type Progress = RunAbout & {
   state: RunState;
-  /** Slices planned in all; undefined until the planner is through. */
+  /** All slices of the run; undefined until the plan is complete. */
   slices: number | undefined;
-  /** Items planned so far. */
+  /** Items planned until now. */
   items: number;
   committed: number;
   failed: number;
   rows: number;
   errors: number;
   bytes: number;
-  /** Time that the models' devices spent on the rows, in ms. */
+  /** Time that devices spent on inference, in ms. */
   inferMs: number;
-  /** Why the run failed, where no slice did: the code, `: ` and the message. */
+  /** Why the run failed as a whole: the code, `: ` and the message. Omitted if it did not, or only slices failed. */
   reason?: string;
-  /** Why it failed, or its first slice that did: `reason` in its parts, else that slice's. How many slices did says `failed`. */
+  /** `reason` as code and message, else the failure of the first slice that failed. `failed` is the number of such slices. */
   failure?: Failure;
 };
 
-/** How a run goes: its progress, and its rows a second since it was last begun (to its end, if it has ended). */
+/** The progress of a run, and its rows per second from the last start of its planning to now, or to its end. */
 export type RunOverview = Progress & { run: string; createdAt: string; rowsPerSecond: number };
 
-/** A run's progress as its hash holds it. */
+/** The progress of a run from the fields of its hash. */
 export function progressOf(found: Record<string, string>): Progress {
   const number = (key: string) => Number(found[key] ?? 0);
   return {

@@ -98,12 +98,12 @@ local function tooMany(run)
   if percent then
     if (rows < ${MIN_ROWS_FOR_PERCENTAGE} and not complete(run)) or errors * 100 <= tonumber(percent) * rows then return end
   elseif errors <= tonumber(run.maxErrors) then return end
-  return 'TOO_MANY_ERRORS: ' .. run.errors .. ' of ' .. run.rows .. ' rows are in error, at most ' .. run.maxErrors .. ' may be'
+  return 'TOO_MANY_ERRORS: ' .. run.errors .. ' of ' .. run.rows .. ' rows are in error; the maximum is ' .. run.maxErrors
 end
 local function hopeless(run)
   if tonumber(run.failedInRow or '0') < ${MAX_CONSECUTIVE_FAILURES} or complete(run) then return end
   if run.state ~= 'planning' and run.state ~= 'running' then return end
-  return 'TOO_MANY_FAILURES: ' .. run.failedInRow .. ' slices in a row failed for good, the last of them with ' .. args.code .. ': ' .. args.message
+  return 'TOO_MANY_FAILURES: ' .. run.failedInRow .. ' consecutive slices failed permanently, the last one with ' .. args.code .. ': ' .. args.message
 end
 local function ended(outcome)
   local run = progress()

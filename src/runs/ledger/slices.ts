@@ -4,14 +4,14 @@ import type { Receipt } from "../../schemas/manifest.ts";
 import { decodePlanned, decodeReceipt, type PlannedSlice } from "./codec.ts";
 import { runKeys } from "./keys.ts";
 
-/** What was planned of a slice, and its end if it has come. */
+/** The plan of a slice, and its end if it has ended. */
 export type SliceRecord = PlannedSlice & {
   slice: number;
   receipt?: Receipt;
   failed?: { code: string; message: string };
 };
 
-/** Slices `from` to `count`, excluded, of a run, in order, `chunk` of them at a time. */
+/** The slices of a run from `from` to below `count`, in order. Reads `chunk` slices at a time. */
 export async function* readSlices(
   redis: Redis,
   run: string,

@@ -6,7 +6,7 @@ import { openQueue } from "./queue.ts";
 
 export type Retries = { attempts: number; backoffMs: number };
 
-/** Asks for a run to be closed. The finalizer is idempotent: whoever finds a run complete may ask. */
+/** Queues the finalizer of runs, and the compaction of their parts. The finalizer is idempotent: any process that finds a run complete may queue it. */
 export class FinalizerQueue {
   readonly #queue: Queue;
   readonly #retries: Retries;
@@ -16,26 +16,29 @@ export class FinalizerQueue {
     this.#retries = retries;
   }
 
-  /** @param compacted its output files are made */
+  /** Queues the finalizer of a run. @param compacted the output files of the run are complete */
   async add(run: string, output: string, compacted = false): Promise<void> {
     const id = finalizeJobId(run, compacted);
-    await this.#forgetFailed(id);
+    await this.#removeFailed(id);
     await this.#queue.add("finalize", { v: JOB_VERSION, run, output } satisfies FinalizeJob, {
       jobId: id,
       ...jobRetries(this.#retries),
     });
   }
 
-  /** Asks for the output files of a range of slices. */
+  /** Queues the compaction of a range of slices. */
   async compact(job: Omit<CompactJob, "v">): Promise<void> {
     const id = compactJobId(job.run, job.range);
-    await this.#forgetFailed(id);
+    await this.#removeFailed(id);
     const data = { v: JOB_VERSION, ...job } satisfies CompactJob;
     await this.#queue.add("compact", data, { jobId: id, ...jobRetries(this.#retries) });
   }
 
-  /** Adding an id that exists does nothing. One that waits for its next try must stay: asked for anew, it would be tried for ever. */
-  async #forgetFailed(id: string): Promise<void> {
+  /**
+   * Removes a failed job, because BullMQ ignores a job with an id that exists. A job that waits for its next attempt stays: queued again,
+   * it would never run out of attempts.
+   */
+  async #removeFailed(id: string): Promise<void> {
     if ((await this.#queue.getJobState(id)) === "failed") await this.#queue.remove(id);
   }
 
@@ -44,7 +47,7 @@ export class FinalizerQueue {
   }
 }
 
-/** What becomes of a job that ends: done, it is removed; failed, it is tried again, then kept a while for a person to see. */
+/** Job options: a completed job is removed; a failed job is retried, then kept among the last 1,000 for inspection. */
 export function jobRetries({ attempts, backoffMs }: Retries) {
   return {
     attempts,

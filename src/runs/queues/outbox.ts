@@ -5,19 +5,19 @@ import { openQueue, readJob } from "./queue.ts";
 
 const PAGE = 500;
 
-/** Where the number of events that were dropped unread is counted. */
+/** The counter of events that were dropped before a consumer read them. */
 export const DROPPED_EVENTS_KEY = `${KEY_PREFIX}:results:dropped`;
 
-/** Events that were dropped unread because too many waited. */
+/** The number of events that were dropped because too many were waiting. */
 export async function droppedEvents(redis: Redis): Promise<number> {
   return Number((await redis.get(DROPPED_EVENTS_KEY)) ?? 0);
 }
 
-/** The events that wait on the results queue, the oldest first; they stay there. What is taken meanwhile may be left out. */
+/** The waiting events of the results queue, the oldest first. They stay in the queue. An event that is consumed meanwhile may be missing. */
 export async function* waitingEvents(redis: Redis): AsyncGenerator<LabelEvent> {
   const queue = openQueue(redis, RESULTS_QUEUE);
   try {
-    // Ids first: a consumer that takes events while they are read would move the pages.
+    // All ids first: a consumer that takes events would shift the pages.
     const ids = await queue.getRanges(["waiting"], 0, -1, true);
     for (let at = 0; at < ids.length; at += PAGE) {
       const jobs = await Promise.all(ids.slice(at, at + PAGE).map((id) => readJob(queue, id)));

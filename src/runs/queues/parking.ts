@@ -3,13 +3,13 @@ import { jobId, type Lane, queueName } from "../../schemas/names.ts";
 import type { SliceRecord } from "../ledger/slices.ts";
 import { openQueue, readJob } from "./queue.ts";
 
-/** A slice of a paused run lies aside for so long where nobody calls it back. */
+/** How long a parked slice of a paused run stays delayed unless the run is resumed. */
 export const PARKED_MS = 3_600_000;
 
-/** Slices asked for at a time. */
-const AT_ONCE = 100;
+/** Jobs read at a time. */
+const CHUNK = 100;
 
-/** Puts the unfinished slices of a run that lie aside back into its queue. */
+/** Moves the parked slices of a run back into its queue. @param slices all slices of the run */
 export async function promoteParked(
   redis: Redis,
   run: string,
@@ -22,13 +22,13 @@ export async function promoteParked(
     const promote = async () => {
       const jobs = await Promise.all(ids.map((id) => readJob(queue, id)));
       ids = [];
-      // One that was not parked is in no delayed set, and stays where it is.
+      // A job that was not parked is not delayed, and stays where it is.
       await Promise.all(jobs.map((job) => job && job.delay > 0 && job.promote().catch(() => {})));
     };
     for await (const { slice, receipt, failed } of slices) {
       if (receipt || failed) continue;
       ids.push(jobId(run, slice));
-      if (ids.length === AT_ONCE) await promote();
+      if (ids.length === CHUNK) await promote();
     }
     await promote();
   } finally {

@@ -6,7 +6,7 @@ import { RunLedger } from "../ledger/ledger.ts";
 import { jobRetries, type Retries } from "./finalizer-queue.ts";
 import { openQueue } from "./queue.ts";
 
-/** Has workers plan runs: each opens the inputs, cuts and queues them, and stays with the run to its end. */
+/** Queues runs to be planned by workers. A worker opens the inputs, queues the slices and watches the run until it ends. */
 export class PlanQueue {
   readonly #queue: Queue;
   readonly #ledger: RunLedger;
@@ -18,11 +18,11 @@ export class PlanQueue {
     this.#retries = retries;
   }
 
-  /** The run is known from here on; one that failed or was cancelled is taken up again, at the place it was planned up to. */
+  /** Makes the run known and queues its planning. A run that failed or was cancelled resumes at the place where its planning stopped. */
   async add(run: string, output: string): Promise<void> {
     await this.#ledger.submit(run, output);
     const jobId = `${run}-plan`;
-    // Adding an id that exists does nothing, and one that failed for good may be there. One that runs goes on.
+    // BullMQ ignores a job with an id that exists, and a failed job may have it. A running job is not removed.
     await this.#queue.remove(jobId);
     await this.#queue.add("plan", { v: JOB_VERSION, run, output } satisfies PlanJob, {
       jobId,

@@ -2,14 +2,14 @@ import { type Job, Queue } from "bullmq";
 import type { Redis } from "ioredis";
 import { KEY_PREFIX } from "../../schemas/names.ts";
 
-/** A queue to add to. What goes wrong is told by the calls on it: its `error` events would only say it again, on the console. */
+/** Opens a queue to add jobs to. Its calls report failures; its `error` events, which BullMQ would print, are dropped. */
 export function openQueue(redis: Redis, name: string): Queue {
   const queue = new Queue(name, { connection: redis, prefix: KEY_PREFIX });
   queue.on("error", () => {});
   return queue;
 }
 
-/** A job by its id; undefined where it is gone, or is not JSON: a worker buries such a job. */
+/** A job by its id. Undefined if it does not exist, or its data is not JSON: a worker moves such a job to the dead letters. */
 export async function readJob(queue: Queue, id: string): Promise<Job | undefined> {
   try {
     return await queue.getJob(id);

@@ -10,29 +10,29 @@ import {
 
 const NEVER = new AbortController().signal;
 
-/** What every record of losses must do. `restart` is what a new process would see after the last one died. */
+/** The tests that every crash record must pass. `restart` opens the record as a new process does after the last one died. */
 export function crashRecordConformance(
   name: string,
   open: () => Promise<{ restart(): Promise<CrashRecord>; close(): Promise<void> }>,
 ): void {
   const ref = { run: "0123456789abcdef", slice: 7 };
 
-  async function inWorld(run: (world: Awaited<ReturnType<typeof open>>) => Promise<void>): Promise<void> {
-    const world = await open();
+  async function withRecord(run: (context: Awaited<ReturnType<typeof open>>) => Promise<void>): Promise<void> {
+    const context = await open();
     try {
-      await run(world);
+      await run(context);
     } finally {
-      await world.close();
+      await context.close();
     }
   }
 
-  test(`${name}: a slice taken for the first time lost nothing`, () =>
-    inWorld(async ({ restart }) => {
+  test(`${name}: a slice that is taken for the first time has no evidence`, () =>
+    withRecord(async ({ restart }) => {
       assert.deepEqual((await (await restart()).take(ref, false, NEVER)).evidence, NO_EVIDENCE);
     }));
 
-  test(`${name}: deaths add up over processes, and the items that ran alone are known`, () =>
-    inWorld(async ({ restart }) => {
+  test(`${name}: crashes add up over processes, and the items that ran alone are recorded`, () =>
+    withRecord(async ({ restart }) => {
       await (await restart()).take(ref, false, NEVER);
       await (await restart()).take(ref, true, NEVER);
       const third = await (await restart()).take(ref, true, NEVER);
@@ -46,7 +46,7 @@ export function crashRecordConformance(
       const fourth = await (await restart()).take(ref, true, NEVER);
       assert.equal(crashCount(fourth.evidence), 3);
       assert.deepEqual(fourth.evidence.crashes.map(({ at }) => at).filter(Boolean), [[3, 6]]);
-      assert.deepEqual(fourth.evidence.through, [[0, 3]], "what was noted before came through");
+      assert.deepEqual(fourth.evidence.through, [[0, 3]], "the items noted before ended without a crash");
       await fourth.note([4, 5]);
       await fourth.note([5, 6]);
       await fourth.note(null);
@@ -59,12 +59,12 @@ export function crashRecordConformance(
           [0, 3],
           [4, 6],
         ],
-        "kept from try to try",
+        "kept from attempt to attempt",
       );
     }));
 
-  test(`${name}: a slice given back counts no death, and keeps what came through`, () =>
-    inWorld(async ({ restart }) => {
+  test(`${name}: a slice that is given back counts no crash, and keeps its finished items`, () =>
+    withRecord(async ({ restart }) => {
       for (const again of [false, true, true]) {
         const trial = await (await restart()).take(ref, again, NEVER);
         assert.deepEqual(trial.evidence.crashes, []);
@@ -76,19 +76,19 @@ export function crashRecordConformance(
       assert.deepEqual(evidence, { crashes: [], through: [[1, 2]] });
     }));
 
-  test(`${name}: a process that takes a slice again which it lost is not dead`, () =>
-    inWorld(async ({ restart }) => {
+  test(`${name}: a process that takes its own lost slice again has not crashed`, () =>
+    withRecord(async ({ restart }) => {
       const process = await restart();
       await process.take(ref, false, NEVER);
       await process.take(ref, true, NEVER);
       assert.deepEqual((await process.take(ref, true, NEVER)).evidence, NO_EVIDENCE);
-      // One process dies once, however often it took the slice.
+      // A process crashes once, however often it has taken the slice.
       const next = await restart();
       assert.ok(crashCount((await next.take(ref, true, NEVER)).evidence) <= 1);
     }));
 
-  test(`${name}: a device lost counts as a death, in the same process too, and the item it was lost on is known`, () =>
-    inWorld(async ({ restart }) => {
+  test(`${name}: the loss of a device counts as a crash, in the same process too, and the running item is recorded`, () =>
+    withRecord(async ({ restart }) => {
       const process = await restart();
       const first = await process.take(ref, false, NEVER);
       await first.lost();
@@ -106,8 +106,8 @@ export function crashRecordConformance(
       assert.deepEqual((await (await restart()).take(ref, true, NEVER)).evidence, NO_EVIDENCE);
     }));
 
-  test(`${name}: what ended is forgotten`, () =>
-    inWorld(async ({ restart }) => {
+  test(`${name}: the evidence of a finished slice is deleted`, () =>
+    withRecord(async ({ restart }) => {
       await (await restart()).take(ref, false, NEVER);
       const trial = await (await restart()).take(ref, true, NEVER);
       await trial.note([5, 6]);
@@ -115,8 +115,8 @@ export function crashRecordConformance(
       assert.deepEqual((await (await restart()).take(ref, true, NEVER)).evidence, NO_EVIDENCE);
     }));
 
-  test(`${name}: many tries are told in a few, and none of their evidence is lost`, () =>
-    inWorld(async ({ restart }) => {
+  test(`${name}: many attempts are merged into a few, and no evidence is lost`, () =>
+    withRecord(async ({ restart }) => {
       await (await restart()).take(ref, false, NEVER);
       const second = await (await restart()).take(ref, true, NEVER);
       await second.note([2, 3]);
@@ -138,8 +138,8 @@ export function crashRecordConformance(
       assert.deepEqual(evidence.through, [[8, 9]]);
     }));
 
-  test(`${name}: deaths that no item can be blamed for add up to their bound, however often the slice was given back`, () =>
-    inWorld(async ({ restart }) => {
+  test(`${name}: crashes without a blamed item add up to their limit, however often the slice is given back`, () =>
+    withRecord(async ({ restart }) => {
       await (await restart()).take(ref, false, NEVER);
       for (let i = 1; i < MAX_UNBLAMED_CRASHES; i++) await (await restart()).take(ref, true, NEVER);
       const process = await restart();

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { ObjectStore } from "../../../src/storage/store.ts";
 import type { WorkerOptions } from "../../../src/workers/worker.ts";
 
-/** The moments of a slice, in their order, at which a test can end the process. */
+/** The steps of a slice, in order, at which a test can kill the process. */
 export const KILL_STEPS = [
   "taken",
   "prepared",
@@ -18,17 +18,17 @@ export const KILL_STEPS = [
 ] as const;
 export type KillStep = (typeof KILL_STEPS)[number];
 
-/** End the process at `step` of slice `slice`, as often as `times`; the count is kept in files, since the process forgets. */
+/** Kill the process at `step` of slice `slice`, `times` times. Files keep the count across processes. */
 export type KillPoint = { step: KillStep; slice: number; times: number };
 
-/** Items in a slice where a test does not say. */
+/** Default number of items in a slice. */
 export const SLICE_ITEMS = 500;
 
 /**
- * Wraps the real parts of a worker with functions that end the process (SIGKILL: nothing is cleaned up).
- * @param evidence a folder: a file is made there for each death
- * @param held items in the batcher: how it is known that a slice is prepared
- * @param sliceItems items in a slice of the run's one input
+ * Wraps the real steps of a worker with functions that kill the process (SIGKILL: without clean-up).
+ * @param evidence a folder that gets a file for each kill
+ * @param held the number of items in the batcher, which shows that a slice is prepared
+ * @param sliceItems the number of items in a slice of the run's only input
  */
 export function killAround(
   points: readonly KillPoint[],

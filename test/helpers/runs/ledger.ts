@@ -4,10 +4,10 @@ import { openRedis } from "../../../src/redis/connect.ts";
 import { type Committed, RunLedger } from "../../../src/runs/ledger/ledger.ts";
 import { startTestRedis } from "../servers/redis.ts";
 
-/** What a run of the ledger's tests is about. */
+/** The output, model and lane of the runs in tests of the ledger. */
 export const ABOUT = { output: "memory:x", model: { id: "m", digest: "0".repeat(64) }, lane: "bulk" } as const;
 
-/** A ledger on a server of the test file's own, which goes with its last test. */
+/** A ledger on a separate server for one test file. The server ends after its last test. */
 export async function openTestLedger(): Promise<{ redis: Redis; ledger: RunLedger }> {
   const server = await startTestRedis();
   const redis = await openRedis(server.address, "producer");
@@ -18,7 +18,7 @@ export async function openTestLedger(): Promise<{ redis: Redis; ledger: RunLedge
   return { redis, ledger: new RunLedger(redis) };
 }
 
-/** What is known of a part of so many rows, some of them in error. */
+/** The commit of a part with `rows` rows, of which `errors` are in error. */
 export function partOf(rows: number, errors = 0): Committed {
   return {
     receipt: { rows, errors, bytes: rows * 10, sha256: "ab".repeat(32) },

@@ -40,16 +40,16 @@ import { TcpRedis } from "../servers/tcp-redis.ts";
 
 export const MODELS = fileURLToPath(new URL("../../../models/", import.meta.url));
 
-/** Times that make a lost worker noticed in about a second. */
+/** Settings with which a lost worker is detected within about a second. */
 export const FAST = { lockMs: 1000, stallCheckMs: 500, backoffMs: 100 };
 
-/** A temporary folder, gone at the end. */
+/** A temporary folder that is removed at the end of the test. */
 export async function temporaryFolder(): Promise<{ path: string; [Symbol.asyncDispose](): Promise<void> }> {
   const path = await mkdtemp(join(tmpdir(), "lm-"));
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
 }
 
-/** A CSV of texts, no two alike, of different lengths. */
+/** Writes a CSV file with different texts of different lengths. */
 export async function writeTexts(path: string, count: number): Promise<string> {
   const moods = ["good", "bad", "great", "awful", "fine", "boring"];
   const lines = Array.from({ length: count }, (_, i) => `${i},it was ${moods[i % 6]}${" really".repeat(i % 9)} ${i}`);
@@ -57,14 +57,14 @@ export async function writeTexts(path: string, count: number): Promise<string> {
   return path;
 }
 
-/** `out` is a folder in the pipeline's own, or an `s3://` prefix. */
+/** `out` is a folder in the folder of the pipeline, or an `s3://` prefix. */
 export type RunRequest = {
   kind: "text" | "images";
   path: string;
   model: string;
   out: string;
   settings?: Partial<RunSettings>;
-  /** By default its items travel. */
+  /** Default: `inline`. */
   travels?: "split" | "inline";
   output?: Partial<OutputOptions>;
   keep?: string[];
@@ -76,7 +76,7 @@ type WorkerParts = Partial<Omit<WorkerOptions, "models" | "s3">> & {
   s3Limits?: Partial<S3Limits>;
 };
 
-/** Redis, a run under way and worker processes: what a test of the whole pipeline needs, closed in reverse order. */
+/** What a test of the whole pipeline needs: Redis, runs and workers. They are closed in reverse order. */
 export class TestPipeline implements AsyncDisposable {
   readonly folder: string;
   readonly redis: TcpRedis;
@@ -96,7 +96,7 @@ export class TestPipeline implements AsyncDisposable {
     return pipeline;
   }
 
-  /** A worker process that serves `model`; resolves when it is ready, or was killed: by its first slice it may die before it says so. */
+  /** Starts a worker process that serves `model`. Resolves when it is ready or killed: its first slice may kill it before it is ready. */
   async spawnWorker(options: Partial<WorkerProcessOptions> & { model: string }): Promise<ChildProcess> {
     const all: WorkerProcessOptions = {
       redis: { url: this.redis.url },
@@ -122,8 +122,8 @@ export class TestPipeline implements AsyncDisposable {
   }
 
   /**
-   * Plans a run of one input and stays with it to its end.
-   * @param settings of config.ts, over the fast ones
+   * Plans a run of one input and watches it until it ends.
+   * @param settings of config.ts, which override the fast defaults
    */
   async run(
     request: RunRequest,
@@ -152,7 +152,7 @@ export class TestPipeline implements AsyncDisposable {
     return { state, store, runFile, ledger };
   }
 
-  /** Leaves a run of one input to be planned by whoever serves the queue of plans. */
+  /** Submits a run of one input. A worker with a planner plans it. */
   async submit(
     request: RunRequest,
     settings: Record<string, unknown> = {},
@@ -178,7 +178,7 @@ export class TestPipeline implements AsyncDisposable {
     return { config, store, runFile, source };
   }
 
-  /** Settles when a run that somebody else plans has ended. */
+  /** Waits for the end of a run that another process plans. */
   async ended(run: string): Promise<RunState> {
     const changes = await RunChanges.open(new Channels(await this.connection()), run, 50);
     const ledger = new RunLedger(await this.connection());
@@ -191,14 +191,14 @@ export class TestPipeline implements AsyncDisposable {
     return state!;
   }
 
-  /** A worker of this process. */
+  /** Starts a worker in this process. */
   async worker(settings: Partial<Config> = {}, options: WorkerParts = {}): Promise<RunningWorker> {
     const { models = ["tiny-sentiment"], s3, s3Limits, ...rest } = options;
     const client = new S3(s3, s3Limits);
     this.#opened.defer(() => client.close());
     const worker = await startWorker({
       redis: this.redis.address,
-      // What a worker finds out of a model's speed here is of no use to anybody else.
+      // The tuning results of a test must not reach the cache of the user.
       config: loadConfig({ flags: { ...FAST, cacheDir: join(this.folder, "cache"), ...settings } }),
       models: await Promise.all(models.map((model) => loadBuiltIn(model))),
       s3: client,
@@ -215,14 +215,14 @@ export class TestPipeline implements AsyncDisposable {
     return this.#opened.use(producer);
   }
 
-  /** A connection of the test's own. */
+  /** A separate connection for the test. */
   async connection(): Promise<Redis> {
     const redis = await openRedis(this.redis.address, "worker");
     this.#opened.defer(() => redis.disconnect());
     return redis;
   }
 
-  /** A folder in the pipeline's own as the URI of an output. */
+  /** The URI of an output: a folder in the folder of the pipeline. */
   output(name: string): string {
     return pathToFileURL(`${join(this.folder, name)}/`).href;
   }

@@ -13,16 +13,16 @@ const THREAD = new URL("../threads/timed-session-thread.ts", import.meta.url);
 const MODEL = "tiny-sentiment";
 
 export type Straggling = {
-  /** What the model takes for a slice, and the time from the first worker out of work to the end of the run, in ms. */
+  /** The time of the model per slice, and the time from the first idle worker to the end of the run, in ms. */
   sliceMs: number;
   straggledMs: number;
-  /** Slices that each worker labeled. */
+  /** The number of slices that each worker labeled. */
   slices: number[];
 };
 
 /**
- * A run on three workers whose model sleeps a fixed time an item, one of them late.
- * @param msPerItem of the model's time; `lateMs` how long after the run's begin the last worker starts
+ * Labels a run on three workers whose model sleeps for a fixed time per item. One worker starts late.
+ * @param options `lateMs` is the time from the start of the run to the start of the last worker
  */
 export async function measureStraggling(options: {
   slices: number;
@@ -34,7 +34,7 @@ export async function measureStraggling(options: {
   await using pipeline = await TestPipeline.open();
   const path = join(pipeline.folder, "texts.csv");
   await writeFile(path, `text\n${"good\n".repeat(slices * sliceItems)}`);
-  // A word between the tokens that begin and end a text.
+  // Each text has three tokens: a word between the start and the end token.
   const script: TimedScript = { leastMs: 0, msPerCost: { 1: msPerItem / 3 } };
   const model = { ...(await loadBuiltIn(MODEL)), modelFile: JSON.stringify(script) };
   const done: number[][] = [];

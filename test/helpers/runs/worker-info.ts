@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { SCHEMA_VERSION } from "../../../src/schemas/names.ts";
 import type { ModelWork, ServedModel, WorkerInfo } from "../../../src/schemas/worker.ts";
 
-/** A worker as it registers, without a worker: it serves the models given, or one that nobody else has. */
+/** The registration of a worker that does not run. It serves the given models. Default: one model with a random digest. */
 export function workerInfo(given: Partial<WorkerInfo> = {}): WorkerInfo {
   return {
     v: SCHEMA_VERSION,
@@ -20,7 +20,7 @@ export function workerInfo(given: Partial<WorkerInfo> = {}): WorkerInfo {
 
 export function servedModel(given: Partial<ServedModel> = {}): ServedModel {
   return {
-    id: "somebody-elses",
+    id: "other-model",
     revision: "local",
     digest: randomBytes(32).toString("hex"),
     dtype: "fp32",
@@ -36,7 +36,7 @@ export function servedModel(given: Partial<ServedModel> = {}): ServedModel {
   };
 }
 
-/** Of a model that has done nothing yet. */
+/** The work of a model that has labeled nothing yet. */
 export function modelWork(given: Partial<ModelWork> = {}): ModelWork {
   const never = { count: 0, meanMs: null };
   return {

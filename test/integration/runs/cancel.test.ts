@@ -11,7 +11,7 @@ import { TestPipeline, writeTexts } from "../../helpers/runs/pipeline.ts";
 
 const MODEL = "tiny-sentiment";
 
-test("cancel: a slice under way is aborted, queued ones are dropped, finished parts stay, and the run can be taken up again", async () => {
+test("cancel aborts the running slice, drops the queued ones and keeps finished parts, and the run can be resumed", async () => {
   await using pipeline = await TestPipeline.open();
   const redis = await pipeline.connection();
   const ledger = new RunLedger(redis);
@@ -27,7 +27,7 @@ test("cancel: a slice under way is aborted, queued ones are dropped, finished pa
           slices += 1;
           if (slices !== 2) return label(items, topK, signal, onAnswers);
           held.resolve();
-          // As a model that takes for ever would be.
+          // Like a model that never finishes.
           if (!signal.aborted) await once(signal, "abort");
           aborted += 1;
           throw signal.reason;
@@ -48,7 +48,7 @@ test("cancel: a slice under way is aborted, queued ones are dropped, finished pa
   const again = await pipeline.run(input, { sliceItems: 100, windowSlices: 3 });
   assert.equal(again.state, "succeeded");
   assert.equal(again.runFile.run, run!.run);
-  assert.deepEqual([aborted, slices], [1, 6], "the first slice was not done again");
+  assert.deepEqual([aborted, slices], [1, 6], "the first slice was not labeled again");
   assert.equal(await queue.getJobCountByTypes("waiting", "prioritized", "active", "delayed", "failed"), 0);
   assert.equal((await readdir(join(pipeline.folder, "out"))).filter((name) => name.startsWith("part-")).length, 5);
   assert.equal(await ledger.cancel(run!.run), false, "it has ended");

@@ -8,7 +8,7 @@ import { TestPipeline } from "../../helpers/runs/pipeline.ts";
 
 const RUN = "0123456789abcdef";
 
-test("who asks again for what waits for its next try does not begin the tries anew; what failed for good is begun anew", async () => {
+test("a job that waits for its next attempt keeps its attempts when it is added again; a job that failed permanently starts again", async () => {
   await using pipeline = await TestPipeline.open();
   const connection = await pipeline.connection();
   const finalizers = new FinalizerQueue(connection, { attempts: 2, backoffMs: 3_600_000 });

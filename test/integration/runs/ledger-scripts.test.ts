@@ -92,7 +92,7 @@ test("a failure with invalid UTF-16 in its message is stored, and stops the run 
   assert.deepEqual((await Array.fromAsync(ledger.slices(run, 1)))[0]!.failed, failure);
 });
 
-/** The state of a run as version 1 stores it: two slices are committed, one failed, one is open. */
+/** A stored run, in the present format: two slices are committed, one failed, one is open. */
 function storedRun(run: string): Record<string, Record<string, string>> {
   const key = `{labelmill}:run:${run}`;
   return {
@@ -117,7 +117,7 @@ function storedRun(run: string): Record<string, Record<string, string>> {
 }
 const FIRST_ERROR = { uri: "file:///a", record: 3, code: "EMPTY_TEXT", message: "no text" };
 
-test("a ledger in the stored format is read, and a worker goes on with it", async () => {
+test("a ledger in the stored format is read, and a worker continues with it", async () => {
   const run = newRun();
   for (const [key, fields] of Object.entries(storedRun(run))) await redis.hset(key, fields);
   await redis.rpush(`{labelmill}:run:${run}:firstErrors`, JSON.stringify(FIRST_ERROR));
@@ -140,7 +140,7 @@ test("a ledger in the stored format is read, and a worker goes on with it", asyn
   assert.equal((await ledger.progress(run))!.rows, 21);
 });
 
-test("what the ledger stores keeps its keys, fields and formats, so that a worker of the version before reads it", async () => {
+test("the ledger keeps its keys, fields and formats, so that a worker of the previous version can read it", async () => {
   const run = newRun();
   await ledger.begin(run, ABOUT);
   const passedOver = [
@@ -163,7 +163,7 @@ test("what the ledger stores keeps its keys, fields and formats, so that a worke
   const key = `{labelmill}:run:${run}`;
   for (const [each, fields] of Object.entries(expected)) {
     const found = await redis.hgetall(each);
-    // The times are those of the clock.
+    // The times come from the clock.
     if (each === key)
       for (const field of ["createdAt", "begunAt"]) {
         assert.match(found[field]!, field === "begunAt" ? /^\d{10}$/ : /^\d{4}-\d\d-\d\dT[\d:.]+Z$/);

@@ -29,7 +29,7 @@ test("a slice is counted once, however often it is committed", async () => {
   ]);
 });
 
-test("ten commits of one slice at once: one counts", async () => {
+test("of ten concurrent commits of a slice, one counts", async () => {
   const run = newRun();
   await ledger.begin(run, ABOUT);
   await ledger.plan(run, [slice(0, 3)], 3);
@@ -38,7 +38,7 @@ test("ten commits of one slice at once: one counts", async () => {
   assert.equal((await ledger.progress(run))!.rows, 3);
 });
 
-test("a slice that failed for good stays so until the run is planned again", async () => {
+test("a slice that failed permanently stays failed until the run is planned again", async () => {
   const run = newRun();
   await ledger.begin(run, ABOUT);
   await ledger.plan(run, [slice(0, 3)], 3);
@@ -54,7 +54,7 @@ test("a slice that failed for good stays so until the run is planned again", asy
   assert.deepEqual(await ledger.fail(run, 0, reason), { outcome: "committed", complete: false });
 });
 
-test("what was never planned, or is of no run, changes nothing", async () => {
+test("a slice that was never planned, or of an unknown run, changes nothing", async () => {
   const run = newRun();
   assert.deepEqual(await ledger.commit(run, 0, partOf(1)), { outcome: "unknown", complete: false });
   assert.deepEqual(await ledger.fail(run, 0, { code: "X", message: "" }), { outcome: "unknown", complete: false });
@@ -76,7 +76,7 @@ test("states change only along the edges of the state machine", async () => {
   assert.equal(await ledger.transition(run, "failed"), false);
 });
 
-test("a retired run is forgotten after a day, unless it is planned again", async () => {
+test("a retired run expires after a day, unless it is planned again", async () => {
   const run = newRun();
   await ledger.begin(run, ABOUT);
   await ledger.plan(run, [slice(0, 1)], 1);
@@ -88,6 +88,6 @@ test("a retired run is forgotten after a day, unless it is planned again", async
   for (const key of keys) assert.equal(await redis.ttl(key), -1, key);
 });
 
-test("all keys of a run carry the hash tag of the whole project", async () => {
+test("all keys of a run have the hash tag of the project", async () => {
   for (const key of await redis.keys("*")) assert.match(key, /^\{labelmill\}:runs?(:|$)/);
 });

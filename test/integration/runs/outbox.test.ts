@@ -35,7 +35,7 @@ async function memory(redis: Redis): Promise<number> {
   return Number(/used_memory_dataset:(\d+)/.exec(await redis.info("memory"))![1]);
 }
 
-test("20,000 events that nobody reads do not grow Redis past the bound; those dropped are the oldest, and counted", async () => {
+test("20,000 unread events do not grow Redis beyond the limit; the oldest are dropped and counted", async () => {
   await using pipeline = await TestPipeline.open();
   const redis = await pipeline.connection();
   const events = new ResultEvents(redis, BOUND);
@@ -55,7 +55,7 @@ test("20,000 events that nobody reads do not grow Redis past the bound; those dr
   await events.close();
 });
 
-test("a surplus of any size is dropped to the bound and not below it, by however many workers at once", async () => {
+test("a surplus of any size is dropped to the limit and not below it, by any number of workers", async () => {
   await using pipeline = await TestPipeline.open();
   const redis = await pipeline.connection();
   const queue = openQueue(redis, RESULTS_QUEUE);
@@ -64,7 +64,7 @@ test("a surplus of any size is dropped to the bound and not below it, by however
   const add = (_: unknown, at: number) => ({ name: "labeled", data: eventOf(at) });
   await queue.addBulk(Array.from({ length: bound + surplus }, add));
   const workers = Array.from({ length: 4 }, () => new ResultEvents(redis, bound));
-  // Each worker counts what waits after its 100th event.
+  // Each worker counts the waiting events after its 100th event.
   await Promise.all(workers.map((events, at) => publish(events, 20_000 + 100 * at, 100)));
   await publish(workers[0]!, 21_000, 100);
   assert.equal(await queue.getWaitingCount(), bound);

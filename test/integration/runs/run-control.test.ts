@@ -34,7 +34,7 @@ async function queueOf(pipeline: TestPipeline): Promise<Queue> {
   return queue;
 }
 
-test("one of two runs on a queue is paused: the other is done meanwhile, and the paused one goes on with no try lost", async () => {
+test("while one of two runs on a queue is paused, the other finishes; the paused run then continues without a lost attempt", async () => {
   await using pipeline = await TestPipeline.open();
   const ledger = new RunLedger(await pipeline.connection());
   const queue = await queueOf(pipeline);
@@ -68,7 +68,7 @@ test("one of two runs on a queue is paused: the other is done meanwhile, and the
   );
   const settings = { sliceItems: 20, windowSlices: 8 };
   const paused = pipeline.run(alpha!, settings);
-  // Where the test ends before, it is what failed there that counts.
+  // If the test ends earlier, its own failure is the one to report.
   paused.catch(() => {});
   await begun.promise;
   const { run } = (await ledger.runs(1))[0]!;
@@ -80,7 +80,7 @@ test("one of two runs on a queue is paused: the other is done meanwhile, and the
   assert.ok(labeled.alpha <= before + 3, `${labeled.alpha - before} slices were begun while the run was paused`);
   assert.equal(labeled.beta, 30);
   const { state, committed } = (await ledger.progress(run))!;
-  assert.deepEqual([state, committed], ["paused", labeled.alpha], "what was under way was finished");
+  assert.deepEqual([state, committed], ["paused", labeled.alpha], "the running slices were finished");
   const planned = await ledger.plannedSlices(run);
   assert.ok(planned <= 8 + 1, `${planned} slices are planned`);
   const parked = await queue.getDelayed();
@@ -89,12 +89,12 @@ test("one of two runs on a queue is paused: the other is done meanwhile, and the
   assert.equal(await ledger.resume(run), true);
   const { state: ended, store } = await paused;
   assert.equal(ended, "succeeded");
-  assert.equal(labeled.alpha, 30, "no slice was done twice");
+  assert.equal(labeled.alpha, 30, "no slice was labeled twice");
   assert.ok((await verifyOutput(store)).ok);
   assert.equal(await queue.getJobCountByTypes("waiting", "prioritized", "active", "delayed", "failed"), 0);
 });
 
-test("too many rows in error: the run stops early, without _SUCCESS, and says which were the first", async () => {
+test("a run with too many rows in error stops early, without _SUCCESS, and reports the first of them", async () => {
   await using pipeline = await TestPipeline.open();
   const queue = await queueOf(pipeline);
   const path = await writeLines(
@@ -110,7 +110,7 @@ test("too many rows in error: the run stops early, without _SUCCESS, and says wh
   const { state, store, ledger, runFile } = await running;
   assert.equal(state, "failed");
   const { reason, committed, errors } = (await ledger.progress(runFile.run))!;
-  assert.match(reason!, /^TOO_MANY_ERRORS: \d+ of \d+ rows are in error, at most 12 may be$/);
+  assert.match(reason!, /^TOO_MANY_ERRORS: \d+ of \d+ rows are in error; the maximum is 12$/);
   assert.ok(errors > 12 && committed < 20, `${committed} slices of 100 were done`);
   const first = await ledger.firstErrors(runFile.run);
   assert.deepEqual(
@@ -118,7 +118,7 @@ test("too many rows in error: the run stops early, without _SUCCESS, and says wh
     new Array(10).fill([runFile.inputs[0]!.uri, "EMPTY_TEXT"]),
   );
   for (const { record } of first) assert.equal(record % 4, 1);
-  // Its slices are dropped, not done: the queue runs empty.
+  // Its slices are dropped without labeling: the queue becomes empty.
   while ((await queue.getJobCountByTypes("waiting", "prioritized", "active")) > 0);
   assert.ok((await ledger.progress(runFile.run))!.committed < 20);
   assert.ok(worker.engines[0]!.stats.items < 300);
@@ -135,7 +135,7 @@ test("too many rows in error: the run stops early, without _SUCCESS, and says wh
   );
 });
 
-test("a slice that takes too long: its try is over with SLICE_TIMEOUT, its neighbours and its next try are done", async () => {
+test("an attempt that takes too long fails with SLICE_TIMEOUT; other slices and the next attempt succeed", async () => {
   await using pipeline = await TestPipeline.open();
   const path = await writeLines(
     pipeline,
@@ -159,8 +159,8 @@ test("a slice that takes too long: its try is over with SLICE_TIMEOUT, its neigh
     },
   );
   const request = { kind: "text", path, model: MODEL, settings: { sliceTimeoutMs: 1000 } } as const;
-  const mended = await pipeline.run({ ...request, out: "mended" }, { sliceItems: 20 });
-  assert.equal(mended.state, "succeeded");
+  const recovered = await pipeline.run({ ...request, out: "recovered" }, { sliceItems: 20 });
+  assert.equal(recovered.state, "succeeded");
   assert.deepEqual(
     tries.sort((a, b) => a - b),
     [0, 20, 20, 40, 60, 80],
@@ -176,7 +176,7 @@ test("a slice that takes too long: its try is over with SLICE_TIMEOUT, its neigh
   assert.equal(totals.labeled, 80);
 });
 
-test("a slice that is parked while its run is resumed is called back by who parked it", async () => {
+test("a worker that parks a slice while its run is resumed moves the slice back", async () => {
   const calls: string[] = [];
   const run = "0123456789abcdef";
   const digest = "0".repeat(64);
@@ -211,7 +211,7 @@ test("a slice that is parked while its run is resumed is called back by who park
   assert.deepEqual(calls, ["parked", "parked", "called back"]);
 });
 
-test("a run that is cancelled while its worker does not listen: its slices hear of it when the connection is back", async (t) => {
+test("if a run is cancelled while its worker is disconnected, its slices stop when the connection is back", async (t) => {
   await using redis = await TcpRedis.start();
   const connection = await openRedis(redis.address, "producer");
   const subscriber = await openRedis({ url: redis.url }, "worker");
@@ -229,7 +229,7 @@ test("a run that is cancelled while its worker does not listen: its slices hear 
     redis.cut();
     await closed;
     assert.ok(await ledger.cancel("0".repeat(16)));
-    // The first look fails, and is followed by another.
+    // The first check fails, and is repeated.
     const looks = t.mock.method(ledger, "state", () => Promise.reject(new Error("LOADING")), { times: 1 });
     const heard = once(cancelled.signal, "abort", { signal: AbortSignal.timeout(30_000) });
     redis.mend();

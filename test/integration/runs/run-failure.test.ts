@@ -13,7 +13,7 @@ import { TestPipeline, writeTexts } from "../../helpers/runs/pipeline.ts";
 const MODEL = "tiny-sentiment";
 const FAILURE = { code: "STORE_FAILED", message: "the shelf is full" };
 
-/** A pipeline whose worker fails every slice with the text number 10, for good. */
+/** A pipeline whose worker permanently fails the slice with text number 10. */
 async function failing(): Promise<TestPipeline> {
   const pipeline = await TestPipeline.open();
   await pipeline.worker(
@@ -32,7 +32,7 @@ async function failing(): Promise<TestPipeline> {
   return pipeline;
 }
 
-test("why a run failed stands in its status, the list, at the end of watch, in JSON and in the manifest", async () => {
+test("the reason of a failed run is in its status, the list, the end of watch, the JSON output and the manifest", async () => {
   await using pipeline = await failing();
   await using workspace = await Workspace.open();
   const path = await writeTexts(join(pipeline.folder, "texts.csv"), 30);
@@ -58,7 +58,7 @@ test("why a run failed stands in its status, the list, at the end of watch, in J
   assert.deepEqual([watched.failure, watched.failedSlices], [FAILURE, 1]);
 });
 
-test("why a submission failed stands in the library's result, with how many slices did", async () => {
+test("the result of a failed submission has the reason and the number of failed slices", async () => {
   await using pipeline = await failing();
   const producer = await pipeline.producer({ sliceItems: 10 });
   const texts = Array.from({ length: 30 }, (_, i) => `fine ${i}`);
@@ -67,9 +67,9 @@ test("why a submission failed stands in the library's result, with how many slic
   assert.deepEqual([state, failed, failedSlices, rows], ["failed", FAILURE, 1, 20]);
 });
 
-test("a submission whose run was stopped resolves with the reason, though it has no manifest", async () => {
+test("a submission whose run was stopped resolves with the reason, although it has no manifest", async () => {
   await using pipeline = await TestPipeline.open();
-  // It labels nothing until it is told to stop.
+  // It labels nothing until it is stopped.
   const label: LabelItems = (_items, _job, signal) =>
     new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
   await pipeline.worker({ threads: 1 }, { around: ({ steps }) => ({ steps, label }) });
@@ -83,10 +83,10 @@ test("a submission whose run was stopped resolves with the reason, though it has
   assert.deepEqual((await ledger.progress(run.run))!.failure, FAILURE);
   await ledger.submit(run.run, run.output);
   await ledger.begin(run.run, { output: run.output, model: { id: MODEL, digest: "0".repeat(64) }, lane: "bulk" });
-  assert.equal((await ledger.progress(run.run))!.failure, undefined, "it is begun anew");
+  assert.equal((await ledger.progress(run.run))!.failure, undefined, "planning starts again");
 });
 
-test("ten workers died on a slice and no item can be blamed: it fails for good, its neighbours do not, nor one with nine", async () => {
+test("a slice fails permanently after ten crashes without a blamed item; other slices, and one with nine crashes, do not", async () => {
   await using pipeline = await TestPipeline.open();
   const forgotten: number[] = [];
   const died: Record<number, number> = { 1: MAX_UNBLAMED_CRASHES - 1, 2: MAX_UNBLAMED_CRASHES };
@@ -99,7 +99,7 @@ test("ten workers died on a slice and no item can be blamed: it fails for good, 
             { length: died[slice] ?? 0 },
             (_, i): Crash => ({ by: `${i}`, at: null, after: 0 }),
           );
-          // A death in a piece that is known says nothing of the slice as a whole.
+          // A crash with a known group of items does not count for the whole slice.
           if (slice === 1) crashes.push({ by: "blamed", at: [0, 5], after: 1 }, { by: "blamed", at: null, after: 0 });
           const store = { save: async () => {}, forget: async () => void forgotten.push(slice) };
           return new AttemptRecord("own", store, { crashes, through: [] });
@@ -116,6 +116,6 @@ test("ten workers died on a slice and no item can be blamed: it fails for good, 
     [[2, "SLICE_CRASHED_WORKER"]],
   );
   assert.equal(totals.labeled, 30);
-  assert.equal(worker.engines[0]!.stats.items, 30, "it did not run");
-  assert.deepEqual(forgotten.sort(), [0, 1, 2, 3], "counting begins anew");
+  assert.equal(worker.engines[0]!.stats.items, 30, "the slice did not run");
+  assert.deepEqual(forgotten.sort(), [0, 1, 2, 3], "counting starts again");
 });

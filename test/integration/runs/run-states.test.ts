@@ -17,7 +17,7 @@ async function newRun(maxErrors?: string): Promise<string> {
   return run;
 }
 
-/** A run in a state that a test wishes. */
+/** Creates a run in a given state. */
 async function runIn(state: RunState): Promise<string> {
   const run = await newRun();
   await redis.hset(`${KEY_PREFIX}:run:${run}`, "state", state);
@@ -34,7 +34,7 @@ for (const from of RUN_STATES)
     });
   }
 
-test("pause and resume: a run goes on where it was, being planned or done; from no other state", async () => {
+test("a run can be paused and resumed while it is planned or labeled, and in no other state", async () => {
   for (const state of RUN_STATES) {
     const run = await runIn(state);
     const may = state === "planning" || state === "running" || state === "paused";
@@ -49,7 +49,7 @@ test("pause and resume: a run goes on where it was, being planned or done; from 
   await ledger.pause(planned);
   await ledger.resume(planned);
   assert.equal(await ledger.state(planned), "running");
-  assert.equal(await ledger.resume(randomBytes(8).toString("hex")), false, "a run that is not known");
+  assert.equal(await ledger.resume(randomBytes(8).toString("hex")), false, "an unknown run");
 });
 
 test("a plan that ends while its run is paused leaves it paused, and its last slice closes it", async () => {
@@ -67,7 +67,7 @@ test("a plan that ends after its run was cancelled changes nothing", async () =>
   await ledger.plan(run, [slice(0, 2)], 2);
   await ledger.commit(run, 0, partOf(2));
   await ledger.cancel(run);
-  assert.equal(await ledger.planDone(run, { slices: 1, items: 2 }), false, "nobody is to close it");
+  assert.equal(await ledger.planDone(run, { slices: 1, items: 2 }), false, "no process must close it");
   assert.equal(await ledger.state(run), "cancelled");
 });
 
@@ -78,7 +78,7 @@ test("a planner that begins on a paused run leaves it paused", async () => {
   assert.equal(await ledger.state(run), "paused");
 });
 
-test("the place at which planning goes on is noted with the slice, and told to whoever begins next", async () => {
+test("the place at which planning continues is noted with the slice, and given to the next planner", async () => {
   const run = await newRun();
   const next = { slice: 1, input: 0, items: 5, cursor: { record: 5, offset: 99 } };
   assert.equal(await ledger.plan(run, [slice(0, 5)], 5, next), "planning");
@@ -87,7 +87,7 @@ test("the place at which planning goes on is noted with the slice, and told to w
   assert.deepEqual(await ledger.begin(run, ABOUT), { isNew: false, planned: true, next });
 });
 
-test("a run that is submitted is known before it is begun; one that ended badly is taken up, one under way left alone", async () => {
+test("a submitted run is known before planning begins; a failed or cancelled one returns to planning, others stay as they are", async () => {
   const run = randomBytes(8).toString("hex");
   await ledger.submit(run, "memory:y");
   assert.deepEqual([await ledger.state(run), (await ledger.overview(run))!.output], ["planning", "memory:y"]);
@@ -98,30 +98,30 @@ test("a run that is submitted is known before it is begun; one that ended badly 
   }
 });
 
-test("a count of errors: so many are allowed, one more stops the run, with the reason", async () => {
+test("with a maximum count of errors, one more error stops the run with the reason", async () => {
   const run = await newRun("3");
   await ledger.plan(run, [slice(0, 10), slice(1, 10), slice(2, 10)], 30);
-  const told: string[] = [];
+  const stopped: string[] = [];
   const listener = redis.duplicate();
   await listener.connect();
-  listener.on("message", (_channel, message) => told.push(message));
+  listener.on("message", (_channel, message) => stopped.push(message));
   await listener.subscribe(STOPPED_CHANNEL);
   await ledger.commit(run, 0, partOf(10, 3));
   assert.equal(await ledger.state(run), "planning");
   assert.deepEqual(await ledger.commit(run, 1, partOf(10, 1)), { outcome: "committed", complete: false });
   const { state, reason } = (await ledger.progress(run))!;
-  assert.deepEqual([state, reason], ["failed", "TOO_MANY_ERRORS: 4 of 20 rows are in error, at most 3 may be"]);
+  assert.deepEqual([state, reason], ["failed", "TOO_MANY_ERRORS: 4 of 20 rows are in error; the maximum is 3"]);
   await listener.ping();
-  assert.deepEqual(told, [run], "workers hear of it, once");
+  assert.deepEqual(stopped, [run], "workers are notified once");
   listener.disconnect();
-  // A slice that was on its way still counts, and moves nothing.
+  // A slice that was running still counts, and changes no state.
   assert.equal((await ledger.commit(run, 2, partOf(10, 2))).outcome, "committed");
   assert.equal(await ledger.state(run), "failed");
   await ledger.begin(run, ABOUT, { maxErrors: "9" });
   assert.deepEqual([await ledger.state(run), (await ledger.progress(run))!.reason], ["planning", undefined]);
 });
 
-test("twenty slices that fail for good in a row, and none done between them, stop the run; its last ones are left to be told", async () => {
+test("twenty consecutive permanent failures stop the run, unless they are its last slices", async () => {
   const failure = { code: "STORE_FAILED", message: "no space" };
   const run = await newRun();
   const slices = Array.from({ length: 42 }, (_, at) => slice(at, 1));
@@ -129,31 +129,31 @@ test("twenty slices that fail for good in a row, and none done between them, sto
   for (let at = 0; at < 19; at++) await ledger.fail(run, at, failure);
   await ledger.commit(run, 19, partOf(1));
   for (let at = 20; at < 39; at++) await ledger.fail(run, at, failure);
-  assert.equal(await ledger.state(run), "planning", "39 of 40, but one was done between");
+  assert.equal(await ledger.state(run), "planning", "39 of 40 failed, but one was committed between");
   assert.deepEqual(await ledger.fail(run, 39, failure), { outcome: "failed", complete: false });
   const { state, reason } = (await ledger.progress(run))!;
   const expected =
-    "TOO_MANY_FAILURES: 20 slices in a row failed for good, the last of them with STORE_FAILED: no space";
+    "TOO_MANY_FAILURES: 20 consecutive slices failed permanently, the last one with STORE_FAILED: no space";
   assert.deepEqual([state, reason], ["failed", expected]);
   await ledger.begin(run, ABOUT);
   await ledger.fail(run, 40, failure);
-  assert.equal(await ledger.state(run), "planning", "who takes it up again begins to count anew");
+  assert.equal(await ledger.state(run), "planning", "resuming the run resets the count");
 
   const short = await newRun();
   await ledger.plan(short, slices.slice(0, 20), 20);
   await ledger.planDone(short, { slices: 20, items: 20 });
   for (let at = 0; at < 19; at++) await ledger.fail(short, at, failure);
   assert.deepEqual(await ledger.fail(short, 19, failure), { outcome: "failed", complete: true });
-  assert.equal(await ledger.state(short), "running", "its manifest tells them all");
+  assert.equal(await ledger.state(short), "running", "the manifest lists all failures");
 });
 
-test("a share of errors: looked at from 1,000 rows on, and when the run is complete", async () => {
+test("a percentage of errors applies from 1,000 rows on, and when the run is complete", async () => {
   const large = await newRun("5%");
   await ledger.plan(large, [slice(0, 900), slice(1, 100), slice(2, 1)], 1001);
   await ledger.commit(large, 0, partOf(900, 50));
-  assert.equal(await ledger.state(large), "planning", "50 of 900 is more, but of too few");
+  assert.equal(await ledger.state(large), "planning", "50 of 900 is more than 5%, but there are too few rows");
   await ledger.commit(large, 1, partOf(100, 0));
-  assert.equal(await ledger.state(large), "planning", "50 of 1,000 is not more");
+  assert.equal(await ledger.state(large), "planning", "50 of 1,000 is not more than 5%");
   await ledger.commit(large, 2, partOf(1, 1));
   assert.match((await ledger.progress(large))!.reason!, /^TOO_MANY_ERRORS: 51 of 1001 .* 5%/);
 
@@ -168,11 +168,11 @@ test("a share of errors: looked at from 1,000 rows on, and when the run is compl
   const late = await newRun("1%");
   await ledger.plan(late, [slice(0, 4)], 4);
   await ledger.commit(late, 0, partOf(4, 1));
-  assert.equal(await ledger.planDone(late, { slices: 1, items: 4 }), false, "complete by its plan's end");
+  assert.equal(await ledger.planDone(late, { slices: 1, items: 4 }), false, "the end of the plan completes the run");
   assert.equal(await ledger.state(late), "failed");
 });
 
-test("what a slice adds: the devices' time, and the first ten rows in error, once", async () => {
+test("a slice adds its time on devices and its rows in error, up to ten, once", async () => {
   const run = await newRun();
   await ledger.plan(run, [slice(0, 9), slice(1, 9)], 18);
   const errors = (from: number, count: number): RowError[] =>
@@ -187,7 +187,7 @@ test("what a slice adds: the devices' time, and the first ten rows in error, onc
   assert.deepEqual(await ledger.counts(run), { labels: { POSITIVE: 2 }, errorCodes: { EMPTY_TEXT: 16 } });
 });
 
-test("what planning passes over is noted with its slice, once for each input however often the run is planned", async () => {
+test("skipped inputs are noted with their slice, once per input however often the run is planned", async () => {
   const run = await newRun();
   const of = (count: number) => ({ count, reasons: [{ reason: "not-an-image" as const, count, names: ["a.txt"] }] });
   const first = { ...slice(0, 2), passedOver: [{ input: 0, report: of(3) }] };

@@ -36,7 +36,7 @@ const places: Split["at"][] = [
   { kind: "tar", offset: 0, bytes: 9000, images: [0, 4096], replaced: [1536] },
 ];
 
-test("a planned slice comes back from Redis with its ranges and the splits that were queued", () => {
+test("a planned slice is decoded with its ranges and the splits that were queued", () => {
   const splits: Split[] = places.map((at, i) => ({
     ...{ input, first: i * 10, count: 10, at, sample: 0.5 },
     ...(i % 2 === 0 ? { selected: i + 1 } : {}),
@@ -45,7 +45,7 @@ test("a planned slice comes back from Redis with its ranges and the splits that 
   for (const split of splits) SplitSchema.parse(split);
   const ranges = [
     ...splits.map(({ first, count, selected }) => ({ input: 0, first, count, ...(selected ? { selected } : {}) })),
-    // Nobody reads what holds no item, but it was counted.
+    // A range without items is counted, but no worker reads it.
     { input: 0, first: places.length * 10, count: 4, selected: 0 },
   ];
   const entry = decodePlanned(encodePlanned({ ranges, splits }));
@@ -53,7 +53,7 @@ test("a planned slice comes back from Redis with its ranges and the splits that 
   assert.deepEqual(splitsOf(entry, runFile), splits);
 });
 
-test("a slice whose items travelled, or that takes single records, keeps its ranges alone", () => {
+test("a slice whose items travel, or that selects single records, keeps only its ranges", () => {
   const ranges = [{ input: 0, first: 0, count: 3, selected: 2 }];
   assert.deepEqual(decodePlanned(encodePlanned({ ranges })), { planned: ranges });
   const only: Split = {

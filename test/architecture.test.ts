@@ -109,7 +109,7 @@ holds("each vendor has its place", vendors(sources, manifest), () => [
       sample({
         "src/cli/a.ts": `import { Queue } from "bullmq"; import { Command } from "commander";`,
         "src/storage/a.ts": `import type { Redis } from "ioredis";`,
-        "src/inference/preprocess/image/image.ts": `import sharp from "sharp"; import { parse } from "commander/esm.mjs";`,
+        "src/inference/preprocess/image/decode-image.ts": `import sharp from "sharp"; import { parse } from "commander/esm.mjs";`,
         "src/inference/b.ts": `const sharp = await import("sharp");`,
         "src/runs/a.ts": `import pino from "pino";`,
         "src/logger.ts": `import pino from "pino";`,
@@ -119,8 +119,8 @@ holds("each vendor has its place", vendors(sources, manifest), () => [
     [
       "src/cli/a.ts:1: bullmq belongs in src/redis/, src/runs/, src/producers/, src/workers/",
       "src/storage/a.ts:1: ioredis belongs in",
-      "src/inference/preprocess/image/image.ts:1: commander belongs in src/cli.ts, src/cli/",
-      "src/inference/b.ts:1: sharp belongs in src/inference/preprocess/image/image.ts",
+      "src/inference/preprocess/image/decode-image.ts:1: commander belongs in src/cli.ts, src/cli/",
+      "src/inference/b.ts:1: sharp belongs in src/inference/preprocess/image/decode-image.ts",
       "src/runs/a.ts:1: pino belongs in src/logger.ts",
       "left-pad has no place",
     ],

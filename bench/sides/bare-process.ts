@@ -5,7 +5,7 @@ import { performance } from "node:perf_hooks";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import type { Model } from "../../src/inference/model/model.ts";
-import { decodeImage } from "../../src/inference/preprocess/image/image.ts";
+import { decodeImage } from "../../src/inference/preprocess/image/decode-image.ts";
 import { loadTokenizer } from "../../src/inference/preprocess/text/tokenizer.ts";
 import { openInput } from "../inputs/inputs.ts";
 import { kindOf, openModel } from "../inputs/models.ts";

@@ -8,7 +8,7 @@ import { dirname, join } from "node:path";
 import { monitorEventLoopDelay, performance } from "node:perf_hooks";
 import type { Config } from "../../src/config.ts";
 import type { Model } from "../../src/inference/model/model.ts";
-import type { Layout } from "../../src/inference/tuning/layouts.ts";
+import type { Layout } from "../../src/inference/tuning/thread-layouts.ts";
 import { createLogger } from "../../src/logger.ts";
 import { readManifest } from "../../src/outputs/output.ts";
 import type { RedisAddress } from "../../src/redis/connect.ts";

@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { performance } from "node:perf_hooks";
 import { fileURLToPath } from "node:url";
 import type { Model } from "../../src/inference/model/model.ts";
-import { decodeImage } from "../../src/inference/preprocess/image/image.ts";
+import { decodeImage } from "../../src/inference/preprocess/image/decode-image.ts";
 import { PreparePool } from "../../src/inference/preprocess/prepare-pool.ts";
 import { openInput } from "../inputs/inputs.ts";
 import { kindOf, openModel } from "../inputs/models.ts";

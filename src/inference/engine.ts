@@ -4,13 +4,13 @@ import type { Lane } from "../schemas/names.ts";
 import type { LabelScore } from "../schemas/row.ts";
 import { type Answers, Batcher, type OnAnswers } from "./batching/batcher.ts";
 import type { BatcherStats } from "./batching/batcher-stats.ts";
+import type { Entry } from "./batching/length-sorted-list.ts";
 import type { Packable } from "./batching/packing.ts";
-import type { Entry } from "./batching/shelf.ts";
 import type { Model } from "./model/model.ts";
 import { Runner, type RunnerOptions } from "./runner.ts";
 import type { Device } from "./sessions/model-session.ts";
 import { BATCHES_PER_THREAD } from "./sessions/session-pool.ts";
-import type { Layout } from "./tuning/layouts.ts";
+import type { Layout } from "./tuning/thread-layouts.ts";
 
 export type EngineOptions = RunnerOptions;
 

@@ -7,10 +7,10 @@ import { readTokenLimits } from "./model/token-limits.ts";
 import type { Device } from "./sessions/model-session.ts";
 import { SessionPool } from "./sessions/session-pool.ts";
 import { setupOf } from "./sessions/session-setup.ts";
-import { Budgets, type RanBatch } from "./tuning/budgets.ts";
-import { type Layout, LayoutSearch, layoutsOf, usualLayout } from "./tuning/layouts.ts";
-import { type Sizing, sizingOf } from "./tuning/sizing.ts";
-import { readTuning, type Tuning, writeTuning } from "./tuning/tuning.ts";
+import { Budgets, type RanBatch } from "./tuning/batch-budgets.ts";
+import { type Sizing, sizingOf } from "./tuning/batch-sizing.ts";
+import { type Layout, LayoutSearch, layoutsOf, usualLayout } from "./tuning/thread-layouts.ts";
+import { readTuning, type Tuning, writeTuning } from "./tuning/tuning-file.ts";
 
 export type RunnerOptions = {
   model: Model;

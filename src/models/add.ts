@@ -2,7 +2,7 @@ import { realpath } from "node:fs/promises";
 import { LabelmillError } from "../errors.ts";
 import { dtypesIn, loadModel, type Model } from "../inference/model/model.ts";
 import { encodeOnce } from "../inference/preprocess/prepare-pool.ts";
-import { trySession } from "../inference/sessions/trial.ts";
+import { probeSession } from "../inference/sessions/session-probe.ts";
 import type { Dtype } from "../schemas/dtype.ts";
 import type { Task } from "../schemas/task.ts";
 import { putEntries } from "./catalog-file.ts";
@@ -38,7 +38,7 @@ export async function addModel({ dir, id, file }: AddRequest): Promise<Model[]> 
 async function checked(dir: string, id: string, dtype: Dtype): Promise<Model> {
   const model = await loadModel(dir, { id, dtype });
   await CHECK_PREPARATION[model.task](dir);
-  const problem = await trySession(dir, "cpu", dtype, TRIAL_MS);
+  const problem = await probeSession(dir, "cpu", dtype, TRIAL_MS);
   if (problem === undefined) return model;
   // Errors of a session name the file; those of a process that ended do not.
   const named = problem.includes(model.modelFile) ? problem : `${model.modelFile}: ${problem}`;

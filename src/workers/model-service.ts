@@ -6,7 +6,7 @@ import type { Config } from "../config.ts";
 import type { Fetcher } from "../fetch/fetcher.ts";
 import { Engine, type EngineOptions } from "../inference/engine.ts";
 import type { Model } from "../inference/model/model.ts";
-import type { ImageDecoder } from "../inference/preprocess/image/decoder.ts";
+import type { ImageDecoder } from "../inference/preprocess/image/image-decoder.ts";
 import { PreparePool } from "../inference/preprocess/prepare-pool.ts";
 import type { Device } from "../inference/sessions/model-session.ts";
 import type { Logger } from "../logger.ts";

@@ -11,7 +11,7 @@ import { WorkerRegistry } from "../fleet/registry.ts";
 import { type DeviceChoice, describeDevices } from "../inference/devices/devices.ts";
 import type { Engine } from "../inference/engine.ts";
 import type { Model } from "../inference/model/model.ts";
-import { ImageDecoder } from "../inference/preprocess/image/decoder.ts";
+import { ImageDecoder } from "../inference/preprocess/image/image-decoder.ts";
 import type { Logger } from "../logger.ts";
 import { connectRedis, describeAddress, type RedisAddress } from "../redis/connect.ts";
 import { holdDuplicates } from "../redis/duplicates.ts";

@@ -2,14 +2,14 @@ import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import type { Packable } from "../../inference/batching/packing.ts";
-import { cudaPlaces, lackOf, mendFor, PROVIDER_LIBRARY } from "../../inference/devices/cuda-files.ts";
+import { cudaPlaces, lackOf, mendFor, PROVIDER_LIBRARY } from "../../inference/devices/cuda-requirements.ts";
 import { compareWithCpu, type DeviceComparison } from "../../inference/devices/device-comparison.ts";
 import { gpusOf, proveGpus } from "../../inference/devices/devices.ts";
 import type { Model } from "../../inference/model/model.ts";
 import { readTokenLimits } from "../../inference/model/token-limits.ts";
 import { encodeOnce } from "../../inference/preprocess/prepare-pool.ts";
 import type { Device, Shape } from "../../inference/sessions/model-session.ts";
-import { sizingOf } from "../../inference/tuning/sizing.ts";
+import { sizingOf } from "../../inference/tuning/batch-sizing.ts";
 import { PROOF_MODEL_DIR } from "../own-devices.ts";
 import { type CheckResult, type Finding, ok, runCheck, wrong } from "./check.ts";
 

@@ -1,13 +1,13 @@
 import { LabelmillError, toLabelmillError } from "../../errors.ts";
 import { proveGpus } from "../../inference/devices/devices.ts";
 import { loadModel } from "../../inference/model/model.ts";
-import { trySession } from "../../inference/sessions/trial.ts";
+import { probeSession } from "../../inference/sessions/session-probe.ts";
 import { type Finding, note, ok, wrong } from "./check.ts";
 
 export const INSTALL_AGAIN = "install labelmill anew: the files of its packages are not whole";
 
 export async function checkCpu(modelDir: string): Promise<Finding> {
-  const problem = await trySession(modelDir, "cpu");
+  const problem = await probeSession(modelDir, "cpu");
   return problem === undefined ? ok("a session was made and ran") : wrong(problem, INSTALL_AGAIN);
 }
 
@@ -22,7 +22,7 @@ export async function checkModel(modelDir: string): Promise<Finding> {
   const model = await loadModel(modelDir).catch(toLabelmillError);
   if (model instanceof LabelmillError) return wrong(`${model.code}: ${model.message}`, INSTALL_AGAIN);
   const { digest, task, labels, files } = model;
-  const problem = await trySession(modelDir, "cpu");
+  const problem = await probeSession(modelDir, "cpu");
   if (problem !== undefined) return wrong(problem, INSTALL_AGAIN);
   const bytes = files.reduce((sum, { size }) => sum + size, 0);
   return ok(

@@ -1,5 +1,5 @@
 import type { Batch } from "./batch.ts";
-import { compareWaiting, type Entry, type Group, Shelf, type Waiting } from "./shelf.ts";
+import { compareWaiting, type Entry, type Group, LengthSortedList, type Waiting } from "./length-sorted-list.ts";
 
 /** The most batches that may pass over a waiting item, that is, take an item of the same queue that arrived after it. */
 export const MAX_PASSED_OVER = 8;
@@ -13,7 +13,7 @@ export const MAX_PASSED_OVER = 8;
  * for a younger one.
  */
 export class BatchQueue<T> {
-  readonly #all = new Shelf<T>();
+  readonly #all = new LengthSortedList<T>();
   /** Groups with something waiting, oldest first. */
   readonly #groups = new Set<Group<T>>();
   /** For each batch that took something newer than the oldest group: its newest arrival. At most MAX_PASSED_OVER of them. */
@@ -40,7 +40,7 @@ export class BatchQueue<T> {
 
   /** Adds items that arrive together; lengths are positive. The group that comes back is good for `discard`. */
   add(items: readonly Entry<T>[]): Group<T> {
-    const group: Group<T> = { arrival: this.#arrivals++, shelf: new Shelf<T>() };
+    const group: Group<T> = { arrival: this.#arrivals++, shelf: new LengthSortedList<T>() };
     const sorted = items
       .map(({ length, value }): Waiting<T> => ({ length, value, group, order: this.#added++, taken: false }))
       .sort(compareWaiting);

@@ -1,4 +1,4 @@
-import type { Entry } from "./shelf.ts";
+import type { Entry } from "./length-sorted-list.ts";
 
 /** What decides how large batches become. Costs are padded ones. */
 export interface BatchRules {

@@ -1,12 +1,12 @@
 import { LabelmillError, messageOf, toLabelmillError } from "../../errors.ts";
 import type { Lane } from "../../schemas/names.ts";
 import { DeviceError } from "../devices/device-error.ts";
-import type { RanBatch } from "../tuning/budgets.ts";
+import type { RanBatch } from "../tuning/batch-budgets.ts";
 import type { BatchRules, CutReason } from "./batch.ts";
 import { BatcherStats } from "./batcher-stats.ts";
-import { Lanes } from "./lanes.ts";
-import type { Entry } from "./shelf.ts";
-import { Threads } from "./threads.ts";
+import { LaneScheduler } from "./lane-scheduler.ts";
+import type { Entry } from "./length-sorted-list.ts";
+import { ThreadLoad } from "./thread-load.ts";
 
 /** What became of one item: its answer, or the error that it cost. */
 export type Outcome<R> = R | LabelmillError;
@@ -64,8 +64,8 @@ const SOON_MS = 25;
 export class Batcher<T, R> {
   readonly stats = new BatcherStats();
   readonly #options: BatcherOptions<T, R>;
-  readonly #lanes = new Lanes<Held<T, R>>();
-  #threads: Threads;
+  readonly #lanes = new LaneScheduler<Held<T, R>>();
+  #threads: ThreadLoad;
   #running = 0;
   /** Counted so far; meaningful while something runs. */
   #busySince = 0;
@@ -76,7 +76,7 @@ export class Batcher<T, R> {
 
   constructor(options: BatcherOptions<T, R>) {
     this.#options = options;
-    this.#threads = new Threads(options.threads);
+    this.#threads = new ThreadLoad(options.threads);
   }
 
   /** Items that wait for a batch. */
@@ -136,7 +136,7 @@ export class Batcher<T, R> {
     if (this.#running === 0) this.#idle.resolve();
     await this.#idle.promise;
     try {
-      this.#threads = new Threads(await change());
+      this.#threads = new ThreadLoad(await change());
     } finally {
       this.#idle = undefined;
       this.#cutSoon();

@@ -1,7 +1,7 @@
 import { LabelmillError } from "../../errors.ts";
 import type { Device } from "../sessions/model-session.ts";
-import { tryDevices } from "../sessions/trial.ts";
-import { type CudaPlaces, cudaPlaces, type Lack, lackOf, mendFor } from "./cuda-files.ts";
+import { probeDevices } from "../sessions/session-probe.ts";
+import { type CudaPlaces, cudaPlaces, type Lack, lackOf, mendFor } from "./cuda-requirements.ts";
 
 /** Where models run: GPUs, each with an inference thread of its own, or, undefined, the CPU. `why` is told with it. */
 export type DeviceChoice = { devices: readonly Device[] | undefined; why: string };
@@ -53,7 +53,7 @@ export async function proveGpus(
   const lack = await lackOf(places);
   if (lack) return { devices: [], lack };
   // Nothing of this model needs the CPU, so that all of it must run on the GPU.
-  const { ran, problem } = await tryDevices({ modelDir, dtype: "fp32", devices: wanted, strict: true }, PROOF_MS);
+  const { ran, problem } = await probeDevices({ modelDir, dtype: "fp32", devices: wanted, strict: true }, PROOF_MS);
   const devices = wanted.slice(0, ran);
   if (problem === undefined) return { devices };
   return { devices, lack: { problem: `${wanted[ran]}: ${problem}`, mend: mendFor(problem) } };

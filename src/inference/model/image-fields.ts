@@ -7,7 +7,7 @@ import {
   type RefusedField,
   refusedField,
   refusedUnless,
-} from "./fields.ts";
+} from "./field-rules.ts";
 import { type Json, show } from "./json.ts";
 
 /** The fields of preprocessor_config.json, and of `image_processor` in processor_config.json. */

@@ -1,5 +1,5 @@
 import { LabelmillError } from "../../errors.ts";
-import type { OnnxOutput } from "../onnx/scan.ts";
+import type { OnnxOutput } from "../onnx/file-scan.ts";
 import { isObject, type Json, show } from "./json.ts";
 
 /** What transformers gives a classifier that does not say how many labels it has. */

@@ -1,4 +1,4 @@
-import { type FieldRule, honoured, noEffect, noEffectOfOthers, only, refusedUnless } from "./fields.ts";
+import { type FieldRule, honoured, noEffect, noEffectOfOthers, only, refusedUnless } from "./field-rules.ts";
 import { isObject } from "./json.ts";
 
 /** What a pipeline of transformers takes from there over what stands in config.json itself. */

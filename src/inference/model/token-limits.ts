@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { z } from "zod";
-import { refusedField } from "./fields.ts";
+import { refusedField } from "./field-rules.ts";
 import { invalidFile, type Json, parsed, readModelJson } from "./json.ts";
 import { TOKENIZER_CONFIG_FIELDS } from "./text-fields.ts";
 

@@ -1,9 +1,9 @@
 import { dirname } from "node:path";
 import { InferenceSession, Tensor } from "onnxruntime-node";
 import { readRegular } from "../../regular-file.ts";
-import { checkPlacement, FirstRun } from "../devices/placement.ts";
 import type { Device, ModelSession, OpenSession, SessionSetup } from "../sessions/model-session.ts";
-import { fusePreprocessing } from "./fuse.ts";
+import { fusePreprocessing } from "./fuse-preprocessing.ts";
+import { checkPlacement, FirstRun } from "./node-placement.ts";
 
 /** What the model gets wrong is told by its outcome, so the library need not write it to standard error too. */
 const FATAL_ONLY = 4;

@@ -3,8 +3,8 @@ import { abortable } from "../../abortable.ts";
 import { type ErrorCode, LabelmillError } from "../../errors.ts";
 import type { ItemError } from "../../schemas/item.ts";
 import type { PrepareAnswer, PrepareTask } from "./prepare-thread.ts";
-import { join, type Piece, piecesOf } from "./text/pieces.ts";
-import { newProgress, type Progress, TextClock, type TimeLimits } from "./text/text-clock.ts";
+import { type Chunk, chunksOf, joinChunks } from "./text/chunks.ts";
+import { newProgress, type Progress, TextWatchdog, type TimeLimits } from "./text/text-watchdog.ts";
 import type { EncodedTexts } from "./text/tokenizer.ts";
 
 const THREAD = new URL(
@@ -36,11 +36,11 @@ export type TokenizeOptions = {
   signal?: AbortSignal;
 };
 
-/** What became of a piece: its tokens, or the text on which it failed and why. */
-type Outcome = { piece: Piece } | { failedAt: number; error: ItemError };
+/** What became of a chunk: its tokens, or the text on which it failed and why. */
+type Outcome = { chunk: Chunk } | { failedAt: number; error: ItemError };
 
 /**
- * Threads that tokenize, so that the thread that talks to Redis never does. A slice goes to them in pieces, one a thread at a time: a
+ * Threads that tokenize, so that the thread that talks to Redis never does. A slice goes to them in chunks, one a thread at a time: a
  * single text is not to wait for the thousands of a slice. A text on which the tokenizer spins (a model's regular expressions
  * can) costs its own row: its thread is ended, which is safe because no thread of this pool ever has an ONNX session.
  */
@@ -86,7 +86,7 @@ export class PreparePool {
    * The token ids of a slice's texts, in their order. A text that the tokenizer cannot encode has none, and an error: TEXT_TIMEOUT, ITEM_FAILED.
    * Throws MODEL_INVALID after too many of the former in the run, whatever `signal` is aborted with, and ABORTED once closed.
    */
-  async tokenize(texts: readonly string[], options: TokenizeOptions = {}): Promise<Piece> {
+  async tokenize(texts: readonly string[], options: TokenizeOptions = {}): Promise<Chunk> {
     if (this.#closed) throw new LabelmillError("ABORTED", "the tokenizer's threads are closed");
     const running = this.#inPieces(texts, options);
     this.#running.add(running);
@@ -97,32 +97,32 @@ export class PreparePool {
     }
   }
 
-  async #inPieces(texts: readonly string[], options: TokenizeOptions): Promise<Piece> {
-    const pieces = [...piecesOf(texts)];
-    const rest = pieces.entries();
-    const encoded: Piece[] = [];
+  async #inPieces(texts: readonly string[], options: TokenizeOptions): Promise<Chunk> {
+    const chunks = [...chunksOf(texts)];
+    const rest = chunks.entries();
+    const encoded: Chunk[] = [];
     const lane = async () => {
-      for (const [at, piece] of rest) encoded[at] = await this.#encode(piece, options);
+      for (const [at, chunk] of rest) encoded[at] = await this.#encode(chunk, options);
     };
-    const lanes = await Promise.allSettled(Array.from({ length: Math.min(this.#threads, pieces.length) }, lane));
+    const lanes = await Promise.allSettled(Array.from({ length: Math.min(this.#threads, chunks.length) }, lane));
     const failed = lanes.find((result) => result.status === "rejected");
     if (failed) throw failed.reason;
-    return join(encoded);
+    return joinChunks(encoded);
   }
 
-  /** A piece without its culprits: what stands before one is encoded again, and what stands behind it. */
-  async #encode(texts: readonly string[], options: TokenizeOptions): Promise<Piece> {
-    const done: Piece[] = [];
+  /** A chunk without its culprits: what stands before one is encoded again, and what stands behind it. */
+  async #encode(texts: readonly string[], options: TokenizeOptions): Promise<Chunk> {
+    const done: Chunk[] = [];
     for (let rest = texts; ; ) {
       const work = this.#onThread(rest, options);
       // The thread goes on with what is aborted, within the limit of a text; nobody waits for it.
       const outcome = await (options.signal ? abortable(work, options.signal) : work);
-      if ("piece" in outcome) return join([...done, outcome.piece]);
+      if ("chunk" in outcome) return joinChunks([...done, outcome.chunk]);
       const { failedAt, error } = outcome;
       if (failedAt > 0) done.push(await this.#encode(rest.slice(0, failedAt), options));
       done.push(failedText(error));
       rest = rest.slice(failedAt + 1);
-      if (rest.length === 0) return join(done);
+      if (rest.length === 0) return joinChunks(done);
     }
   }
 
@@ -141,16 +141,16 @@ export class PreparePool {
   }
 
   async #limited(texts: readonly string[], run: string, progress: Progress): Promise<Outcome> {
-    using clock = new TextClock(progress, this.#limits, () => this.#pool.threads);
+    using watchdog = new TextWatchdog(progress, this.#limits, () => this.#pool.threads);
     const task: PrepareTask = { texts, progress };
     let answer: PrepareAnswer;
     try {
-      answer = await this.#pool.run(task, { signal: clock.exceeded });
+      answer = await this.#pool.run(task, { signal: watchdog.exceeded });
     } catch (error) {
-      if (!clock.exceeded.aborted) throw error;
-      return this.#timedOut(clock.exceededAt, run);
+      if (!watchdog.exceeded.aborted) throw error;
+      return this.#timedOut(watchdog.exceededAt, run);
     }
-    if ("encoded" in answer) return { piece: { ...answer.encoded, errors: new Map() } };
+    if ("encoded" in answer) return { chunk: { ...answer.encoded, errors: new Map() } };
     const { failedAt, error } = answer;
     if (failedAt === undefined) throw new LabelmillError(error.code, error.message);
     return { failedAt, error: textError("ITEM_FAILED", `the tokenizer failed on this text: ${error.message}`) };
@@ -212,7 +212,7 @@ export async function encodeOnce(modelDir: string, text: string): Promise<Encode
 }
 
 /** In the place of a text that has no tokens. */
-function failedText(error: ItemError): Piece {
+function failedText(error: ItemError): Chunk {
   return {
     ids: new Int32Array(0),
     offsets: new Uint32Array(2),

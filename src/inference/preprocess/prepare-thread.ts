@@ -1,7 +1,7 @@
 import { threadId } from "node:worker_threads";
 import { move, transferableSymbol, valueSymbol, workerData } from "piscina";
 import { type ErrorCode, toLabelmillError } from "../../errors.ts";
-import { noteText, noteThread, type Progress } from "./text/text-clock.ts";
+import { noteText, noteThread, type Progress } from "./text/text-watchdog.ts";
 import { type EncodedTexts, loadTokenizer, type TextTokenizer } from "./text/tokenizer.ts";
 
 export type PrepareTask = { texts: readonly string[]; progress: Progress };

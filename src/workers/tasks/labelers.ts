@@ -1,7 +1,7 @@
 import pLimit from "p-limit";
 import type { Fetcher } from "../../fetch/fetcher.ts";
 import type { Engine, Prepared } from "../../inference/engine.ts";
-import type { ImageDecoder } from "../../inference/preprocess/image/decoder.ts";
+import type { ImageDecoder } from "../../inference/preprocess/image/image-decoder.ts";
 import type { PreparePool } from "../../inference/preprocess/prepare-pool.ts";
 import type { ItemError } from "../../schemas/item.ts";
 import type { Lane } from "../../schemas/names.ts";

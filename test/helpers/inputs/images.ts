@@ -4,7 +4,7 @@ import { crc32, deflateSync } from "node:zlib";
 import sharp, { type Sharp } from "sharp";
 import { LabelmillError } from "../../../src/errors.ts";
 import type { ImageRecipe } from "../../../src/inference/model/image-recipe.ts";
-import { decodeImage } from "../../../src/inference/preprocess/image/image.ts";
+import { decodeImage } from "../../../src/inference/preprocess/image/decode-image.ts";
 
 export const NORM = { rescale: 1 / 255, mean: [0, 0, 0], std: [1, 1, 1] } satisfies Partial<ImageRecipe>;
 export const TINY: ImageRecipe = {

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Engine, type EngineOptions, type Outcome, type Prepared } from "../../../src/inference/engine.ts";
 import { type LoadOptions, loadModel } from "../../../src/inference/model/model.ts";
-import { decodeImage } from "../../../src/inference/preprocess/image/image.ts";
+import { decodeImage } from "../../../src/inference/preprocess/image/decode-image.ts";
 import { PreparePool } from "../../../src/inference/preprocess/prepare-pool.ts";
 import type { LabelScore } from "../../../src/schemas/row.ts";
 

@@ -1,4 +1,4 @@
-import type { FieldRule } from "../../../src/inference/model/fields.ts";
+import type { FieldRule } from "../../../src/inference/model/field-rules.ts";
 import { IMAGE_FIELDS } from "../../../src/inference/model/image-fields.ts";
 import { PROCESSORS } from "../../../src/inference/model/image-processors.ts";
 import { CONFIG_FIELDS, TOKENIZER_CONFIG_FIELDS, TOKENIZER_FIELDS } from "../../../src/inference/model/text-fields.ts";

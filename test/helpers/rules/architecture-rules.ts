@@ -60,8 +60,8 @@ const VENDORS: Record<string, string[] | null> = {
   bullmq: ["src/redis/", "src/runs/", "src/producers/", "src/workers/"],
   ioredis: ["src/redis/", "src/fleet/", "src/runs/", "src/producers/", "src/workers/"],
   "onnxruntime-node": ["src/inference/onnx/session.ts"],
-  "@bufbuild/protobuf": ["src/inference/onnx/proto.ts"],
-  sharp: ["src/inference/preprocess/image/image.ts", "src/inference/preprocess/image/header.ts"],
+  "@bufbuild/protobuf": ["src/inference/onnx/protobuf.ts"],
+  sharp: ["src/inference/preprocess/image/decode-image.ts", "src/inference/preprocess/image/image-header.ts"],
   "@huggingface/tokenizers": ["src/inference/preprocess/text/tokenizer.ts"],
   // The two sides of two kinds of threads.
   piscina: [
@@ -155,8 +155,8 @@ const OPENED_OTHERWISE: Record<string, string[]> = {
   "src/storage/lease/lock-holder.ts": ["readFile"],
   "src/models/hub/pull-partial.ts": ["open"],
   "src/workers/crashes/crash-journal.ts": ["readFileSync"],
-  "src/inference/tuning/tuning.ts": ["readFile"],
-  "src/inference/devices/placement.ts": ["readFile"],
+  "src/inference/tuning/tuning-file.ts": ["readFile"],
+  "src/inference/onnx/node-placement.ts": ["readFile"],
 };
 
 /** Files that are opened otherwise than by `src/regular-file.ts`: a FIFO in their place would be waited for, without end. */

@@ -11,7 +11,7 @@ import { imageCollator } from "../../../src/inference/batching/collate.ts";
 import { packBatch, packedBytes, type Ranked, unpackAnswer } from "../../../src/inference/batching/packing.ts";
 import { type ImageRecipe, parseImageRecipe } from "../../../src/inference/model/image-recipe.ts";
 import { openOnnxSession } from "../../../src/inference/onnx/session.ts";
-import { decodeImage } from "../../../src/inference/preprocess/image/image.ts";
+import { decodeImage } from "../../../src/inference/preprocess/image/decode-image.ts";
 import type { ModelSession, SessionSetup } from "../../../src/inference/sessions/model-session.ts";
 import { writeAnswer } from "../../../src/inference/sessions/scores.ts";
 import { SessionHandle } from "../../../src/inference/sessions/session-handle.ts";

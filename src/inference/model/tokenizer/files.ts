@@ -6,7 +6,7 @@ import { invalidFile, type Json, parsed, readModelJson } from "../json.ts";
 import { readTokenLimits } from "../token-limits.ts";
 import { addedTokens, checkSpecialMap, specialToken, tokenId } from "./added-tokens.ts";
 import { checkAgreement, type PaddingSide, paddingSideOf } from "./config.ts";
-import { adaptTokenizer } from "./parts.ts";
+import { adaptTokenizer } from "./pipeline.ts";
 
 const TokenizerFileSchema = z.looseObject({
   model: z.looseObject({}),

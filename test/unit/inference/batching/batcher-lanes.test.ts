@@ -4,8 +4,8 @@ import fc from "fast-check";
 import { Batch } from "../../../../src/inference/batching/batch.ts";
 import { BatchQueue, MAX_PASSED_OVER } from "../../../../src/inference/batching/batch-queue.ts";
 import { type Answers, Batcher, type BatcherOptions } from "../../../../src/inference/batching/batcher.ts";
-import { BULK_PART, Lanes } from "../../../../src/inference/batching/lanes.ts";
-import type { Waiting } from "../../../../src/inference/batching/shelf.ts";
+import { BULK_PART, LaneScheduler } from "../../../../src/inference/batching/lane-scheduler.ts";
+import type { Waiting } from "../../../../src/inference/batching/length-sorted-list.ts";
 import { LANES, type Lane } from "../../../../src/schemas/names.ts";
 import { fixedRules } from "../../../helpers/models/batch-rules.ts";
 
@@ -15,7 +15,7 @@ type Step = { lane: Lane; lengths: number[] } | "cut" | { drop: number };
 
 /** Goes through the steps, then cuts until nothing waits. Each batch is checked by counting over all that waits. */
 function play(steps: readonly Step[], budget: number): Item[][] {
-  const lanes = new Lanes<Item>();
+  const lanes = new LaneScheduler<Item>();
   const drops: (() => void)[] = [];
   const batches: Item[][] = [];
   /** All that waits, each with the number of batches that passed over it. */
@@ -94,7 +94,7 @@ const group = fc.oneof(fc.array(lengths, { maxLength: 3 }), fc.array(lengths, { 
 const budgets = fc.integer({ min: 1, max: 1500 });
 const sum = (items: readonly Item[]) => items.reduce((total, { length }) => total + length, 0);
 
-describe("Lanes", () => {
+describe("LaneScheduler", () => {
   it("takes every item once, keeps bulk's share and interactive's wait, and in each lane the order", () => {
     const step = fc.oneof(
       { weight: 3, arbitrary: fc.record({ lane, lengths: group }) },
@@ -172,7 +172,7 @@ describe("Lanes", () => {
     const step = fc.oneof({ weight: 2, arbitrary: group }, { weight: 3, arbitrary: fc.constant("cut" as const) });
     fc.assert(
       fc.property(fc.array(step, { maxLength: 80 }), lane, budgets, (steps, only, budget) => {
-        const lanes = new Lanes<number>();
+        const lanes = new LaneScheduler<number>();
         const queue = new BatchQueue<number>();
         const both = [...steps, ...Array<"cut">(40).fill("cut")];
         for (const each of both) {

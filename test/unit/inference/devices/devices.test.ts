@@ -4,9 +4,9 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import { PROOF_MODEL_DIR } from "../../../../src/cli/own-devices.ts";
 import { loadConfig } from "../../../../src/config.ts";
-import { cudaPlaces, lackOf, mendFor, PROVIDER_LIBRARY } from "../../../../src/inference/devices/cuda-files.ts";
+import { cudaPlaces, lackOf, mendFor, PROVIDER_LIBRARY } from "../../../../src/inference/devices/cuda-requirements.ts";
 import { chooseDevices, describeDevices, gpusOf } from "../../../../src/inference/devices/devices.ts";
-import { tryDevices, trySession } from "../../../../src/inference/sessions/trial.ts";
+import { probeDevices, probeSession } from "../../../../src/inference/sessions/session-probe.ts";
 import { temporaryFolder } from "../../../helpers/runs/pipeline.ts";
 
 const LINUX = "linux x64";
@@ -113,17 +113,17 @@ describe("A machine that seems to have CUDA", { skip: `${process.platform} ${pro
 describe("A trial", () => {
   test("tells how far it came", async () => {
     const request = { modelDir: PROOF_MODEL_DIR, dtype: "fp32", strict: true } as const;
-    assert.deepEqual(await tryDevices({ ...request, devices: ["cpu", "cpu"] }, 60_000), { ran: 2 });
-    const { ran, problem } = await tryDevices({ ...request, devices: ["cpu", "cuda:99", "cpu"] }, 60_000);
+    assert.deepEqual(await probeDevices({ ...request, devices: ["cpu", "cpu"] }, 60_000), { ran: 2 });
+    const { ran, problem } = await probeDevices({ ...request, devices: ["cpu", "cuda:99", "cpu"] }, 60_000);
     assert.equal(ran, 1);
     assert.ok(problem !== undefined && problem !== "", "what it is depends on the machine");
   });
 
   test("that takes too long is given up", async () => {
-    assert.equal(await trySession(PROOF_MODEL_DIR, "cpu", "fp32", 1), "no answer within 0.001 s");
+    assert.equal(await probeSession(PROOF_MODEL_DIR, "cpu", "fp32", 1), "no answer within 0.001 s");
   });
 
   test("of no model says so", async () => {
-    assert.match((await trySession("no such folder", "cpu"))!, /found nothing at .*no such folder/);
+    assert.match((await probeSession("no such folder", "cpu"))!, /found nothing at .*no such folder/);
   });
 });

@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import type { FieldRule } from "../../../../src/inference/model/fields.ts";
+import type { FieldRule } from "../../../../src/inference/model/field-rules.ts";
 import { IMAGE_FIELDS } from "../../../../src/inference/model/image-fields.ts";
 import { loadModel } from "../../../../src/inference/model/model.ts";
 import {

@@ -6,8 +6,8 @@ import { describe, type TestContext, test } from "node:test";
 import { promisify } from "node:util";
 import { LabelmillError } from "../../../../src/errors.ts";
 import type { ImageRecipe } from "../../../../src/inference/model/image-recipe.ts";
-import { type DecodeLimits, ImageDecoder } from "../../../../src/inference/preprocess/image/decoder.ts";
-import { decodeImage } from "../../../../src/inference/preprocess/image/image.ts";
+import { decodeImage } from "../../../../src/inference/preprocess/image/decode-image.ts";
+import { type DecodeLimits, ImageDecoder } from "../../../../src/inference/preprocess/image/image-decoder.ts";
 import { fixture, gradient, LARGE, TINY } from "../../../helpers/inputs/images.ts";
 import { temporaryFolder } from "../../../helpers/runs/pipeline.ts";
 

@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { describe, type TestContext, test } from "node:test";
 import sharp from "sharp";
 import { type ImageRecipe, parseImageRecipe } from "../../../../src/inference/model/image-recipe.ts";
-import { decodeImage } from "../../../../src/inference/preprocess/image/image.ts";
+import { decodeImage } from "../../../../src/inference/preprocess/image/decode-image.ts";
 import { meanDifference } from "../../../helpers/inputs/images.ts";
 
 /** Made with Pillow; some of them, of our own pictures, come with the tests. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { deflateSync, gzipSync } from "node:zlib";
-import { decodeImage } from "../../../../src/inference/preprocess/image/image.ts";
+import { decodeImage } from "../../../../src/inference/preprocess/image/decode-image.ts";
 import { avifGrid } from "../../../helpers/inputs/avif-grid.ts";
 import { fixture, gradient, LARGE, png, pngChunk, rejects, TINY } from "../../../helpers/inputs/images.ts";
 import { pages } from "../../../helpers/inputs/tiff.ts";

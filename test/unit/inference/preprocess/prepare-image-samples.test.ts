@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { ImageRecipe } from "../../../../src/inference/model/image-recipe.ts";
-import { decodeImage } from "../../../../src/inference/preprocess/image/image.ts";
+import { decodeImage } from "../../../../src/inference/preprocess/image/decode-image.ts";
 import { gradient, meanDifference, NORM, png, rejects } from "../../../helpers/inputs/images.ts";
 import { samples, type Tag, tiff } from "../../../helpers/inputs/tiff.ts";
 

@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 import fc from "fast-check";
 import sharp from "sharp";
 import type { ImageRecipe } from "../../../../src/inference/model/image-recipe.ts";
-import { decodeImage } from "../../../../src/inference/preprocess/image/image.ts";
+import { decodeImage } from "../../../../src/inference/preprocess/image/decode-image.ts";
 import { fixture, gradient, LARGE, meanDifference, NORM, png, rejects, TINY } from "../../../helpers/inputs/images.ts";
 
 describe("what pictures become", () => {

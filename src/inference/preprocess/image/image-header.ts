@@ -1,7 +1,7 @@
 import sharp, { type Metadata } from "sharp";
 import { LabelmillError } from "../../../errors.ts";
+import { checkContainer } from "./container-limits.ts";
 import { derivedPixels } from "./heif-items.ts";
-import { checkParts } from "./parts.ts";
 import { TiffPages } from "./tiff-tags.ts";
 
 /** The most pixels of a picture, all frames of an animation counted: 50 megapixels are 150 MB of RGB. */
@@ -59,7 +59,7 @@ export async function readHeader(bytes: Uint8Array): Promise<Header> {
   const head = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 64)).toString("latin1");
   const format = Object.keys(FORMATS).find((name) => FORMATS[name]!(head));
   if (format === undefined) throw notAPicture(describe(head));
-  checkParts(format, bytes);
+  checkContainer(format, bytes);
   const tiles = format === "heif" ? derivedPixels(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)) : 0;
   if (tiles > MAX_TILE_PIXELS) {
     const got = Number.isFinite(tiles) ? `${Math.ceil(tiles / 1e6)}` : "too many to count";

@@ -2,8 +2,8 @@ import type { Task } from "../../schemas/task.ts";
 import { SIMILAR } from "../batching/batch.ts";
 import type { PaddingSide } from "../model/tokenizer/config.ts";
 import type { Shape } from "../sessions/model-session.ts";
-import type { BudgetOptions } from "./budgets.ts";
-import { EXACT_SHAPES, FixedShapes, type Shapes } from "./shapes.ts";
+import type { BudgetOptions } from "./batch-budgets.ts";
+import { EXACT_SHAPES, FixedShapes, type Shapes } from "./batch-shapes.ts";
 
 /** How the batches of a model are sized on a kind of device. */
 export type Sizing = {

@@ -21,7 +21,7 @@ type Step = { rates: number[]; asked: number };
  * ones are as fast, else up while larger ones are faster, then watches the neighbours of the one that it chose. Sizes are known
  * by their number, from 0; rates are work per time in any unit.
  */
-export class Knee {
+export class BatchSizeSearch {
   readonly #steps: Step[];
   #at: number;
   /** No larger one is tried: the next one raised a memory error. */

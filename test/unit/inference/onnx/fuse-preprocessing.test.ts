@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { LabelmillError } from "../../../../src/errors.ts";
-import { fusePreprocessing } from "../../../../src/inference/onnx/fuse.ts";
-import { bytesOf, numberOf, readFields } from "../../../../src/inference/onnx/proto.ts";
+import { fusePreprocessing } from "../../../../src/inference/onnx/fuse-preprocessing.ts";
+import { bytesOf, numberOf, readFields } from "../../../../src/inference/onnx/protobuf.ts";
 import { FLOAT, field, valueInfo } from "../../../helpers/models/onnx.ts";
 import { FLOAT16, type PixelModel, pixelModel, recipeOf } from "../../../helpers/models/pixel-model.ts";
 

@@ -1,4 +1,4 @@
-import { refusedField } from "../fields.ts";
+import { refusedField } from "../field-rules.ts";
 import { isObject, type Json, show } from "../json.ts";
 import { MODEL_FIELDS, TOKENIZER_FIELDS } from "../text-fields.ts";
 import { checkAdded, tokenId } from "./added-tokens.ts";

@@ -1,7 +1,7 @@
 import type { Lane } from "../../schemas/names.ts";
 import { Batch, type BatchRules } from "./batch.ts";
 import { BatchQueue } from "./batch-queue.ts";
-import type { Entry, Waiting } from "./shelf.ts";
+import type { Entry, Waiting } from "./length-sorted-list.ts";
 
 /** While bulk waits, one part in this many of the batches' padded cost is its own. */
 export const BULK_PART = 5;
@@ -16,7 +16,7 @@ export const BULK_PART = 5;
  * - Of any row of batches while bulk waits, bulk's cost is a fifth of the row's, less L at most.
  * - While interactive waits, the batches without it that come in a row cost 1¼ L together at most.
  */
-export class Lanes<T> {
+export class LaneScheduler<T> {
   readonly #interactive = new BatchQueue<T>();
   readonly #bulk = new BatchQueue<T>();
   /** BULK_PART times the cost that bulk is short of its share. Never negative: what bulk got while it was alone is not held against it. */

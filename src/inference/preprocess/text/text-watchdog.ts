@@ -22,14 +22,14 @@ export function noteText(progress: Progress, at: number): void {
 
 export type TimeLimits = { textMs: number; loadMs: number };
 
-/** Times that the clock looks within the limit. */
+/** Times that the watchdog looks within the limit. */
 const LOOKS = 4;
 
 /**
  * Watches one message's thread: how long it is on one text. Processor time counts, not time: a thread that gets no processor, on a machine
  * that is busy or was suspended, is not at fault.
  */
-export class TextClock implements Disposable {
+export class TextWatchdog implements Disposable {
   readonly #progress: Progress;
   readonly #limits: TimeLimits;
   readonly #threads: () => readonly Worker[];

@@ -2,14 +2,19 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { test } from "node:test";
 import { Worker } from "node:worker_threads";
-import { newProgress, noteText, noteThread, TextClock } from "../../../../src/inference/preprocess/text/text-clock.ts";
+import {
+  newProgress,
+  noteText,
+  noteThread,
+  TextWatchdog,
+} from "../../../../src/inference/preprocess/text/text-watchdog.ts";
 
 test("a thread that goes on after it has exceeded its time: the text on which it exceeded it is to blame", async (t) => {
   const thread = new Worker("for (;;);", { eval: true });
   t.after(() => thread.terminate());
   await once(thread, "online");
   const progress = newProgress();
-  using clock = new TextClock(progress, { textMs: 20, loadMs: 60_000 }, () => [thread]);
+  using clock = new TextWatchdog(progress, { textMs: 20, loadMs: 60_000 }, () => [thread]);
   noteThread(progress, thread.threadId);
   noteText(progress, 3);
   await once(clock.exceeded, "abort");

@@ -1,7 +1,7 @@
 import sharp, { type OutputInfo, type Sharp } from "sharp";
 import { LabelmillError, messageOf } from "../../../errors.ts";
 import type { ImageRecipe } from "../../model/image-recipe.ts";
-import { FAIL_ON, type Header, MAX_PIXELS, MAX_SIDE, readHeader } from "./header.ts";
+import { FAIL_ON, type Header, MAX_PIXELS, MAX_SIDE, readHeader } from "./image-header.ts";
 
 const KERNELS = { nearest: "nearest", lanczos: "lanczos3", bilinear: "linear", bicubic: "cubic" } as const;
 

@@ -4,7 +4,7 @@ const NEWEST = 0.2;
 type Thread = { costs: number[]; startedAt: number };
 
 /** The batches that are out, thread by thread, and when those that run may be expected to end. Costs are padded ones, times in ms. */
-export class Threads {
+export class ThreadLoad {
   readonly #threads: Thread[];
   /** What a unit of cost has taken lately; undefined before the first batch has ended. */
   #msPerCost: number | undefined;

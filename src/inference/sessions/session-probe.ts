@@ -5,7 +5,7 @@ import type { Dtype } from "../../schemas/dtype.ts";
 import type { Device } from "./model-session.ts";
 
 /** What is tried: a session of the model on each device in turn, up to the first on which it does not run. */
-export type TrialRequest = {
+export type ProbeRequest = {
   modelDir: string;
   dtype: Dtype;
   devices: readonly Device[];
@@ -13,27 +13,30 @@ export type TrialRequest = {
   strict: boolean;
 };
 /** What is told of a device. */
-export type Tried = { runs: true } | { runs: false; reason: string };
+export type ProbeResult = { runs: true } | { runs: false; reason: string };
 
 const TRIAL = fileURLToPath(
-  new URL(import.meta.url.endsWith(".ts") ? "./trial-process.ts" : "./trial-process.js", import.meta.url),
+  new URL(
+    import.meta.url.endsWith(".ts") ? "./session-probe-process.ts" : "./session-probe-process.js",
+    import.meta.url,
+  ),
 );
 const TRIAL_MS = 9_000;
 const MOST_WORDS = 500;
 const execute = promisify(execFile);
 
 /**
- * Makes a session of a model on one device and runs it. See `tryDevices`.
+ * Makes a session of a model on one device and runs it. See `probeDevices`.
  * @param ms how long it may take: a big model is read and optimized first
  * @returns why it does not run; undefined if it does
  */
-export async function trySession(
+export async function probeSession(
   modelDir: string,
   device: Device,
   dtype: Dtype = "fp32",
   ms: number = TRIAL_MS,
 ): Promise<string | undefined> {
-  return (await tryDevices({ modelDir, dtype, devices: [device], strict: false }, ms)).problem;
+  return (await probeDevices({ modelDir, dtype, devices: [device], strict: false }, ms)).problem;
 }
 
 /**
@@ -41,18 +44,18 @@ export async function trySession(
  * it misses it says on standard error only.
  * @returns on how many of the devices the model ran, one after the other, and why it did not on the next
  */
-export async function tryDevices(request: TrialRequest, ms: number): Promise<{ ran: number; problem?: string }> {
+export async function probeDevices(request: ProbeRequest, ms: number): Promise<{ ran: number; problem?: string }> {
   const { stdout, stderr, ended } = await runTrial(request, ms);
   // What it has said stands, however it ended: CUDA may abort a process that has done its work.
   const told = stdout.split("\n").slice(0, -1);
-  const tried = told.map((line) => JSON.parse(line) as Tried);
+  const tried = told.map((line) => JSON.parse(line) as ProbeResult);
   const failed = tried.find((each) => !each.runs);
   if (failed && !failed.runs) return { ran: tried.length - 1, problem: missingLibrary(stderr) ?? failed.reason };
   if (tried.length === request.devices.length) return { ran: tried.length };
   return { ran: tried.length, problem: `${ended}${lastWords(uncaught(stderr) ?? stderr)}` };
 }
 
-async function runTrial(request: TrialRequest, ms: number): Promise<{ stdout: string; stderr: string; ended: string }> {
+async function runTrial(request: ProbeRequest, ms: number): Promise<{ stdout: string; stderr: string; ended: string }> {
   // Not `timeout`, which waits for the end of a process that a driver may hold even when it is killed.
   const signal = AbortSignal.timeout(ms);
   const options = { signal, killSignal: "SIGKILL", maxBuffer: 1 << 20 } as const;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { type Layout, LayoutSearch, layoutsOf, usualLayout } from "../../../../src/inference/tuning/layouts.ts";
+import { type Layout, LayoutSearch, layoutsOf, usualLayout } from "../../../../src/inference/tuning/thread-layouts.ts";
 
 const shown = ({ threads, intraOpThreads }: Layout) => `${threads}×${intraOpThreads}`;
 

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { open, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { scanOnnx } from "../../../../src/inference/onnx/scan.ts";
+import { scanOnnx } from "../../../../src/inference/onnx/file-scan.ts";
 import { FLOAT, field, graphProto, INT64, node, tensor, valueInfo } from "../../../helpers/models/onnx.ts";
 import { externalTensor } from "../../../helpers/models/pixel-model.ts";
 import { temporaryFolder } from "../../../helpers/runs/pipeline.ts";

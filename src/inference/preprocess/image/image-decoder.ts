@@ -1,7 +1,7 @@
 import { LabelmillError } from "../../../errors.ts";
 import type { ImageRecipe } from "../../model/image-recipe.ts";
-import { DecodeClock } from "./decode-clock.ts";
-import { decodePicture, openPicture } from "./image.ts";
+import { decodePicture, openPicture } from "./decode-image.ts";
+import { DecodeWatchdog } from "./decode-watchdog.ts";
 import { type Release, WeightedSemaphore } from "./weighted-semaphore.ts";
 
 /** The most that is added to the time limit before a decode counts as stuck: libvips ends what it can by itself, in whole seconds. */
@@ -69,16 +69,16 @@ export class ImageDecoder {
     let running: Promise<unknown> | undefined;
     try {
       signal?.throwIfAborted();
-      const picture = await this.#bounded((clock) => {
-        clock.beginPass();
+      const picture = await this.#bounded((watchdog) => {
+        watchdog.beginPass();
         const opening = openPicture(bytes, recipe);
         running = opening;
         return opening;
       });
       room = await this.#room.take(picture.peakBytes);
       signal?.throwIfAborted();
-      return await this.#bounded((clock) => {
-        const secondsLeft = () => Math.ceil(clock.beginPass() / 1000);
+      return await this.#bounded((watchdog) => {
+        const secondsLeft = () => Math.ceil(watchdog.beginPass() / 1000);
         const decoding = decodePicture(bytes, picture, recipe, { secondsLeft });
         running = decoding;
         return decoding;
@@ -94,10 +94,10 @@ export class ImageDecoder {
   }
 
   /** The outcome of what `begin` begins, or why it is stuck; what comes of it then is dropped. */
-  async #bounded<T>(begin: (clock: DecodeClock) => Promise<T>): Promise<T> {
-    using clock = new DecodeClock(this.#limits);
-    const work = begin(clock);
-    const stuck = clock.stuck.catch((error: LabelmillError) => {
+  async #bounded<T>(begin: (watchdog: DecodeWatchdog) => Promise<T>): Promise<T> {
+    using watchdog = new DecodeWatchdog(this.#limits);
+    const work = begin(watchdog);
+    const stuck = watchdog.stuck.catch((error: LabelmillError) => {
       throw error.code === "IMAGE_TIMEOUT" ? this.#lose(work, error) : this.#fail(error);
     });
     return await Promise.race([work, stuck]);

@@ -12,7 +12,7 @@ import {
   TENSOR_TYPE,
   TYPE,
   VALUE,
-} from "./proto.ts";
+} from "./protobuf.ts";
 
 /** What an ONNX file says about itself outside of its tensors' data. */
 export type OnnxScan = {

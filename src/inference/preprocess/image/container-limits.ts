@@ -23,7 +23,7 @@ const EOI = 0xd9;
  * @param format as sharp names it
  * @throws LabelmillError IMAGE_TOO_LARGE
  */
-export function checkParts(format: string, bytes: Uint8Array): void {
+export function checkContainer(format: string, bytes: Uint8Array): void {
   const file = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (format === "jpeg") checkJpeg(file);
   if (format === "gif") checkGif(file);

@@ -1,6 +1,6 @@
 import { randomFill } from "node:crypto";
 import { LabelmillError } from "../../../errors.ts";
-import { imageTimeout } from "./image.ts";
+import { imageTimeout } from "./decode-image.ts";
 
 export type ClockLimits = {
   /** How long the work may take, in ms. */
@@ -12,7 +12,7 @@ export type ClockLimits = {
 };
 
 /** Times one decode, without what its passes wait for a thread of libuv's pool: file systems and others use that pool too. */
-export class DecodeClock implements Disposable {
+export class DecodeWatchdog implements Disposable {
   readonly #limits: ClockLimits;
   readonly #stuck = Promise.withResolvers<never>();
   #timer: NodeJS.Timeout | undefined;
@@ -22,7 +22,7 @@ export class DecodeClock implements Disposable {
 
   constructor(limits: ClockLimits) {
     this.#limits = limits;
-    // A clock that nobody waits for.
+    // A watchdog that nobody waits for.
     this.#stuck.promise.catch(() => {});
   }
 

@@ -1,4 +1,4 @@
-import { Knee } from "./knee.ts";
+import { BatchSizeSearch } from "./batch-size-search.ts";
 
 /** A batch that the model is through with. Costs are in tokens (texts) or items (images). */
 export type RanBatch = {
@@ -29,7 +29,7 @@ const TYPICALLY_FULL = 3 / 4;
 /** What a batch costs besides, in all threads together: cutting, packing, two messages, waking up. Small for a model, not for one that is fast. */
 const OVERHEAD_MS = 0.25;
 
-type Bucket = { sizes: readonly number[]; knee: Knee };
+type Bucket = { sizes: readonly number[]; search: BatchSizeSearch };
 
 /** The budgets of one model on one kind of device, by length of the items: where a larger batch gains nothing any more. */
 export class Budgets {
@@ -44,43 +44,43 @@ export class Budgets {
 
   /** The budget that batches beginning with an item of this length have now. */
   peek(length: number): number {
-    const { sizes, knee } = this.#bucketOf(length);
-    return sizes[knee.best]!;
+    const { sizes, search } = this.#bucketOf(length);
+    return sizes[search.best]!;
   }
 
   /** The budget of the next batch that begins with an item of this length. */
   next(length: number): number {
-    const { sizes, knee } = this.#bucketOf(length);
-    return sizes[knee.next()]!;
+    const { sizes, search } = this.#bucketOf(length);
+    return sizes[search.next()]!;
   }
 
   /** The most that a batch may be given next: what should be at hand. */
   get reach(): number {
-    const known = [...this.#buckets.values()].map(({ sizes, knee }) => sizes[knee.reach]!);
+    const known = [...this.#buckets.values()].map(({ sizes, search }) => sizes[search.reach]!);
     return known.length > 0 ? Math.max(...known) : this.#options.start;
   }
 
   /** Whether all of what came so far has its budget. */
   get settled(): boolean {
     const known = [...this.#buckets.values()];
-    return known.length > 0 && known.every(({ knee }) => knee.settled);
+    return known.length > 0 && known.every(({ search }) => search.settled);
   }
 
   /** What was found, by bucket. */
   get found(): Record<number, number> {
-    const settled = [...this.#buckets].filter(([, { knee }]) => knee.settled);
-    return Object.fromEntries(settled.map(([bucket, { sizes, knee }]) => [bucket, sizes[knee.best]!]));
+    const settled = [...this.#buckets].filter(([, { search }]) => search.settled);
+    return Object.fromEntries(settled.map(([bucket, { sizes, search }]) => [bucket, sizes[search.best]!]));
   }
 
   /** Cost per ms of each bucket's budget, where it was measured. */
   get rates(): Map<number, number> {
-    const rates = [...this.#buckets].map(([bucket, { knee }]) => [bucket, knee.rate] as const);
+    const rates = [...this.#buckets].map(([bucket, { search }]) => [bucket, search.rate] as const);
     return new Map(rates.filter((entry): entry is [number, number] => entry[1] !== undefined));
   }
 
   ran({ length, paddedCost, realCost, ms }: RanBatch): void {
-    const { sizes, knee } = this.#bucketOf(length);
-    knee.ran(nearest(sizes, paddedCost / TYPICALLY_FULL), realCost / (ms + OVERHEAD_MS));
+    const { sizes, search } = this.#bucketOf(length);
+    search.ran(nearest(sizes, paddedCost / TYPICALLY_FULL), realCost / (ms + OVERHEAD_MS));
   }
 
   /** A batch of this padded cost found no memory on the device: none of its size is cut again. */
@@ -96,8 +96,8 @@ export class Budgets {
     if (!bucket) {
       const sizes = sizesOf(bound);
       const start = nearest(sizes, from[bound] ?? this.#nearby(bound));
-      const knee = new Knee(sizes.length, start, trusted && bound in from);
-      bucket = { sizes, knee };
+      const search = new BatchSizeSearch(sizes.length, start, trusted && bound in from);
+      bucket = { sizes, search };
       this.#bound(bucket);
       this.#buckets.set(bound, bucket);
     }
@@ -108,12 +108,12 @@ export class Budgets {
   #nearby(bound: number): number {
     const distance = ([other]: [number, Bucket]) => Math.abs(Math.log(other / bound));
     const [closest] = [...this.#buckets].sort((a, b) => distance(a) - distance(b));
-    return closest ? closest[1].sizes[closest[1].knee.best]! : this.#options.start;
+    return closest ? closest[1].sizes[closest[1].search.best]! : this.#options.start;
   }
 
-  #bound({ sizes, knee }: Bucket): void {
+  #bound({ sizes, search }: Bucket): void {
     const size = sizes.findIndex((each) => each >= this.#tooLarge);
-    if (size >= 0) knee.tooLarge(size);
+    if (size >= 0) search.tooLarge(size);
   }
 }
 

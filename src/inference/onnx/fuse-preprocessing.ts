@@ -21,7 +21,7 @@ import {
   TYPE,
   VALUE,
   vectorAttribute,
-} from "./proto.ts";
+} from "./protobuf.ts";
 
 /** What the input of a fused model is called, unless the model has names like this one. */
 const PIXELS = "pixels";

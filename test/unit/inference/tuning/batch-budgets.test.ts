@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { Budgets } from "../../../../src/inference/tuning/budgets.ts";
-import { sizingOf } from "../../../../src/inference/tuning/sizing.ts";
+import { Budgets } from "../../../../src/inference/tuning/batch-budgets.ts";
+import { sizingOf } from "../../../../src/inference/tuning/batch-sizing.ts";
 
 /** A device: the ms of a batch of this padded cost. */
 type Device = (cost: number) => number;

@@ -4,13 +4,13 @@ export type Entry<T> = { readonly length: number; readonly value: T };
 export type Waiting<T> = Entry<T> & { readonly group: Group<T>; readonly order: number; taken: boolean };
 
 /** What was added together: it arrived together. `arrival` counts the groups of a queue from 0. */
-export type Group<T> = { readonly arrival: number; readonly shelf: Shelf<T> };
+export type Group<T> = { readonly arrival: number; readonly shelf: LengthSortedList<T> };
 
 /**
  * Waiting entries in order of length, the longest last; of equal ones the oldest last. Taking only marks an entry: the array
  * is swept when more than half of it is marked, so that taking costs a constant time on average.
  */
-export class Shelf<T> {
+export class LengthSortedList<T> {
   readonly #entries: Waiting<T>[] = [];
   #taken = 0;
 

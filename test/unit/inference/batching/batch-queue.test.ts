@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import { Batch } from "../../../../src/inference/batching/batch.ts";
 import { BatchQueue, MAX_PASSED_OVER } from "../../../../src/inference/batching/batch-queue.ts";
-import type { Entry, Waiting } from "../../../../src/inference/batching/shelf.ts";
+import type { Entry, Waiting } from "../../../../src/inference/batching/length-sorted-list.ts";
 import { fixedRules } from "../../../helpers/models/batch-rules.ts";
 
 type Item = { id: number; group: number; length: number };

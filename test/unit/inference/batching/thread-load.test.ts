@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { Threads } from "../../../../src/inference/batching/threads.ts";
+import { ThreadLoad } from "../../../../src/inference/batching/thread-load.ts";
 
-describe("Threads", () => {
+describe("ThreadLoad", () => {
   it("names the least busy one", () => {
-    const threads = new Threads(2);
+    const threads = new ThreadLoad(2);
     assert.deepEqual(threads.leastBusy(), { thread: 0, out: 0 });
     threads.begin(0, 1, 0);
     assert.deepEqual(threads.leastBusy(), { thread: 1, out: 0 });
@@ -17,7 +17,7 @@ describe("Threads", () => {
   });
 
   it("expects a batch to end as those before did, by its cost, and does not believe one that is late", () => {
-    const threads = new Threads(2);
+    const threads = new ThreadLoad(2);
     threads.begin(0, 10, 0);
     assert.equal(threads.endsWithin(25, 0), false, "nothing is known yet");
     threads.end(0, 20);

@@ -3,10 +3,10 @@ import { messageOf } from "../../errors.ts";
 import { loadModel } from "../model/model.ts";
 import type { Device } from "./model-session.ts";
 import { SessionHandle } from "./session-handle.ts";
+import type { ProbeRequest, ProbeResult } from "./session-probe.ts";
 import { setupOf } from "./session-setup.ts";
-import type { TrialRequest, Tried } from "./trial.ts";
 
-const request = JSON.parse(process.argv[2]!) as TrialRequest;
+const request = JSON.parse(process.argv[2]!) as ProbeRequest;
 
 async function openSession(device: Device): Promise<SessionHandle> {
   const { modelDir, dtype, strict } = request;
@@ -14,12 +14,12 @@ async function openSession(device: Device): Promise<SessionHandle> {
   return new SessionHandle(setupOf(model, { device, intraOpThreads: 1, warmUp: [], strict }));
 }
 
-async function trySession(device: Device): Promise<Tried> {
+async function probeSession(device: Device): Promise<ProbeResult> {
   try {
     const session = await openSession(device);
     const tried = await session.ready.then(
-      (): Tried => ({ runs: true }),
-      (error: unknown): Tried => ({ runs: false, reason: messageOf(error) }),
+      (): ProbeResult => ({ runs: true }),
+      (error: unknown): ProbeResult => ({ runs: false, reason: messageOf(error) }),
     );
     tell(tried);
     await session.close();
@@ -29,9 +29,9 @@ async function trySession(device: Device): Promise<Tried> {
   }
 }
 
-function tell(tried: Tried): Tried {
+function tell(tried: ProbeResult): ProbeResult {
   process.stdout.write(`${JSON.stringify(tried)}\n`);
   return tried;
 }
 
-for (const device of request.devices) if (!(await trySession(device)).runs) break;
+for (const device of request.devices) if (!(await probeSession(device)).runs) break;

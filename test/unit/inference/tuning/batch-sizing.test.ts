@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { SIMILAR } from "../../../../src/inference/batching/batch.ts";
-import { type SizingOptions, sizingOf } from "../../../../src/inference/tuning/sizing.ts";
+import { type SizingOptions, sizingOf } from "../../../../src/inference/tuning/batch-sizing.ts";
 
 const TEXT: SizingOptions = { task: "text-classification", dtype: "fp32", kind: "cpu" };
 const GPU_TEXT: SizingOptions = { ...TEXT, dtype: "fp16", kind: "cuda" };

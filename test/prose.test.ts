@@ -32,8 +32,6 @@ const NOT_YET: readonly string[] = [
 
   "src/fetch/",
 
-  "src/fleet/",
-
   "src/inference/",
 
   "src/logger.ts",
@@ -41,8 +39,6 @@ const NOT_YET: readonly string[] = [
   "src/models/",
 
   "src/outputs/",
-
-  "src/redis/",
 
   "src/regular-file.ts",
 

@@ -2,40 +2,40 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Redis } from "ioredis";
 import { KEY_PREFIX } from "../schemas/names.ts";
 
-/** Beats within the time after which Redis forgets a process. */
+/** Beats per time to live of the key. */
 const BEATS = 5;
-const LEAST_MS = 2_000;
-const MOST_MS = 5_000;
-/** A process whose fate is not known after so many times that time is taken for alive. */
-const LONGEST_LOOK = 12;
-/** What stands in the place of a beat once the process has ended in good order, and how long. */
+const MIN_TTL_MS = 2_000;
+const MAX_TTL_MS = 5_000;
+/** After this many times to live, a process whose state is still unknown counts as alive. */
+const MAX_TTLS = 12;
+/** The value of the key after a regular end of the process, and its time to live. */
 const LEFT = "left";
 const LEFT_MS = 24 * 3600 * 1000;
 
-/** How long Redis remembers a process, in ms. Not longer than it takes to give a slice to another one: that one would have to wait. */
-export function rememberedMs(lockMs: number): number {
-  return Math.min(MOST_MS, Math.max(LEAST_MS, Math.ceil(lockMs / 2)));
+/** The time to live of the key of a process, in ms. It ends before another worker gets the slice, which would otherwise have to wait. */
+export function heartbeatTtlMs(lockMs: number): number {
+  return Math.min(MAX_TTL_MS, Math.max(MIN_TTL_MS, Math.ceil(lockMs / 2)));
 }
 
 /**
- * Tells which processes are alive, so that a slice that changes hands counts as a death only if there was one. Each start of a process has an
- * id, and a key in Redis that it sets anew again and again. A key that is gone proves nothing by itself: Redis may have stood still, or
- * have lost everything, and those who are alive are about to say so. So it counts only while this process's own key has been there without a gap.
+ * Detects which processes are alive, so that a slice that moves to another worker counts as a crash only after a crash. Each start of a process
+ * has an id and a key in Redis, which it sets at every beat. A missing key alone proves nothing: Redis may have stopped for a while, or lost
+ * its data, and living processes are about to set their keys. So a missing key counts only while this process's own key exists without a gap.
  */
 export class Heartbeat {
   readonly start: string;
   readonly #redis: Redis;
   readonly #ttlMs: number;
   #count = 0;
-  /** Since when Redis has had every beat of this process in time, by `performance.now()`; undefined if the last one failed. */
+  /** The time by `performance.now()` since which every beat of this process was in time; undefined if the last beat failed. */
   #steadySince: number | undefined;
   #timer: NodeJS.Timeout | undefined;
-  /** The beat under way. An outage may last: beats that wait for its end must not pile up. */
+  /** The running beat. During a long outage, waiting beats must not accumulate. */
   #beating: Promise<void> | undefined;
 
   /**
    * @param start the id of this start of the process
-   * @param ttlMs Redis forgets a process that it has not heard of for this long
+   * @param ttlMs the time to live of the key, in ms
    */
   constructor(redis: Redis, start: string, ttlMs: number) {
     this.#redis = redis;
@@ -43,13 +43,13 @@ export class Heartbeat {
     this.#ttlMs = ttlMs;
   }
 
-  /** Resolves after the first beat: no slice is to be taken before. */
+  /** Starts the beats. Resolves after the first one; the process must not take a slice before. */
   async begin(): Promise<void> {
     this.#timer = setInterval(() => void this.beat(), this.#ttlMs / BEATS).unref();
     await this.beat();
   }
 
-  /** Beats out of turn, unless a beat is under way. Resolves when Redis has had it, or could not be told. */
+  /** Sends a beat now, or waits for the running one. Resolves after its success or failure. */
   async beat(): Promise<void> {
     this.#beating ??= this.#beat().finally(() => {
       this.#beating = undefined;
@@ -58,8 +58,8 @@ export class Heartbeat {
   }
 
   /**
-   * The process ends in good order: what it holds still was not lost by a death.
-   * @param reachable false: Redis is gone, and cannot be told
+   * Marks a regular end of the process, so that its unfinished slices do not count as lost by a crash.
+   * @param reachable false if Redis is unavailable; the end is then not marked
    */
   async end(reachable: boolean): Promise<void> {
     clearInterval(this.#timer);
@@ -69,19 +69,19 @@ export class Heartbeat {
   }
 
   /**
-   * Which of these starts are dead. Waits until that is certain: a beat has come since, or none could have been missed. One that only lost its
-   * connection for longer counts as dead until it beats again. Rejects if `signal` aborts.
+   * Returns which of these starts are dead. Waits until this is certain: a new beat has arrived, or none can have been missed. A process that
+   * lost its connection for longer counts as dead until its next beat. Rejects if `signal` aborts.
    */
   async dead(starts: Iterable<string>, signal: AbortSignal): Promise<Set<string>> {
     const dead = new Set<string>();
     const seen = new Map<string, string | null>();
     let open = [...new Set(starts)];
-    const deadline = performance.now() + LONGEST_LOOK * this.#ttlMs;
+    const deadline = performance.now() + MAX_TTLS * this.#ttlMs;
     while (open.length > 0 && performance.now() < deadline) {
-      const askedAt = performance.now();
+      const sentAt = performance.now();
       const beats = await this.#redis.mget(open.map(keyOf));
-      // An answer that took long may be older than a standstill that this process has yet to notice.
-      const isSure = this.#isSteady() && performance.now() - askedAt < this.#ttlMs / 2;
+      // A slow reply may be older than an outage that this process has not noticed yet.
+      const isSure = this.#isSteady() && performance.now() - sentAt < this.#ttlMs / 2;
       open = open.filter((start, i) => {
         const beat = beats[i] ?? null;
         const before = seen.get(start);
@@ -101,7 +101,7 @@ export class Heartbeat {
     return this.#steadySince !== undefined && performance.now() - this.#steadySince >= this.#ttlMs;
   }
 
-  /** A beat that fails is followed by the next one. */
+  /** A failed beat is not retried: the next one follows. */
   async #beat(): Promise<void> {
     this.#count += 1;
     try {

@@ -9,8 +9,8 @@ import { checkRedis } from "./fitness.ts";
 export type RedisAddress = { url: string } | { socket: string };
 
 /**
- * A worker's commands wait for a lost connection to come back, as BullMQ's workers need. A producer's fail at once while
- * there is no connection, so that a caller hears of an outage instead of filling memory.
+ * The commands of a worker wait until a lost connection is back, as BullMQ's workers need. The commands of a producer fail
+ * immediately without a connection, so that the caller gets an error instead of filling memory.
  */
 export type RedisRole = "producer" | "worker";
 
@@ -20,7 +20,7 @@ const RECONNECT_BACKOFF = { firstMs: 50, maxMs: 2_000, growth: "linear" } as con
 const COMMON = {
   lazyConnect: true,
   connectTimeout: OPEN_TIMEOUT_MS,
-  // A server that is loading its data is asked again this often, not after its own estimate: the deadline must win.
+  // A server that loads its data is retried this often, not after its own estimate, which may be longer than the timeout.
   maxLoadingRetryTime: 500,
   enableAutoPipelining: false,
   retryStrategy: (times: number) => backoffMs(times, RECONNECT_BACKOFF),
@@ -32,8 +32,9 @@ const BY_ROLE = {
 } satisfies Record<RedisRole, RedisOptions>;
 
 /**
- * A client that is not connected yet: `connect()` does it, a worker's first command too. It reconnects by itself; its
- * `error` events never go unhandled. Throws CONFIG_INVALID for an address that is not one.
+ * Creates a client that is not connected yet. `connect()`, or the first command of a worker, connects it. It reconnects by
+ * itself, and its `error` events are always handled.
+ * @throws LabelmillError CONFIG_INVALID for an invalid address
  */
 export function connectRedis(address: RedisAddress, role: RedisRole): Redis {
   return quiet(new Redis({ ...place(address), ...COMMON, ...BY_ROLE[role] }));
@@ -51,15 +52,15 @@ function quiet(redis: Redis): Redis {
   return redis;
 }
 
-/** What ioredis keeps of commands that were sent before the connection was lost. */
+/** How ioredis stores the commands that were sent before the connection was lost. */
 type SentCommands = {
   retryAttempts: number;
   prevCommandQueue: { length: number; shift(): { command: { reject(error: Error): void } } } | null;
 };
 
 /**
- * Fails commands that were sent before the loss, after `maxRetriesPerRequest` more connections. ioredis forgets them where
- * an address takes connections and drops them, as a load balancer without its server does: they would wait for its end.
+ * Fails commands that were sent before the loss, after `maxRetriesPerRequest` more connections. ioredis forgets them if
+ * an address accepts connections and drops them, as a load balancer without a server does. They would then never settle.
  */
 function failSentCommands(redis: Redis): void {
   const { maxRetriesPerRequest } = redis.options;
@@ -72,13 +73,14 @@ function failSentCommands(redis: Redis): void {
 }
 
 /**
- * A ready connection to a server that is fit for queues, within 5 s. Throws REDIS_UNREACHABLE (the address without its
- * password, the cause, the mend), REDIS_UNFIT, or CONFIG_INVALID for an address that is not one; nothing stays open then.
+ * Connects to a server within 5 s, and checks that it is fit for queues.
+ * @throws LabelmillError REDIS_UNREACHABLE (with the address without its password, the reason and the fix), REDIS_UNFIT, or
+ * CONFIG_INVALID for an invalid address. The connection is closed then
  */
 export async function openRedis(address: RedisAddress, role: RedisRole): Promise<Redis> {
   const redis = connectRedis(address, role);
   const where = describeAddress(address);
-  // ioredis rejects with "Connection is closed."; why it closed is only in the event.
+  // ioredis rejects with "Connection is closed."; only the event has the reason.
   let reason: unknown;
   const remember = (error: unknown) => {
     reason = error;
@@ -93,8 +95,8 @@ export async function openRedis(address: RedisAddress, role: RedisRole): Promise
   } catch (error) {
     redis.disconnect();
     if (error instanceof LabelmillError) throw error;
-    const { words, mend } = causeOf(reason ?? error);
-    throw new LabelmillError("REDIS_UNREACHABLE", `Redis at ${where} cannot be used: ${words}. To mend it, ${mend}.`, {
+    const { reason: why, fix } = causeOf(reason ?? error);
+    throw new LabelmillError("REDIS_UNREACHABLE", `Redis at ${where} cannot be used: ${why}. To fix it, ${fix}.`, {
       cause: reason ?? error,
     });
   } finally {
@@ -103,8 +105,8 @@ export async function openRedis(address: RedisAddress, role: RedisRole): Promise
 }
 
 /**
- * The address for people and logs: a password shows as `***`, a user without one too (it may be a password in the wrong
- * place), and nothing of a text that is no URL shows.
+ * The address for messages and logs. `***` replaces a password, and also a user without a password, which may be a password
+ * in the wrong place. A text that is not a URL is not shown.
  */
 export function describeAddress(address: RedisAddress): string {
   if ("socket" in address) return `unix:${address.socket}`;
@@ -135,7 +137,7 @@ function place(address: RedisAddress): RedisOptions {
   };
 }
 
-/** A user or password as the server knows it; undefined where the URL has none. A stray `%` stands for itself. */
+/** Decodes a user or password; undefined if it is empty. An invalid escape is kept as it is. */
 function decode(part: string): string | undefined {
   if (part === "") return undefined;
   try {

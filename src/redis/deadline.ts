@@ -1,4 +1,4 @@
-/** What `work` gives, or an Error with the code ETIMEDOUT when that takes longer than `ms` milliseconds. */
+/** The result of `work`. Rejects with an Error with the code ETIMEDOUT after `ms` milliseconds. */
 export async function within<T>(ms: number, work: Promise<T>): Promise<T> {
   const { promise: late, reject } = Promise.withResolvers<never>();
   const error = Object.assign(new Error(`no answer within ${ms / 1000} s`), { code: "ETIMEDOUT" });

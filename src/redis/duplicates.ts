@@ -1,20 +1,20 @@
 import type { Redis } from "ioredis";
 
 /**
- * Keeps hold of the connections that BullMQ makes of this one: one for each of its workers. A worker that is closed while a pause of it
- * still waits for a lost server has that pause connect anew, for ever, with nobody left to end it.
- * @returns what ends them all, for good
+ * Tracks the connections that BullMQ duplicates from this one, one per worker. If a worker is closed while its pause waits for a lost
+ * server, that pause reconnects forever, and nothing else can end it.
+ * @returns a function that ends all of them permanently
  */
-export function holdDuplicates(redis: Redis): () => void {
-  const held = new Set<Redis>();
+export function trackDuplicates(redis: Redis): () => void {
+  const tracked = new Set<Redis>();
   const duplicate = redis.duplicate.bind(redis);
   redis.duplicate = (override) => {
     const made = duplicate(override);
-    held.add(made);
+    tracked.add(made);
     return made;
   };
   return () => {
-    for (const each of held) {
+    for (const each of tracked) {
       each.connect = () => Promise.reject(new Error("the connection was ended"));
       each.disconnect();
     }

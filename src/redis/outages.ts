@@ -1,30 +1,30 @@
 import type { Redis } from "ioredis";
 import { causeOf } from "./cause.ts";
 
-/** Who is told of an outage: once that the connection is lost, and why, once that it is back, and after how long. */
-export type OutageListener = { lost(why: string): void; back(seconds: number): void };
+/** Called once when the connection is lost, with the reason, and once when it is back, with the length of the outage. */
+export type OutageListener = { lost(reason: string): void; back(seconds: number): void };
 
-/** Tells of each outage once, however often the connection is tried again meanwhile. */
-export function tellOutages(redis: Redis, { lost, back }: OutageListener): void {
+/** Reports each outage once, however many attempts to reconnect fail meanwhile. */
+export function reportOutages(redis: Redis, { lost, back }: OutageListener): void {
   let since: number | undefined;
-  let reason: unknown;
+  let cause: unknown;
   redis.on("error", (error) => {
-    reason = error;
+    cause = error;
   });
-  // Not `close`, which an orderly end causes too.
+  // Not `close`, which a regular disconnect causes too.
   redis.on("reconnecting", () => {
     if (since !== undefined) return;
     since = performance.now();
-    lost(reason === undefined ? "the server closed it" : causeOf(reason).words);
+    lost(cause === undefined ? "the server closed it" : causeOf(cause).reason);
   });
   redis.on("ready", () => {
     if (since !== undefined) back((performance.now() - since) / 1000);
     since = undefined;
-    reason = undefined;
+    cause = undefined;
   });
 }
 
-/** Settles when there is no connection to Redis, at once if there is none now. */
+/** Resolves when the connection to Redis is lost, immediately if it is not ready now. */
 export function whenLost(redis: Redis): Promise<void> {
   if (redis.status !== "ready") return Promise.resolve();
   return new Promise((resolve) => redis.once("close", () => resolve()));

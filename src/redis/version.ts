@@ -1,7 +1,7 @@
-/** The oldest server that serves: BullMQ's scripts need commands that came with 6.2. Valkey answers with 7.2.4 or newer. */
+/** The oldest supported server: BullMQ's scripts need commands of Redis 6.2. Valkey reports 7.2.4 or newer. */
 export const OLDEST_VERSION = "6.2";
 
-/** Whether `version` ("7.0.15") is 6.2 or newer; false for what is not a version. */
+/** Whether `version` ("7.0.15") is 6.2 or newer; false if it is not a version. */
 export function isSupported(version: string): boolean {
   const [, major, minor] = /^(\d+)\.(\d+)/.exec(version) ?? [];
   if (major === undefined || minor === undefined) return false;

@@ -2,17 +2,18 @@ import type { Redis } from "ioredis";
 import { LabelmillError } from "../errors.ts";
 import { describeAddress, openRedis, type RedisAddress } from "./connect.ts";
 
-const GONE_MS = 5_000;
+/** How long a connection may be closed before work on it fails. */
+const MAX_CLOSED_MS = 5_000;
 
 /**
- * Does `work` over a connection of its own, which is ended afterwards.
- * @throws LabelmillError what `openRedis` throws; REDIS_UNREACHABLE where the connection was lost meanwhile; what `work` throws
+ * Does `work` over a new connection, and closes it.
+ * @throws LabelmillError the errors of `openRedis` and of `work`; REDIS_UNREACHABLE if the connection is lost meanwhile
  */
 export async function withRedis<T>(address: RedisAddress, work: (redis: Redis) => Promise<T>): Promise<T> {
   const redis = await openRedis(address, "producer");
   const wasLost = noteLoss(redis);
   try {
-    return await unlessGone(redis, work(redis));
+    return await rejectIfClosed(redis, work(redis));
   } catch (error) {
     throw wasLost() ? lostRedis(address, error) : error;
   } finally {
@@ -20,7 +21,7 @@ export async function withRedis<T>(address: RedisAddress, work: (redis: Redis) =
   }
 }
 
-/** @returns whether the connection was lost since, be it back or not */
+/** @returns a function that returns whether the connection was lost since this call, even if it is back */
 export function noteLoss(redis: Redis): () => boolean {
   let lost = false;
   redis.once("close", () => {
@@ -29,7 +30,7 @@ export function noteLoss(redis: Redis): () => boolean {
   return () => lost || redis.status !== "ready";
 }
 
-/** What `work` comes to; undefined as soon as the connection is lost, which is tried again by itself. */
+/** The result of `work`; undefined as soon as the connection is lost. ioredis reconnects by itself. */
 export async function unlessLost<T>(redis: Redis, work: () => Promise<T>): Promise<T | undefined> {
   const { promise: lost, resolve } = Promise.withResolvers<undefined>();
   const note = () => resolve(undefined);
@@ -37,7 +38,7 @@ export async function unlessLost<T>(redis: Redis, work: () => Promise<T>): Promi
   try {
     return await Promise.race([work(), lost]);
   } catch (error) {
-    // A command that is sent while there is no connection fails at once.
+    // A command without a connection fails immediately.
     if (error instanceof LabelmillError || redis.status === "ready") throw error;
     return undefined;
   } finally {
@@ -46,14 +47,17 @@ export async function unlessLost<T>(redis: Redis, work: () => Promise<T>): Promi
 }
 
 /**
- * What `work` comes to; rejects if the connection is lost for 5 s. ioredis lets commands that were under way wait for ever, and forgets them when
- * it is disconnected, where something between (a proxy, a balancer) takes connections on and closes them.
+ * The result of `work`. Rejects if the connection is closed for 5 s. If a proxy or load balancer accepts connections and closes them, ioredis
+ * keeps sent commands waiting forever, and forgets them on `disconnect()`.
  */
-export async function unlessGone<T>(redis: Redis, work: Promise<T>): Promise<T> {
-  const { promise: gone, reject } = Promise.withResolvers<never>();
+export async function rejectIfClosed<T>(redis: Redis, work: Promise<T>): Promise<T> {
+  const { promise: lost, reject } = Promise.withResolvers<never>();
   let timer: NodeJS.Timeout | undefined;
   const closed = () => {
-    timer ??= setTimeout(() => reject(new Error("the connection is closed, and does not come back")), GONE_MS);
+    timer ??= setTimeout(
+      () => reject(new Error("the connection is closed and could not be opened again")),
+      MAX_CLOSED_MS,
+    );
   };
   const ready = () => {
     clearTimeout(timer);
@@ -61,7 +65,7 @@ export async function unlessGone<T>(redis: Redis, work: Promise<T>): Promise<T> 
   };
   redis.on("close", closed).on("ready", ready);
   try {
-    return await Promise.race([work, gone]);
+    return await Promise.race([work, lost]);
   } finally {
     redis.off("close", closed).off("ready", ready);
     clearTimeout(timer);
@@ -69,7 +73,7 @@ export async function unlessGone<T>(redis: Redis, work: Promise<T>): Promise<T> 
   }
 }
 
-/** What failed because the connection was lost. An error of ours says more, and stays. */
+/** The error for work that failed because the connection was lost. A LabelmillError is more precise and is returned as it is. */
 export function lostRedis(address: RedisAddress, cause: unknown): LabelmillError {
   if (cause instanceof LabelmillError) return cause;
   const message = `lost Redis at ${describeAddress(address)}: run the same command again when it is back`;

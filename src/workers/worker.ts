@@ -6,7 +6,7 @@ import { Fetcher } from "../fetch/fetcher.ts";
 import { FileGrants } from "../fetch/grants.ts";
 import { OutputGrants } from "../fetch/output-grants.ts";
 import { S3Grants } from "../fetch/s3-grants.ts";
-import { Heartbeat, rememberedMs } from "../fleet/heartbeat.ts";
+import { Heartbeat, heartbeatTtlMs } from "../fleet/heartbeat.ts";
 import { WorkerRegistry } from "../fleet/registry.ts";
 import { type DeviceChoice, describeDevices } from "../inference/devices/devices.ts";
 import type { Engine } from "../inference/engine.ts";
@@ -14,8 +14,8 @@ import type { Model } from "../inference/model/model.ts";
 import { ImageDecoder } from "../inference/preprocess/image/image-decoder.ts";
 import type { Logger } from "../logger.ts";
 import { connectRedis, describeAddress, type RedisAddress } from "../redis/connect.ts";
-import { holdDuplicates } from "../redis/duplicates.ts";
-import { tellOutages, whenLost } from "../redis/outages.ts";
+import { trackDuplicates } from "../redis/duplicates.ts";
+import { reportOutages, whenLost } from "../redis/outages.ts";
 import { FileEncoder } from "../rows/file-encoder.ts";
 import { Channels } from "../runs/channels.ts";
 import { Compactions } from "../runs/compactions.ts";
@@ -90,9 +90,9 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   await using opening = new AsyncDisposableStack();
   const redis = connectRedis(options.redis, "worker");
   opening.defer(() => quit(redis));
-  opening.defer(holdDuplicates(redis));
+  opening.defer(trackDuplicates(redis));
   const where = describeAddress(options.redis);
-  tellOutages(redis, {
+  reportOutages(redis, {
     lost: (why) =>
       log.warn(
         { redis: where, why },
@@ -238,7 +238,7 @@ async function openCrashRecord(
   { lockMs }: Config,
   opening: AsyncDisposableStack,
 ): Promise<CrashRecord> {
-  const heartbeat = new Heartbeat(redis, id, rememberedMs(lockMs));
+  const heartbeat = new Heartbeat(redis, id, heartbeatTtlMs(lockMs));
   opening.defer(() => Promise.race([heartbeat.end(redis.status === "ready"), whenLost(redis)]));
   await heartbeat.begin();
   return new RedisCrashRecord(redis, heartbeat);

@@ -11,7 +11,7 @@ import { Planner, type SlicesFrom } from "../../producers/planning/planner.ts";
 import { RedisRoom } from "../../producers/planning/redis-room.ts";
 import { openRedis, type RedisAddress } from "../../redis/connect.ts";
 import { startEmbeddedRedis } from "../../redis/embedded/embedded.ts";
-import { lostRedis, noteLoss, unlessGone } from "../../redis/with-redis.ts";
+import { lostRedis, noteLoss, rejectIfClosed } from "../../redis/with-redis.ts";
 import { Channels } from "../../runs/channels.ts";
 import { type RowError, RunLedger } from "../../runs/ledger/ledger.ts";
 import type { Progress } from "../../runs/ledger/progress.ts";
@@ -94,7 +94,7 @@ export async function runSession(options: SessionOptions, signal: AbortSignal): 
     },
     AbortSignal.any([signal, own.signal]),
   );
-  const state = await unlessGone(connection, driving).catch(async (error: unknown) => {
+  const state = await rejectIfClosed(connection, driving).catch(async (error: unknown) => {
     if (error instanceof LabelmillError && error.code === "INPUT_EMPTY") await ledger.cancel(runFile.run);
     // It may be back by now: that it was gone is what counts.
     const told = wasLost() ? lostRedis(redis, error) : error;

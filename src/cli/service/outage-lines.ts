@@ -1,16 +1,16 @@
 import { describeAddress, type RedisAddress } from "../../redis/connect.ts";
-import { tellOutages } from "../../redis/outages.ts";
+import { reportOutages } from "../../redis/outages.ts";
 import { duration } from "../terminal/progress.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
 /** Says once that the connection to Redis is lost, since when, and what happens meanwhile; and once that it is back. */
 export function sayOutages(
-  redis: Parameters<typeof tellOutages>[0],
+  redis: Parameters<typeof reportOutages>[0],
   address: RedisAddress,
   terminal: Terminal,
   meanwhile: string,
 ): void {
-  tellOutages(redis, {
+  reportOutages(redis, {
     lost: (why) => {
       const since = new Date().toISOString().slice(11, 19);
       terminal.say(`Redis at ${describeAddress(address)} is lost since ${since} UTC (${why}): ${meanwhile}`);

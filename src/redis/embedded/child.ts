@@ -4,8 +4,9 @@ import { promisify } from "node:util";
 const execute = promisify(execFile);
 
 /**
- * What `command` (program and arguments) printed on standard output. Throws an Error of one line, its own last words
- * included, when it cannot be started, fails, or takes longer than `timeoutMs`.
+ * Runs `command` (program and arguments). @returns its standard output
+ * @throws Error with one line, including the last lines of its standard error, if it cannot start, fails, or takes longer
+ * than `timeoutMs`
  */
 export async function runChild(command: readonly string[], timeoutMs: number): Promise<string> {
   const [program = "", ...args] = command;
@@ -18,13 +19,13 @@ export async function runChild(command: readonly string[], timeoutMs: number): P
     return stdout;
   } catch (error) {
     const { killed, stderr = "", code } = error as { killed?: boolean; stderr?: string; code?: string | number };
-    const why = killed ? `no end within ${timeoutMs / 1000} s` : `failed with ${code ?? "a signal"}`;
-    throw new Error(`${program} ${why}${lastWords(stderr)}`, { cause: error });
+    const why = killed ? `did not end within ${timeoutMs / 1000} s` : `failed with ${code ?? "a signal"}`;
+    throw new Error(`${program} ${why}${lastLines(stderr)}`, { cause: error });
   }
 }
 
-/** The last lines of some output as one line of at most 500 characters, after a colon; nothing for no output. */
-export function lastWords(output: string): string {
+/** The last lines of an output as one line of at most 500 characters, after a colon; empty for an empty output. */
+export function lastLines(output: string): string {
   const lines = output
     .split("\n")
     .map((line) => line.trim())

@@ -7,15 +7,15 @@ import { runChild } from "./child.ts";
 
 const APT_TIMEOUT_MS = 120_000;
 const UNPACK_TIMEOUT_MS = 30_000;
-/** A folder that was being filled and is older than this belongs to a process that died. */
+/** An unfinished folder that is older than this belongs to a process that died. */
 const ABANDONED_MS = 3_600_000;
-/** Two renames take far less. */
+/** The pause between checks while another process renames its folders, which takes far less. */
 const EXCHANGE_MS = 50;
 const EXCHANGE_TRIES = 10;
 
 /**
- * Without locks and without a change of user, since everything is ours; without the machine's hooks, which would clean its
- * own package cache; without translations and catalogs, which nobody reads here.
+ * Without locks and without a change of user, because all files are in our folder. Without the machine's hooks, which would
+ * clean its own package cache. Without translations and catalogs, which are not needed.
  */
 const APT_CONFIG = `#clear APT::Update::Pre-Invoke;
 #clear APT::Update::Post-Invoke;
@@ -30,17 +30,18 @@ Acquire::https::Timeout "20";
 `;
 
 export type SearchOptions = {
-  /** Folder of this user for what is kept between starts; made if it is not there. */
+  /** A folder of this user that is kept between starts. Created if it does not exist. */
   cacheDir: string;
-  /** Where `apt-get` and `dpkg-deb` are looked up, in the form of PATH. */
+  /** The folders with `apt-get` and `dpkg-deb`, in the format of PATH. */
   path: string;
-  /** Told before anything is fetched; what it throws keeps it from being fetched, and that way is closed. */
+  /** Called with a line for the user before a download. If it throws, the download does not happen. */
   say: (line: string) => void;
 };
 
 /**
- * The distribution's own `redis-server`, out of the cache, or downloaded and unpacked into it: nothing is installed, no
- * service is started, no root is needed. Throws an Error that says why this way is closed.
+ * The `redis-server` of the distribution, from the cache or downloaded and unpacked into it. It is not installed, starts no
+ * service and needs no root.
+ * @throws Error with the reason if it is not available
  */
 export async function findDebianServer(options: SearchOptions): Promise<ServerBinary> {
   const system = parseOsRelease(await readOsRelease());
@@ -53,7 +54,7 @@ export async function findDebianServer(options: SearchOptions): Promise<ServerBi
   }
 }
 
-/** What `/etc/os-release` says: the name for people, a short name of the release, and whether it is Debian or a child of it. */
+/** Parses `/etc/os-release`: the name for messages, a short name of the release, and whether it is Debian or a derivative. */
 export function parseOsRelease(text: string): { name: string; release: string; isDebian: boolean } {
   const values = new Map<string, string>();
   for (const line of text.split("\n")) {
@@ -73,11 +74,11 @@ async function readOsRelease(): Promise<string> {
   try {
     return await readFile("/etc/os-release", "utf8");
   } catch {
-    return ""; // Not a Linux system, or one that does not say: not Debian either way.
+    return ""; // No Linux, or no such file: not Debian in both cases.
   }
 }
 
-/** The server in an unpacked tree, with the libraries that came along; they are for this child only. */
+/** The server in an unpacked tree, with the libraries of the tree, which only this child process uses. */
 async function probeUnpacked(root: string): Promise<ServerBinary> {
   const folders: string[] = [];
   for (const lib of ["usr/lib", "lib"]) {
@@ -88,7 +89,7 @@ async function probeUnpacked(root: string): Promise<ServerBinary> {
   return await probeServer(["/usr/bin/env", `LD_LIBRARY_PATH=${folders.join(":")}`, server]);
 }
 
-/** Fills a folder aside and renames it, so that `target` is whole or not there, whoever else does the same or is killed. */
+/** Unpacks into a temporary folder and renames it. So `target` is complete or missing, even with concurrent or killed processes. */
 async function unpack(target: string, systemName: string, options: SearchOptions): Promise<ServerBinary> {
   const [apt] = await findOnPath("apt-get", options.path);
   const [dpkg] = await findOnPath("dpkg-deb", options.path);
@@ -113,7 +114,7 @@ async function unpack(target: string, systemName: string, options: SearchOptions
   }
 }
 
-/** The files of the server's packages and of those libraries that the system does not have. */
+/** Downloads the packages of the server, and of the libraries that the system lacks. @returns their files */
 async function download(apt: string, aside: string): Promise<string[]> {
   const archives = path.join(aside, "archives");
   await mkdir(path.join(archives, "partial"), { recursive: true });
@@ -122,9 +123,9 @@ async function download(apt: string, aside: string): Promise<string[]> {
   await writeFile(config, APT_CONFIG);
   const places = ["-o", `Dir::State::Lists=${path.join(aside, "lists")}`, "-o", `Dir::Cache=${aside}`];
   const base = [apt, "-c", config, ...places, "-qq", "-y"];
-  // One broken source among many makes the update fail; whether what we need is there, the next step tells.
-  const trouble = await runChild([...base, "update"], APT_TIMEOUT_MS).then(() => "", messageOf);
-  // The server's program is in redis-tools. Both are named, and taken again where the system has one of them already.
+  // One broken source makes the update fail. The next step shows whether the needed packages are available.
+  const updateError = await runChild([...base, "update"], APT_TIMEOUT_MS).then(() => "", messageOf);
+  // The program of the server is in redis-tools. `--reinstall` downloads both even if the system has one of them.
   const wanted = [
     "--no-install-recommends",
     "--reinstall",
@@ -136,13 +137,13 @@ async function download(apt: string, aside: string): Promise<string[]> {
   try {
     await runChild([...base, ...wanted], APT_TIMEOUT_MS);
   } catch (error) {
-    throw new Error(trouble || messageOf(error), { cause: error });
+    throw new Error(updateError || messageOf(error), { cause: error });
   }
   const names = await readdir(archives);
   return names.filter((name) => name.endsWith(".deb")).map((name) => path.join(archives, name));
 }
 
-/** Renames `root` to `target`, unless a whole tree is there by now; a broken one is moved to `broken`. */
+/** Renames `root` to `target`, unless a complete tree exists there by now. A broken tree is moved to `broken`. */
 async function moveInto(target: string, root: string, broken: string): Promise<void> {
   const probed = await stat(target).catch(unless("ENOENT"));
   try {
@@ -151,19 +152,19 @@ async function moveInto(target: string, root: string, broken: string): Promise<v
   } catch {
     await rename(target, broken).catch(unless("ENOENT"));
     const moved = await stat(broken).catch(unless("ENOENT"));
-    // Since it was probed, another process has put its own whole tree there.
+    // Another process has put its complete tree there after the check.
     if (moved && moved.ino !== probed?.ino) await rename(broken, target).catch(unless("ENOTEMPTY", "EEXIST"));
   }
-  await rename(root, target).catch(unless("ENOTEMPTY", "EEXIST")); // Another process was first: its tree stands.
+  await rename(root, target).catch(unless("ENOTEMPTY", "EEXIST")); // Another process was first: its tree is used.
 }
 
-/** A whole tree is at `target`, but for the moment in which another process puts its own there. */
+/** Checks the tree at `target`. Repeats the check, because another process may be replacing the tree at this moment. */
 async function probeMoved(target: string): Promise<ServerBinary> {
   const backoff = { firstMs: EXCHANGE_MS, maxMs: EXCHANGE_MS };
   return await retry(() => probeUnpacked(target), { tries: EXCHANGE_TRIES, backoff });
 }
 
-/** Swallows the system errors of these codes. */
+/** An error handler that ignores system errors with these codes. */
 function unless(...codes: string[]): (error: unknown) => undefined {
   return (error) => {
     if (!codes.includes(systemCode(error) ?? "")) throw error;

@@ -3,19 +3,19 @@ import type { Writable } from "node:stream";
 import { LabelmillError, messageOf } from "../../errors.ts";
 import { connectRedis, type RedisAddress } from "../connect.ts";
 import { within } from "../deadline.ts";
-import { lastWords } from "./child.ts";
+import { lastLines } from "./child.ts";
 import type { SearchOptions } from "./debian.ts";
 import { findRedisServer } from "./find.ts";
 import { type Launch, launchBinary, launchContainer } from "./launch.ts";
 
-/** A running server of this command's own. */
+/** A running server that this process has started. */
 export type EmbeddedRedis = {
   address: RedisAddress;
-  /** The server's process (of a container, its client's), which leads a process group of its own. */
+  /** The process of the server, or of the client of its container. It leads a separate process group. */
   pid: number;
-  /** Settles with the reason when the server is gone, whoever ended it. */
+  /** Resolves with the reason when the server has ended, for any reason. */
   ended: Promise<string>;
-  /** Ends the server and removes what it used. May be called again. */
+  /** Ends the server and removes its files. May be called several times. */
   close(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 };
@@ -24,14 +24,15 @@ const OUTPUT_KEPT = 4_000;
 const CLOSE_TIMEOUT_MS = 5_000;
 
 /**
- * Starts an empty server that keeps nothing on disk and ends with this process, however that ends. Ready when it answers.
- * Throws REDIS_MISSING when no server is found, REDIS_UNREACHABLE with the server's last words when it does not start.
+ * Starts an empty server that keeps nothing on disk and ends with this process, even if the process is killed. Resolves when
+ * the server replies.
+ * @throws LabelmillError REDIS_MISSING if no server is found; REDIS_UNREACHABLE with the last output of a server that does not start
  */
 export async function startEmbeddedRedis(options: SearchOptions): Promise<EmbeddedRedis> {
   const server = await findRedisServer(options);
   const launch = server.kind === "binary" ? await launchBinary(server) : await launchContainer(server);
   const { pid, ended, output, close } = start(launch);
-  const probe = connectRedis(launch.address, "worker"); // A worker's command waits while the server is not there yet.
+  const probe = connectRedis(launch.address, "worker"); // The command of a worker waits until the server is ready.
   try {
     await within(launch.readyMs, Promise.race([probe.ping(), ended.then(refuse)]));
   } catch (error) {
@@ -39,8 +40,8 @@ export async function startEmbeddedRedis(options: SearchOptions): Promise<Embedd
     const name = server.kind === "binary" ? server.command.at(-1) : server.image;
     throw new LabelmillError(
       "REDIS_UNREACHABLE",
-      `Expected ${name} to start and answer; ${messageOf(error)}${lastWords(output())}. ` +
-        "Set REDIS_URL to a server that runs, to do without this one.",
+      `Expected ${name} to start and reply; ${messageOf(error)}${lastLines(output())}. ` +
+        "Or set REDIS_URL to a running server.",
       { cause: error },
     );
   } finally {
@@ -50,9 +51,9 @@ export async function startEmbeddedRedis(options: SearchOptions): Promise<Embedd
 }
 
 /**
- * The server's shell: a watcher in the background waits for the end of the pipe on descriptor 3, which this process holds
- * open and the kernel closes when it dies, `kill -9` included; then it cleans up and kills its own process group, so no
- * process id can be mistaken. The server takes the shell's place. Interrupts of a terminal never reach the group.
+ * The shell that starts the server. A watcher in the background waits for the end of the pipe on descriptor 3. This process
+ * keeps the pipe open; the kernel closes it when the process dies, even by `kill -9`. Then the watcher cleans up and kills its own process
+ * group, so that it cannot kill a wrong process id. The server replaces the shell. Interrupts of a terminal do not reach the group.
  */
 function shellOf(cleanup: string): string {
   return `trap '' HUP INT
@@ -71,18 +72,18 @@ function start(launch: Launch) {
       output = (output + text).slice(-OUTPUT_KEPT);
     });
   }
-  // A server that ends at once breaks these pipes; its end is told by `ended`.
+  // A server that ends immediately breaks these pipes. `ended` reports its end.
   for (const stream of [child.stdin, lifeline]) stream.on("error", () => {});
   child.stdin.end(launch.input);
 
-  // The watcher holds the output pipes too: `close` says that the server and the watcher are gone.
+  // The watcher has the output pipes open too: `close` means that the server and the watcher have ended.
   const { promise: ended, resolve } = Promise.withResolvers<string>();
   child.once("error", (error) => resolve(error.message));
   child.once("exit", () => lifeline.destroy());
   child.once("close", (code, signal) => resolve(`it ended with ${signal ?? `exit code ${code}`}`));
   const close = async () => {
     lifeline.destroy();
-    const forced = setTimeout(() => child.kill("SIGKILL"), CLOSE_TIMEOUT_MS); // Somebody ended the watcher.
+    const forced = setTimeout(() => child.kill("SIGKILL"), CLOSE_TIMEOUT_MS); // The watcher was killed.
     await ended;
     clearTimeout(forced);
   };

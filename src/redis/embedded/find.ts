@@ -7,30 +7,30 @@ import { findDebianServer, type SearchOptions } from "./debian.ts";
 export type RedisServer = ServerBinary | ServerContainer;
 
 /**
- * The first of these that works: `valkey-server`, then `redis-server`, in the folders of `options.path`; a container where
- * Docker answers; on Debian, Ubuntu and their children the distribution's package in `options.cacheDir`. Throws
- * REDIS_MISSING, which names each way, why it is closed and what opens it.
+ * Finds the first server that works: `valkey-server` or `redis-server` in the folders of `options.path`; a container if
+ * Docker runs; on Debian, Ubuntu and their derivatives, the package of the distribution in `options.cacheDir`.
+ * @throws LabelmillError REDIS_MISSING, with the reason and the fix for each of them
  */
 export async function findRedisServer(options: SearchOptions): Promise<RedisServer> {
   const { path, say } = options;
-  const closed: string[] = [];
-  const ways: (() => Promise<RedisServer>)[] = [
+  const reasons: string[] = [];
+  const finders: (() => Promise<RedisServer>)[] = [
     () => findBinary(path),
     () => findContainer(path, say),
     () => findDebianServer(options),
   ];
-  for (const way of ways) {
+  for (const find of finders) {
     try {
-      return await way();
+      return await find();
     } catch (error) {
-      closed.push(messageOf(error));
+      reasons.push(messageOf(error));
     }
   }
-  const [onPath, docker, debian] = closed;
+  const [onPath, docker, debian] = reasons;
   throw new LabelmillError(
     "REDIS_MISSING",
-    `Expected a Redis server; found none in four ways:
-  REDIS_URL: not set. Set it to a server that runs, e.g. redis://127.0.0.1:6379
+    `Expected a Redis server; found none in four places:
+  REDIS_URL: not set. Set it to a running server, e.g. redis://127.0.0.1:6379
   PATH: ${onPath}. Install Valkey or Redis, e.g. brew install valkey
   Docker: ${docker}. Start Docker
   Debian or Ubuntu package: ${debian}. On these systems: apt-get install redis-server`,

@@ -9,24 +9,24 @@ import type { RedisAddress } from "../connect.ts";
 import type { ServerBinary } from "./binary.ts";
 import type { ServerContainer } from "./container.ts";
 
-/** One start of a server, as data. */
+/** How to start a server, as data. */
 export type Launch = {
   address: RedisAddress;
-  /** Program and arguments. */
+  /** The program and its arguments. */
   command: readonly string[];
-  /** The server's standard input. */
+  /** The standard input of the server. */
   input: string;
-  /** What the server leaves behind, and the shell command that removes it: `"$1"` is `leftover`, `"$2"` the program. */
+  /** What remains after the server, and the shell command that removes it. `"$1"` is `leftover`, `"$2"` the program. */
   leftover: string;
   cleanup: string;
-  /** Longest time from the start to the first answer, in milliseconds. */
+  /** Maximum time from the start to the first reply, in milliseconds. */
   readyMs: number;
 };
 
-/** Systems allow 104 (macOS) or 108 (Linux) bytes for a socket's path, its closing NUL included. */
+/** Systems allow 104 (macOS) or 108 (Linux) bytes for the path of a socket, including its final NUL. */
 const SOCKET_PATH_MAX = 103;
 
-/** Nothing is saved and nothing is evicted: the output is the record of what is done. */
+/** Nothing is saved and nothing is evicted: the output is the record of finished work. */
 const SETTINGS = [
   ["save", ""],
   ["appendonly", "no"],
@@ -34,7 +34,7 @@ const SETTINGS = [
   ["loglevel", "warning"],
 ] as const;
 
-/** A binary listens on a unix socket in a folder of its own that only this user may enter. */
+/** A binary listens on a unix socket in a new folder that only this user can open. */
 export async function launchBinary(server: ServerBinary): Promise<Launch> {
   const folder = await makeFolder();
   const socket = path.join(folder, "redis.sock");
@@ -50,8 +50,8 @@ export async function launchBinary(server: ServerBinary): Promise<Launch> {
 }
 
 /**
- * A container listens on a free port of 127.0.0.1, since not every system carries a socket out of a container. Others can
- * reach that port, so there is a password; it goes in by standard input, where no list of processes shows it.
+ * A container listens on a free port of 127.0.0.1, because not every system shares a unix socket with a container. Other users
+ * can connect to that port, so the server has a password. It is passed on standard input, because process lists show arguments.
  */
 export async function launchContainer(server: ServerContainer): Promise<Launch> {
   const name = `labelmill-${randomBytes(8).toString("hex")}`;
@@ -75,28 +75,28 @@ export async function launchContainer(server: ServerContainer): Promise<Launch> 
     ],
     input: settings.map(([key, value]) => `${key} "${value}"\n`).join(""),
     leftover: name,
-    // The client first: a client that lives on would still start what it was asked to.
+    // The client first: a client that is still alive could start the container afterwards.
     cleanup: 'kill -s KILL $$; "$2" rm --force "$1"',
     readyMs: 60_000,
   };
 }
 
 async function makeFolder(): Promise<string> {
-  const [longest, short] = [path.join(tmpdir(), "labelmill-"), "/tmp/labelmill-"];
-  const fits = Buffer.byteLength(`${longest}XXXXXX/redis.sock`) <= SOCKET_PATH_MAX;
-  const prefix = fits ? longest : short;
+  const [preferred, short] = [path.join(tmpdir(), "labelmill-"), "/tmp/labelmill-"];
+  const fits = Buffer.byteLength(`${preferred}XXXXXX/redis.sock`) <= SOCKET_PATH_MAX;
+  const prefix = fits ? preferred : short;
   try {
     return await mkdtemp(prefix);
   } catch (error) {
     throw new LabelmillError(
       "REDIS_UNREACHABLE",
-      `Expected to make a folder for the Redis server's socket; ${messageOf(error)}. Set TMPDIR to a folder that exists and you may write to.`,
+      `Expected to create a folder for the socket of the Redis server; ${messageOf(error)}. Set TMPDIR to a folder that exists and is writable.`,
       { cause: error },
     );
   }
 }
 
-/** A port of 127.0.0.1 that nobody listens on now. */
+/** A port of 127.0.0.1 that is free now. */
 export async function freePort(): Promise<number> {
   const probe = createServer().listen(0, "127.0.0.1");
   await once(probe, "listening");

@@ -85,7 +85,7 @@ test("a Redis that is not there costs its own line, and its password stays hidde
   const env = { REDIS_URL: "redis://someone:hunter2@127.0.0.1:1/0" };
   const { stdout, stderr } = await work.expect(1, ["doctor"], { env });
   const wrong =
-    /^wrong +Redis +REDIS_UNREACHABLE: Redis at redis:\/\/someone:\*\*\*@127\.0\.0\.1:1\/0 .*refused.*To mend it/m;
+    /^wrong +Redis +REDIS_UNREACHABLE: Redis at redis:\/\/someone:\*\*\*@127\.0\.0\.1:1\/0 .*refused.*To fix it/m;
   assert.match(stdout, wrong);
   assert.match(stdout, /^ok +model tiny-sentiment .*\n1 of \d+ checks found something wrong\n$/m);
   assert.doesNotMatch(stdout, /workers|dead letters/, "there is nobody to ask");

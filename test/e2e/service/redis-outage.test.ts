@@ -32,7 +32,7 @@ test("Redis is out of reach for longer than locks last: each command says so in 
   redis.cut();
   await Promise.all([worker.says("connection to Redis lost"), watch.says("is lost"), follower.says("is lost")]);
   while ((await admin.keys("*:lock")).length > 0);
-  redis.mend();
+  redis.restore();
   admin.disconnect();
   await Promise.all([worker.says("connection to Redis is back"), watch.says("is back"), follower.says("is back")]);
 

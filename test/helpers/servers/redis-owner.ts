@@ -1,6 +1,6 @@
 /**
- * A command with a server of its own, for tests that end or interrupt it: prints the server as a JSON line, `SIGINT` for
- * each interrupt, and the answer to PING for each line that it reads; ends with its standard input.
+ * A process with its own server, for tests that kill or interrupt it. It prints the server as a JSON line, `SIGINT` for each
+ * interrupt, and the reply to PING for each line that it reads. It ends with its standard input.
  */
 import { createInterface } from "node:readline";
 import { openRedis } from "../../../src/redis/connect.ts";

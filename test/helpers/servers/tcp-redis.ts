@@ -4,38 +4,38 @@ import type { EmbeddedRedis } from "../../../src/redis/embedded/embedded.ts";
 import { startTestRedis } from "./redis.ts";
 
 /**
- * A Redis server at an address that processes of their own can be given, and that stays the same when the server is killed and
- * another, empty one takes its place.
+ * A Redis server at a TCP address that other processes can use. The address stays the same when the server is killed and replaced by an
+ * empty one.
  */
 export class TcpRedis implements AsyncDisposable {
   readonly url: string;
-  readonly #door: Server;
+  readonly #proxy: Server;
   readonly #sockets = new Set<Socket>();
   #server: EmbeddedRedis | undefined;
   #isCut = false;
   #loseAt: string | undefined;
 
-  private constructor(door: Server, server: EmbeddedRedis) {
-    this.#door = door;
+  private constructor(proxy: Server, server: EmbeddedRedis) {
+    this.#proxy = proxy;
     this.#server = server;
-    this.url = `redis://127.0.0.1:${(door.address() as AddressInfo).port}`;
-    door.on("connection", (outer) => this.#pass(outer));
+    this.url = `redis://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+    proxy.on("connection", (outer) => this.#pass(outer));
   }
 
   static async start(): Promise<TcpRedis> {
     const server = await startTestRedis();
-    const door = createServer().listen(0, "127.0.0.1");
-    await once(door, "listening");
-    return new TcpRedis(door, server);
+    const proxy = createServer().listen(0, "127.0.0.1");
+    await once(proxy, "listening");
+    return new TcpRedis(proxy, server);
   }
 
-  /** The address behind the door, for connections of the test's own. */
+  /** The address of the server itself, without the proxy. */
   get address() {
     if (!this.#server) throw new Error("the server is down");
     return this.#server.address;
   }
 
-  /** Ends the server as a kill would: what it held is gone, and connections break. */
+  /** Ends the server like a kill: its data is lost and connections break. */
   async kill(): Promise<void> {
     const server = this.#server;
     this.#server = undefined;
@@ -43,27 +43,28 @@ export class TcpRedis implements AsyncDisposable {
     for (const socket of this.#sockets) socket.destroy();
   }
 
-  /** Stops the server where it is, its connections open, until it gets SIGCONT. */
+  /** Stops the server with its connections open, until it gets SIGCONT. */
   signal(signal: "SIGSTOP" | "SIGCONT"): void {
     if (this.#server) process.kill(this.#server.pid, signal);
   }
 
-  /** The network between: connections break and are refused, until `mend`, and the server keeps what it holds. */
+  /** Cuts the network: connections break and are refused until `restore`. The server keeps its data. */
   cut(): void {
     this.#isCut = true;
     for (const socket of this.#sockets) socket.destroy();
   }
 
-  /** As `cut`, when somebody sends this command. */
+  /** Like `cut`, as soon as a client sends this command. */
   loseAt(command: string): void {
     this.#loseAt = command;
   }
 
-  mend(): void {
+  /** Accepts connections again after `cut`. */
+  restore(): void {
     this.#isCut = false;
   }
 
-  /** An empty server in the place of one that was killed. */
+  /** Replaces the server by an empty one. */
   async restart(): Promise<void> {
     await this.kill();
     this.#server = await startTestRedis();
@@ -71,8 +72,8 @@ export class TcpRedis implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill();
-    this.#door.close();
-    await once(this.#door, "close");
+    this.#proxy.close();
+    await once(this.#proxy, "close");
   }
 
   #pass(outer: Socket): void {

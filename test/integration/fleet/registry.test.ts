@@ -23,7 +23,7 @@ function worker(id: string, startedAt: string, models: [string, string][]): Work
   return workerInfo({ id: id.repeat(16), startedAt, models: served });
 }
 
-test("workers are there from their first beat until they leave, or until Redis has not heard of them for three beats", async () => {
+test("a worker is registered from its first beat until it leaves or misses three beats", async () => {
   const [a, b] = [worker("a", "2026-01-02T00:00:00Z", [["m", "1"]]), worker("b", "2026-01-01T00:00:00Z", [["m", "2"]])];
   await registry.beat(a);
   await registry.beat(b);
@@ -32,13 +32,13 @@ test("workers are there from their first beat until they leave, or until Redis h
   assert.ok(ttl > 3 * BEAT_MS && ttl < 4 * BEAT_MS, `${ttl} ms`);
   await registry.leave(b.id);
   assert.deepEqual(await registry.workers(), [a]);
-  // As after the time to live.
+  // As after the end of the time to live.
   await redis.del(`${KEY_PREFIX}:worker:${a.id}`);
   assert.deepEqual(await registry.workers(), []);
-  assert.equal(await redis.exists(`${KEY_PREFIX}:workers`), 0, "its id is forgotten too");
+  assert.equal(await redis.exists(`${KEY_PREFIX}:workers`), 0, "its id is removed too");
 });
 
-test("what another version wrote is passed over", async () => {
+test("records of another version that cannot be read are skipped", async () => {
   const a = worker("c", "2026-01-02T00:00:00Z", [["m", "1"]]);
   await registry.beat(a);
   await redis.multi().set(`${KEY_PREFIX}:worker:x`, '{"v":2}').sadd(`${KEY_PREFIX}:workers`, "x").exec();
@@ -47,7 +47,7 @@ test("what another version wrote is passed over", async () => {
   for (const id of ["x", "y", a.id]) await registry.leave(id);
 });
 
-test("a worker of an older or a newer version is a worker, with what can be read of it", async () => {
+test("a worker of an older or newer version is listed with the fields that can be read", async () => {
   const [model, work] = [servedModel(), modelWork()];
   const write = (info: object) => redis.set(`${KEY_PREFIX}:worker:x`, JSON.stringify(info));
   await redis.sadd(`${KEY_PREFIX}:workers`, "x");
@@ -62,7 +62,7 @@ test("a worker of an older or a newer version is a worker, with what can be read
   await registry.leave("x");
 });
 
-test("a model's name finds each version that is served, once; a digest after it finds one", () => {
+test("the name of a model finds each served version once; a digest selects one", () => {
   const workers = [
     worker("a", "2026-01-01T00:00:00Z", [["m", "1"]]),
     worker("b", "2026-01-01T00:00:00Z", [
@@ -79,15 +79,15 @@ test("a model's name finds each version that is served, once; a digest after it 
   assert.equal(serving(workers, digest("1")).length, 2);
 });
 
-test("turns: a run that comes later takes turns with the one that is there, and none is overtaken for ever", async () => {
+test("a later run takes turns with an earlier one, and neither waits forever", async () => {
   const turns = new Turns(redis, "q");
   const big: number[] = [];
   while (big.length < 5) big.push(await turns.next(big.at(-1) ?? 0));
   assert.deepEqual(big, [1, 2, 3, 4, 5]);
   await turns.taken(3);
-  assert.equal(await turns.next(0), 3, "the next one to be taken, not the end of the queue");
+  assert.equal(await turns.next(0), 3, "the next slice to be taken, not the end of the queue");
   await turns.taken(2);
-  assert.equal(await turns.next(0), 3, "a slice taken late turns nothing back");
+  assert.equal(await turns.next(0), 3, "a slice that is taken late does not lower the turn");
   assert.equal(await turns.next(5_000_000), 2_097_151, "BullMQ's last priority");
   assert.ok((await redis.ttl(`${KEY_PREFIX}:turn:q`)) > 0);
 });

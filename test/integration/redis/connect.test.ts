@@ -14,65 +14,65 @@ import type { LabelmillError } from "../../../src/errors.ts";
 import { connectRedis, openRedis, type RedisAddress, type RedisRole } from "../../../src/redis/connect.ts";
 import { startTestRedis } from "../../helpers/servers/redis.ts";
 
-test("a password that is wrong, missing or right", async (context) => {
+test("a password can be wrong, missing or right", async (context) => {
   await using server = await startTestRedis();
-  await using door = await openDoor(server.address);
+  await using proxy = await openProxy(server.address);
   const admin = await open(context, server.address, "worker");
   await admin.config("SET", "requirepass", "p@ss/w%rd");
   await admin.acl("SETUSER", "ann", "on", ">ann's", "~*", "&*", "+@all");
 
-  const wrong = await failure({ url: `redis://:SECRET@127.0.0.1:${door.port}` });
+  const wrong = await failure({ url: `redis://:SECRET@127.0.0.1:${proxy.port}` });
   assert.equal(wrong.code, "REDIS_UNREACHABLE");
   assert.match(
     wrong.message,
-    new RegExp(`^Redis at redis://:\\*\\*\\*@127.0.0.1:${door.port} .*wrong user or password`),
+    new RegExp(`^Redis at redis://:\\*\\*\\*@127.0.0.1:${proxy.port} .*wrong user or password`),
   );
-  const wrongUser = await failure({ url: `redis://bob:SECRET@127.0.0.1:${door.port}` });
+  const wrongUser = await failure({ url: `redis://bob:SECRET@127.0.0.1:${proxy.port}` });
   assert.match(wrongUser.message, /redis:\/\/bob:\*\*\*@.*wrong user or password/);
-  const missing = await failure({ url: `redis://127.0.0.1:${door.port}` });
-  assert.match(missing.message, /asks for a password.*redis:\/\/user:password@/);
+  const missing = await failure({ url: `redis://127.0.0.1:${proxy.port}` });
+  assert.match(missing.message, /requires a password.*redis:\/\/user:password@/);
   for (const login of [":p%40ss%2Fw%25rd", "ann:ann's"]) {
-    const redis = await open(context, { url: `redis://${login}@127.0.0.1:${door.port}/3` }, "producer");
+    const redis = await open(context, { url: `redis://${login}@127.0.0.1:${proxy.port}/3` }, "producer");
     assert.equal(await redis.ping(), "PONG");
   }
 });
 
-test("nothing there: a port, a socket, a name", async () => {
-  const door = await openDoor({ socket: "/nowhere" });
-  await door.close();
-  const refused = await failure({ url: `redis://:SECRET@127.0.0.1:${door.port}/1` });
+test("a missing server is reported for a port, a socket and a host name", async () => {
+  const proxy = await openProxy({ socket: "/nowhere" });
+  await proxy.close();
+  const refused = await failure({ url: `redis://:SECRET@127.0.0.1:${proxy.port}/1` });
   assert.match(
     refused.message,
-    new RegExp(`^Redis at redis://:\\*\\*\\*@127.0.0.1:${door.port}/1 .*connection refused`),
+    new RegExp(`^Redis at redis://:\\*\\*\\*@127.0.0.1:${proxy.port}/1 .*connection refused`),
   );
-  const both = await failure({ url: `redis://localhost:${door.port}` });
+  const both = await failure({ url: `redis://localhost:${proxy.port}` });
   assert.match(both.message, /connection refused/);
   const socket = await failure({ socket: path.join(tmpdir(), "labelmill-no-such.sock") });
-  assert.match(socket.message, /unix:.*labelmill-no-such\.sock .*no such socket.*start the server/);
+  assert.match(socket.message, /unix:.*labelmill-no-such\.sock .*socket does not exist.*start the server/);
   const name = await failure({ url: "redis://:SECRET@labelmill.invalid" });
   assert.match(name.message, /labelmill\.invalid .*name (was not found|could not be looked up)/);
 });
 
-test("what evicts keys is refused with the command that mends it", async (context) => {
+test("a server that evicts keys is refused with the command that fixes it", async (context) => {
   await using server = await startTestRedis();
   const redis = await open(context, server.address, "worker");
   await redis.config("SET", "maxmemory-policy", "allkeys-lru");
   const unfit = await failure(server.address);
   assert.equal(unfit.code, "REDIS_UNFIT");
-  assert.match(unfit.message, /noeviction at .*found allkeys-lru.*redis-cli CONFIG SET maxmemory-policy noeviction/);
+  assert.match(unfit.message, /noeviction at .*got allkeys-lru.*redis-cli CONFIG SET maxmemory-policy noeviction/);
   await redis.config("SET", "maxmemory-policy", "noeviction");
   await open(context, server.address, "producer");
 });
 
-test("a server that forbids CONFIG is used; one that hides INFO is asked by CONFIG", async (context) => {
+test("a server that forbids CONFIG is accepted; if it forbids INFO, CONFIG is used", async (context) => {
   await using server = await startTestRedis();
-  await using door = await openDoor(server.address);
+  await using proxy = await openProxy(server.address);
   const admin = await open(context, server.address, "worker");
   const rights = { plain: ["-config"], hidden: ["-info"], mute: ["-config", "-info"] };
   for (const [user, denied] of Object.entries(rights)) {
     await admin.acl("SETUSER", user, "on", ">pw", "~*", "&*", "+@all", ...denied);
   }
-  const address = (user: string) => ({ url: `redis://${user}:pw@127.0.0.1:${door.port}` });
+  const address = (user: string) => ({ url: `redis://${user}:pw@127.0.0.1:${proxy.port}` });
   for (const user of Object.keys(rights)) await open(context, address(user), "worker");
   await admin.config("SET", "maxmemory-policy", "volatile-ttl");
   for (const user of ["plain", "hidden"]) assert.equal((await failure(address(user))).code, "REDIS_UNFIT", user);
@@ -81,8 +81,8 @@ test("a server that forbids CONFIG is used; one that hides INFO is asked by CONF
 
 test("a server that is too old is refused with its version", async () => {
   const info = "# Server\r\nredis_version:5.0.14\r\n# Memory\r\nmaxmemory_policy:noeviction\r\n";
-  await using door = await listen((socket) => {
-    // One reply for each command, and an argument that says INFO alone is that command.
+  await using proxy = await listen((socket) => {
+    // One reply per command. A command is INFO if an argument is INFO.
     socket.on("data", (data) => {
       for (const command of data.toString().split(/^\*/m).slice(1)) {
         const isInfo = /\r\ninfo\r\n/i.test(command);
@@ -90,26 +90,26 @@ test("a server that is too old is refused with its version", async () => {
       }
     });
   });
-  const old = await failure({ url: `redis://127.0.0.1:${door.port}` });
+  const old = await failure({ url: `redis://127.0.0.1:${proxy.port}` });
   assert.equal(old.code, "REDIS_UNFIT");
-  assert.match(old.message, /6\.2 or newer.*127\.0\.0\.1.*found version 5\.0\.14\. Start a newer server.*docker run/);
+  assert.match(old.message, /6\.2 or newer.*127\.0\.0\.1.*got version 5\.0\.14\. Start a newer server.*docker run/);
 });
 
-test("what hangs up, is silent or speaks something else is told from a server", async () => {
-  const url = (door: Door) => ({ url: `redis://:SECRET@127.0.0.1:${door.port}` });
+test("a server that hangs up, is silent or has another protocol is not taken for Redis", async () => {
+  const url = (proxy: Proxy) => ({ url: `redis://:SECRET@127.0.0.1:${proxy.port}` });
   await using web = await listen((socket) => socket.once("data", () => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n")));
-  assert.match((await failure(url(web))).message, /does not speak the Redis protocol/);
+  assert.match((await failure(url(web))).message, /does not use the Redis protocol/);
   const tls = await failure({ url: `rediss://127.0.0.1:${web.port}` });
-  assert.match(tls.message, /does not speak TLS.*use redis:\/\//);
+  assert.match(tls.message, /does not support TLS.*use redis:\/\//);
   await using rude = await listen((socket) => socket.once("data", () => socket.end()));
-  assert.match((await failure(url(rude))).message, /does not speak the Redis protocol/);
+  assert.match((await failure(url(rude))).message, /does not use the Redis protocol/);
   await using silent = await listen(() => {});
   const started = performance.now();
-  assert.match((await failure(url(silent))).message, /no answer in time/);
+  assert.match((await failure(url(silent))).message, /no reply in time/);
   assert.ok(performance.now() - started < 6_000);
 });
 
-test("rediss:// speaks TLS and trusts no stranger", async (context) => {
+test("rediss:// uses TLS and refuses an unknown authority", async (context) => {
   await using server = await startTestRedis();
   const folder = await mkdtemp(path.join(tmpdir(), "labelmill-test-"));
   context.after(() => rm(folder, { recursive: true }));
@@ -118,49 +118,49 @@ test("rediss:// speaks TLS and trusts no stranger", async (context) => {
   try {
     await promisify(execFile)("openssl", [...request, "-keyout", keyFile, "-out", certFile]);
   } catch {
-    return context.skip("no openssl here to make a certificate");
+    return context.skip("openssl, which creates the certificate, is not installed");
   }
   const [key, cert] = await Promise.all([readFile(keyFile), readFile(certFile)]);
-  await using door = await serve(createTlsServer({ key, cert }), "secureConnection", forwardTo(server.address));
-  const stranger = await failure({ url: `rediss://:SECRET@localhost:${door.port}` });
-  assert.match(stranger.message, /rediss:\/\/:\*\*\*@localhost.*self-signed.*NODE_EXTRA_CA_CERTS/);
-  const plain = await failure({ url: `redis://localhost:${door.port}` });
+  await using proxy = await serve(createTlsServer({ key, cert }), "secureConnection", forwardTo(server.address));
+  const unknown = await failure({ url: `rediss://:SECRET@localhost:${proxy.port}` });
+  assert.match(unknown.message, /rediss:\/\/:\*\*\*@localhost.*self-signed.*NODE_EXTRA_CA_CERTS/);
+  const plain = await failure({ url: `redis://localhost:${proxy.port}` });
   assert.match(plain.message, /rediss:\/\//);
 });
 
-test("while the connection is lost a producer's command fails at once and a worker's waits", async (context) => {
+test("while the connection is lost, a command of a producer fails immediately and one of a worker waits", async (context) => {
   await using server = await startTestRedis();
-  const door = await openDoor(server.address);
-  const login = "url" in server.address ? `:${new URL(server.address.url).password}@` : ""; // A container's has one.
-  const address = { url: `redis://${login}127.0.0.1:${door.port}` };
+  const proxy = await openProxy(server.address);
+  const login = "url" in server.address ? `:${new URL(server.address.url).password}@` : ""; // The server of a container has a password.
+  const address = { url: `redis://${login}127.0.0.1:${proxy.port}` };
   const [producer, worker] = await Promise.all([open(context, address, "producer"), open(context, address, "worker")]);
-  await Promise.all([once(producer, "close"), once(worker, "close"), door.close()]);
+  await Promise.all([once(producer, "close"), once(worker, "close"), proxy.close()]);
   const failed = producer.ping().then(assert.fail, () => "failed");
   assert.equal(await Promise.race([failed, nextTurn("still waits")]), "failed");
   const waits = worker.ping();
-  await using _again = await openDoor(server.address, door.port);
+  await using _again = await openProxy(server.address, proxy.port);
   assert.equal(await waits, "PONG");
   if (producer.status !== "ready") await once(producer, "ready");
   assert.equal(await producer.ping(), "PONG");
 });
 
-test("a producer's command that was sent fails when the address only drops connections", async (context) => {
+test("a sent command of a producer fails if the address only drops connections", async (context) => {
   await using server = await startTestRedis();
-  const door = await openDoor(server.address);
+  const proxy = await openProxy(server.address);
   const login = "url" in server.address ? `:${new URL(server.address.url).password}@` : "";
-  const producer = await open(context, { url: `redis://${login}127.0.0.1:${door.port}` }, "producer");
+  const producer = await open(context, { url: `redis://${login}127.0.0.1:${proxy.port}` }, "producer");
   const sent = producer.blpop("nothing", 0).then(
     () => "answered",
     (error: Error) => error.message,
   );
   const lost = new Promise((done) => producer.once("close", done));
-  await Promise.all([lost, door.close()]);
-  // As a load balancer does while its server is down.
-  await using _dropping = await serve(createServer(), "connection", (socket) => socket.destroy(), door.port);
+  await Promise.all([lost, proxy.close()]);
+  // Like a load balancer while its server is down.
+  await using _dropping = await serve(createServer(), "connection", (socket) => socket.destroy(), proxy.port);
   assert.equal(await sent, "Connection is closed.");
 });
 
-test("a client that was not connected yet connects at a worker's first command", async (context) => {
+test("the client of a worker connects at its first command", async (context) => {
   await using server = await startTestRedis();
   const redis = connectRedis(server.address, "worker");
   context.after(() => redis.disconnect());
@@ -175,7 +175,7 @@ async function open(context: TestContext, address: RedisAddress, role: RedisRole
   return redis;
 }
 
-/** Whatever opening this address throws; none of its lines breaks and none tells the password. */
+/** The error of opening this address. Checks that it is one line without the password. */
 async function failure(address: RedisAddress): Promise<LabelmillError> {
   const error = await openRedis(address, "worker").then(
     (redis) => {
@@ -188,14 +188,14 @@ async function failure(address: RedisAddress): Promise<LabelmillError> {
   return error;
 }
 
-type Door = { port: number; close(): Promise<void>; [Symbol.asyncDispose](): Promise<void> };
+type Proxy = { port: number; close(): Promise<void>; [Symbol.asyncDispose](): Promise<void> };
 
-/** A TCP port of 127.0.0.1 that leads to a server: what it carries is the real server's. */
-function openDoor(address: RedisAddress, port = 0): Promise<Door> {
+/** A TCP port of 127.0.0.1 that forwards to the real server. */
+function openProxy(address: RedisAddress, port = 0): Promise<Proxy> {
   return serve(createServer(), "connection", forwardTo(address), port);
 }
 
-function listen(answer: (socket: Socket) => void): Promise<Door> {
+function listen(answer: (socket: Socket) => void): Promise<Proxy> {
   return serve(createServer(), "connection", answer);
 }
 
@@ -209,7 +209,7 @@ function forwardTo(address: RedisAddress): (socket: Socket) => void {
   };
 }
 
-async function serve(server: Server, event: string, answer: (socket: Socket) => void, port = 0): Promise<Door> {
+async function serve(server: Server, event: string, answer: (socket: Socket) => void, port = 0): Promise<Proxy> {
   const sockets = new Set<Socket>();
   server.on("connection", (socket: Socket) => {
     sockets.add(socket);

@@ -2,13 +2,13 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { test } from "node:test";
 import { connectRedis } from "../../../src/redis/connect.ts";
-import { holdDuplicates } from "../../../src/redis/duplicates.ts";
+import { trackDuplicates } from "../../../src/redis/duplicates.ts";
 import { startTestRedis } from "../../helpers/servers/redis.ts";
 
-test("connections made of one are ended with it, and cannot be made again by whoever still has them", async () => {
+test("duplicates of a connection are ended with it, and their owner cannot connect them again", async () => {
   await using server = await startTestRedis();
   const redis = connectRedis(server.address, "worker");
-  const end = holdDuplicates(redis);
+  const end = trackDuplicates(redis);
   const made = redis.duplicate();
   made.on("error", () => {});
   await made.ping();

@@ -14,17 +14,17 @@ import { findRedisServer } from "../../../src/redis/embedded/find.ts";
 import { startTestRedis, testCacheDir, testSearch } from "../../helpers/servers/redis.ts";
 
 let folder: string;
-/** Why tests of the socket's folder cannot run here: false, or the reason. */
+/** The reason why the tests of the socket's folder cannot run here, or false. */
 let noSocket: string | false = false;
 
 before(async () => {
   folder = await mkdtemp(path.join(tmpdir(), "labelmill-test-"));
   const { kind } = await findRedisServer(testSearch());
-  if (kind === "container") noSocket = "this machine's server runs in a container, which has no socket";
+  if (kind === "container") noSocket = "the server of this machine runs in a container, which has no socket";
 });
 after(() => rm(folder, { recursive: true }));
 
-test("a server is empty, keeps nothing and evicts nothing", async (context) => {
+test("a new server is empty, saves nothing and evicts nothing", async (context) => {
   await using server = await startTestRedis();
   const redis = await openRedis(server.address, "worker");
   context.after(() => redis.disconnect());
@@ -36,7 +36,7 @@ test("a server is empty, keeps nothing and evicts nothing", async (context) => {
   }
 });
 
-test("two servers at once do not meet, and one outlives the other", async (context) => {
+test("two servers do not share data, and one continues after the end of the other", async (context) => {
   await using second = await startTestRedis();
   await using first = await startTestRedis();
   const one = await openRedis(first.address, "worker");
@@ -50,7 +50,7 @@ test("two servers at once do not meet, and one outlives the other", async (conte
   assert.equal(await two.ping(), "PONG");
 });
 
-test("closing removes the folder, which is this user's alone; closing again is allowed", async (context) => {
+test("close removes the folder, which only this user can open; a second close is allowed", async (context) => {
   if (noSocket) return context.skip(noSocket);
   const server = await startTestRedis();
   const home = path.dirname(socketOf(server));
@@ -60,12 +60,12 @@ test("closing removes the folder, which is this user's alone; closing again is a
   assert.equal(await exists(home), false);
 });
 
-test("a server that dies by itself leaves no folder, and closing it then is allowed", async (context) => {
+test("a server that is killed leaves no folder, and can still be closed", async (context) => {
   if (noSocket) return context.skip(noSocket);
   const server = await startTestRedis();
-  const { gone } = await watch(server);
+  const { ended } = await watch(server);
   process.kill(server.pid, "SIGKILL");
-  await gone;
+  await ended;
   await server.close();
   assert.equal(await exists(path.dirname(socketOf(server))), false);
 });
@@ -73,10 +73,10 @@ test("a server that dies by itself leaves no folder, and closing it then is allo
 test("kill -9 of the command ends its server within 2 s and removes the folder", async (context) => {
   if (noSocket) return context.skip(noSocket);
   const { child, server } = await startOwner(context);
-  const { gone } = await watch(server);
+  const { ended } = await watch(server);
   const killed = performance.now();
   child.kill("SIGKILL");
-  await gone;
+  await ended;
   assert.ok(performance.now() - killed < 2_000);
   assert.equal(await exists(path.dirname(socketOf(server))), false);
 });
@@ -102,7 +102,7 @@ test("a temporary folder whose path is too long for a socket is not used", async
   await once(child, "close");
 });
 
-test("a server that does not start is told with its last words, and leaves nothing", async () => {
+test("the error of a server that does not start has its last output; the server leaves nothing", async () => {
   const file = path.join(folder, "redis-server");
   await writeFile(
     file,
@@ -120,10 +120,10 @@ test("a server that does not start is told with its last words, and leaves nothi
   assert.equal(await exists(home), false);
 });
 
-test("a container gets its settings and password by standard input, and is removed at the end", async (context) => {
+test("a container gets its settings and its password on standard input, and is removed at the end", async (context) => {
   const real = await findRedisServer(testSearch());
-  if (real.kind === "container") return context.skip("no server here that could stand in the container");
-  // What stands in for Docker's client runs the real server on the published port, and notes what it is to remove.
+  if (real.kind === "container") return context.skip("this machine has no server for the test's container");
+  // A substitute for the Docker client runs the real server on the published port, and records its calls.
   const quoted = real.command.map((word) => `'${word}'`).join(" ");
   const bin = await mkdtemp(path.join(folder, "bin-"));
   const docker = `#!/bin/sh
@@ -143,7 +143,7 @@ esac
   redis.disconnect();
   assert.ok("url" in server.address);
   const { password, host } = new URL(server.address.url);
-  await assert.rejects(openRedis({ url: `redis://${host}` }, "producer"), /asks for a password/);
+  await assert.rejects(openRedis({ url: `redis://${host}` }, "producer"), /requires a password/);
   await server.close();
   const calls = (await readFile(path.join(bin, "calls"), "utf8")).trim().split("\n");
   const name = /^run --rm --interactive --name (labelmill-\w+) --publish 127\.0\.0\.1:\d+:6379 /.exec(
@@ -151,12 +151,12 @@ esac
   )?.[1];
   assert.ok(name !== undefined);
   assert.equal(calls.at(-1), `rm --force ${name}`);
-  assert.ok(password.length >= 32 && !calls.join("\n").includes(password), "no list of processes shows the password");
+  assert.ok(password.length >= 32 && !calls.join("\n").includes(password), "no process list shows the password");
 });
 
 type Owned = { address: { socket: string } | { url: string }; pid: number };
 
-/** A process of its own with a server of its own: helpers/redis-owner.ts. */
+/** Starts a separate process with its own server: helpers/servers/redis-owner.ts. */
 async function startOwner(context: TestContext, env: Record<string, string> = {}) {
   const script = path.join(import.meta.dirname, "../../helpers/servers/redis-owner.ts");
   const child: ChildProcessByStdio<Writable, Readable, null> = spawn(process.execPath, [script], {
@@ -171,16 +171,16 @@ async function startOwner(context: TestContext, env: Record<string, string> = {}
   return { child, server, nextLine };
 }
 
-/** Connects to the server; `gone` is kept when the server's end closes the connection. */
-async function watch(server: Owned): Promise<{ gone: Promise<void> }> {
+/** Connects to the server. `ended` resolves when the end of the server closes the connection. */
+async function watch(server: Owned): Promise<{ ended: Promise<void> }> {
   const socket = connect(socketOf(server));
   await once(socket, "connect");
-  const { promise: gone, resolve } = Promise.withResolvers<void>();
+  const { promise: ended, resolve } = Promise.withResolvers<void>();
   socket
     .resume()
     .on("error", () => {}) // A killed server may reset it.
     .once("close", () => resolve());
-  return { gone };
+  return { ended };
 }
 
 function socketOf(server: Owned): string {

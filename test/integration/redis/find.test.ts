@@ -22,7 +22,7 @@ before(async () => {
 });
 after(() => rm(root, { recursive: true }));
 
-/** A folder for a PATH with these programs, as shell scripts. */
+/** Creates a folder for a PATH with these programs as shell scripts. */
 async function programs(scripts: Record<string, string>): Promise<string> {
   const folder = path.join(root, `bin${folders++}`);
   await mkdir(folder);
@@ -33,8 +33,8 @@ async function programs(scripts: Record<string, string>): Promise<string> {
   return folder;
 }
 
-test("a server on the PATH is taken and works", async (context) => {
-  if (real.kind === "container") return context.skip("this machine's server runs in a container");
+test("a server on the PATH is found and works", async (context) => {
+  if (real.kind === "container") return context.skip("the server of this machine runs in a container");
   const quoted = real.command.map((word) => `'${word}'`).join(" ");
   const bin = await programs({ "redis-server": `exec ${quoted} "$@"` });
   const options = { cacheDir: path.join(root, "unused"), path: `relative:${root}/none:${bin}`, say: assert.fail };
@@ -45,7 +45,7 @@ test("a server on the PATH is taken and works", async (context) => {
   redis.disconnect();
 });
 
-test("valkey-server goes first; what is too old, broken or not a server is passed over", async () => {
+test("valkey-server has priority; a program that is too old, broken or not a server is skipped", async () => {
   const old = await programs({ "valkey-server": "echo 'Redis server v=6.0.16 sha=0'", "redis-server": "exit 1" });
   const other = await programs({ "valkey-server": "echo hello", "redis-server": "echo 'Redis server v=7.0.15 sha=0'" });
   const good = await programs({ "valkey-server": "echo 'Valkey server v=9.0.7 sha=0'" });
@@ -54,27 +54,27 @@ test("valkey-server goes first; what is too old, broken or not a server is passe
   assert.deepEqual(found, { kind: "binary", command: [path.join(good, "valkey-server")], version: "9.0.7" });
 });
 
-test("a container is taken where Docker answers and has the image, or pulls it", async () => {
+test("a container is used if Docker replies and has the image or can pull it", async () => {
   const docker = 'case "$1" in info) echo 29.0;; image) [ -e "$0.image" ];; pull) touch "$0.image";; esac';
   const bin = await programs({ docker: `PATH=/usr/bin:/bin\n${docker}` });
-  const said: string[] = [];
-  const options = { cacheDir: root, path: bin, say: (line: string) => said.push(line) };
+  const lines: string[] = [];
+  const options = { cacheDir: root, path: bin, say: (line: string) => lines.push(line) };
   const expected = { kind: "container", docker: path.join(bin, "docker"), image: "valkey/valkey:9.0.7-alpine" };
   assert.deepEqual(await findRedisServer(options), expected);
-  assert.match(said.join("\n"), /pulling .*valkey\/valkey:9\.0\.7-alpine/);
+  assert.match(lines.join("\n"), /pulling .*valkey\/valkey:9\.0\.7-alpine/);
   assert.deepEqual(await findRedisServer(options), expected);
-  assert.equal(said.length, 1, "what is there is not pulled again");
+  assert.equal(lines.length, 1, "an existing image is not pulled again");
 });
 
-test("with no way open, one error names the four ways, why each is closed and the mend", async () => {
+test("if no server is found, one error has the reason and the fix for each of the four places", async () => {
   const bin = await programs({ docker: "exec /bin/sleep 60", "redis-server": "echo 'Redis server v=5.0.14'" });
   const started = performance.now();
   await assert.rejects(findRedisServer({ cacheDir: path.join(root, "empty"), path: bin, say }), (error: Error) => {
     assert.equal((error as Error & { code: string }).code, "REDIS_MISSING");
     const [, url, onPath, docker, debian] = error.message.split("\n");
     assert.match(url!, /REDIS_URL: not set\. Set it to .*redis:\/\//);
-    assert.match(onPath!, /PATH: .*redis-server is version 5\.0\.14, 6\.2 or newer is needed\. Install/);
-    assert.match(docker!, /Docker: .*no end within 3 s\. Start Docker/);
+    assert.match(onPath!, /PATH: .*expected version 6\.2 or newer of .*redis-server, got 5\.0\.14\. Install/);
+    assert.match(docker!, /Docker: .*did not end within 3 s\. Start Docker/);
     assert.match(debian!, /Debian or Ubuntu package: .*\. On these systems: apt-get install redis-server/);
     return true;
   });
@@ -83,7 +83,7 @@ test("with no way open, one error names the four ways, why each is closed and th
   await assert.rejects(nothing, /no valkey-server and no redis-server.*no docker on the PATH/s);
 });
 
-test("the distribution's package is unpacked once, whole, by two at once, over a broken one", {
+test("two concurrent calls unpack the package of the distribution once and completely, over a broken one", {
   skip: notDebian,
 }, async () => {
   const cacheDir = path.join(root, "cache with a space");
@@ -95,11 +95,11 @@ test("the distribution's package is unpacked once, whole, by two at once, over a
   for (const folder of [abandoned, recent]) await mkdir(path.join(folder, "root"), { recursive: true });
   await utimes(abandoned, 0, 0);
 
-  const said: string[] = [];
-  const options = { ...testSearch(), cacheDir, say: (line: string) => said.push(line) };
+  const lines: string[] = [];
+  const options = { ...testSearch(), cacheDir, say: (line: string) => lines.push(line) };
   const [one, two] = await Promise.all([findDebianServer(options), findDebianServer(options)]);
   assert.deepEqual(one, two);
-  assert.match(said[0]!, /unpacking the redis-server package .*nothing is installed/);
+  assert.match(lines[0]!, /unpacking the redis-server package .*nothing is installed/);
   assert.deepEqual((await readdir(cacheDir)).sort(), [path.basename(target), path.basename(recent)]);
 
   const offline = { cacheDir, path: "", say: assert.fail };
@@ -110,7 +110,7 @@ test("the distribution's package is unpacked once, whole, by two at once, over a
   redis.disconnect();
 });
 
-test("a failed download says why and leaves the cache empty", { skip: notDebian }, async () => {
+test("a failed download reports the reason and leaves the cache empty", { skip: notDebian }, async () => {
   const cacheDir = path.join(root, "stays-empty");
   const apt = "echo 'E: The archive is out of reach' >&2; exit 100";
   const bin = await programs({ "apt-get": apt, "dpkg-deb": "exit 1" });

@@ -12,7 +12,7 @@ async function pinned() {
   return { model: id, pin: { id, revision, digest, dtype, task } };
 }
 
-test("a submission to a Redis that is out of memory fails with REDIS_FULL after its patience, and nothing is queued", async () => {
+test("a submission to a Redis that is out of memory fails with REDIS_FULL after the maximum wait, and queues nothing", async () => {
   await using pipeline = await TestPipeline.open();
   const redis = await pipeline.connection();
   const producer = await pipeline.producer({ fullMs: 500, sliceItems: 10 });
@@ -24,25 +24,25 @@ test("a submission to a Redis that is out of memory fails with REDIS_FULL after 
   assert.deepEqual(await redis.keys("*"), [], "nothing was written");
 });
 
-test("when there is room again, what waited is queued and done", async () => {
+test("a waiting write is done when there is room again", async () => {
   await using pipeline = await TestPipeline.open();
   const redis = await pipeline.connection();
-  const said: string[] = [];
-  const told = Promise.withResolvers<void>();
+  const lines: string[] = [];
+  const waiting = Promise.withResolvers<void>();
   const room = new RedisRoom(redis, 60_000, (line) => {
-    said.push(line);
-    told.resolve();
+    lines.push(line);
+    waiting.resolve();
   });
   await redis.config("SET", "maxmemory", "1");
   const write = room.take(() => redis.multi().set("a", 1).set("b", 2).exec(), never);
-  await told.promise;
+  await waiting.promise;
   await redis.config("SET", "maxmemory", "0");
   await write;
-  assert.deepEqual(said, ["Redis is out of memory: waiting for room"]);
+  assert.deepEqual(lines, ["Redis is out of memory: waiting for room"]);
   assert.deepEqual(await redis.mget("a", "b"), ["1", "2"]);
 });
 
-test("what is no want of room comes through at once, and so does an interrupt", async () => {
+test("another error than a lack of memory is thrown immediately, and so is an interrupt", async () => {
   await using pipeline = await TestPipeline.open();
   const room = new RedisRoom(await pipeline.connection(), 60_000, () => {});
   await assert.rejects(
@@ -57,10 +57,10 @@ test("what is no want of room comes through at once, and so does an interrupt", 
   await assert.rejects(room.take(full, stop.signal), /stopped/);
 });
 
-test("a write that is under way when the connection is lost ends at once, and so does one that comes then", async () => {
+test("a running write fails immediately when the connection is lost, and so does a new one", async () => {
   await using pipeline = await TestPipeline.open();
   const room = new RedisRoom(await pipeline.connection(), 60_000, () => {});
-  // As BullMQ waits for the connection to come back.
+  // Like BullMQ, which waits until the connection is back.
   const waiting = assert.rejects(
     room.take(() => new Promise(() => {}), never),
     /connection to Redis is lost/,

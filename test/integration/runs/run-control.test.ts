@@ -232,7 +232,7 @@ test("if a run is cancelled while its worker is disconnected, its slices stop wh
     // The first check fails, and is repeated.
     const looks = t.mock.method(ledger, "state", () => Promise.reject(new Error("LOADING")), { times: 1 });
     const heard = once(cancelled.signal, "abort", { signal: AbortSignal.timeout(30_000) });
-    redis.mend();
+    redis.restore();
     await heard;
     assert.equal(looks.mock.callCount(), 1);
     assert.equal(other.signal.aborted, false);

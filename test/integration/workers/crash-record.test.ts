@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { after, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Redis } from "ioredis";
-import { Heartbeat, rememberedMs } from "../../../src/fleet/heartbeat.ts";
+import { Heartbeat, heartbeatTtlMs } from "../../../src/fleet/heartbeat.ts";
 import { openRedis } from "../../../src/redis/connect.ts";
 import { RedisCrashRecord } from "../../../src/workers/crashes/crash-record.ts";
 import { crashCount, NO_EVIDENCE } from "../../../src/workers/crashes/evidence.ts";
@@ -197,5 +197,5 @@ test("what another version wrote, or nobody can read, is passed over", async () 
 });
 
 test("the time after which a process is forgotten follows the lock's, within bounds", () => {
-  assert.deepEqual([100, 6_001, 10_000, 600_000].map(rememberedMs), [2_000, 3_001, 5_000, 5_000]);
+  assert.deepEqual([100, 6_001, 10_000, 600_000].map(heartbeatTtlMs), [2_000, 3_001, 5_000, 5_000]);
 });

@@ -5,7 +5,7 @@ import { readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { rememberedMs } from "../../../src/fleet/heartbeat.ts";
+import { heartbeatTtlMs } from "../../../src/fleet/heartbeat.ts";
 import { verifyOutput } from "../../../src/outputs/verify/verify.ts";
 import { readPart } from "../../../src/rows/part.ts";
 import type { ObjectStore } from "../../../src/storage/store.ts";
@@ -180,7 +180,7 @@ test("Redis frozen twice under load, past every lock and beat, sends no slice in
   for (const freeze of [1, 2]) {
     await serve();
     pipeline.redis.signal("SIGSTOP");
-    await delay(FAST.lockMs + rememberedMs(FAST.lockMs));
+    await delay(FAST.lockMs + heartbeatTtlMs(FAST.lockMs));
     pipeline.redis.signal("SIGCONT");
     await called((1 + freeze) * SLICES);
   }

@@ -30,7 +30,7 @@ test("beats do not pile up while Redis is gone, and the last one tells what is t
     const now = new Date().toISOString();
     outages.push({ place: "s3://bucket", kind: "outage", since: now, nextTryAt: now, reason: "gone", kept: 1 });
     registration.beat();
-    redis.mend();
+    redis.restore();
     await registration.told();
     const told = await admin.get(`${KEY_PREFIX}:worker:0123456789abcdef`);
     assert.deepEqual(JSON.parse(told!).outages, outages);

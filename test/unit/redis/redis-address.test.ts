@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { causeOf } from "../../../src/redis/cause.ts";
 import { connectRedis, describeAddress } from "../../../src/redis/connect.ts";
 
-test("an address shows without its password", () => {
+test("an address is shown without its password", () => {
   const shown: [string, string][] = [
     ["redis://localhost:6379", "redis://localhost:6379"],
     ["redis://localhost:6379/2", "redis://localhost:6379/2"],
@@ -34,7 +34,7 @@ test("a URL gives host, port, user, password, database and TLS", () => {
   assert.equal(plain.tls, undefined);
 });
 
-test("what is no address is refused without being shown", () => {
+test("an invalid address is refused and not shown", () => {
   const refused = ["SECRET", "localhost:6379", "http://:SECRET@localhost", "redis://h/SECRET1x", "redis://", "unix:/x"];
   for (const url of refused) {
     assert.throws(() => connectRedis({ url }, "worker"), { code: "CONFIG_INVALID" }, url);
@@ -42,12 +42,12 @@ test("what is no address is refused without being shown", () => {
   assert.throws(() => connectRedis({ url: "SECRET" }, "worker"), /^(?!.*SECRET).*redis:\/\/.*rediss:\/\//);
 });
 
-test("a cause has words and a mend for what the system or the server says", () => {
+test("a cause has a reason and a fix for an error of the system or the server", () => {
   const system = (code: string) => Object.assign(new Error("raw"), { code });
-  assert.match(causeOf(system("ECONNREFUSED")).words, /refused/);
-  assert.match(causeOf(new AggregateError([system("ECONNREFUSED")], "")).words, /protocol/, "no code, no guess");
-  assert.match(causeOf(system("ERR_SSL_WRONG_VERSION_NUMBER")).mend, /redis:\/\//);
+  assert.match(causeOf(system("ECONNREFUSED")).reason, /refused/);
+  assert.match(causeOf(new AggregateError([system("ECONNREFUSED")], "")).reason, /protocol/, "no code, no guess");
+  assert.match(causeOf(system("ERR_SSL_WRONG_VERSION_NUMBER")).fix, /redis:\/\//);
   const reply = (message: string) => Object.defineProperty(new Error(message), "name", { value: "ReplyError" });
-  assert.match(causeOf(reply("WRONGPASS invalid")).words, /wrong user or password/);
-  assert.equal(causeOf(reply("ERR max number of clients reached")).words, "ERR max number of clients reached");
+  assert.match(causeOf(reply("WRONGPASS invalid")).reason, /wrong user or password/);
+  assert.equal(causeOf(reply("ERR max number of clients reached")).reason, "ERR max number of clients reached");
 });

@@ -53,7 +53,7 @@ export class RunControl {
     try {
       // After it listens: what happens between the look and the message would else go by.
       if (!single) {
-        const { state, plan } = await this.#ledger.look(run, slice);
+        const { state, plan } = await this.#ledger.sliceStatus(run, slice);
         if (isStopped(state)) this.#stop(run);
         watched.paused = state === "paused";
         watched.plan = plan;

@@ -143,7 +143,7 @@ export class RunLedger {
   }
 
   /** The state of the run, undefined if Redis does not know it. `plan`: the slice is planned, may still be planned, or is not in the plan. */
-  async look(
+  async sliceStatus(
     run: string,
     slice: number,
   ): Promise<{ state: RunState | undefined; plan: "planned" | "open" | "unplanned" }> {

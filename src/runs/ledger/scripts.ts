@@ -54,7 +54,7 @@ return 1`;
 
 /**
  * Opens a run for planning. A run that exists keeps its counters and receipts; its failed slices get another try. A paused run stays
- * paused. Returns the state before, whether the plan was complete, and the place at which planning goes on.
+ * paused. Returns the state before, whether the plan was complete, and the place at which planning continues.
  */
 const BEGIN = `${FIELDS}
 local run = fields('state', 'planDone', 'next')

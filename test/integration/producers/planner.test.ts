@@ -134,7 +134,7 @@ test("a slice is noted before it is queued, so that no worker can commit an unpl
 test("if a run is paused while it is planned, planning stops until the run is resumed", async () => {
   await using pipeline = await TestPipeline.open();
   const { queue, ledger, run, plan } = await planned(pipeline, ["good", "bad", "fine"]);
-  const { plan: note, state: look } = ledger;
+  const { plan: note, state: readState } = ledger;
   ledger.plan = async (...args) => {
     await ledger.pause(run);
     ledger.plan = note;
@@ -143,7 +143,7 @@ test("if a run is paused while it is planned, planning stops until the run is re
   const waits = Promise.withResolvers<void>();
   ledger.state = async (of) => {
     waits.resolve();
-    return look.call(ledger, of);
+    return readState.call(ledger, of);
   };
   const planning = plan();
   await Promise.race([waits.promise, planning]);

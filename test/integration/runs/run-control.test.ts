@@ -128,11 +128,7 @@ test("a run with too many rows in error stops early, without _SUCCESS, and repor
     return (await pipeline.run(request, { sliceItems: 10, windowSlices: 20 })).state;
   };
   assert.equal(await again({ maxErrors: "12" }), "failed");
-  assert.equal(
-    await again({ maxErrors: "25%" }),
-    "finished_with_errors",
-    "who takes it up again says how many it may have",
-  );
+  assert.equal(await again({ maxErrors: "25%" }), "finished_with_errors", "resuming the run sets a new maximum");
 });
 
 test("an attempt that takes too long fails with SLICE_TIMEOUT; other slices and the next attempt succeed", async () => {
@@ -230,11 +226,11 @@ test("if a run is cancelled while its worker is disconnected, its slices stop wh
     await closed;
     assert.ok(await ledger.cancel("0".repeat(16)));
     // The first check fails, and is repeated.
-    const looks = t.mock.method(ledger, "state", () => Promise.reject(new Error("LOADING")), { times: 1 });
-    const heard = once(cancelled.signal, "abort", { signal: AbortSignal.timeout(30_000) });
+    const checks = t.mock.method(ledger, "state", () => Promise.reject(new Error("LOADING")), { times: 1 });
+    const aborted = once(cancelled.signal, "abort", { signal: AbortSignal.timeout(30_000) });
     redis.restore();
-    await heard;
-    assert.equal(looks.mock.callCount(), 1);
+    await aborted;
+    assert.equal(checks.mock.callCount(), 1);
     assert.equal(other.signal.aborted, false);
     for (const each of [cancelled, other]) each[Symbol.dispose]();
   } finally {

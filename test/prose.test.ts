@@ -56,7 +56,11 @@ const NOT_YET: readonly string[] = [
 
   "test/e2e/",
 
-  "test/helpers/",
+  "test/helpers/inputs/",
+
+  "test/helpers/models/",
+
+  "test/helpers/rules/",
 
   "test/integration/",
 

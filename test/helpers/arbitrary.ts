@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { z } from "zod";
 
-/** Makes values that a schema accepts, from the schema itself. @throws for a kind of schema that it does not know */
+/** Derives from a schema an arbitrary of values that the schema accepts. @throws Error for an unsupported type of schema */
 export function arbitraryOf(schema: z.core.$ZodType): fc.Arbitrary<unknown> {
   const { def } = (schema as z.core.$ZodTypes)._zod;
   switch (def.type) {
@@ -18,7 +18,7 @@ export function arbitraryOf(schema: z.core.$ZodType): fc.Arbitrary<unknown> {
     case "object":
       return objectOf(def.shape);
     default:
-      throw new Error(`no values are known of a schema of type ${def.type}`);
+      throw new Error(`expected a schema of a supported type, got ${def.type}: add it to arbitrary.ts`);
   }
 }
 
@@ -44,7 +44,7 @@ function numberOf(schema: z.ZodNumber): fc.Arbitrary<number> {
   return fc.integer({ min: Math.max(min, -1e9), max }).filter((value) => schema.safeParse(value).success);
 }
 
-/** As JSON has it: without -0. */
+/** The value after a round trip through JSON, which has no -0. */
 function throughJson<T>(value: T): T {
   return JSON.parse(JSON.stringify(value));
 }

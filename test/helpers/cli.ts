@@ -11,21 +11,21 @@ import { type Row, RowSchema } from "../../src/schemas/row.ts";
 import { temporaryFolder } from "./runs/pipeline.ts";
 
 const CLI = fileURLToPath(new URL("../../src/cli.ts", import.meta.url));
-/** A command that hangs is ended, and its test fails by the signal. */
+/** A command that hangs is killed after this time. Its test then fails because of the signal. */
 const MAX_MS = 90_000;
 
-/** How a command ended; `code` is null where a signal ended it. */
+/** The result of a command. `code` is null if a signal ended it. */
 export type Ended = { code: number | null; signal: NodeJS.Signals | null; stdout: string; stderr: string };
 
 export type RunOptions = Pick<SpawnOptions, "uid" | "gid" | "cwd"> & {
-  /** What it reads on standard input; nothing by default. */
+  /** Standard input. Default: empty. */
   input?: string | Uint8Array;
   env?: Record<string, string>;
-  /** Run instead of the command line's own script; "" runs Node with the arguments alone. */
+  /** The script to run. "" runs Node with only the arguments. Default: src/cli.ts. */
   script?: string;
 };
 
-/** A temporary folder in which commands run, as a user's would, with a folder of their own for temporary files. */
+/** A temporary folder in which commands run as a user runs them, with its own TMPDIR. */
 export class Workspace implements AsyncDisposable {
   readonly path: string;
   readonly #release: () => Promise<void>;
@@ -62,7 +62,7 @@ export class Workspace implements AsyncDisposable {
       killSignal: "SIGKILL",
       ...as,
     });
-    // A command may end before it has read all of its input.
+    // A command may end before it reads all of its input.
     child.stdin.on("error", () => {}).end(input);
     const command = new RunningCommand(child);
     this.#running.add(command);
@@ -74,7 +74,7 @@ export class Workspace implements AsyncDisposable {
     return this.start(args, options).ended;
   }
 
-  /** Runs a command that is to end with `code`, and says what it said where it does not. */
+  /** Runs a command and checks its exit code. A failure shows the command's output. */
   async expect(code: number, args: readonly string[], options?: RunOptions): Promise<Ended> {
     const ended = await this.run(args, options);
     assert.equal(
@@ -85,7 +85,7 @@ export class Workspace implements AsyncDisposable {
     return ended;
   }
 
-  /** The rows of an output, part after part as `_parts.jsonl` lists them. */
+  /** The rows of an output, in the order of `_parts.jsonl`. */
   async rows(out: string): Promise<Row[]> {
     const rows: Row[] = [];
     for (const line of await readLines(this.file(out, "_parts.jsonl"))) {
@@ -95,17 +95,17 @@ export class Workspace implements AsyncDisposable {
     return rows;
   }
 
-  /** Settles when the Redis server that a command of this workspace started is gone. */
-  async redisGone(): Promise<void> {
+  /** Waits until the Redis server that a command of this workspace started has closed. */
+  async redisClosed(): Promise<void> {
     const folder = (await readdir(this.file("tmp"))).find((name) => name.startsWith("labelmill-"));
     if (!folder) return;
-    const { promise: gone, resolve } = Promise.withResolvers<void>();
-    // A server that is gone already refuses, which is what is waited for too.
+    const { promise: closed, resolve } = Promise.withResolvers<void>();
+    // A server that has already closed refuses the connection, which also ends the wait.
     connect(this.file("tmp", folder, "redis.sock"))
       .on("error", () => {})
       .on("close", () => resolve())
       .resume();
-    await gone;
+    await closed;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -113,12 +113,12 @@ export class Workspace implements AsyncDisposable {
       command.child.kill("SIGKILL");
       await command.ended;
     }
-    await this.redisGone();
+    await this.redisClosed();
     await this.#release();
   }
 }
 
-/** A command under way. */
+/** A running command. */
 export class RunningCommand {
   readonly child: ChildProcess;
   readonly ended: Promise<Ended>;
@@ -138,17 +138,17 @@ export class RunningCommand {
     });
   }
 
-  /** Waits until standard error says `words`; fails if the command ends first. */
+  /** Waits until standard error contains `words`. Fails if the command ends first. */
   async says(words: string): Promise<void> {
     while (!this.stderr.includes(words)) await this.#orEnd(once(this.child.stderr!, "data"), `to say "${words}"`);
   }
 
-  /** Waits until what it printed on standard output is as `check` says; fails if the command ends first. */
+  /** Waits until `check` accepts the standard output. Fails if the command ends first. */
   async prints(check: (stdout: string) => boolean): Promise<void> {
     while (!check(this.stdout)) await this.#orEnd(once(this.child.stdout!, "data"), "to print more");
   }
 
-  /** Waits until `check` holds, asked again at each change in the folder; fails if the command ends first. */
+  /** Waits until `check` is true. It is called at each change in the folder. Fails if the command ends first. */
   async until(folder: string, check: () => Promise<boolean>): Promise<void> {
     const watcher = watch(folder);
     try {
@@ -170,8 +170,8 @@ export class RunningCommand {
   }
 }
 
-/** Whether a file of this form is in the folder. */
-export async function holds(folder: string, form: RegExp): Promise<boolean> {
+/** Whether the folder has a file whose name matches. */
+export async function hasFile(folder: string, form: RegExp): Promise<boolean> {
   return (await readdir(folder)).some((name) => form.test(name));
 }
 
@@ -187,19 +187,19 @@ export function jsonOf({ stdout }: Ended): Record<string, unknown> {
   return JSON.parse(stdout);
 }
 
-/** What a row says in short: its label, or the code of its error. */
+/** The label of a row, or the code of its error. */
 export function verdict(row: Row): string {
   return "error" in row ? row.error.code : row.label;
 }
 
-/** That nothing in a text tells a terminal what to do. */
+/** Checks that a text has no terminal escape codes. */
 export function assertPlain(text: string): void {
   assert.ok(!text.includes("\u001b"), "no colours off a terminal");
 }
 
 /**
- * The caller's environment, without what would lead a command to the caller's own Redis, settings or colours, or do its work. No
- * test asks a hub by mistake: those that have one of their own say so.
+ * The caller's environment without variables that select the caller's Redis, settings or colours, or change what a command does.
+ * Commands are offline, unless a test that runs its own hub overrides it.
  */
 function cleanEnvironment(): Record<string, string> {
   const kept = Object.entries(process.env).filter(

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after } from "node:test";
 
-/** Writes files, each in a folder of its own, that go with the test file's last test. @returns what writes one and tells its path */
+/** Makes files, each in its own folder, that are deleted after the last test of the file. @returns a function that writes a file and returns its path */
 export async function ownFiles(): Promise<(name: string, content: string | Uint8Array) => Promise<string>> {
   const folder = await mkdtemp(join(tmpdir(), "labelmill-files-"));
   after(() => rm(folder, { recursive: true }));

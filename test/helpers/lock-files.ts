@@ -5,7 +5,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import type { Holder } from "../../src/storage/lease/lock-holder.ts";
 
-/** What a command of this machine that was killed leaves: above every process id that Linux gives. */
+/** The lock of a killed command of this machine. Its process id is above all that Linux assigns. */
 export function deadHolder(more: Partial<Holder> = {}): Holder {
   const boot = readFileSync("/proc/sys/kernel/random/boot_id", "latin1").trim();
   return {
@@ -19,7 +19,7 @@ export function deadHolder(more: Partial<Holder> = {}): Holder {
   };
 }
 
-/** Puts a lock, or another file, in its place at once, as a command does. */
+/** Writes a lock, or another file, atomically, as a command does. */
 export async function writeHolder(folder: string, content: Holder | string, name = "_lock"): Promise<void> {
   const aside = join(folder, `.test.${randomBytes(8).toString("hex")}.aside`);
   await writeFile(aside, typeof content === "string" ? content : `${JSON.stringify(content)}\n`);

@@ -3,33 +3,33 @@ import { type Logger, pino } from "pino";
 
 type Line = { level: number; msg: string } & Record<string, unknown>;
 
-/** A log in memory. */
+/** A log that keeps its lines in memory. */
 export class LogLines {
   readonly lines: Line[] = [];
   readonly log: Logger;
-  #heard: () => void = () => {};
+  #onLine: () => void = () => {};
 
   constructor() {
     const stream = new Writable({
       write: (line, _encoding, done) => {
         this.lines.push(JSON.parse(String(line)));
-        this.#heard();
+        this.#onLine();
         done();
       },
     });
     this.log = pino({ level: "debug", base: null }, stream);
   }
 
-  /** The messages that match, at warn or above. */
+  /** The matching messages of level warn or above. */
   warned(pattern: RegExp): string[] {
     return this.lines.filter(({ level, msg }) => level >= 40 && pattern.test(msg)).map(({ msg }) => msg);
   }
 
-  /** Settles when a line at warn or above matches, `times` of them. */
+  /** Waits for `times` matching lines of level warn or above. */
   async until(pattern: RegExp, times = 1): Promise<void> {
     while (this.warned(pattern).length < times)
-      await new Promise<void>((heard) => {
-        this.#heard = heard;
+      await new Promise<void>((resolve) => {
+        this.#onLine = resolve;
       });
   }
 }

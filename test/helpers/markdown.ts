@@ -1,6 +1,6 @@
 import type { SourceText } from "./rules/modules.ts";
 
-/** A Markdown file, read line by line: what is prose in it, its headings and its links. Lines count from 1. */
+/** A Markdown file, read line by line: its prose, headings and links. Lines count from 1. */
 export type Markdown = SourceText & {
   /** The lines, empty where they are part of a code block or an HTML comment. */
   lines: string[];
@@ -28,7 +28,7 @@ export function readMarkdown({ path, text }: SourceText): Markdown {
   return { path, text, lines, anchors, links };
 }
 
-/** The prose: no code, no targets of links, no marks of quotes and no indents, line by line. */
+/** The prose, line by line: without code, link targets, quote marks and indents. */
 export function proseOf({ lines }: Markdown): string {
   return lines
     .map((line) =>
@@ -59,7 +59,7 @@ function withoutCode(text: string): string[] {
   });
 }
 
-/** Of headings with the same text, the later ones get a number. */
+/** The second and later headings with the same text get a number. */
 function addAnchor(anchors: Set<string>, heading: string): void {
   const base = heading
     .replace(/\[([^\]]*)\]\([^)]*\)/g, "$1")

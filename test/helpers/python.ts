@@ -1,4 +1,4 @@
-/** Python programs that look at labelmill from outside: each in a virtual environment of its own, made once. */
+/** Python programs for tests, each in its own virtual environment, which is made once. */
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { access, mkdir, mkdtemp, rename, rm } from "node:fs/promises";
@@ -6,9 +6,10 @@ import { join } from "node:path";
 import { testCacheDir } from "./servers/redis.ts";
 
 /**
- * The Python of a virtual environment in the cache folder that has these packages, made where it is not there.
- * @param say told when that takes long
- * @throws Error with the last line of what failed: no Python 3, no venv, no network
+ * Makes a virtual environment with these packages in the cache folder, unless it exists.
+ * @param say reports that an installation starts
+ * @throws Error with the last line of the failed command: no Python 3, no venv, no network
+ * @returns the path of its Python
  */
 export async function pythonWith(
   name: string,
@@ -18,9 +19,9 @@ export async function pythonWith(
   const place = join(testCacheDir(), name);
   const python = join(place, "bin", "python");
   if (await isThere(python)) return python;
-  say(`installing ${packages[0]} for the tests, once …`);
+  say(`installing ${packages[0]} for the tests (once) …`);
   await makeAside(place, async (folder) => {
-    // The programs of the packages name the folder they were made in, so they are never called: only Python itself is.
+    // The scripts of the packages contain the path of the temporary folder, so only Python itself is used.
     const own = join(folder, "bin", "python");
     await succeed("python3", ["-m", "venv", folder]);
     await succeed(own, ["-m", "pip", "install", "--no-input", "--disable-pip-version-check", "-q", ...packages]);
@@ -29,7 +30,7 @@ export async function pythonWith(
   return python;
 }
 
-/** Makes something beside its place and renames it there: nobody sees half of it, and of two that make it one stays. */
+/** Makes a file or folder under a temporary name and renames it, so that no process sees half of it. If two processes make it, one remains. */
 export async function makeAside(place: string, make: (folder: string) => Promise<string>): Promise<void> {
   await mkdir(testCacheDir(), { recursive: true });
   const folder = await mkdtemp(`${place}.${randomBytes(4).toString("hex")}`);
@@ -43,7 +44,7 @@ export async function makeAside(place: string, make: (folder: string) => Promise
   }
 }
 
-/** Runs a program to its end. @returns its exit code, null where it could not be started, and the end of what it said */
+/** Runs a program to its end. @returns the exit code, null if it could not start, and the end of its output */
 export function runProgram(
   program: string,
   args: readonly string[],

@@ -4,28 +4,29 @@ import { describe, test } from "node:test";
 import { LabelmillError } from "../../src/errors.ts";
 import type { ObjectStore } from "../../src/storage/store.ts";
 
-/** Two stores over one place, as two workers have it, and what removes that place. */
+/** Two stores over one location, as two workers have it. `remove` deletes the location. */
 export type StoresUnderTest = { store: ObjectStore; second: ObjectStore; remove(): Promise<void> };
 
 const BIG_BYTES = 30_000_000;
 const REPLACED_BYTES = 1_000_000;
 
-/** What the server below a store cannot do, whatever the store does. */
+/** What a server does not support. A string is the reason to skip the tests of it. */
 export type ServerLimits = {
-  /** It overwrites what it was told not to: why the tests of that are skipped. */
+  /** The server overwrites despite `If-None-Match`. */
   ignoresConditions?: string | false;
-  /** It lists in an order of its own, or takes no 30 MB at once: why those tests are skipped. */
+  /** The server does not list in byte order. */
   ordersOtherwise?: string | false;
-  takesLittle?: string | false;
-  /** Keys that it has no place for. */
+  /** The server does not accept 30 MB in one request. */
+  limitsBody?: string | false;
+  /** Valid keys that the server cannot store. */
   refusedKeys?: string[];
 };
 
-/** What every store must do. `make` gives a new, empty place each time. */
+/** Tests that every store must pass. @param make returns stores over a new, empty location */
 export function storeConformance(name: string, make: () => Promise<StoresUnderTest>, limits: ServerLimits = {}): void {
-  const { ignoresConditions = false, ordersOtherwise = false, takesLittle = false, refusedKeys = [] } = limits;
+  const { ignoresConditions = false, ordersOtherwise = false, limitsBody = false, refusedKeys = [] } = limits;
   type Run = (store: ObjectStore, second: ObjectStore) => Promise<void>;
-  /** A test with an empty place of its own. */
+  /** Registers a test with its own empty location. */
   const check = (title: string, run: Run, skip: string | false = false) =>
     test(title, { skip }, async () => {
       const { store, second, remove } = await make();
@@ -38,7 +39,7 @@ export function storeConformance(name: string, make: () => Promise<StoresUnderTe
 
   describe(`${name}: an object store`, () => {
     check(
-      "names itself by a URI that ends in a slash, and says whether it can refuse second writes",
+      "has a URI that ends in a slash, and reports whether it supports conditional writes",
       async (store, second) => {
         assert.match(store.uri, /^[a-z0-9]+:.*\/$/);
         assert.equal(store.uri, second.uri);
@@ -46,7 +47,7 @@ export function storeConformance(name: string, make: () => Promise<StoresUnderTe
       },
     );
 
-    check("gives back what was put, to everyone", async (store, second) => {
+    check("every reader gets what was written", async (store, second) => {
       const odd = Uint8Array.of(0, 255, 10, 13, 0xc3, 0x28);
       await store.put("odd", odd);
       await store.put("empty", new Uint8Array());
@@ -58,13 +59,13 @@ export function storeConformance(name: string, make: () => Promise<StoresUnderTe
       assert.equal((await joined(second.stream("empty"))).length, 0);
     });
 
-    check("replaces by put, longer by shorter too", async (store) => {
+    check("put replaces an object, also by a shorter one", async (store) => {
       await store.put("key", bytes("something long"));
       await store.put("key", bytes("short"));
       assert.equal(text(await store.get("key")), "short");
     });
 
-    check("removes what is there, and only that; what is not there is fine", async (store, second) => {
+    check("removes only the given object, and accepts one that does not exist", async (store, second) => {
       await store.put("a/gone", bytes("x"));
       await store.put("a/stays", bytes("y"));
       await store.remove("a/gone");
@@ -75,14 +76,14 @@ export function storeConformance(name: string, make: () => Promise<StoresUnderTe
       await assert.rejects(store.remove("../out"), isError("NOT_GRANTED"));
     });
 
-    check("takes a body in pieces", async (store) => {
+    check("accepts a body in pieces", async (store) => {
       await store.put("pieces", pieces("one ", "", "two ", "three"));
       assert.equal(text(await store.get("pieces")), "one two three");
       await store.put("none", pieces());
       assert.equal((await store.get("none")).length, 0);
     });
 
-    check("keeps the old object, and passes the error on, when a body breaks off", async (store) => {
+    check("keeps the old object and rethrows the error when a body fails", async (store) => {
       await store.put("key", bytes("old"));
       async function* broken() {
         yield bytes("new, but not all of i");
@@ -94,7 +95,7 @@ export function storeConformance(name: string, make: () => Promise<StoresUnderTe
       assert.deepEqual(await keys(store), ["key"]);
     });
 
-    check("is not changed by what the caller does to the bytes afterwards", async (store) => {
+    check("later changes of the caller's bytes do not change the object", async (store) => {
       const mine = bytes("mine");
       await store.put("a", mine);
       await store.putIfAbsent("b", mine);
@@ -105,7 +106,7 @@ export function storeConformance(name: string, make: () => Promise<StoresUnderTe
       assert.equal(text(await store.get("b")), "mine");
     });
 
-    check("the first putIfAbsent stands, empty or not, and so does a put before it", async (store, second) => {
+    check("putIfAbsent never replaces an object, not even an empty one", async (store, second) => {
       assert.equal(await store.putIfAbsent("key", bytes("first")), true);
       assert.equal(await second.putIfAbsent("key", bytes("second")), false);
       assert.equal(await store.putIfAbsent("key", bytes("first")), false);
@@ -126,9 +127,9 @@ export function storeConformance(name: string, make: () => Promise<StoresUnderTe
         assert.deepEqual(plain(await store.get(key)), plain(bodies[won.indexOf(true)]!));
       }
     };
-    check("of ten racing putIfAbsent exactly one wins, and its bytes stand", race, ignoresConditions);
+    check("exactly one of ten concurrent putIfAbsent calls wins, and its bytes are stored", race, ignoresConditions);
 
-    check("says STORE_NOT_FOUND, with the place, for what is not there", async (store) => {
+    check("an object that does not exist is STORE_NOT_FOUND with its key", async (store) => {
       await store.put("folder/key", bytes("x"));
       for (const key of ["nothing", "folder", "folder/other", "folder/key/below"]) {
         const expected = isError("STORE_NOT_FOUND", new RegExp(key));
@@ -137,7 +138,7 @@ export function storeConformance(name: string, make: () => Promise<StoresUnderTe
       }
     });
 
-    check("refuses keys that are none, in every method", async (store) => {
+    check("refuses invalid keys in every method", async (store) => {
       const refused = [
         "",
         "/",
@@ -166,7 +167,7 @@ export function storeConformance(name: string, make: () => Promise<StoresUnderTe
       assert.deepEqual(await keys(store), []);
     });
 
-    check("takes keys that are only odd", async (store) => {
+    check("accepts unusual but valid keys", async (store) => {
       const odd = [
         "..a",
         "a..",
@@ -191,7 +192,7 @@ export function storeConformance(name: string, make: () => Promise<StoresUnderTe
     });
 
     const listing = async (store: ObjectStore) => {
-      // In bytes: ! 21, - 2d, . 2e, / 2f, 0 30, ￿ ef bf bf, 😀 f0. In UTF-16 the last two stand the other way round.
+      // In bytes: ! 21, - 2d, . 2e, / 2f, 0 30, ￿ ef bf bf, 😀 f0. In UTF-16 the last two are in the other order.
       const all = ["a!", "a-b", "a.b", "a/a", "a/b/c", "a/￿", "a/😀", "a0", "b", "part-1", "part-10", "part-2"];
       for (const [i, key] of [...all].reverse().entries()) await store.put(key, new Uint8Array(i));
       const listed = await collected(store.list(""));
@@ -222,7 +223,7 @@ export function storeConformance(name: string, make: () => Promise<StoresUnderTe
     };
     check("lists by prefix, in the keys' byte order, with sizes", listing, ordersOtherwise);
 
-    const holding = async (store: ObjectStore) => {
+    const large = async (store: ObjectStore) => {
       const body = randomBytes(BIG_BYTES);
       assert.equal(await store.putIfAbsent("absent", body), true);
       async function* slowly() {
@@ -233,7 +234,7 @@ export function storeConformance(name: string, make: () => Promise<StoresUnderTe
       assert.ok(body.equals(await joined(store.stream("put"))));
       for await (const piece of store.stream("put")) assert.ok(piece.length <= 8_000_000);
     };
-    check("holds 30 MB, whole and as a stream, by put and by putIfAbsent", holding, takesLittle);
+    check("stores 30 MB, whole and as a stream, by put and by putIfAbsent", large, limitsBody);
 
     check("a reader sees one object, the old or the new, while it is replaced", async (store, second) => {
       const body = (fill: number) => new Uint8Array(REPLACED_BYTES).fill(fill);
@@ -255,7 +256,7 @@ export function storeConformance(name: string, make: () => Promise<StoresUnderTe
       assert.equal((await store.get("key"))[0], 20);
     });
 
-    check("a stream may be left in the middle", async (store) => {
+    check("a reader may stop in the middle of a stream", async (store) => {
       await store.put("key", new Uint8Array(3_000_000));
       for await (const piece of store.stream("key")) {
         assert.ok(piece.length > 0);

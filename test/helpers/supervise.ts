@@ -2,7 +2,7 @@ import { once } from "node:events";
 import type { WorkerProcessOptions } from "./processes/worker-main.ts";
 import type { TestPipeline } from "./runs/pipeline.ts";
 
-/** Starts a worker again whenever one was killed, as a supervisor would, until `over`. */
+/** Restarts a worker each time it is killed, as a supervisor does, until `over`. @returns the number of kills */
 export async function supervise(
   pipeline: TestPipeline,
   options: Partial<WorkerProcessOptions> & { model: string },
@@ -18,7 +18,7 @@ export async function supervise(
   }
 }
 
-/** A run without workers has no end: what keeps them from starting ends the wait. */
+/** The result of a run. Rejects if its workers cannot start, since the run then never ends. */
 export function endOf<T>(run: Promise<T>, supervised: Promise<unknown>): Promise<T> {
   return Promise.race([run, supervised.then(() => run)]);
 }

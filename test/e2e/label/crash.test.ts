@@ -13,9 +13,9 @@ const LABEL_MAIN = fileURLToPath(new URL("../../helpers/processes/label-main.ts"
 async function runToItsEnd(work: Workspace, options: LabelMainOptions): Promise<Ended> {
   const command = work.start([JSON.stringify(options)], { script: LABEL_MAIN });
   await command.says("serving");
-  const redisGone = work.redisGone();
+  const redisClosed = work.redisClosed();
   const ended = await command.ended;
-  await redisGone;
+  await redisClosed;
   assert.deepEqual(await readdir(work.file("tmp")), [], "the server took its folder with it, and nothing else is left");
   return ended;
 }

@@ -3,7 +3,7 @@ import { readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { after, before, describe, test } from "node:test";
 import { partKey } from "../../../src/schemas/names.ts";
 import { RunFileSchema } from "../../../src/schemas/run.ts";
-import { holds, jsonOf, type RunningCommand, Workspace } from "../../helpers/cli.ts";
+import { hasFile, jsonOf, type RunningCommand, Workspace } from "../../helpers/cli.ts";
 import { writeTextModel } from "../../helpers/models/onnx.ts";
 import { writeTexts } from "../../helpers/runs/pipeline.ts";
 
@@ -55,7 +55,7 @@ test("interrupted, terminated, killed: the same command goes on, and no row is l
   );
   assert.match(interrupted.stderr, /labelmill: ABORTED: .*run the same command again/);
   assert.equal(interrupted.stdout, "");
-  assert.ok(!(await holds(work.file("out"), /^(_lock|_manifest\.json|_SUCCESS)$/)));
+  assert.ok(!(await hasFile(work.file("out"), /^(_lock|_manifest\.json|_SUCCESS)$/)));
   const afterInt = await partsOf("out");
 
   const second = work.start([...COMMAND, "--json"]);
@@ -71,15 +71,15 @@ test("interrupted, terminated, killed: the same command goes on, and no row is l
   await inTheMiddle(third, "out", afterTerm.size);
   third.child.kill("SIGKILL");
   await third.ended;
-  await work.redisGone();
-  assert.ok(await holds(work.file("out"), /^_lock$/), "a killed command leaves its lock");
+  await work.redisClosed();
+  assert.ok(await hasFile(work.file("out"), /^_lock$/), "a killed command leaves its lock");
   const afterKill = await partsOf("out");
   assertStands(afterTerm, afterKill);
   assert.ok(afterKill.size < RECORDS / 10, "it was killed in the middle");
   await work.expect(1, ["verify", "out"]);
 
   await work.expect(0, COMMAND);
-  assert.ok(!(await holds(work.file("out"), /^_lock$/)));
+  assert.ok(!(await hasFile(work.file("out"), /^_lock$/)));
   const parts = await partsOf("out");
   assertStands(afterKill, parts);
   const { run } = RunFileSchema.parse(JSON.parse(await readFile(work.file("out", "_run.json"), "utf8")));
@@ -139,7 +139,7 @@ describe("outputs and signals", { concurrency: 2 }, () => {
     const { stdout } = await work.expect(1, args);
     assert.match(stdout, /PART_MISMATCH in slice 1: .*\n/);
     assert.match(stdout, /1 slices failed for good: run the same command again/);
-    assert.ok(!(await holds(work.file("small"), /^_SUCCESS$/)));
+    assert.ok(!(await hasFile(work.file("small"), /^_SUCCESS$/)));
     const manifest = JSON.parse(await readFile(work.file("small", "_manifest.json"), "utf8"));
     assert.equal(manifest.state, "failed");
     assert.deepEqual(manifest.failed[0].planned, [{ input: 0, first: 5, count: 5 }]);
@@ -161,7 +161,7 @@ describe("outputs and signals", { concurrency: 2 }, () => {
     const taken = async () =>
       (await readFile(work.file("forced", "_inflight"), "utf8").catch(() => "")).includes("try ");
     await command.until(work.file("forced"), taken);
-    const redisGone = work.redisGone();
+    const redisClosed = work.redisClosed();
     command.child.kill("SIGINT");
     await command.says("again to stop at once");
     const began = performance.now();
@@ -173,7 +173,7 @@ describe("outputs and signals", { concurrency: 2 }, () => {
     assert.doesNotMatch(stderr, /terminate|abort/i, "without a crash report");
     // One batch alone takes longer, the slice a minute.
     assert.ok(ms < 5000, `took ${ms.toFixed(0)} ms`);
-    await redisGone;
+    await redisClosed;
   });
 
   test("standard input cannot be taken up: an output that has a run refuses it", async () => {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { cp } from "node:fs/promises";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { holds, jsonOf, verdict, Workspace } from "../../helpers/cli.ts";
+import { hasFile, jsonOf, verdict, Workspace } from "../../helpers/cli.ts";
 import { SPINS, writeSpinningTokenizer } from "../../helpers/models/text-models.ts";
 
 const TINY = fileURLToPath(new URL("../../../models/tiny-sentiment", import.meta.url));
@@ -49,7 +49,7 @@ test("SIGTERM ends a command whose tokenizer spins", async () => {
   const started = work.start([...command, ...limits]);
   await started.says("Run ");
   // The first slice was taken before those whose parts are there.
-  await started.until(work.file("out"), () => holds(work.file("out"), /^part-/));
+  await started.until(work.file("out"), () => hasFile(work.file("out"), /^part-/));
   started.child.kill("SIGTERM");
   const { code, signal, stderr } = await started.ended;
   assert.deepEqual({ code, signal }, { code: 130, signal: null }, stderr);

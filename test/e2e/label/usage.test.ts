@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { chmod, cp, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { assertPlain, type Ended, holds, jsonOf, Workspace } from "../../helpers/cli.ts";
+import { assertPlain, type Ended, hasFile, jsonOf, Workspace } from "../../helpers/cli.ts";
 import { MODELS } from "../../helpers/runs/pipeline.ts";
 
 const NOBODY = 65_534;
@@ -96,7 +96,7 @@ describe("wrong usage and wrong input: exit 2, one JSON value that says why, not
       const error = errorOf(await work.expect(2, [...args, "--json"]));
       assert.equal(error.code, code, error.message);
       assert.match(error.message, says);
-      assert.ok(!(await holds(work.path, /-labels$/)), "no output was made");
+      assert.ok(!(await hasFile(work.path, /-labels$/)), "no output was made");
     });
 });
 

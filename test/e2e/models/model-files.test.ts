@@ -177,7 +177,7 @@ test("a worker waits for a hub that is out, says why once, and serves when the h
   await using system = await openSystem();
   const { hub, work, env } = system;
   await using proxy = await FaultProxy.start(hub.endpoint);
-  proxy.weather(["error"], 1, 0);
+  proxy.failRandomly(["error"], 1, 0);
   const worker = work.start(["worker", "--models", "distilbert-sst2"], {
     env: { ...env, HF_ENDPOINT: proxy.endpoint },
   });

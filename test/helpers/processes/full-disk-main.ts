@@ -1,10 +1,13 @@
-/** A process that pulls a model to a disk that others fill meanwhile, makes room, and pulls again. Prints what came of it. */
+/** A process that pulls a model to a disk that fills up meanwhile, makes room, and pulls again. Prints a FullDiskResult as JSON. */
 import { readdirSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { LabelmillError } from "../../../src/errors.ts";
 import { findPulled, type ModelSource, pullModel } from "../../../src/models/hub/pull.ts";
 
-/** `fillAtBytes`: how far the first pull is when the disk is filled, undefined: before it; `leaveBytes`: what stays free. */
+/**
+ * `fillAtBytes`: the progress of the first pull at which the disk is filled; if omitted, it is filled before the pull.
+ * `leaveBytes`: the space that stays free.
+ */
 export type FullDiskOrder = {
   source: ModelSource;
   modelsDir: string;
@@ -16,7 +19,7 @@ export type FullDiskResult = {
   error: { code: string; retryable: boolean; message: string };
   found: boolean;
   left: string[];
-  /** Of the second pull, before its first request for bytes. */
+  /** Progress of the second pull before its first request for bytes. */
   doneBytes: number;
   pulled: boolean;
 };

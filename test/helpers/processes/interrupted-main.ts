@@ -1,42 +1,42 @@
-// A command that is interrupted, in a process of its own. What it does is the first argument; the times are JSON in the second.
+// A command to interrupt, in its own process. The first argument says what the command does, the second has the times as JSON.
 import { open } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { Interrupts } from "../../../src/cli/terminal/interrupts.ts";
 
-const [what, times, fifo] = process.argv.slice(2) as [string, string, string | undefined];
+const [behaviour, times, fifo] = process.argv.slice(2) as [string, string, string | undefined];
 const interrupts = new Interrupts(JSON.parse(times));
 interrupts.listen();
 const handled = { tell: () => "stopping in good order", graceMs: 300 };
 
-const DO: Record<string, () => void> = {
-  // Nothing is handled: the signal ends it.
+const BEHAVIOURS: Record<string, () => void> = {
+  // It handles nothing: the signal ends it.
   nothing: () => {},
-  // The main thread never comes back.
+  // The main thread never returns to its event loop.
   blocks: () => {
     interrupts.handle(handled);
     interrupts.signal.addEventListener("abort", () => {
       for (;;);
     });
   },
-  // Every thread of libuv's pool waits for somebody who writes.
+  // Every thread of libuv's pool waits for a writer of the FIFO.
   fifo: () => {
     interrupts.handle(handled);
     for (let i = 0; i < 64; i++) open(fifo!, "r", () => {});
   },
-  // It fails by itself, with threads that do not come back.
+  // It fails by itself, and its pool threads stay blocked.
   fails: () => {
     for (let i = 0; i < 64; i++) open(fifo!, "r", () => {});
     interrupts.endStuck(100);
     process.exitCode = 1;
     clearInterval(alive);
   },
-  // It fails in the same way, and its threads come back.
+  // It fails in the same way, but no thread is blocked.
   recovers: () => {
     interrupts.endStuck(100);
     process.exitCode = 1;
     clearInterval(alive);
   },
-  // It ends after the grace time has begun, and before it is over.
+  // It ends within its grace time.
   slow: () => {
     interrupts.handle(handled);
     interrupts.signal.addEventListener("abort", async () => {
@@ -48,8 +48,8 @@ const DO: Record<string, () => void> = {
 };
 
 interrupts.lastly(async () => {
-  process.stdout.write("let go\n");
+  process.stdout.write("released\n");
 });
 const alive = setInterval(() => {}, 1_000);
-DO[what]!();
+BEHAVIOURS[behaviour]!();
 process.stdout.write("ready\n");

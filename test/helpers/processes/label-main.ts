@@ -1,5 +1,5 @@
-// The command `label text` in a process that ends itself at a step, or on a poisoned text. Its options come as JSON in the
-// first argument; it says "serving" on standard error when its worker begins.
+// The command `label text` in a process that kills itself at a step, or on a poisoned text. The first argument is a
+// LabelMainOptions as JSON. The process prints "serving" on standard error when its worker begins.
 import { label } from "../../../src/cli/label/label.ts";
 import { Terminal } from "../../../src/cli/terminal/terminal.ts";
 import { loadConfig, readEnvironment } from "../../../src/config.ts";
@@ -14,14 +14,14 @@ export type LabelMainOptions = {
   settings: Record<string, unknown>;
   kills: KillPoint[];
   evidence: string;
-  /** A model's folder with a script, instead of `tiny-sentiment`. */
+  /** Folder of a scripted model (scripted-session.ts). Default: the model `tiny-sentiment`. */
   scripted?: string;
-  /** A text that ends the process when it is to be labeled. */
+  /** A text that kills the process when it reaches the labeler. */
   poison?: string;
 };
 
 const { input, out, settings, kills, evidence, scripted, poison } = JSON.parse(process.argv[2]!) as LabelMainOptions;
-// Items of the slice under way that the model answered: from the first one on, the slice is prepared for certain.
+// Answered items of the running slice. After the first answer, the slice has been prepared.
 let answered = 0;
 const killed = killAround(kills, evidence, () => answered);
 

@@ -1,4 +1,4 @@
-/** A process that takes and leaves the lock of an output as its parent says. */
+/** A process that takes and releases the lock of an output, on orders of its parent. */
 import { open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { LabelmillError } from "../../../src/errors.ts";
@@ -7,12 +7,12 @@ import { lockOutput } from "../../../src/storage/lease/output-lock.ts";
 import { deadHolder, writeHolder } from "../lock-files.ts";
 
 export type RacerOrder =
-  /** Takes the lock and keeps it: answers `won` or the error's code. */
+  /** Takes the lock and keeps it. Answers `won` or the error's code. */
   | { do: "lock" }
   | { do: "release" }
   /**
-   * Takes the lock again and again, and while it has it, makes sure that nobody else does; then leaves it, released or as
-   * a killed command leaves it. Answers with how often it had the lock and how often others were there with it.
+   * Takes the lock repeatedly. While it has the lock, it checks that no other process has it too. Then it releases the
+   * lock, or leaves it as a killed command does. Answers how often it had the lock, and how often another had it as well.
    */
   | { do: "contend"; tries: number };
 
@@ -49,7 +49,7 @@ async function contend(tries: number): Promise<{ wins: number; others: number; e
       } catch {
         result.others += 1;
       }
-      // As if this process had been killed: the next one finds a dead holder's lock.
+      // As if this process were killed: the next one finds the lock of a dead process.
       if (Math.random() < 0.7) await writeHolder(folder, deadHolder());
       await lock.release();
     } catch (error) {

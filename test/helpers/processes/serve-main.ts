@@ -1,4 +1,4 @@
-// The command `worker` in a process of its own, with a session that follows a script. Its options come as JSON in the first argument.
+// The command `worker` in its own process, with a scripted session. The first argument is a ServeMainOptions as JSON.
 import type { LabelWorld } from "../../../src/cli/context.ts";
 import { serve } from "../../../src/cli/service/worker.ts";
 import { Terminal } from "../../../src/cli/terminal/terminal.ts";
@@ -10,7 +10,7 @@ export type ServeMainOptions = { model: string; settings: Record<string, unknown
 
 const { model, settings } = JSON.parse(process.argv[2]!) as ServeMainOptions;
 const config = loadConfig({ flags: settings });
-const world: LabelWorld = {
+const context: LabelWorld = {
   config,
   environment: readEnvironment(),
   stdin: process.stdin,
@@ -20,5 +20,5 @@ const world: LabelWorld = {
 };
 const stop = new AbortController();
 process.once("SIGTERM", () => stop.abort());
-process.exitCode = await serve([model], world, stop.signal);
+process.exitCode = await serve([model], context, stop.signal);
 process.stdin.destroy();

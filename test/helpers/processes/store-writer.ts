@@ -1,9 +1,9 @@
-/** A process that writes to a folder as its parent says, so that it can be raced and killed. */
+/** A process that writes to a folder on orders of its parent: for races, and to be killed while it writes. */
 import { FsStore } from "../../../src/storage/fs/store.ts";
 
 export type WriteOrder =
   | { do: "putIfAbsent"; folder: string; key: string; fill: number; size: number }
-  /** Writes `size` bytes, says `"writing"`, and never ends the body. */
+  /** Writes `size` bytes, sends `"writing"`, and never ends the body. */
   | { do: "hang"; folder: string; key: string; size: number };
 
 process.on("message", async (order: WriteOrder) => {

@@ -16,15 +16,15 @@ export type WorkerProcessOptions = {
   settings: Record<string, unknown>;
   kills: KillPoint[];
   evidence: string;
-  /** Plan runs too. */
+  /** Whether the worker also plans runs. Default: false. */
   plan?: boolean;
-  /** A text that ends the process when it is to be labeled. */
+  /** A text that kills the process when it reaches the labeler. */
   poison?: string;
-  /** Kills from outside, in turn: each ends a process at its so-many-th call of the labeler. Each leaves a file in `evidence`. */
+  /** One number per process, in order: the call of the labeler, from 1, at which the process is killed. Each kill leaves a file in `evidence`. */
   outside?: number[];
-  /** A file that gets a line for each call of the labeler: how many items it was given. */
+  /** A file that gets a line for each call of the labeler, with the number of items. */
   calls?: string;
-  /** The labeler does nothing until this file is there. */
+  /** The labeler waits until this file exists. */
   holdFor?: string;
 };
 
@@ -41,8 +41,8 @@ worker = await startWorker({
   roots: { files: options.roots, s3: [] },
   ...(options.plan ? { plan: planFromRunFile } : {}),
   log: createLogger(process.env.LABELMILL_TEST_LOG ?? "silent", false),
-  around: (parts) => {
-    const { steps, label } = kills(parts);
+  around: (real) => {
+    const { steps, label } = kills(real);
     return {
       steps,
       label: async (items, topK, signal, ...rest) => {

@@ -1,6 +1,6 @@
 import type { RunState } from "../../../src/schemas/run.ts";
 
-/** Every edge of a run's state machine. A state may also follow itself; nothing else is allowed. */
+/** All edges of a run's state machine. A state may also follow itself. No other change is allowed. */
 export const RUN_EDGES: readonly [RunState, RunState][] = [
   ["planning", "running"],
   ["planning", "paused"],

@@ -4,14 +4,15 @@ import { pipeline } from "node:stream/promises";
 
 export const FAULTS = ["error", "slow-down", "reset", "cut", "stall", "lie", "lost", "forbidden"] as const;
 /**
- * What happens to a request instead of its answer. Not forwarded: `error` answers 500, `slow-down` 503, `forbidden` 403, `reset` breaks the
- * connection, `stall` never answers. Forwarded: `cut` breaks the connection in the middle of the answer's body, `lie` answers
- * 500 after the server did what it was asked, `lost` breaks the connection then.
+ * A fault of a request.
+ * Not forwarded: `error` answers 500, `slow-down` 503, `forbidden` 403. `reset` breaks the connection, `stall` never answers.
+ * Forwarded: `cut` breaks the connection in the middle of the answer's body. After the server has executed the request, `lie`
+ * answers 500 and `lost` breaks the connection.
  */
 export type Fault = (typeof FAULTS)[number];
 
 type Rule = { fault: Fault; left: number; method: string | undefined; path: RegExp | undefined };
-type Weather = { faults: readonly Fault[]; probability: number; random: () => number };
+type RandomFaults = { faults: readonly Fault[]; probability: number; next: () => number };
 
 const CODES = {
   error: [500, "InternalError"],
@@ -21,8 +22,8 @@ const CODES = {
 } as const;
 
 /**
- * Stands before an S3 server and spoils requests on demand. The Host header goes through unchanged, for the signature holds it.
- * What is unspoilt goes through as it is.
+ * A proxy before an S3 server that makes requests fail on demand, and forwards the others unchanged. The Host header is kept
+ * too, since the request's signature covers it.
  */
 export class FaultProxy implements AsyncDisposable {
   readonly endpoint: string;
@@ -31,12 +32,12 @@ export class FaultProxy implements AsyncDisposable {
   readonly #agent = new Agent({ keepAlive: true });
   readonly #rules: Rule[] = [];
   readonly #counts = new Map<Fault, number>();
-  #weather: Weather | undefined;
-  /** Every request that came, as `METHOD /path?query`, with the range it asked for behind it. */
+  #random: RandomFaults | undefined;
+  /** Every request as `METHOD /path?query`, followed by its range if it has one. */
   readonly requests: string[] = [];
-  /** Called when a request is about to be spoilt. */
+  /** Called before a request fails. */
   onFault: (() => void) | undefined;
-  /** Called when a client has left in the middle of an answer. */
+  /** Called when a client closes its connection in the middle of an answer. */
   onBroken: (() => void) | undefined;
 
   private constructor(target: URL, server: Server) {
@@ -49,30 +50,30 @@ export class FaultProxy implements AsyncDisposable {
     });
   }
 
-  /** @param endpoint the server's, http */
+  /** @param endpoint the HTTP endpoint of the server */
   static async start(endpoint: string): Promise<FaultProxy> {
     const server = createServer();
     await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
     return new FaultProxy(new URL(endpoint), server);
   }
 
-  /** Spoils the next `times` requests that match; rules are tried in the order they came. */
+  /** Makes the next `times` matching requests fail. The first rule that matches applies. */
   next(fault: Fault, times: number, match: { method?: string; path?: RegExp } = {}): void {
     this.#rules.push({ fault, left: times, method: match.method, path: match.path });
   }
 
-  /** From now on spoils each request that no rule matches with this probability, by one of `faults`. */
-  weather(faults: readonly Fault[], probability: number, seed: number): void {
-    this.#weather = { faults, probability, random: seeded(seed) };
+  /** From now on, each request without a matching rule fails with this probability, with one of `faults`. */
+  failRandomly(faults: readonly Fault[], probability: number, seed: number): void {
+    this.#random = { faults, probability, next: seeded(seed) };
   }
 
-  /** No more faults. */
+  /** Removes all rules and random faults. */
   clear(): void {
     this.#rules.length = 0;
-    this.#weather = undefined;
+    this.#random = undefined;
   }
 
-  /** Refuses connections, and breaks those that are there, until `up`. */
+  /** Closes all connections, and refuses new ones until `up`. */
   async down(): Promise<void> {
     const closed = new Promise((done) => this.#server.close(done));
     this.#server.closeAllConnections();
@@ -84,7 +85,7 @@ export class FaultProxy implements AsyncDisposable {
     await new Promise<void>((done) => this.#server.listen(Number(port), hostname, done));
   }
 
-  /** How many requests were spoilt, in all or in one way. */
+  /** The number of failed requests. @param fault counts only this fault. Default: all faults */
   count(fault?: Fault): number {
     if (fault) return this.#counts.get(fault) ?? 0;
     return [...this.#counts.values()].reduce((sum, each) => sum + each, 0);
@@ -105,13 +106,13 @@ export class FaultProxy implements AsyncDisposable {
       rule.left -= 1;
       return rule.fault;
     }
-    if (!this.#weather || this.#weather.random() >= this.#weather.probability) return undefined;
-    const { faults, random } = this.#weather;
-    return faults[Math.floor(random() * faults.length)];
+    if (!this.#random || this.#random.next() >= this.#random.probability) return undefined;
+    const { faults, next } = this.#random;
+    return faults[Math.floor(next() * faults.length)];
   }
 
   async #handle(incoming: IncomingMessage, answer: ServerResponse): Promise<void> {
-    // A client that leaves breaks both: nothing that this process has to know.
+    // Both emit an error when a client closes its connection. That is expected here.
     for (const each of [incoming, answer]) each.on("error", () => {});
     const { method, url, headers } = incoming;
     this.requests.push(`${method} ${url}${headers.range ? ` ${headers.range}` : ""}`);
@@ -144,7 +145,7 @@ export class FaultProxy implements AsyncDisposable {
       const onward = request({ hostname, port, agent: this.#agent, method, path, headers }, done);
       onward.on("error", reject);
       incoming.pipe(onward);
-      // Whoever asked has left: so do we.
+      // The client has closed its connection, so the request to the server is aborted.
       incoming.on("close", () => incoming.complete || onward.destroy());
     });
   }
@@ -157,7 +158,7 @@ function refuse(answer: ServerResponse, fault: keyof typeof CODES): void {
   answer.end(answer.req.method === "HEAD" ? undefined : body);
 }
 
-/** Half of the body, then the end of the connection. Without a body, the end alone. */
+/** Sends half of the body, then closes the connection. Without a body, it only closes the connection. */
 async function cut(from: IncomingMessage, answer: ServerResponse): Promise<void> {
   const body = Buffer.concat(await Array.fromAsync(from as AsyncIterable<Buffer>));
   if (body.length === 0) return void answer.socket?.destroy();
@@ -168,7 +169,7 @@ async function cut(from: IncomingMessage, answer: ServerResponse): Promise<void>
   answer.socket?.destroy();
 }
 
-/** Mulberry32: the same numbers, from 0 to 1, for the same seed. */
+/** Mulberry32: numbers from 0 to 1, the same ones for the same seed. */
 function seeded(seed: number): () => number {
   let state = seed >>> 0;
   return () => {

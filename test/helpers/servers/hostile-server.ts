@@ -2,9 +2,10 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
+/** @param count the number of the request, from 1 */
 export type Answer = (response: ServerResponse, request: IncomingMessage, count: number) => void;
 
-/** What a hostile server saw, and where it is. `count` given to the answer is the request's number, from 1. */
+/** The address of a hostile server, and the requests and connections that it received. */
 export type HostileServer = AsyncDisposable & {
   origin: string;
   port: number;
@@ -12,7 +13,7 @@ export type HostileServer = AsyncDisposable & {
   connections: () => number;
 };
 
-/** An HTTP server on a free port that answers every request as the test says, however wrong that is. */
+/** Starts an HTTP server that answers every request with `answer`, also against the protocol. Default port: a free one. */
 export async function hostileServer(answer: Answer, host = "127.0.0.1", port = 0): Promise<HostileServer> {
   const requests: IncomingMessage[] = [];
   let connections = 0;

@@ -7,18 +7,18 @@ import { fileURLToPath } from "node:url";
 import { type ModelSource, type Pulled, type PullOptions, pullModel } from "../../../src/models/hub/pull.ts";
 import { type Hub, type HubOptions, startHub } from "./hub-server.ts";
 
-/** A small real model, by its name on the test's hub. */
+/** A small real model on the test's hub. */
 export const TINY = { repo: "tests/tiny-image", revision: "main", dtype: "fp32" } as const satisfies ModelSource;
 export const TINY_DIR = fileURLToPath(new URL("../../../models/tiny-image", import.meta.url));
-/** What is pulled of it: config.json, onnx/model.onnx and preprocessor_config.json, but not its README. */
+/** The files of the model that are pulled. Its README is not. */
 export const TINY_FILES = ["config.json", "onnx/model.onnx", "preprocessor_config.json"];
 export const ONNX_BYTES = 704_490;
 export const TOTAL_BYTES = ONNX_BYTES + 409 + 374;
 
-/** No test waits for what is only waited for out of politeness. */
+/** Short delays between attempts, so that no test waits for them. */
 export const QUICK = { delayMs: 1, maxDelayMs: 5, silentMs: 20_000 };
 
-/** A hub and an empty folder for models. */
+/** A hub, and an empty folder for models. */
 export type HubPlace = AsyncDisposable & {
   hub: Hub;
   modelsDir: string;
@@ -43,14 +43,14 @@ export async function openHubPlace(options: Partial<HubOptions> = {}): Promise<H
   };
 }
 
-/** Folders of models that are there as whole ones, of all repositories. */
+/** The folders of completely pulled models, of all repositories. */
 export async function modelFolders(modelsDir: string): Promise<string[]> {
   if (!existsSync(modelsDir)) return [];
   const all = await readdir(modelsDir, { recursive: true });
   return all.filter((path) => /^[^/]+\/[0-9a-f]{40}-[a-z0-9]+$/.test(path)).sort();
 }
 
-/** Hidden names below a folder: what is unfinished. */
+/** The hidden files and folders of unfinished pulls. */
 export async function unfinished(modelsDir: string): Promise<string[]> {
   const all = await readdir(modelsDir, { recursive: true });
   return all.filter((path) => /^[^/]+\/[._][^/]*$/.test(path)).sort();

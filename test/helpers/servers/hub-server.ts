@@ -5,44 +5,44 @@ import { createServer, type IncomingHttpHeaders, type IncomingMessage, type Serv
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 
-/** Files by their paths in the repository, or a folder that holds them. */
+/** Contents by path in the repository, or a folder with the files. */
 export type HubFiles = Record<string, Uint8Array> | string;
 
 export type HubRepo = {
   files: HubFiles;
-  /** Who may read it: without one, anybody. */
+  /** The token that a reader needs. Default: none is needed. */
   token?: string;
 };
 
-/** What was asked. `origin`: which of the two servers was. */
+/** A request. `origin`: the server that received it. */
 export type HubRequest = {
   origin: "hub" | "cdn";
-  /** From 1, over both. */
+  /** From 1, over both servers. */
   number: number;
   method: string;
   /** Without the query. */
   path: string;
-  /** The file's path in its repository; empty for what is no file's. */
+  /** The file's path in its repository. Empty if the request is for no file. */
   file: string;
   headers: IncomingHttpHeaders;
   status: number;
-  /** Of the body, handed to the connection so far. */
+  /** Bytes of the body passed to the connection so far. */
   sentBytes: number;
 };
 
-/** How an answer differs from what it should be. */
+/** How an answer differs from the correct one. */
 export type Fault = {
   status?: number;
-  /** Set besides, or instead of, the right ones; undefined takes one away. */
+  /** Headers to add or replace. Undefined removes a header. */
   headers?: Record<string, string | undefined>;
-  /** The file's content instead of the right one. */
+  /** Replaces the content of the file. */
   body?: Uint8Array;
   ignoreRange?: true;
   /** Bytes of the body after which the connection ends. */
   cutAfter?: number;
-  /** Bytes of the body after which nothing more comes, and the connection stays. */
+  /** Bytes of the body after which no more are sent, while the connection stays open. */
   stallAfter?: number;
-  /** Waited for before the body ends, is cut or stalls: it has to come, or the connection is of no more use. */
+  /** Awaited before the body ends, is cut or stalls. It must settle, or the request never ends. */
   until?: Promise<unknown>;
 };
 
@@ -50,22 +50,22 @@ export type Hub = AsyncDisposable & {
   endpoint: string;
   cdn: string;
   requests: HubRequest[];
-  /** The commit that a branch is at. */
+  /** The latest commit of a branch. */
   commitOf(repo: string, branch?: string): string;
-  /** Puts other files on a branch, as a new commit, which is given back. The older ones stay. */
+  /** Replaces the files of a branch by a new commit. Older commits stay. @returns the new commit */
   publish(repo: string, files: HubFiles, branch?: string): string;
-  /** Called for each request; what it gives changes the answer. */
+  /** Called for each request. The returned fault changes the answer. */
   fault: (request: HubRequest) => Fault | undefined;
-  /** Bytes of files sent since the last call, from both servers. */
+  /** Bytes of files sent by both servers since the last call. */
   takeSentBytes(): number;
 };
 
 export type HubOptions = {
-  /** By `owner/name`, each with one commit on `main`. */
+  /** Keyed by `owner/name`. Each has one commit on `main`. */
   repos: Record<string, HubRepo>;
-  /** Which files are in LFS: their bytes come from the CDN. ONNX files, where nothing is said. */
+  /** Which files are in LFS, so that the CDN sends their bytes. Default: ONNX files. */
   isLfs?: (path: string) => boolean;
-  /** Small files straight from `resolve`, as older hubs answer, instead of by a redirect on the same server. */
+  /** Whether `resolve` sends small files directly, as older hubs do, instead of a redirect on the same server. */
   direct?: boolean;
 };
 
@@ -73,10 +73,10 @@ type Commit = Map<string, Blob>;
 type Blob = { path: string; bytes: Buffer; sha256: string; git: string };
 type Repo = { token: string | undefined; branches: Map<string, string>; commits: Map<string, Commit> };
 
-/** A hub on 127.0.0.1 that answers as huggingface.co does, and a second server that plays its CDN. */
+/** Starts a hub on 127.0.0.1 that answers as huggingface.co does, and a second server as its CDN. */
 export async function startHub({ repos, isLfs = isOnnx, direct = false }: HubOptions): Promise<Hub> {
   const known = new Map<string, Repo>();
-  /** By SHA-256: what the CDN has. */
+  /** The files of the CDN by SHA-256. */
   const blobs = new Map<string, Blob>();
   const requests: HubRequest[] = [];
   let counted = 0;
@@ -142,7 +142,7 @@ export async function startHub({ repos, isLfs = isOnnx, direct = false }: HubOpt
         path,
       ) ?? [];
     const repo = known.get(`${owner}/${name}`);
-    // The hub does not tell the stranger which repositories there are.
+    // The hub does not reveal to anonymous clients which repositories exist.
     const unknown = { status: headers.authorization ? 404 : 401, headers: { "x-error-code": "RepoNotFound" } };
     if (!repo) return unknown;
     if (repo.token !== undefined && headers.authorization !== `Bearer ${repo.token}`)
@@ -212,7 +212,7 @@ async function send(entry: HubRequest, answer: Answer, fault: Fault, response: S
   }
   await fault.until;
   if (fault.stallAfter !== undefined && end < body.length) return;
-  // What was written is sent first, so that exactly so many bytes arrive.
+  // The written bytes are sent first, so that exactly `cutAfter` bytes arrive.
   if (fault.cutAfter !== undefined && end < body.length) return void response.socket?.end(() => response.destroy());
   response.end();
 }
@@ -237,7 +237,7 @@ function readFiles(files: HubFiles): Commit {
     named.map(([path, content]) => {
       const bytes = Buffer.from(content);
       const sha256 = createHash("sha256").update(bytes).digest("hex");
-      // Git's name for a file's content.
+      // Git's object id of a file.
       const git = createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex");
       return [path, { path, bytes, sha256, git }];
     }),

@@ -1,4 +1,4 @@
-/** Which S3 server the tests run on. `npm test` makes the choice once, before any test, and hands it down. */
+/** The choice of the S3 server for tests. `npm test` chooses once, before any test, and passes the choice to the tests. */
 import { constants } from "node:fs";
 import { access, writeFile } from "node:fs/promises";
 import { delimiter, join } from "node:path";
@@ -6,11 +6,11 @@ import { makeAside, pythonWith, runProgram } from "../python.ts";
 import { testCacheDir } from "./redis.ts";
 
 export type S3Choice =
-  /** Somebody's own, with the keys of the environment. */
+  /** A server of the user, with the keys of the environment. */
   | { kind: "endpoint"; name: string; endpoint: string }
   | { kind: "weed"; name: string; program: string }
   | { kind: "moto"; name: string; program: string }
-  /** In the test's own process. It ignores conditions, so the tests of conditional writes are skipped. */
+  /** A server in the process of the test. It ignores conditions, so the tests of conditional writes are skipped. */
   | { kind: "fauxqs"; name: string };
 
 type Environment = Record<string, string | undefined>;
@@ -18,7 +18,7 @@ type Environment = Record<string, string | undefined>;
 const WEED = { release: "4.53", version: "v0.0.0-20261109003541-7506e5f91cd6" };
 const MOTO = { release: "5.2.5", packages: ["moto[s3]==5.2.5", "flask==3.1.3", "flask-cors==6.0.5"] };
 
-/** The first of these that is there or can be made; `say` is told what takes long. */
+/** Chooses the first server that exists or can be installed. @param say reports steps that take long */
 export async function chooseS3Server(env: Environment, say: (line: string) => void): Promise<S3Choice> {
   const { LABELMILL_TEST_S3: made, LABELMILL_TEST_S3_ENDPOINT: endpoint, LABELMILL_TEST_S3_SERVER: only } = env;
   if (made) return JSON.parse(made);
@@ -33,10 +33,10 @@ export async function chooseS3Server(env: Environment, say: (line: string) => vo
     const choice = only === undefined || only === kind ? await make() : undefined;
     if (choice) return choice;
   }
-  throw new Error(`LABELMILL_TEST_S3_SERVER: expected weed, moto or fauxqs, and what it takes, got ${only}`);
+  throw new Error(`LABELMILL_TEST_S3_SERVER: expected weed, moto or fauxqs, installed or installable, got ${only}`);
 }
 
-/** SeaweedFS on the PATH, or one built before. Building takes ten minutes, so only who asks for it gets that. */
+/** SeaweedFS on the PATH, or one built before. A build takes ten minutes, so it is made only on request. */
 async function weed(env: Environment, say: (line: string) => void): Promise<S3Choice | undefined> {
   const built = join(testCacheDir(), `weed-${WEED.release}`);
   for (const [program, from] of [...onPath(env, "weed"), [built, "built before"] as const]) {
@@ -47,10 +47,10 @@ async function weed(env: Environment, say: (line: string) => void): Promise<S3Ch
     return { kind: "weed", name: `SeaweedFS ${version ?? "of an unknown version"} (${from})`, program };
   }
   if (!env.LABELMILL_TEST_BUILD_WEED) return undefined;
-  say(`building SeaweedFS ${WEED.release} for the tests, once: it takes about ten minutes …`);
+  say(`building SeaweedFS ${WEED.release} for the tests (once, about ten minutes) …`);
   await makeAside(built, async (folder) => {
     const file = join(folder, "weed");
-    // `go install` refuses a module that replaces another, and this one does.
+    // `go install` refuses this module, because it replaces another one.
     await writeFile(
       join(folder, "go.mod"),
       `module build\n\nrequire github.com/seaweedfs/seaweedfs ${WEED.version}\n\nreplace github.com/tyler-smith/go-bip39 => github.com/cosmos/go-bip39 v1.0.0\n`,
@@ -72,7 +72,7 @@ async function weed(env: Environment, say: (line: string) => void): Promise<S3Ch
   return { kind: "weed", name: `SeaweedFS ${WEED.release} (built)`, program: built };
 }
 
-/** moto in a virtual environment of its own, which takes half a minute once. */
+/** moto in its own virtual environment. The first installation takes half a minute. */
 async function moto(say: (line: string) => void): Promise<S3Choice | undefined> {
   try {
     const program = await pythonWith(`moto-${MOTO.release}`, MOTO.packages, say);

@@ -12,14 +12,14 @@ import { CreateBucketCommand, S3Client } from "@aws-sdk/client-s3";
 import type { S3Settings } from "../../../src/storage/s3/s3.ts";
 import { chooseS3Server, type S3Choice } from "./s3-choice.ts";
 
-/** A server for the tests of one process. The SDK finds its keys in this process's environment. */
+/** An S3 server for the tests of one process. The SDK finds its keys in the environment of the process. */
 export type TestS3 = {
   name: string;
   endpoint: string;
   settings: S3Settings;
-  /** What a child process needs to use it. */
+  /** The environment that a child process needs to use the server. */
   env: Record<string, string>;
-  /** Whether it honours `If-None-Match`. */
+  /** Whether the server honours `If-None-Match`. */
   conditionalWrites: boolean;
   /** Makes a bucket with a random name. @returns the name */
   makeBucket(): Promise<string>;
@@ -32,7 +32,7 @@ const READY_MS = 30_000;
 const POLL_MS = 20;
 const KEYS = { AWS_ACCESS_KEY_ID: "LABELMILLTEST", AWS_SECRET_ACCESS_KEY: "of-the-tests-alone" };
 
-/** Starts the server that was chosen, on a port of its own; it ends with this process, however that ends. */
+/** Starts the chosen server on a free port. The server ends with this process, also if the process is killed. */
 export async function startTestS3(): Promise<TestS3> {
   const choice = await chooseS3Server(process.env, (line) => process.stderr.write(`${line}\n`));
   const keys = choice.kind === "endpoint" ? {} : KEYS;
@@ -40,7 +40,7 @@ export async function startTestS3(): Promise<TestS3> {
     AWS_REGION: "us-east-1",
     ...process.env,
     ...keys,
-    // Nobody's own profile, and no question to a network that may have no answer.
+    // The user's profile must not apply, and a request to the metadata service may never get an answer.
     AWS_CONFIG_FILE: "/dev/null",
     AWS_SHARED_CREDENTIALS_FILE: "/dev/null",
     AWS_EC2_METADATA_DISABLED: "true",
@@ -112,7 +112,7 @@ async function startMoto(python: string): Promise<Started> {
   throw new Error("moto did not start");
 }
 
-/** Master, volume server, filer and S3 gateway in one process, with a folder of its own. */
+/** Starts the master, volume server, filer and S3 gateway in one process, with its own folder. */
 async function startWeed(program: string): Promise<Started> {
   const folder = await mkdtemp(join(tmpdir(), "weed-"));
   const credentials = [{ accessKey: KEYS.AWS_ACCESS_KEY_ID, secretKey: KEYS.AWS_SECRET_ACCESS_KEY }];
@@ -133,13 +133,13 @@ async function startWeed(program: string): Promise<Started> {
   command.push(`-s3.config=${folder}/s3.json`, "-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0");
   command.push("-s3.autoCreateBucket=false", "-master.telemetry=false", "-master.volumeSizeLimitMB=64");
   command.push("-volume.max=10000", "-volume.preStopSeconds=0");
-  // Its sockets lie in a folder that it does not let us choose.
+  // The folder of its sockets cannot be configured.
   const sockets = ports.map((port) => `/tmp/seaweedfs-*-${port}.sock`).join(" ");
   const { child, stop } = launch(command, `rm -rf '${folder}' ${sockets}`);
   const endpoint = `http://127.0.0.1:${ports[3]}`;
   const deadline = performance.now() + READY_MS;
   while (performance.now() < deadline && child.exitCode === null && child.signalCode === null) {
-    // Its gateway answers long before anything can be written.
+    // Its gateway answers long before it can write.
     const assigned = await fetch(`http://127.0.0.1:${ports[0]}/dir/assign`).then(
       (answer) => answer.json(),
       () => ({}),
@@ -154,8 +154,8 @@ async function startWeed(program: string): Promise<Started> {
 }
 
 /**
- * A server in a process group of its own, with a watcher beside it that waits for the end of the pipe on descriptor 3, which
- * the kernel closes when this process dies, `kill -9` included: then it ends the group and cleans up.
+ * Starts a server in its own process group, beside a watcher that reads a pipe on descriptor 3. The kernel closes the pipe when
+ * this process dies, also by `kill -9`. The watcher then ends the server, and the shell cleans up.
  */
 function launch(command: string[], cleanup = ":"): { child: ChildProcess; stop(): Promise<void> } {
   const shell = `trap '' HUP INT TERM
@@ -167,7 +167,7 @@ ${cleanup}
 kill -s KILL 0`;
   const child = spawn("/bin/sh", ["-c", shell, "server", ...command], {
     detached: true,
-    // Of SeaweedFS: one volume a bucket is enough.
+    // One SeaweedFS volume per bucket is enough.
     env: { ...process.env, WEED_MASTER_VOLUME_GROWTH_COPY_1: "1" },
     stdio: ["ignore", "pipe", "ignore", "pipe"],
   });
@@ -183,7 +183,7 @@ kill -s KILL 0`;
   };
 }
 
-/** Below those that the kernel gives out, so that nobody's outgoing connection takes one before the server does. */
+/** Finds ports below the kernel's ephemeral range, so that no outgoing connection takes one before the server does. */
 async function freePorts(count: number): Promise<number[]> {
   const ports = new Set<number>();
   while (ports.size < count) {

@@ -1,20 +1,20 @@
-/** An inference thread whose session follows a script, which lies beside its ONNX file, and writes down what it is asked for. */
+/** An inference thread whose session follows the script beside its ONNX file, and logs the calls that it gets. */
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Input, OpenSession } from "../../../src/inference/sessions/model-session.ts";
 import { serveSession } from "../../../src/inference/sessions/serve-session.ts";
-import { type Asked, SCRIPT_FILE, type Script } from "./scripted-session.ts";
+import { SCRIPT_FILE, type Script, type SessionCall } from "./scripted-session.ts";
 
 const open: OpenSession = async (setup) => {
   const { device, labels, input } = setup;
   const script = JSON.parse(readFileSync(join(dirname(setup.modelFile), SCRIPT_FILE), "utf8")) as Script;
-  const tell = (asked: Asked) => appendFileSync(script.log, `${JSON.stringify(asked)}\n`);
+  const logCall = (call: SessionCall) => appendFileSync(script.log, `${JSON.stringify(call)}\n`);
   const clock = new Int32Array(new SharedArrayBuffer(4));
   let runs = 0;
   let memory = script.memory ?? Number.POSITIVE_INFINITY;
   let lost = false;
 
-  /** Throws what CUDA would say. */
+  /** Throws with the messages of CUDA. */
   function checkDevice(cost: number, ids: BigInt64Array | undefined): void {
     const run = runs++;
     if (run === script.memoryLater?.runs) memory = script.memoryLater.memory;
@@ -24,7 +24,7 @@ const open: OpenSession = async (setup) => {
     if (cost > memory) throw new Error(`Failed to allocate memory for requested buffer of size ${cost * 1_000_000}`);
   }
 
-  tell({ kind: "open", device, setup });
+  logCall({ kind: "open", device, setup });
   return {
     inputs:
       input.kind === "text"
@@ -36,7 +36,7 @@ const open: OpenSession = async (setup) => {
       const ids = input.kind === "text" ? (feeds[0]!.data as BigInt64Array) : undefined;
       const mask = ids && (feeds[1]!.data as BigInt64Array);
       const masked = mask ? mask.filter((each) => each === 0n).length : 0;
-      tell({ kind: "run", device, shape: { rows, length }, masked });
+      logCall({ kind: "run", device, shape: { rows, length }, masked });
       checkDevice(rows * length, ids);
       const ms = script.ms?.[device];
       if (ms !== undefined) Atomics.wait(clock, 0, 0, ms);
@@ -50,11 +50,11 @@ const open: OpenSession = async (setup) => {
         ? { type: "float16", data: Float16Array.from(logits), dims }
         : { type: "float32", data: logits, dims };
     },
-    release: async () => tell({ kind: "close", device }),
+    release: async () => logCall({ kind: "close", device }),
   };
 };
 
-/** Of all processes, by the mark that the first one leaves; without a mark always. */
+/** Whether this is the first process to create the file `mark`. True without a mark. */
 function isFirst(mark: string | undefined): boolean {
   if (mark === undefined) return true;
   if (existsSync(mark)) return false;
@@ -72,5 +72,5 @@ function bestOfPictures({ data }: Input, rows: number): number[] {
   return Array.from({ length: rows }, (_, row) => Number(data[(row * data.length) / rows]));
 }
 
-// The tests import the types alone.
+// Tests import only the types of this file.
 await serveSession(open);

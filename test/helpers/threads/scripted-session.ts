@@ -4,53 +4,53 @@ import { loadModel, type Model } from "../../../src/inference/model/model.ts";
 import type { Device, SessionSetup, Shape } from "../../../src/inference/sessions/model-session.ts";
 import { writeImageModel, writeTextModel } from "../models/onnx.ts";
 
-/** What a session does that has no model: see scripted-session-thread.ts. */
+/** The behaviour of a session without a model: see scripted-session-thread.ts. */
 export type Script = {
-  /** A file to which it adds a line (Asked) before it does what it is asked for. */
+  /** A file that gets a line (SessionCall) before each call is executed. */
   log: string;
-  /** Batches of more padded cost than this find no memory. */
+  /** Batches of a higher padded cost fail for lack of memory. */
   memory?: number;
-  /** From this number of runs on there is less of it. */
+  /** A lower limit that applies from this run on, counted from 0. */
   memoryLater?: { runs: number; memory: number };
-  /** From this run on, counted from 0 and with those of the warm-up, the device is lost. */
+  /** The run at which the device is lost, counted from 0, runs of the warm-up included. */
   lostAt?: number;
-  /** That is to happen once only: the file that tells other processes that it has. */
+  /** A file that the first process creates at its loss, so that `lostAt` applies only once over all processes. */
   lostMark?: string;
-  /** An item that holds this token takes the device with it. */
+  /** The device is lost at a batch with this token. */
   lostOn?: number;
-  /** Milliseconds of a run, by device. */
+  /** Duration of a run in ms, by device. */
   ms?: Partial<Record<Device, number>>;
-  /** Its output is float16, as that of a model in half precision may be. */
+  /** Whether the output is float16, as in a model of half precision. Default: float32. */
   half?: boolean;
 };
 
-export type Asked = { device: Device } & (
+export type SessionCall = { device: Device } & (
   | { kind: "open"; setup: SessionSetup }
   | { kind: "run"; shape: Shape; masked: number }
   | { kind: "close" }
 );
-export type Run = Extract<Asked, { kind: "run" }>;
+export type Run = Extract<SessionCall, { kind: "run" }>;
 
-/** Beside the ONNX file. */
+/** Lies beside the ONNX file. */
 export const SCRIPT_FILE = "script.json";
 export const SCRIPTED_THREAD = new URL("scripted-session-thread.ts", import.meta.url);
 
-/** Labels of a scripted model: a text's best is the sum of its tokens modulo this, a picture's its first value. */
+/** Labels of a scripted model. The best label is the sum of a text's tokens, or the first value of an image, modulo this. */
 export const SCRIPTED_LABELS = 5;
 
-/** A model's folder with a script beside its ONNX file, which holds a model that says the same of everything. */
+/** Writes the folder of a model with a script beside its ONNX file. The ONNX model itself gives all items the same scores. */
 export async function writeScripted(dir: string, kind: "text" | "image", script: Omit<Script, "log">): Promise<Model> {
   await mkdir(dir, { recursive: true });
-  const nothing = new Array<number>(SCRIPTED_LABELS).fill(0);
-  await (kind === "text" ? writeTextModel : writeImageModel)(dir, { weights: nothing, bias: nothing });
+  const zeros = new Array<number>(SCRIPTED_LABELS).fill(0);
+  await (kind === "text" ? writeTextModel : writeImageModel)(dir, { weights: zeros, bias: zeros });
   const whole: Script = { log: join(dir, "log.jsonl"), ...script };
   await writeFile(whole.log, "");
   await writeFile(join(dir, "onnx", SCRIPT_FILE), JSON.stringify(whole));
   return loadModel(dir);
 }
 
-/** What the sessions of a scripted model were asked for so far, each device's in its order. */
-export async function askedOf({ dir }: Model): Promise<Asked[]> {
+/** The calls that the sessions of a scripted model got so far, in order per device. */
+export async function callsOf({ dir }: Model): Promise<SessionCall[]> {
   const text = await readFile(join(dir, "log.jsonl"), "utf8");
   return text
     .split("\n")
@@ -58,6 +58,6 @@ export async function askedOf({ dir }: Model): Promise<Asked[]> {
     .map((line) => JSON.parse(line));
 }
 
-export function runsOf(asked: readonly Asked[]): Run[] {
-  return asked.filter((each) => each.kind === "run");
+export function runsOf(calls: readonly SessionCall[]): Run[] {
+  return calls.filter((each) => each.kind === "run");
 }

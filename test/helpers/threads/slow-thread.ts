@@ -1,13 +1,13 @@
-/** An inference thread whose model takes BATCH_MS for every batch, costs no core meanwhile, and tells when it ran. */
+/** An inference thread whose model takes BATCH_MS for each batch without using a core, and reports the times of its runs. */
 import { BroadcastChannel } from "node:worker_threads";
 import type { ModelSession, OpenSession } from "../../../src/inference/sessions/model-session.ts";
 import { serveSession } from "../../../src/inference/sessions/serve-session.ts";
 import { BATCH_MS, RUNS_CHANNEL, type SlowRun } from "../runs/slow-runs.ts";
 
 const openSlowSession: OpenSession = async ({ input, labels }): Promise<ModelSession> => {
-  /** When it is loaded, a model is tried. */
+  /** The first run is the trial run after loading. */
   let isTrial = true;
-  const told = new BroadcastChannel(RUNS_CHANNEL);
+  const channel = new BroadcastChannel(RUNS_CHANNEL);
   const never = new Int32Array(new SharedArrayBuffer(4));
   return {
     inputs:
@@ -20,12 +20,12 @@ const openSlowSession: OpenSession = async ({ input, labels }): Promise<ModelSes
       Atomics.wait(never, 0, 0, BATCH_MS);
       const rows = first!.dims[0]!;
       const run: SlowRun = { begin, end: performance.now(), rows };
-      if (!isTrial) told.postMessage(run);
+      if (!isTrial) channel.postMessage(run);
       isTrial = false;
       const data = Float32Array.from({ length: rows * labels }, (_, at) => at % labels);
       return { type: "float32", data, dims: [rows, labels] };
     },
-    release: async () => told.close(),
+    release: async () => channel.close(),
   };
 };
 

@@ -1,14 +1,15 @@
 /**
- * An inference thread whose model takes a time that the test sets: the path of its "ONNX file" is a TimedScript in JSON. The thread
- * sleeps for that time as a model would compute, without turning its loop. Every row gets the same logits, the first label the highest.
+ * An inference thread whose model takes a time that the test sets: the path of its "ONNX file" is a TimedScript as JSON. The
+ * thread sleeps for that time and, like a model that computes, does not run its event loop. Every row gets the same logits, the
+ * highest for the first label.
  */
 import type { OpenSession } from "../../../src/inference/sessions/model-session.ts";
 import { serveSession } from "../../../src/inference/sessions/serve-session.ts";
 
 export type TimedScript = {
-  /** Milliseconds that a batch takes at least, whatever its size: up to there larger ones are for free. */
+  /** Minimum duration of a batch, in ms. */
   leastMs: number;
-  /** Milliseconds of a unit of padded cost, by the threads of the session. */
+  /** Milliseconds per unit of padded cost, by the number of intra-op threads. */
   msPerCost: Record<number, number>;
 };
 
@@ -30,5 +31,5 @@ const open: OpenSession = async ({ modelFile, input, labels, intraOpThreads }) =
   };
 };
 
-// The tests import the types alone.
+// Tests import only the types of this file.
 await serveSession(open);

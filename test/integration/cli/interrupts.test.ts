@@ -5,36 +5,36 @@ import { fileURLToPath } from "node:url";
 import { type RunningCommand, Workspace } from "../../helpers/cli.ts";
 
 const MAIN = fileURLToPath(new URL("../../helpers/processes/interrupted-main.ts", import.meta.url));
-/** None of these comes to pass within a test unless it says another. */
+/** Longer than any test: a test overrides the times that it needs to elapse. */
 const NEVER = { oneSignalMs: 600_000, closingMs: 600_000, lastMs: 600_000, killMs: 600_000 };
 
-async function start(work: Workspace, what: string, times: Partial<typeof NEVER>): Promise<RunningCommand> {
+async function start(work: Workspace, behaviour: string, times: Partial<typeof NEVER>): Promise<RunningCommand> {
   execFileSync("mkfifo", [work.file("fifo")]);
-  const args = [what, JSON.stringify({ ...NEVER, ...times }), work.file("fifo")];
+  const args = [behaviour, JSON.stringify({ ...NEVER, ...times }), work.file("fifo")];
   const command = work.start(args, { script: MAIN });
   await command.prints((text) => text.includes("ready"));
   return command;
 }
 
 for (const name of ["SIGINT", "SIGTERM"] as const) {
-  test(`${name} ends a command that handles nothing, by itself`, async () => {
+  test(`${name} itself ends a command that handles no signals`, async () => {
     await using work = await Workspace.open();
     const command = await start(work, "nothing", {});
     command.child.kill(name);
     const { signal, stdout } = await command.ended;
-    assert.deepEqual([signal, stdout], [name, "ready\nlet go\n"]);
+    assert.deepEqual([signal, stdout], [name, "ready\nreleased\n"]);
   });
 
-  test(`${name} ends a command whose pool threads are stuck, after the grace time, by itself`, async () => {
+  test(`${name} ends a command with blocked pool threads after the grace time`, async () => {
     await using work = await Workspace.open();
     const command = await start(work, "fifo", { closingMs: 100 });
     command.child.kill(name);
     const { signal, stdout, stderr } = await command.ended;
-    assert.deepEqual([signal, stdout], [name, "ready\nlet go\n"], stderr);
+    assert.deepEqual([signal, stdout], [name, "ready\nreleased\n"], stderr);
     assert.equal(stderr, `\n${name}: stopping in good order (again to stop at once)\n`);
   });
 
-  test(`${name} ends a command whose main thread is stuck: SIGKILL, by the watchdog`, async () => {
+  test(`after ${name}, the watchdog kills a command whose main thread is blocked`, async () => {
     await using work = await Workspace.open();
     const command = await start(work, "blocks", { closingMs: 100, lastMs: 100, killMs: 100 });
     command.child.kill(name);
@@ -43,7 +43,7 @@ for (const name of ["SIGINT", "SIGTERM"] as const) {
   });
 }
 
-test("a command that ends within its grace time ends as it wants to, and the watchdog neither ends it nor keeps it", async () => {
+test("a command that ends within its grace time keeps its exit code, and the watchdog does not delay its end", async () => {
   await using work = await Workspace.open();
   const command = await start(work, "slow", {});
   command.child.kill("SIGTERM");
@@ -51,7 +51,7 @@ test("a command that ends within its grace time ends as it wants to, and the wat
   assert.deepEqual([code, signal, stdout], [7, null, "ready\n"]);
 });
 
-test("signals within a second are one: what npm passes on does not end the command", async () => {
+test("signals within a second count as one, so a signal that npm passes on does not end the command", async () => {
   await using work = await Workspace.open();
   const command = await start(work, "slow", {});
   command.child.kill("SIGINT");
@@ -64,18 +64,18 @@ test("signals within a second are one: what npm passes on does not end the comma
   assert.equal(stderr.match(/stopping in good order/g)?.length, 1, stderr);
 });
 
-test("a second signal later on ends the command at once", async () => {
+test("a second signal after that time ends the command immediately", async () => {
   await using work = await Workspace.open();
   const command = await start(work, "fifo", { oneSignalMs: 1 });
   command.child.kill("SIGINT");
   await command.says("stopping");
-  // The first of these that comes a millisecond later.
+  // The first of these that arrives at least a millisecond later ends the command.
   const again = setInterval(() => command.child.kill("SIGTERM"), 50);
   const { signal, stdout } = await command.ended.finally(() => clearInterval(again));
   assert.deepEqual([signal, stdout], ["SIGTERM", "ready\n"]);
 });
 
-test("a command that fails with threads that stay stuck ends by SIGKILL, and by itself if they come back", async () => {
+test("a failed command is killed if its pool threads stay blocked, and otherwise ends by itself", async () => {
   await using work = await Workspace.open();
   const stuck = await start(work, "fails", { closingMs: 100, lastMs: 100, killMs: 100 });
   assert.equal((await stuck.ended).signal, "SIGKILL");

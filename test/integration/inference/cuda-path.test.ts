@@ -8,7 +8,7 @@ import type { Model } from "../../../src/inference/model/model.ts";
 import type { Device } from "../../../src/inference/sessions/model-session.ts";
 import { temporaryFolder } from "../../helpers/runs/pipeline.ts";
 import {
-  askedOf,
+  callsOf,
   runsOf,
   SCRIPTED_LABELS,
   SCRIPTED_THREAD,
@@ -43,7 +43,7 @@ async function start(kind: Kind, { script = {}, devices = ["cuda:0"], options, c
     await writeFile(file, JSON.stringify({ ...JSON.parse(await readFile(file, "utf8")), ...config }));
   }
   const engine = await Engine.start({ model, devices, cores: 2, thread: SCRIPTED_THREAD, ...options });
-  const warmed = runsOf(await askedOf(model)).length;
+  const warmed = runsOf(await callsOf(model)).length;
   return { model, engine, warmed, [Symbol.asyncDispose]: () => engine.close() };
 }
 
@@ -66,7 +66,7 @@ function best(outcomes: readonly Outcome[]): string[] {
 
 /** `8×1` and the like, each once, the largest first. */
 async function shapesOf(model: Model, from = 0): Promise<string[]> {
-  const shapes = runsOf(await askedOf(model)).map(({ shape }) => shape);
+  const shapes = runsOf(await callsOf(model)).map(({ shape }) => shape);
   const sorted = shapes.slice(from).sort((a, b) => b.rows * b.length - a.rows * a.length || b.rows - a.rows);
   return [...new Set(sorted.map(({ rows, length }) => `${rows}×${length}`))];
 }
@@ -74,7 +74,7 @@ async function shapesOf(model: Model, from = 0): Promise<string[]> {
 describe("A GPU", () => {
   it("is asked for by its number, one thread each, and told what to warm up", async () => {
     await using parts = await start("image", { devices: ["cuda:0", "cuda:3"] });
-    const opened = (await askedOf(parts.model)).flatMap((asked) => (asked.kind === "open" ? [asked.setup] : []));
+    const opened = (await callsOf(parts.model)).flatMap((asked) => (asked.kind === "open" ? [asked.setup] : []));
     assert.deepEqual(opened.map(({ device }) => device).sort(), ["cuda:0", "cuda:3"]);
     for (const { warmUp, strict } of opened) {
       assert.deepEqual(warmUp, [
@@ -89,7 +89,7 @@ describe("A GPU", () => {
 
   it("has run each shape, the largest first, before the first item comes", async () => {
     await using text = await start("text");
-    const runs = runsOf(await askedOf(text.model)).map(({ shape }) => shape);
+    const runs = runsOf(await callsOf(text.model)).map(({ shape }) => shape);
     const costs = runs.map(({ rows, length }) => rows * length);
     assert.deepEqual(
       costs,
@@ -99,7 +99,7 @@ describe("A GPU", () => {
     const within = all.filter((shape) => shape !== "256×512");
     assert.deepEqual(new Set(await shapesOf(text.model)), new Set(within), "131,072 tokens are too many");
     await using image = await start("image");
-    const sizes = runsOf(await askedOf(image.model)).map(({ shape }) => shape.rows);
+    const sizes = runsOf(await callsOf(image.model)).map(({ shape }) => shape.rows);
     assert.deepEqual(sizes, [64, 8], "and nothing else: a third size would cost another search for convolutions");
   });
 
@@ -157,7 +157,7 @@ describe("A GPU", () => {
     await using parts = await start("image", { script: { ms }, devices: ["cuda:0", "cuda:1"] });
     const { items, expected } = pictures(64 * 30);
     assert.deepEqual(best(await parts.engine.label(items, 1)), expected);
-    const runs = runsOf(await askedOf(parts.model)).slice(parts.warmed);
+    const runs = runsOf(await callsOf(parts.model)).slice(parts.warmed);
     const slow = runs.filter(({ device }) => device === "cuda:0").length;
     assert.ok(slow <= 10 && slow < runs.length / 2, `${slow} of ${runs.length} on the slow one`);
   });
@@ -180,7 +180,7 @@ describe("A GPU without enough memory", () => {
     await using parts = await start("text", { script: { memory: 5000 } });
     const { items, expected } = texts(Array.from({ length: 2000 }, (_, at) => 1 + ((at * 31) % 512)));
     assert.deepEqual(best(await parts.engine.label(items, 1)), expected);
-    const runs = runsOf(await askedOf(parts.model)).slice(parts.warmed);
+    const runs = runsOf(await callsOf(parts.model)).slice(parts.warmed);
     const most = Math.max(...runs.map(({ shape }) => shape.rows * shape.length));
     assert.ok(most <= 5000, `${most} tokens`);
     assert.ok(runs.length < 1500, `${runs.length} runs: what does fit is used`);
@@ -191,7 +191,7 @@ describe("A GPU without enough memory", () => {
     await using parts = await start("image", { script });
     const { items, expected } = pictures(64 * 20);
     assert.deepEqual(best(await parts.engine.label(items, 1)), expected);
-    const rows = runsOf(await askedOf(parts.model))
+    const rows = runsOf(await callsOf(parts.model))
       .slice(parts.warmed)
       .map(({ shape }) => shape.rows);
     // One ran and one was ready.
@@ -205,7 +205,7 @@ describe("A GPU without enough memory", () => {
       await using parts = await start("image", { script: { memoryLater: { runs: 2, memory: 4 } } });
       const { items, expected } = pictures(number);
       assert.deepEqual(best(await parts.engine.label(items, 1)), expected);
-      const sizes = runsOf(await askedOf(parts.model)).map(({ shape }) => shape.rows);
+      const sizes = runsOf(await callsOf(parts.model)).map(({ shape }) => shape.rows);
       assert.equal(sizes.at(-1), 1);
       assert.ok(!(await isSettled(parts.engine.failed)), "nothing is broken");
     }

@@ -5,10 +5,10 @@ import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import type { WorkerOptions } from "../../../src/workers/worker.ts";
 import { gradient } from "../../helpers/inputs/images.ts";
+import { currentWork } from "../../helpers/model-work.ts";
 import { TestPipeline, writeTexts } from "../../helpers/runs/pipeline.ts";
 import { BATCH_MS, idleShare, SlowRuns } from "../../helpers/runs/slow-runs.ts";
 import { hostileServer } from "../../helpers/servers/hostile-server.ts";
-import { tellWork } from "../../helpers/tell-work.ts";
 
 /** What a store or a server adds: many batches. One after the other, the model would be idle for nine tenths of the time. */
 const SLOW_MS = 9 * BATCH_MS;
@@ -42,7 +42,7 @@ test("texts: the model goes on while slices are taken, tokenized, written and co
   assert.ok(idle < MOST_IDLE, `idle for ${idle} of the time`);
 
   const { stats } = worker.engines[0]!;
-  const work = await tellWork(pipeline);
+  const work = await currentWork(pipeline);
   assert.ok(work.busy.sinceStart! > 0.2 && work.busy.lastMinute === work.busy.sinceStart, JSON.stringify(work.busy));
   assert.equal(work.paddingEfficiency, stats.realCost / stats.paddedCost);
   assert.equal(work.meanBatch, 1000 / slow.runs.length);
@@ -80,7 +80,7 @@ test("images: while a batch runs, the next ones are fetched from a slow server a
   const idle = idleShare(slow.runs);
   assert.ok(idle < MOST_IDLE, `idle for ${idle} of the time`);
 
-  const { stages, paddingEfficiency } = await tellWork(pipeline);
+  const { stages, paddingEfficiency } = await currentWork(pipeline);
   const { wait, fetch, prepare, write } = stages;
   assert.deepEqual([wait.count, fetch.count, prepare.count, write.count], [30, 240, 240, 30]);
   assert.ok(fetch.meanMs! > SLOW_MS - 1 && prepare.meanMs! > 0 && write.meanMs! > 0);

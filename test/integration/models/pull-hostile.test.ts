@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { findPulled } from "../../../src/models/hub/pull.ts";
-import type { PullNews, PullOrder } from "../../helpers/processes/pull-main.ts";
+import type { PullMessage, PullOrder } from "../../helpers/processes/pull-main.ts";
 import { ONNX_BYTES, openHubPlace, QUICK, TINY, TINY_DIR } from "../../helpers/servers/hub-place.ts";
 import type { Fault, HubRequest } from "../../helpers/servers/hub-server.ts";
 
@@ -110,7 +110,7 @@ describe("a hub that is wrong", { concurrency: 2 }, () => {
 
       const order: PullOrder = { source: TINY, options: { modelsDir: place.modelsDir, endpoint, limits: QUICK } };
       const env = { ...process.env, NODE_EXTRA_CA_CERTS: pem };
-      const [news] = (await once(fork(PULL_MAIN, [JSON.stringify(order)], { env }), "message")) as [PullNews];
+      const [news] = (await once(fork(PULL_MAIN, [JSON.stringify(order)], { env }), "message")) as [PullMessage];
       assert.ok(news.is === "failed" && news.code === "MODEL_UNAVAILABLE", JSON.stringify(news));
       assert.match(news.message, /a redirect from https to http:\/\/127\.0\.0\.1:\d+, which is not followed/);
       assert.deepEqual([requests, place.hub.requests.length], [1, 0]);

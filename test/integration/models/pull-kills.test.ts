@@ -10,7 +10,7 @@ import { promisify } from "node:util";
 import type { HubLimits } from "../../../src/models/hub/http.ts";
 import { findPulled } from "../../../src/models/hub/pull.ts";
 import type { FullDiskOrder, FullDiskResult } from "../../helpers/processes/full-disk-main.ts";
-import type { PullNews, PullOrder } from "../../helpers/processes/pull-main.ts";
+import type { PullMessage, PullOrder } from "../../helpers/processes/pull-main.ts";
 import {
   type HubPlace,
   modelFolders,
@@ -38,9 +38,9 @@ function startPull({ hub, modelsDir }: HubPlace, limits: Partial<HubLimits> = {}
 }
 
 /** Ends a process as it says what is waited for. Later news that were on their way count too. @returns the last progress */
-async function killWhen(child: ChildProcess, isIt: (news: PullNews) => boolean): Promise<number> {
+async function killWhen(child: ChildProcess, isIt: (news: PullMessage) => boolean): Promise<number> {
   let doneBytes = 0;
-  child.on("message", (news: PullNews) => {
+  child.on("message", (news: PullMessage) => {
     if (news.is === "progress") doneBytes = news.doneBytes;
     if (isIt(news)) child.kill("SIGKILL");
   });
@@ -49,9 +49,9 @@ async function killWhen(child: ChildProcess, isIt: (news: PullNews) => boolean):
   return doneBytes;
 }
 
-async function lastNews(child: ChildProcess): Promise<PullNews> {
-  let last: PullNews | undefined;
-  child.on("message", (news: PullNews) => {
+async function lastNews(child: ChildProcess): Promise<PullMessage> {
+  let last: PullMessage | undefined;
+  child.on("message", (news: PullMessage) => {
     last = news;
   });
   await once(child, "exit");
@@ -129,7 +129,7 @@ describe("several processes that pull the same model", { concurrency: 2 }, () =>
     hub.fault = (request) => (isBytes(request) ? { stallAfter: 400_000 } : undefined);
     const first = startPull(place);
     const done = SMALL_BYTES + 400_000;
-    let second: Promise<PullNews> | undefined;
+    let second: Promise<PullMessage> | undefined;
     const killed = killWhen(first, (news) => {
       if (news.is !== "progress" || news.doneBytes !== done) return false;
       const known = hub.requests.length;

@@ -125,7 +125,7 @@ describe(`the lock of an output on S3 (${server.name})`, () => {
     await using proxy = await FaultProxy.start(server.endpoint);
     const far = new S3({ ...server.settings, endpoint: proxy.endpoint }, { tries: 1 });
     const cutOff = await lockS3Output(far, `${uri}second/`, { beatMs: 20, staleMs: 200 });
-    proxy.weather(["forbidden"], 1, 0);
+    proxy.failRandomly(["forbidden"], 1, 0);
     if (!cutOff.lost.aborted) await once(cutOff.lost, "abort");
     assert.match(cutOff.lost.reason.message, /could not be renewed/);
     proxy.clear();
@@ -140,7 +140,7 @@ describe(`the lock of an output on S3 (${server.name})`, () => {
     const lock = await lockS3Output(far, uri, { beatMs: 20, staleMs: 200 });
     const { promise: many, resolve } = Promise.withResolvers<void>();
     proxy.onFault = () => proxy.count() >= 30 && resolve();
-    proxy.weather(["error"], 1, 0);
+    proxy.failRandomly(["error"], 1, 0);
     await many;
     assert.equal(lock.lost.aborted, false);
     await s3.put(at, encoded(deadHolder()));
@@ -155,7 +155,7 @@ describe(`the lock of an output on S3 (${server.name})`, () => {
     const { uri, at } = await makePlace();
     await using proxy = await FaultProxy.start(server.endpoint);
     const far = new S3({ ...server.settings, endpoint: proxy.endpoint }, { delayMs: 1 });
-    proxy.weather(["lie", "lost"], 0.3, 3);
+    proxy.failRandomly(["lie", "lost"], 0.3, 3);
     const lock = await lockS3Output(far, uri, FAST);
     await renewals(at, 3);
     assert.equal(lock.lost.aborted, false);

@@ -111,7 +111,7 @@ describe(`an S3 server that fails (${server.name})`, () => {
       const { store, proxy, bucket } = place;
       const host = new URL(proxy.endpoint).host;
       await store.put("key", new Uint8Array(1));
-      proxy.weather([fault], 1, 0);
+      proxy.failRandomly([fault], 1, 0);
       const failed = (doing: string) => (error: unknown) => {
         isError(
           "STORE_FAILED",
@@ -188,7 +188,7 @@ describe(`an S3 server that fails (${server.name})`, () => {
     const { store, proxy, s3, bucket } = place;
     await store.put("key", new Uint8Array(1000));
     for (const fault of ["stall", "error"] as const) {
-      proxy.weather([fault], 1, 0);
+      proxy.failRandomly([fault], 1, 0);
       const stop = new AbortController();
       const before = proxy.count(fault);
       proxy.onFault = () => proxy.count(fault) > before && stop.abort();
@@ -201,7 +201,7 @@ describe(`an S3 server that fails (${server.name})`, () => {
     // So many tries that none runs out of them by chance.
     await using place = await makePlace({ tries: 20 });
     const { store, proxy } = place;
-    proxy.weather(["error", "slow-down", "reset", "cut", "lie", "lost"], 0.3, 7);
+    proxy.failRandomly(["error", "slow-down", "reset", "cut", "lie", "lost"], 0.3, 7);
     const all = Array.from({ length: 100 }, (_, i) => `part-${String(i).padStart(3, "0")}`);
     await Promise.all(all.map((key) => store.putIfAbsent(key, bytes(key.repeat(1000)))));
     const read = await Promise.all(all.map(async (key) => text(await store.get(key))));

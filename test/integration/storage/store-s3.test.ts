@@ -11,7 +11,7 @@ const limits: ServerLimits = {
   ignoresConditions: !server.conditionalWrites && server.name,
   // In the order of a language, and 11 MiB at most.
   ordersOtherwise: server.name.startsWith("fauxqs") && "fauxqs sorts keys as words",
-  takesLittle: server.name.startsWith("fauxqs") && "fauxqs takes 11 MiB at most",
+  limitsBody: server.name.startsWith("fauxqs") && "fauxqs takes 11 MiB at most",
   // Its routes are patterns that no line break matches; to S3 it is a character like any other.
   refusedKeys: server.name.startsWith("moto") ? ["a\nb"] : [],
 };

@@ -334,7 +334,7 @@ test("a store that goes out when a run is to be closed: the finalizer's job wait
 test("a store that goes out when a run is to be planned, and again when it is read: the plan's job waits", async () => {
   await using world = await open({}, true);
   const { proxy, log, pipeline, request, direct } = world;
-  proxy.weather(["reset"], 1, 0);
+  proxy.failRandomly(["reset"], 1, 0);
   await world.start();
   const { runFile } = await pipeline.submit(request, direct);
   await log.until(/is out since/);
@@ -421,7 +421,7 @@ test("a server that has frozen is told of: what, since when, what happens next; 
   const times = { limitMs: 3_600_000, refusedLimitMs: 600_000, firstProbeMs: 50, mostProbeMs: 100, silentMs: 500 };
   using outages = new Outages(s3, { ...times, tell: (level, line) => told.log[level](line) });
   await s3.put({ bucket, key: "before" }, new Uint8Array());
-  proxy.weather(["stall"], 1, 0);
+  proxy.failRandomly(["stall"], 1, 0);
   const frozen = s3.get({ bucket, key: "before" });
   frozen.catch(() => {});
   await told.until(/^store s3:.* is out since \d\d:\d\d:\d\d: .*no answer in time.*next try in 1 s$/);

@@ -22,7 +22,7 @@ test("an S3 server that answers 500 and 503, resets, cuts, and lies about puts: 
   for (let worker = 0; worker < 2; worker++)
     await pipeline.worker({ threads: 1 }, { s3: settings, roots: { files: [], s3: [`s3://${bucket}`] } });
   const path = await writeTexts(join(pipeline.folder, "texts.csv"), 3_000);
-  proxy.weather(["error", "slow-down", "reset", "cut", "lie", "lost"], 0.3, 7);
+  proxy.failRandomly(["error", "slow-down", "reset", "cut", "lie", "lost"], 0.3, 7);
   const out = `s3://${bucket}/out/`;
   const { state } = await pipeline.run(
     { kind: "text", path, model: MODEL, out },

@@ -5,9 +5,9 @@ import { QueueEvents } from "bullmq";
 import { openQueue } from "../../../src/runs/queues/queue.ts";
 import type { Job } from "../../../src/schemas/job.ts";
 import { jobId, KEY_PREFIX, queueName, singleKey } from "../../../src/schemas/names.ts";
+import { currentWork } from "../../helpers/model-work.ts";
 import { TestPipeline } from "../../helpers/runs/pipeline.ts";
 import { hostileServer } from "../../helpers/servers/hostile-server.ts";
-import { tellWork } from "../../helpers/tell-work.ts";
 
 test("the wait of a slice is never less than nothing, nor longer than a year, whatever clock wrote it down", async () => {
   await using pipeline = await TestPipeline.open();
@@ -37,7 +37,7 @@ test("the wait of a slice is never less than nothing, nor longer than a year, wh
     const added = await queue.add("slice", job, { jobId: jobId(run, 0), timestamp });
     await added.waitUntilFinished(events);
   }
-  const { wait } = (await tellWork(pipeline)).stages;
+  const { wait } = (await currentWork(pipeline)).stages;
   assert.deepEqual(wait, { count: 4, meanMs: 0 });
 });
 
@@ -52,7 +52,7 @@ test("images that cannot be had or decoded count too: what took their time shows
   const urls = ["gone", "text"].map((name) => `${server.origin}/${name}.jpg`);
   const submission = await producer.submit({ model: "tiny-image", images: urls.map((image) => ({ image })) });
   await submission.wait();
-  const { fetch, prepare, queue, infer } = (await tellWork(pipeline)).stages;
+  const { fetch, prepare, queue, infer } = (await currentWork(pipeline)).stages;
   assert.deepEqual(
     [fetch, prepare, queue, infer].map(({ count }) => count),
     [2, 1, 0, 0],

@@ -5,7 +5,7 @@ import { LabelmillError } from "../../../src/errors.ts";
 import { WorkerRegistry } from "../../../src/fleet/registry.ts";
 import { readManifest } from "../../../src/outputs/output.ts";
 import { TestPipeline, writeTexts } from "../../helpers/runs/pipeline.ts";
-import { askedOf, runsOf, SCRIPTED_THREAD, writeScripted } from "../../helpers/threads/scripted-session.ts";
+import { callsOf, runsOf, SCRIPTED_THREAD, writeScripted } from "../../helpers/threads/scripted-session.ts";
 
 const GPUS = { devices: ["cuda:0", "cuda:2"], why: "they were asked for" } as const;
 
@@ -18,13 +18,13 @@ test("the devices, and why, are told in the registry, with the run and in its ma
   assert.deepEqual([info!.models[0]!.device, info!.deviceReason], ["cuda:0, cuda:2", GPUS.why]);
   assert.equal(info!.models[0]!.slots, 4);
 
-  const warmed = runsOf(await askedOf(model)).length;
+  const warmed = runsOf(await callsOf(model)).length;
   const path = await writeTexts(join(pipeline.folder, "texts.csv"), 1000);
   const { store, ledger, runFile } = await pipeline.run({ kind: "text", path, model: model.dir, out: "out" });
   const expected = { "cuda:0": GPUS.why, "cuda:2": GPUS.why };
   assert.deepEqual({ ...(await ledger.devices(runFile.run)) }, expected);
   assert.deepEqual((await readManifest(store))!.devices, expected);
-  const runs = runsOf(await askedOf(model)).slice(warmed);
+  const runs = runsOf(await callsOf(model)).slice(warmed);
   assert.deepEqual([...new Set(runs.map(({ device }) => device))].sort(), ["cuda:0", "cuda:2"]);
 });
 

@@ -70,7 +70,7 @@ export type RunRequest = {
   keep?: string[];
 };
 
-type WorkerParts = Partial<Omit<WorkerOptions, "models" | "s3">> & {
+type TestWorkerOptions = Partial<Omit<WorkerOptions, "models" | "s3">> & {
   models?: string[];
   s3?: S3Settings;
   s3Limits?: Partial<S3Limits>;
@@ -192,7 +192,7 @@ export class TestPipeline implements AsyncDisposable {
   }
 
   /** Starts a worker in this process. */
-  async worker(settings: Partial<Config> = {}, options: WorkerParts = {}): Promise<RunningWorker> {
+  async worker(settings: Partial<Config> = {}, options: TestWorkerOptions = {}): Promise<RunningWorker> {
     const { models = ["tiny-sentiment"], s3, s3Limits, ...rest } = options;
     const client = new S3(s3, s3Limits);
     this.#opened.defer(() => client.close());

@@ -1,7 +1,7 @@
 /** One run from its plan to its end, as src/cli/label/session.ts makes it, for any process that plans it. */
 import type { Config } from "../../src/config.ts";
 import type { Model } from "../../src/inference/model/model.ts";
-import { openOutput } from "../../src/outputs/output.ts";
+import { openOutput } from "../../src/outputs/claim.ts";
 import { newRunFile } from "../../src/outputs/run-file.ts";
 import { planAndWatch } from "../../src/producers/planning/plan-and-watch.ts";
 import { Planner } from "../../src/producers/planning/planner.ts";

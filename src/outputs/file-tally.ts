@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { FileLine, Manifest } from "../schemas/manifest.ts";
 
-/** Adds up the output files while their lines stream by. */
+/** Adds up the output files while the lines of `_files.jsonl` pass through. */
 export class FileTally {
   readonly #hash = createHash("sha256");
   readonly #sums = { count: 0, rows: 0, bytes: 0 };
@@ -17,6 +17,7 @@ export class FileTally {
     }
   }
 
+  /** The sums, after the last line. */
   sums(): Required<Pick<Manifest, "files" | "filesSha256">> {
     return { files: this.#sums, filesSha256: this.#hash.digest("hex") };
   }

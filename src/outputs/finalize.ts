@@ -1,28 +1,29 @@
-import { createHash } from "node:crypto";
 import { LabelmillError } from "../errors.ts";
 import type { Compactions } from "../runs/compactions.ts";
-import type { Devices, RunLedger } from "../runs/ledger/ledger.ts";
+import type { RunLedger } from "../runs/ledger/ledger.ts";
+import type { Progress } from "../runs/ledger/progress.ts";
 import { endState, isEnded } from "../runs/state.ts";
-import { type PassedOverReport, sumPassedOver } from "../schemas/input.ts";
-import { type FailedSlice, type Manifest, ManifestSchema, type PartLine, type Range } from "../schemas/manifest.ts";
-import { FILES_FILE, MANIFEST_FILE, PARTS_FILE, partKey, SUCCESS_FILE } from "../schemas/names.ts";
+import { sumPassedOver } from "../schemas/input.ts";
+import { type Manifest, ManifestSchema } from "../schemas/manifest.ts";
+import { FILES_FILE, MANIFEST_FILE, PARTS_FILE, SUCCESS_FILE } from "../schemas/names.ts";
 import { isCompacted } from "../schemas/output.ts";
 import type { RunFile, RunState } from "../schemas/run.ts";
 import { SOFTWARE } from "../software.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { clearParts } from "./clear.ts";
-import { columnTypes, rangesOf } from "./compact.ts";
+import { columnTypes } from "./column-types.ts";
 import { FileTally } from "./file-tally.ts";
 import { encodeJson, readRunFile } from "./output.ts";
+import { PartTally } from "./part-tally.ts";
 import { noteRetry, retriedUris } from "./retries.ts";
-
-const MAX_LISTED_FAILURES = 100;
+import { sliceRanges } from "./slice-ranges.ts";
 
 /**
- * Closes a run whose slices have all ended: `_parts.jsonl`, then `_manifest.json`, then, if no slice failed for good,
- * `_SUCCESS`. Where output files were asked for and no slice failed, it has them made first, and comes again when they are: it lists
- * them (`_files.jsonl`), and removes the parts after `_SUCCESS`. Every step may be done again: a finalizer that dies is followed by another.
- * @returns the run's end state, or undefined where the run is not (or no more) ready for it
+ * Closes a run whose slices have all ended. Writes `_parts.jsonl`, then `_manifest.json`, then `_SUCCESS` if no slice failed
+ * permanently. If the run has output files and no slice failed, it first queues the jobs that make them and returns. Called again when
+ * they are made, it lists them in `_files.jsonl`, and removes the parts after `_SUCCESS`. Each step can be repeated: if a finalizer
+ * dies, another one starts from the beginning.
+ * @returns the end state of the run, or undefined if the run is not ready to be closed
  */
 export async function finalizeRun(
   run: string,
@@ -41,33 +42,22 @@ export async function finalizeRun(
   if (runFile?.run !== run)
     throw new LabelmillError(
       "RUN_UNKNOWN",
-      `${store.uri} was to hold the run ${run}, but holds ${runFile?.run ?? "none"}`,
+      `${store.uri}: expected the run ${run}, got ${runFile ? `the run ${runFile.run}` : "no run"}`,
     );
-
-  // What is not all there is not made into files: the same command labels the rest first.
+  // Files are made of complete runs only: the same command labels the failed slices first.
   const compacted = isCompacted(runFile.spec.output) && progress.failed === 0;
-  const ranges = () => rangesOf(ledger.slices(run, progress.slices!), runFile.spec.output.targetBytes);
-  if (compacted && !(await compactions.ask(run, progress.output, ranges()))) return undefined;
-
-  const tally = new Tally(runFile);
-  const files = new FileTally();
-  if (compacted) await store.put(FILES_FILE, files.lines(compactions.files(run)));
-  await store.put(PARTS_FILE, tally.lines(ledger.slices(run, progress.slices)));
-  const [counts, devices, planned] = await Promise.all([
-    ledger.counts(run),
-    ledger.devices(run),
-    ledger.passedOver(run),
-  ]);
-  const passedOver = sumPassedOver([...(runFile.passedOver ? [runFile.passedOver] : []), planned]);
-  const inferSeconds = progress.inferMs / 1000;
-  const made = compacted ? { ...files.sums(), ...(await columnsOf(runFile, compactions)) } : {};
-  const manifest = tally.manifest({ ...counts, devices, inferSeconds, passedOver, ...made }, store.conditionalWrites);
-  await store.put(MANIFEST_FILE, encodeJson(manifest));
-  if (manifest.state !== "failed") await store.put(SUCCESS_FILE, new Uint8Array());
-  const { retryOf } = runFile;
-  if (retryOf && manifest.state !== "failed")
-    await noteRetry(await openStore(retriedUris(store.uri, retryOf.retry).output), retryOf.retry, manifest);
-  // Before the run's end is noted: a finalizer that dies here is followed by another.
+  if (compacted) {
+    const ranges = sliceRanges(ledger.slices(run, progress.slices), runFile.spec.output.targetBytes);
+    if (!(await compactions.ask(run, progress.output, ranges))) return undefined;
+  }
+  const manifest = await writeManifest(runFile, progress, store, ledger, compacted ? compactions : undefined);
+  if (manifest.state !== "failed") {
+    await store.put(SUCCESS_FILE, new Uint8Array());
+    const { retryOf } = runFile;
+    if (retryOf)
+      await noteRetry(await openStore(retriedUris(store.uri, retryOf.retry).output), retryOf.retry, manifest);
+  }
+  // Before the end of the run is recorded, so that another finalizer follows one that dies here.
   if (compacted) await clearParts(store);
   await ledger.transition(run, manifest.state);
   if (manifest.state !== "failed") await Promise.all([ledger.retire(run), compactions.retire(run)]);
@@ -75,103 +65,69 @@ export async function finalizeRun(
   return manifest.state;
 }
 
-async function columnsOf(runFile: RunFile, compactions: Compactions): Promise<Pick<Manifest, "columns">> {
-  const { format } = runFile.spec.output;
-  return format === "parquet" ? { columns: Object.fromEntries(await columnTypes(runFile, compactions)) } : {};
+/** Writes `_files.jsonl`, `_parts.jsonl` and `_manifest.json`. @param compactions omitted if no files were made of the parts */
+async function writeManifest(
+  runFile: RunFile,
+  progress: Progress,
+  store: ObjectStore,
+  ledger: RunLedger,
+  compactions: Compactions | undefined,
+): Promise<Manifest> {
+  const { run, schemaVersion, createdAt, spec, settings } = runFile;
+  const { model, ...specWithoutModel } = spec;
+  const files = compactions ? await writeFileLines(runFile, store, compactions) : {};
+  const parts = new PartTally(runFile);
+  await store.put(PARTS_FILE, parts.lines(ledger.slices(run, progress.slices!)));
+  const [{ labels, errorCodes }, devices, planned] = await Promise.all([
+    ledger.counts(run),
+    ledger.devices(run),
+    ledger.passedOver(run),
+  ]);
+  const sums = parts.sums();
+  const finishedAt = new Date().toISOString();
+  // The two times may be of the clocks of two machines.
+  const seconds = Math.max(0, (Date.parse(finishedAt) - Date.parse(createdAt)) / 1000);
+  const { pricePerHour } = settings;
+  const manifest = ManifestSchema.parse({
+    schemaVersion,
+    run,
+    state: endState({ errors: sums.totals.errors, failedSlices: sums.failedSlices }),
+    software: SOFTWARE,
+    model,
+    devices,
+    createdAt,
+    finishedAt,
+    ...sums,
+    labels,
+    errorCodes,
+    ...files,
+    settings: { ...specWithoutModel, ...settings },
+    timings: { seconds, inferSeconds: progress.inferMs / 1000 },
+    ...(pricePerHour === undefined ? {} : { cost: costOf(pricePerHour, seconds, sums.totals) }),
+    passedOver: sumPassedOver([...(runFile.passedOver ? [runFile.passedOver] : []), planned]),
+    conditionalWrites: store.conditionalWrites,
+  } satisfies Partial<Record<keyof Manifest, unknown>>);
+  await store.put(MANIFEST_FILE, encodeJson(manifest));
+  return manifest;
 }
 
-/** Adds up the run while its part lines stream by, so that memory does not grow with the number of parts. */
-class Tally {
-  readonly #runFile: RunFile;
-  readonly #hash = createHash("sha256");
-  readonly #records: number[];
-  readonly #failed: FailedSlice[] = [];
-  readonly #totals = { slices: 0, planned: 0, labeled: 0, errors: 0, bytes: 0 };
-  #failedSlices = 0;
-
-  constructor(runFile: RunFile) {
-    this.#runFile = runFile;
-    this.#records = runFile.inputs.map(() => 0);
-  }
-
-  async *lines(slices: ReturnType<RunLedger["slices"]>): AsyncGenerator<Uint8Array> {
-    const { run, spec } = this.#runFile;
-    for await (const { slice, planned, receipt, failed } of slices) {
-      this.#count(planned);
-      if (receipt) {
-        this.#totals.labeled += receipt.rows - receipt.errors;
-        this.#totals.errors += receipt.errors;
-        this.#totals.bytes += receipt.bytes;
-        const line: PartLine = { slice, key: partKey(run, slice, isCompacted(spec.output)), planned, ...receipt };
-        const bytes = Buffer.from(`${JSON.stringify(line)}\n`);
-        this.#hash.update(bytes);
-        yield bytes;
-      } else if (failed) {
-        this.#failedSlices += 1;
-        if (this.#failed.length < MAX_LISTED_FAILURES) this.#failed.push({ slice, planned, ...failed });
-      } else {
-        throw new LabelmillError("INTERNAL", `slice ${slice} of run ${this.#runFile.run} has not ended`);
-      }
-    }
-  }
-
-  manifest(
-    {
-      inferSeconds,
-      ...counts
-    }: {
-      labels: Record<string, number>;
-      errorCodes: Record<string, number>;
-      devices: Devices;
-      inferSeconds: number;
-      passedOver: PassedOverReport;
-    } & Pick<Manifest, "files" | "filesSha256" | "columns">,
-    conditionalWrites: boolean,
-  ): Manifest {
-    const { schemaVersion, run, createdAt, spec, settings, inputs } = this.#runFile;
-    const { model, ...how } = spec;
-    const finishedAt = new Date().toISOString();
-    const [first] = this.#failed;
-    // The two clocks may be those of two machines.
-    const seconds = Math.max(0, (Date.parse(finishedAt) - Date.parse(createdAt)) / 1000);
-    return ManifestSchema.parse({
-      schemaVersion,
-      run,
-      state: endState({ errors: this.#totals.errors, failedSlices: this.#failedSlices }),
-      software: SOFTWARE,
-      model,
-      createdAt,
-      finishedAt,
-      inputs: inputs.map(({ uri, size, modifiedAt, hash }, i) => ({
-        uri,
-        size,
-        modifiedAt,
-        hash,
-        records: this.#records[i],
-      })),
-      totals: this.#totals,
-      ...counts,
-      failed: this.#failed,
-      failedSlices: this.#failedSlices,
-      ...(first ? { failure: { code: first.code, message: first.message } } : {}),
-      partsSha256: this.#hash.digest("hex"),
-      conditionalWrites,
-      settings: { ...how, ...settings },
-      timings: { seconds, inferSeconds },
-      ...(settings.pricePerHour === undefined ? {} : { cost: costOf(settings.pricePerHour, seconds, this.#totals) }),
-    } satisfies Partial<Record<keyof Manifest, unknown>>);
-  }
-
-  #count(planned: readonly Range[]): void {
-    this.#totals.slices += 1;
-    for (const { input, count, selected = count } of planned) {
-      this.#totals.planned += selected;
-      this.#records[input] = (this.#records[input] ?? 0) + count;
-    }
-  }
+/** Writes `_files.jsonl`. @returns what the manifest says of the files */
+async function writeFileLines(
+  runFile: RunFile,
+  store: ObjectStore,
+  compactions: Compactions,
+): Promise<Pick<Manifest, "files" | "filesSha256" | "columns">> {
+  const tally = new FileTally();
+  await store.put(FILES_FILE, tally.lines(compactions.files(runFile.run)));
+  if (runFile.spec.output.format !== "parquet") return tally.sums();
+  return { ...tally.sums(), columns: Object.fromEntries(await columnTypes(runFile, compactions)) };
 }
 
-function costOf(pricePerHour: number, seconds: number, { labeled, errors }: { labeled: number; errors: number }) {
+function costOf(
+  pricePerHour: number,
+  seconds: number,
+  { labeled, errors }: Manifest["totals"],
+): NonNullable<Manifest["cost"]> {
   const total = (pricePerHour * seconds) / 3600;
   const items = labeled + errors;
   return { pricePerHour, total, perMillionItems: items === 0 ? null : (total / items) * 1e6 };

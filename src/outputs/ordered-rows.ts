@@ -9,20 +9,20 @@ import type { RunFile } from "../schemas/run.ts";
 import type { ReadableStore } from "../storage/store.ts";
 import { readFinished } from "./output.ts";
 
-/** Rows of slices `first` to `last`, in the plan's order. */
+/** The rows of slices `first` to `last`, in the order of the plan. */
 export type OrderedRows = { first: number; last: number; rows: FileRow[] };
 
 /**
- * The rows of a finished run in the plan's order, from its parts, a slice at a time, or from the files that were made of them, a range
- * of slices at a time, which is what is in memory.
- * @param inError only rows in error
- * @throws LabelmillError RUN_FAILED (it is not finished), PART_MISMATCH
+ * Reads the rows of a finished run in the order of the plan: from its parts, one slice at a time, or from the files that were made of
+ * them, one range of slices at a time. One slice or range is in memory at a time.
+ * @param onlyErrors leaves out labeled rows
+ * @throws LabelmillError RUN_FAILED (the run is not finished), PART_MISMATCH
  */
-export async function* orderedRows(store: ReadableStore, inError: boolean): AsyncGenerator<OrderedRows> {
+export async function* orderedRows(store: ReadableStore, onlyErrors: boolean): AsyncGenerator<OrderedRows> {
   const { runFile, manifest } = await readFinished(store);
-  const isWanted = ({ errorCode }: FileRow) => !inError || errorCode !== undefined;
+  const isWanted = ({ errorCode }: FileRow) => !onlyErrors || errorCode !== undefined;
   if (manifest.filesSha256 !== undefined) {
-    yield* rowsOfFiles(store, runFile, isWanted, inError);
+    yield* rowsOfFiles(store, runFile, isWanted, onlyErrors);
     return;
   }
   for (let slice = 0; slice < manifest.totals.slices; slice++) {
@@ -35,13 +35,13 @@ async function* rowsOfFiles(
   store: ReadableStore,
   { spec: { output }, inputs }: RunFile,
   isWanted: (row: FileRow) => boolean,
-  inError: boolean,
+  onlyErrors: boolean,
 ): AsyncGenerator<OrderedRows> {
   const places = new Map(inputs.map(({ uri }, place) => [uri, place]));
   const placeOf = ({ uri }: FileRow) => places.get(uri) ?? -1;
   let ready: (OrderedRows & { range: number; files: number }) | undefined;
   const inOrder = ({ first, last, rows, files }: NonNullable<typeof ready>): OrderedRows => {
-    // A file's own rows are in order.
+    // The rows of one file are in order already.
     if (files > 1) rows.sort((a, b) => placeOf(a) - placeOf(b) || a.record - b.record);
     return { first, last, rows };
   };
@@ -52,7 +52,7 @@ async function* rowsOfFiles(
       ready = { range, first, last, rows: [], files: 0 };
     }
     const isOther = line.partition ? true : output.errors === "apart" && !line.errors;
-    if (inError && isOther) continue;
+    if (onlyErrors && isOther) continue;
     ready.files += 1;
     for await (const some of decodeDataFile(await store.get(line.key), output))
       for (const row of some) if (isWanted(row)) ready.rows.push(row);
@@ -64,7 +64,7 @@ async function* listedFiles(store: ReadableStore): AsyncGenerator<FileLine> {
   for await (const { value, number } of jsonLines(store.stream(FILES_FILE))) {
     const line = FileLineSchema.safeParse(value);
     if (!line.success)
-      throw new LabelmillError("PART_MISMATCH", `${store.uri}${FILES_FILE} line ${number} is not a line of a file`);
+      throw new LabelmillError("PART_MISMATCH", `${store.uri}${FILES_FILE} line ${number} is not a file line`);
     yield line.data;
   }
 }

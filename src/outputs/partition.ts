@@ -1,15 +1,15 @@
-/** Hive's own name for the partition of rows that have no value. */
+/** The name that Hive gives to the partition of rows without a value. */
 const NO_VALUE = "__HIVE_DEFAULT_PARTITION__";
 
-/** What Hive escapes in the names of partitions: control characters, and what a path or a shell may take for its own. */
+/** The characters that Hive escapes in the names of partitions: control characters, and special characters of paths and shells. */
 const ESCAPED = /[^ -~\u0080-\uffff]|["#%'*/:=?\\{[\]^]/g;
 
-/** The folder of rows with this label; null and the empty label have none. */
+/** The folder of rows with this label. @param label null: rows in error; they and rows with an empty label share a folder */
 export function labelFolder(label: string | null): string {
   return `label=${label === null || label === "" ? NO_VALUE : escapePartition(label)}/`;
 }
 
-/** As Hive escapes: `%` and two digits, which DuckDB, Spark and pyarrow read back. */
+/** Escapes as Hive does, with `%` and two digits. DuckDB, Spark and pyarrow read it back. */
 export function escapePartition(value: string): string {
   return value
     .toWellFormed()

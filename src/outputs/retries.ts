@@ -7,18 +7,18 @@ import { orderedRows } from "./ordered-rows.ts";
 import { encodeJson, readFinished } from "./output.ts";
 import { newRunId } from "./run-file.ts";
 
-/** A finished run with rows in error, and the output that is to hold them once more. */
+/** The next retry: its run, the URI of its output, and the number of its rows. */
 export type Retry = { runFile: RunFile; uri: string; rows: number };
 
-/** Opens an output to read it. */
+/** Opens an output for reading. */
 export type OpenStore = (uri: string) => Promise<ReadableStore>;
 
-/** The output that holds a retry: that of its number's retry. */
+/** The URI of the output of a retry, within that of its run. */
 export function retryUri(output: string, retry: number): string {
   return `${output}${RETRIES_FOLDER}${retry}/`;
 }
 
-/** The output that a retry's lies in, and that of the run whose rows in error it takes: the retry before it, if there is one. */
+/** From the URI of a retry: the output of its run, and the output whose rows in error it labels again, which may be a retry too. */
 export function retriedUris(uri: string, retry: number): { output: string; before: string } {
   const end = `${RETRIES_FOLDER}${retry}/`;
   if (!uri.endsWith(end)) throw new LabelmillError("INTERNAL", `expected an output that ends in ${end}, got ${uri}`);
@@ -27,8 +27,8 @@ export function retriedUris(uri: string, retry: number): { output: string; befor
 }
 
 /**
- * The retry that comes next for an output: of the rows that are in error still.
- * @throws LabelmillError RUN_FAILED (the run, or a retry of it, is not finished), USAGE (no row is in error)
+ * The next retry of an output: of the rows that are still in error after its last retry.
+ * @throws LabelmillError RUN_FAILED (the run or a retry of it is not finished), USAGE (no row is in error)
  */
 export async function nextRetry(store: ReadableStore, openStore: OpenStore): Promise<Retry> {
   let [latest, { runFile, manifest }] = [store, await readFinished(store)];
@@ -41,17 +41,17 @@ export async function nextRetry(store: ReadableStore, openStore: OpenStore): Pro
   const retry = (runFile.retryOf?.retry ?? 0) + 1;
   const uri = retryUri(store.uri, retry);
   const fresh = { run: newRunId(), createdAt: new Date().toISOString(), retryOf: { run: runFile.run, retry } };
-  // All of its rows were in error before: that most of them may be so again is no reason to stop.
+  // Most rows of a retry may be in error again, which is no reason to stop it.
   const { maxErrors: _maxErrors, ...settings } = runFile.settings;
-  // Its files are to have the columns of those that they supersede rows of.
+  // The files of the retry get the same columns.
   const { columns } = manifest;
-  // A retry reads nothing but rows of the run before it: what that passed over is in its own manifest.
+  // A retry reads only records of the run before it. Skipped inputs are in the manifest of that run.
   const { passedOver: _passedOver, embedded: _embedded, ...before } = runFile;
   const inputs = runFile.inputs.map((input) => (columns ? { ...input, columns } : input));
   return { runFile: { ...before, ...fresh, settings, inputs }, uri, rows };
 }
 
-/** A retry has ended: the manifest of the output that it lies in says what it supersedes. Done again, it changes nothing. */
+/** Records a finished retry in the manifest of its run: which rows it supersedes. A repetition changes nothing. */
 export async function noteRetry(store: ObjectStore, retry: number, of: Manifest): Promise<void> {
   const { manifest } = await readFinished(store);
   const { run, totals, partsSha256 } = of;
@@ -62,8 +62,9 @@ export async function noteRetry(store: ObjectStore, retry: number, of: Manifest)
 }
 
 /**
- * Which rows of a finished run are in error: numbers of records by the URI of their input.
- * @returns a function that tells those of a slice, and perhaps more; slices are asked for in their order
+ * Finds the rows in error of a finished run.
+ * @returns a function that returns those of a slice, as numbers of records by the URI of their input. It may return some of other
+ * slices too. Call it for slices in their order.
  */
 export function errorPositions(
   store: ReadableStore,

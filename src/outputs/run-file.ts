@@ -5,13 +5,13 @@ import { type OutputOptions, PLAIN_OUTPUT } from "../schemas/output.ts";
 import type { RunFile, RunInput, RunSettings, Spec } from "../schemas/run.ts";
 import { SOFTWARE } from "../software.ts";
 
-/** What a run is asked for: its spec and settings, but for what has a default, and its inputs as they were opened. */
+/** What a new run is made of. */
 export type NewRun = {
   spec: Omit<Spec, "output"> & { output?: OutputOptions };
   settings?: Partial<RunSettings>;
   inputs: readonly OpenedInput[];
   passedOver?: PassedOverReport;
-  /** By default a new one. */
+  /** Default: a new id. */
   run?: string;
 };
 

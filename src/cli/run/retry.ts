@@ -1,6 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { LabelmillError } from "../../errors.ts";
-import { openOutput, readFinished } from "../../outputs/output.ts";
+import { openOutput } from "../../outputs/claim.ts";
+import { readFinished } from "../../outputs/output.ts";
 import { nextRetry } from "../../outputs/retries.ts";
 import { withRedis } from "../../redis/with-redis.ts";
 import { RunLedger } from "../../runs/ledger/ledger.ts";

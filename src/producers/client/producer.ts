@@ -4,7 +4,7 @@ import type { Queue } from "bullmq";
 import type { Redis } from "ioredis";
 import { z } from "zod";
 import { LabelmillError } from "../../errors.ts";
-import { openOutput } from "../../outputs/output.ts";
+import { openOutput } from "../../outputs/claim.ts";
 import { newRunFile } from "../../outputs/run-file.ts";
 import { describeAddress, openRedis } from "../../redis/connect.ts";
 import { Channels } from "../../runs/channels.ts";

@@ -143,7 +143,7 @@ describe("outputs and signals", { concurrency: 2 }, () => {
     const manifest = JSON.parse(await readFile(work.file("small", "_manifest.json"), "utf8"));
     assert.equal(manifest.state, "failed");
     assert.deepEqual(manifest.failed[0].planned, [{ input: 0, first: 5, count: 5 }]);
-    assert.match((await work.expect(1, ["verify", "small"])).stdout, /1 slices failed for good/);
+    assert.match((await work.expect(1, ["verify", "small"])).stdout, /1 slices failed permanently/);
 
     await rm(work.file("small", partKey(run, 1)));
     await work.expect(0, args);

@@ -15,7 +15,7 @@ let run: string;
 
 before(async () => {
   work = await Workspace.open();
-  // Every fifth text is empty: an output with errors in rows proves itself too.
+  // Every fifth text is empty: an output with rows in error is proved too.
   const lines = Array.from({ length: ITEMS }, (_, i) => `${i},${i % 5 === 4 ? "" : `a good thing, number ${i}`}`);
   await work.write("texts.csv", `id;text\n${lines.map((line) => line.replace(",", ";")).join("\n")}\n`);
   await work.expect(3, [
@@ -33,7 +33,7 @@ before(async () => {
 });
 after(() => work[Symbol.asyncDispose]());
 
-test("an output as it was written is proved", async () => {
+test("an unchanged output is proved", async () => {
   const { stdout } = await work.expect(0, ["verify", "out"]);
   assert.match(stdout, /^proved: out, run [0-9a-f]{16}, finished_with_errors\n/);
   assert.match(stdout, /25 records planned = 20 labeled \+ 5 in error, each once and in order, in 3 parts/);
@@ -42,7 +42,7 @@ test("an output as it was written is proved", async () => {
   assert.deepEqual(proof, { ok: true, out: proof.out, run, state: "finished_with_errors", totals, problems: [] });
 });
 
-test("labels and columns may have any name, those of an object's own properties among them", async () => {
+test("labels and columns may have any name, also one of a property that every object has", async () => {
   const names = ["__proto__", "constructor"];
   await writeTextModel(work.file("odd"), { weights: [1, -1], bias: [0, 0] });
   const config = JSON.parse(await readFile(work.file("odd", "config.json"), "utf8"));
@@ -69,56 +69,56 @@ test("labels and columns may have any name, those of an object's own properties 
   assert.match(JSON.stringify(await work.rows("odd-jsonl")), /"input":\{"__proto__":"1"\}/);
 });
 
-/** A way to spoil a copy of the output, and what `verify` must say then. */
-type Spoil = { name: string; spoil: (out: string) => Promise<void>; says: RegExp[] };
+/** A change to a copy of the output, and the problems that `verify` must report. */
+type Change = { name: string; change: (out: string) => Promise<void>; problems: RegExp[] };
 
-const SPOILS: Spoil[] = [
+const CHANGES: Change[] = [
   {
-    name: "a byte in a part",
-    spoil: (out) => edit(out, part(1), (text) => text.replace(/"score":0\.9/, '"score":0.8')),
-    says: [/part-0000001-\w+\.jsonl: sha256: \w+, expected \w+/],
+    name: "a byte in a part changed",
+    change: (out) => edit(out, part(1), (text) => text.replace(/"score":0\.9/, '"score":0.8')),
+    problems: [/part-0000001-\w+\.jsonl: sha256: \w+, expected \w+/],
   },
   {
     name: "a part deleted",
-    spoil: (out) => rm(work.file(out, part(1))),
-    says: [/part-0000001-\w+\.jsonl is missing/],
+    change: (out) => rm(work.file(out, part(1))),
+    problems: [/part-0000001-\w+\.jsonl is missing/],
   },
   {
-    name: "a part of this run that it does not list",
-    spoil: (out) => cp(work.file(out, part(2)), work.file(out, part(3))),
-    says: [/part-0000003-\w+\.jsonl is there, but _parts\.jsonl does not list it/],
+    name: "a part of this run that is not listed",
+    change: (out) => cp(work.file(out, part(2)), work.file(out, part(3))),
+    problems: [/part-0000003-\w+\.jsonl exists, but _parts\.jsonl does not list it/],
   },
   {
-    name: "a part of another run, between the others",
-    spoil: (out) => cp(work.file(out, part(1)), work.file(out, "part-0000001-00000000.jsonl")),
-    says: [/part-0000001-00000000\.jsonl is there, but _parts\.jsonl does not list it/],
+    name: "a part of another run between the others",
+    change: (out) => cp(work.file(out, part(1)), work.file(out, "part-0000001-00000000.jsonl")),
+    problems: [/part-0000001-00000000\.jsonl exists, but _parts\.jsonl does not list it/],
   },
   {
     name: "a line of _parts.jsonl removed",
-    spoil: (out) => edit(out, "_parts.jsonl", (text) => text.replace(/.*"slice":1,.*\n/, "")),
-    says: [
+    change: (out) => edit(out, "_parts.jsonl", (text) => text.replace(/.*"slice":1,.*\n/, "")),
+    problems: [
       /hash of _parts\.jsonl/,
-      /part-0000001-\w+\.jsonl is there, but/,
+      /part-0000001-\w+\.jsonl exists, but/,
       /slice 2: first record .*: 20, expected 10/,
     ],
   },
   {
-    name: "a row removed, and all hashes and counts of rows made to fit",
-    spoil: (out) => dropRow(out, 1, 3),
-    says: [/part-0000001-\w+\.jsonl: row 4 is record 14 of .*, expected record 13/, /planned records/],
+    name: "a row removed, with all hashes and row counts adjusted",
+    change: (out) => dropRow(out, 1, 3),
+    problems: [/part-0000001-\w+\.jsonl: row 4 is record 14 of .*, expected record 13/, /planned records/],
   },
   {
-    name: "a row doubled in the place of another, and all hashes made to fit",
-    spoil: (out) => rewritePart(out, 0, (rows) => [rows[0]!, rows[0]!, ...rows.slice(2)]),
-    says: [/part-0000000-\w+\.jsonl: row 2 is record 0 of .*, expected record 1/],
+    name: "a row replaced by a copy of another, with all hashes adjusted",
+    change: (out) => rewritePart(out, 0, (rows) => [rows[0]!, rows[0]!, ...rows.slice(2)]),
+    problems: [/part-0000000-\w+\.jsonl: row 2 is record 0 of .*, expected record 1/],
   },
   {
-    name: "other counts in the manifest",
-    spoil: (out) =>
+    name: "counts in the manifest changed",
+    change: (out) =>
       edit(out, "_manifest.json", (text) =>
         text.replace('"labeled": 20', '"labeled": 21').replace(/"POSITIVE": \d+/, '"POSITIVE": 1000'),
       ),
-    says: [
+    problems: [
       /planned records: 25, expected 26/,
       /labeled rows: 20, expected 21/,
       /rows labeled POSITIVE: \d+, expected 1000/,
@@ -126,46 +126,46 @@ const SPOILS: Spoil[] = [
   },
   {
     name: "_SUCCESS removed",
-    spoil: (out) => rm(work.file(out, "_SUCCESS")),
-    says: [/_SUCCESS there: false, expected true/],
+    change: (out) => rm(work.file(out, "_SUCCESS")),
+    problems: [/_SUCCESS exists: false, expected true/],
   },
   {
-    name: "unfinished",
-    spoil: async (out) => {
+    name: "a run that is not finished",
+    change: async (out) => {
       for (const name of ["_SUCCESS", "_manifest.json"]) await rm(work.file(out, name));
     },
-    says: [/_manifest\.json is missing: the run \w+ is not finished/],
+    problems: [/_manifest\.json is missing: the run \w+ is not finished/],
   },
   {
-    name: "the last part cut within a line",
-    spoil: (out) => edit(out, part(2), (text) => text.slice(0, -1)),
-    says: [/part-0000002-\w+\.jsonl: .*the part is cut/],
+    name: "the last part cut off within a line",
+    change: (out) => edit(out, part(2), (text) => text.slice(0, -1)),
+    problems: [/part-0000002-\w+\.jsonl: .*the part is cut/],
   },
   {
-    name: "a file of something else in the place of the manifest",
-    spoil: (out) => writeFile(work.file(out, "_manifest.json"), "[]\n"),
-    says: [/_manifest\.json is not what labelmill writes/],
+    name: "the manifest replaced by another JSON file",
+    change: (out) => writeFile(work.file(out, "_manifest.json"), "[]\n"),
+    problems: [/_manifest\.json is not a file that labelmill writes/],
   },
 ];
 
-describe("an output that was tampered with is not proved", { concurrency: 2 }, () => {
-  for (const [i, { name, spoil, says }] of SPOILS.entries())
+describe("a changed output is not proved", { concurrency: 2 }, () => {
+  for (const [i, { name, change, problems: expected }] of CHANGES.entries())
     test(name, async () => {
-      const out = `spoiled-${i}`;
+      const out = `changed-${i}`;
       await cp(work.file("out"), work.file(out), { recursive: true });
-      await spoil(out);
+      await change(out);
       const proof = jsonOf(await work.expect(1, ["verify", out, "--json"]));
       assert.equal(proof.ok, false);
       const problems = (proof.problems as string[]).join("\n");
-      for (const each of says) assert.match(problems, each);
+      for (const each of expected) assert.match(problems, each);
     });
 });
 
-test("people are told what is not proved, and what is no output is wrong usage or not proved", async () => {
-  await cp(work.file("out"), work.file("told"), { recursive: true });
-  await appendFile(work.file("told", "_parts.jsonl"), "{}\n");
-  const { stdout } = await work.expect(1, ["verify", "told"]);
-  assert.match(stdout, /^not proved: told\n {2}_parts\.jsonl line 4 is not a part line\n/);
+test("problems are printed for people; a folder that is not an output is not proved, or wrong usage if it does not exist", async () => {
+  await cp(work.file("out"), work.file("appended"), { recursive: true });
+  await appendFile(work.file("appended", "_parts.jsonl"), "{}\n");
+  const { stdout } = await work.expect(1, ["verify", "appended"]);
+  assert.match(stdout, /^not proved: appended\n {2}_parts\.jsonl line 4 is not a part line\n/);
 
   await work.write("else/letter.txt", "dear all\n");
   const foreign = jsonOf(await work.expect(1, ["verify", "else", "--json"]));
@@ -185,7 +185,7 @@ async function edit(out: string, name: string, change: (text: string) => string)
   await writeFile(work.file(out, name), changed);
 }
 
-/** Changes a part's rows, and every hash and size that tells of them. */
+/** Changes the rows of a part, and every hash and size that depends on them. */
 async function rewritePart(
   out: string,
   slice: number,

@@ -10,7 +10,7 @@ import { type Config, loadConfig } from "../../../src/config.ts";
 import type { Model } from "../../../src/inference/model/model.ts";
 import { createLogger } from "../../../src/logger.ts";
 import { loadBuiltIn } from "../../../src/models/built-in.ts";
-import { openOutput } from "../../../src/outputs/output.ts";
+import { openOutput } from "../../../src/outputs/claim.ts";
 import { newRunFile } from "../../../src/outputs/run-file.ts";
 import { createProducer, type Producer } from "../../../src/producers/client/producer.ts";
 import type { ProducerOptions } from "../../../src/producers/client/producer-options.ts";

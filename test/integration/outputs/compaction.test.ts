@@ -6,9 +6,10 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { Queue } from "bullmq";
+import { openOutput } from "../../../src/outputs/claim.ts";
 import { compactRange } from "../../../src/outputs/compact.ts";
 import { finalizeRun } from "../../../src/outputs/finalize.ts";
-import { openOutput, readManifest } from "../../../src/outputs/output.ts";
+import { readManifest } from "../../../src/outputs/output.ts";
 import { newRunFile } from "../../../src/outputs/run-file.ts";
 import { verifyOutput } from "../../../src/outputs/verify/verify.ts";
 import { FileEncoder } from "../../../src/rows/file-encoder.ts";
@@ -40,11 +41,11 @@ function request(path: string, out: string, output: Partial<OutputOptions>) {
   return { kind: "text" as const, path, model: "tiny-sentiment", out, output, keep: ["n", "mixed", "label"] };
 }
 
-test("each form of output is made, proven, and nothing else is left", async () => {
+test("output files of each format are written and proved, and no other files are left", async () => {
   await using pipeline = await TestPipeline.open();
   await pipeline.worker();
   const path = await writeInput(pipeline.folder);
-  const forms: [string, Partial<OutputOptions>, RegExp[]][] = [
+  const formats: [string, Partial<OutputOptions>, RegExp[]][] = [
     ["gzip", { compression: "gzip" }, [/^data-0000000-0000005-.{8}\.jsonl\.gz$/]],
     ["zstd", { compression: "zstd", errors: "apart" }, [/^_errors\/data-.*\.jsonl\.zst$/, /^data-.*\.jsonl\.zst$/]],
     [
@@ -54,7 +55,7 @@ test("each form of output is made, proven, and nothing else is left", async () =
     ],
     ["plain", { format: "parquet", errors: "apart" }, [/^_errors\/data-.*\.parquet$/, /^data-.*\.parquet$/]],
   ];
-  for (const [out, output, expected] of forms) {
+  for (const [out, output, expected] of formats) {
     const { store, state } = await pipeline.run(request(path, out, output), { sliceItems: 50 });
     assert.equal(state, "finished_with_errors");
     const proof = await verifyOutput(store, { inputs: async () => RECORDS });
@@ -63,7 +64,7 @@ test("each form of output is made, proven, and nothing else is left", async () =
     const keys = (await Array.fromAsync(store.list(""))).map(({ key }) => key);
     const files = keys.filter((key) => key.includes("data-")).sort();
     assert.equal(files.length, expected.length, files.join());
-    for (const [i, form] of expected.entries()) assert.match(files[i]!, form);
+    for (const [i, pattern] of expected.entries()) assert.match(files[i]!, pattern);
     assert.ok(!(await readdir(join(pipeline.folder, out))).includes("_parts"));
 
     const recounted = await verifyOutput(store, { inputs: async () => RECORDS + 1 });
@@ -75,18 +76,18 @@ test("each form of output is made, proven, and nothing else is left", async () =
     await store.put("_parts/left", new Uint8Array());
     const { ok, problems } = await verifyOutput(store);
     assert.equal(ok, false);
-    for (const expected of [/: sha256: /, /_parts\/left is there/, /^files that are there: \d, expected \d$/])
+    for (const expected of [/: sha256: /, /_parts\/left exists/, /^files in the output: \d, expected \d$/])
       assert.ok(
         problems.some((problem) => expected.test(problem)),
         `${expected}: ${problems.join("\n")}`,
       );
-    // Had Redis been lost before the parts were removed, the same again would do it.
+    // If Redis was lost before the parts were removed, a repetition of the command removes them.
     await pipeline.submit(request(path, out, output), { sliceItems: 50 });
     assert.ok(!(await readdir(join(pipeline.folder, out))).includes("_parts"));
   }
 });
 
-test("files of a size, in partitions: each range of parts has its own, and all rows are there once", async () => {
+test("with a target size and partitions, each range of parts has its own files, and each row is in one of them", async () => {
   await using pipeline = await TestPipeline.open();
   await pipeline.worker();
   const path = join(pipeline.folder, "wide.jsonl");
@@ -109,7 +110,7 @@ test("files of a size, in partitions: each range of parts has its own, and all r
   );
 });
 
-test("a kill -9 at each step of the files: the run is proven", async () => {
+test("kill -9 at each step of writing the files: the run is proved", async () => {
   await using pipeline = await TestPipeline.open();
   const path = await writeInput(pipeline.folder);
   const kills: KillPoint[] = (["file", "parts", "manifest", "removed"] as const).map((step) => ({
@@ -141,8 +142,8 @@ test("a kill -9 at each step of the files: the run is proven", async () => {
   assert.deepEqual((await verifyOutput(store)).problems, []);
 });
 
-/** Notes what is written and removed, in its order. */
-class NotingStore extends MemoryStore {
+/** Records the keys that are written and removed, in order. */
+class RecordingStore extends MemoryStore {
   readonly steps: string[] = [];
 
   override async put(...args: Parameters<MemoryStore["put"]>): Promise<void> {
@@ -156,7 +157,7 @@ class NotingStore extends MemoryStore {
   }
 }
 
-/** A run whose two slices are labeled and committed, so that it is to be closed; nobody serves its queues. */
+/** A run whose two slices are labeled and committed, so that it can be closed. No worker serves its queues. */
 async function labeledRun(
   pipeline: TestPipeline,
   { failed = false, retry }: { failed?: boolean; retry?: number } = {},
@@ -170,7 +171,7 @@ async function labeledRun(
   pipeline.defer(() => encoder.close());
   const queue = new Queue(RUNS_QUEUE, { connection: redis, prefix: KEY_PREFIX });
   pipeline.defer(() => queue.close());
-  const store = new NotingStore(`${randomUUID()}${retry === undefined ? "" : `/_retries/${retry}`}`);
+  const store = new RecordingStore(`${randomUUID()}${retry === undefined ? "" : `/_retries/${retry}`}`);
   const read = { format: "lines" as const, delimiter: null, column: null, idColumn: null, keep: [] };
   const model = { id: "m", revision: "", digest: "0".repeat(64), dtype: "fp32", task: "text-classification" as const };
   const uri = "file:///texts";
@@ -204,22 +205,22 @@ async function labeledRun(
   const job = { v: JOB_VERSION, run, output: store.uri, range: 0, first: 0, last: 1 } as const;
   const compact = () => compactRange(job, store, ledger, compactions, encoder);
   const keys = async (prefix: string) => (await Array.fromAsync(store.list(prefix))).map(({ key }) => key);
-  const asked = async () => (await queue.getJobs(["waiting"])).map(({ name }) => name);
-  return { run, store, ledger, compactions, close, compact, keys, asked, queue };
+  const queued = async () => (await queue.getJobs(["waiting"])).map(({ name }) => name);
+  return { run, store, ledger, compactions, close, compact, keys, queued, queue };
 }
 
-test("files are made first, then the proof is written, _SUCCESS as its last, and parts go after it", async () => {
+test("files are written first, then the manifest, then _SUCCESS, and then the parts are removed", async () => {
   await using pipeline = await TestPipeline.open();
-  const { run, store, close, compact, keys, asked, queue } = await labeledRun(pipeline);
-  assert.equal(await close(), undefined, "its files are not there");
-  assert.deepEqual([await asked(), store.steps], [["compact"], []]);
+  const { run, store, close, compact, keys, queued, queue } = await labeledRun(pipeline);
+  assert.equal(await close(), undefined, "its files are not made yet");
+  assert.deepEqual([await queued(), store.steps], [["compact"], []]);
   await queue.drain();
   await compact();
-  assert.deepEqual(await asked(), ["finalize"]);
+  assert.deepEqual(await queued(), ["finalize"]);
   await queue.drain();
-  // As after a death between the range's end and the request.
+  // As after a process died between the end of the range and queuing the finalize job.
   await compact();
-  assert.deepEqual(await asked(), ["finalize"], "who finds its range done asks as well");
+  assert.deepEqual(await queued(), ["finalize"], "a job whose range is done queues it too");
   assert.deepEqual(store.steps, []);
   assert.equal(await close(), "succeeded");
   assert.deepEqual(store.steps, [
@@ -230,7 +231,7 @@ test("files are made first, then the proof is written, _SUCCESS as its last, and
   assert.deepEqual((await verifyOutput(store)).problems, []);
 });
 
-test("a part that was changed after its commit is made into no file", async () => {
+test("no file is made of a part that was changed after its commit", async () => {
   await using pipeline = await TestPipeline.open();
   const { run, store, close, compact, keys, compactions } = await labeledRun(pipeline);
   await close();
@@ -241,13 +242,13 @@ test("a part that was changed after its commit is made into no file", async () =
   assert.deepEqual([await keys("data-"), await compactions.isDone(run, 0)], [[], false]);
 });
 
-test("a file that stands is listed as it is, whatever a later try would write", async () => {
+test("an existing file is listed as it is, even if a later attempt would write it differently", async () => {
   await using pipeline = await TestPipeline.open();
   const { store, close, compact, keys } = await labeledRun(pipeline);
   await close();
   const { putIfAbsent } = store;
   store.putIfAbsent = async (key, body) => {
-    // Another version of the software packed the same rows in another way.
+    // Another version of the software compressed the same rows differently.
     await putIfAbsent.call(store, key, Buffer.concat([body, gzipSync("")]));
     return false;
   };
@@ -257,29 +258,29 @@ test("a file that stands is listed as it is, whatever a later try would write", 
   assert.deepEqual((await verifyOutput(store)).problems, []);
 });
 
-test("a run that was given up has no files made", async () => {
+test("no files are made of a run that failed", async () => {
   await using pipeline = await TestPipeline.open();
-  const { run, ledger, close, compact, keys, asked, queue } = await labeledRun(pipeline);
+  const { run, ledger, close, compact, keys, queued, queue } = await labeledRun(pipeline);
   await close();
   await queue.drain();
   await ledger.failRun(run, "STORE_FAILED: full");
   await compact();
-  assert.deepEqual([await keys("data-"), await asked()], [[], []]);
+  assert.deepEqual([await keys("data-"), await queued()], [[], []]);
 });
 
-test("a run with a slice that failed for good: no file, no _SUCCESS, and its parts stay", async () => {
+test("a run with a slice that failed permanently has no files and no _SUCCESS, and keeps its parts", async () => {
   await using pipeline = await TestPipeline.open();
-  const { run, store, close, keys, asked } = await labeledRun(pipeline, { failed: true });
+  const { run, store, close, keys, queued } = await labeledRun(pipeline, { failed: true });
   assert.equal(await close(), "failed");
   assert.deepEqual(store.steps, ["_parts.jsonl", "_manifest.json"]);
-  assert.deepEqual([await asked(), await keys("data-")], [[], []]);
+  assert.deepEqual([await queued(), await keys("data-")], [[], []]);
   assert.equal((await keys("_parts/")).length, 2);
   assert.equal((await readManifest(store))!.run, run);
 });
 
-test("a retry with a slice that failed for good is not noted where it would supersede rows", async () => {
+test("a retry with a slice that failed permanently is not recorded in the manifest of its run", async () => {
   await using pipeline = await TestPipeline.open();
-  const { close, asked } = await labeledRun(pipeline, { failed: true, retry: 1 });
+  const { close, queued } = await labeledRun(pipeline, { failed: true, retry: 1 });
   assert.equal(await close(), "failed");
-  assert.deepEqual(await asked(), []);
+  assert.deepEqual(await queued(), []);
 });

@@ -4,9 +4,10 @@ import { copyFile, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { openOutput } from "../../../src/outputs/claim.ts";
 import { clearOutput } from "../../../src/outputs/clear.ts";
 import { orderedRows } from "../../../src/outputs/ordered-rows.ts";
-import { openOutput, readManifest } from "../../../src/outputs/output.ts";
+import { readManifest } from "../../../src/outputs/output.ts";
 import { nextRetry, noteRetry } from "../../../src/outputs/retries.ts";
 import { newRunFile } from "../../../src/outputs/run-file.ts";
 import { verifyOutput } from "../../../src/outputs/verify/verify.ts";
@@ -22,7 +23,7 @@ import { TestPipeline } from "../../helpers/runs/pipeline.ts";
 const CAT = fileURLToPath(new URL("../../../examples/images/cat-ginger-tabby.jpg", import.meta.url));
 const RETRIES = { attempts: 5, backoffMs: 100 };
 
-/** Labels what is in error once more, as `labelmill run retry-errors` does. @returns the records of the rows, by whether they have a label now */
+/** Labels the rows in error again, as `labelmill run retry-errors` does. @returns the records of the retried rows: those with a label now, and the others */
 async function retry(pipeline: TestPipeline, store: ObjectStore): Promise<Record<"labeled" | "errors", number[]>> {
   const { runFile, uri } = await nextRetry(store, (at) => openStore(at));
   const own = await openStore(uri);
@@ -40,7 +41,7 @@ async function retry(pipeline: TestPipeline, store: ObjectStore): Promise<Record
 const FILES = { format: "parquet", partitionBy: "label" } as const;
 
 for (const [travels, output] of [["inline"], ["split"], ["split", FILES]] as const)
-  test(`${travels}${output ? ", made into files" : ""}: rows in error, and no others, are labeled once more, until none is left; the whole is proved`, async () => {
+  test(`${travels}${output ? ", with output files" : ""}: only rows in error are labeled again, until none is left, and the output is proved`, async () => {
     await using pipeline = await TestPipeline.open();
     const folder = join(pipeline.folder, "pictures");
     await mkdir(folder);
@@ -83,13 +84,13 @@ for (const [travels, output] of [["inline"], ["split"], ["split", FILES]] as con
         [2, 1, 1, 0],
       ],
     );
-    // Whatever its own rows hold: one query reads the files of both.
+    // Also if the rows of a retry would fit other types: one query reads the files of all.
     const columns = output && { image: "string", n: "integer", late: "json" };
     for (const uri of ["", "_retries/1/", "_retries/2/"])
       assert.deepEqual((await readManifest(await openStore(store.uri + uri)))!.columns, columns);
     const options = { openStore: (uri: string) => openStore(uri) };
     assert.deepEqual((await verifyOutput(store, options)).problems, []);
-    // A retry of other rows than those that were in error.
+    // A retry of rows that were not in error.
     const first = retries![0]!;
     const manifest = (await readManifest(store))!;
     await store.put(
@@ -100,15 +101,15 @@ for (const [travels, output] of [["inline"], ["split"], ["split", FILES]] as con
     await store.put("_manifest.json", Buffer.from(JSON.stringify({ ...manifest, retries: [retries![1]!, first] })));
     assert.match(
       (await verifyOutput(store, options)).problems.join("\n"),
-      /retry 2: holds record 11 of .* where record 1 of/,
+      /retry 2: expected the rows that were in error before: record 1 of .*, got record 11 of/,
     );
-    // Another retry in the place of the one that was noted, and one that does not prove itself.
+    // Another retry than the recorded one, and a retry that is not complete.
     const other = { ...first, partsSha256: retries![1]!.partsSha256 };
     await store.put("_manifest.json", Buffer.from(JSON.stringify({ ...manifest, retries: [other] })));
     await (await openStore(`${store.uri}_retries/1/`)).remove("_SUCCESS");
     const { problems } = await verifyOutput(store, options);
     assert.deepEqual(problems, [
-      "retry 1: _SUCCESS there: false, expected true",
+      "retry 1: _SUCCESS exists: false, expected true",
       `retry 1: hash of _parts.jsonl: ${first.partsSha256}, expected ${other.partsSha256}`,
     ]);
   });
@@ -120,13 +121,13 @@ test("a run that is not finished has nothing to retry", async () => {
   const { store } = await pipeline.submit({ kind: "text", path, model: "tiny-sentiment", out: "out" });
   await assert.rejects(
     nextRetry(store, (at) => openStore(at)),
-    { code: "RUN_FAILED", message: /finish it first/ },
+    { code: "RUN_FAILED", message: /finish the run first/ },
   );
 });
 
 const RUN_INPUT = { input: { uri: "file:///x", size: null, modifiedAt: null, hash: null } };
 
-/** A finished run, as far as who retries it looks: its rows are not there. */
+/** A finished run without its parts: a retry reads only the run file and the manifest. */
 async function finishedRun(errors: number, change: Partial<Manifest> = {}) {
   const store = new MemoryStore(randomUUID());
   const read = { format: "lines" as const, delimiter: null, column: null, idColumn: null, keep: [] };
@@ -155,7 +156,7 @@ async function finishedRun(errors: number, change: Partial<Manifest> = {}) {
   return { store, manifest, runFile };
 }
 
-test("a retry keeps the settings of its run but for the limit of errors; one that failed is none to build on", async () => {
+test("a retry keeps the settings of its run without maxErrors; a failed run cannot be retried", async () => {
   const { store, runFile } = await finishedRun(3);
   const { runFile: retried, rows } = await nextRetry(store, async () => store);
   assert.deepEqual(retried.settings, { lane: "bulk", sliceTimeoutMs: 5000 });
@@ -167,17 +168,17 @@ test("a retry keeps the settings of its run but for the limit of errors; one tha
   );
 });
 
-test("a retry is noted once, however often", async () => {
+test("a retry that is recorded twice is in the manifest once", async () => {
   const { store } = await finishedRun(3);
   const { manifest: of } = await finishedRun(1);
   await noteRetry(store, 1, of);
-  const noted = await readManifest(store);
-  assert.equal(noted!.retries!.length, 1);
+  const recorded = await readManifest(store);
+  assert.equal(recorded!.retries!.length, 1);
   await noteRetry(store, 1, of);
-  assert.deepEqual(await readManifest(store), noted);
+  assert.deepEqual(await readManifest(store), recorded);
 });
 
-test("--overwrite: the proof goes first and _run.json last, retries and files between them", async () => {
+test("--overwrite removes _SUCCESS first and _run.json last, retries and files between them", async () => {
   const { store, runFile } = await finishedRun(0);
   const rest = [
     "_files.jsonl",
@@ -193,7 +194,7 @@ test("--overwrite: the proof goes first and _run.json last, retries and files be
   for (const key of ["_SUCCESS", ...rest, ...data, "mine.txt"]) await store.put(key, new Uint8Array());
   const removed: string[] = [];
   const { remove, list } = store;
-  // Not every store lists in the order of the keys.
+  // Some stores do not list in the order of the keys.
   store.list = async function* (prefix) {
     yield* (await Array.fromAsync(list.call(store, prefix))).reverse();
   };

@@ -2,16 +2,8 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { test } from "node:test";
 import fc from "fast-check";
-import { rowsDiffer } from "../../../src/outputs/verify/verify.ts";
 import { encodePart, readPart } from "../../../src/rows/part.ts";
-import type { Compactions } from "../../../src/runs/compactions.ts";
-import type { RunLedger } from "../../../src/runs/ledger/ledger.ts";
-import type { Job } from "../../../src/schemas/job.ts";
-import { partKey } from "../../../src/schemas/names.ts";
 import type { Row } from "../../../src/schemas/row.ts";
-import type { Split } from "../../../src/schemas/split.ts";
-import { MemoryStore } from "../../../src/storage/memory.ts";
-import { type StepDeps, sliceSteps } from "../../../src/workers/slice/slice-steps.ts";
 import { bytes, isError, text } from "../../helpers/store-conformance.ts";
 
 const labeled: Row = {
@@ -30,9 +22,9 @@ const failed: Row = {
   source: { uri: "file:///a.csv", record: 1 },
 };
 
-test("a part's bytes, literally", () => {
+test("the bytes of a part, literally", () => {
   const part = encodePart([
-    // Keys in another order than the schema's come out in the schema's.
+    // The keys are written in the schema's order, whatever their order in the row.
     { input: { z: 1, a: null }, repaired: true, truncated: true, ...labeled },
     {
       source: failed.source,
@@ -54,13 +46,13 @@ test("a part's bytes, literally", () => {
   assert.deepEqual(part.errorCodes, { FETCH_UNAVAILABLE: 1 });
 });
 
-test("the bytes can be transferred to a thread: they share their memory with nobody", () => {
+test("the bytes can be transferred to a thread: they share no memory with other buffers", () => {
   const part = encodePart([failed]);
   assert.equal(part.bytes.buffer.byteLength, part.bytes.length);
 });
 
-test("what is encoded is read back the same, whatever the strings", () => {
-  // Any UTF-16, lone surrogates included, and names that objects have from elsewhere.
+test("a part is read back unchanged, with any strings in it", () => {
+  // Any UTF-16, lone surrogates included, and names of properties that every object has.
   const string = fc.oneof(
     fc.string({ unit: "binary" }),
     fc.array(fc.integer({ min: 0, max: 0xffff }), { maxLength: 8 }).map((units) => String.fromCharCode(...units)),
@@ -122,7 +114,7 @@ test("a label called __proto__ is counted like any other", () => {
   assert.equal(Object.getPrototypeOf(labels), Object.prototype);
 });
 
-test("bytes that are no part are refused with the line's number", () => {
+test("bytes that are not a part are refused with the line number", () => {
   const good = encodePart([labeled, failed]).bytes;
   const line = text(good).split("\n")[0]!;
   const cases: [string, Uint8Array, RegExp][] = [
@@ -148,7 +140,7 @@ test("bytes that are no part are refused with the line's number", () => {
     assert.throws(() => readPart(content), isError("PART_MISMATCH", message), what);
 });
 
-test("a row that could not be read again is not written", () => {
+test("a row that could not be read back is not written", () => {
   const wrong = [
     { ...labeled, score: Number.NaN },
     { ...labeled, score: 1.0000001 },
@@ -169,120 +161,11 @@ test("500 rows are encoded in a few milliseconds", () => {
     encodePart(rows);
     return performance.now() - start;
   });
-  // 2 ms on an idle core; generous, because others work on this machine.
+  // It takes 2 ms on an idle core. The bound is generous, because the machine may be busy.
   assert.ok(Math.min(...times) < 10, `${Math.min(...times)} ms`);
 });
 
-/** Values as JSON knows them: no -0, no prototype but the usual. */
+/** A value as JSON has it: without -0, and with the prototype of plain objects. */
 function throughJson(value: unknown): unknown {
   return JSON.parse(JSON.stringify(value));
 }
-
-test("rows are those of the planned ranges, each once and in order; of a sample, as many as were selected", () => {
-  const at = (uri: string, ...records: number[]) =>
-    records.map((record): Row => ({ id: "x", error: { code: "X", message: "" }, source: { uri, record } }));
-  const planned = [
-    { input: 1, first: 3, count: 2 },
-    { input: 0, first: 5, count: 3, selected: 2 },
-  ];
-  const differ = (...rows: Row[][]) => rowsDiffer(rows.flat(), planned, ["a", "b"]);
-  for (const sampled of [
-    [5, 6],
-    [5, 7],
-    [6, 7],
-  ])
-    assert.equal(differ(at("b", 3, 4), at("a", ...sampled)), undefined);
-  assert.match(differ(at("b", 3, 3), at("a", 5, 6))!, /^row 2 is record 3 of b, expected record 4 of b$/);
-  assert.match(differ(at("a", 3, 4), at("a", 5, 6))!, /^row 1 is record 3 of a, expected record 3 of b$/);
-  assert.match(differ(at("b", 3, 4), at("a", 7, 8))!, /^row 3 is record 7 of a, expected record 5 to 6 of a$/);
-  assert.match(differ(at("b", 3, 4), at("a", 5, 8))!, /^row 4 is record 8 of a, expected record 6 to 7 of a$/);
-  assert.match(differ(at("b", 3, 4), at("a", 6, 6))!, /^row 4 is record 6 of a, expected record 7 of a$/);
-  assert.match(differ(at("b", 3, 4), at("a", 5))!, /^row 4 is missing, expected record 6 to 7 of a$/);
-  assert.equal(differ(at("b", 3, 4), at("a", 5, 6, 7)), "5 rows, expected 4");
-});
-
-const RUN = "0123456789abcdef";
-const jobOf = (job: Partial<Job>) =>
-  ({ run: RUN, slice: 0, output: "memory:x", key: partKey(RUN, 0, true), events: "none", ...job }) as Job;
-
-test("the part of a slice of splits is adopted where it has as many rows of each as were planned, and no others", async () => {
-  const store = new MemoryStore("adopted");
-  const split = (uri: string, first: number, count: number, selected?: number) =>
-    ({ input: { uri }, first, count, ...(selected === undefined ? {} : { selected }) }) as unknown as Split;
-  const job = jobOf({ splits: [split("a", 3, 2), split("b", 0, 5, 2)] });
-  const steps = sliceSteps({} as StepDeps);
-  const adopt = async (...records: [string, number][]) => {
-    const rows = records.map(([uri, record]): Row => ({ ...failed, source: { uri, record } }));
-    await store.put(job.key, encodePart(rows).bytes);
-    return (await steps.adopt(store, job))!.receipt.rows;
-  };
-  assert.equal(await steps.adopt(store, job), undefined);
-  assert.equal(await adopt(["a", 3], ["a", 4], ["b", 1], ["b", 4]), 4);
-  for (const rows of [
-    [["a", 3]],
-    [
-      ["a", 3],
-      ["a", 4],
-      ["b", 1],
-    ],
-    [
-      ["a", 3],
-      ["a", 4],
-      ["b", 1],
-      ["b", 3],
-      ["b", 4],
-    ],
-    [
-      ["a", 3],
-      ["a", 3],
-      ["b", 1],
-      ["b", 4],
-    ],
-    [
-      ["a", 3],
-      ["a", 4],
-      ["b", 4],
-      ["b", 1],
-    ],
-    [
-      ["a", 3],
-      ["a", 4],
-      ["b", 1],
-      ["b", 5],
-    ],
-    [
-      ["a", 2],
-      ["a", 3],
-      ["b", 1],
-      ["b", 4],
-    ],
-    [
-      ["a", 3],
-      ["a", 4],
-      ["a", 1],
-      ["b", 4],
-    ],
-  ] as [string, number][][])
-    await assert.rejects(
-      adopt(...rows),
-      isError("PART_MISMATCH", /not the records of this slice/),
-      JSON.stringify(rows),
-    );
-});
-
-test("what kept columns hold is noted before the commit, which may be the last: that of a part that was adopted too", async () => {
-  const calls: string[] = [];
-  const parts: Partial<StepDeps> = {
-    compactions: { noteColumns: async () => void calls.push("columns") } as Partial<Compactions> as Compactions,
-    ledger: {
-      commit: async () => {
-        calls.push("commit");
-        return { outcome: "committed", complete: true };
-      },
-    } as Partial<RunLedger> as RunLedger,
-    finalize: async () => void calls.push("finalize"),
-  };
-  const { bytes: _bytes, ...part } = encodePart([labeled]);
-  assert.equal(await sliceSteps(parts as StepDeps).commit(jobOf({}), { ...part, rows: [labeled] }), "done");
-  assert.deepEqual(calls, ["columns", "commit", "finalize"]);
-});

@@ -1,18 +1,20 @@
+/** The result of `verify`. */
 export type Verification = {
   ok: boolean;
   run: string | undefined;
   state: string | undefined;
-  /** As counted now, from the parts themselves. */
+  /** As counted from the parts or files themselves. */
   totals: { parts: number; planned: number; labeled: number; errors: number };
-  /** What is not as it should be, the first hundred. */
+  /** In words, the first hundred. */
   problems: string[];
 };
 
 const MAX_PROBLEMS = 100;
 
-/** Gathers what is found of an output, and what is wrong with it. */
-export class Check {
+/** Collects what `verify` finds in an output: counts and problems. */
+export class Findings {
   readonly totals = { parts: 0, planned: 0, labeled: 0, errors: 0 };
+  /** Labeled rows by label. */
   readonly labels = new Map<string, number>();
   readonly #problems: string[] = [];
   #count = 0;
@@ -22,8 +24,13 @@ export class Check {
     if (this.#problems.length < MAX_PROBLEMS) this.#problems.push(text);
   }
 
-  equal(what: string, came: unknown, expected: unknown): void {
-    if (came !== expected) this.problem(`${what}: ${came}, expected ${expected}`);
+  /** Reports a problem if a value is not the expected one. */
+  equal(what: string, got: unknown, expected: unknown): void {
+    if (got !== expected) this.problem(`${what}: ${got}, expected ${expected}`);
+  }
+
+  addLabels(label: string, rows: number): void {
+    this.labels.set(label, (this.labels.get(label) ?? 0) + rows);
   }
 
   result(run: string | undefined, state: string | undefined): Verification {

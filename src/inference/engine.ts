@@ -2,33 +2,40 @@ import { LabelmillError } from "../errors.ts";
 import type { ItemError } from "../schemas/item.ts";
 import type { Lane } from "../schemas/names.ts";
 import type { LabelScore } from "../schemas/row.ts";
+import type { Task } from "../schemas/task.ts";
 import { type Answers, Batcher, type OnAnswers } from "./batching/batcher.ts";
 import type { BatcherStats } from "./batching/batcher-stats.ts";
 import type { Entry } from "./batching/length-sorted-list.ts";
 import type { Packable } from "./batching/packing.ts";
+import type { Device } from "./devices/device.ts";
 import type { Model } from "./model/model.ts";
 import { Runner, type RunnerOptions } from "./runner.ts";
-import type { Device } from "./sessions/model-session.ts";
 import { BATCHES_PER_THREAD } from "./sessions/session-pool.ts";
 import type { Layout } from "./tuning/thread-layouts.ts";
 
 export type EngineOptions = RunnerOptions;
 
-/** An item that is ready for the model: its token ids, or its pixels (height × width × RGB, as the model's recipe says). */
+/** An item that is ready for the model: its token ids, or its pixels (height × width × RGB, of the size in the model's recipe). */
 export type Prepared = { tokens: Int32Array } | { pixels: Uint8Array };
 
-/** The best labels of an item, best first, or why it has none. */
+/** The best labels of an item, best first, or its error. */
 export type Outcome = { labels: LabelScore[] } | { error: ItemError };
 
-/** An item in the batcher: what the model takes, and how many labels its job asks for. */
+/** An item in the batcher: the model's input, and how many labels its job needs. */
 type Work = { input: Packable; topK: number };
 
-/** A loaded model that labels what is prepared for it, in batches made of the items of all callers. */
+/** Checks an item against what the model takes. An input of a wrong size would shift the whole batch. */
+const CHECKS: Record<Task, (item: Prepared, topK: number, model: Model) => Entry<Work> | LabelmillError> = {
+  "text-classification": checkText,
+  "image-classification": checkImage,
+};
+
+/** A loaded model that labels prepared items, in batches of the items of all callers. */
 export class Engine {
   readonly model: Model;
   readonly #batcher: Batcher<Work, LabelScore[]>;
   readonly #runner: Runner;
-  /** Settles when no other layout of threads is on its way. */
+  /** Settles when no change of the thread layout is in progress. */
   #changing: Promise<void> = Promise.resolve();
 
   private constructor(runner: Runner) {
@@ -40,7 +47,7 @@ export class Engine {
       batchesPerThread: BATCHES_PER_THREAD,
       run: (batch, thread, longest) => this.#run(batch, thread, longest),
       onRan: (batch) => {
-        if (runner.ran(batch)) this.#changing = this.#batcher.change(() => runner.changeLayout());
+        if (runner.recordBatch(batch)) this.#changing = this.#batcher.change(() => runner.changeLayout());
       },
       onDeviceError: (error, cost) => runner.deviceFailed(error, cost),
     });
@@ -51,42 +58,42 @@ export class Engine {
     return new Engine(await Runner.start(options));
   }
 
-  /** Where the model runs, a thread each; on the CPU one for all threads. */
+  /** Where the model runs: one device for each thread, or the CPU for all of them. */
   get devices(): readonly Device[] {
     return this.#runner.devices;
   }
 
-  /** Threads of the model and of each session. */
+  /** The number of inference threads, and of threads within each session. */
   get layout(): Layout {
     return this.#runner.layout;
   }
 
-  /** Budgets that were found so far, by the longest of their lengths: padded tokens of a batch, or images. */
+  /** Budgets found so far (padded tokens of a batch, or images), by the upper bound of the lengths that share each. */
   get budgets(): Readonly<Record<number, number>> {
     return this.#runner.found;
   }
 
-  /** Whether the search for budgets and layout is over, as far as lengths have come. */
+  /** Whether the search for the layout, and for the budgets of all lengths seen so far, has ended. */
   get settled(): boolean {
     return this.#runner.settled;
   }
 
-  /** Cost that keeps all threads busy: two batches each of the largest that may be asked for next. */
+  /** The cost that keeps all threads busy: for each, BATCHES_PER_THREAD batches of the largest size that may come next. */
   get appetite(): number {
     return this.#runner.reach * BATCHES_PER_THREAD * this.#runner.threads;
   }
 
-  /** Settles with the reason when the device has failed on a single item: only a new process may mend that. */
+  /** Settles with the reason when the device failed on a single item. Only a new process may recover. */
   get failed(): Promise<LabelmillError> {
     return this.#runner.failed;
   }
 
-  /** Batches and items so far, and their cost with and without padding. */
+  /** Totals of batches and items, and their cost with and without padding. */
   get stats(): Readonly<BatcherStats> {
     return this.#batcher.stats;
   }
 
-  /** Items that wait or are with the model. */
+  /** Items that wait or run. */
   get held(): number {
     return this.#batcher.held;
   }
@@ -97,11 +104,11 @@ export class Engine {
   }
 
   /**
-   * One outcome for each item, in their order, with the best `topK` labels (at least 1; all of the model's, if it has fewer).
-   * Rejects with INFERENCE_FAILED (retryable) when the machinery failed, with ABORTED when the signal says so or the engine
-   * is closed; what still waits is dropped then.
-   * @param onAnswers told, batch by batch, how many of these items the model is through with
-   * @param lane interactive items go first; bulk keeps a fifth of the model while it waits
+   * Labels items: one outcome for each, in their order, with the best `topK` labels (at least 1; all labels if the model has
+   * fewer). Rejects with INFERENCE_FAILED (retryable) if a thread or device failed, and with ABORTED if the signal aborts or
+   * the engine closes; waiting items are dropped then.
+   * @param onAnswers called for each batch that contained some of these items
+   * @param lane interactive items go first; bulk items keep a fifth of the model's capacity
    */
   async label(
     prepared: readonly Prepared[],
@@ -111,7 +118,8 @@ export class Engine {
     lane: Lane = "bulk",
   ): Promise<Outcome[]> {
     const k = Math.min(topK, this.model.labels.length);
-    const checked = prepared.map((item) => this.#check(item, k));
+    const check = CHECKS[this.model.task];
+    const checked = prepared.map((item) => check(item, k, this.model));
     const entries = checked.filter((entry): entry is Entry<Work> => !(entry instanceof LabelmillError));
     const answers = (await this.#batcher.add(entries, signal, onAnswers, lane)).values();
     return checked.map((entry) => {
@@ -120,7 +128,7 @@ export class Engine {
     });
   }
 
-  /** Takes nothing new, answers what it holds and ends its threads. */
+  /** Rejects new items, answers those that it has and ends its threads. */
   async close(): Promise<void> {
     await this.#batcher.close();
     await this.#changing;
@@ -142,20 +150,18 @@ export class Engine {
     });
     return { answers, ms };
   }
+}
 
-  /** Sizes that do not fit would shift the whole batch, so they are refused here. */
-  #check(item: Prepared, topK: number): Entry<Work> | LabelmillError {
-    const { recipe } = this.model;
-    if (recipe) {
-      const bytes = recipe.width * recipe.height * 3;
-      if ("pixels" in item && item.pixels.length === bytes) return { length: 1, value: { input: item.pixels, topK } };
-      return new LabelmillError("ITEM_FAILED", `expected ${bytes} bytes of pixels, got ${describe(item)}`);
-    }
-    if (!("tokens" in item)) return new LabelmillError("ITEM_FAILED", `expected tokens, got ${describe(item)}`);
-    if (item.tokens.length === 0)
-      return new LabelmillError("EMPTY_TEXT", "expected a text with tokens, got one without");
-    return { length: item.tokens.length, value: { input: item.tokens, topK } };
-  }
+function checkText(item: Prepared, topK: number): Entry<Work> | LabelmillError {
+  if (!("tokens" in item)) return new LabelmillError("ITEM_FAILED", `expected tokens, got ${describe(item)}`);
+  if (item.tokens.length === 0) return new LabelmillError("EMPTY_TEXT", "expected a text with tokens, got one without");
+  return { length: item.tokens.length, value: { input: item.tokens, topK } };
+}
+
+function checkImage(item: Prepared, topK: number, { recipe }: Model): Entry<Work> | LabelmillError {
+  const bytes = recipe!.width * recipe!.height * 3;
+  if ("pixels" in item && item.pixels.length === bytes) return { length: 1, value: { input: item.pixels, topK } };
+  return new LabelmillError("ITEM_FAILED", `expected ${bytes} bytes of pixels, got ${describe(item)}`);
 }
 
 function describe(item: Prepared): string {

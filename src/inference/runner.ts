@@ -1,43 +1,42 @@
 import { LabelmillError, toLabelmillError } from "../errors.ts";
 import type { BatchRules, CutReason } from "./batching/batch.ts";
 import type { Packable, Ranked } from "./batching/packing.ts";
+import { type Device, kindOf } from "./devices/device.ts";
 import { DeviceError } from "./devices/device-error.ts";
 import type { Model } from "./model/model.ts";
-import { readTokenLimits } from "./model/token-limits.ts";
-import type { Device } from "./sessions/model-session.ts";
 import { SessionPool } from "./sessions/session-pool.ts";
 import { setupOf } from "./sessions/session-setup.ts";
 import { Budgets, type RanBatch } from "./tuning/batch-budgets.ts";
-import { type Sizing, sizingOf } from "./tuning/batch-sizing.ts";
+import { type Sizing, sizeModel } from "./tuning/batch-sizing.ts";
 import { type Layout, LayoutSearch, layoutsOf, usualLayout } from "./tuning/thread-layouts.ts";
 import { readTuning, type Tuning, writeTuning } from "./tuning/tuning-file.ts";
 
 export type RunnerOptions = {
   model: Model;
-  /** GPUs, each with a thread of its own; none: the CPU. */
+  /** GPUs, one inference thread each. Default: the CPU. */
   devices?: readonly Device[] | undefined;
-  /** Cores that the model may use on the CPU. */
+  /** CPU cores that the model may use. */
   cores: number;
-  /** On the CPU: inference threads, each with a copy of the model; none: found while running, threads × intra-op = cores. */
+  /** Inference threads on the CPU, each with a copy of the model. Default: searched for while running. */
   threads?: number | undefined;
-  /** Threads within one run; none: what the threads leave of the cores. */
+  /** Threads within one run. Default: cores ÷ threads. */
   intraOpThreads?: number | undefined;
-  /** The most padded cost of a batch: longest text × texts in tokens, or the number of images; none: found while running. */
+  /** The largest padded cost of a batch: longest text × texts in tokens, or images. Default: searched for while running. */
   budget?: number | undefined;
-  /** Where the search for it begins, if not where it usually does. */
+  /** Where the search for the budget begins. Default: a value for the task and the device. */
   startBudget?: number | undefined;
-  /** A file that remembers what was found. */
+  /** A file that stores the results of the search. Default: they are not stored. */
   tuningFile?: string | undefined;
-  /** The file that inference threads run, if it is not onnxruntime's; it calls `serveSession`. */
+  /** The module that inference threads run; it calls `serveSession`. Default: onnxruntime's. */
   thread?: URL | undefined;
-  /** Told, in words, of what was found and what failed. */
-  say?: ((message: string, detail: Record<string, unknown>) => void) | undefined;
+  /** Called with log messages about the search and about failures. */
+  log?: ((message: string, detail: Record<string, unknown>) => void) | undefined;
 };
 
-/** Batches under load, in a row, before layouts are compared: what is measured at rest says nothing of how threads get along. */
+/** Consecutive batches under load before layouts are compared: without load, threads do not compete for cores. */
 const UNDER_LOAD = 12;
 
-/** Runs batches of one model on its threads, and finds out how large they should be and, on the CPU, how many threads there should be. */
+/** Runs batches of one model on its threads. Searches for the best batch sizes and, on the CPU, the best number of threads. */
 export class Runner implements BatchRules {
   readonly model: Model;
   readonly #options: RunnerOptions;
@@ -46,14 +45,15 @@ export class Runner implements BatchRules {
   readonly #failed = Promise.withResolvers<LabelmillError>();
   #pool: SessionPool;
   #budgets: Budgets;
-  /** Batches of this padded cost and more found no memory. */
+  /** Batches of this padded cost and more ran out of memory. */
   #tooLarge: number;
   #underLoad = 0;
-  /** Another layout is on its way: what ends until then ran with the one before. */
+  /** Whether a change of layout was requested: batches that end until then ran with the old one. */
   #changing = false;
-  /** What was found with each number of threads. */
+  /** The budgets found with each number of threads. */
   readonly #foundWith = new Map<number, Record<number, number>>();
-  #remembered = "";
+  /** The last content of the tuning file. */
+  #stored = "";
   #writing: Promise<void> = Promise.resolve();
 
   private constructor(
@@ -125,7 +125,7 @@ export class Runner implements BatchRules {
     return this.#sizing.similar;
   }
 
-  /** Throws what the pool throws; a DeviceError, too, for several items that would be padded to what found no memory before. */
+  /** Throws what the pool throws, and a DeviceError for several items whose padded cost ran out of memory before. */
   async run(
     items: readonly Packable[],
     longest: number,
@@ -138,22 +138,22 @@ export class Runner implements BatchRules {
       try {
         return await this.#pool.run(items, shape, topK, thread);
       } catch (error) {
-        if (!(error instanceof DeviceError) || !error.memory || shape.rows === 1) throw error;
+        if (!(error instanceof DeviceError) || !error.isOutOfMemory || shape.rows === 1) throw error;
         this.#noteTooLarge(cost, error);
         if (items.length > 1) throw error;
       }
     } else if (items.length > 1)
-      throw new DeviceError(`out of memory: so were ${this.#tooLarge} of padded cost before`);
-    // One item may still pass without the rows that are padding.
+      throw new DeviceError(`out of memory, as batches of padded cost ${this.#tooLarge} were before`);
+    // One item may still pass without padding rows.
     return this.#pool.run(items, { rows: 1, length: shape.length }, topK, thread);
   }
 
-  /** Learns from a batch. @returns whether another layout is to be tried: `changeLayout`, when no batch is out */
-  ran({ reason, ...batch }: RanBatch & { reason: CutReason }): boolean {
+  /** Records a batch that ended. @returns whether to call `changeLayout` as soon as no batch runs */
+  recordBatch({ reason, ...batch }: RanBatch & { reason: CutReason }): boolean {
     if (this.#changing) return false;
-    this.#budgets.ran(batch);
+    this.#budgets.record(batch);
     this.#underLoad = reason === "drained" ? 0 : this.#underLoad + 1;
-    if (this.settled) this.#remember();
+    if (this.settled) this.#store();
     if (this.#layouts.done || this.#underLoad < UNDER_LOAD || !this.#budgets.settled) return false;
     this.#underLoad = 0;
     this.#foundWith.set(this.threads, this.#budgets.found);
@@ -161,12 +161,12 @@ export class Runner implements BatchRules {
     return this.#changing;
   }
 
-  /** Goes to the layout that is to be tried, or that was the best. @returns the number of threads from then on */
+  /** Switches to the next layout to try, or to the best one. @returns the new number of threads */
   async changeLayout(): Promise<number> {
     const found = this.#budgets.found;
     await this.#pool.close();
     this.#pool = await this.#openNext();
-    this.#tell("another layout of threads", { ...this.layout });
+    this.#log("thread layout changed", { ...this.layout });
     const before = this.#foundWith.get(this.threads);
     this.#budgets = this.#newBudgets(before ?? found, before !== undefined);
     this.#changing = false;
@@ -177,10 +177,10 @@ export class Runner implements BatchRules {
     try {
       return await openPool(this.#options, this.#sizing, this.#layouts.current);
     } catch (error) {
-      this.#tell("a layout of threads could not be had", { err: error });
+      this.#log("a thread layout could not be started", { err: error });
       return await openPool(this.#options, this.#sizing, this.#layouts.failed()).catch((again: unknown) => {
         this.#failed.resolve(toLabelmillError(again, "INFERENCE_FAILED"));
-        // Closed: whatever it is asked for fails, to be tried again elsewhere.
+        // The old pool is closed, so every batch fails, to be retried by another process.
         return this.#pool;
       });
     }
@@ -188,7 +188,7 @@ export class Runner implements BatchRules {
 
   deviceFailed(error: DeviceError, paddedCost: number): void {
     if (paddedCost > 0) return;
-    const message = `${this.model.id}: the device failed on a single item, so this process ends and another may go on: ${error.message}`;
+    const message = `${this.model.id}: the device failed on a single item, so this process ends and another one may continue: ${error.message}`;
     this.#failed.resolve(new LabelmillError("INFERENCE_FAILED", message, { cause: error }));
   }
 
@@ -206,27 +206,27 @@ export class Runner implements BatchRules {
   #noteTooLarge(cost: number, error: DeviceError): void {
     this.#tooLarge = Math.min(this.#tooLarge, cost);
     this.#budgets.tooLarge(cost);
-    this.#tell("batches of this padded cost find no memory", { cost, err: error });
+    this.#log("batches of this padded cost run out of memory", { cost, err: error });
   }
 
-  #tell(message: string, detail: Record<string, unknown>): void {
-    this.#options.say?.(message, { model: this.model.id, ...detail });
+  #log(message: string, detail: Record<string, unknown>): void {
+    this.#options.log?.(message, { model: this.model.id, ...detail });
   }
 
-  /** What cannot be remembered is found again at the next start. */
-  #remember(): void {
+  /** Writes the tuning file. If that fails, the next start searches again. */
+  #store(): void {
     const { tuningFile, devices } = this.#options;
     if (tuningFile === undefined) return;
     const layout = devices ? {} : { layout: this.layout };
     const tooLarge = Number.isFinite(this.#tooLarge) ? { tooLarge: this.#tooLarge } : {};
     const tuning: Tuning = { v: 1, ...layout, budgets: this.found, ...tooLarge };
     const text = JSON.stringify(tuning);
-    if (text === this.#remembered) return;
-    this.#remembered = text;
-    this.#tell("batch budgets found", { ...tuning });
+    if (text === this.#stored) return;
+    this.#stored = text;
+    this.#log("batch budgets found", { ...tuning });
     this.#writing = this.#writing
       .then(() => writeTuning(tuningFile, tuning))
-      .catch((error: unknown) => this.#tell("what was found cannot be remembered", { err: error }));
+      .catch((error: unknown) => this.#log("the tuning file cannot be written", { err: error }));
   }
 }
 
@@ -256,9 +256,6 @@ function openPool(
   );
 }
 
-async function sizingFor({ model, devices, budget, startBudget }: RunnerOptions): Promise<Sizing> {
-  const { task, dtype, dir, paddingSide } = model;
-  if (!devices) return sizingOf({ task, dtype, kind: "cpu", paddingSide, budget, start: startBudget });
-  const longest = task === "text-classification" ? (await readTokenLimits(dir)).maxTokens : undefined;
-  return sizingOf({ task, dtype, kind: "cuda", longest, budget, start: startBudget });
+function sizingFor({ model, devices, budget, startBudget }: RunnerOptions): Promise<Sizing> {
+  return sizeModel(model, kindOf(devices?.[0] ?? "cpu"), { budget, start: startBudget });
 }

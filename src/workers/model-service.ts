@@ -4,11 +4,11 @@ import type { WorkerOptions as QueueWorkerOptions } from "bullmq";
 import type { Redis } from "ioredis";
 import type { Config } from "../config.ts";
 import type { Fetcher } from "../fetch/fetcher.ts";
+import type { Device } from "../inference/devices/device.ts";
 import { Engine, type EngineOptions } from "../inference/engine.ts";
 import type { Model } from "../inference/model/model.ts";
 import type { ImageDecoder } from "../inference/preprocess/image/image-decoder.ts";
 import { PreparePool } from "../inference/preprocess/prepare-pool.ts";
-import type { Device } from "../inference/sessions/model-session.ts";
 import type { Logger } from "../logger.ts";
 import { Turns } from "../runs/queues/turns.ts";
 import { LANES, type Lane, queueName } from "../schemas/names.ts";
@@ -121,7 +121,7 @@ function engineOptions(model: Model, parts: ModelServiceDeps): EngineOptions {
     ...{ model, devices, threads, intraOpThreads, budget, thread },
     cores: availableParallelism(),
     tuningFile: thread ? undefined : tuningFile(model, parts, budget),
-    say: (message, detail) => log.info(detail, message),
+    log: (message, detail) => log.info(detail, message),
   };
 }
 

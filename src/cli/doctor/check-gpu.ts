@@ -2,14 +2,20 @@ import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import type { Packable } from "../../inference/batching/packing.ts";
-import { cudaPlaces, lackOf, mendFor, PROVIDER_LIBRARY } from "../../inference/devices/cuda-requirements.ts";
+import {
+  cudaFixFor,
+  cudaPlaces,
+  findCudaProblem,
+  PROVIDER_LIBRARY,
+} from "../../inference/devices/cuda-requirements.ts";
+import { type Device, kindOf } from "../../inference/devices/device.ts";
 import { compareWithCpu, type DeviceComparison } from "../../inference/devices/device-comparison.ts";
 import { gpusOf, proveGpus } from "../../inference/devices/devices.ts";
 import type { Model } from "../../inference/model/model.ts";
 import { readTokenLimits } from "../../inference/model/token-limits.ts";
 import { encodeOnce } from "../../inference/preprocess/prepare-pool.ts";
-import type { Device, Shape } from "../../inference/sessions/model-session.ts";
-import { sizingOf } from "../../inference/tuning/batch-sizing.ts";
+import type { Shape } from "../../inference/sessions/model-session.ts";
+import { sizeModel } from "../../inference/tuning/batch-sizing.ts";
 import { PROOF_MODEL_DIR } from "../own-devices.ts";
 import { type CheckResult, type Finding, ok, runCheck, wrong } from "./check.ts";
 
@@ -33,10 +39,12 @@ export async function* checkGpus(models: readonly (() => Promise<Model>)[]): Asy
   yield runCheck(
     "GPUs",
     async () => {
-      const { devices, lack } = await proveGpus(gpusOf("cuda:all"), PROOF_MODEL_DIR);
+      const { devices, problem } = await proveGpus(gpusOf("cuda:all"), PROOF_MODEL_DIR);
       gpus = devices;
-      if (gpus.length === 0) return wrong(lack!.problem, lack!.mend);
-      return ok(`a session was made and ran on ${gpus.join(", ")}${lack ? `; not on the next, ${lack.problem}` : ""}`);
+      if (gpus.length === 0) return wrong(problem!.cause, problem!.fix);
+      return ok(
+        `a session was made and ran on ${gpus.join(", ")}${problem ? `; not on the next, ${problem.cause}` : ""}`,
+      );
     },
     ALL_GPUS_MS,
   );
@@ -50,12 +58,12 @@ export async function* checkGpus(models: readonly (() => Promise<Model>)[]): Asy
 /** What can be seen without a session: the driver's devices, onnxruntime's provider, and the libraries that it needs. */
 async function checkFiles(): Promise<Finding> {
   const places = cudaPlaces();
-  const lack = await lackOf(places);
-  if (lack) return wrong(lack.problem, lack.mend);
+  const lacking = await findCudaProblem(places);
+  if (lacking) return wrong(lacking.cause, lacking.fix);
   const { found, missing } = await librariesOf(join(places.libraries, PROVIDER_LIBRARY));
   if (missing.length === 0) return ok(`a GPU, ${PROVIDER_LIBRARY}, ${found.join(", ") || "and no library is missing"}`);
   const problem = `${missing.join(", ")} missing`;
-  return wrong(`${problem}; found ${found.join(", ") || "none"}`, mendFor(problem));
+  return wrong(`${problem}; found ${found.join(", ") || "none"}`, cudaFixFor(problem));
 }
 
 /** The parts of CUDA that a library needs, as the system's loader finds them. Cannot be known where there is no `ldd`. */
@@ -80,18 +88,13 @@ export async function checkModelOn(
   given?: readonly Shape[],
   thread?: URL,
 ): Promise<Finding> {
-  const shapes = given ?? (await shapesOf(model));
+  const shapes = given ?? (await sizeModel(model, kindOf(gpu))).warmUp;
   const comparison = await compareWithCpu(model, gpu, await itemsOf(model, shapes), shapes, thread);
   const { items, differ, largest } = comparison;
   const answers = `${model.dtype}: ${items - differ} of ${items} best labels are the CPU's, scores differ by ${largest.toFixed(5)} at most`;
   if (differ > 0 || largest > TOLERANCES[model.dtype])
     return wrong(answers, "take --device cpu, or another --dtype, and report it with the GPU's name and driver");
   return ok(`${answers}; ${ratesOf(comparison)}`);
-}
-
-async function shapesOf({ task, dtype, dir }: Model): Promise<readonly Shape[]> {
-  const longest = task === "text-classification" ? (await readTokenLimits(dir)).maxTokens : undefined;
-  return sizingOf({ task, dtype, kind: "cuda", longest }).warmUp;
 }
 
 /** Some items of each length that shapes have: texts that fill it, pictures of one colour and of stripes. */

@@ -12,9 +12,9 @@ export async function checkCpu(modelDir: string): Promise<Finding> {
 }
 
 export async function checkCuda(modelDir: string): Promise<Finding> {
-  const { lack } = await proveGpus(["cuda:0"], modelDir);
-  if (!lack) return ok("a session was made and ran on cuda:0; labelmill doctor --gpu says more");
-  return note(`not usable: ${lack.problem}. Models run on the CPU`, lack.mend);
+  const { problem } = await proveGpus(["cuda:0"], modelDir);
+  if (!problem) return ok("a session was made and ran on cuda:0; labelmill doctor --gpu says more");
+  return note(`not usable: ${problem.cause}. Models run on the CPU`, problem.fix);
 }
 
 /** A model that came with labelmill: its files are there, and a session of it runs. */

@@ -1,22 +1,22 @@
 import type { Batch } from "./batch.ts";
 import { compareWaiting, type Entry, type Group, LengthSortedList, type Waiting } from "./length-sorted-list.ts";
 
-/** The most batches that may pass over a waiting item, that is, take an item of the same queue that arrived after it. */
+/** The most batches that may pass over a waiting item: that contain an item of the same queue that arrived later. */
 export const MAX_PASSED_OVER = 8;
 
 /**
- * What waits for a batch. An empty batch begins with the longest item of the oldest group; then it takes the nearest in length
- * to its first item from all groups, shorter ones first, while they fit.
+ * The items that wait for a batch. An empty batch begins with the longest item of the oldest group. It then takes the items of all
+ * groups that are nearest in length to its first item, shorter ones first, while they fit.
  *
- * Invariant: no item is passed over by more than MAX_PASSED_OVER batches. The count of an item is the number of batches whose
- * newest item of this queue arrived after it; so it is the same for a whole group, and at least as high for an older group as
- * for a younger one.
+ * Invariant: no item is passed over by more than MAX_PASSED_OVER batches. An item's count is the number of batches whose newest
+ * item of this queue arrived after it. So all items of a group have the same count, and an older group's count is at least as
+ * high as a younger one's.
  */
 export class BatchQueue<T> {
   readonly #all = new LengthSortedList<T>();
-  /** Groups with something waiting, oldest first. */
+  /** Groups with waiting items, oldest first. */
   readonly #groups = new Set<Group<T>>();
-  /** For each batch that took something newer than the oldest group: its newest arrival. At most MAX_PASSED_OVER of them. */
+  /** The newest arrival of each batch that took items newer than the oldest group. At most MAX_PASSED_OVER entries. */
   #ahead: number[] = [];
   #arrivals = 0;
   #added = 0;
@@ -27,32 +27,32 @@ export class BatchQueue<T> {
     return this.#all.size;
   }
 
-  /** The sum of the lengths of what waits. */
+  /** The sum of the lengths of the waiting items. */
   get cost(): number {
     return this.#cost;
   }
 
-  /** The length of the item that an empty batch would begin with; undefined if nothing waits. */
+  /** The length of the item that an empty batch would begin with; undefined if no item waits. */
   get nextLength(): number | undefined {
     const [oldest] = this.#groups;
-    return oldest?.shelf.longest()?.length;
+    return oldest?.waiting.longest()?.length;
   }
 
-  /** Adds items that arrive together; lengths are positive. The group that comes back is good for `discard`. */
+  /** Adds items that arrive together. Lengths are positive. @returns their group, for `discard` */
   add(items: readonly Entry<T>[]): Group<T> {
-    const group: Group<T> = { arrival: this.#arrivals++, shelf: new LengthSortedList<T>() };
+    const group: Group<T> = { arrival: this.#arrivals++, waiting: new LengthSortedList<T>() };
     const sorted = items
       .map(({ length, value }): Waiting<T> => ({ length, value, group, order: this.#added++, taken: false }))
       .sort(compareWaiting);
     if (sorted.length === 0) return group;
     this.#groups.add(group);
-    group.shelf.merge(sorted);
+    group.waiting.merge(sorted);
     this.#all.merge(sorted);
     for (const { length } of sorted) this.#cost += length;
     return group;
   }
 
-  /** Moves to a batch what fits in it, and says how many items that was. A batch that comes empty stays so only if nothing waits. */
+  /** Moves items that fit to a batch. An empty batch stays empty only if no item waits. @returns how many items were moved */
   fill(batch: Batch<Waiting<T>>): number {
     const [oldest] = this.#groups;
     if (!oldest) return 0;
@@ -62,35 +62,35 @@ export class BatchQueue<T> {
       if (fits) this.#mark(entry);
       return fits;
     };
-    if (before === 0) take(oldest.shelf.longest()!);
+    if (before === 0) take(oldest.waiting.longest()!);
     const { length } = batch.entries[0]!;
     for (const group of this.#groups) {
       if (this.#passedOver(group) < MAX_PASSED_OVER) {
         this.#all.offer(length, take);
         break;
       }
-      // Nothing newer than this group may be taken before the whole of it is.
-      group.shelf.offer(length, take);
-      if (group.shelf.size > 0) break;
+      // The whole group must be taken before any newer item.
+      group.waiting.offer(length, take);
+      if (group.waiting.size > 0) break;
     }
     const taken = batch.entries.slice(before);
     this.#ahead.push(taken.reduce((newest, entry) => Math.max(newest, entry.group.arrival), 0));
-    this.#tidy(new Set(taken.map((entry) => entry.group)));
+    this.#sweep(new Set(taken.map((entry) => entry.group)));
     return taken.length;
   }
 
-  /** Drops what still waits of a group and says how many items that was. */
+  /** Drops the items of a group that still wait. @returns how many these were */
   discard(group: Group<T>): number {
-    const dropped = [...group.shelf];
+    const dropped = [...group.waiting];
     for (const entry of dropped) this.#mark(entry);
-    this.#tidy([group]);
+    this.#sweep([group]);
     return dropped.length;
   }
 
   #mark(entry: Waiting<T>): void {
     entry.taken = true;
-    entry.group.shelf.took();
-    this.#all.took();
+    entry.group.waiting.countTaken();
+    this.#all.countTaken();
     this.#cost -= entry.length;
   }
 
@@ -98,11 +98,11 @@ export class BatchQueue<T> {
     return this.#ahead.filter((newest) => newest > group.arrival).length;
   }
 
-  #tidy(touched: Iterable<Group<T>>): void {
-    this.#all.tidy();
+  #sweep(touched: Iterable<Group<T>>): void {
+    this.#all.sweep();
     for (const group of touched) {
-      group.shelf.tidy();
-      if (group.shelf.size === 0) this.#groups.delete(group);
+      group.waiting.sweep();
+      if (group.waiting.size === 0) this.#groups.delete(group);
     }
     const [oldest] = this.#groups;
     this.#ahead = oldest ? this.#ahead.filter((newest) => newest > oldest.arrival) : [];

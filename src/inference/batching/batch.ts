@@ -1,26 +1,26 @@
 import type { Entry } from "./length-sorted-list.ts";
 
-/** What decides how large batches become. Costs are padded ones. */
+/** Limits the size of batches. Costs include padding. */
 export interface BatchRules {
-  /** The most cost of the next batch, which begins with an item of this length; asked once a batch. */
+  /** The largest cost of the next batch, whose first item has this length. Called once for each batch. */
   next(length: number): number;
-  /** About the same, for looking ahead. */
+  /** About the same, to plan ahead. */
   peek(length: number): number;
-  /** The most that `next` may answer now. */
+  /** The largest cost that `next` can return now. */
   readonly reach: number;
-  /** The length that an item takes in a batch. */
+  /** The length that an item of this length is padded to. */
   lengthOf(length: number): number;
-  /** An item is put with others only if the shortest of them is at least this part (0..1) of the longest. */
+  /** The least ratio (0..1) of the shortest to the longest item of a batch. */
   readonly similar: number;
 }
 
-/** More padding than this costs more than another batch. */
+/** The usual value of `similar`. With more padding, another batch would cost less. */
 export const SIMILAR = 1 / 2;
 
-/** Why a batch was not made larger: its budget, nothing else waited, or what waited was of other lengths. */
+/** Why a batch is not larger: it is `full`, no more items waited (`drained`), or the others were too long or too short (`lengths`). */
 export type CutReason = "full" | "drained" | "lengths";
 
-/** A batch in the making: entries of similar length, whose padded cost (longest × count) is within the budget unless there is only one. */
+/** A batch that is being filled with entries of similar length. Its padded cost (longest × count) exceeds the budget only if it has one entry. */
 export class Batch<E extends Entry<unknown>> {
   readonly entries: E[] = [];
   readonly #rules: BatchRules;
@@ -33,7 +33,7 @@ export class Batch<E extends Entry<unknown>> {
     this.#rules = rules;
   }
 
-  /** Takes the entry if it fits, and says whether it did. */
+  /** Adds the entry if it fits. @returns whether it did */
   take(entry: E): boolean {
     const { entries } = this;
     const shortest = Math.min(this.#shortest, entry.length);
@@ -47,22 +47,22 @@ export class Batch<E extends Entry<unknown>> {
     return true;
   }
 
-  /** Why it is no larger. */
+  /** Why the batch is not larger. */
   get reason(): CutReason {
     return this.#refused;
   }
 
-  /** Of the longest of its entries. */
+  /** The length of its longest entry. */
   get longest(): number {
     return this.#longest;
   }
 
-  /** Padded cost of so many of its entries. */
+  /** The padded cost of `count` of its entries. */
   cost(count: number): number {
     return this.#rules.lengthOf(this.#longest) * count;
   }
 
-  /** A full batch is full, whatever else it was refused for. */
+  /** `full` takes precedence over other reasons. */
   #refuse(reason: CutReason): false {
     if (this.#refused !== "full") this.#refused = reason;
     return false;

@@ -1,7 +1,7 @@
 import type { Lane } from "../../schemas/names.ts";
 import type { CutReason } from "./batch.ts";
 
-/** An item of a batch, and with which call it came. */
+/** An item of a batch, with the call that added it. */
 type Counted = { length: number; value: { call: { lane: Lane; addedAt: number } } };
 
 /** Totals since the start. Costs are in tokens (texts) or items (images), times in milliseconds. */
@@ -11,21 +11,21 @@ export class BatcherStats {
   /** Cost of the batches without and with padding. */
   realCost = 0;
   paddedCost = 0;
-  /** Time in which a batch was out. */
+  /** Time in which at least one batch ran. */
   busyMs = 0;
-  /** Time in which the model ran, of all threads. */
+  /** Time in which the model ran, summed over all threads. */
   inferMs = 0;
-  /** Of all items, from their being added to their answer, but for the time of their batch in the model. */
+  /** Time from the addition of an item to its answer, without the run of its batch, summed over all items. */
   queuedMs = 0;
   /** Why batches were not larger. */
   readonly cuts: Record<CutReason, number> = { full: 0, drained: 0, lengths: 0 };
-  /** What each lane has of `items` and `realCost`. */
+  /** Each lane's share of `items` and `realCost`. */
   readonly lanes: Record<Lane, { items: number; realCost: number }> = {
     interactive: { items: 0, realCost: 0 },
     bulk: { items: 0, realCost: 0 },
   };
 
-  /** A batch was cut. @returns its cost without padding */
+  /** Counts a batch that was cut. @returns its cost without padding */
   countBatch(entries: readonly Counted[], paddedCost: number, reason: CutReason): number {
     this.batches++;
     this.cuts[reason]++;
@@ -42,7 +42,7 @@ export class BatcherStats {
     return realCost;
   }
 
-  /** The model is through with a batch. */
+  /** Counts a batch that the model has finished. */
   countAnswers(entries: readonly Counted[], ms: number): void {
     const now = performance.now();
     this.inferMs += ms;

@@ -8,34 +8,34 @@ import { LaneScheduler } from "./lane-scheduler.ts";
 import type { Entry } from "./length-sorted-list.ts";
 import { ThreadLoad } from "./thread-load.ts";
 
-/** What became of one item: its answer, or the error that it cost. */
+/** The outcome of one item: its answer or its error. */
 export type Outcome<R> = R | LabelmillError;
 
-/** What came of a batch: as many answers as items, in their order, and the ms that they took. */
+/** The answers to a batch, one for each item and in their order, and the milliseconds of the run. */
 export type Answers<R> = { answers: (R | Error)[]; ms: number };
 
 export type BatcherOptions<T, R> = {
   rules: BatchRules;
-  /** Threads that do the work, at least 1. */
+  /** Number of threads, at least 1. */
   threads: number;
-  /** The most batches that a thread may have: one that runs, the others ready. */
+  /** The most batches of a thread: one that runs, the others ready. */
   batchesPerThread: number;
   /**
-   * Does the work on a thread (0 to threads − 1): an Error in the place of an item that failed. If it throws a retryable
-   * LabelmillError, the machinery failed, not an item; if a DeviceError, a smaller batch may pass.
-   * @param longest of the items' lengths
+   * Runs a batch on a thread (0 to threads − 1). The answer of an item that failed is an Error. Throws a retryable LabelmillError if
+   * a thread or device failed, not an item, and a DeviceError if a smaller batch may pass.
+   * @param longest the largest of the items' lengths
    */
   run: (batch: T[], thread: number, longest: number) => Promise<Answers<R>>;
-  /** Told of each batch that the model is through with. */
+  /** Called for each batch that the model has finished. */
   onRan?: (batch: RanBatch & { reason: CutReason }) => void;
-  /** Told when the device failed on a batch of this padded cost; 0 when it failed on a single item, and so on all. */
+  /** Called when the device failed on a batch of this padded cost; 0 if it failed on a single item, so on any batch. */
   onDeviceError?: (error: DeviceError, paddedCost: number) => void;
 };
 
-/** Told how many items of one call got their answer, the number of the batch (from 1) that brought it, and their share of its ms. */
+/** Called with the number of a call's items in a batch, the number of the batch (from 1), and these items' share of its milliseconds. */
 export type OnAnswers = (count: number, batch: number, ms: number) => void;
 
-/** Items that were added together, and whoever waits for them. */
+/** Items that were added together, and the promise of their outcomes. */
 type Call<R> = {
   lane: Lane;
   addedAt: number;
@@ -44,22 +44,22 @@ type Call<R> = {
   resolve: (outcomes: Outcome<R>[]) => void;
   reject: (error: unknown) => void;
   onAnswers: OnAnswers | undefined;
-  /** Drops those that still wait. */
+  /** Drops the items that still wait. */
   drop?: () => void;
 };
 
 type Held<T, R> = { value: T; call: Call<R>; index: number };
 
-/** An idle thread leaves less than this part of a budget to one that runs, if that is through within SOON_MS. */
+/** An idle thread takes a batch at once if the waiting items have at least this part of a budget. */
 const WORTH_A_THREAD = 1 / 2;
-/** A wait that nobody notices. */
-const SOON_MS = 25;
+/** Fewer waiting items stay for a busy thread whose batch ends within this time. A wait of this length is not noticeable. */
+const BUSY_THREAD_WAIT_MS = 25;
 
 /**
- * Gathers items into batches and gives each item its own outcome. A thread without a batch is given one at once, whatever waits,
- * unless that is little and another thread is as good as through with its own: so single items that come one by one share batches
- * where the model is fast, and never wait for one that is slow. A thread that runs is given the next as soon as what waits is worth
- * a full one: cut sooner, it would be small for no gain.
+ * Gathers items into batches and gives each item its own outcome. An idle thread gets a batch at once, unless few items wait and
+ * another thread is about to finish its batch. So items that arrive one by one share batches if the model is fast, and never wait
+ * for a slow one. A busy thread gets its next batch when enough items wait for a full one: an earlier batch would be smaller and
+ * gain nothing.
  */
 export class Batcher<T, R> {
   readonly stats = new BatcherStats();
@@ -67,10 +67,11 @@ export class Batcher<T, R> {
   readonly #lanes = new LaneScheduler<Held<T, R>>();
   #threads: ThreadLoad;
   #running = 0;
-  /** Counted so far; meaningful while something runs. */
+  /** Since when busy time is not counted yet. Valid while a batch runs. */
   #busySince = 0;
-  #turn = false;
-  /** Set while nothing may begin. */
+  /** Whether a cut is scheduled. */
+  #scheduled = false;
+  /** Set while no batch may start: resolves when no batch runs. */
   #idle: PromiseWithResolvers<void> | undefined;
   #closed: PromiseWithResolvers<void> | undefined;
 
@@ -84,17 +85,16 @@ export class Batcher<T, R> {
     return this.#lanes.size;
   }
 
-  /** Items that wait or are in a batch that is out. */
+  /** Items that wait or run. */
   get held(): number {
     return this.#lanes.size + this.#running;
   }
 
   /**
-   * Adds items that arrive together and share their fate: one outcome each, in their order. `length` is their cost, at least 1.
-   * An item that makes its batch fail gets ITEM_FAILED, its neighbours their answers. Rejects with a retryable
-   * LabelmillError when the machinery failed, with ABORTED when the signal says so or the batcher is closed; what still
-   * waits of them is dropped then.
-   * @param onAnswers told batch by batch
+   * Adds items that belong together: one outcome for each, in their order. `length` is an item's cost, at least 1. An item that makes
+   * its batch fail gets ITEM_FAILED, its neighbours get their answers. Rejects with a retryable LabelmillError if a thread or device
+   * failed, and with ABORTED if the signal aborts or the batcher closes; waiting items are dropped then.
+   * @param onAnswers called for each batch that contained some of the items
    * @param lane interactive items go first
    */
   async add(
@@ -128,9 +128,7 @@ export class Batcher<T, R> {
     }
   }
 
-  /**
-   * Lets the batches that are out end and begins no other until `change` is done, which says how many threads there are from then on.
-   */
+  /** Waits for the running batches and starts no others until `change` has settled. It resolves to the new number of threads. */
   async change(change: () => Promise<number>): Promise<void> {
     this.#idle = Promise.withResolvers<void>();
     if (this.#running === 0) this.#idle.resolve();
@@ -143,19 +141,19 @@ export class Batcher<T, R> {
     }
   }
 
-  /** Takes nothing new; resolves when nothing is held any more. */
+  /** Rejects new items. Resolves when no item waits or runs. */
   close(): Promise<void> {
     this.#closed ??= Promise.withResolvers<void>();
     if (this.held === 0) this.#closed.resolve();
     return this.#closed.promise;
   }
 
-  /** In the next turn of the loop, so that what arrives in this one shares batches. */
+  /** Cuts in the next turn of the event loop, so that items of this turn share batches. */
   #cutSoon(): void {
-    if (this.#turn) return;
-    this.#turn = true;
+    if (this.#scheduled) return;
+    this.#scheduled = true;
     setImmediate(() => {
-      this.#turn = false;
+      this.#scheduled = false;
       this.#cut();
     });
   }
@@ -163,11 +161,11 @@ export class Batcher<T, R> {
   #cut(): void {
     const { rules, batchesPerThread } = this.#options;
     while (this.#lanes.size > 0 && !this.#idle) {
-      const { thread, out } = this.#threads.leastBusy();
+      const { thread, batches } = this.#threads.leastBusy();
       const budget = rules.peek(this.#lanes.nextLength!);
-      if (out === batchesPerThread || (out > 0 && this.#lanes.cost < budget)) return;
+      if (batches === batchesPerThread || (batches > 0 && this.#lanes.cost < budget)) return;
       const little = this.#lanes.cost < budget * WORTH_A_THREAD;
-      if (little && this.#threads.endsWithin(SOON_MS, performance.now())) return;
+      if (little && this.#threads.endsWithin(BUSY_THREAD_WAIT_MS, performance.now())) return;
       void this.#send(thread);
     }
   }
@@ -185,15 +183,7 @@ export class Batcher<T, R> {
       const { answers, ms } = await this.#runOrHalve(entries, thread, longest);
       this.stats.countAnswers(entries, ms);
       this.#options.onRan?.({ length: entries[0]!.length, paddedCost, realCost, ms, reason });
-      const shares = new Map<Call<R>, { count: number; cost: number }>();
-      for (const [at, { length, value }] of entries.entries()) {
-        settle(value, answers[at]!);
-        const share = shares.get(value.call) ?? { count: 0, cost: 0 };
-        if (share.count === 0) shares.set(value.call, share);
-        share.count += 1;
-        share.cost += length;
-      }
-      for (const [call, { count, cost }] of shares) call.onAnswers?.(count, number, (ms * cost) / realCost);
+      settleAll(entries, answers, { number, ms, realCost });
     } catch (error) {
       for (const call of new Set(entries.map(({ value }) => value.call))) this.#fail(call, toLabelmillError(error));
     }
@@ -205,7 +195,7 @@ export class Batcher<T, R> {
     this.#cutSoon();
   }
 
-  /** A batch that fails is halved until the culprits are alone. The halves run one after the other, in the batch's place. */
+  /** Runs a batch. One that fails is halved until the failing items are alone. The halves run one after the other, on the same thread. */
   async #runOrHalve(
     entries: readonly Entry<Held<T, R>>[],
     thread: number,
@@ -217,7 +207,7 @@ export class Batcher<T, R> {
       ran = await this.#options.run(items, thread, longest);
     } catch (error) {
       if (error instanceof LabelmillError && error.retryable) throw error;
-      if (error instanceof DeviceError) this.#tellDeviceError(error, entries.length, longest);
+      if (error instanceof DeviceError) this.#reportDeviceError(error, entries.length, longest);
       if (entries.length === 1) return { answers: [toItemError(error)], ms: 0 };
       const half = entries.length >>> 1;
       const first = await this.#runOrHalve(entries.slice(0, half), thread, longestOf(entries.slice(0, half)));
@@ -231,8 +221,8 @@ export class Batcher<T, R> {
     return { answers: answers.map((answer) => (answer instanceof Error ? toItemError(answer) : answer)), ms };
   }
 
-  /** @throws LabelmillError INFERENCE_FAILED when a single item was too much: then it is not the item's fault */
-  #tellDeviceError(error: DeviceError, count: number, longest: number): void {
+  /** @throws LabelmillError INFERENCE_FAILED if the device failed on a single item, which is not at fault */
+  #reportDeviceError(error: DeviceError, count: number, longest: number): void {
     const cost = count === 1 ? 0 : this.#options.rules.lengthOf(longest) * count;
     this.#options.onDeviceError?.(error, cost);
     if (count > 1) return;
@@ -258,7 +248,24 @@ function longestOf(entries: readonly Entry<unknown>[]): number {
   return entries.reduce((most, { length }) => Math.max(most, length), 0);
 }
 
-/** A call that was rejected before takes no notice. */
+/** Settles a batch's items and reports to each call its share of the batch. */
+function settleAll<T, R>(
+  entries: readonly Entry<Held<T, R>>[],
+  answers: readonly Outcome<R>[],
+  { number, ms, realCost }: { number: number; ms: number; realCost: number },
+): void {
+  const shares = new Map<Call<R>, { count: number; cost: number }>();
+  for (const [at, { length, value }] of entries.entries()) {
+    settle(value, answers[at]!);
+    const share = shares.get(value.call) ?? { count: 0, cost: 0 };
+    if (share.count === 0) shares.set(value.call, share);
+    share.count += 1;
+    share.cost += length;
+  }
+  for (const [call, { count, cost }] of shares) call.onAnswers?.(count, number, (ms * cost) / realCost);
+}
+
+/** Has no effect on a call that was rejected. */
 function settle<T, R>({ call, index }: Held<T, R>, outcome: Outcome<R>): void {
   call.outcomes[index] = outcome;
   if (--call.missing === 0) call.resolve(call.outcomes);
@@ -270,5 +277,5 @@ function toItemError(error: unknown): LabelmillError {
 }
 
 function aborted(signal: AbortSignal | undefined): LabelmillError {
-  return new LabelmillError("ABORTED", "the work was called off before it was done", { cause: signal?.reason });
+  return new LabelmillError("ABORTED", "the work was aborted before it was done", { cause: signal?.reason });
 }

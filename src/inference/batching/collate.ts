@@ -3,15 +3,15 @@ import type { PaddingSide } from "../model/tokenizer/config.ts";
 import type { Input, Shape } from "../sessions/model-session.ts";
 import { unpackImages, unpackTexts } from "./packing.ts";
 
-/** Makes the model's inputs from a packed batch of `count` items, padded to `shape`. */
+/** Builds the model's inputs from a packed batch of `count` items, padded to `shape`. */
 export type Collator = (buffer: ArrayBuffer, count: number, shape: Shape) => Input[];
 
-/** The inputs that a text model may ask for, all int64, [rows, length]. */
+/** The inputs that a text model may have, all int64, [rows, length]. */
 export const TEXT_INPUTS: readonly string[] = ["input_ids", "attention_mask", "token_type_ids"];
-/** What the one input of an image model is made of: [rows, height, width, RGB]. */
+/** The element type of the input of an image model: [rows, height, width, RGB]. */
 export const IMAGE_ELEMENTS = "uint8";
 
-/** Pads texts with `padId` on one side, masked. One segment only, so the token types are 0. `names` are of TEXT_INPUTS. */
+/** Pads texts with `padId` on one side and masks the padding. Texts have one segment, so token types are 0. @param names of TEXT_INPUTS */
 export function textCollator(names: readonly string[], padId: number, side: PaddingSide = "right"): Collator {
   const pad = BigInt(padId);
   let buffers = new Map<string, BigInt64Array<ArrayBuffer>>();
@@ -23,7 +23,7 @@ export function textCollator(names: readonly string[], padId: number, side: Padd
       capacity = size;
       buffers = new Map(names.map((name) => [name, new BigInt64Array(capacity)]));
     }
-    /** Where a text begins in its row. */
+    /** The offset of a text in its row. */
     const begin = (text: Int32Array) => (side === "left" ? length - text.length : 0);
     writeIds(buffers.get("input_ids")?.fill(pad, 0, size), texts, length, begin);
     const mask = buffers.get("attention_mask")?.fill(0n, 0, size);
@@ -31,15 +31,15 @@ export function textCollator(names: readonly string[], padId: number, side: Padd
       const from = row * length + begin(text);
       mask?.fill(1n, from, from + text.length);
     }
-    // A row without a text attends to its padding: else its softmax would be over nothing.
+    // A row without a text attends to its padding: otherwise its softmax would be over nothing.
     mask?.fill(1n, count * length, size);
     return names.map((name) => ({ name, data: buffers.get(name)!.subarray(0, size), dims: [rows, length] }));
   };
 }
 
 /**
- * An int64 whose value is an id, so neither negative nor over 31 bits, is the id and a word of 0, the lower word first wherever
- * onnxruntime-node runs. A BigInt for each token would take longer than all the rest of the thread.
+ * Writes ids as int64 values, each as two 32-bit words: the id, which is not negative and has at most 31 bits, and 0. The lower word
+ * is first on all platforms of onnxruntime-node. A BigInt for each token would take longer than everything else on the thread.
  */
 function writeIds(
   into: BigInt64Array | undefined,
@@ -54,7 +54,7 @@ function writeIds(
       words[word] = text[at]!;
 }
 
-/** Hands the pixels over as they are packed: the model normalises them itself (fuse.ts). `name` is its one input's. */
+/** Passes the packed pixels on: the model normalizes them itself (fuse-preprocessing.ts). @param name of the model's one input */
 export function imageCollator(name: string, { width, height }: ImageRecipe): Collator {
   let padded = new Uint8Array(0);
   return (buffer, count, { rows }) => {
@@ -65,7 +65,7 @@ export function imageCollator(name: string, { width, height }: ImageRecipe): Col
     const size = rows * image.length;
     if (size > padded.length) padded = new Uint8Array(size);
     padded.set(pixels);
-    // A row without an image gets one that is there already: a model that scales by the values of the whole batch sees no other.
+    // A row without an image gets a copy of the first one: a model that scales by the values of the whole batch sees no new values.
     for (let row = count; row < rows; row++) padded.set(image, row * image.length);
     return [{ name, data: padded.subarray(0, size), dims }];
   };

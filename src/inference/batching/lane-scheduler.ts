@@ -3,23 +3,23 @@ import { Batch, type BatchRules } from "./batch.ts";
 import { BatchQueue } from "./batch-queue.ts";
 import type { Entry, Waiting } from "./length-sorted-list.ts";
 
-/** While bulk waits, one part in this many of the batches' padded cost is its own. */
+/** While bulk items wait, their lane gets one part in this many of the batches' padded cost. */
 export const BULK_PART = 5;
 
 /**
- * What waits, in two lanes. A batch takes what it can of interactive and is topped up with bulk of similar length; when bulk
- * is owed so much that a full batch of it would do no more than make up for that, the batch is bulk's alone. A lane that
- * waits alone gets everything.
+ * Waiting items in two lanes. A batch takes interactive items that fit and is filled up with bulk items of similar length. When
+ * bulk is so far behind its share that a full batch of it would not exceed the share, the batch takes bulk items only. If items
+ * wait in one lane only, that lane gets everything.
  *
- * Invariants. Within a lane that of BatchQueue: only batches that took something of the lane pass over its items. Across lanes,
- * with L the padded cost of the largest batch (the largest budget, or one longer item):
- * - Of any row of batches while bulk waits, bulk's cost is a fifth of the row's, less L at most.
- * - While interactive waits, the batches without it that come in a row cost 1¼ L together at most.
+ * Invariants. Within a lane, that of BatchQueue: only batches with items of the lane pass over its items. Across lanes, with L the
+ * padded cost of the largest batch (the largest budget, or one longer item):
+ * - In any sequence of batches while bulk waits, bulk's cost is at least a fifth of the total, less L.
+ * - While interactive items wait, consecutive batches without any cost at most 1¼ L together.
  */
 export class LaneScheduler<T> {
   readonly #interactive = new BatchQueue<T>();
   readonly #bulk = new BatchQueue<T>();
-  /** BULK_PART times the cost that bulk is short of its share. Never negative: what bulk got while it was alone is not held against it. */
+  /** BULK_PART times the cost that bulk lacks to its share. Never negative: cost from times when bulk was alone does not count. */
   #owed = 0;
 
   /** Items that wait. */
@@ -27,24 +27,24 @@ export class LaneScheduler<T> {
     return this.#interactive.size + this.#bulk.size;
   }
 
-  /** The sum of the lengths of what waits. */
+  /** The sum of the lengths of the waiting items. */
   get cost(): number {
     return this.#interactive.cost + this.#bulk.cost;
   }
 
-  /** Adds items that arrive together; lengths are positive. The function that comes back drops those that still wait. */
+  /** Adds items that arrive together. Lengths are positive. @returns a function that drops those that still wait */
   add(lane: Lane, items: readonly Entry<T>[]): () => void {
     const queue = lane === "interactive" ? this.#interactive : this.#bulk;
     const group = queue.add(items);
     return () => queue.discard(group);
   }
 
-  /** The length of the item that the next batch begins with, most likely; undefined if nothing waits. */
+  /** The length of the item that the next batch will probably begin with; undefined if no item waits. */
   get nextLength(): number | undefined {
     return this.#interactive.nextLength ?? this.#bulk.nextLength;
   }
 
-  /** Takes the next batch; empty only if nothing waits. Its padded cost exceeds the budget only if it is one item. */
+  /** Cuts the next batch. It is empty only if no item waits. Its padded cost exceeds the budget only if it has one item. */
   cut(rules: BatchRules): Batch<Entry<T>> {
     const batch = new Batch<Waiting<T>>(rules);
     const isBulkDue = this.#bulk.size > 0 && this.#owed >= (BULK_PART - 1) * rules.reach;

@@ -1,14 +1,15 @@
-/** Something that waits: its length (tokens of a text, 1 for an image), what it is, and with whom it came. */
+/** An item with its length: tokens of a text, or 1 for an image. */
 export type Entry<T> = { readonly length: number; readonly value: T };
 
+/** An entry of the list. `order` counts the entries of a queue. */
 export type Waiting<T> = Entry<T> & { readonly group: Group<T>; readonly order: number; taken: boolean };
 
-/** What was added together: it arrived together. `arrival` counts the groups of a queue from 0. */
-export type Group<T> = { readonly arrival: number; readonly shelf: LengthSortedList<T> };
+/** Entries that were added together. `arrival` counts the groups of a queue from 0. */
+export type Group<T> = { readonly arrival: number; readonly waiting: LengthSortedList<T> };
 
 /**
- * Waiting entries in order of length, the longest last; of equal ones the oldest last. Taking only marks an entry: the array
- * is swept when more than half of it is marked, so that taking costs a constant time on average.
+ * Waiting entries, sorted by length, the longest last. Among entries of one length the oldest is last. Taking an entry only marks
+ * it. Marked entries are removed when they are more than half of the array, so taking costs constant time on average.
  */
 export class LengthSortedList<T> {
   readonly #entries: Waiting<T>[] = [];
@@ -19,7 +20,7 @@ export class LengthSortedList<T> {
     return this.#entries.length - this.#taken;
   }
 
-  /** Merges entries that are in the shelf's order (`compareWaiting`). Costs a step per entry that lies above the lowest new one. */
+  /** Merges entries sorted by `compareWaiting`. Costs a step for each entry above the lowest new one. */
   merge(sorted: readonly Waiting<T>[]): void {
     const entries = this.#entries;
     let old = entries.length - 1;
@@ -30,7 +31,7 @@ export class LengthSortedList<T> {
     }
   }
 
-  /** The longest that waits; of equal ones the oldest. */
+  /** The longest waiting entry; the oldest of equally long ones. */
   longest(): Waiting<T> | undefined {
     while (this.#entries.at(-1)?.taken) {
       this.#entries.pop();
@@ -40,8 +41,8 @@ export class LengthSortedList<T> {
   }
 
   /**
-   * Offers what waits, nearest first: from `length` down to the shortest, then from above `length` up. Each way ends when
-   * `take` refuses. `take` may mark the entry that it was offered, and calls `took` then.
+   * Offers waiting entries, nearest first: from `length` down to the shortest, then from above `length` up. Each direction ends when
+   * `take` refuses. If `take` marks the entry that it was offered, it also calls `countTaken`.
    */
   offer(length: number, take: (entry: Waiting<T>) => boolean): void {
     const entries = this.#entries;
@@ -50,13 +51,13 @@ export class LengthSortedList<T> {
     for (let at = above; at < entries.length; at++) if (!entries[at]!.taken && !take(entries[at]!)) break;
   }
 
-  /** Tells the shelf that one of its entries was marked as taken. */
-  took(): void {
+  /** Counts an entry of this list that was marked as taken. */
+  countTaken(): void {
     this.#taken++;
   }
 
-  /** Sweeps marked entries out if it is time. Not to be called while `offer` runs. */
-  tidy(): void {
+  /** Removes marked entries if they are more than half. Must not be called while `offer` runs. */
+  sweep(): void {
     if (this.#taken * 2 <= this.#entries.length) return;
     let kept = 0;
     for (const entry of this.#entries) if (!entry.taken) this.#entries[kept++] = entry;

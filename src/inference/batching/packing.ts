@@ -1,12 +1,12 @@
 /**
- * How a batch and its answer share one buffer on the way to an inference thread and back.
+ * The layout of a batch, and of its answer, in the buffer that travels to an inference thread and back.
  *
- * A batch of n items: n × uint32 sizes in bytes, then the items' bytes without gaps. An answer of the best k of each item:
- * n × k × float64 scores, then n × k × int32 label indexes, best first; the first index of an item whose logits are not
- * finite is NOT_FINITE_INDEX.
+ * A batch of n items: n × uint32 sizes in bytes, then the items' bytes without gaps. An answer with the best k labels of each
+ * item: n × k × float64 scores, then n × k × int32 label indexes, best first. If an item's logits are not finite, its first index
+ * is NOT_FINITE_INDEX.
  */
 
-/** An item as the model takes it: token ids of a text, or the pixels of an image (uint8, height × width × RGB). */
+/** An item as the model takes it: a text's token ids, or an image's pixels (uint8, height × width × RGB). */
 export type Packable = Int32Array | Uint8Array;
 
 /** A label's index and its score (0..1). */
@@ -17,7 +17,7 @@ export const NOT_FINITE_INDEX = -1;
 const SIZE_BYTES = Uint32Array.BYTES_PER_ELEMENT;
 const ANSWER_BYTES = Float64Array.BYTES_PER_ELEMENT + Int32Array.BYTES_PER_ELEMENT;
 
-/** Bytes that a buffer needs for the batch and, later, for its answer. */
+/** The bytes that a buffer needs for the batch and for its answer. */
 export function packedBytes(items: readonly Packable[], topK: number): number {
   const batch = items.reduce((sum, item) => sum + SIZE_BYTES + item.byteLength, 0);
   return Math.max(batch, items.length * topK * ANSWER_BYTES);
@@ -30,7 +30,7 @@ export function packBatch(items: readonly Packable[], buffer: ArrayBuffer): void
   let offset = sizes.byteLength;
   for (const [at, item] of items.entries()) {
     sizes[at] = item.byteLength;
-    // Ids lie at whole words: nothing else is in their batch.
+    // A batch of texts contains only words, so ids are aligned to words.
     if (item instanceof Int32Array) words.set(item, offset / Int32Array.BYTES_PER_ELEMENT);
     else bytes.set(item, offset);
     offset += item.byteLength;
@@ -53,7 +53,7 @@ export function unpackImages(buffer: ArrayBuffer, count: number): Uint8Array<Arr
   return new Uint8Array(buffer, count * SIZE_BYTES, size);
 }
 
-/** Where an answer's scores and indexes lie, item after item. */
+/** Views of an answer's scores and indexes, item after item. */
 export function answerViews(
   buffer: ArrayBuffer,
   count: number,
@@ -63,7 +63,7 @@ export function answerViews(
   return { scores, indexes: new Int32Array(buffer, scores.byteLength, count * topK) };
 }
 
-/** The best k of each item, or null for one whose logits were not finite. */
+/** The best k labels of each item, or null if its logits were not finite. */
 export function unpackAnswer(buffer: ArrayBuffer, count: number, topK: number): (Ranked[] | null)[] {
   const { scores, indexes } = answerViews(buffer, count, topK);
   const answers: (Ranked[] | null)[] = [];

@@ -1,23 +1,24 @@
-/** How much the newest batch counts in what a unit of cost is believed to take. */
-const NEWEST = 0.2;
-/** Batches that are out on one thread: the first runs, since `startedAt`. */
+/** The weight of the newest batch in the moving average of the time of a unit of cost. */
+const NEWEST_WEIGHT = 0.2;
+
+/** The costs of the batches on one thread. The first one runs, since `startedAt`. */
 type Thread = { costs: number[]; startedAt: number };
 
-/** The batches that are out, thread by thread, and when those that run may be expected to end. Costs are padded ones, times in ms. */
+/** The batches on each thread, and when the running ones will probably end. Costs include padding; times are in ms. */
 export class ThreadLoad {
   readonly #threads: Thread[];
-  /** What a unit of cost has taken lately; undefined before the first batch has ended. */
+  /** Moving average of the time of a unit of cost; undefined before the first batch has ended. */
   #msPerCost: number | undefined;
 
   constructor(count: number) {
     this.#threads = Array.from({ length: count }, () => ({ costs: [], startedAt: 0 }));
   }
 
-  /** The thread with the fewest batches out, and how many. */
-  leastBusy(): { thread: number; out: number } {
-    const out = this.#threads.map(({ costs }) => costs.length);
-    const fewest = Math.min(...out);
-    return { thread: out.indexOf(fewest), out: fewest };
+  /** The thread with the fewest batches, and how many. */
+  leastBusy(): { thread: number; batches: number } {
+    const counts = this.#threads.map(({ costs }) => costs.length);
+    const fewest = Math.min(...counts);
+    return { thread: counts.indexOf(fewest), batches: fewest };
   }
 
   begin(thread: number, cost: number, now: number): void {
@@ -26,15 +27,15 @@ export class ThreadLoad {
     costs.push(cost);
   }
 
-  /** The batch that runs on the thread has ended. */
+  /** The running batch of the thread has ended. */
   end(thread: number, now: number): void {
     const at = this.#threads[thread]!;
     const took = (now - at.startedAt) / at.costs.shift()!;
-    this.#msPerCost = this.#msPerCost === undefined ? took : this.#msPerCost + NEWEST * (took - this.#msPerCost);
+    this.#msPerCost = this.#msPerCost === undefined ? took : this.#msPerCost + NEWEST_WEIGHT * (took - this.#msPerCost);
     at.startedAt = now;
   }
 
-  /** Whether a batch that runs should end within so many ms. One that is late is not believed any more. */
+  /** Whether a running batch will probably end within `ms`. A batch that is later than that is not counted. */
   endsWithin(ms: number, now: number): boolean {
     const perCost = this.#msPerCost;
     if (perCost === undefined) return false;

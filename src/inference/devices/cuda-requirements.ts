@@ -2,29 +2,30 @@ import { access, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** Why CUDA cannot be had, and what to do about it. */
-export type Lack = { problem: string; mend: string };
+/** Why a device cannot be used, and how to fix that. */
+export type DeviceProblem = { cause: string; fix: string };
 
-/** Where it is seen whether this machine may have CUDA at all. */
+/** The places that show whether this machine can have CUDA at all. */
 export type CudaPlaces = {
+  /** `process.platform` and `process.arch`. */
   platform: string;
-  /** The folder of onnxruntime's own libraries. */
+  /** The folder of onnxruntime's native libraries. */
   libraries: string;
-  /** Where the system keeps its devices. */
+  /** The folder of the system's device files. */
   devices: string;
 };
 
-/** onnxruntime loads its CUDA provider from beside itself; the package brings it for no platform, its script fetches it. */
+/** onnxruntime loads its CUDA provider from its own folder. The npm package lacks it: its install script downloads it. */
 export const PROVIDER_LIBRARY = "libonnxruntime_providers_cuda.so";
-/** As NVIDIA's driver names its devices, and Windows' subsystem for Linux its one. */
+/** The names of the device files of NVIDIA's driver, and of the one of the Windows Subsystem for Linux. */
 const GPU = /^(?:nvidia(?:\d+|ctl)|dxg)$/;
 
 const FETCH = "node node_modules/onnxruntime-node/script/install.js --onnxruntime-node-install=cuda12";
-const MENDS = {
-  platform: "take a Linux x64 machine: onnxruntime-node has CUDA for no other",
-  provider: `install CUDA 12 and cuDNN 9, then onnxruntime-node's own files for them: ${FETCH}`,
+const FIXES = {
+  platform: "use a Linux x64 machine: onnxruntime-node supports CUDA on no other platform",
+  provider: `install CUDA 12 and cuDNN 9, then the CUDA files of onnxruntime-node: ${FETCH}`,
   driver: "install NVIDIA's driver, and start containers with --gpus all",
-  libraries: "install CUDA 12 and cuDNN 9, and name their folders in LD_LIBRARY_PATH if the loader does not know them",
+  libraries: "install CUDA 12 and cuDNN 9, and add their folders to LD_LIBRARY_PATH if the loader does not find them",
 } as const;
 
 export function cudaPlaces(): CudaPlaces {
@@ -36,27 +37,28 @@ export function cudaPlaces(): CudaPlaces {
   };
 }
 
-/** What keeps a machine from CUDA, as far as can be seen without trying: in the time of two looks at the disk. */
-export async function lackOf({ platform, libraries, devices }: CudaPlaces): Promise<Lack | undefined> {
-  if (platform !== "linux x64") return { problem: `there is no CUDA for ${platform}`, mend: MENDS.platform };
-  const [library, driver] = await Promise.all([isThere(join(libraries, PROVIDER_LIBRARY)), hasGpu(devices)]);
-  const problems = [
-    library ? [] : `${PROVIDER_LIBRARY} is missing`,
-    driver ? [] : "no NVIDIA GPU is to be seen",
-  ].flat();
-  if (problems.length === 0) return undefined;
-  const mends = [library ? [] : MENDS.provider, driver ? [] : MENDS.driver].flat();
-  return { problem: problems.join(", and "), mend: mends.join("; ") };
+/** What CUDA lacks on this machine, as far as two directory lookups show. Undefined: nothing; only a session proves CUDA. */
+export async function findCudaProblem({
+  platform,
+  libraries,
+  devices,
+}: CudaPlaces): Promise<DeviceProblem | undefined> {
+  if (platform !== "linux x64") return { cause: `no CUDA for ${platform}`, fix: FIXES.platform };
+  const [library, driver] = await Promise.all([exists(join(libraries, PROVIDER_LIBRARY)), hasGpu(devices)]);
+  const causes = [library ? [] : `${PROVIDER_LIBRARY} is missing`, driver ? [] : "no NVIDIA GPU was found"].flat();
+  if (causes.length === 0) return undefined;
+  const fixes = [library ? [] : FIXES.provider, driver ? [] : FIXES.driver].flat();
+  return { cause: causes.join(", and "), fix: fixes.join("; ") };
 }
 
-/** What to do about the reason for which a session could not be made. */
-export function mendFor(problem: string): string {
-  if (/libcuda\.so|driver|no CUDA-capable device|CUDA failure 100\b/i.test(problem)) return MENDS.driver;
-  if (/invalid device ordinal/.test(problem)) return "name a GPU that is there, from cuda:0 on";
-  return problem.includes("libonnxruntime_providers") ? MENDS.provider : MENDS.libraries;
+/** How to fix what made a CUDA session fail. @param cause an error message of the runtime, the driver or the loader */
+export function cudaFixFor(cause: string): string {
+  if (/libcuda\.so|driver|no CUDA-capable device|CUDA failure 100\b/i.test(cause)) return FIXES.driver;
+  if (/invalid device ordinal/.test(cause)) return "name an existing GPU, from cuda:0 on";
+  return cause.includes("libonnxruntime_providers") ? FIXES.provider : FIXES.libraries;
 }
 
-function isThere(path: string): Promise<boolean> {
+function exists(path: string): Promise<boolean> {
   return access(path).then(
     () => true,
     () => false,

@@ -1,30 +1,39 @@
 import { LabelmillError } from "../../errors.ts";
+import type { Task } from "../../schemas/task.ts";
 import type { Packable, Ranked } from "../batching/packing.ts";
 import type { Model } from "../model/model.ts";
-import type { Device, Shape } from "../sessions/model-session.ts";
+import type { Shape } from "../sessions/model-session.ts";
 import { SessionPool } from "../sessions/session-pool.ts";
 import { setupOf } from "../sessions/session-setup.ts";
+import type { Device } from "./device.ts";
 
-/** How a model does on a device, beside the CPU. */
+/** The scores and the speed of a model on a device, compared with the CPU. */
 export type DeviceComparison = {
   /** Items that were labeled on both. */
   items: number;
-  /** Of them, those whose best label is another. */
+  /** Items whose best label differs. */
   differ: number;
-  /** The largest difference of a score (0..1) of one label of one item. */
+  /** The largest difference (0..1) between the two scores of one label of one item. */
   largest: number;
-  /** Of those shapes that found memory. */
+  /** The speed of each shape that fits into the device's memory. */
   rates: { shape: Shape; itemsPerSecond: number }[];
 };
 
-/** Runs of each shape that are timed: the middle one counts. */
+/** Timed runs of each shape. Their median counts. */
 const RUNS = 5;
 
+/** The length of an item in a shape. */
+const LENGTH_OF: Record<Task, (item: Packable) => number> = {
+  "text-classification": (tokens) => tokens.length,
+  "image-classification": () => 1,
+};
+
 /**
- * Labels items on the CPU and on a device, and times the device's runs in each of its shapes, of which the largest comes first.
+ * Labels items on the CPU and on a device, and times the device's runs in each shape.
  * Throws MODEL_INVALID or INFERENCE_FAILED.
- * @param items that the model takes: token ids or pixels
- * @param thread the file that the device's thread runs, if it is not onnxruntime's
+ * @param items as the model takes them: token ids or pixels
+ * @param shapes the largest first
+ * @param thread the module that the device's thread runs. Default: onnxruntime's
  */
 export async function compareWithCpu(
   model: Model,
@@ -34,7 +43,7 @@ export async function compareWithCpu(
   thread?: URL,
 ): Promise<DeviceComparison> {
   const all = model.labels.length;
-  const lengthOf = (item: Packable) => (model.recipe ? 1 : item.length);
+  const lengthOf = LENGTH_OF[model.task];
   await using open = new AsyncDisposableStack();
   const cpu = await SessionPool.start([setupOf(model, { device: "cpu", intraOpThreads: 0, warmUp: [] })]);
   open.defer(() => cpu.close());
@@ -47,11 +56,11 @@ export async function compareWithCpu(
     if (!shape) throw new LabelmillError("INFERENCE_FAILED", `${device} has no memory for ${lengthOf(item)} tokens`);
     const one = await cpu.run([item], { rows: 1, length: lengthOf(item) }, all, 0);
     const two = await other.run([item], shape, all, 0);
-    add(comparison, one.ranked[0]!, two.ranked[0]!);
+    addItem(comparison, one.ranked[0]!, two.ranked[0]!);
   }
   for (const shape of shapes.filter(fits)) {
-    const longest = items.filter((item) => lengthOf(item) <= shape.length);
-    const batch = Array.from({ length: shape.rows }, (_, at) => longest[at % longest.length]!);
+    const fitting = items.filter((item) => lengthOf(item) <= shape.length);
+    const batch = Array.from({ length: shape.rows }, (_, at) => fitting[at % fitting.length]!);
     const times: number[] = [];
     for (let run = 0; run < RUNS; run++) times.push((await other.run(batch, shape, 1, 0)).ms);
     const ms = times.sort((a, b) => a - b)[RUNS >> 1]!;
@@ -60,8 +69,8 @@ export async function compareWithCpu(
   return comparison;
 }
 
-/** Logits that are not finite have no scores: on both devices alike, or as far apart as can be. */
-function add(comparison: DeviceComparison, one: Ranked[] | null, two: Ranked[] | null): void {
+/** Items without scores (their logits are not finite) are equal if both have none, else they differ by 1. */
+function addItem(comparison: DeviceComparison, one: Ranked[] | null, two: Ranked[] | null): void {
   if (!one || !two) {
     if (one === two) return;
     comparison.differ++;

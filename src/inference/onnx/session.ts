@@ -1,17 +1,20 @@
 import { dirname } from "node:path";
 import { InferenceSession, Tensor } from "onnxruntime-node";
 import { readRegular } from "../../regular-file.ts";
-import type { Device, ModelSession, OpenSession, SessionSetup } from "../sessions/model-session.ts";
+import { indexOf, kindOf } from "../devices/device.ts";
+import type { InputKind, ModelInputOf, ModelSession, OpenSession, SessionSetup } from "../sessions/model-session.ts";
+import { EXECUTION_PROVIDERS } from "./execution-providers.ts";
 import { fusePreprocessing } from "./fuse-preprocessing.ts";
-import { checkPlacement, FirstRun } from "./node-placement.ts";
+import { checkPlacement, FirstRunProfile } from "./node-placement.ts";
 
-/** What the model gets wrong is told by its outcome, so the library need not write it to standard error too. */
+/** Errors are thrown, so the library need not log them to standard error too. */
 const FATAL_ONLY = 4;
 
-/** The model in onnxruntime, on the device that is asked for and nowhere else. An image model takes pixels (fuse.ts). */
+/** Opens the model in onnxruntime, on the device of the setup and nowhere else. An image model takes pixels. */
 export const openOnnxSession: OpenSession = async (setup): Promise<ModelSession> => {
   await using opening = new AsyncDisposableStack();
-  let firstRun = setup.device === "cpu" ? undefined : opening.use(await FirstRun.open());
+  const provider = EXECUTION_PROVIDERS[kindOf(setup.device)];
+  let firstRun = provider.fallsBackToCpu ? opening.use(await FirstRunProfile.open()) : undefined;
   const session = await createSession(setup, sessionOptions(setup, firstRun?.prefix));
   const rest = opening.move();
   return {
@@ -25,7 +28,7 @@ export const openOnnxSession: OpenSession = async (setup): Promise<ModelSession>
       const results = await session.run(tensors, [output], { logSeverityLevel: FATAL_ONLY });
       if (firstRun) {
         session.endProfiling();
-        checkPlacement(await firstRun.read());
+        checkPlacement(await firstRun.read(), provider.name);
         firstRun = undefined;
         await rest.disposeAsync();
       }
@@ -39,40 +42,45 @@ export const openOnnxSession: OpenSession = async (setup): Promise<ModelSession>
   };
 };
 
-/** Nothing keeps an image model's bytes once they are fused, nor the fused ones once they are loaded: the runtime makes its own. */
-async function createSession(
-  { modelFile, input }: SessionSetup,
+/** What onnxruntime loads for each kind of input: the path of the ONNX file, or its bytes with the preprocessing in the graph. */
+const SOURCES: { [K in InputKind]: (file: string, input: ModelInputOf<K>) => Promise<string | Uint8Array> } = {
+  text: async (file) => file,
+  image: async (file, { recipe }) => fusePreprocessing(await readRegular(file), recipe),
+};
+
+/** Keeps no reference to the source: onnxruntime makes its own copy. */
+async function createSession<K extends InputKind>(
+  setup: SessionSetup & { input: ModelInputOf<K> },
   options: InferenceSession.SessionOptions,
 ): Promise<InferenceSession> {
-  if (input.kind === "text") return InferenceSession.create(modelFile, options);
-  return InferenceSession.create(fusePreprocessing(await readRegular(modelFile), input.recipe), options);
+  const source = await SOURCES[setup.input.kind as K](setup.modelFile, setup.input);
+  return typeof source === "string"
+    ? InferenceSession.create(source, options)
+    : InferenceSession.create(source, options);
 }
 
 /**
- * What onnxruntime is asked for: one provider, and on a GPU which one; nothing else of CUDA's options reaches it from Node.
- * @param profile what the name of a file begins with in which it notes its runs, until it is told to stop
+ * The options of a session: one execution provider and, on a GPU, its index. Node.js passes no other CUDA option to onnxruntime.
+ * @param profile the beginning of the path of the profile that onnxruntime writes, until profiling is ended. Default: no profile
  */
 export function sessionOptions(
   { modelFile, device, intraOpThreads, strict = false }: SessionSetup,
   profile?: string,
 ): InferenceSession.SessionOptions {
+  const provider = EXECUTION_PROVIDERS[kindOf(device)];
   return {
-    executionProviders: [providerOf(device)],
+    executionProviders: [provider.config(indexOf(device))],
     intraOpNumThreads: intraOpThreads,
     interOpNumThreads: 1,
     logSeverityLevel: FATAL_ONLY,
     ...(profile !== undefined && { enableProfiling: true, profileFilePrefix: profile }),
     extra: {
       session: {
-        // A model that comes as bytes would not know where its weights are, if they lie in a file of their own.
+        // A model that is loaded from bytes does not know the folder of its external weights.
         model_external_initializers_file_folder_path: dirname(modelFile),
-        // Proof of a GPU by a model that needs no CPU. Real ones do: see checkPlacement.
-        ...(strict && device !== "cpu" && { disable_cpu_ep_fallback: "1" }),
+        // For the model that proves a GPU, which needs no CPU. Other models do: see checkPlacement.
+        ...(strict && provider.fallsBackToCpu && { disable_cpu_ep_fallback: "1" }),
       },
     },
   };
-}
-
-function providerOf(device: Device): InferenceSession.ExecutionProviderConfig {
-  return device === "cpu" ? "cpu" : { name: "cuda", deviceId: Number(device.slice("cuda:".length)) };
 }

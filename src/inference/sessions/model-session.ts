@@ -1,26 +1,30 @@
+import type { Device } from "../devices/device.ts";
 import type { ImageRecipe } from "../model/image-recipe.ts";
 import type { PaddingSide } from "../model/tokenizer/config.ts";
 
-/** Where a session runs: the CPU, or a GPU by its number. */
-export type Device = "cpu" | `cuda:${number}`;
-
-/** The most that a batch is padded to: items, and tokens of each (1 for images). */
+/** The size that a batch is padded to: items, and tokens of each (1 for images). */
 export type Shape = { rows: number; length: number };
 
-/** What an inference thread is started with. */
+/** How items become the model's inputs. */
+export type ModelInput =
+  | { kind: "text"; padId: number; paddingSide?: PaddingSide }
+  | { kind: "image"; recipe: ImageRecipe };
+export type InputKind = ModelInput["kind"];
+export type ModelInputOf<K extends InputKind> = Extract<ModelInput, { kind: K }>;
+
+/** What an inference thread needs to start. */
 export type SessionSetup = {
   /** Absolute path of the ONNX file. */
   modelFile: string;
-  /** How items become the model's inputs. */
-  input: { kind: "text"; padId: number; paddingSide?: PaddingSide } | { kind: "image"; recipe: ImageRecipe };
-  /** Labels of the model: the width of its output. */
+  input: ModelInput;
+  /** Number of labels: the width of the model's output. */
   labels: number;
   device: Device;
-  /** Threads within one run; only the CPU has a use for them. */
+  /** Threads within one run. Only the CPU uses them. */
   intraOpThreads: number;
-  /** Shapes that are run before the first batch comes, the largest first. */
+  /** Shapes to run before the first batch, the largest first. */
   warmUp: readonly Shape[];
-  /** On a GPU, not a single node may run elsewhere: for a model that is there to prove the GPU. */
+  /** Whether every node must run on the GPU: for the model that proves a GPU. */
   strict?: boolean;
 };
 
@@ -31,12 +35,12 @@ export type Input = {
   dims: number[];
 };
 
-/** An input as the model states it, with its element type: `int64`, `float32`, `uint8`, … */
+/** An input as the model declares it, with its element type: `int64`, `float32`, `uint8`, … */
 export type InputInfo = { name: string; type: string };
 
 export type Output = { type: string; data: unknown; dims: readonly number[] };
 
-/** A loaded model, as an inference thread runs it: one run at a time. */
+/** A loaded model in an inference thread. It runs one batch at a time. */
 export interface ModelSession {
   readonly inputs: readonly InputInfo[];
   readonly outputs: readonly string[];
@@ -45,5 +49,5 @@ export interface ModelSession {
   release(): Promise<void>;
 }
 
-/** Opens a model; throws if that cannot be done on the device that is asked for. */
+/** Opens a model. Throws if it cannot be opened on the device of the setup. */
 export type OpenSession = (setup: SessionSetup) => Promise<ModelSession>;

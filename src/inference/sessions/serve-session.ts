@@ -1,18 +1,19 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { messageOf } from "../../errors.ts";
-import { type Collator, IMAGE_ELEMENTS, imageCollator, TEXT_INPUTS, textCollator } from "../batching/collate.ts";
+import type { Collator } from "../batching/collate.ts";
 import { type Packable, packBatch, packedBytes } from "../batching/packing.ts";
 import { DeviceError, runError } from "../devices/device-error.ts";
+import { makeCollator, probeBatch } from "./input-adapters.ts";
 import type { ModelSession, OpenSession, Output, SessionSetup, Shape } from "./model-session.ts";
 import { writeAnswer } from "./scores.ts";
 
-/** `buffer` holds the packed batch of `count` items, has room for its answer, and is transferred. It is padded to `shape`. */
+/** `buffer` contains the packed batch of `count` items, has room for its answer, and is transferred. `shape`: with padding. */
 type Batch = { buffer: ArrayBuffer; count: number; shape: Shape; topK: number };
 export type ToThread = ({ kind: "batch" } & Batch) | { kind: "close" };
 
 /**
- * First ready (with the least cost, rows × length, that found no memory in the warm-up) or invalid; then, for each batch and in
- * their order, its buffer with the answer and the milliseconds that it took, or what the run threw.
+ * The first message is `ready` or `invalid`. `tooLarge`: the least padded cost (rows × length) that ran out of memory in the warm-up.
+ * Then one message follows for each batch, in order: its buffer with the answer and the milliseconds of the run, or the error of the run.
  */
 export type FromThread =
   | { kind: "ready"; tooLarge?: number }
@@ -21,18 +22,18 @@ export type FromThread =
   | { kind: "failed"; buffer: ArrayBuffer; message: string };
 
 /**
- * The life of an inference thread: one session, one batch at a time, in the order in which they come.
- * @param open makes the session: that of onnxruntime, or another that is to be tried behind the same interface
+ * Runs an inference thread: one session, one batch at a time, in the order of arrival.
+ * @param open opens the session: onnxruntime's, or another behind the same interface
  */
 export async function serveSession(open: OpenSession): Promise<void> {
   const port = parentPort!;
-  const tell = (message: FromThread, transfer: ArrayBuffer[] = []) => port.postMessage(message, transfer);
+  const post = (message: FromThread, transfer: ArrayBuffer[] = []) => port.postMessage(message, transfer);
   const loaded = await LoadedModel.open(open, workerData as SessionSetup).catch((error: unknown) => {
-    tell({ kind: "invalid", message: messageOf(error) });
+    post({ kind: "invalid", message: messageOf(error) });
   });
   if (!loaded) return;
   const { tooLarge } = loaded;
-  tell({ kind: "ready", ...(tooLarge !== undefined && { tooLarge }) });
+  post({ kind: "ready", ...(tooLarge !== undefined && { tooLarge }) });
 
   const handle = async (message: ToThread): Promise<void> => {
     if (message.kind === "close") {
@@ -44,21 +45,21 @@ export async function serveSession(open: OpenSession): Promise<void> {
     try {
       const startedAt = performance.now();
       await loaded.answer(message);
-      tell({ kind: "answer", buffer, ms: performance.now() - startedAt }, [buffer]);
+      post({ kind: "answer", buffer, ms: performance.now() - startedAt }, [buffer]);
     } catch (error) {
-      tell({ kind: "failed", buffer, message: messageOf(error) }, [buffer]);
+      post({ kind: "failed", buffer, message: messageOf(error) }, [buffer]);
     }
   };
   let turn = Promise.resolve();
   port.on("message", (message: ToThread) => {
-    // One after the other: inputs of the next batch must not overwrite those of the batch that runs.
+    // One after the other: the inputs of the next batch must not overwrite those of the running one.
     turn = turn.then(() => handle(message));
   });
 }
 
-/** A session that has run in its shapes, and has proved, with two small items, that it is what it is said to be. */
+/** A session that has run its warm-up shapes or, if it has none, two small items: its inputs and outputs are as configured. */
 class LoadedModel {
-  /** The least cost of a shape of the warm-up that found no memory. */
+  /** The least padded cost of a warm-up shape that ran out of memory. */
   tooLarge: number | undefined;
   readonly #session: ModelSession;
   readonly #labels: number;
@@ -68,7 +69,7 @@ class LoadedModel {
   private constructor(session: ModelSession, { input, labels }: SessionSetup) {
     this.#session = session;
     this.#labels = labels;
-    this.#collate = makeCollator(session, input);
+    this.#collate = makeCollator(session.inputs, input);
     this.#output = session.outputs.find((name) => name === "logits") ?? session.outputs[0]!;
   }
 
@@ -76,11 +77,10 @@ class LoadedModel {
     const session = await open(setup);
     try {
       const loaded = new LoadedModel(session, setup);
-      // On a GPU the trial would be of a shape that no batch has.
+      // On a GPU the probe would have a shape that no batch has.
       if ((await loaded.#warmUp(setup)) > 0) return loaded;
-      const items = trialItems(setup.input);
-      const length = setup.input.kind === "text" ? items.length : 1;
-      await loaded.#try(items, { rows: items.length, length });
+      const { items, shape } = probeBatch(setup.input);
+      await loaded.#try(items, shape);
       return loaded;
     } catch (error) {
       await session.release();
@@ -88,7 +88,7 @@ class LoadedModel {
     }
   }
 
-  /** Writes the answer over the batch. */
+  /** Runs a batch and overwrites it with its answer. */
   async answer({ buffer, count, shape, topK }: Batch): Promise<void> {
     const logits = await this.#session.run(this.#collate(buffer, count, shape), this.#output);
     const data = toFloat32(logits);
@@ -100,19 +100,20 @@ class LoadedModel {
   }
 
   /**
-   * The device's memory is laid out by the largest shape, so it comes first; one that finds no memory costs only itself.
+   * Runs each shape once. The largest comes first, since it determines the layout of the device's memory. A shape that runs out of
+   * memory is skipped.
    * @returns how many shapes ran
    */
   async #warmUp({ input, warmUp }: SessionSetup): Promise<number> {
-    const items = trialItems(input).slice(0, 1);
+    const items = probeBatch(input).items.slice(0, 1);
     let ran = 0;
     for (const shape of warmUp) {
       try {
         await this.#try(items, shape);
         ran++;
       } catch (error) {
-        const told = runError(messageOf(error));
-        if (!(told instanceof DeviceError) || !told.memory) throw error;
+        const reason = runError(messageOf(error));
+        if (!(reason instanceof DeviceError) || !reason.isOutOfMemory) throw error;
         this.tooLarge = Math.min(this.tooLarge ?? Number.POSITIVE_INFINITY, shape.rows * shape.length);
       }
     }
@@ -133,23 +134,4 @@ class LoadedModel {
 function toFloat32({ type, data }: Output): Float32Array | undefined {
   if (type === "float32") return data as Float32Array;
   return type === "float16" ? Float32Array.from(data as Float16Array) : undefined;
-}
-
-function makeCollator(session: ModelSession, input: SessionSetup["input"]): Collator {
-  const names = session.inputs.map(({ name }) => name);
-  const [known, type] = input.kind === "text" ? [TEXT_INPUTS, "int64"] : [names.slice(0, 1), IMAGE_ELEMENTS];
-  for (const { name, type: came } of session.inputs) {
-    if (!known.includes(name) || came !== type)
-      throw new Error(`inputs: expected ${known.join(", ")} (${type}), got ${name} (${came})`);
-  }
-  return input.kind === "text"
-    ? textCollator(names, input.padId, input.paddingSide)
-    : imageCollator(names[0]!, input.recipe);
-}
-
-/** Two items, of two lengths where there are lengths: a model whose shapes are fixed fails here and not under load. */
-function trialItems(input: SessionSetup["input"]): Packable[] {
-  if (input.kind === "text") return [Int32Array.of(input.padId), Int32Array.of(input.padId, input.padId)];
-  const size = input.recipe.width * input.recipe.height * 3;
-  return [new Uint8Array(size), new Uint8Array(size)];
 }

@@ -1,7 +1,7 @@
-/** A process of its own that makes a session of a model on one device after the other, runs it, and prints a line for each. */
+/** A separate process that opens and runs a session of a model on one device after the other, and prints a line for each. */
 import { messageOf } from "../../errors.ts";
+import type { Device } from "../devices/device.ts";
 import { loadModel } from "../model/model.ts";
-import type { Device } from "./model-session.ts";
 import { SessionHandle } from "./session-handle.ts";
 import type { ProbeRequest, ProbeResult } from "./session-probe.ts";
 import { setupOf } from "./session-setup.ts";
@@ -14,24 +14,24 @@ async function openSession(device: Device): Promise<SessionHandle> {
   return new SessionHandle(setupOf(model, { device, intraOpThreads: 1, warmUp: [], strict }));
 }
 
-async function probeSession(device: Device): Promise<ProbeResult> {
+async function probe(device: Device): Promise<ProbeResult> {
   try {
     const session = await openSession(device);
-    const tried = await session.ready.then(
+    const result = await session.ready.then(
       (): ProbeResult => ({ runs: true }),
       (error: unknown): ProbeResult => ({ runs: false, reason: messageOf(error) }),
     );
-    tell(tried);
+    print(result);
     await session.close();
-    return tried;
+    return result;
   } catch (error) {
-    return tell({ runs: false, reason: messageOf(error) });
+    return print({ runs: false, reason: messageOf(error) });
   }
 }
 
-function tell(tried: ProbeResult): ProbeResult {
-  process.stdout.write(`${JSON.stringify(tried)}\n`);
-  return tried;
+function print(result: ProbeResult): ProbeResult {
+  process.stdout.write(`${JSON.stringify(result)}\n`);
+  return result;
 }
 
-for (const device of request.devices) if (!(await probeSession(device)).runs) break;
+for (const device of request.devices) if (!(await probe(device)).runs) break;

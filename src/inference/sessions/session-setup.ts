@@ -1,21 +1,19 @@
+import type { Task } from "../../schemas/task.ts";
 import type { Model } from "../model/model.ts";
-import type { SessionSetup } from "./model-session.ts";
+import type { ModelInput, SessionSetup } from "./model-session.ts";
 
-/** What a session of the model is started with. */
+type InputOptions = Pick<Model, "recipe" | "padId" | "paddingSide">;
+
+const INPUTS: Record<Task, (model: InputOptions) => ModelInput> = {
+  "text-classification": ({ padId, paddingSide }) => ({ kind: "text", padId, paddingSide }),
+  "image-classification": ({ recipe }) => ({ kind: "image", recipe: recipe! }),
+};
+
+/** The setup of a session of the model. */
 export function setupOf(
-  {
-    modelFile,
-    recipe,
-    padId,
-    paddingSide,
-    labels,
-  }: Pick<Model, "modelFile" | "recipe" | "padId" | "paddingSide" | "labels">,
+  model: InputOptions & Pick<Model, "task" | "modelFile" | "labels">,
   rest: Pick<SessionSetup, "device" | "intraOpThreads" | "warmUp" | "strict">,
 ): SessionSetup {
-  return {
-    modelFile,
-    input: recipe ? { kind: "image", recipe } : { kind: "text", padId, paddingSide },
-    labels: labels.length,
-    ...rest,
-  };
+  const { modelFile, task, labels } = model;
+  return { modelFile, input: INPUTS[task](model), labels: labels.length, ...rest };
 }

@@ -78,9 +78,9 @@ export class Budgets {
     return new Map(rates.filter((entry): entry is [number, number] => entry[1] !== undefined));
   }
 
-  ran({ length, paddedCost, realCost, ms }: RanBatch): void {
+  record({ length, paddedCost, realCost, ms }: RanBatch): void {
     const { sizes, search } = this.#bucketOf(length);
-    search.ran(nearest(sizes, paddedCost / TYPICALLY_FULL), realCost / (ms + OVERHEAD_MS));
+    search.record(nearest(sizes, paddedCost / TYPICALLY_FULL), realCost / (ms + OVERHEAD_MS));
   }
 
   /** A batch of this padded cost found no memory on the device: none of its size is cut again. */

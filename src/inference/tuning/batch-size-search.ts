@@ -72,7 +72,7 @@ export class BatchSizeSearch {
   }
 
   /** Told of each batch: which size it was in truth, and its rate. */
-  ran(size: number, rate: number): void {
+  record(size: number, rate: number): void {
     const step = this.#steps[size]!;
     step.rates.push(rate);
     if (step.rates.length > KEPT) step.rates.shift();

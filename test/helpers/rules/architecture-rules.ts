@@ -59,7 +59,7 @@ const VENDORS: Record<string, string[] | null> = {
   "@aws-sdk/client-s3": ["src/storage/s3/client.ts"],
   bullmq: ["src/redis/", "src/runs/", "src/producers/", "src/workers/"],
   ioredis: ["src/redis/", "src/fleet/", "src/runs/", "src/producers/", "src/workers/"],
-  "onnxruntime-node": ["src/inference/onnx/session.ts"],
+  "onnxruntime-node": ["src/inference/onnx/session.ts", "src/inference/onnx/execution-providers.ts"],
   "@bufbuild/protobuf": ["src/inference/onnx/protobuf.ts"],
   sharp: ["src/inference/preprocess/image/decode-image.ts", "src/inference/preprocess/image/image-header.ts"],
   "@huggingface/tokenizers": ["src/inference/preprocess/text/tokenizer.ts"],

@@ -1,7 +1,8 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { Device } from "../../../src/inference/devices/device.ts";
 import { loadModel, type Model } from "../../../src/inference/model/model.ts";
-import type { Device, SessionSetup, Shape } from "../../../src/inference/sessions/model-session.ts";
+import type { SessionSetup, Shape } from "../../../src/inference/sessions/model-session.ts";
 import { writeImageModel, writeTextModel } from "../models/onnx.ts";
 
 /** The behaviour of a session without a model: see scripted-session-thread.ts. */

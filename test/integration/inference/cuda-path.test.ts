@@ -3,9 +3,9 @@ import assert from "node:assert/strict";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import type { Device } from "../../../src/inference/devices/device.ts";
 import { Engine, type EngineOptions, type Outcome, type Prepared } from "../../../src/inference/engine.ts";
 import type { Model } from "../../../src/inference/model/model.ts";
-import type { Device } from "../../../src/inference/sessions/model-session.ts";
 import { temporaryFolder } from "../../helpers/runs/pipeline.ts";
 import {
   callsOf,

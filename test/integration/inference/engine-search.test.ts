@@ -70,7 +70,7 @@ describe("Engine's search", () => {
     const runner = await Runner.start({ model: { ...model, modelFile: JSON.stringify(script) }, cores: 2, thread });
     const ran = () => {
       const cost = runner.next(20);
-      return runner.ran({ length: 20, paddedCost: cost, realCost: cost, ms: cost, reason: "full" });
+      return runner.recordBatch({ length: 20, paddedCost: cost, realCost: cost, ms: cost, reason: "full" });
     };
     let batches = 0;
     while (!ran()) assert.ok(++batches < 1000, "a change is asked for");

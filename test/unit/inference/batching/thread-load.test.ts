@@ -5,15 +5,15 @@ import { ThreadLoad } from "../../../../src/inference/batching/thread-load.ts";
 describe("ThreadLoad", () => {
   it("names the least busy one", () => {
     const threads = new ThreadLoad(2);
-    assert.deepEqual(threads.leastBusy(), { thread: 0, out: 0 });
+    assert.deepEqual(threads.leastBusy(), { thread: 0, batches: 0 });
     threads.begin(0, 1, 0);
-    assert.deepEqual(threads.leastBusy(), { thread: 1, out: 0 });
+    assert.deepEqual(threads.leastBusy(), { thread: 1, batches: 0 });
     threads.begin(1, 1, 0);
     threads.begin(1, 1, 0);
-    assert.deepEqual(threads.leastBusy(), { thread: 0, out: 1 });
+    assert.deepEqual(threads.leastBusy(), { thread: 0, batches: 1 });
     threads.end(1, 1);
     threads.end(1, 2);
-    assert.deepEqual(threads.leastBusy(), { thread: 1, out: 0 });
+    assert.deepEqual(threads.leastBusy(), { thread: 1, batches: 0 });
   });
 
   it("expects a batch to end as those before did, by its cost, and does not believe one that is late", () => {

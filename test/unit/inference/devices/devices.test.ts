@@ -4,7 +4,12 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import { PROOF_MODEL_DIR } from "../../../../src/cli/own-devices.ts";
 import { loadConfig } from "../../../../src/config.ts";
-import { cudaPlaces, lackOf, mendFor, PROVIDER_LIBRARY } from "../../../../src/inference/devices/cuda-requirements.ts";
+import {
+  cudaFixFor,
+  cudaPlaces,
+  findCudaProblem,
+  PROVIDER_LIBRARY,
+} from "../../../../src/inference/devices/cuda-requirements.ts";
 import { chooseDevices, describeDevices, gpusOf } from "../../../../src/inference/devices/devices.ts";
 import { probeDevices, probeSession } from "../../../../src/inference/sessions/session-probe.ts";
 import { temporaryFolder } from "../../../helpers/runs/pipeline.ts";
@@ -45,8 +50,8 @@ describe("--device", () => {
 
   test("cpu is taken at its word", async () => {
     const choice = await chooseDevices("cpu", "no such folder");
-    assert.deepEqual(choice, { devices: undefined, why: "it was asked for" });
-    assert.equal(describeDevices(choice), "on the CPU: it was asked for");
+    assert.deepEqual(choice, { devices: undefined, why: "it was requested" });
+    assert.equal(describeDevices(choice), "on the CPU: it was requested");
   });
 });
 
@@ -56,25 +61,25 @@ describe("A machine that cannot have CUDA", () => {
     await using noDriver = await machine({ library: true, gpu: "nvidia-caps" });
     await using noLibrary = await machine({ gpu: "dxg" });
     const mac = { ...bare.places, platform: "darwin arm64" };
-    assert.match((await lackOf(mac))!.problem, /no CUDA for darwin arm64/);
+    assert.match((await findCudaProblem(mac))!.cause, /no CUDA for darwin arm64/);
     assert.match(
-      (await lackOf(bare.places))!.problem,
+      (await findCudaProblem(bare.places))!.cause,
       /^libonnxruntime_providers_cuda\.so is missing, and no NVIDIA GPU/,
     );
-    const driver = await lackOf(noDriver.places);
-    assert.deepEqual([driver!.problem, /driver.*--gpus all/.test(driver!.mend)], ["no NVIDIA GPU is to be seen", true]);
-    const library = await lackOf(noLibrary.places);
-    assert.equal(library!.problem, "libonnxruntime_providers_cuda.so is missing");
-    assert.match(library!.mend, /CUDA 12 and cuDNN 9.*install\.js --onnxruntime-node-install=cuda12/);
+    const driver = await findCudaProblem(noDriver.places);
+    assert.deepEqual([driver!.cause, /driver.*--gpus all/.test(driver!.fix)], ["no NVIDIA GPU was found", true]);
+    const library = await findCudaProblem(noLibrary.places);
+    assert.equal(library!.cause, "libonnxruntime_providers_cuda.so is missing");
+    assert.match(library!.fix, /CUDA 12 and cuDNN 9.*install\.js --onnxruntime-node-install=cuda12/);
     // No model and so no trial: it would say that there is no such folder.
     const auto = await chooseDevices("auto", "no such folder", bare.places);
-    assert.deepEqual(auto, { devices: undefined, why: (await lackOf(bare.places))!.problem });
+    assert.deepEqual(auto, { devices: undefined, why: (await findCudaProblem(bare.places))!.cause });
     for (const device of ["cuda", "cuda:1", "cuda:all"]) {
       await assert.rejects(chooseDevices(device, "no such folder", bare.places), {
         code: "DEVICE_UNAVAILABLE",
         retryable: false,
         message: new RegExp(
-          `^--device ${device}: .*providers_cuda\\.so is missing.*To mend it, .*; or take --device cpu$`,
+          `^--device ${device}: .*providers_cuda\\.so is missing.*To fix it, .*; or use --device cpu$`,
         ),
       });
     }
@@ -90,23 +95,22 @@ describe("A machine that seems to have CUDA", { skip: `${process.platform} ${pro
   test("must prove it with a session; what that lacks is told", async () => {
     await using seeming = await machine({ library: true, gpu: "nvidia0" });
     // Where onnxruntime really is there may be a provider, and a GPU: then this test has nothing to say.
-    if ((await lackOf(cudaPlaces())) === undefined) return;
+    if ((await findCudaProblem(cudaPlaces())) === undefined) return;
     const auto = await chooseDevices("auto", PROOF_MODEL_DIR, seeming.places);
     assert.equal(auto.devices, undefined);
     assert.match(auto.why, /^cuda:0: libonnxruntime_providers_\w+\.so is missing$/);
     await assert.rejects(chooseDevices("cuda:all", PROOF_MODEL_DIR, seeming.places), {
       code: "DEVICE_UNAVAILABLE",
-      message:
-        /^--device cuda:all: .*cuda:0: libonnxruntime_providers_\w+\.so is missing\. To mend it, install CUDA 12/,
+      message: /^--device cuda:all: .*cuda:0: libonnxruntime_providers_\w+\.so is missing\. To fix it, install CUDA 12/,
     });
   });
 
   test("has a mend for what drivers and loaders say", () => {
-    assert.match(mendFor("libcudnn.so.9 is missing"), /CUDA 12 and cuDNN 9.*LD_LIBRARY_PATH/);
-    assert.match(mendFor("libcuda.so.1 is missing"), /driver/);
-    assert.match(mendFor("CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version"), /driver/);
-    assert.match(mendFor("CUDA failure 100: no CUDA-capable device is detected"), /driver.*--gpus all/);
-    assert.match(mendFor("CUDA failure 101: invalid device ordinal"), /a GPU that is there/);
+    assert.match(cudaFixFor("libcudnn.so.9 is missing"), /CUDA 12 and cuDNN 9.*LD_LIBRARY_PATH/);
+    assert.match(cudaFixFor("libcuda.so.1 is missing"), /driver/);
+    assert.match(cudaFixFor("CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version"), /driver/);
+    assert.match(cudaFixFor("CUDA failure 100: no CUDA-capable device is detected"), /driver.*--gpus all/);
+    assert.match(cudaFixFor("CUDA failure 101: invalid device ordinal"), /an existing GPU/);
   });
 });
 

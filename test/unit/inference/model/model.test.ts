@@ -187,11 +187,11 @@ describe("loadModel", () => {
     const dir = await textFolder((config) => delete config.architectures);
     assert.equal((await loadModel(dir)).task, "text-classification");
     await cp(join(await imageFolder(), "preprocessor_config.json"), join(dir, "preprocessor_config.json"));
-    await rejects(dir, "architectures", "both");
+    await rejects(dir, "architectures", "text-classification and image-classification");
     await rm(join(dir, "tokenizer.json"));
     assert.equal((await loadModel(dir)).task, "image-classification");
     await rm(join(dir, "preprocessor_config.json"));
-    await rejects(dir, "architectures", "neither");
+    await rejects(dir, "architectures", "none of them");
   });
 
   it("takes an image_processor in processor_config.json as the sign of an image model", async () => {
@@ -205,7 +205,7 @@ describe("loadModel", () => {
     assert.equal((await loadModel(dir)).task, "image-classification");
 
     await cp(join(await textFolder(), "tokenizer.json"), join(dir, "tokenizer.json"));
-    await rejects(dir, "architectures", "both");
+    await rejects(dir, "architectures", "text-classification and image-classification");
     await writeFile(processor, JSON.stringify({ processor_class: "CLIPProcessor" }));
     await rejects(dir, "tokenizer_config.json", "missing");
   });
@@ -233,7 +233,7 @@ describe("loadModel", () => {
     assert.notEqual(q8.digest, fp32.digest, "the same bytes at another precision are another model");
     await assert.rejects(loadModel(dir, { dtype: "fp16" }), {
       code: "MODEL_INVALID",
-      message: /onnx\/model_fp16\.onnx: .*missing: it has fp32, q8, so say --dtype fp32$/,
+      message: /onnx\/model_fp16\.onnx: .*missing: it has fp32, q8, so use --dtype fp32$/,
     });
   });
 

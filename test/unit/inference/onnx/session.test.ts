@@ -4,11 +4,13 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { describe, test } from "node:test";
 import { InferenceSession, Tensor } from "onnxruntime-node";
+import type { Device } from "../../../../src/inference/devices/device.ts";
 import { Engine } from "../../../../src/inference/engine.ts";
 import { loadModel } from "../../../../src/inference/model/model.ts";
-import { checkPlacement, FirstRun } from "../../../../src/inference/onnx/node-placement.ts";
+import { EXECUTION_PROVIDERS } from "../../../../src/inference/onnx/execution-providers.ts";
+import { checkPlacement, FirstRunProfile } from "../../../../src/inference/onnx/node-placement.ts";
 import { openOnnxSession, sessionOptions } from "../../../../src/inference/onnx/session.ts";
-import type { Device, SessionSetup } from "../../../../src/inference/sessions/model-session.ts";
+import type { SessionSetup } from "../../../../src/inference/sessions/model-session.ts";
 import { loadBuiltIn } from "../../../../src/models/built-in.ts";
 import {
   FLOAT,
@@ -24,6 +26,7 @@ import {
 import { temporaryFolder } from "../../../helpers/runs/pipeline.ts";
 
 const FLOAT16 = 10;
+const CUDA = EXECUTION_PROVIDERS.cuda.name;
 
 function setup(device: Device, changes: Partial<SessionSetup> = {}): SessionSetup {
   const modelFile = join(tmpdir(), "models", "model.onnx");
@@ -64,17 +67,17 @@ describe("Where a model's nodes run", () => {
     const profile = await profileOf(modelFile);
     // All of it ran on the CPU here, as onnxruntime itself wrote down.
     assert.throws(
-      () => checkPlacement(profile),
-      /on the GPU: (\d+) of \1 \(FusedGemm, .*MatMul.*\) on the CPU; .*--dtype/,
+      () => checkPlacement(profile, CUDA),
+      /on the GPU, got (\d+) of \1 \(FusedGemm, .*MatMul.*\) on the CPU; .*--dtype/,
     );
 
     const moved = move(profile, (operator) => !["Shape", "Gather", "Concat", "Unsqueeze"].includes(operator));
-    checkPlacement(moved);
+    checkPlacement(moved, CUDA);
     const one = move(profile, (operator) => operator !== "Gemm");
-    assert.throws(() => checkPlacement(one), /: 1 of \d+ \(Gemm\) on the CPU/);
+    assert.throws(() => checkPlacement(one, CUDA), /got 1 of \d+ \(Gemm\) on the CPU/);
     const none = JSON.stringify(JSON.parse(profile).filter(({ args }: Event) => args?.op_name === "Add"));
-    assert.throws(() => checkPlacement(none), /on the GPU: none/);
-    assert.throws(() => checkPlacement("[{"), SyntaxError);
+    assert.throws(() => checkPlacement(none, CUDA), /on the GPU, got no nodes there/);
+    assert.throws(() => checkPlacement("[{", CUDA), SyntaxError);
   });
 });
 
@@ -108,7 +111,7 @@ test("Logits in half precision are read as they are meant", async () => {
 type Event = { cat: string; args?: { op_name?: string; provider?: string } };
 
 async function profileOf(modelFile: string): Promise<string> {
-  await using firstRun = await FirstRun.open();
+  await using firstRun = await FirstRunProfile.open();
   const session = await InferenceSession.create(
     modelFile,
     sessionOptions(setup("cpu", { modelFile }), firstRun.prefix),

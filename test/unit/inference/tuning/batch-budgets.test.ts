@@ -33,7 +33,7 @@ function run(budgets: Budgets, batches: number, { lengths, device, noise = 0.05,
     const length = lengths[at % lengths.length]!;
     const cost = Math.max(1, Math.floor(budgets.next(length) / length)) * length;
     const ms = device(cost) * (1 + noise * (2 * next() - 1));
-    budgets.ran({ length, paddedCost: cost, realCost: cost * 0.97, ms });
+    budgets.record({ length, paddedCost: cost, realCost: cost * 0.97, ms });
     out.push({ length, cost, ms });
   }
   return out;
@@ -123,7 +123,7 @@ describe("Budgets", () => {
     for (let at = 0; at < 200; at++) {
       budgets.next(30);
       // No more than 20 texts wait at a time.
-      budgets.ran({ length: 30, paddedCost: 600, realCost: 600, ms: CPU(600) });
+      budgets.record({ length: 30, paddedCost: 600, realCost: 600, ms: CPU(600) });
     }
     assert.ok(budgets.settled);
     assert.ok(budgets.peek(30) >= 600, `${budgets.peek(30)} holds what waits`);

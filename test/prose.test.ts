@@ -16,7 +16,7 @@ import { codeTexts } from "./helpers/rules/prose-texts.ts";
 import { WORDS } from "./helpers/rules/prose-words.ts";
 import { trackedFiles } from "./helpers/rules/tracked-files.ts";
 
-/** Paths, by their beginnings, that are not rewritten yet. Each has violations: one without any is taken off the list. */
+/** Prefixes of paths that are not rewritten yet. A prefix without violations must be removed from the list. */
 const NOT_YET: readonly string[] = [
   "docs/models.md",
 
@@ -52,15 +52,11 @@ const NOT_YET: readonly string[] = [
 
   "src/workers/",
 
-  "test/architecture.test.ts",
-
   "test/e2e/",
 
   "test/helpers/inputs/",
 
   "test/helpers/models/",
-
-  "test/helpers/rules/",
 
   "test/integration/",
 
@@ -69,17 +65,17 @@ const NOT_YET: readonly string[] = [
 
 const violations = proseViolations(trackedFiles(join(import.meta.dirname, "..")));
 
-test("what a person reads is in plain English, of the agreed form, with links that lead somewhere", () => {
+test("prose is plain English, has the agreed form, and its links work", () => {
   const found = violations.filter((violation) => !NOT_YET.some((prefix) => violation.startsWith(prefix)));
   assert.deepEqual(found, [], `\n${found.join("\n")}`);
 });
 
-test("every path of the list NOT_YET has violations left", () => {
+test("every prefix of the list NOT_YET has violations", () => {
   const clean = NOT_YET.filter((prefix) => !violations.some((violation) => violation.startsWith(prefix)));
-  assert.deepEqual(clean, [], `take these off the list NOT_YET in test/prose.test.ts: ${clean.join(", ")}`);
+  assert.deepEqual(clean, [], `remove these from the list NOT_YET in test/prose.test.ts: ${clean.join(", ")}`);
 });
 
-/** Checks that the violations are `expected` in number and order. */
+/** Checks the number and the order of the violations. */
 function assertFound(found: string[], expected: RegExp[]) {
   assert.equal(found.length, expected.length, found.join("\n"));
   for (const [i, pattern] of expected.entries()) assert.match(found[i]!, pattern);
@@ -89,7 +85,7 @@ function pages(files: Record<string, string>) {
   return Object.entries(files).map(([path, text]) => readMarkdown({ path, text }));
 }
 
-test("words: comments, strings and test names of code", () => {
+test("words: comments, strings and test names of code are checked", () => {
   const text = [
     `/** Whoever reads this. */`,
     `// One line, and the worker is under`,
@@ -111,7 +107,7 @@ test("words: comments, strings and test names of code", () => {
   ]);
 });
 
-test("words: Markdown, other files with comments, and the strings of tests", () => {
+test("words: Markdown and comments of other files are checked, strings of tests are not", () => {
   const files = {
     "docs/a.md":
       "# Title\n\nA part\nthat stands. `told`\n\n```sh\nnobody\n```\n\n- gone for good [for good](for-good.md)",
@@ -133,7 +129,7 @@ test("words: Markdown, other files with comments, and the strings of tests", () 
   );
 });
 
-test("words: ordinary technical English is left alone", () => {
+test("words: ordinary technical English has no violations", () => {
   const plain = [
     "There is a good reason for it: for good reason, some 10ths of a second, whatever the order.",
     "It stands for the whole run; a stand-alone server; the command understands both.",
@@ -145,7 +141,7 @@ test("words: ordinary technical English is left alone", () => {
   assert.deepEqual(words(plain.map((text, i) => ({ path: "a.md", line: i + 1, text, kind: "prose" }))), []);
 });
 
-/** A text for each pattern of the table, in its order. */
+/** A text for each pattern of the table, in the order of the table. */
 const SAMPLES = [
   "the fix is mended",
   "Whoever's turn it is",
@@ -214,7 +210,7 @@ test("words: each pattern of the table finds its sample", () => {
   }
 });
 
-test("names: declarations and files", () => {
+test("names: declarations and files are checked", () => {
   const text = `
     import { tellAll } from "elsewhere";
     function tellUser({ mend, old: whoeverAsks }: { mendIt: string }, world: unknown) { return { told: world }; }
@@ -271,7 +267,7 @@ test("Markdown: the README is short, the glossary has its terms, the index links
   assertFound(pageForms(pages({ ...good, "docs/glossary.md": glossary(31) })), [/got 31/]);
 });
 
-test("Markdown: relative links lead to files and headings that exist", () => {
+test("Markdown: the targets of relative links exist", () => {
   const files = {
     "README.md": [
       "[a](docs/a.md) [b](docs/a.md#two-words) [c](docs/) [d](https://example.org/x#y) [e](#top) `[f](none.md)`",

@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { inexactVersions, lockAddresses } from "../helpers/rules/architecture-rules.ts";
+import { inexactVersions, lockAddresses } from "../helpers/rules/package-rules.ts";
 
 const root = join(import.meta.dirname, "..", "..");
 const folder = mkdtempSync(join(tmpdir(), "bench-"));
@@ -14,7 +14,7 @@ function bench(...args: string[]) {
   return spawnSync(process.execPath, [join(root, "bench", "main.ts"), ...args], { encoding: "utf8", cwd: folder });
 }
 
-test("the benchmark measures a part by itself, says what it left out, and writes its figures", () => {
+test("the benchmark runs one part alone, lists the parts it skipped, and writes its figures", () => {
   const json = join(folder, "figures.json");
   const args = ["--quick", "--rounds", "1", "--seconds", "1", "--only", "free_text", "--json", json];
   const { status, stdout, stderr } = bench(...args);
@@ -28,17 +28,17 @@ test("the benchmark measures a part by itself, says what it left out, and writes
   const whole = figures["items_per_second.free_text.pipeline"];
   const alone = figures["items_per_second.free_text.tokenizer"];
   assert.ok(whole > 0 && alone > 0, JSON.stringify(figures));
-  // Each has four digits.
+  // Each figure has four digits.
   assert.ok(Math.abs(figures["free_model_vs_tokenizer.text"] - whole / alone) < 0.01 * (whole / alone));
 });
 
-test("a part that is not there is a usage error", () => {
+test("an unknown part is a usage error", () => {
   const { status, stderr } = bench("--only", "speed");
   assert.equal(status, 2);
   assert.match(stderr, /--only: expected one of text_short, .* got speed/);
 });
 
-test("what it compares with has exact versions and a lock file that names no host", () => {
+test("the compared packages have exact versions, and their lock file names no host", () => {
   const peers = join(root, "bench", "peers");
   const { dependencies } = JSON.parse(readFileSync(join(peers, "package.json"), "utf8"));
   assert.deepEqual(inexactVersions({ dependencies }), []);

@@ -1,3 +1,4 @@
+import { posix } from "node:path";
 import {
   isCallExpression,
   isElementAccessExpression,
@@ -19,33 +20,33 @@ import { API } from "typescript/unstable/sync";
 
 export type SourceText = { path: string; text: string };
 
-/** An import, or a re-export, as the compiler reads it. `type` imports are gone when the code runs. */
+/** An import, or a re-export, as the compiler reads it. Imports with `type` do not exist at run time. */
 export type Import = {
   specifier: string;
   kind: "value" | "type" | "dynamic";
   line: number;
-  /** What is imported by its name, types left out: `Redis`, `Queue`; `*` where all of it is. */
+  /** The imported names without types, such as `Redis` and `Queue`. `*` is the whole module. */
   names: string[];
 };
 
-/** What the rules look at in one file. Lines count from 1. */
+/** The facts about one file that the rules check. Lines count from 1. */
 export type Module = SourceText & {
   imports: Import[];
-  /** Nothing in it but imports and exports of others' names, at least one of these. */
+  /** Whether the file only imports and re-exports, with at least one re-export. */
   isBarrel: boolean;
   defaultExports: number[];
-  /** `import()` or `require` whose target no reader of the source can know. */
+  /** Lines of an `import()` or `require` whose target is computed. */
   hiddenImports: number[];
-  /** Uses of `process.NAME`, however they are written. */
+  /** Uses of `process.NAME`, in any notation. */
   processUses: { name: string; line: number }[];
 };
 
-/** Parses the files, TypeScript or JavaScript, with the compiler's own parser; nothing is resolved or checked. */
+/** Parses TypeScript and JavaScript files with the compiler's parser. It resolves and checks nothing. */
 export function parseModules(files: readonly SourceText[]): Module[] {
   return readSources(files, ({ path, text }, source) => readModule(path, text, source));
 }
 
-/** What `read` finds in the syntax tree of each file. */
+/** The result of `read` for the syntax tree of each file. */
 export function readSources<T>(files: readonly SourceText[], read: (file: SourceText, source: SourceFile) => T): T[] {
   const root = "/virtual";
   const config = {
@@ -90,7 +91,7 @@ function readModule(path: string, text: string, source: SourceFile): Module {
     if (isImportDeclaration(node)) {
       const isType = node.importClause?.phaseModifier === SyntaxKind.TypeKeyword;
       add(node.moduleSpecifier, isType ? "type" : "value", importedNames(node.importClause?.getText(source) ?? ""));
-      // `import { env } from "node:process"` is process.env in other words.
+      // `import { env } from "node:process"` is a use of process.env.
       if (/"(node:)?process"/.test(node.moduleSpecifier.getText(source))) {
         for (const [name] of (node.importClause?.getText(source) ?? "").matchAll(/\b(env|exit)\b/g))
           useProcess(name, node);
@@ -128,7 +129,7 @@ function readModule(path: string, text: string, source: SourceFile): Module {
   return module;
 }
 
-/** `{ type A, B as C, D }`: B and D. A default import or all of it under a name: `*`. */
+/** The names in `{ type A, B as C, D }` are B and D. A default or namespace import is `*`. */
 function importedNames(clause: string): string[] {
   const braces = /^\{(.*)\}$/s.exec(clause.trim());
   if (!braces) return ["*"];
@@ -138,4 +139,17 @@ function importedNames(clause: string): string[] {
 
 function isProcess(node: Node, source: SourceFile): boolean {
   return /^(globalThis\.)?process$/.test(node.getText(source));
+}
+
+/** The path of the file that a relative import names. Undefined for a package. */
+export function targetOf(path: string, specifier: string): string | undefined {
+  return specifier.startsWith(".") ? posix.join(posix.dirname(path), specifier) : undefined;
+}
+
+/** The package of an import: `zod` for `zod/v4`, `@scope/name` for `@scope/name/part`. */
+export function packageOf(specifier: string): string {
+  return specifier
+    .split("/")
+    .slice(0, specifier.startsWith("@") ? 2 : 1)
+    .join("/");
 }

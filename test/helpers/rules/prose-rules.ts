@@ -1,4 +1,4 @@
-/** The rules of what a person reads, each a function from what it looks at to its violations, in words. */
+/** The rules of prose. Each function returns its violations, as sentences. */
 import { posix } from "node:path";
 import { type Markdown, proseOf, readMarkdown } from "../markdown.ts";
 import type { SourceText } from "./modules.ts";
@@ -14,7 +14,7 @@ const GLOSSARY = "docs/glossary.md";
 const INDEX = "docs/README.md";
 const CHANGELOG = "CHANGELOG.md";
 
-/** All violations of all rules in a tree. @param files all of its text files */
+/** The violations of all rules in a tree. @param files all text files of the tree */
 export function proseViolations(files: readonly SourceText[]): string[] {
   const { texts, names } = codeTexts(files.filter(({ path }) => /\.(ts|mjs)$/.test(path)));
   const pages = files.filter(({ path }) => path.endsWith(".md")).map(readMarkdown);
@@ -28,12 +28,12 @@ export function proseViolations(files: readonly SourceText[]): string[] {
   ];
 }
 
-/** Strings of a test are its data; those of the helpers are messages too. */
+/** Strings of a test are data and are not checked. Strings of the helpers may be messages. */
 function isRead({ path, kind }: Text): boolean {
   return kind !== "string" || !path.startsWith("test/") || path.startsWith("test/helpers/");
 }
 
-/** Files of other languages with comments: all of their text is checked. */
+/** Files of other languages with comments. All of their text is checked. */
 function isCommented({ path }: SourceText): boolean {
   return /\.(py|ya?ml|conf|sh)$/.test(path) || path === ".ci/run";
 }
@@ -49,7 +49,7 @@ function pageText(page: Markdown): Text {
 type Table = readonly { pattern: RegExp; instead: string }[];
 type Matcher = { any: RegExp; each: Table };
 
-/** The expressions of a table: one for all of it, as most texts have none of the words, and one for each. */
+/** Compiles a table to one expression per entry, and one for all entries, since most texts match none. */
 export function matcher(table: Table): Matcher {
   const whole = (source: string) => new RegExp(`(?<![\\w-])(?:${source.replaceAll(" ", "\\s")})(?![\\w-])`, "gi");
   return {
@@ -60,7 +60,7 @@ export function matcher(table: Table): Matcher {
 
 const ALL_WORDS = matcher(WORDS);
 
-/** Words of the table in texts. Code in backticks is left out. */
+/** Finds words of the table in texts. Code in backticks is skipped. */
 export function words(texts: readonly Text[], { any, each } = ALL_WORDS): string[] {
   return texts.flatMap(({ path, line, text }) => {
     const plain = text.replace(/`[^`\n]*`/g, "`…`").replace(/[^\S\n]*\n[^\S\n]*/g, "\n");
@@ -77,7 +77,7 @@ export function words(texts: readonly Text[], { any, each } = ALL_WORDS): string
   });
 }
 
-/** Words of the table in the names of declarations and of files. */
+/** Finds words of the table in names of declarations and files. */
 export function nameWords(names: readonly Name[], files: readonly { path: string }[]): string[] {
   const check = (name: string, place: string) => {
     const found = NAME_WORDS.find(({ word }) => word.test(spaced(name)));
@@ -89,7 +89,7 @@ export function nameWords(names: readonly Name[], files: readonly { path: string
   ];
 }
 
-/** `labelItems`, `label-items` and `LABEL_ITEMS` are `label items`. */
+/** Converts `labelItems`, `label-items` and `LABEL_ITEMS` to `label items`. */
 function spaced(name: string): string {
   return name
     .replace(/([a-z\d])([A-Z])/g, "$1 $2")
@@ -98,19 +98,19 @@ function spaced(name: string): string {
     .toLowerCase();
 }
 
-/** Lines of prose over the width. Tables, code, headings and a line that has no place to break are excepted. */
+/** Lines of prose over the width, except tables, code, headings and lines that cannot be broken. */
 export function lineWidths(pages: readonly Markdown[]): string[] {
   return pages.flatMap(({ path, lines }) =>
     lines.flatMap((line, i) => {
       if (line.length <= MAX_COLUMNS || /^ *(\||#{1,6} |<|\[[^\]]+\]: )/.test(line)) return [];
-      // Code is not broken.
+      // Code spans are not broken.
       const pieces = line.replace(/^[ >]*([-*+]|\d+[.)])? */, "").match(/(?:`[^`]*`|\S)+/g) ?? [];
       return pieces.length > 1 ? [`${path}:${i + 1}: ${line.length} columns, at most ${MAX_COLUMNS}`] : [];
     }),
   );
 }
 
-/** The README is short, the glossary has its terms in a table of two columns, and the index links every page of docs. */
+/** Checks the length of the README, the number of terms in the glossary's table, and that the index links every page of docs. */
 export function pageForms(pages: readonly Markdown[]): string[] {
   const found: string[] = [];
   const page = (path: string) => {
@@ -123,7 +123,7 @@ export function pageForms(pages: readonly Markdown[]): string[] {
   if (length > MAX_README_LINES) found.push(`${README}: ${length} lines, at most ${MAX_README_LINES}`);
 
   const rows = page(GLOSSARY)?.lines.filter((line) => /^\|[^|]+\|[^|]+\|\s*$/.test(line));
-  // Without the header and the line below it.
+  // The header and the line below it are not terms.
   const terms = Math.max((rows?.length ?? 0) - 2, 0);
   const { least, most } = GLOSSARY_TERMS;
   if (rows && (terms < least || terms > most)) {
@@ -138,7 +138,7 @@ export function pageForms(pages: readonly Markdown[]): string[] {
   return found;
 }
 
-/** Relative links that lead to no file, or to no heading of the file. */
+/** Relative links to a file or heading that does not exist. */
 export function brokenLinks(pages: readonly Markdown[], files: readonly { path: string }[]): string[] {
   const paths = new Set(files.map(({ path }) => path));
   const folders = new Set(files.flatMap(({ path }) => parents(path)));
@@ -156,7 +156,7 @@ export function brokenLinks(pages: readonly Markdown[], files: readonly { path: 
   );
 }
 
-/** Paths of the source tree in code spans, such as `src/cli.ts` and `src/cli/`, that do not exist. Patterns are left out, and so is history. */
+/** Paths of the source tree in code spans, such as `src/cli.ts` and `src/cli/`, that do not exist. Patterns and the changelog are skipped. */
 export function unknownPaths(pages: readonly Markdown[], files: readonly { path: string }[]): string[] {
   const known = new Set(files.flatMap(({ path }) => [path, ...parents(path)]));
   return pages.flatMap(({ path, lines }) =>
@@ -175,7 +175,7 @@ function resolved(from: string, target: string): { path: string; anchor: string 
   return { path: path ? posix.normalize(posix.join(posix.dirname(from), decodeURI(path))) : from, anchor };
 }
 
-/** `a/b/c.md`: `a/b`, `a` and `.`. */
+/** The folders above a path: `a/b`, `a` and `.` for `a/b/c.md`. */
 function parents(path: string): string[] {
   const parent = posix.dirname(path);
   return parent === path ? [] : [parent, ...parents(parent)];

@@ -11,7 +11,7 @@ import {
 } from "typescript/unstable/ast";
 import { readSources, type SourceText } from "./modules.ts";
 
-/** A text that a person reads. `line` is that of its first character, from 1; the lines that follow are split by `\n`. */
+/** A text that a person reads. `line` is the line of its first character, from 1. `\n` separates lines. */
 export type Text = { path: string; line: number; text: string; kind: "comment" | "string" | "test name" | "prose" };
 
 /** A name that a file declares. */
@@ -46,11 +46,11 @@ function readTexts({ path, text }: SourceText, source: SourceFile): CodeTexts {
       literals.push({ start: node.getStart(source), end: node.end });
       addString(node, text.slice(node.getStart(source) + 1, node.end - 1));
     } else if (isTemplateExpression(node)) {
-      // The pieces of one template are one text: what is computed is an ellipsis in it.
+      // The pieces of a template are one text, with an ellipsis for each computed value.
       const pieces = [node.head, ...node.templateSpans.map(({ literal }) => literal)];
       for (const piece of pieces) literals.push({ start: piece.getStart(source), end: piece.end });
       const contents = pieces.map((piece) => piece.getText(source).replace(/^[`}]|(`|\$\{)$/g, ""));
-      // Lines in what is computed count, so that the line of a violation is right.
+      // Computed values keep their line breaks, so that the line of a violation is right.
       const between = pieces.slice(1).map((piece, i) => text.slice(pieces[i]!.end, piece.getStart(source)));
       addString(node, contents.map((each, i) => each + (between[i]?.replace(/[^\n]+/g, "…") ?? "")).join(""));
     } else if (isRegularExpressionLiteral(node)) {
@@ -95,7 +95,7 @@ function declaredName(node: Node): Node | undefined {
   return name && isIdentifier(name) ? name : undefined;
 }
 
-/** The comments outside of `literals`. Line comments on lines that follow each other are one text. */
+/** The comments outside of `literals`. Line comments on consecutive lines are one text. */
 function comments(path: string, text: string, literals: Literal[], lineAt: (at: number) => number): Text[] {
   const found: (Text & { end: number })[] = [];
   literals.sort((a, b) => a.start - b.start);
@@ -127,7 +127,7 @@ function comments(path: string, text: string, literals: Literal[], lineAt: (at: 
   return found.map(({ end: _, ...comment }) => comment);
 }
 
-/** The line of each place in a text, from 1. */
+/** Returns a function from an offset in the text to its line, from 1. */
 function lineCounter(text: string): (at: number) => number {
   const starts = [0, ...Array.from(text.matchAll(/\n/g), ({ index }) => index + 1)];
   return (at) => {

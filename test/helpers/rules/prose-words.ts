@@ -1,4 +1,4 @@
-/** Words that are not plain technical English, and what to write instead. A space in a pattern also matches a line break. */
+/** Words that are not plain technical English, and their replacements. A space in a pattern also matches a line break. */
 export const WORDS: readonly { pattern: RegExp; instead: string }[] = [
   // Actors and what they do.
   { pattern: /mend(s|ed|ing)?/, instead: "fix" },
@@ -47,7 +47,7 @@ export const WORDS: readonly { pattern: RegExp; instead: string }[] = [
     instead: "healthy, not at fault",
   },
 
-  // What is missing, and what was found.
+  // Missing and received values.
   { pattern: /what (came|comes)/, instead: "got, the value received, the input" },
   { pattern: /(?<=, )came(?! (from|with|back))/, instead: "got" },
   { pattern: /there (is|are|was|were) none/, instead: "does not exist, unknown, missing" },
@@ -84,7 +84,7 @@ export const WORDS: readonly { pattern: RegExp; instead: string }[] = [
   },
 ];
 
-/** Words that names of variables, functions, types and files do not have; a name is given in lower case, with spaces. */
+/** Words that names of variables, functions, types and files must not have. Patterns get names in lower case, with spaces. */
 export const NAME_WORDS: readonly { word: RegExp; instead: string }[] = [
   { word: /\bmend(s|ed|ing)?\b/, instead: "use fix" },
   { word: /\b(whoever|nobody|somebody)\b/, instead: "name the actor" },

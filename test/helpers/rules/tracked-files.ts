@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { SourceText } from "./modules.ts";
 
-/** The files that git tracks, and those it would take in: none that .gitignore names. Paths are relative to `root`. */
+/** The tracked files and the new ones that .gitignore does not exclude. Paths are relative to `root`. */
 export function trackedFiles(root: string): SourceText[] {
   const args = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
   const { status, stdout, stderr } = spawnSync("git", args, { cwd: root, encoding: "utf8", maxBuffer: 1 << 26 });
@@ -13,7 +13,7 @@ export function trackedFiles(root: string): SourceText[] {
     try {
       return path === "" ? [] : [{ path, text: readFileSync(join(root, path), "utf8") }];
     } catch {
-      // Deleted in the working tree, but still in the index; or a link to a folder.
+      // A file that is deleted only in the working tree, or a link to a folder.
       return [];
     }
   });

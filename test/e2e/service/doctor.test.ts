@@ -128,7 +128,7 @@ test("a Redis that is there: what it would lose, who works, what nobody could re
   await redis.config("SET", "maxmemory-policy", "allkeys-lru");
   const evicting = await examine(1, [], { env: { REDIS_URL: server.url } });
   assert.deepEqual(wrongOnes(evicting), ["Redis"]);
-  assert.match(evicting.get("Redis")!.found, /noeviction .*found allkeys-lru.*CONFIG SET maxmemory-policy noeviction/);
+  assert.match(evicting.get("Redis")!.found, /noeviction .*got allkeys-lru.*CONFIG SET maxmemory-policy noeviction/);
 });
 
 test("a prefix on S3 is written to, read and listed, and nothing stays; a bucket that is not there is wrong", async () => {
@@ -173,7 +173,7 @@ test("a server that is silent costs its line only, and not for long", async () =
   try {
     const checks = await examine(1, [], { env: { REDIS_URL: `redis://127.0.0.1:${port}` } });
     assert.deepEqual(wrongOnes(checks), ["Redis"]);
-    assert.match(checks.get("Redis")!.found, /no answer in time/);
+    assert.match(checks.get("Redis")!.found, /no reply in time/);
 
     Object.assign(process.env, { AWS_ACCESS_KEY_ID: "key", AWS_SECRET_ACCESS_KEY: "hunter2" });
     const { state, found } = await runCheck("store", () => checkStore("s3://bucket/out/", s3));

@@ -11,7 +11,7 @@ import { testSearch } from "../helpers/servers/redis.ts";
 
 const CONFIG = fileURLToPath(new URL("../../infra/redis.conf", import.meta.url));
 
-test("a server with infra/redis.conf is fit for labelmill, and keeps what is queued over a restart", async (t) => {
+test("labelmill accepts a server with infra/redis.conf, and the server keeps its data over a restart", async (t) => {
   const server = await findRedisServer(testSearch());
   if (server.kind !== "binary") return t.skip(`needs a Redis server as a program, found ${server.kind}`);
   await using folder = await temporaryFolder();

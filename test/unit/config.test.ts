@@ -5,14 +5,14 @@ import { SETTINGS_PAGE, withSettings } from "../../scripts/settings-table.ts";
 import { CONFIG_KEYS, envName, flagName, loadConfig } from "../../src/config.ts";
 import { LabelmillError } from "../../src/errors.ts";
 
-test("flags go over the environment, the environment over the file, the file over the default", () => {
+test("a flag overrides the environment, the environment the file, and the file the default", () => {
   const file = { name: "settings.json", content: { sliceItems: 1, threads: 3, lockMs: 2000 } };
   const variables = { LABELMILL_SLICE_ITEMS: "2", LABELMILL_THREADS: "4" };
   const config = loadConfig({ flags: { sliceItems: "5" }, variables, file });
   assert.deepEqual([config.sliceItems, config.threads, config.lockMs, config.stallCheckMs], [5, 4, 2000, 5000]);
 });
 
-test("words of the environment become what they mean", () => {
+test("values of the environment are converted to the type of their setting", () => {
   const variables = {
     LABELMILL_ALLOW_PRIVATE: "true",
     LABELMILL_FILE_ROOTS: "/a:/b",
@@ -27,7 +27,7 @@ test("words of the environment become what they mean", () => {
   assert.equal(loadConfig({ variables: { LABELMILL_ALLOW_PRIVATE: "no" } }).allowPrivate, false);
 });
 
-test("a wrong value is refused, naming where it came from, what came and what was expected", () => {
+test("the error of an invalid value has its source, what was expected and what was got", () => {
   const cases: [Parameters<typeof loadConfig>[0], RegExp][] = [
     [{ flags: { sliceItems: "0" } }, /^--slice-items: .*>=1.*got "0"/],
     [{ variables: { LABELMILL_EVENTS: "all" } }, /^LABELMILL_EVENTS: .*none.*parts.*rows.*got "all"/],
@@ -43,7 +43,7 @@ test("a wrong value is refused, naming where it came from, what came and what wa
     );
 });
 
-test("what may hold a secret is never shown, and a token is taken from the environment and the file alone", () => {
+test("errors never show a value that may contain a secret, and no flag sets a token or password", () => {
   const wrong: Parameters<typeof loadConfig>[0][] = [
     { variables: { HF_TOKEN: "secret\nx" } },
     { variables: { HF_ENDPOINT: "https://me:secret@hub.example" } },
@@ -65,24 +65,24 @@ test("what may hold a secret is never shown, and a token is taken from the envir
   assert.equal(loadConfig({ file: { name: "s.json", content: { hfToken: "file" } } }).hfToken, "file");
 });
 
-test("an address with a password is never shown", () => {
+test("an error never shows the password of an address", () => {
   assert.throws(
     () => loadConfig({ variables: { REDIS_URL: "http://:secret@host" } }),
     (error: Error) => !error.message.includes("secret"),
   );
 });
 
-test("every setting has a flag and a variable of its own", () => {
+test("every setting has a distinct flag and variable", () => {
   assert.equal(new Set(CONFIG_KEYS.map(flagName)).size, CONFIG_KEYS.length);
   assert.equal(new Set(CONFIG_KEYS.map(envName)).size, CONFIG_KEYS.length);
 });
 
-test("the table of settings is that of the schema", () => {
+test("docs/settings.md has the settings of the schema", () => {
   const page = readFileSync(SETTINGS_PAGE, "utf8");
   assert.equal(page, withSettings(page), "run: node scripts/settings-table.ts");
 });
 
-test("limits of outages are times with their unit", () => {
+test("limits of outages are times with a unit", () => {
   const { outageLimit, refusedLimit } = loadConfig({ flags: { refusedLimit: "90s" } });
   assert.deepEqual([outageLimit, refusedLimit], [86_400_000, 90_000]);
   for (const outageLimit of ["24", "1w", "-1h", "1.5h"])

@@ -3,13 +3,13 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { ERROR_CODES, LabelmillError, messageOf, toLabelmillError } from "../../src/errors.ts";
 
-test("every code is documented, and every documented code is one", () => {
+test("docs/errors.md documents exactly the error codes", () => {
   const page = readFileSync(new URL("../../docs/errors.md", import.meta.url), "utf8");
   const documented = new Set([...page.matchAll(/`([A-Z][A-Z_]+)`/g)].map((match) => match[1]!));
   assert.deepEqual([...documented].sort(), [...ERROR_CODES].sort());
 });
 
-test("an error of ours stays itself; another becomes one of ours that keeps it", () => {
+test("toLabelmillError keeps a LabelmillError, and wraps any other error as its cause", () => {
   const ours = new LabelmillError("STORE_FAILED", "full");
   assert.equal(toLabelmillError(ours), ours);
   assert.equal(ours.retryable, true);

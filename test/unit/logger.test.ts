@@ -5,9 +5,9 @@ import { test } from "node:test";
 import { LabelmillError, messageOf, withoutArguments } from "../../src/errors.ts";
 import { createLogger, type Logger } from "../../src/logger.ts";
 
-const SECRET = "a text that nobody may read";
+const SECRET = "a text that must stay secret";
 
-/** As ioredis makes them. */
+/** An error reply as ioredis makes it. */
 function replyError(): Error {
   const error = new Error(`ERR unknown command 'x', with args beginning with: '${SECRET}' `);
   return Object.assign(error, { name: "ReplyError", command: { name: "evalsha", args: [SECRET, 7] } });
@@ -20,8 +20,8 @@ async function logged(work: (log: Logger) => void): Promise<string> {
   return text(lines);
 }
 
-test("no argument of a command gets into the log, whichever way its error does", async () => {
-  const ways: Record<string, (log: Logger) => void> = {
+test("the arguments of a Redis command never reach the log, however its error is logged", async () => {
+  const cases: Record<string, (log: Logger) => void> = {
     err: (log) => log.warn({ err: replyError() }, "failed"),
     alone: (log) => log.warn(replyError()),
     "under another name": (log) => log.warn({ reason: replyError() }, "failed"),
@@ -30,15 +30,15 @@ test("no argument of a command gets into the log, whichever way its error does",
     "cause of ours": (log) => log.warn({ err: new LabelmillError("INTERNAL", "wrong", { cause: replyError() }) }, "f"),
     message: (log) => log.warn(messageOf(replyError())),
   };
-  for (const [way, work] of Object.entries(ways)) {
+  for (const [name, work] of Object.entries(cases)) {
     const line = await logged(work);
-    assert.match(line, /"level":40/, way);
-    assert.doesNotMatch(line, new RegExp(SECRET), way);
-    assert.doesNotMatch(line, /"args"/, way);
+    assert.match(line, /"level":40/, name);
+    assert.doesNotMatch(line, new RegExp(SECRET), name);
+    assert.doesNotMatch(line, /"args"/, name);
   }
 });
 
-test("of an error the log has its type, code, message and causes; a stack only where nobody foresaw it", async () => {
+test("the log has the type, code, message and causes of an error, and a stack only for unexpected errors", async () => {
   const err = async (error: Error) => JSON.parse(await logged((log) => log.error({ err: error }, "failed"))).err;
   const system = Object.assign(new Error("connect ECONNREFUSED"), {
     code: "ECONNREFUSED",
@@ -56,7 +56,7 @@ test("of an error the log has its type, code, message and causes; a stack only w
   assert.match((await err(new LabelmillError("INTERNAL", "a mistake"))).stack, /logger\.test\.ts/);
 });
 
-test("an error of ours cleans its cause", () => {
+test("a LabelmillError removes the arguments of a command from its cause", () => {
   const { cause } = new LabelmillError("REDIS_UNREACHABLE", "lost", { cause: replyError() });
   assert.deepEqual((cause as { command?: unknown }).command, { name: "evalsha" });
   assert.doesNotMatch(`${(cause as Error).message}${(cause as Error).stack}`, new RegExp(SECRET));

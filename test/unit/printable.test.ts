@@ -8,7 +8,7 @@ import { createLogger } from "../../src/logger.ts";
 import { printable, printableJson, printableLines } from "../../src/printable.ts";
 import { HOSTILE, hidden } from "../helpers/inputs/hostile-text.ts";
 
-test("hidden characters are replaced one by one, blanks become spaces, and what scripts and emoji need stays", () => {
+test("each hidden character is replaced, white space becomes spaces, and joiners of scripts and emoji remain", () => {
   assert.equal(printable("a\u001b[31mb\u009bc\u007fd\u0000e"), "a\uFFFD[31mb\uFFFDc\uFFFDd\uFFFDe");
   assert.equal(
     printable("a\u202eb\u2066c\u200fd\u061ce\ufefff\u200bg\u2028h"),
@@ -22,17 +22,17 @@ test("hidden characters are replaced one by one, blanks become spaces, and what 
   assert.deepEqual(hidden(printable(HOSTILE)), []);
 });
 
-test("JSON is escaped, not changed", () => {
+test("hidden characters in JSON are escaped, and the value is unchanged", () => {
   const value = { [HOSTILE]: [HOSTILE, "\u{e0041}", "\u007f\u0085"] };
   const json = printableJson(JSON.stringify(value));
   assert.deepEqual(hidden(json), []);
   assert.deepEqual(JSON.parse(json), value);
 });
 
-test("an error of ours is clean when it is made", () => {
+test("a LabelmillError has no hidden characters in its message", () => {
   const { message } = new LabelmillError("STORE_FAILED", `S3 said ${HOSTILE}\nand more`);
   assert.deepEqual(hidden(message.replace("\n", "")), []);
-  assert.ok(message.endsWith("\nand more"), "lines of our own stay");
+  assert.ok(message.endsWith("\nand more"), "line breaks remain");
 });
 
 function terminal(json = false) {
@@ -40,7 +40,7 @@ function terminal(json = false) {
   return { terminal: new Terminal(json, out as never, out as never), written: () => String(out.read()) };
 }
 
-test("a terminal gets our own styles and no others", () => {
+test("a terminal gets the styles of labelmill, but none from data", () => {
   const { terminal: to, written } = terminal();
   to.print(`${to.style("red", `bad ${HOSTILE}`)} ${HOSTILE}`);
   const line = written();
@@ -48,7 +48,7 @@ test("a terminal gets our own styles and no others", () => {
   assert.deepEqual(hidden(line.replace("\u001b[31m", "").replace("\u001b[39m", "").trimEnd()), []);
 });
 
-test("lines, several lines, the progress bar and JSON reach a terminal clean", () => {
+test("lines, blocks of lines, the progress bar and JSON reach a terminal without hidden characters", () => {
   const { terminal: to, written } = terminal();
   to.say(HOSTILE);
   assert.deepEqual(hidden(written().trimEnd()), []);
@@ -64,7 +64,7 @@ test("lines, several lines, the progress bar and JSON reach a terminal clean", (
   assert.deepEqual([hidden(value.trimEnd()), JSON.parse(value)], [[], { a: HOSTILE }]);
 });
 
-test("the log is clean as JSON, too", async () => {
+test("the log has no hidden characters as JSON either", async () => {
   const lines = new PassThrough();
   createLogger("info", false, lines).warn({ name: HOSTILE, err: new Error(HOSTILE) }, `lost ${HOSTILE}`);
   lines.end();

@@ -22,7 +22,7 @@ function mkfifo(path: string): string {
 
 const irregular = (kind: string) => (error: unknown) => error instanceof IrregularFile && error.kind === kind;
 
-test("a regular file is opened, also through a link to it; what is not there is said by the system", async (t) => {
+test("a regular file is opened, also through a link, and a missing one is ENOENT", async (t) => {
   const dir = await folder(t);
   const file = join(dir, "file");
   await writeFile(file, "text");
@@ -33,7 +33,7 @@ test("a regular file is opened, also through a link to it; what is not there is 
   await assert.rejects(openRegular(join(dir, "none")), { code: "ENOENT" });
 });
 
-test("folders, FIFOs, sockets and devices are refused at once, as they are and behind links", async (t) => {
+test("folders, FIFOs, sockets and devices are refused without blocking, also through links", async (t) => {
   const dir = await folder(t);
   const special = "a pipe, socket or device";
   await mkdir(join(dir, "folder"));
@@ -49,7 +49,7 @@ test("folders, FIFOs, sockets and devices are refused at once, as they are and b
   for (const [at, [path, kind]] of cases.entries()) {
     const link = join(dir, `link-${at}`);
     await symlink(path, link);
-    // More than libuv's pool has threads: one that waited would be seen.
+    // More opens than libuv's pool has threads, so that blocked ones would stop the test.
     for (let i = 0; i < 10; i++) {
       await assert.rejects(openReal(path), irregular(kind));
       await assert.rejects(openRegular(link), irregular(kind));
@@ -59,18 +59,18 @@ test("folders, FIFOs, sockets and devices are refused at once, as they are and b
   }
 });
 
-/** Puts a FIFO and a file in turn at one path, until it is told to stop. */
+/** Alternates a FIFO and a file at one path until `stop` is set. */
 const SWAPPER = `
 const { linkSync, renameSync } = require("node:fs");
 const { workerData: { path, fifo, file, stop } } = require("node:worker_threads");
-const told = new Int32Array(stop);
-for (let i = 0; Atomics.load(told, 0) === 0; i++) {
+const stopped = new Int32Array(stop);
+for (let i = 0; Atomics.load(stopped, 0) === 0; i++) {
   linkSync(i % 2 ? file : fifo, path + ".aside");
   renameSync(path + ".aside", path);
 }
 `;
 
-test("a FIFO that is swapped in for the file between the look at it and its opening is not waited for", async (t) => {
+test("a FIFO that replaces the file between the check and the open does not block", async (t) => {
   const dir = await folder(t);
   const path = join(dir, "path");
   const [fifo, file] = [mkfifo(join(dir, "fifo")), join(dir, "file")];

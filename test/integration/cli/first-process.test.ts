@@ -11,7 +11,7 @@ const UNSHARE = ["--pid", "--fork", "--mount-proc", "--kill-child"];
 const cannot = spawnSync("unshare", [...UNSHARE, "true"]).status !== 0;
 const skip = cannot && "unshare cannot make a PID namespace here (it takes Linux and root): PID 1 is not tested";
 
-/** `labelmill` as the first process of a PID namespace, as in a container. */
+/** Starts `labelmill` as the first process of a PID namespace, as in a container. */
 function start(args: readonly string[], env: Record<string, string> = {}): ChildProcess {
   const command = [...UNSHARE, process.execPath, CLI, ...args];
   return spawn("unshare", command, { env: { PATH: process.env.PATH, ...env }, timeout: 60_000, killSignal: "SIGKILL" });
@@ -30,7 +30,7 @@ describe("labelmill as PID 1", { skip }, () => {
     ["SIGINT", "PID 1", 130],
     ["SIGKILL", "the command", 137],
   ] as const) {
-    test(`${signal} to ${to}, whose command handles nothing: exit code ${expected}`, async (t) => {
+    test(`${signal} to ${to} ends a command that handles no signals with exit code ${expected}`, async (t) => {
       // A Redis that accepts a connection and never answers.
       const silent = createServer().listen(0, "127.0.0.1");
       t.after(() => silent.close());
@@ -38,7 +38,10 @@ describe("labelmill as PID 1", { skip }, () => {
       const { port } = silent.address() as { port: number };
       const unshare = start(["status"], { REDIS_URL: `redis://127.0.0.1:${port}` });
       const ended = once(unshare, "close");
-      const [socket] = await Promise.race([once(silent, "connection"), ended.then(() => assert.fail("it ended"))]);
+      const [socket] = await Promise.race([
+        once(silent, "connection"),
+        ended.then(() => assert.fail("the command ended before it connected to Redis")),
+      ]);
       socket.on("error", () => {});
       const first = await childOf(unshare.pid!);
       process.kill(to === "PID 1" ? first : await childOf(first), signal);
@@ -46,7 +49,7 @@ describe("labelmill as PID 1", { skip }, () => {
     });
   }
 
-  test("a command that ends by itself: its output and its exit code", async () => {
+  test("a command that ends by itself keeps its output and exit code", async () => {
     const unshare = start(["no-such-command"]);
     let stderr = "";
     unshare.stderr!.setEncoding("utf8").on("data", (text: string) => {

@@ -12,29 +12,29 @@ const SHAPES = [
   { rows: 4, length: 16 },
 ];
 
-test("the libraries that the loader finds, and misses, are read from its words", () => {
-  const words = `	linux-vdso.so.1 (0x00007ffff7ffb000)
+test("readLdd lists the libraries that the loader finds and those that it misses", () => {
+  const output = `	linux-vdso.so.1 (0x00007ffff7ffb000)
 	libcublasLt.so.12 => /usr/local/cuda/lib64/libcublasLt.so.12 (0x00007fff00000000)
 	libcudnn.so.9 => not found
 	libonnxruntime_providers_shared.so => not found
 	libm.so.6 => /lib/x86_64-linux-gnu/libm.so.6 (0x00007fffe0000000)
 `;
-  assert.deepEqual(readLdd(words), {
+  assert.deepEqual(readLdd(output), {
     found: ["libcublasLt.so.12"],
     missing: ["libcudnn.so.9", "libonnxruntime_providers_shared.so"],
   });
   assert.deepEqual(readLdd(""), { found: [], missing: [] });
 });
 
-test("a device that answers as the CPU does is fine, and its speed is told for each length", async () => {
+test("a device with the results of the CPU is ok, and the check reports its speed for each length", async () => {
   const { state, found } = await checkModelOn(await loadBuiltIn("tiny-sentiment"), "cpu", SHAPES);
   assert.equal(state, "ok", found);
   assert.match(found, /^fp32: 4 of 4 best labels are the CPU's, scores differ by 0\.000\d\d at most; /);
-  // Which of the batches of 32 tokens is the faster depends on the machine.
+  // The faster batch size for 32 tokens depends on the machine.
   assert.match(found, /[\d.]+ items\/s of 32 tokens in batches of [18], [\d.]+ items\/s of 16 tokens in batches of 4$/);
 });
 
-test("a device that answers otherwise is wrong", async () => {
+test("a device with other results than the CPU is wrong", async () => {
   await using folder = await temporaryFolder();
   const { state, found, mend } = await checkModelOn(
     await writeScripted(join(folder.path, "model"), "text", {}),
@@ -47,7 +47,7 @@ test("a device that answers otherwise is wrong", async () => {
   assert.match(mend!, /--device cpu/);
 });
 
-test("a device without memory for an item says so", async () => {
+test("a device without memory for one item is an error with its name", async () => {
   await using folder = await temporaryFolder();
   const model = await writeScripted(join(folder.path, "model"), "text", { memory: 20 });
   await assert.rejects(checkModelOn(model, "cuda:0", SHAPES, SCRIPTED_THREAD), {

@@ -12,7 +12,7 @@ import { MemoryStore } from "../../../src/storage/memory.ts";
 import { S3 } from "../../../src/storage/s3/s3.ts";
 import { MODELS, temporaryFolder } from "../../helpers/runs/pipeline.ts";
 
-test("a check that throws, or never answers, is its own finding, in one line", async () => {
+test("a check that throws or never ends is a failed check, reported in one line", async () => {
   assert.deepEqual(await runCheck("fine", () => ok("one\n two")), {
     name: "fine",
     state: "ok",
@@ -28,7 +28,7 @@ test("a check that throws, or never answers, is its own finding, in one line", a
   assert.deepEqual(hangs, { name: "hangs", state: "wrong", found: "no answer within 0.02 s" });
 });
 
-test("Node is measured against what the package says", () => {
+test("the version of Node is compared with the engines of the package", () => {
   assert.match(neededNode(), /^>=\d+/);
   for (const version of ["24.0.0", "24.21.0", "25.0.0", "100.1.0"])
     assert.equal(checkNode(version, ">=24").state, "ok", version);
@@ -37,7 +37,7 @@ test("Node is measured against what the package says", () => {
   assert.deepEqual([checkNode("24.1.0", ">=24.1").state, checkNode("25.0.0", ">=24.1").state], ["ok", "ok"]);
 });
 
-test("a model is wrong where a file is missing or cut, and has its digest where none is", async () => {
+test("a complete model shows its digest, and a missing or truncated file is wrong", async () => {
   await using folder = await temporaryFolder();
   for (const name of ["whole", "cut", "missing"])
     await cp(join(MODELS, "tiny-image"), join(folder.path, name), { recursive: true });
@@ -54,7 +54,7 @@ test("a model is wrong where a file is missing or cut, and has its digest where 
   assert.match(missing.found, /^MODEL_INVALID: .*preprocessor_config\.json.*missing/);
 });
 
-/** What a server makes of a store that does not know `If-None-Match`. */
+/** A store on a server that ignores `If-None-Match`. */
 class OverwritingStore extends MemoryStore {
   override async putIfAbsent(key: string, body: Uint8Array): Promise<boolean> {
     await this.put(key, body);
@@ -62,19 +62,19 @@ class OverwritingStore extends MemoryStore {
   }
 }
 
-test("a store that takes a second write to a key is told from one that refuses it, whatever it says of itself", async () => {
+test("the check detects a store that accepts a second write to a key, whatever the store declares", async () => {
   const keys = { plain: "plain", once: "once" };
   assert.equal((await tryStore(new MemoryStore("careful"), keys)).state, "ok");
-  // As a folder without hard links: it refuses the second of two writes, but not of two at the same moment.
-  const looking = Object.defineProperty(new MemoryStore("looking"), "conditionalWrites", { value: false });
-  for (const store of [looking, new OverwritingStore("overwriting")]) {
+  // As a folder without hard links: it refuses a later second write, but not one at the same moment.
+  const racy = Object.defineProperty(new MemoryStore("racy"), "conditionalWrites", { value: false });
+  for (const store of [racy, new OverwritingStore("overwriting")]) {
     const { state, found, mend } = await tryStore(store, keys);
     assert.equal(state, "note", store.uri);
     assert.match(`${found} ${mend}`, /only while no worker outlives its lock.*If-None-Match/);
   }
 });
 
-test("a folder is written to, read and listed, and stays as it was, or missing as it was", async () => {
+test("the check writes, reads and lists a folder, and leaves it unchanged or missing", async () => {
   await using folder = await temporaryFolder();
   const at = (...names: string[]) => join(folder.path, ...names);
   for (const name of ["there", "empty"]) await mkdir(at(name));

@@ -13,27 +13,27 @@ function progress(of: Partial<Progress>): Progress {
   return { output: "", model: { id: "m", digest: "d" }, lane: "bulk", state: "running", slices: 10, ...counts, ...of };
 }
 
-test("an interrupted command says what becomes of its run, and how to see it", () => {
-  const told = (of: Partial<Progress> | undefined) => {
+test("an interrupted command reports what happens to its run, and how to watch it", () => {
+  const lines = (of: Partial<Progress> | undefined) => {
     const latest = () => of && progress(of);
     return [inLabel(RUN, config, false, latest), inWatch(RUN, latest)].map(({ tell }) => tell());
   };
-  for (const line of told({}))
+  for (const line of lines({}))
     assert.match(line, /goes on in the workers \(see: labelmill run watch 0123456789abcdef\)$/);
-  for (const line of told({ state: "paused" }))
+  for (const line of lines({ state: "paused" }))
     assert.match(line, /is paused and waits \(to go on: labelmill run resume 0123456789abcdef\)$/);
-  const [planning] = told({ slices: undefined, state: "planning" });
+  const [planning] = lines({ slices: undefined, state: "planning" });
   assert.match(
     planning!,
     /^leaving run 0123456789abcdef while it is planned: .*the same command goes on with the rest/,
   );
-  assert.equal(told(undefined)[0], planning);
+  assert.equal(lines(undefined)[0], planning);
   const own = inLabel(RUN, config, true, () => undefined);
   assert.deepEqual([own.tell(), own.graceMs], [inWorker(config).tell(), 7_000]);
   assert.match(own.tell(), /finishing the slices under way, for at most 7 s, then giving the rest back/);
 });
 
-test("a run that is paused, over, or not planned to its end has no time left", () => {
+test("a run that is paused, ended or not fully planned shows no remaining time", () => {
   assert.equal(timeLeft(progress({}), 10), "5.0 s left");
   assert.equal(timeLeft(progress({ state: "paused" }), 10), "");
   assert.equal(timeLeft(progress({ state: "cancelled" }), 10), "");

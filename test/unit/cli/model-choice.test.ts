@@ -14,7 +14,7 @@ const [OLD, NEW] = ["a".repeat(40), "b".repeat(40)];
 const FILES = [{ path: "config.json", size: 2, sha256: "c".repeat(64) }];
 const listener = { began: () => {}, progress: () => {}, ended: () => {}, say: () => {} };
 
-/** A producer's machine with nothing on it and no hub, and workers that serve these. */
+/** The choice of a producer without models and without a hub, whose workers serve `served`. */
 async function openChoice(served: Partial<ServedModel>[], changes: Partial<ModelSettings> = {}, pins?: object) {
   const folder = await temporaryFolder();
   const file = join(folder.path, "catalog.json");
@@ -41,13 +41,13 @@ const ID = "distilbert-sst2";
 const first = servedModel({ id: ID, revision: OLD });
 const second = servedModel({ id: ID, revision: NEW, dtype: "q8" });
 
-test("one version is served by that name: it is taken, without a file of it", async () => {
+test("the only version that workers serve under a name is chosen, without its files", async () => {
   await using one = await openChoice([first, first]);
   const { pin, labels, files } = await one.choose();
   assert.deepEqual([pin.id, pin.digest, pin.revision, labels, files], [ID, first.digest, OLD, 3, undefined]);
 });
 
-test("several are served: the dtype that was asked for, the digest, or an error that names them", async () => {
+test("the dtype or digest chooses one of several served versions, otherwise the error names them", async () => {
   await using several = await openChoice([first, second]);
   const names = [first, second].map(({ digest }) => `${ID}@${digest.slice(0, 8)}`).join(", ");
   await assert.rejects(several.choose(), { code: "MODEL_NOT_FOUND", message: new RegExp(`name one of ${names}$`) });
@@ -58,7 +58,7 @@ test("several are served: the dtype that was asked for, the digest, or an error 
   await assert.rejects(fp16.choose(), { code: "NO_WORKER" });
 });
 
-test("what the catalog pins is not taken at another commit", async () => {
+test("a model that the catalog pins is not chosen at another commit", async () => {
   const pins = { fp32: { commit: NEW, files: FILES } };
   await using other = await openChoice([first], {}, pins);
   await assert.rejects(other.choose(), { code: "NO_WORKER" });
@@ -70,7 +70,7 @@ test("what the catalog pins is not taken at another commit", async () => {
   assert.equal((await same.choose()).pin.revision, NEW);
 });
 
-test("hf: names take a version of that repository, at the commit that is asked for", async () => {
+test("an hf: name chooses a version of that repository at the requested commit", async () => {
   await using hub = await openChoice([{ id: "hf:a/b", revision: OLD }]);
   for (const name of ["hf:a/b", "hf:a/b@main", `hf:a/b@${OLD}`, `hf:a/b@${OLD.slice(0, 8)}`])
     assert.equal((await hub.choose(name)).pin.revision, OLD, name);
@@ -78,20 +78,20 @@ test("hf: names take a version of that repository, at the commit that is asked f
     await assert.rejects(hub.choose(name), { code: "NO_WORKER", message: /workers serve hf:a\/b@/ }, name);
 });
 
-test("nobody serves it: the files that are here decide, or, if it is to be queued anyway, those that are pulled", async () => {
-  await using nobody = await openChoice([]);
-  const { pin, files } = await nobody.choose("tiny-sentiment");
+test("without a worker that serves the model, its local or pulled files decide", async () => {
+  await using unserved = await openChoice([]);
+  const { pin, files } = await unserved.choose("tiny-sentiment");
   const { digest } = await loadBuiltIn("tiny-sentiment");
   assert.deepEqual([pin.digest, files?.digest], [digest, digest]);
-  await assert.rejects(nobody.choose(), {
+  await assert.rejects(unserved.choose(), {
     code: "NO_WORKER",
     message: /^nobody serves distilbert-sst2: no worker is there\. .*--models distilbert-sst2.*--queue-anyway/,
   });
-  await assert.rejects(nobody.choose(undefined, true), { code: "MODEL_NOT_FOUND", message: /labelmill models pull/ });
-  await assert.rejects(nobody.choose("no-such"), { code: "MODEL_NOT_FOUND", message: /and no worker is there$/ });
+  await assert.rejects(unserved.choose(undefined, true), { code: "MODEL_NOT_FOUND", message: /labelmill models pull/ });
+  await assert.rejects(unserved.choose("no-such"), { code: "MODEL_NOT_FOUND", message: /and no worker is there$/ });
 });
 
-test("a model without published ONNX, and one that the catalog does not know, are taken where they are served", async () => {
+test("a model without published ONNX files or catalog entry is chosen if a worker serves it", async () => {
   await using served = await openChoice([{ id: "siebert-sentiment" }, { id: "theirs" }]);
   for (const name of ["siebert-sentiment", "theirs"]) assert.equal((await served.choose(name)).pin.id, name);
   await using others = await openChoice([{ id: "theirs" }]);
@@ -101,7 +101,7 @@ test("a model without published ONNX, and one that the catalog does not know, ar
   });
 });
 
-test("a model for the other kind is refused", async () => {
+test("a model for the other kind of items is refused", async () => {
   await using images = await openChoice([{ id: "resnet50", task: "image-classification" }]);
   await assert.rejects(images.choose("resnet50"), {
     code: "MODEL_INVALID",

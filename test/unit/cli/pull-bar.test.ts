@@ -20,7 +20,7 @@ const PULLED: Pulled = {
   lock: { schemaVersion: 1, repo: "a/b", revision: "main", dtype: "fp32", commit: "c".repeat(40), files: [FILE] },
 };
 
-/** What a pull writes on standard error. */
+/** The standard error of a pull. */
 function written({ isTTY, json }: { isTTY: boolean; json: boolean }, ends: Pulled | undefined): string {
   const err = Object.assign(new PassThrough().setEncoding("utf8"), { isTTY, columns: 200 });
   const bar = new PullBar(new Terminal(json, err as never, err as never));
@@ -31,15 +31,15 @@ function written({ isTTY, json }: { isTTY: boolean; json: boolean }, ends: Pulle
   return String(err.read());
 }
 
-test("on a terminal a bar between a line at the start and one at the end", () => {
+test("a terminal shows a line at the start, a bar, and a line at the end", () => {
   const text = written({ isTTY: true, json: false }, PULLED);
   assert.match(text, /^Pulling distilbert-sst2 \(fp32\) from a\/b@main\n/);
   assert.match(text, /\r█{12}░{12} 134\.0 MB\/268\.0 MB · [\d.]+ MB\/s · .* left · onnx\/model\.onnx/);
   assert.match(text, /Pulled distilbert-sst2 \(fp32\): 268\.0 MB in .*, commit cccccccc\n$/);
-  assert.ok(text.includes("\r\u001b[KPulled"), "in the place of the bar");
+  assert.ok(text.includes("\r\u001b[KPulled"), "the last line replaces the bar");
 });
 
-test("off a terminal, and where the result is JSON, the two lines alone; of a pull that failed the first", () => {
+test("without a terminal or with JSON, a pull prints only its two lines, and a failed one only the first", () => {
   for (const to of [
     { isTTY: false, json: false },
     { isTTY: true, json: true },

@@ -8,7 +8,7 @@ import { LabelmillError } from "../../../src/errors.ts";
 import { RunSpecSchema } from "../../../src/schemas/spec.ts";
 import { temporaryFolder } from "../../helpers/runs/pipeline.ts";
 
-/** A spec with every key, none of them at its default. */
+/** A spec with every key, each with another value than its default. */
 const FULL = {
   kind: "images",
   inputs: ["a.csv", "s3://data/b/"],
@@ -41,11 +41,11 @@ function refused(content: Record<string, unknown>): string {
     assert.ok(error instanceof LabelmillError && error.code === "SPEC_INVALID", String(error));
     return error.message;
   }
-  return assert.fail("it was taken");
+  return assert.fail("expected an error, the spec was accepted");
 }
 
-test("every key of a spec reaches the run, or its settings", () => {
-  assert.deepEqual(Object.keys(FULL).sort(), Object.keys(RunSpecSchema.shape).sort(), "no key is left out here");
+test("every key of a spec reaches the run or its settings", () => {
+  assert.deepEqual(Object.keys(FULL).sort(), Object.keys(RunSpecSchema.shape).sort(), "FULL has every key");
   const { request, settings } = requestOf(specOf({ name: "s.yaml", content: FULL }, {}));
   assert.deepEqual(settings, { dtype: "q8", events: "rows", sliceItems: 12, sliceBytes: 4096 });
   assert.deepEqual(request, {
@@ -63,21 +63,21 @@ test("every key of a spec reaches the run, or its settings", () => {
   });
 });
 
-test("flags go over the file, key by key, those of the output too", () => {
+test("flags override single keys of the file, also those of the output", () => {
   const flags = { topK: 9, where: ["lang=de"], compression: "gzip", targetSize: 2_000_000 };
   const spec = specOf({ name: "s.yaml", content: FULL }, flags);
   assert.deepEqual(
     [spec.topK, spec.where, spec.output],
     [9, [{ column: "lang", value: "de" }], { ...FULL.output, compression: "gzip", targetBytes: 2_000_000 }],
   );
-  assert.deepEqual([spec.model, spec.maxErrors, spec.limit], ["tiny-image", "5%", 7], "what no flag names stays");
+  assert.deepEqual([spec.model, spec.maxErrors, spec.limit], ["tiny-image", "5%", 7], "other keys are unchanged");
 });
 
-test("flags alone say the same as a file", () => {
+test("flags give the same spec as a file", () => {
   const fixed = { kind: "text", inputs: ["a.csv"] } as const;
-  const said = { sample: 0.5, limit: 3, maxErrors: "10", where: ["lang=en"] };
-  const content = { ...fixed, ...said, output: { partitionBy: "label" } };
-  const flags = runFlags({ ...said, partitionBy: "label", sliceItems: "5", overwrite: true });
+  const choices = { sample: 0.5, limit: 3, maxErrors: "10", where: ["lang=en"] };
+  const content = { ...fixed, ...choices, output: { partitionBy: "label" } };
+  const flags = runFlags({ ...choices, partitionBy: "label", sliceItems: "5", overwrite: true });
   const { inputs } = fixed;
   assert.deepEqual(
     specOf(undefined, flags, { kind: fixed.kind, inputs: [...inputs] }),
@@ -85,7 +85,7 @@ test("flags alone say the same as a file", () => {
   );
 });
 
-test("a key that there is none of is named, with the nearest one", () => {
+test("the error of an unknown key has the key and the nearest known one", () => {
   const least = { kind: "text", inputs: ["a.csv"] };
   assert.match(refused({ ...least, modle: "x" }), /^s\.yaml: there is no key "modle"; did you mean "model"\?$/);
   assert.match(refused({ ...least, idcolumn: "x" }), /"idcolumn"; did you mean "idColumn"\?$/);
@@ -93,7 +93,7 @@ test("a key that there is none of is named, with the nearest one", () => {
   assert.match(refused({ ...least, zzzzzzzzzz: 1 }), /"zzzzzzzzzz": there are kind, inputs, .*pricePerHour$/);
 });
 
-test("a wrong value is refused with file and key", () => {
+test("the error of an invalid value has its file and key", () => {
   const least = { kind: "text", inputs: ["a.csv"] };
   const cases: [Record<string, unknown>, RegExp][] = [
     [{ kind: "sound", inputs: ["a"] }, /^s\.yaml: kind: /],
@@ -117,7 +117,7 @@ test("a wrong value is refused with file and key", () => {
     assert.throws(() => specOf(undefined, flag, { kind: "text", inputs: ["a"] }), { code: "USAGE", message });
 });
 
-test("the file of a spec is YAML or JSON of bounded size, whose aliases do not multiply", async () => {
+test("a spec file is YAML or JSON with limits on its size and aliases", async () => {
   await using folder = await temporaryFolder();
   const write = async (name: string, content: string) => {
     await writeFile(join(folder.path, name), content);
@@ -137,13 +137,13 @@ test("the file of a spec is YAML or JSON of bounded size, whose aliases do not m
   await assert.rejects(readSpecFile(join(folder.path, "none.yaml")), { code: "INPUT_NOT_FOUND" });
 });
 
-/** Ten levels, each of ten aliases of the one before: ten thousand million values. */
+/** Ten levels, each with ten aliases of the level before: 10 billion values. */
 function aliasBomb(): string {
   const levels = Array.from({ length: 10 }, (_, i) => `l${i + 1}: &l${i + 1} [${`*l${i}, `.repeat(10)}]`);
   return `l0: &l0 [x]\n${levels.join("\n")}\n`;
 }
 
-test("the table of keys in docs/runs.md is that of the schema", async () => {
+test("docs/runs.md has the keys of the schema", async () => {
   const page = await readFile(new URL("../../../docs/runs.md", import.meta.url), "utf8");
   assert.equal(page, withSpec(page), "run: node scripts/spec-table.ts");
 });

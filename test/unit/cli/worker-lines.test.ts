@@ -29,7 +29,7 @@ function lines(work: ModelWork | undefined): string[] {
   return workerLines(workerInfo({ id: "a".repeat(16), host: "there", pid: 7, models: [model] }));
 }
 
-test("of a worker's model, status says what it is and how its work goes", () => {
+test("status shows a worker's model, its load, batches, budgets and times", () => {
   assert.deepEqual(lines(WORK), [
     "aaaaaaaaaaaaaaaa  there:7  m@11111111 on cpu, 2 slots, rate not known yet, 30.0 items a batch, 33 items in work (12 waiting)",
     "  busy 97 % of the last minute, 41 % since the start · padding efficiency 96 % · cut 90 % full, 8 % drained, 2 % lengths",
@@ -38,7 +38,7 @@ test("of a worker's model, status says what it is and how its work goes", () => 
   ]);
 });
 
-test("what is not known yet, or not told, is not made up", () => {
+test("figures that are unknown or not reported are shown as such", () => {
   assert.deepEqual(lines(modelWork()).slice(1), [
     "  busy – of the last minute, – since the start · padding efficiency – · cut nothing yet",
     "  threads 1 × 1, budgets none yet, still searching",
@@ -46,7 +46,7 @@ test("what is not known yet, or not told, is not made up", () => {
   assert.equal(lines(undefined).length, 1);
 });
 
-test("a store that is out is told of, with the reason and what is kept", () => {
+test("an unavailable store is shown with the reason and the number of kept slices", () => {
   const since = new Date(2026, 10, 29, 12, 3, 10);
   const nextTryAt = new Date(Date.now() + 8_000).toISOString();
   const outage = { place: "s3://labels", kind: "outage", reason: "nothing listens there", kept: 3 } as const;

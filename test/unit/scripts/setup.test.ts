@@ -10,13 +10,13 @@ import { test } from "node:test";
 const SETUP = join(import.meta.dirname, "..", "..", "..", "scripts", "setup.mjs");
 const INSTALLING = /installing dependencies/;
 
-/** Makes process.versions.node say `version` in the process that gets these arguments. */
+/** Arguments that make `process.versions.node` in the process report `version`. */
 function playNode(version: string): string[] {
   const code = `Object.defineProperty(process, "versions", { value: { ...process.versions, node: "${version}" } })`;
   return ["--import", `data:text/javascript,${encodeURIComponent(code)}`];
 }
 
-/** A checkout whose only dependency lies beside it, so that the real npm needs no network. Its path has blanks. */
+/** A checkout whose only dependency is a folder in it, so that the real npm needs no network. Its path has spaces. */
 function checkout({ pinned = "v24.21.0" }: { pinned?: string | null } = {}) {
   const folder = mkdtempSync(join(tmpdir(), "set up é "));
   const write = (path: string, value: unknown) => writeFileSync(join(folder, path), JSON.stringify(value));
@@ -63,14 +63,14 @@ function run(setup: string, { node = [], env = {} }: { node?: string[]; env?: No
   return { status, stdout, stderr };
 }
 
-/** An environment in which any npm that is started fails. */
+/** An environment in which npm cannot start. */
 const noNpm = { npm_execpath: join("nowhere", "npm-cli.js") };
 
 function endedPid(): number {
   return spawnSync("true").pid;
 }
 
-test("installs once, says so in one line, and then needs neither npm nor network", () => {
+test("the set-up installs once, reports it in one line, and then needs neither npm nor a network", () => {
   using tree = checkout();
   const first = run(tree.setup);
   assert.equal(first.status, 0, first.stderr);
@@ -78,11 +78,11 @@ test("installs once, says so in one line, and then needs neither npm nor network
   assert.equal(first.stderr.trimEnd().split("\n").length, 1);
   assert.equal(first.stdout, "");
   assert.ok(existsSync(join(tree.folder, "node_modules", ".bin", "node")));
-  assert.ok(!existsSync(join(tree.folder, ".labelmill")), "the lock and its folder are gone");
+  assert.ok(!existsSync(join(tree.folder, ".labelmill")), "the lock and its folder are removed");
   assert.deepEqual(run(tree.setup, { env: noNpm }), { status: 0, stdout: "", stderr: "" });
 });
 
-test("installs again when the lock file changed or the modules did", () => {
+test("the set-up installs again when the lock file or the modules change", () => {
   using tree = checkout();
   run(tree.setup);
   tree.writeLock("second");
@@ -92,7 +92,7 @@ test("installs again when the lock file changed or the modules did", () => {
   assert.match(run(tree.setup).stderr, INSTALLING);
 });
 
-test("a failed install shows what npm said, fails, and is tried again", () => {
+test("a failed install shows the output of npm, and the next set-up installs again", () => {
   using tree = checkout();
   rmSync(join(tree.folder, "package-lock.json"));
   const failed = run(tree.setup, { env: { npm_config_loglevel: "silent" } });
@@ -100,11 +100,11 @@ test("a failed install shows what npm said, fails, and is tried again", () => {
   assert.match(failed.stderr, /npm error/);
   assert.match(failed.stderr, /`npm ci` failed \(exit code 1\)/);
   assert.ok(!existsSync(join(tree.folder, ".labelmill")));
-  tree.writeLock("mended");
+  tree.writeLock("fixed");
   assert.equal(run(tree.setup).status, 0);
 });
 
-test("of set-ups at the same time one installs and the others wait for it", async () => {
+test("one of several concurrent set-ups installs, and the others wait for it", async () => {
   using tree = checkout();
   tree.hold(endedPid());
   const children = [1, 2, 3].map(() => spawn(process.execPath, [tree.setup], { stdio: ["ignore", "ignore", "pipe"] }));
@@ -118,7 +118,7 @@ test("of set-ups at the same time one installs and the others wait for it", asyn
   assert.ok(!existsSync(join(tree.folder, ".labelmill")));
 });
 
-test("waits for a living set-up, takes over a dead one's lock", async () => {
+test("a set-up waits for another set-up, and takes over a lock that is released", async () => {
   using tree = checkout();
   tree.hold(process.pid);
   const child = spawn(process.execPath, [tree.setup], { stdio: ["ignore", "ignore", "pipe"] });
@@ -132,11 +132,11 @@ test("waits for a living set-up, takes over a dead one's lock", async () => {
   assert.ok(!existsSync(join(tree.folder, ".labelmill")));
 });
 
-test("a set-up that is dead but not buried holds nothing", {
+test("the lock of a zombie process is taken over", {
   skip: process.platform !== "linux" && "needs /proc",
 }, async () => {
   using tree = checkout();
-  // A shell that starts a child, becomes a program that never waits for it, and tells the child's id.
+  // The shell prints the id of its child, then becomes a program that never waits for it. The child stays a zombie.
   const parent = spawn("sh", ["-c", "true & echo $!; exec sleep 60"], { stdio: ["ignore", "pipe", "ignore"] });
   const [chunk] = (await once(parent.stdout, "data")) as [Buffer];
   tree.hold(Number(chunk.toString()));
@@ -146,9 +146,9 @@ test("a set-up that is dead but not buried holds nothing", {
   assert.match(stderr, INSTALLING);
 });
 
-test("ended by a signal, it ends npm too and leaves nothing that stops the next", async () => {
+test("a signal ends the set-up and npm, and the next set-up succeeds", async () => {
   using tree = checkout();
-  // An npm that has its set-up ended, and would itself go on for ever.
+  // This npm sends SIGTERM to its set-up, and never ends by itself.
   const endless = join(tree.folder, "npm-cli.js");
   writeFileSync(endless, "setInterval(() => {}, 1000); process.kill(process.ppid, 'SIGTERM');");
   const child = spawn(process.execPath, [tree.setup], {
@@ -161,21 +161,21 @@ test("ended by a signal, it ends npm too and leaves nothing that stops the next"
   assert.equal(run(tree.setup).status, 0);
 });
 
-test("leaves standard input to the command that follows", () => {
+test("the set-up leaves standard input to the command that follows", () => {
   using tree = checkout();
   const command = `"${process.execPath}" scripts/setup.mjs && exec cat`;
   const { stdout } = spawnSync("sh", ["-c", command], { cwd: tree.folder, encoding: "utf8", input: "one\ntwo\n" });
   assert.equal(stdout, "one\ntwo\n");
 });
 
-test("an old Node is enough where the pinned one comes along, and else gets one clear line", () => {
-  using brought = checkout();
-  assert.equal(run(brought.setup, { node: playNode("20.20.0") }).status, 0);
+test("an old Node is enough with the pinned one, and gets a one-line error without it", () => {
+  using pinned = checkout();
+  assert.equal(run(pinned.setup, { node: playNode("20.20.0") }).status, 0);
   using alone = checkout({ pinned: null });
   const refused = run(alone.setup, { node: playNode("22.9.0") });
   assert.equal(refused.status, 1);
   assert.match(refused.stderr, /\nlabelmill: labelmill needs Node 24 and this is 22\.9\.0\..*install Node 24 or newer/);
-  assert.equal(run(alone.setup, { env: noNpm }).status, 0, "the same modules do for a newer Node");
+  assert.equal(run(alone.setup, { env: noNpm }).status, 0, "a newer Node accepts the same modules");
 });
 
 test("a pinned Node that does not run, or is too old, is refused", () => {
@@ -186,7 +186,7 @@ test("a pinned Node that does not run, or is too old, is refused", () => {
   assert.match(run(broken.setup).stderr, /does not run here as version 24 \(spawnSync .* ENOENT\)/);
 });
 
-test("a Node that is too old for the set-up itself gets one line, before anything is done", () => {
+test("a Node that is too old for the set-up gets a one-line error before any change", () => {
   using tree = checkout();
   for (const version of ["12.22.0", "20.19.9"]) {
     const refused = run(tree.setup, { node: playNode(version) });

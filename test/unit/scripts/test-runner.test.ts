@@ -7,7 +7,7 @@ import { test } from "node:test";
 
 const SCRIPTS = join(import.meta.dirname, "..", "..", "..", "scripts");
 
-/** A project of nothing but `scripts/test.mjs` and these unit tests: file name to code that follows the imports. */
+/** A project with only `scripts/test.mjs` and unit tests. @param files code of the tests, without imports, by file name */
 function project(files: Record<string, string>) {
   const folder = mkdtempSync(join(tmpdir(), "runner "));
   mkdirSync(join(folder, "scripts"));
@@ -27,7 +27,7 @@ function project(files: Record<string, string>) {
   };
 }
 
-test("the last line counts the tests of all files", () => {
+test("the last line has the counts over all files", () => {
   using tree = project({
     one: `test("a", () => {}); test("b", { skip: "because" }, () => {});`,
     two: `test("c", () => {});`,
@@ -37,7 +37,7 @@ test("the last line counts the tests of all files", () => {
   assert.equal(status, 0);
 });
 
-test("files can be named, and only they run", () => {
+test("only the named files run", () => {
   using tree = project({ one: `test("a", () => {});`, two: `test("b", () => { assert.fail(); });` });
   assert.equal(tree.run("test/unit/one.test.ts").last, "1 passed, 0 failed, 0 skipped");
   const { status, stderr } = tree.run("three");
@@ -45,7 +45,7 @@ test("files can be named, and only they run", () => {
   assert.match(stderr, /expected a group \(types, lint, .*\) or a test file, got three/);
 });
 
-test("a failing test, a file that breaks and a group without tests fail the run", () => {
+test("a failed test, a file that exits with an error and a group without tests each fail the run", () => {
   using failing = project({ one: `test("a", () => { assert.fail(); });` });
   const failed = failing.run("unit");
   assert.deepEqual([failed.status, failed.last], [1, "0 passed, 1 failed, 0 skipped"]);
@@ -57,7 +57,7 @@ test("a failing test, a file that breaks and a group without tests fail the run"
   assert.match(nothing.stdout, /no test in test\/unit/);
 });
 
-test("tests get a short temporary folder, a marker, and nothing of the caller's settings", () => {
+test("tests get a short temporary folder and a marker, but no settings of the caller", () => {
   using tree = project({
     one: `test("a", () => {
       assert.ok(os.tmpdir().length <= 30, os.tmpdir());
@@ -71,7 +71,7 @@ test("tests get a short temporary folder, a marker, and nothing of the caller's 
   assert.equal(last, "1 passed, 0 failed, 0 skipped", stdout);
 });
 
-test("what is left behind fails the run, is named, and is gone afterwards", {
+test("a leaked file or process fails the run, is named and is removed", {
   skip: process.platform !== "linux" && "needs /proc",
 }, () => {
   using tree = project({
@@ -88,7 +88,7 @@ test("what is left behind fails the run, is named, and is gone afterwards", {
   assert.match(stdout, /process \d+ was still running: sleep 987/);
   assert.match(stdout, /forgotten was left in the temporary folder/);
   const [, pid, folder] = /pid=(\d+) folder=(\S+)/.exec(stdout)!;
-  // Gone, or dead and not yet buried: a zombie has no command line.
+  // The process has ended. A zombie has no command line.
   const commandLine = `/proc/${pid}/cmdline`;
   assert.ok(!existsSync(commandLine) || readFileSync(commandLine, "utf8") === "");
   assert.ok(!existsSync(folder!));

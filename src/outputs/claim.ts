@@ -14,7 +14,8 @@ import { whyNotResumable } from "./resumable.ts";
  * - `new`: the output is empty, or the run has claimed it already.
  * - `unfinished`: a run can be continued.
  * - `finished`: nothing is left to do.
- * - `abandoned`: another run, `former`, claimed the output and wrote no part. It has ended or never began, so it can be replaced.
+ * - `abandoned`: another run, `former`, claimed the output and wrote no part. It has ended or never began, so it can be
+ *   replaced.
  */
 export type OpenedOutput =
   | { kind: "new" | "unfinished"; runFile: RunFile }
@@ -27,8 +28,8 @@ export type Liveness = "live" | "dead" | "unknown";
 /**
  * Finds out what a run finds in an output. Changes nothing there.
  * @param livenessOf is called for a run that claimed the output, wrote no part and differs from `wanted`
- * @throws LabelmillError OUTPUT_FOREIGN (the output holds something else), OUTPUT_LOCKED (such a run is in progress), SPEC_DIFFERS
- * (another run, with all differences), OUTPUT_NOT_RESUMABLE (standard input cannot be read again)
+ * @throws LabelmillError OUTPUT_FOREIGN (the output holds something else), OUTPUT_LOCKED (such a run is in progress),
+ * SPEC_DIFFERS (another run, with all differences), OUTPUT_NOT_RESUMABLE (standard input cannot be read again)
  */
 export async function lookAtOutput(
   store: ReadableStore,

@@ -28,8 +28,8 @@ export async function checkClearable(store: ObjectStore): Promise<void> {
 }
 
 /**
- * Removes the files of runs from an output, and no others. `_SUCCESS` is removed first and `_run.json` last, so that an interrupted
- * removal leaves an unfinished run.
+ * Removes the files of runs from an output, and no others. `_SUCCESS` is removed first and `_run.json` last, so that an
+ * interrupted removal leaves an unfinished run.
  */
 export async function clearOutput(store: ObjectStore): Promise<void> {
   await store.remove(SUCCESS_FILE);

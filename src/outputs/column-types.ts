@@ -4,8 +4,8 @@ import type { ColumnType } from "../schemas/input.ts";
 import type { RunFile } from "../schemas/run.ts";
 
 /**
- * The types of the kept columns, the same for all files of a run. If all inputs declare the same type of a column and its values fit,
- * it has that type. Otherwise its type follows from its values.
+ * The types of the kept columns, the same for all files of a run. If all inputs declare the same type of a column and
+ * its values fit, it has that type. Otherwise its type follows from its values.
  */
 export async function columnTypes(
   { run, spec, inputs }: RunFile,

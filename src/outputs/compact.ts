@@ -18,8 +18,9 @@ import { readRunFile } from "./output.ts";
 import { labelFolder } from "./partition.ts";
 
 /**
- * Makes the output files of a range of slices, a pure function of their parts, and records them. Each step can be repeated: the first
- * write of a file stays, and a later attempt uses it. Memory: the parts of the range, and the largest file.
+ * Makes the output files of a range of slices, a pure function of their parts, and records them. Each step can be
+ * repeated: the first write of a file stays, and a later attempt uses it. Memory: the parts of the range, and the
+ * largest file.
  * @throws LabelmillError PART_MISMATCH if a part is not the one that was committed
  */
 export async function compactRange(

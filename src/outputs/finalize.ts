@@ -19,10 +19,10 @@ import { noteRetry, retriedUris } from "./retries.ts";
 import { sliceRanges } from "./slice-ranges.ts";
 
 /**
- * Closes a run whose slices have all ended. Writes `_parts.jsonl`, then `_manifest.json`, then `_SUCCESS` if no slice failed
- * permanently. If the run has output files and no slice failed, it first queues the jobs that make them and returns. Called again when
- * they are made, it lists them in `_files.jsonl`, and removes the parts after `_SUCCESS`. Each step can be repeated: if a finalizer
- * dies, another one starts from the beginning.
+ * Closes a run whose slices have all ended. Writes `_parts.jsonl`, then `_manifest.json`, then `_SUCCESS` if no slice
+ * failed permanently. If the run has output files and no slice failed, it first queues the jobs that make them and
+ * returns. Called again when they are made, it lists them in `_files.jsonl`, and removes the parts after `_SUCCESS`.
+ * Each step can be repeated: if a finalizer dies, another one starts from the beginning.
  * @returns the end state of the run, or undefined if the run is not ready to be closed
  */
 export async function finalizeRun(
@@ -65,7 +65,10 @@ export async function finalizeRun(
   return manifest.state;
 }
 
-/** Writes `_files.jsonl`, `_parts.jsonl` and `_manifest.json`. @param compactions omitted if no files were made of the parts */
+/**
+ * Writes `_files.jsonl`, `_parts.jsonl` and `_manifest.json`.
+ * @param compactions omitted if no files were made of the parts
+ */
 async function writeManifest(
   runFile: RunFile,
   progress: Progress,

@@ -13,8 +13,8 @@ import { readFinished } from "./output.ts";
 export type OrderedRows = { first: number; last: number; rows: FileRow[] };
 
 /**
- * Reads the rows of a finished run in the order of the plan: from its parts, one slice at a time, or from the files that were made of
- * them, one range of slices at a time. One slice or range is in memory at a time.
+ * Reads the rows of a finished run in the order of the plan: from its parts, one slice at a time, or from the files
+ * that were made of them, one range of slices at a time. One slice or range is in memory at a time.
  * @param onlyErrors leaves out labeled rows
  * @throws LabelmillError RUN_FAILED (the run is not finished), PART_MISMATCH
  */

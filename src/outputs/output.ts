@@ -15,7 +15,10 @@ export async function readManifest(store: ReadableStore): Promise<Manifest | und
   return readJson(store, MANIFEST_FILE, (value) => ManifestSchema.parse(value));
 }
 
-/** Reads the files of a finished run. @throws LabelmillError RUN_FAILED if there is no run, or it is not finished, or it failed */
+/**
+ * Reads the files of a finished run.
+ * @throws LabelmillError RUN_FAILED if there is no run, or it is not finished, or it failed
+ */
 export async function readFinished(store: ReadableStore): Promise<{ runFile: RunFile; manifest: Manifest }> {
   const [runFile, manifest] = [await readRunFile(store), await readManifest(store)];
   if (runFile && manifest && manifest.state !== "failed" && manifest.run === runFile.run) return { runFile, manifest };

@@ -8,7 +8,9 @@ import type { RunFile } from "../schemas/run.ts";
 
 const MAX_LISTED_FAILURES = 100;
 
-/** Adds up a run while the lines of `_parts.jsonl` pass through, so that memory does not grow with the number of parts. */
+/**
+ * Adds up a run while the lines of `_parts.jsonl` pass through, so that memory does not grow with the number of parts.
+ */
 export class PartTally {
   readonly #runFile: RunFile;
   readonly #hash = createHash("sha256");

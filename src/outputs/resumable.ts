@@ -26,7 +26,9 @@ function inputDifferences(before: RunInput[], now: RunInput[]): string[] {
   return before.flatMap((input, i) => differencesIn(`input ${input.uri}`, identityOf(input), identityOf(now[i]!)));
 }
 
-/** Without what may differ: the name by which an input was opened, and who reads it. The ids of the first command apply. */
+/**
+ * Without what may differ: the name by which an input was opened, and who reads it. The ids of the first command apply.
+ */
 function identityOf({ from: _from, travels: _travels, columns: _columns, idName: _idName, ...identity }: RunInput) {
   return identity;
 }

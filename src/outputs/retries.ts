@@ -18,7 +18,10 @@ export function retryUri(output: string, retry: number): string {
   return `${output}${RETRIES_FOLDER}${retry}/`;
 }
 
-/** From the URI of a retry: the output of its run, and the output whose rows in error it labels again, which may be a retry too. */
+/**
+ * From the URI of a retry: the output of its run, and the output whose rows in error it labels again, which may be a
+ * retry too.
+ */
 export function retriedUris(uri: string, retry: number): { output: string; before: string } {
   const end = `${RETRIES_FOLDER}${retry}/`;
   if (!uri.endsWith(end)) throw new LabelmillError("INTERNAL", `expected an output that ends in ${end}, got ${uri}`);
@@ -63,8 +66,8 @@ export async function noteRetry(store: ObjectStore, retry: number, of: Manifest)
 
 /**
  * Finds the rows in error of a finished run.
- * @returns a function that returns those of a slice, as numbers of records by the URI of their input. It may return some of other
- * slices too. Call it for slices in their order.
+ * @returns a function that returns those of a slice, as numbers of records by the URI of their input. It may return
+ * some of other slices too. Call it for slices in their order.
  */
 export function errorPositions(
   store: ReadableStore,

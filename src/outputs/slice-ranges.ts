@@ -4,8 +4,8 @@ import type { SliceRecord } from "../runs/ledger/slices.ts";
 const DEFAULT_TARGET_BYTES = 128_000_000;
 
 /**
- * Divides committed slices into consecutive ranges, each with parts of at least `targetBytes` bytes; the last may have fewer. The parts
- * of a range are combined into one file, or one in each folder.
+ * Divides committed slices into consecutive ranges, each with parts of at least `targetBytes` bytes; the last may have
+ * fewer. The parts of a range are combined into one file, or one in each folder.
  * @param targetBytes null: 128 MB
  */
 export async function* sliceRanges(

@@ -14,8 +14,8 @@ import {
 import { compileCheck } from "./schema-check.ts";
 
 /**
- * Whether a value is a row whose columns are in the order of `ROW_COLUMNS`. If false, it may still be a row: `RowSchema` decides, and
- * returns the columns in this order.
+ * Whether a value is a row whose columns are in the order of `ROW_COLUMNS`. If false, it may still be a row:
+ * `RowSchema` decides, and returns the columns in this order.
  */
 export const isOrderedRow = compileCheck(RowSchema) as (value: unknown) => value is Row;
 

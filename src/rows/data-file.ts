@@ -18,8 +18,8 @@ export function endingOf({ format, compression }: OutputOptions): string {
 }
 
 /**
- * An output file's bytes: the rows of `pieces`, each in the form of a part, in their order. All of it is in memory, once as JSONL and
- * once as it comes out.
+ * An output file's bytes: the rows of `pieces`, each in the form of a part, in their order. All of it is in memory,
+ * once as JSONL and once as it comes out.
  */
 export async function encodeDataFile(
   pieces: readonly Uint8Array[],
@@ -36,7 +36,10 @@ export async function encodeDataFile(
   return compression === "zstd" ? promisify(zstdCompress)(bytes) : bytes;
 }
 
-/** The rows of a file that `encodeDataFile` made, a piece at a time. @throws LabelmillError PART_MISMATCH, or whatever the unpacking throws */
+/**
+ * The rows of a file that `encodeDataFile` made, a piece at a time.
+ * @throws LabelmillError PART_MISMATCH, or whatever the unpacking throws
+ */
 export async function* decodeDataFile(
   bytes: Uint8Array,
   { format, compression }: OutputOptions,

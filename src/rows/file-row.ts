@@ -1,6 +1,9 @@
 import type { Row } from "../schemas/row.ts";
 
-/** What an output file of any format says of a row: enough to prove it. `label` is undefined where the folder of the file says it. */
+/**
+ * What an output file of any format says of a row: enough to prove it. `label` is undefined where the folder of the
+ * file says it.
+ */
 export type FileRow = { uri: string; record: number; label?: string | undefined; errorCode?: string | undefined };
 
 /** The row of a part as a file would say it. */

@@ -1,6 +1,6 @@
 /**
- * The lines of a stream of UTF-8, each parsed as JSON; what is no JSON, or breaks off within a line, comes as undefined. Numbers count
- * from 1.
+ * The lines of a stream of UTF-8, each parsed as JSON; what is no JSON, or breaks off within a line, comes as
+ * undefined. Numbers count from 1.
  */
 export async function* jsonLines(
   stream: AsyncIterable<Uint8Array>,

@@ -5,7 +5,10 @@ import { BOOLEAN, columnOf, DOUBLE, INTEGER, type ParquetColumn, type ParquetTyp
 /** A column of the input that the caller keeps: its name there, its name in Parquet, and its type. */
 export type KeptColumn = { column: string; name: string; type: ColumnType };
 
-/** Names the kept columns in Parquet. A name of a column of ours gets the prefix `input_`, repeated until the name is free. */
+/**
+ * Names the kept columns in Parquet. A name of a column of ours gets the prefix `input_`, repeated until the name is
+ * free.
+ */
 export function keptColumns(types: ReadonlyMap<string, ColumnType>): KeptColumn[] {
   const ours = new Set(PARQUET_COLUMNS.map(({ name }) => name));
   const taken = new Set([...ours, ...types.keys()]);
@@ -46,7 +49,10 @@ function days(value: string): number | null {
   return Number.isNaN(ms) ? null : Math.floor(ms / 86_400_000);
 }
 
-/** Microseconds since 1970 of an instant in ISO 8601, which may have more digits than a Date holds. @returns null for another text */
+/**
+ * Microseconds since 1970 of an instant in ISO 8601, which may have more digits than a Date holds.
+ * @returns null for another text
+ */
 function micros(value: string): bigint | null {
   const ms = Date.parse(value);
   if (Number.isNaN(ms)) return null;

@@ -1,7 +1,10 @@
 import type { ColumnType } from "../schemas/input.ts";
 import type { Row } from "../schemas/row.ts";
 
-/** What a value of a kept column may be. `integer`: one that a double holds exactly; `digits`: a string with an int64 that it does not hold. */
+/**
+ * What a value of a kept column may be. `integer`: one that a double holds exactly; `digits`: a string with an int64
+ * that it does not hold.
+ */
 export const COLUMN_KINDS = ["boolean", "integer", "digits", "number", "string", "json", "null"] as const;
 export type ColumnKind = (typeof COLUMN_KINDS)[number];
 
@@ -17,7 +20,9 @@ export function kindsIn(rows: readonly Row[]): Map<string, Set<ColumnKind>> {
   return kinds;
 }
 
-/** The type that holds all of these: one kind, itself; integers and other numbers, numbers; else JSON. Nulls fit all. */
+/**
+ * The type that holds all of these: one kind, itself; integers and other numbers, numbers; else JSON. Nulls fit all.
+ */
 export function typeOfKinds(kinds: ReadonlySet<ColumnKind>): ColumnType {
   // Beside numbers, digits are one of them; beside texts, a text.
   const digits = kinds.has("integer") && !kinds.has("string") ? "integer" : "string";

@@ -6,7 +6,10 @@ export type ParquetColumn = { name: string; elements: SchemaElement[]; read: (ro
 
 type Element = Pick<SchemaElement, "type" | "converted_type" | "logical_type">;
 
-/** A Parquet type whose values are written as they are. `T` is only for the compiler: a text's type does not fit a number. */
+/**
+ * A Parquet type whose values are written as they are. `T` is only for the compiler: a text's type does not fit a
+ * number.
+ */
 export type PlainType<T> = { element: Element; convert?: undefined; accepts?: (value: T) => void };
 
 /** A Parquet type whose values are converted before they are written. */

@@ -8,7 +8,9 @@ import type { ParquetColumn } from "./parquet-types.ts";
 /** Rows of a row group. More would block the thread longer, and take more memory of a reader. */
 const GROUP_ROWS = 10_000;
 
-/** The column that the folder of a partitioned file says. Readers add it from there, and refuse a file that has it too. */
+/**
+ * The column that the folder of a partitioned file says. Readers add it from there, and refuse a file that has it too.
+ */
 const PARTITION_COLUMN: ParquetName = "label";
 
 /** Encodes rows as a Parquet file (Snappy) in memory. */

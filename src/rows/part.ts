@@ -5,7 +5,9 @@ import type { Receipt } from "../schemas/manifest.ts";
 import { type Row, RowSchema } from "../schemas/row.ts";
 import { isOrderedRow } from "./columns.ts";
 
-/** What a part holds in sum. `labels` counts labeled rows by their best label, `errorCodes` the others by their code. */
+/**
+ * What a part holds in sum. `labels` counts labeled rows by their best label, `errorCodes` the others by their code.
+ */
 export type PartSummary = {
   receipt: Receipt;
   labels: Record<string, number>;
@@ -18,7 +20,8 @@ const NEWLINE = 0x0a;
 
 /**
  * A part's bytes: a row a line, in their order, each as JSON with its keys in the schema's order and `\n` after it.
- * @throws LabelmillError INTERNAL for a row that `readPart` would refuse: the first write stands, so it must not be written
+ * @throws LabelmillError INTERNAL for a row that `readPart` would refuse: the first write stands, so it must not be
+ * written
  */
 export function encodePart(rows: readonly Row[]): EncodedPart {
   const lines = rows.map((row, i) => JSON.stringify(inOrder(row, i)));
@@ -31,8 +34,8 @@ export function encodePart(rows: readonly Row[]): EncodedPart {
 
 /**
  * The rows of a part, and their sums.
- * @throws LabelmillError PART_MISMATCH with the line's number, from 1, for bytes that `encodePart` does not write: a line that is not
- * a row, a blank line, invalid UTF-8, a last line without its newline
+ * @throws LabelmillError PART_MISMATCH with the line's number, from 1, for bytes that `encodePart` does not write: a
+ * line that is not a row, a blank line, invalid UTF-8, a last line without its newline
  */
 export function readPart(bytes: Uint8Array): PartSummary & { rows: Row[] } {
   const rows: Row[] = [];
@@ -63,7 +66,10 @@ function readRow(line: string, number: number): Row {
   return data;
 }
 
-/** A row with its columns in order. The worker builds them so: then zod, whose check takes as long as all the rest, is not asked. */
+/**
+ * A row with its columns in order. The worker builds them so: then zod, whose check takes as long as all the rest, is
+ * not asked.
+ */
 function inOrder(row: Row, index: number): Row {
   if (isOrderedRow(row)) return row;
   const { data, error } = RowSchema.safeParse(row);

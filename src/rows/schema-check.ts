@@ -1,6 +1,9 @@
 import { z } from "zod";
 
-/** A schema as plain data, of one shape for all types: the engine runs `accepts` several times faster than calls of closures. */
+/**
+ * A schema as plain data, of one shape for all types: the engine runs `accepts` several times faster than calls of
+ * closures.
+ */
 type Rule = {
   type: "string" | "number" | "integer" | "literal" | "array" | "object" | "union" | "custom" | "unknown";
   optional: boolean;
@@ -17,8 +20,8 @@ type Rule = {
 };
 
 /**
- * Compiles a schema to a check that takes a small part of zod's time. If it returns true, zod accepts the value and would return it
- * unchanged, keys in the schema's order included. If it returns false, nothing is known: ask zod.
+ * Compiles a schema to a check that takes a small part of zod's time. If it returns true, zod accepts the value and
+ * would return it unchanged, keys in the schema's order included. If it returns false, nothing is known: ask zod.
  */
 export function compileCheck(schema: z.core.$ZodType): (value: unknown) => boolean {
   const rule = ruleOf(schema);

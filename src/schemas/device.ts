@@ -1,6 +1,8 @@
 import { z } from "zod";
 
-/** Every kind of device. A table `Record<DeviceKind, …>` makes a new kind a compile error wherever it needs a decision. */
+/**
+ * Every kind of device. A table `Record<DeviceKind, …>` makes a new kind a compile error wherever it needs a decision.
+ */
 export const DEVICE_KINDS = ["cpu", "cuda"] as const;
 export type DeviceKind = (typeof DEVICE_KINDS)[number];
 

@@ -1,10 +1,10 @@
 import { z } from "zod";
 
-/** Rows whose column does not hold this value are no items of the run. */
+/** Only records with this value in this column are items of the run. */
 export const WhereSchema = z.strictObject({ column: z.string(), value: z.string() });
 export type Where = z.infer<typeof WhereSchema>;
 
-/** How the inputs are read. Null means: found by looking (delimiter), or none. */
+/** How the inputs are read. A delimiter of null is detected; any other option that is null is not set. */
 export const ReadOptionsSchema = z.strictObject({
   format: z.enum(["auto", "csv", "jsonl", "json", "lines", "parquet", "arrow", "tar"]),
   delimiter: z.string().length(1).nullable(),
@@ -12,25 +12,29 @@ export const ReadOptionsSchema = z.strictObject({
   column: z.string().nullable(),
   idColumn: z.string().nullable(),
   keep: z.array(z.string()),
-  /** All of them must hold. A record that cannot be read is an item whatever they say: it may have been meant. */
+  /** A record must fit all of them. A record that cannot be read is always an item, because it might fit. */
   where: z.array(WhereSchema).max(100).optional(),
 });
 export type ReadOptions = z.infer<typeof ReadOptionsSchema>;
 
-/**
- * What an input was when the run was planned. `hash` is of its ends (a file) or its listing (a folder, a prefix of S3), or it is
- * `etag:` and the ETag (an object of S3).
- */
+/** An input at the time when the run was planned. */
 export const InputSchema = z.strictObject({
   uri: z.string(),
-  /** Bytes of a file or object, files of a folder or prefix; null where it cannot be known (standard input, a URL). */
+  /** Bytes of a file or object, or files of a folder or prefix. Null if unknown (standard input, a URL). */
   size: z.int().nonnegative().nullable(),
   modifiedAt: z.iso.datetime().nullable(),
+  /**
+   * The hash of both ends of a file, or of the listing of a folder or S3 prefix; for an S3 object, `etag:` and its
+   * ETag.
+   */
   hash: z.string().nullable(),
 });
 export type Input = z.infer<typeof InputSchema>;
 
-/** What a kept column holds, where its input says so; else it is found in the rows. `datetime`: one without a zone; `json`: anything, as JSON. */
+/**
+ * The type of a kept column, as its input declares it or as its values show. `datetime` has no time zone. `json` is any
+ * value, as JSON.
+ */
 export const ColumnTypeSchema = z.enum([
   "boolean",
   "integer",
@@ -43,7 +47,7 @@ export const ColumnTypeSchema = z.enum([
 ]);
 export type ColumnType = z.infer<typeof ColumnTypeSchema>;
 
-/** Why a file, object or member of an archive is no input of a run, though an argument covers it. */
+/** Why a file, object or archive member that an argument covers is skipped. */
 export const PASSED_OVER_REASONS = [
   "hidden",
   "empty",
@@ -62,10 +66,10 @@ export const PASSED_OVER_REASONS = [
 ] as const;
 export type PassedOverReason = (typeof PASSED_OVER_REASONS)[number];
 
-/** The most names that are kept for a reason: the first ones. */
+/** The maximum number of names for each reason: the first ones. */
 export const MAX_PASSED_OVER_NAMES = 10;
 
-/** How many files, objects or members of archives were passed over, and why; of each reason the first names. */
+/** Skipped files, objects and archive members: their number, reasons, and the first names for each reason. */
 export const PassedOverSchema = z.strictObject({
   count: z.int().nonnegative(),
   reasons: z.array(
@@ -78,7 +82,7 @@ export const PassedOverSchema = z.strictObject({
 });
 export type PassedOverReport = z.infer<typeof PassedOverSchema>;
 
-/** The sum of several reports, reasons in the order of the table. */
+/** Adds up several reports. Reasons are in the order of `PASSED_OVER_REASONS`. */
 export function sumPassedOver(reports: Iterable<PassedOverReport>): PassedOverReport {
   const all = [...reports].flatMap(({ reasons }) => reasons);
   const reasons = PASSED_OVER_REASONS.flatMap((reason) => {

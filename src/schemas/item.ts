@@ -1,8 +1,8 @@
 import { z } from "zod";
 
 /**
- * An object whose keys come from data: labels, columns. Any string may be one. `z.record` leaves out a key called `__proto__`, and with
- * it a label's count.
+ * An object whose keys come from data, such as labels or columns, so that any string may be a key. `z.record` would
+ * drop the key `__proto__`.
  */
 export function dataRecord<V extends z.ZodType>(value: V) {
   return fields.transform((found, context) => {
@@ -16,13 +16,13 @@ export function dataRecord<V extends z.ZodType>(value: V) {
   });
 }
 
-/** An object as JSON has it, with anything in it, as it stands. */
+/** A plain JSON object, with any values, unchanged. */
 const fields = z.custom<Record<string, unknown>>(
   (value) => typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype,
   "expected an object",
 );
 
-/** The columns of a row that the caller asked to keep. */
+/** The kept columns of an item, by name. */
 export const KeptColumnsSchema = fields;
 
 export const ItemErrorSchema = z.strictObject({
@@ -42,32 +42,32 @@ export const ItemErrorSchema = z.strictObject({
  */
 export type ItemError = z.infer<typeof ItemErrorSchema>;
 
-/** The longest text that travels, in UTF-16 code units. No model of ours reads more than some thousands of tokens. */
+/** Maximum length of a text in a job, in UTF-16 code units. Models read at most some thousands of tokens. */
 export const MAX_TEXT_LENGTH = 1_000_000;
 
 /**
- * One text or one image reference on its way to a worker, or the reason why its record has neither.
- * Exactly one of `text`, `image` and `error` is there.
+ * One text or one image reference in a job, or the error of a record that has neither. Has exactly one of `text`,
+ * `image` and `error`.
  */
 export const ItemSchema = z
   .strictObject({
     id: z.string().max(4096),
     /** Index into the job's `sources`. */
     source: z.int().nonnegative(),
-    /** The record's number in its source, from 0; a header is not a record, a malformed line is one. */
+    /** The number of the record in its source, from 0. A header is not a record, a malformed line is one. */
     record: z.int().nonnegative(),
     /** The line on which the record begins, from 1. */
     line: z.int().positive().optional(),
     text: z.string().max(MAX_TEXT_LENGTH).optional(),
-    /** `file:`, `http:`, `https:` or `s3:` URL. */
+    /** A URL with `file:`, `http:`, `https:` or `s3:`. */
     image: z.string().max(8192).optional(),
     error: ItemErrorSchema.optional(),
-    /** The columns that the caller asked to keep. */
+    /** The kept columns. */
     input: KeptColumnsSchema.optional(),
     /** Bytes that are not UTF-8 were replaced by U+FFFD. */
     repaired: z.literal(true).optional(),
   })
   .refine((item) => [item.text, item.image, item.error].filter((part) => part !== undefined).length === 1, {
-    message: "exactly one of text, image and error",
+    message: "expected exactly one of text, image and error",
   });
 export type Item = z.infer<typeof ItemSchema>;

@@ -7,41 +7,42 @@ import { TaskSchema } from "./task.ts";
 export const RunIdSchema = z.string().regex(/^[0-9a-f]{16}$/);
 export const DigestSchema = z.string().regex(/^[0-9a-f]{64}$/);
 
-/** The most items that one job may carry: a larger slice is hostile or a mistake. */
+/** Maximum number of items in a job. A larger slice is hostile or a mistake. */
 export const MAX_SLICE_ITEMS = 20_000;
-/** Items in a slice where nothing is known of the workers' speed. */
+/** Items in a slice if the speed of the workers is unknown. */
 export const DEFAULT_SLICE_ITEMS = 500;
-/** The longest URI of an output, in UTF-16 code units. */
+/** Maximum length of the URI of an output, in UTF-16 code units. */
 export const MAX_OUTPUT_LENGTH = 4096;
-/** The most splits of one job: small files share a slice. */
+/** Maximum number of splits in a job. Small files share a slice. */
 export const MAX_SLICE_SPLITS = 1000;
 
-/** Whether, and with what, a committed slice is announced on the results queue. */
+/** What is published on the results queue when a slice ends: nothing, an event, or an event with its rows. */
 export const EventsSchema = z.enum(["none", "parts", "rows"]);
 
-/** One slice, one model, one output key: the payload of a BullMQ job. */
+/** The payload of a BullMQ job: one slice, one model, one output key. */
 export const JobSchema = z
   .strictObject({
     v: z.literal(JOB_VERSION),
     run: RunIdSchema,
     slice: z.int().min(0).max(9_999_999),
     model: z.strictObject({ id: z.string().min(1).max(256), digest: DigestSchema, task: TaskSchema }),
-    /** The store's URI, and the key in it that this job writes. */
+    /** The URI of the store. */
     output: z.string().max(MAX_OUTPUT_LENGTH),
+    /** The key in the store that this job writes. */
     key: z.string(),
     topK: z.int().min(1).max(1000),
     events: EventsSchema,
     /**
-     * The job is all of its run: nothing was planned in Redis and nothing is finalized in the store. Its record is its part. For
-     * submissions of one slice, from whatever language.
+     * The job is its whole run. It has no plan in Redis and no manifest: its part is its record. Used for submissions
+     * of one slice, from any programming language.
      */
     single: z.literal(true).optional(),
-    /** The longest that a try may take, in ms. */
+    /** Maximum duration of an attempt, in ms. */
     timeoutMs: z.int().min(1000).max(86_400_000).optional(),
-    /** What the items' `source` counts. */
+    /** URIs. The `source` of an item is an index into them. */
     sources: z.array(z.string().max(8192)).min(1).max(MAX_SLICE_ITEMS).optional(),
     items: z.array(ItemSchema).min(1).max(MAX_SLICE_ITEMS).optional(),
-    /** In the place of items: where the worker reads them. */
+    /** Instead of items: where the worker reads them. */
     splits: z.array(SplitSchema).min(1).max(MAX_SLICE_SPLITS).optional(),
   })
   .refine(
@@ -51,31 +52,34 @@ export const JobSchema = z
       ),
     {
       path: ["key"],
-      message: "expected the key of this run and slice: single-RUN.jsonl of a single, else part-SLICE-RUN.jsonl",
+      message: "expected the key of this run and slice: single-RUN.jsonl for a single, otherwise part-SLICE-RUN.jsonl",
     },
   )
   .refine((job) => !job.single || job.slice === 0, { path: ["slice"], message: "expected 0: a single is one slice" })
   .refine((job) => (job.items === undefined) === (job.sources === undefined), {
     path: ["sources"],
-    message: "expected sources beside items, and none without",
+    message: "expected sources together with items, and no sources without items",
   })
   .refine((job) => (job.items === undefined) !== (job.splits === undefined), {
     path: ["items"],
-    message: "expected items or splits, one of the two",
+    message: "expected either items or splits",
   })
   .refine((job) => !job.items || job.items.every((item) => item.source < job.sources!.length), {
     path: ["items"],
     message: "expected each item's source to be an index into sources",
   })
-  .refine((job) => itemsIn(job) <= MAX_SLICE_ITEMS, { path: ["splits"], message: `at most ${MAX_SLICE_ITEMS} items` });
+  .refine((job) => itemsIn(job) <= MAX_SLICE_ITEMS, {
+    path: ["splits"],
+    message: `expected at most ${MAX_SLICE_ITEMS} items`,
+  });
 export type Job = z.infer<typeof JobSchema>;
 
-/** Items that a job carries, or that its splits address. */
+/** The number of items in a job or in its splits. */
 export function itemsIn({ items, splits = [] }: { items?: readonly Item[]; splits?: readonly Split[] }): number {
   return items?.length ?? splits.reduce((sum, { count, selected = count }) => sum + selected, 0);
 }
 
-/** The payload of a job on the plans' queue: all else stands in the run's file. */
+/** The payload of a job on the plans queue. Everything else is in the run file. */
 export const PlanJobSchema = z.strictObject({
   v: z.literal(JOB_VERSION),
   run: RunIdSchema,
@@ -83,19 +87,20 @@ export const PlanJobSchema = z.strictObject({
 });
 export type PlanJob = z.infer<typeof PlanJobSchema>;
 
-/** The payload of a job on the runs' queue that makes the output files of consecutive slices. */
+/** The payload of a job on the runs queue that makes the output files of consecutive slices. */
 export const CompactJobSchema = z.strictObject({
   v: z.literal(JOB_VERSION),
   run: RunIdSchema,
   output: z.string().max(MAX_OUTPUT_LENGTH),
-  /** Number of the range, from 0, among those that the run's parts are cut into. */
+  /** The number of the range of slices, from 0. */
   range: z.int().nonnegative(),
+  /** The first slice and the last one. */
   first: z.int().nonnegative(),
   last: z.int().nonnegative(),
 });
 export type CompactJob = z.infer<typeof CompactJobSchema>;
 
-/** The payload of a job on the runs' queue. */
+/** The payload of a job on the runs queue that closes a run. */
 export const FinalizeJobSchema = z.strictObject({
   v: z.literal(JOB_VERSION),
   run: RunIdSchema,

@@ -28,7 +28,10 @@ export const ModelPinSchema = z.strictObject({
  */
 export type ModelPin = z.infer<typeof ModelPinSchema>;
 
-/** All that decides what the rows of a run will say and how they are cut. Two runs on one output must agree on it. */
+/**
+ * Everything that decides the content of the rows and their division into slices. A run can be continued only with an
+ * equal spec.
+ */
 export const SpecSchema = z.strictObject({
   model: ModelPinSchema,
   read: ReadOptionsSchema,
@@ -36,46 +39,49 @@ export const SpecSchema = z.strictObject({
   sliceItems: z.int().min(1).max(MAX_SLICE_ITEMS),
   sliceBytes: z.int().min(1024).max(64_000_000),
   events: EventsSchema,
-  /** The share of the records that are items of the run, by a hash of URI and record number; none: all. */
+  /** The share of the records that are items of the run, chosen by a hash of URI and record number. Default: all. */
   sample: z.number().positive().lt(1).optional(),
-  /** Items of the run, at most: the first ones. */
+  /** Maximum number of items of the run: the first ones. */
   limit: z.int().positive().optional(),
   output: OutputOptionsSchema.default(PLAIN_OUTPUT),
 });
 export type Spec = z.infer<typeof SpecSchema>;
 
-/** An input of a run, with what was found of how it is read. */
+/** An input of a run, and how it is read. */
 export const RunInputSchema = InputSchema.extend({
   read: ReadOptionsSchema.pick({ format: true, delimiter: true, column: true }),
-  /** What it was opened by: an absolute path, a pattern or a URI. Whoever plans the run again opens it by that. */
+  /** The absolute path, pattern or URI by which it was opened. A planner that plans the run again opens it by this. */
   from: z.string().optional(),
-  /** Workers read the input themselves (splits), or its items travel in the jobs. */
+  /** `split`: workers read the input. `inline`: its items are in the jobs. */
   travels: z.enum(["split", "inline"]).default("inline"),
-  /** Of an archive: each image is a record. In older run files other members were, so their runs cannot be gone on with. */
+  /**
+   * For an archive: each image is a record. Older versions had other records and no such field, so their runs cannot be
+   * continued.
+   */
   members: z.literal("images").optional(),
-  /** What made ids begin with, before `#`, where it is not what the input alone says: in older run files it never is. */
+  /** The beginning of made ids, before `#`, if it does not follow from the input alone. Omitted by older versions. */
   idName: z.string().max(16_384).optional(),
-  /** What the kept columns hold, as far as the input says. */
+  /** The types of the kept columns that the input declares. */
   columns: dataRecord(ColumnTypeSchema).optional(),
 });
 export type RunInput = z.infer<typeof RunInputSchema>;
 
-/** How a run is to be done: nothing of it changes what the rows say, so the command that takes a run up again may say otherwise. */
+/** How a run is executed. This does not affect the rows, so a command that continues a run may have other settings. */
 export const RunSettingsSchema = z.strictObject({
   lane: z.enum(LANES).default("bulk"),
-  /** Rows in error at which the run is stopped: a count, or a share in percent. */
+  /** The run is stopped if it has more rows in error: a count, or a share in percent. */
   maxErrors: z
     .string()
     .regex(/^(\d{1,15}|\d{1,2}(\.\d{1,6})?%|100%)$/, "expected a number of rows, or a share such as 5%")
     .optional(),
-  /** The longest that one try of a slice may take, in ms. */
+  /** Maximum duration of an attempt of a slice, in ms. */
   sliceTimeoutMs: z.int().min(1000).max(86_400_000).optional(),
-  /** What a worker costs, in whatever currency, for the manifest. */
+  /** The price of a worker per hour, in any currency, for the manifest. */
   pricePerHour: z.number().nonnegative().max(1e9).optional(),
 });
 export type RunSettings = z.infer<typeof RunSettingsSchema>;
 
-/** `_run.json`: written before anything is queued, and, but for its settings, once. */
+/** `_run.json`: written before anything is queued. Only its settings can change later. */
 export const RunFileSchema = z.strictObject({
   schemaVersion: z.literal(SCHEMA_VERSION),
   run: RunIdSchema,
@@ -83,12 +89,14 @@ export const RunFileSchema = z.strictObject({
   software: z.string(),
   spec: SpecSchema,
   settings: RunSettingsSchema.default({ lane: "bulk" }),
-  /** The rows in error of this run, and of nothing else, are labeled once more: its output holds this one's, in `_retries/RETRY/`. */
+  /**
+   * The run is a retry of the rows in error of this run. Its output is within that of this run, in `_retries/RETRY/`.
+   */
   retryOf: z.strictObject({ run: RunIdSchema, retry: z.int().positive() }).optional(),
   inputs: z.array(RunInputSchema).min(1),
-  /** The run is known to no Redis server but that of the command that made it, which ended with the command. */
+  /** The run was only in the embedded Redis server of its command, which ended with the command. */
   embedded: z.literal(true).optional(),
-  /** What was passed over when the inputs were listed and opened; what is found while they are planned is not in it. */
+  /** What was skipped when the inputs were listed and opened, without what was skipped while they were planned. */
   passedOver: PassedOverSchema.optional(),
 });
 export type RunFile = z.infer<typeof RunFileSchema>;

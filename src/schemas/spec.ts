@@ -5,20 +5,20 @@ import { LANES } from "./names.ts";
 import { OutputOptionsSchema } from "./output.ts";
 import { RunSettingsSchema } from "./run.ts";
 
-/** The share of a percentage, or a count, of rows in error. */
+/** A count, or a percentage such as `5%`. */
 const maxErrors = z
   .union([z.number().int().nonnegative().transform(String), z.string()])
   .pipe(RunSettingsSchema.shape.maxErrors.unwrap());
 
-/** `column=value`: rows whose column holds something else are left out. */
+/** `column=value`: only records with this value in this column. */
 const where = z
   .string()
   .regex(/^[^=]+=/, "expected column=value, such as lang=en")
   .transform((text) => ({ column: text.slice(0, text.indexOf("=")), value: text.slice(text.indexOf("=") + 1) }));
 
 /**
- * A run as its user writes it down, in YAML or JSON; the flags of `labelmill label` and `run submit` say the same by the same names and
- * go over it. Keys, what they mean and their bounds: docs/runs.md, which is made of this.
+ * A run as a user describes it, in YAML or JSON. The flags of `labelmill label` and `run submit` have the same names
+ * and take precedence. The table of keys in docs/runs.md is generated from this schema.
  */
 export const RunSpecSchema = z.strictObject({
   kind: z.enum(["text", "images"]).describe("What is labeled: `text` or `images`."),
@@ -34,7 +34,7 @@ export const RunSpecSchema = z.strictObject({
     .string()
     .min(1)
     .optional()
-    .describe("Of the catalog, `hf:OWNER/NAME@REVISION`, a folder, or what the workers serve."),
+    .describe("A model of the catalog or of the workers, `hf:OWNER/NAME@REVISION`, or a folder."),
   dtype: z
     .enum(["auto", ...DTYPES])
     .optional()
@@ -42,31 +42,36 @@ export const RunSpecSchema = z.strictObject({
   format: z
     .enum(["auto", "csv", "jsonl", "json", "lines", "parquet", "arrow", "tar"])
     .default("auto")
-    .describe("Of the inputs; `auto` finds it by looking."),
-  delimiter: z.string().length(1).optional().describe("Of CSV."),
-  column: z.string().optional().describe("The column that holds the text or the image reference."),
-  idColumn: z.string().optional().describe("The column that holds the id."),
+    .describe("Format of the inputs. `auto` detects it."),
+  delimiter: z.string().length(1).optional().describe("Delimiter of CSV. If omitted, it is detected."),
+  column: z.string().optional().describe("The column with the text or the image reference."),
+  idColumn: z.string().optional().describe("The column with the id."),
   keep: z.array(z.string()).default([]).describe("Columns to copy into the rows."),
-  where: z.array(where).max(100).default([]).describe("`column=value`: only rows for which all of them hold."),
+  where: z.array(where).max(100).default([]).describe("`column=value`: only rows that fit all of these."),
   sample: z.number().gt(0).lt(1).optional().describe("The share of the rows to label, the same ones each time."),
-  limit: z.number().int().min(1).optional().describe("Rows to label at most: the first ones."),
-  topK: z.number().int().min(1).max(1000).default(5).describe("Labels in a row, best first."),
+  limit: z.number().int().min(1).optional().describe("Maximum number of rows to label: the first ones."),
+  topK: z.number().int().min(1).max(1000).default(5).describe("Number of labels in a row, best first."),
   output: OutputOptionsSchema.prefault({}).describe(
     "`format` (`jsonl`, `parquet`), `compression` (`none`, `gzip`, `zstd`), `targetBytes`, `partitionBy` (`label`), `errors` (`inline`, `apart`).",
   ),
   lane: z.enum(LANES).default("bulk").describe("`interactive` goes first, `bulk` keeps at least a fifth."),
-  events: EventsSchema.optional().describe("What the results queue is told."),
-  sliceItems: z.number().int().min(1).max(MAX_SLICE_ITEMS).optional().describe("Items in a slice."),
-  sliceBytes: z.number().int().min(1024).max(64_000_000).optional().describe("Bytes in a slice."),
+  events: EventsSchema.optional().describe("What is published on the results queue: `none`, `parts` or `rows`."),
+  sliceItems: z.number().int().min(1).max(MAX_SLICE_ITEMS).optional().describe("Maximum number of items in a slice."),
+  sliceBytes: z.number().int().min(1024).max(64_000_000).optional().describe("Maximum bytes in a slice."),
   maxErrors: maxErrors
     .optional()
-    .describe("Rows in error at which the run is stopped when there are more: a count, or a share such as `5%`."),
-  sliceTimeout: z.number().min(1).max(86_400).optional().describe("Seconds that one try of a slice may take."),
+    .describe("Stops the run if it has more rows in error: a count, or a share such as `5%`."),
+  sliceTimeout: z
+    .number()
+    .min(1)
+    .max(86_400)
+    .optional()
+    .describe("Maximum duration of an attempt of a slice, in seconds."),
   pricePerHour: z
     .number()
     .nonnegative()
     .max(1e9)
     .optional()
-    .describe("What a worker costs: the manifest then says what the run did."),
+    .describe("Price of a worker per hour. The manifest then has the cost of the run."),
 });
 export type RunSpec = z.infer<typeof RunSpecSchema>;

@@ -1,69 +1,87 @@
 import { z } from "zod";
 import { InputSchema, ReadOptionsSchema } from "./input.ts";
 
-/** Where records lie in text: the parser begins at byte `offset`, on line `line`, and takes `count` records up to `offset + bytes`. */
+/**
+ * The place of records in a text file. The parser begins at byte `offset`, on line `line`, and takes `count` records up
+ * to `offset + bytes`.
+ */
 const TextPlaceSchema = z.strictObject({
   kind: z.literal("text"),
   offset: z.int().nonnegative(),
-  /** None where the last record of a JSON array is that it is cut off. */
+  /** 0 if the record is the error that a JSON array is cut off. */
   bytes: z.int().nonnegative(),
-  /** Bytes that the parser has to see to read these records as it would in the whole input, where that is more than `bytes`. */
+  /** Bytes that the parser must see to read these records as in the whole input, if more than `bytes`. */
   reach: z.int().positive().optional(),
   line: z.int().positive(),
-  /** The parser begins within a line that it passes over: the rest of a bad record's. */
+  /** The parser begins within a line and skips the rest of it, which belongs to an invalid record. */
   discarding: z.literal(true).optional(),
-  /** Bytes that the parser may read a second time after bad records, where that is less than at the beginning of an input. */
+  /** Bytes that the parser may read a second time after invalid records, if fewer than at the beginning of an input. */
   credit: z.int().nonnegative().optional(),
-  /** Columns of the header, for CSV; and where the wanted ones are among them, in the order column, id, kept, filtered. */
+  /** For CSV: the number of columns in the header. */
   width: z.int().positive().optional(),
+  /** For CSV: the indices of the columns to read: the column, the id, kept ones, those of `where`. */
   places: z.array(z.int().nonnegative()).optional(),
 });
 
-/** The column holds the images themselves, or structs of bytes and path. */
+/** The column has images, or structs of bytes and path, instead of references. */
 const pictures = z.literal(true).optional();
 
-/** Rows of a Parquet file have their numbers for an address. */
+/** The place of rows in a Parquet file: their numbers, which are in the split. */
 const ParquetPlaceSchema = z.strictObject({ kind: z.literal("parquet"), pictures });
 
-/** Rows of an Arrow file or stream: where the messages of their record batches begin, the first of which has `skip` rows before them. */
+/** The place of rows in an Arrow file or stream. */
 const ArrowPlaceSchema = z.strictObject({
   kind: z.literal("arrow"),
+  /** Byte offsets of the messages of their record batches. */
   batches: z.array(z.int().nonnegative()).min(1).max(1000),
-  /** Where the messages of the dictionaries begin that the columns need, those of one dictionary in their order. */
+  /** Byte offsets of the messages of the dictionaries that the columns need. Those of one dictionary are in order. */
   dictionaries: z.array(z.int().nonnegative()).max(100_000),
+  /** Rows of the first batch before the first row. */
   skip: z.int().positive().optional(),
   pictures,
 });
 
-/** Members of a tar archive: from the header of the first to the end of the last, images and what is kept with them. */
+/**
+ * The place of members in a tar archive, from the header of the first to the end of the last: images and their kept
+ * members.
+ */
 const TarPlaceSchema = z.strictObject({
   kind: z.literal("tar"),
   offset: z.int().nonnegative(),
   bytes: z.int().positive(),
-  /** The images are those whose headers begin from the one byte up to the other, excluded. Older versions did not tell: they had other records. */
+  /**
+   * The images are those whose headers begin at or after the first offset and before the second. Omitted by older
+   * versions, which had other records.
+   */
   images: z.tuple([z.int().nonnegative(), z.int().positive()]).optional(),
-  /** Records, from the split's first, whose ids are the whole names of their images: ranges, each a number and a count. */
+  /**
+   * Records, counted from the first of the split, whose ids are the whole names of their images. Each range is a number
+   * and a count.
+   */
   byName: z.array(z.tuple([z.int().nonnegative(), z.int().positive()])).optional(),
-  /** Where the headers of images begin that are no records: later ones of their names replace them. */
+  /**
+   * Byte offsets of the headers of images that a later member of the same name replaces, so that they are not records.
+   */
   replaced: z.array(z.int().nonnegative()).optional(),
 });
 
-/** Records of an input that a worker reads itself: their address, and what the planner counted there. */
+/** Records of an input that a worker reads: their place, and their number as the planner counted it. */
 export const SplitSchema = z.strictObject({
   input: InputSchema,
-  /** Number of the first record, and how many there are. */
+  /** The number of the first record. */
   first: z.int().nonnegative(),
+  /** The number of records. */
   count: z.int().positive(),
-  /** How many of them are items of the run, where not all are. */
+  /** The number of items of the run among them. If omitted, all are. */
   selected: z.int().nonnegative().optional(),
   at: z.discriminatedUnion("kind", [TextPlaceSchema, ParquetPlaceSchema, ArrowPlaceSchema, TarPlaceSchema]),
-  /** Format, delimiter and column as they were found. */
+  /** With the detected format, delimiter and column. */
   read: ReadOptionsSchema,
-  /** The share of the records that are items, of those that `read.where` lets through: by a hash of URI and number. */
+  /** The share of the records that are items, among those that fit `read.where`: chosen by a hash of URI and number. */
   sample: z.number().positive().lt(1).optional(),
-  /** The numbers of the records that are items, and no others. */
+  /** The numbers of the only records that are items. */
   only: z.array(z.int().nonnegative()).optional(),
-  /** What made ids begin with, before `#`, where it is not what the input alone says. */
+  /** The beginning of made ids, before `#`, if it does not follow from the input alone. */
   idName: z.string().max(16_384).optional(),
 });
 export type Split = z.infer<typeof SplitSchema>;

@@ -3,15 +3,16 @@ import { SCHEMA_VERSION } from "./names.ts";
 import { ModelPinSchema } from "./run.ts";
 
 /**
- * The stages of the work, and of what each time is the mean.
+ * The stages of the work. Each has the mean time of a slice or of an item.
  *
- * - `wait`: from a slice's being queued to its being taken for the first time. The two clocks may be of two machines: what is less
- *   than nothing is nothing.
- * - `fetch`: getting the bytes of an image, those that could not be got included. Texts travel in the slice: they have none.
- * - `prepare`: an image's decoding, or a text's part of the tokenizing of its slice; waiting for a thread included.
- * - `queue`: from an item's being added to the batcher to its answer, but for the time of its batch in the model.
- * - `infer`: an item's part of the time of its batch in the model, padding and collating included.
- * - `write`: putting a slice's part into the store and committing it; of a part that stands already, the commit.
+ * - `wait`: a slice waits in its queue until a worker takes it for the first time. The two times may be of the clocks
+ *   of two machines: a negative difference counts as 0.
+ * - `fetch`: the bytes of an image are fetched, failures included. Texts are in the slice, so they have no such time.
+ * - `prepare`: an image is decoded, or a text takes its share of the tokenizing of its slice. Waiting for a thread is
+ *   included.
+ * - `queue`: an item is in the batcher, from its arrival to its result, without the time of its batch in the model.
+ * - `infer`: the share of an item in the time of its batch in the model. Padding and collating are included.
+ * - `write`: the part of a slice is written to the store and committed. For an existing part, only the commit.
  */
 export const STAGES = {
   wait: "slice",
@@ -23,30 +24,37 @@ export const STAGES = {
 } as const satisfies Record<string, "slice" | "item">;
 export type Stage = keyof typeof STAGES;
 
-/** How many slices or items a stage is through with, and the mean of their times in ms; null if there were none. */
+/** The number of slices or items that finished a stage, and their mean time in ms. Null if the number is 0. */
 const StageTimeSchema = z.object({ count: z.int().nonnegative(), meanMs: z.number().nonnegative().nullable() });
 export type StageTime = z.infer<typeof StageTimeSchema>;
 
 const ShareSchema = z.number().min(0).max(1).nullable();
 
-/** How the work with a model goes, since the worker's start where nothing else is said. Shares are from 0 to 1; null before there was any. */
+/**
+ * Statistics of the work with a model since the start of the worker, if not stated otherwise. Shares are from 0 to 1,
+ * and null before the first batch.
+ */
 export const ModelWorkSchema = z.object({
-  /** Inference threads, and threads within the run of each. */
+  /** Inference threads. */
   threads: z.int().min(1),
+  /** Threads within each of them. */
   intraOpThreads: z.int().min(1),
-  /** Time in which the model ran ÷ (threads × time). */
+  /** Time for which the model ran ÷ (threads × elapsed time). */
   busy: z.object({ sinceStart: ShareSchema, lastMinute: ShareSchema }),
-  /** Cost of the batches without padding ÷ with it. */
+  /** Cost of the batches without padding ÷ cost with padding. */
   paddingEfficiency: ShareSchema,
-  /** Items of a batch. */
+  /** Mean number of items in a batch. */
   meanBatch: z.number().nonnegative().nullable(),
-  /** Batches, by why they were not larger: the budget was full, nothing else waited, or only items of other lengths. */
+  /** Batches by the reason why they were not larger: full budget, no other items, or only items of other lengths. */
   cuts: z.object({ full: z.int().nonnegative(), drained: z.int().nonnegative(), lengths: z.int().nonnegative() }),
-  /** Budgets that were found so far, by the longest of the lengths that share it: padded tokens of a batch, or images. */
+  /**
+   * The budgets found so far, in padded tokens or images of a batch. The key is the longest of the lengths that share a
+   * budget.
+   */
   budgets: z.record(z.string(), z.number().positive()),
-  /** Whether the search for budgets and threads is over, as far as lengths have come. */
+  /** Whether the search for budgets and threads is finished for the lengths seen so far. */
   settled: z.boolean(),
-  /** Items that wait for a batch: those that are held and in none. */
+  /** Items that wait for a batch. */
   depth: z.int().nonnegative(),
   stages: z.object({
     wait: StageTimeSchema,
@@ -59,40 +67,44 @@ export const ModelWorkSchema = z.object({
 });
 export type ModelWork = z.infer<typeof ModelWorkSchema>;
 
-/** What a worker serves of one model, and how it goes. */
+/** A model that a worker serves, with statistics. */
 export const ServedModelSchema = z.object({
   ...ModelPinSchema.shape,
-  /** How many labels it knows: the bound of `topK`. */
+  /** The number of labels of the model: the maximum of `topK`. */
   labels: z.int().min(1),
   device: z.string(),
-  /** Batches that may be with the model at a time. */
+  /** Maximum number of batches in the model at a time. */
   slots: z.int().min(1),
-  /** Measured while the model was at work; null until it was. */
+  /** Measured while the model runs. Null before. */
   itemsPerSecond: z.number().nonnegative().nullable(),
-  /** Totals since the worker's start: their quotient is the mean batch. */
+  /** Batches since the start of the worker. */
   batches: z.int().nonnegative(),
+  /** Items since the start of the worker. */
   items: z.int().nonnegative(),
-  /** Items that wait for a batch or are in one, at the time of the beat. */
+  /** Items that wait for a batch or are in one, at the time of the registration. */
   held: z.int().nonnegative(),
-  /** Undefined where an older worker does not tell, or a newer one in other words: it is no less a worker for that. */
+  /** Undefined for an older worker without statistics, or a newer one with another schema for them. */
   work: ModelWorkSchema.optional().catch(undefined),
 });
 export type ServedModel = z.infer<typeof ServedModelSchema>;
 
-/** A store that a worker waits for: it does not answer (`outage`), or refuses until somebody changes something (`refused`). */
+/**
+ * A store that a worker waits for. It does not answer (`outage`), or it refuses requests until a user changes something
+ * (`refused`).
+ */
 export const OutageInfoSchema = z.object({
-  /** `s3://BUCKET`, or the output's URI where that is a folder. */
+  /** `s3://BUCKET`, or the URI of the output folder. */
   place: z.string(),
   kind: z.enum(["outage", "refused"]),
   since: z.iso.datetime(),
   nextTryAt: z.iso.datetime(),
   reason: z.string(),
-  /** Labeled slices whose rows wait in the worker's memory. */
+  /** Labeled slices whose rows are kept in the memory of the worker. */
   kept: z.int().nonnegative(),
 });
 export type OutageInfo = z.infer<typeof OutageInfoSchema>;
 
-/** A worker as it registers, anew every ten seconds. What a newer worker tells beyond this is left out, here and within. */
+/** A worker as it registers every ten seconds. Unknown fields of newer workers are dropped. */
 export const WorkerInfoSchema = z.object({
   v: z.literal(SCHEMA_VERSION),
   id: z.string().regex(/^[0-9a-f]{16}$/),
@@ -101,14 +113,15 @@ export const WorkerInfoSchema = z.object({
   software: z.string(),
   startedAt: z.iso.datetime(),
   models: z.array(ServedModelSchema).min(1),
-  /** Why they run on the device that they run on. */
+  /** Why the models run on their device. */
   deviceReason: z.string().optional(),
-  /** What it may open, so that a submission that it would have to refuse is refused before it is queued. */
+  /** Folders that it may open. A submission outside of the roots is refused before it is queued. */
   fileRoots: z.array(z.string()),
+  /** `s3://` prefixes that it may open. */
   s3Roots: z.array(z.string()),
-  /** None: all stores work, or an older worker does not tell. */
+  /** Omitted if all stores work, and by older workers. */
   outages: z.array(OutageInfoSchema).optional().catch(undefined),
-  /** Where its outputs may lie, folders and `s3://` prefixes; none: in all of its roots. */
+  /** Folders and `s3://` prefixes in which it may open outputs. Default: all of its roots. */
   outputRoots: z.array(z.string()).optional(),
 });
 export type WorkerInfo = z.infer<typeof WorkerInfoSchema>;

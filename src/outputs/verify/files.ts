@@ -12,7 +12,10 @@ import type { Findings } from "./findings.ts";
 import { fileLines } from "./lines.ts";
 import { RecordSet } from "./record-set.ts";
 
-/** Checks the files that were made of the parts. Reads the files of a range of slices when it gets the last part line of the range. */
+/**
+ * Checks the files that were made of the parts. Reads the files of a range of slices when it gets the last part line of
+ * the range.
+ */
 export class FilesCheck {
   readonly #store: ReadableStore;
   readonly #runFile: RunFile;

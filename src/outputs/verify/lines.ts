@@ -5,7 +5,10 @@ import { FILES_FILE, PARTS_FILE } from "../../schemas/names.ts";
 import type { ReadableStore } from "../../storage/store.ts";
 import type { Findings } from "./findings.ts";
 
-/** Reads the lines of `_parts.jsonl`, in the order of their slices. A line that is invalid or out of order is a problem. @param hash is updated with all bytes */
+/**
+ * Reads the lines of `_parts.jsonl`, in the order of their slices. A line that is invalid or out of order is a problem.
+ * @param hash is updated with all bytes
+ */
 export async function* partLines(store: ReadableStore, hash: Hash, findings: Findings): AsyncGenerator<PartLine> {
   let last = -1;
   for await (const { value, number } of jsonLines(hashed(store.stream(PARTS_FILE), hash))) {

@@ -34,8 +34,8 @@ export async function checkPart(
 }
 
 /**
- * Finds parts in the store that `_parts.jsonl` does not list. Both are in the order of the keys, so they are read side by side, and
- * memory does not grow with their number.
+ * Finds parts in the store that `_parts.jsonl` does not list. Both are in the order of the keys, so they are read side
+ * by side, and memory does not grow with their number.
  */
 export class UnlistedParts {
   readonly #keys: AsyncIterator<{ key: string }>;

@@ -30,8 +30,8 @@ export type VerifyOptions = {
  * - every hash and count is right;
  * - no part exists that the run does not list.
  *
- * Where files were made of the parts, it proves the same of the files. Memory does not grow with the number of parts or files: it is
- * that of the largest part or file, and one bit for each record in the range of a file.
+ * Where files were made of the parts, it proves the same of the files. Memory does not grow with the number of parts or
+ * files: it is that of the largest part or file, and one bit for each record in the range of a file.
  */
 export async function verifyOutput(store: ReadableStore, options: VerifyOptions = {}): Promise<Verification> {
   const findings = new Findings();

@@ -2,7 +2,7 @@ import type { Queue } from "bullmq";
 import { LabelmillError } from "../../errors.ts";
 import { readPart } from "../../rows/part.ts";
 import type { Channels } from "../../runs/channels.ts";
-import { jobRetries, type Retries } from "../../runs/queues/finalizer-queue.ts";
+import { jobRetries, type Retries } from "../../runs/queues/job-retries.ts";
 import type { SingleEnd, SingleEnds } from "../../runs/singles.ts";
 import { parseEvent } from "../../schemas/event.ts";
 import type { Job } from "../../schemas/job.ts";

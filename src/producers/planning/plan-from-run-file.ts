@@ -6,7 +6,7 @@ import { readRunFile } from "../../outputs/output.ts";
 import { errorPositions, retriedUris } from "../../outputs/retries.ts";
 import type { Channels } from "../../runs/channels.ts";
 import { RunLedger } from "../../runs/ledger/ledger.ts";
-import type { Retries } from "../../runs/queues/finalizer-queue.ts";
+import type { Retries } from "../../runs/queues/job-retries.ts";
 import { isEnded } from "../../runs/state.ts";
 import { RunChanges } from "../../runs/watch.ts";
 import { type Input, InputSchema } from "../../schemas/input.ts";

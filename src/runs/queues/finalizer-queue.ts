@@ -2,9 +2,8 @@ import type { Queue } from "bullmq";
 import type { Redis } from "ioredis";
 import type { CompactJob, FinalizeJob } from "../../schemas/job.ts";
 import { compactJobId, finalizeJobId, JOB_VERSION, RUNS_QUEUE } from "../../schemas/names.ts";
+import { jobRetries, type Retries } from "./job-retries.ts";
 import { openQueue } from "./queue.ts";
-
-export type Retries = { attempts: number; backoffMs: number };
 
 /** Queues the finalizer of runs, and the compaction of their parts. The finalizer is idempotent: any process that finds a run complete may queue it. */
 export class FinalizerQueue {
@@ -45,14 +44,4 @@ export class FinalizerQueue {
   async close(): Promise<void> {
     await this.#queue.close();
   }
-}
-
-/** Job options: a completed job is removed; a failed job is retried, then kept among the last 1,000 for inspection. */
-export function jobRetries({ attempts, backoffMs }: Retries) {
-  return {
-    attempts,
-    backoff: { type: "exponential", delay: backoffMs },
-    removeOnComplete: true,
-    removeOnFail: { count: 1000 },
-  };
 }

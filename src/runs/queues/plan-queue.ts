@@ -3,7 +3,7 @@ import type { Redis } from "ioredis";
 import type { PlanJob } from "../../schemas/job.ts";
 import { JOB_VERSION, PLANS_QUEUE } from "../../schemas/names.ts";
 import { RunLedger } from "../ledger/ledger.ts";
-import { jobRetries, type Retries } from "./finalizer-queue.ts";
+import { jobRetries, type Retries } from "./job-retries.ts";
 import { openQueue } from "./queue.ts";
 
 /** Queues runs to be planned by workers. A worker opens the inputs, queues the slices and watches the run until it ends. */

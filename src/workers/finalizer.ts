@@ -1,78 +1,92 @@
-import { type Job as QueuedJob, UnrecoverableError, WaitingError } from "bullmq";
+import type { Job as QueuedJob, WorkerOptions as QueueWorkerOptions } from "bullmq";
 import { abortable } from "../abortable.ts";
 import type { Logger } from "../logger.ts";
 import { compactRange } from "../outputs/compact.ts";
 import { finalizeRun } from "../outputs/finalize.ts";
-import type { FileEncoder } from "../rows/file-encoder.ts";
+import { FileEncoder } from "../rows/file-encoder.ts";
 import type { Compactions } from "../runs/compactions.ts";
 import type { RunLedger } from "../runs/ledger/ledger.ts";
 import { type CompactJob, CompactJobSchema, type FinalizeJob, FinalizeJobSchema } from "../schemas/job.ts";
+import { RUNS_QUEUE } from "../schemas/names.ts";
 import type { Outages } from "../storage/health/outages.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { type DeadLetters, unreadableReason } from "./queue/dead-letters.ts";
-import { rejectRunJob } from "./queue/invalid-job.ts";
-import { delayJob, outageDelayMs, outageMs } from "./queue/outage-delay.ts";
-import { infrastructureError, isLastTry } from "./queue/retry.ts";
+import { judgeFailure, outageDelayMs } from "./queue/outage-delay.ts";
+import { QueueWorker } from "./queue/queue-worker.ts";
+import { delayJob, giveBack, toLabelmillError } from "./queue/retry.ts";
+import { failedRunJob, rejectRunJob } from "./queue/run-job.ts";
+
+/** Jobs of the runs queue that a worker processes at a time. */
+const RUN_JOBS_AT_ONCE = 2;
 
 export type FinalizerDeps = {
   openOutput(uri: string): Promise<ObjectStore>;
   ledger: RunLedger;
   compactions: Compactions;
-  encoder: FileEncoder;
   deadLetters: DeadLetters;
   outages: Outages;
   log: Logger;
 };
 
+/** Serves the queue of runs to be closed. `stop` gives running jobs back. `opening` closes what is opened. */
+export function serveRunJobs(
+  deps: FinalizerDeps,
+  stop: AbortSignal,
+  options: QueueWorkerOptions,
+  opening: AsyncDisposableStack,
+): QueueWorker {
+  const encoder = new FileEncoder();
+  opening.defer(() => encoder.close());
+  return new QueueWorker(
+    RUNS_QUEUE,
+    (job, token) => handleRunJob(job, token!, stop, { ...deps, encoder }),
+    { ...options, concurrency: RUN_JOBS_AT_ONCE },
+    deps.log,
+  );
+}
+
 /**
- * Closes a run, or makes output files of it. Where that fails for good, a full disk say, the run has failed: whoever waits for it must
- * hear of it. While its store is out it lies aside, which costs no try; when `signal` aborts it is given back at once, for another to do.
+ * Closes a run, or writes its output files. If its store is out, the job is delayed, without using an attempt. If
+ * `signal` aborts, it is given back at once for another worker. If it fails permanently, for example because the disk
+ * is full, the run fails, so that no caller waits for it.
  */
-export async function handleRunJob(
+async function handleRunJob(
   queued: QueuedJob,
   token: string,
   signal: AbortSignal,
-  parts: FinalizerDeps,
+  deps: FinalizerDeps & { encoder: FileEncoder },
 ): Promise<void> {
-  const { ledger, outages, log } = parts;
+  const { outages } = deps;
   const isCompaction = queued.name === "compact";
   const reason = unreadableReason(queued, isCompaction ? CompactJobSchema : FinalizeJobSchema);
-  if (reason !== undefined) throw await rejectRunJob(queued, reason, parts);
-  const { run, output } = queued.data as CompactJob | FinalizeJob;
-  const out = outages.of([output]);
-  if (out) return delayJob(queued, token, outageDelayMs(out));
+  if (reason !== undefined) throw await rejectRunJob(queued, reason, deps);
+  const { output } = queued.data as CompactJob | FinalizeJob;
+  const outage = outages.of([output]);
+  if (outage) return delayJob(queued, token, outageDelayMs(outage));
   try {
-    await abortable(work(queued, isCompaction, parts), signal);
+    await abortable(work(queued, isCompaction, deps), signal);
   } catch (thrown) {
-    if (signal.aborted) {
-      await queued.moveToWait(token);
-      throw new WaitingError();
-    }
-    const aside = await outageMs(thrown, output, outages);
-    if (aside !== undefined) return delayJob(queued, token, aside);
-    const error = infrastructureError(thrown);
-    const forGood = !error.retryable || isLastTry(queued);
-    log[forGood ? "error" : "warn"]({ run, code: error.code, err: error }, "run could not be closed");
-    if (!forGood) throw error;
-    await ledger.failRun(run, `${error.code}: ${error.message}`);
-    throw new UnrecoverableError(`${error.code}: ${error.message}`);
+    if (signal.aborted) return giveBack(queued, token);
+    const { delayMs } = await judgeFailure(thrown, output, outages);
+    if (delayMs !== undefined) return delayJob(queued, token, delayMs);
+    throw await failedRunJob(queued, toLabelmillError(thrown), "run could not be closed", deps);
   }
 }
 
-/** Every step may be done again, by this try or another. */
+/** Every step may be repeated, by this attempt or another. */
 async function work(
   { data }: QueuedJob,
   isCompaction: boolean,
-  { openOutput, ledger, compactions, encoder, log }: FinalizerDeps,
+  { openOutput, ledger, compactions, encoder, log }: FinalizerDeps & { encoder: FileEncoder },
 ): Promise<void> {
   const { run, output } = data as CompactJob | FinalizeJob;
   const store = await openOutput(output);
   if (isCompaction) {
     const job = data as CompactJob;
     await compactRange(job, store, ledger, compactions, encoder);
-    log.info({ run, range: job.range }, "output files made");
+    log.info({ run, range: job.range }, "output files written");
   } else {
     const state = await finalizeRun(run, store, ledger, compactions, openOutput);
-    log.info({ run, state }, state ? "run finalized" : "run not to be finalized yet");
+    log.info({ run, state }, state ? "run closed" : "run cannot be closed yet");
   }
 }

@@ -9,15 +9,20 @@ import type { Job } from "../schemas/job.ts";
 import { FEED_CHANNEL, jobId, RESULTS_QUEUE, SCHEMA_VERSION } from "../schemas/names.ts";
 import type { StoredPart } from "./slice/process-slice.ts";
 
+/** Longer error messages are cut, in UTF-16 code units. */
+const MAX_REASON_LENGTH = 1000;
+
 /**
- * The results queue as a bounded outbox: an event waits there for a consumer, and where too many wait the oldest are dropped and
- * counted. The store is the record; an event only says where to look.
+ * The results queue as a bounded outbox. Events wait there for a consumer. If too many wait, the oldest are dropped and
+ * counted: the store has the rows, and an event only says where they are.
  */
 export class ResultEvents {
   readonly #redis: Redis;
   readonly #queue: Queue;
   readonly #maxWaiting: number;
-  /** Counting costs a round trip: it is done once in so many events. Up to so many more than the bound may wait. */
+  /**
+   * The bound is checked once in so many events, because a check is a round trip. So it may be exceeded by that many.
+   */
   readonly #checkEvery: number;
   #sinceCheck = 0;
 
@@ -46,27 +51,28 @@ export class ResultEvents {
   }
 }
 
-/** What is told of a committed slice; its rows only where they are few and somebody wants them. */
+/** The event of a committed slice. It has the rows only if the job asks for them and they are few. */
 export function committedEvent(job: Job, { receipt, labels, rows }: StoredPart): LabelEvent {
-  const wanted = (job.events === "rows" || job.single) && rows.length <= MAX_EVENT_ROWS;
+  const withRows = (job.events === "rows" || job.single) && rows.length <= MAX_EVENT_ROWS;
   return {
-    ...aboutJob(job),
+    ...addressOf(job),
     rows: receipt.rows,
     errors: receipt.errors,
     labels,
-    ...(wanted ? { items: [...rows] } : {}),
+    ...(withRows ? { items: [...rows] } : {}),
   };
 }
 
-/** What is told of a slice that failed for good. */
-export function failedEvent(job: EventSubject, { code, message }: LabelmillError): LabelEvent {
-  return { ...aboutJob(job), rows: 0, errors: 0, labels: {}, failed: { code, message: message.slice(0, 1000) } };
+/** The event of a slice that failed permanently. */
+export function failedEvent(job: EventJob, { code, message }: LabelmillError): LabelEvent {
+  const failed = { code, message: message.slice(0, MAX_REASON_LENGTH) };
+  return { ...addressOf(job), rows: 0, errors: 0, labels: {}, failed };
 }
 
-/** What an event says of its job. */
-type EventSubject = Pick<Job, "run" | "slice" | "output" | "key"> & { model: { id: string; digest: string } };
+/** The fields of a job that an event contains. */
+type EventJob = Pick<Job, "run" | "slice" | "output" | "key"> & { model: { id: string; digest: string } };
 
-function aboutJob(job: EventSubject) {
+function addressOf(job: EventJob) {
   return {
     v: SCHEMA_VERSION,
     id: jobId(job.run, job.slice),

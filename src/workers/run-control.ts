@@ -7,20 +7,21 @@ import { STOPPED_CHANNEL } from "../schemas/names.ts";
 import type { RunState } from "../schemas/run.ts";
 
 /**
- * A slice's ear for the end of its run, and what the run says of it now: whether the run is paused, and whether the slice is in its
- * plan (`open`: the run is being planned, and may come to it). A single is all of its run and in no plan: it counts as planned.
+ * The state of a slice's run. `plan`: whether the slice is in the run's plan; `open`: the run is still being planned
+ * and may reach it. A single has no plan and counts as planned. Dispose of it when the slice ends.
  */
 export type WatchedSlice = {
+  /** Aborts when the run is cancelled or fails. */
   readonly signal: AbortSignal;
   paused: boolean;
   plan: "planned" | "open" | "unplanned";
   [Symbol.dispose](): void;
 };
 
-/** After a look that failed. */
-const LOOK_AGAIN_MS = 1_000;
+/** Wait before the states of runs are read again after a failure, in ms. */
+const STATE_RETRY_MS = 1_000;
 
-/** Slices under way, by their run: one that was cancelled or failed has no use for them, one that is paused none for more. */
+/** Stops running slices whose run was cancelled or has failed. */
 export class RunControl {
   readonly #ledger: RunLedger;
   readonly #slices = new Map<string, Set<AbortController>>();
@@ -32,11 +33,11 @@ export class RunControl {
   static async open(channels: Channels, ledger: RunLedger): Promise<RunControl> {
     const control = new RunControl(ledger);
     await channels.listen(STOPPED_CHANNEL, (run) => control.#stop(run));
-    channels.onMissed(() => void control.#lookAgain());
+    channels.onMissed(() => void control.#readStates());
     return control;
   }
 
-  /** A signal that aborts when the run is stopped, aborted already where it was. */
+  /** Watches the run of a slice. If the run was stopped already, the signal is aborted at once. */
   async watch({ run, slice, single }: Job): Promise<WatchedSlice> {
     const controller = new AbortController();
     const slices = this.#slices.get(run) ?? new Set();
@@ -51,7 +52,7 @@ export class RunControl {
       },
     };
     try {
-      // After it listens: what happens between the look and the message would else go by.
+      // Read after the slice listens: a stop between the two would be missed otherwise.
       if (!single) {
         const { state, plan } = await this.#ledger.sliceStatus(run, slice);
         if (isStopped(state)) this.#stop(run);
@@ -65,7 +66,7 @@ export class RunControl {
     return watched;
   }
 
-  /** Whether the run is paused still. */
+  /** Whether the run is paused now. */
   async isPaused(run: string): Promise<boolean> {
     return (await this.#ledger.state(run)) === "paused";
   }
@@ -75,13 +76,13 @@ export class RunControl {
       slice.abort(new LabelmillError("ABORTED", `the run ${run} was stopped`));
   }
 
-  /** The end of a run may have been told while nobody listened. A slice that waits for a store would not hear of it. */
-  async #lookAgain(): Promise<void> {
+  /** The connection was lost: a stop may have been missed. A slice that waits for a store would wait on. */
+  async #readStates(): Promise<void> {
     try {
       for (const run of this.#slices.keys()) if (isStopped(await this.#ledger.state(run))) this.#stop(run);
     } catch {
-      await delay(LOOK_AGAIN_MS, undefined, { ref: false });
-      if (this.#slices.size > 0) await this.#lookAgain();
+      await delay(STATE_RETRY_MS, undefined, { ref: false });
+      if (this.#slices.size > 0) await this.#readStates();
     }
   }
 }

@@ -1,45 +1,35 @@
 import { randomBytes } from "node:crypto";
+import type { WorkerOptions as QueueWorkerOptions } from "bullmq";
 import type { Redis } from "ioredis";
 import type { Config } from "../config.ts";
 import type { LabelmillError } from "../errors.ts";
 import { Fetcher } from "../fetch/fetcher.ts";
-import { FileGrants } from "../fetch/grants.ts";
-import { OutputGrants } from "../fetch/output-grants.ts";
-import { S3Grants } from "../fetch/s3-grants.ts";
-import { Heartbeat, heartbeatTtlMs } from "../fleet/heartbeat.ts";
 import { WorkerRegistry } from "../fleet/registry.ts";
 import { type DeviceChoice, describeDevices } from "../inference/devices/devices.ts";
 import type { Engine } from "../inference/engine.ts";
 import type { Model } from "../inference/model/model.ts";
 import { ImageDecoder } from "../inference/preprocess/image/image-decoder.ts";
 import type { Logger } from "../logger.ts";
-import { connectRedis, describeAddress, type RedisAddress } from "../redis/connect.ts";
-import { trackDuplicates } from "../redis/duplicates.ts";
-import { reportOutages, whenLost } from "../redis/outages.ts";
-import { FileEncoder } from "../rows/file-encoder.ts";
+import type { RedisAddress } from "../redis/connect.ts";
+import { whenLost } from "../redis/outages.ts";
 import { Channels } from "../runs/channels.ts";
-import { Compactions } from "../runs/compactions.ts";
-import { RunLedger } from "../runs/ledger/ledger.ts";
-import { FinalizerQueue } from "../runs/queues/finalizer-queue.ts";
-import { SingleEnds } from "../runs/singles.ts";
-import { KEY_PREFIX, RUNS_QUEUE } from "../schemas/names.ts";
+import { KEY_PREFIX } from "../schemas/names.ts";
 import type { Outages } from "../storage/health/outages.ts";
 import type { S3 } from "../storage/s3/s3.ts";
-import { type CrashRecord, RedisCrashRecord } from "./crashes/crash-record.ts";
-import { Isolation } from "./crashes/isolation.ts";
-import { handleRunJob } from "./finalizer.ts";
-import { type ModelService, openService, type WrappableSteps } from "./model-service.ts";
+import { openConnections } from "./connections.ts";
+import type { CrashRecord } from "./crashes/crash-record.ts";
+import { serveRunJobs } from "./finalizer.ts";
+import { type ModelService, type ModelServiceDeps, openModelService, type WrappableSteps } from "./model-service.ts";
 import { type PlanRun, servePlans } from "./planner.ts";
-import { DeadLetters } from "./queue/dead-letters.ts";
-import { QueueWorker } from "./queue/queue-worker.ts";
-import { Registration } from "./registration/registration.ts";
-import { ResultEvents } from "./result-events.ts";
-import { RunControl } from "./run-control.ts";
-import type { SharedServices } from "./slice/handle-slice.ts";
+import { jobLock } from "./queue/job-lock.ts";
+import { Registration, type RegistrationDeps } from "./registration/registration.ts";
+import { openSharedServices } from "./shared-services.ts";
+import { stopOnFailure, stopQueues } from "./shutdown.ts";
 import { itemLoader } from "./slice/load-items.ts";
-import { OutageBuffer } from "./slice/outage-buffer.ts";
-import { OutputStores, sliceSteps } from "./slice/slice-steps.ts";
+import { OutputStores } from "./slice/output-stores.ts";
+import { sliceSteps } from "./slice/slice-steps.ts";
 import { openOutages } from "./store-outages.ts";
+import { openGrants, type Roots, type WorkerGrants } from "./worker-grants.ts";
 
 export type WorkerOptions = {
   redis: RedisAddress;
@@ -47,228 +37,137 @@ export type WorkerOptions = {
   models: readonly Model[];
   s3: S3;
   /**
-   * What references and outputs may open, besides what the settings grant: files and folders, and `s3://` prefixes. `outputs`: where
-   * outputs may lie where the settings grant these apart.
+   * What references and outputs may open, in addition to the settings: files and folders, and `s3://` prefixes.
+   * `outputs`: where outputs may be written, if the settings grant outputs separately.
    */
-  roots: { files: readonly string[]; s3: readonly string[]; outputs?: readonly string[] };
+  roots: Roots;
   log: Logger;
-  /** Where the models run; none: the CPU. */
+  /** The devices that run the models. Default: the CPU. */
   devices?: DeviceChoice;
-  /** Plans runs, for those who asked for that and went; none: this worker leaves it to others. */
+  /** Plans runs whose submitter does not wait. Default: this worker leaves plans to other workers. */
   plan?: PlanRun;
-  /** Of a command that uses stores beside its worker; none: the worker's own. */
+  /** Store outages of the command that runs this worker. Default: the worker's own. */
   outages?: Outages;
-  /** Kept in Redis unless Redis dies with this process. */
+  /** Where crashes are recorded. Default: in Redis. A command whose Redis ends with it needs another place. */
   crashRecord?: CrashRecord;
-  /** The file that inference threads run, if it is not onnxruntime's: a session that costs nothing, or that follows a script. */
+  /** The file that inference threads run. Default: the one that opens sessions of onnxruntime. Tests set others. */
   thread?: URL;
-  /** Wraps the real steps and labeler; tests use it to end the process in the middle of one. */
-  around?: (parts: WrappableSteps) => WrappableSteps;
+  /** Wraps the steps and the labeler. Tests use it to end the process in the middle of a step. */
+  around?: (steps: WrappableSteps) => WrappableSteps;
 };
 
 export type RunningWorker = {
-  /** One for each model, in their order. */
+  /** One for each model, in the order of the models. */
   readonly engines: readonly Engine[];
   /**
-   * Settles when a device has failed on a single item, or half of the threads that decode images are stuck. No slice is taken from then on, and those under way fail or are given back, to
-   * be tried again: by a new process, since this one's hold on the device may be broken.
+   * Settles when a device has failed on a single item, or half of the threads that decode images are stuck. The worker
+   * then takes no more slices, and running slices fail or are given back. They need a new process: this one may have
+   * broken its connection to the device.
    */
   readonly failed: Promise<LabelmillError>;
   /**
-   * Stops taking slices, lets those under way finish within the grace time, gives the rest back, then closes everything in
-   * the reverse of the order it was opened in.
+   * Takes no more slices, lets running ones finish within the grace time, and gives the rest back. Then closes
+   * everything in the reverse of the order in which it was opened.
    */
   close(): Promise<void>;
 };
 
-const ON_CPU: DeviceChoice = { devices: undefined, why: "no other was named" };
+const ON_CPU: DeviceChoice = { devices: undefined, why: "no other device was named" };
 
-/** Serves the queues of its models, and the queue of runs to be closed, until it is told to stop. */
+/** Serves the queues of its models, and the queues of runs to be planned and closed, until it is closed. */
 export async function startWorker(options: WorkerOptions): Promise<RunningWorker> {
-  const { config, models, s3, log, devices = ON_CPU } = options;
+  const { config, s3, log, devices = ON_CPU } = options;
   log.info(devices, `models run ${describeDevices(devices)}`);
+  // Everything that is opened is added to this stack. If the start fails, it is closed here; otherwise, by `close`.
   await using opening = new AsyncDisposableStack();
-  const redis = connectRedis(options.redis, "worker");
-  opening.defer(() => quit(redis));
-  opening.defer(trackDuplicates(redis));
-  const where = describeAddress(options.redis);
-  reportOutages(redis, {
-    lost: (why) =>
-      log.warn(
-        { redis: where, why },
-        "connection to Redis lost: trying again. Slices under way go on, and no other is taken until it is back",
-      ),
-    back: (seconds) => log.warn({ redis: where, seconds: Math.round(seconds) }, "connection to Redis is back"),
-  });
-  const subscriber = connectRedis(options.redis, "worker");
-  opening.defer(() => subscriber.disconnect());
-
-  const fileRoots = [...options.roots.files, ...config.fileRoots];
-  const s3Roots = [...options.roots.s3, ...config.s3Roots];
-  const grants = { files: new FileGrants(fileRoots), s3: new S3Grants(s3Roots) };
-  const outputRoots = config.outputRoots && [...(options.roots.outputs ?? []), ...config.outputRoots];
-  const granted = { fileRoots, s3Roots, outputRoots };
-  const fetcher = new Fetcher({ grants: grants.files, s3, s3Grants: grants.s3, allowPrivate: config.allowPrivate });
-  opening.defer(() => fetcher.close());
-  const { decodeBytes: budgetBytes, decodeMs: timeoutMs, poolThreads } = config;
-  const decoder = new ImageDecoder({ budgetBytes, timeoutMs, threads: poolThreads });
-
+  const { redis, subscriber } = openConnections(options.redis, log, opening);
+  const grants = openGrants(options.roots, config);
+  const { fetcher, decoder } = openImages(grants, s3, config, opening);
   const outages = options.outages ?? opening.use(openOutages(s3, config, log));
   const channels = new Channels(subscriber);
   const id = randomBytes(8).toString("hex");
-  const shared = await openShared(redis, channels, { ...options, outages }, opening, id);
-  const placed = Object.fromEntries((devices.devices ?? ["cpu"]).map((device) => [device, devices.why]));
-  const steps = sliceSteps({ ...shared, outputs: new OutputStores(new OutputGrants(granted), s3), devices: placed });
+  const { crashRecord, around = (steps) => steps, thread } = options;
+  const shared = await openSharedServices({ redis, channels, id, config, outages, crashRecord, log }, opening);
+  const outputs = new OutputStores(grants.outputs, s3);
+  const steps = sliceSteps({ ...shared, outputs, devices: reasonsByDevice(devices) });
+
   const stop = new AbortController();
-  const queueOptions = {
+  const queueOptions = queueOptionsOf(redis, config);
+  const services = await openModelServices(
+    options.models,
+    {
+      ...{ redis, config, fetcher, decoder, shared, steps, around, queueOptions, log, thread },
+      ...{ load: itemLoader(grants, s3), stop: stop.signal, devices: devices.devices },
+    },
+    opening,
+  );
+  const { openOutput } = around({ steps, label: async () => [] }).steps;
+  const finalizer = serveRunJobs({ ...shared, openOutput }, stop.signal, queueOptions, opening);
+  const plans =
+    options.plan && servePlans(options.plan, { redis, channels, s3, config, grants, shared, openOutput }, queueOptions);
+  const queues = [...services.flatMap((service) => service.queues), finalizer, ...(plans ? [plans.queue] : [])];
+  opening.defer(() => stopQueues(queues, redis, stop, config.graceMs));
+  // Closed before the queues: a plan does not end within the grace time.
+  opening.defer(() => plans?.stop());
+  for (const queue of queues)
+    void queue.run().catch((error: unknown) => log.error({ err: error }, "queue worker stopped"));
+  await Promise.all(queues.map((queue) => queue.waitUntilReady()));
+
+  const engines = services.map(({ engine }) => engine);
+  const failures = [decoder.failed, ...engines.map((engine) => engine.failed)];
+  const failed = stopOnFailure(failures, queues, () => plans?.stop(), stop, log);
+  const { granted } = grants;
+  await register({ id, redis, services, deviceReason: devices.why, granted, outages, log }, opening);
+  log.info({ worker: id, models: options.models.map((model) => model.id) }, "worker ready");
+
+  const opened = opening.move();
+  return { engines, failed, close: () => opened.disposeAsync() };
+}
+
+/** What fetches and decodes images, one for all models. `opening` closes what is opened. */
+function openImages(grants: WorkerGrants, s3: S3, config: Config, opening: AsyncDisposableStack) {
+  const { allowPrivate, decodeBytes: budgetBytes, decodeMs: timeoutMs, poolThreads: threads } = config;
+  const fetcher = new Fetcher({ grants: grants.files, s3, s3Grants: grants.s3, allowPrivate });
+  opening.defer(() => fetcher.close());
+  return { fetcher, decoder: new ImageDecoder({ budgetBytes, timeoutMs, threads }) };
+}
+
+/** Why each device was chosen, as the manifest shows it. */
+function reasonsByDevice({ devices, why }: DeviceChoice): Record<string, string> {
+  return Object.fromEntries((devices ?? ["cpu"]).map((device) => [device, why]));
+}
+
+function queueOptionsOf(redis: Redis, config: Config): QueueWorkerOptions {
+  return {
+    ...jobLock(config),
     connection: redis,
     prefix: KEY_PREFIX,
     autorun: false,
-    lockDuration: config.lockMs,
-    stalledInterval: config.stallCheckMs,
-    // A slice that loses its worker is looked after by `handleSlice`; BullMQ's own limit would fail it without a word to the run.
-    maxStalledCount: Number.MAX_SAFE_INTEGER,
-    // Where a producer in another language does not say: what is done must not pile up.
+    // For jobs of producers in other languages that do not set it: finished jobs must not pile up.
     removeOnComplete: { count: 0 },
     removeOnFail: { count: 1000 },
   };
-  const around = options.around ?? ((parts) => parts);
-  const services: ModelService[] = [];
-  for (const model of models)
-    services.push(
-      await openService(
-        model,
-        {
-          ...{
-            redis,
-            config,
-            fetcher,
-            decoder,
-            shared,
-            steps,
-            load: itemLoader(grants, s3),
-            around,
-            stop: stop.signal,
-            queueOptions,
-            log,
-          },
-          ...{ devices: devices.devices, thread: options.thread },
-        },
-        opening,
-      ),
-    );
-  const engines = services.map(({ engine }) => engine);
-  const encoder = new FileEncoder();
-  opening.defer(() => encoder.close());
-  const { openOutput } = around({ steps, label: async () => [] }).steps;
-  const finalizer = new QueueWorker(
-    RUNS_QUEUE,
-    (job, token) => handleRunJob(job, token!, stop.signal, { ...shared, openOutput, encoder }),
-    { ...queueOptions, concurrency: 2 },
-    log,
-  );
-  const plans =
-    options.plan && servePlans(options.plan, { redis, channels, s3, config, grants, shared, openOutput }, queueOptions);
-  const workers = [...services.flatMap(({ queues }) => queues), finalizer, ...(plans ? [plans.queue] : [])];
-  opening.defer(() => stopWorkers(workers, redis, stop, config.graceMs));
-  // Before the others: no grace helps a plan.
-  opening.defer(() => plans?.stop());
-  for (const worker of workers) {
-    void worker.run().catch((error: unknown) => log.error({ err: error }, "queue worker stopped"));
-  }
-  await Promise.all(workers.map((worker) => worker.waitUntilReady()));
-  const failed = Promise.race([decoder.failed, ...engines.map((engine) => engine.failed)]).then((error) => {
-    // Told here and now: closing what the device has broken may end the process.
-    log.error({ code: error.code, err: error }, "a device or decode threads failed: this worker takes no more slices");
-    for (const worker of workers) void worker.pause(true);
-    void plans?.stop();
-    // In the next turn of the loop: slices that were in the batch are to hear what became of it first, since it costs them a try.
-    setImmediate(() => stop.abort());
-    return error;
-  });
+}
 
-  const registry = new WorkerRegistry(redis);
-  const why = devices.why;
-  const registration = new Registration({ id, registry, services, deviceReason: why, granted, outages, log });
-  outages.onChange = () => registration.beat();
-  // First of all: nobody is to queue for a worker that leaves.
-  // A server that dies while it is asked never answers.
+/** Opens one model after the other, in their order. */
+async function openModelServices(
+  models: readonly Model[],
+  deps: ModelServiceDeps,
+  opening: AsyncDisposableStack,
+): Promise<ModelService[]> {
+  const services: ModelService[] = [];
+  for (const model of models) services.push(await openModelService(model, deps, opening));
+  return services;
+}
+
+async function register(
+  { redis, ...rest }: Omit<RegistrationDeps, "registry"> & { redis: Redis; outages: Outages },
+  opening: AsyncDisposableStack,
+): Promise<void> {
+  const registration = new Registration({ ...rest, registry: new WorkerRegistry(redis) });
+  rest.outages.onChange = () => registration.beat();
+  // Closed first, so that no producer queues for a worker that is leaving. A server that dies meanwhile never answers.
   opening.defer(() => Promise.race([registration.end(redis.status === "ready"), whenLost(redis)]));
   redis.on("ready", () => registration.beat());
-  await registration.told();
-  log.info({ worker: id, models: models.map((model) => model.id) }, "worker ready");
-
-  const rest = opening.move();
-  return { engines, failed, close: () => rest.disposeAsync() };
-}
-
-async function openShared(
-  redis: Redis,
-  channels: Channels,
-  { config, log, crashRecord, outages }: WorkerOptions & { outages: Outages },
-  opening: AsyncDisposableStack,
-  id: string,
-): Promise<SharedServices> {
-  const events = new ResultEvents(redis, config.resultsMaxWaiting);
-  opening.defer(() => events.close());
-  const deadLetters = new DeadLetters(redis, log);
-  opening.defer(() => deadLetters.close());
-  const finalizers = new FinalizerQueue(redis, config);
-  opening.defer(() => finalizers.close());
-  const ledger = new RunLedger(redis);
-  return {
-    ledger,
-    singles: new SingleEnds(redis),
-    compactions: new Compactions(redis, finalizers),
-    control: await RunControl.open(channels, ledger),
-    crashRecord: crashRecord ?? (await openCrashRecord(redis, id, config, opening)),
-    gate: new Isolation(),
-    deadLetters,
-    events,
-    outages,
-    held: new OutageBuffer(config.heldBytes),
-    finalize: (run, output) => finalizers.add(run, output),
-    log,
-  };
-}
-
-async function openCrashRecord(
-  redis: Redis,
-  id: string,
-  { lockMs }: Config,
-  opening: AsyncDisposableStack,
-): Promise<CrashRecord> {
-  const heartbeat = new Heartbeat(redis, id, heartbeatTtlMs(lockMs));
-  opening.defer(() => Promise.race([heartbeat.end(redis.status === "ready"), whenLost(redis)]));
-  await heartbeat.begin();
-  return new RedisCrashRecord(redis, heartbeat);
-}
-
-/**
- * Takes no more; lets what is under way finish within the grace time, then has it given back. Where Redis is gone nothing can be
- * finished nor given back: it is dropped at once, and other tries find out by its locks.
- */
-async function stopWorkers(
-  workers: QueueWorker[],
-  redis: Redis,
-  stop: AbortController,
-  graceMs: number,
-): Promise<void> {
-  const grace = setTimeout(() => stop.abort(), graceMs);
-  let lost = false;
-  const gone = whenLost(redis).then(() => {
-    lost = true;
-  });
-  await Promise.race([gone, Promise.all(workers.map((worker) => worker.pause()))]);
-  clearTimeout(grace);
-  if (lost) {
-    stop.abort();
-    redis.disconnect();
-  }
-  await Promise.all(workers.map((worker) => worker.close(lost)));
-}
-
-async function quit(redis: Redis): Promise<void> {
-  if (redis.status === "ready") await Promise.race([redis.quit().catch(() => {}), whenLost(redis)]);
-  redis.disconnect();
+  await registration.sent();
 }

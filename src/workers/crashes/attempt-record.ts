@@ -1,19 +1,19 @@
-import { type Attempt, type Evidence, merged, NO_EVIDENCE, type Span } from "./evidence.ts";
+import { type AttemptEntry, type Evidence, merged, NO_EVIDENCE, type Span } from "./evidence.ts";
 
-/** Keeps what a try records, where it outlives the process. */
+/** Saves what an attempt records, in a place that survives the process. */
 export type AttemptStore = {
-  save(entry: Attempt): Promise<void>;
-  /** Drops all that is known of the slice. */
+  save(entry: AttemptEntry): Promise<void>;
+  /** Deletes everything that is recorded about the slice. */
   forget(): Promise<void>;
 };
 
-/** One try of a slice by this process: what earlier tries told, and what this one records. */
+/** One attempt of a slice by this process: the evidence of earlier attempts, and the record of this one. */
 export class AttemptRecord {
   readonly evidence: Evidence;
-  /** Earlier tries that lost a device. */
+  /** Number of earlier attempts that lost a device. */
   readonly deviceLosses: number;
   readonly #store: AttemptStore;
-  #entry: Attempt;
+  #entry: AttemptEntry;
   #pieces = 0;
 
   constructor(start: string, store: AttemptStore, evidence: Evidence = NO_EVIDENCE, deviceLosses = 0) {
@@ -23,14 +23,13 @@ export class AttemptRecord {
     this.#entry = { start, at: null, after: 0, through: [...evidence.through] };
   }
 
-  /** As it stands now. */
-  get entry(): Attempt {
+  get entry(): AttemptEntry {
     return this.#entry;
   }
 
   /**
-   * Records that the items of `span`, the next piece of the slice, are about to run alone; null: nothing that a death could be blamed on. What
-   * was recorded before has come through. Resolves when it is kept.
+   * Records that the items of `span`, the next piece of the slice, are about to run isolated. Null: no item is running
+   * that a crash could be blamed on. The items of the call before are done. Resolves when the record is saved.
    */
   async note(span: Span | null): Promise<void> {
     const { at, through } = this.#entry;
@@ -38,22 +37,22 @@ export class AttemptRecord {
     await this.#save({ at: span, after, through: at ? merged([...through, at]) : through });
   }
 
-  /** The slice goes back unfinished, and the process is well: no death. */
+  /** Records that a healthy process gives the slice back unfinished: this is no crash. */
   async giveBack(): Promise<void> {
     await this.#save({ at: null, end: "left" });
   }
 
-  /** The device, or its thread, was lost with items of the slice: as if the process had died on them. */
+  /** Records that the device or its thread failed with items of the slice. This counts as a crash of the process. */
   async lost(): Promise<void> {
     await this.#save({ end: "lost" });
   }
 
-  /** The slice is done. */
+  /** The slice is done: deletes its evidence. */
   async end(): Promise<void> {
     await this.#store.forget();
   }
 
-  async #save(change: Partial<Attempt>): Promise<void> {
+  async #save(change: Partial<AttemptEntry>): Promise<void> {
     this.#entry = { ...this.#entry, ...change };
     await this.#store.save(this.#entry);
   }

@@ -5,17 +5,18 @@ import { LabelmillError } from "../../errors.ts";
 import { checkOwnSync, IrregularFile, openOwnSync } from "../../regular-file.ts";
 import { AttemptRecord } from "./attempt-record.ts";
 import { type CrashRecord, parseAttempt, type SliceRef } from "./crash-record.ts";
-import { type Attempt, deviceLosses, evidenceOf, obsolete, unfinishedStarts } from "./evidence.ts";
+import { type AttemptEntry, deviceLosses, evidenceOf, obsolete, unfinishedStarts } from "./evidence.ts";
 
-/** The tries of a slice, by their ids. */
-type Attempts = Map<string, Attempt>;
-/** The file's descriptor, and what stood in it. */
+/** The attempts of a slice, by their ids. */
+type Attempts = Map<string, AttemptEntry>;
+/** The file's descriptor, and its content when it was opened, by slice. */
 type Opened = { file: number; slices: Map<number, Attempts> };
 
 /**
- * The loss record of a command whose Redis server dies with it: a file to which a line is added when a slice is taken, when what is known of
- * the try changes, and when the slice is done. The output's lock lets one process write it at a time, so whoever wrote before is dead. A line
- * is one synchronous append: it survives the process, not the machine, and that is what it is for.
+ * The crash record of a command whose Redis server ends with it: a file beside the output. A line is appended when a
+ * slice is taken, when the record of an attempt changes, and when a slice is done. The lock of the output lets one
+ * process write at a time, so the processes that wrote before are dead. A line is one synchronous append: it must
+ * survive a crash of the process, not of the machine.
  */
 export class CrashJournal implements CrashRecord {
   readonly #path: string;
@@ -24,12 +25,12 @@ export class CrashJournal implements CrashRecord {
   #count = 0;
 
   /**
-   * The file is opened when the first slice is taken: the output that it lies in is the run's by then.
-   * @throws LabelmillError OUTPUT_FOREIGN for what is no file of ours
+   * The file is opened when the first slice is taken: only then does the output folder belong to the run.
+   * @throws LabelmillError OUTPUT_FOREIGN if something other than a regular file is at `path`
    */
   constructor(path: string) {
     this.#path = path;
-    asOutput(() => checkOwnSync(path));
+    asOutputError(() => checkOwnSync(path));
   }
 
   async take({ slice }: SliceRef): Promise<AttemptRecord> {
@@ -37,26 +38,26 @@ export class CrashJournal implements CrashRecord {
     const { file, slices } = this.#opened;
     const append = (line: string) => writeSync(file, `${line}\n`);
     const id = `${this.#start}.${++this.#count}`;
-    const tries: Attempts = slices.get(slice) ?? new Map();
-    slices.set(slice, tries);
-    const save = async (entry: Attempt) => {
-      tries.set(id, entry);
+    const attempts: Attempts = slices.get(slice) ?? new Map();
+    slices.set(slice, attempts);
+    const save = async (entry: AttemptEntry) => {
+      attempts.set(id, entry);
       append(lineOf(slice, id, entry));
     };
     const forget = async () => {
       slices.delete(slice);
       append(`end ${slice}`);
     };
-    const evidence = evidenceOf(tries, unfinishedStarts(tries, this.#start));
-    const trial = new AttemptRecord(this.#start, { save, forget }, evidence, deviceLosses(tries));
-    await save(trial.entry);
-    const old = obsolete(tries, trial.evidence);
-    for (const each of old) tries.delete(each);
+    const evidence = evidenceOf(attempts, unfinishedStarts(attempts, this.#start));
+    const record = new AttemptRecord(this.#start, { save, forget }, evidence, deviceLosses(attempts));
+    await save(record.entry);
+    const old = obsolete(attempts, record.evidence);
+    for (const each of old) attempts.delete(each);
     if (old.length > 0) rewrite(file, slices);
-    return trial;
+    return record;
   }
 
-  /** The run is over: nothing of this is needed any more. */
+  /** Deletes the file: the run is over. */
   forget(): void {
     rmSync(this.#path, { force: true });
   }
@@ -68,21 +69,26 @@ export class CrashJournal implements CrashRecord {
 
 function open(path: string): Opened {
   mkdirSync(dirname(path), { recursive: true });
-  const file = asOutput(() => openOwnSync(path));
+  const file = asOutputError(() => openOwnSync(path));
   const slices = replay(readFileSync(file, "utf8"));
-  // A torn last line must not run into the next one.
+  // Ends a torn last line, so that the next one begins a new line.
   writeSync(file, "\n");
   return { file, slices };
 }
 
-/** Slices that are set aside again and again must not make the file grow without bound. */
+/**
+ * Writes the file again without deleted attempts: a slice that is delayed again and again must not make it grow without
+ * bound.
+ */
 function rewrite(file: number, slices: Opened["slices"]): void {
-  const lines = [...slices].flatMap(([slice, tries]) => [...tries].map(([id, entry]) => lineOf(slice, id, entry)));
+  const lines = [...slices].flatMap(([slice, attempts]) =>
+    [...attempts].map(([id, entry]) => lineOf(slice, id, entry)),
+  );
   ftruncateSync(file);
   writeSync(file, `${lines.join("\n")}\n`);
 }
 
-function lineOf(slice: number, id: string, entry: Attempt): string {
+function lineOf(slice: number, id: string, entry: AttemptEntry): string {
   return `try ${slice} ${id} ${JSON.stringify(entry)}`;
 }
 
@@ -98,13 +104,13 @@ function replay(text: string): Map<number, Attempts> {
   return slices;
 }
 
-/** A line as versions before 1.0 wrote it: their `at` named one item, and each `take` was a process of its own. */
+/** Reads a line of a version before 1.0. There, `at` named one item, and each `take` was by another process. */
 function replayOld(slices: Map<number, Attempts>, line: string, id: string): void {
   const [, verb, slice, index] = /^(take|at|back) (\d+)(?: (\d+))?$/.exec(line) ?? [];
   if (verb === undefined) return;
-  const tries = attemptsOf(slices, Number(slice));
-  const last = [...tries.values()].at(-1);
-  if (verb === "take") tries.set(id, { start: id, at: null, after: 0, through: [] });
+  const attempts = attemptsOf(slices, Number(slice));
+  const last = [...attempts.values()].at(-1);
+  if (verb === "take") attempts.set(id, { start: id, at: null, after: 0, through: [] });
   else if (last && verb === "back") last.end = "left";
   else if (last && index !== undefined) {
     if (last.at) last.through.push(last.at);
@@ -113,13 +119,13 @@ function replayOld(slices: Map<number, Attempts>, line: string, id: string): voi
 }
 
 function attemptsOf(slices: Map<number, Attempts>, slice: number): Attempts {
-  const tries: Attempts = slices.get(slice) ?? new Map();
-  slices.set(slice, tries);
-  return tries;
+  const attempts: Attempts = slices.get(slice) ?? new Map();
+  slices.set(slice, attempts);
+  return attempts;
 }
 
-/** Who can write to the output may have put a pipe there, which would be waited for. */
-function asOutput<T>(open: () => T): T {
+/** Any process that can write to the output may have created a named pipe there. Opening it would wait forever. */
+function asOutputError<T>(open: () => T): T {
   try {
     return open();
   } catch (error) {

@@ -1,16 +1,23 @@
 import { type Evidence, isThrough, type Span } from "./evidence.ts";
 
-/** Items that run together. `noted`: their span is recorded first, so that a death at that moment points to them. */
+/**
+ * Items that run together. `noted`: their span is recorded before they run, so that a crash at that moment points to
+ * them.
+ */
 export type Piece = { span: Span; noted: boolean };
 
 /**
- * How a slice runs that lost its worker twice: in groups of √`count` items, a group in which a worker died item by item.
+ * Plans how a slice runs that lost its worker twice: in groups of √`count` items. A group in which a worker crashed
+ * runs item by item.
  *
- * An item is condemned, and does not run, if it ran by itself at two deaths and never came through. So a poison item costs two deaths that make
- * the slice run alone, one of its group and two of itself. A kill from outside points to whatever ran at that moment. One such death condemns
- * nothing, and the suspect runs early in the next try: it comes through at once unless it is to blame. It does not run first, nor in the
- * place in which it was hit, so that kills that come with the first batch or after a fixed time do not hit it again. What came through is
- * never suspected again, but runs in the same pieces as before: in those it is known to run.
+ * An item is condemned, and does not run again, if it ran alone at two crashes and was never done. So a poison item
+ * costs five crashes at most: two that isolate the slice, one of its group, and two of its own.
+ *
+ * A kill from outside points to the items that ran at that moment. One such crash condemns nothing. The suspect runs
+ * early in the next attempt, and is done at once unless it is to blame. It runs neither first nor at the place at which
+ * it was hit, so that kills that come with the first batch, or after a fixed time, do not hit it again.
+ *
+ * Items that are done once are no longer suspected, but run in the same pieces as before: those are known to run.
  *
  * @param count items of the slice
  */
@@ -37,7 +44,7 @@ export function planIsolated(
   return { condemned, pieces: ordered(suspects, [...singles, ...groups], cleared) };
 }
 
-/** The suspects first, but what tells least if a worker dies in it in the places where they are not to be. */
+/** Suspects first. The places that no suspect may have go to the pieces that tell least if a worker crashes in them. */
 function ordered(suspects: (Piece & { after: number })[], others: Piece[], cleared: Piece[]): Piece[] {
   const pieces: Piece[] = [];
   const fillers = [...cleared, ...others];
@@ -48,12 +55,12 @@ function ordered(suspects: (Piece & { after: number })[], others: Piece[], clear
     const { span, noted } = filler ?? suspects.splice(Math.max(0, next), 1)[0]!;
     pieces.push({ span, noted });
   }
-  // Those that did not fill a place, the cleared ones last.
+  // The rest of the fillers, with the cleared ones last.
   const left = fillers.filter(({ noted }) => noted);
   return [...pieces, ...left, ...fillers.filter(({ noted }) => !noted)];
 }
 
-/** Of each item that ran by itself at a death: who died, and the place in which it ran then. */
+/** For each item that ran alone at a crash: the processes that crashed, and its place in the slice at that time. */
 function blameOf(crashes: Evidence["crashes"]): Map<number, Map<string, number>> {
   const blame = new Map<number, Map<string, number>>();
   for (const { by, at, after } of crashes)

@@ -1,31 +1,32 @@
 import { abortable } from "../../abortable.ts";
 
 /**
- * Many may pass at once, or one alone. Who asks to be alone waits for those inside, and those who come later wait for it: a
- * slice that is suspected of killing the process must be the only one that can be blamed.
+ * A shared and exclusive lock. Many slices run under the shared lock, or one under the exclusive lock: a slice that is
+ * suspected of crashing the process must be the only one that can be blamed. An exclusive request waits for the running
+ * slices, and later requests wait for it.
  */
 export class Isolation {
-  #inside = 0;
-  /** Settles when whoever is, or waits to be, alone is through. */
-  #alone: Promise<void> = Promise.resolve();
-  #left: (() => void) | undefined;
+  #running = 0;
+  /** Settles when the last exclusive request so far is done. */
+  #exclusive: Promise<void> = Promise.resolve();
+  #onLastLeft: (() => void) | undefined;
 
   /**
-   * @param work `leave` ends its stay before it is done: what it does from then on holds up nobody
+   * @param work `leave` releases the lock early: the rest of the work blocks no other slice
    * @param signal ends the wait, not the work
    */
-  async together<T>(work: (leave: () => void) => Promise<T>, signal: AbortSignal): Promise<T> {
-    for (let alone = this.#alone; ; alone = this.#alone) {
-      await abortable(alone, signal);
-      if (alone === this.#alone) break;
+  async shared<T>(work: (leave: () => void) => Promise<T>, signal: AbortSignal): Promise<T> {
+    for (let exclusive = this.#exclusive; ; exclusive = this.#exclusive) {
+      await abortable(exclusive, signal);
+      if (exclusive === this.#exclusive) break;
     }
-    this.#inside += 1;
-    let isInside = true;
+    this.#running += 1;
+    let isRunning = true;
     const leave = () => {
-      if (!isInside) return;
-      isInside = false;
-      this.#inside -= 1;
-      if (this.#inside === 0) this.#left?.();
+      if (!isRunning) return;
+      isRunning = false;
+      this.#running -= 1;
+      if (this.#running === 0) this.#onLastLeft?.();
     };
     try {
       return await work(leave);
@@ -35,28 +36,28 @@ export class Isolation {
   }
 
   /** @param signal ends the wait, not the work */
-  async alone<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
-    const before = this.#alone;
+  async exclusive<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    const before = this.#exclusive;
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.#alone = promise;
+    this.#exclusive = promise;
     try {
       await abortable(before, signal);
-      if (this.#inside > 0) await this.#empty(signal);
+      if (this.#running > 0) await this.#allLeft(signal);
       return await work();
     } finally {
-      // Whoever gave up waiting lets the next one in no earlier than the one before it is through.
+      // A request that stops waiting must not let the next one in before the one ahead of it is done.
       void before.then(resolve);
     }
   }
 
-  /** Only one waits for it at a time: the others wait for that one. */
-  async #empty(signal: AbortSignal): Promise<void> {
+  /** Only one exclusive request waits here at a time: the others wait for that one. */
+  async #allLeft(signal: AbortSignal): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.#left = resolve;
+    this.#onLastLeft = resolve;
     try {
       await abortable(promise, signal);
     } finally {
-      this.#left = undefined;
+      this.#onLastLeft = undefined;
     }
   }
 }

@@ -1,27 +1,30 @@
-/** Of one kind a line is told once in this time, with how many there were meanwhile. */
-const REST_MS = 60_000;
-const MOST_KINDS = 100;
+/** The next line of the same kind is logged after this time at the earliest. */
+const MIN_INTERVAL_MS = 60_000;
+const MAX_KINDS = 100;
 
-/** Tells of each kind at once, then again after a rest at the earliest: an outage has thousands of slices fail for one reason. */
+/**
+ * Logs the first event of each kind at once, and later ones at most once a minute, with their number: in an outage,
+ * thousands of slices fail for the same reason.
+ */
 export class LogThrottle {
-  readonly #restMs: number;
-  readonly #kinds = new Map<string, { toldAt: number; count: number }>();
+  readonly #minIntervalMs: number;
+  readonly #kinds = new Map<string, { loggedAt: number; count: number }>();
 
-  constructor(restMs = REST_MS) {
-    this.#restMs = restMs;
+  constructor(minIntervalMs = MIN_INTERVAL_MS) {
+    this.#minIntervalMs = minIntervalMs;
   }
 
-  /** @param say is given the count of what came since it was told last */
-  tell(kind: string, count: number, say: (count: number) => void): void {
-    // Messages of others may be of any number.
-    const key = this.#kinds.has(kind) || this.#kinds.size < MOST_KINDS ? kind : "";
-    const known = this.#kinds.get(key) ?? { toldAt: Number.NEGATIVE_INFINITY, count: 0 };
-    known.count += count;
-    if (performance.now() - known.toldAt >= this.#restMs) {
-      say(known.count);
-      known.toldAt = performance.now();
-      known.count = 0;
+  /** @param write gets the number of events of this kind since the last line */
+  log(kind: string, count: number, write: (count: number) => void): void {
+    // Kinds may come from messages of other programs, so their number is bounded: all further ones are one kind.
+    const key = this.#kinds.has(kind) || this.#kinds.size < MAX_KINDS ? kind : "";
+    const entry = this.#kinds.get(key) ?? { loggedAt: Number.NEGATIVE_INFINITY, count: 0 };
+    entry.count += count;
+    if (performance.now() - entry.loggedAt >= this.#minIntervalMs) {
+      write(entry.count);
+      entry.loggedAt = performance.now();
+      entry.count = 0;
     }
-    this.#kinds.set(key, known);
+    this.#kinds.set(key, entry);
   }
 }

@@ -4,7 +4,7 @@ import { messageOf } from "../../errors.ts";
 import type { Logger } from "../../logger.ts";
 import { logQueueErrors } from "./queue-errors.ts";
 
-/** The payload of a job that BullMQ cannot read, as it stands in Redis, and why. */
+/** The payload of a job that BullMQ cannot read: its text in Redis, and the parser's error. */
 export class RawPayload {
   readonly text: string;
   readonly reason: string;
@@ -15,24 +15,24 @@ export class RawPayload {
   }
 }
 
-/** What BullMQ parses of a job's hash before it makes the job. */
+/** Fields of a job's hash that BullMQ parses before it creates the job. */
 const PARSED_FIELDS = ["opts", "progress"] as const;
 
 type JobFields = Parameters<typeof Job.fromJSON>[1];
 
 /**
- * A BullMQ worker that survives jobs which BullMQ cannot read. It would fail while it fetches such a job, and fetch it again at every
- * stall check. Here a payload that is not JSON goes to the processor, as a `RawPayload`; options and a progress that are not JSON are
- * dropped, and the next stall check brings the job back.
+ * A BullMQ worker that survives jobs which BullMQ cannot read. A plain worker would fail while it fetches such a job,
+ * and fetch it again at every stall check. This one passes a payload that is not JSON to the processor as a
+ * `RawPayload`. It deletes options and progress that are not JSON; the next stall check then brings the job back.
  */
 export class QueueWorker extends Worker {
-  /** @param options whose `connection` is a connection, not its address */
+  /** @param options `connection` must be a connection, not an address */
   constructor(name: string, processor: Processor, options: WorkerOptions, log: Logger) {
     super(name, processor, options);
     logQueueErrors(this, this.opts.connection as Redis, log);
     this.on("error", (error) => {
       if (error instanceof SyntaxError || error instanceof TypeError)
-        void this.#dropUnreadableFields().catch((failed: Error) => this.emit("error", failed));
+        void this.#deleteUnreadableFields().catch((failed: Error) => this.emit("error", failed));
     });
   }
 
@@ -48,8 +48,8 @@ export class QueueWorker extends Worker {
     }
   }
 
-  /** The fetch has put the job among the active ones already, and its error does not say which one it is. */
-  async #dropUnreadableFields(): Promise<void> {
+  /** Checks all active jobs: the job is active already, and the error of the fetch does not name it. */
+  async #deleteUnreadableFields(): Promise<void> {
     const redis = this.opts.connection as Redis;
     const ids = await redis.lrange(this.toKey("active"), 0, -1);
     for (const id of ids) {

@@ -1,16 +1,34 @@
-import type { Job as QueuedJob } from "bullmq";
+import { DelayedError, type Job as QueuedJob, WaitingError } from "bullmq";
 import { LabelmillError, messageOf } from "../../errors.ts";
 
 /**
- * What failed a job, as an error of ours. One that is not ours came from Redis, the store or the system, and may pass: the job
- * is tried again, so that a server out of memory for a moment costs no slice.
+ * Puts a job back into its queue, for any worker, without using an attempt.
+ * @throws WaitingError, which tells BullMQ so
  */
-export function infrastructureError(thrown: unknown): LabelmillError {
-  if (thrown instanceof LabelmillError) return thrown;
-  return new LabelmillError("INTERNAL", messageOf(thrown), { cause: thrown, retryable: true });
+export async function giveBack(queued: QueuedJob, token: string): Promise<never> {
+  await queued.moveToWait(token);
+  throw new WaitingError();
 }
 
-/** Whether BullMQ will not try the job again if it fails now. */
-export function isLastTry(job: QueuedJob): boolean {
+/**
+ * Puts a job back into its queue for later, without using an attempt.
+ * @throws DelayedError, which tells BullMQ so
+ */
+export async function delayJob(queued: QueuedJob, token: string, ms: number): Promise<never> {
+  await queued.moveToDelayed(Date.now() + ms, token);
+  throw new DelayedError();
+}
+
+/** Whether BullMQ will not retry the job if it fails now. */
+export function isLastAttempt(job: QueuedJob): boolean {
   return job.attemptsMade + 1 >= (job.opts.attempts ?? 1);
+}
+
+/**
+ * The failure of a job as a LabelmillError. Any other error came from Redis, the store or the system and may pass, so
+ * it is retryable: a server that is out of memory for a moment must fail no slice.
+ */
+export function toLabelmillError(thrown: unknown): LabelmillError {
+  if (thrown instanceof LabelmillError) return thrown;
+  return new LabelmillError("INTERNAL", messageOf(thrown), { cause: thrown, retryable: true });
 }

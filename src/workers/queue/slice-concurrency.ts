@@ -1,27 +1,33 @@
 import type { Worker } from "bullmq";
 
+/** A slice in hand. Call `done` with the number of items that are done, and dispose of it when the slice ends. */
+export type ItemsInHand = { done: (count: number) => void; [Symbol.dispose]: () => void };
+
 /**
- * How many slices a worker takes, by the items it holds: another one as soon as fewer than `fullAt` items are on hand, none
- * while more are, so that a worker that comes later finds work too.
+ * Sets the concurrency of a queue's worker by the items in hand: it takes another slice as soon as fewer than `wanted`
+ * items are in hand, and none while there are more. So a worker that starts later finds slices too.
  */
 export class SliceConcurrency {
-  readonly #fullAt: () => number;
-  readonly #most: number;
+  readonly #wanted: () => number;
+  readonly #max: number;
   readonly #worker: () => Worker;
   #slices = 0;
   #items = 0;
-  /** Items that the next slice may be expected to have: those of the last ones, the latest counting most. */
+  /** Expected number of items of the next slice: a mean of the last slices, in which the latest counts most. */
   #typical = 0;
 
-  /** @param fullAt how many items are enough, asked anew each time: it depends on how long they turn out to be */
-  constructor(worker: () => Worker, fullAt: () => number, most: number) {
+  /**
+   * @param wanted how many items in hand are enough; called each time, because it depends on the items seen so far
+   * @param max upper bound of the concurrency
+   */
+  constructor(worker: () => Worker, wanted: () => number, max: number) {
     this.#worker = worker;
-    this.#fullAt = fullAt;
-    this.#most = most;
+    this.#wanted = wanted;
+    this.#max = max;
   }
 
-  /** A slice of so many items was taken. The answer is to be called for each item that is through, and with the rest at the end. */
-  take(items: number): { done: (count: number) => void; [Symbol.dispose]: () => void } {
+  /** Counts a slice of so many items until it is disposed of. */
+  take(items: number): ItemsInHand {
     let left = items;
     this.#typical = this.#typical === 0 ? items : (this.#typical + items) / 2;
     this.#slices += 1;
@@ -31,8 +37,8 @@ export class SliceConcurrency {
       const counted = Math.min(count, left);
       left -= counted;
       this.#items -= counted;
-      // Not by whether it was full before: what is full depends on how fast the model turns out to be.
-      if (this.#items < this.#fullAt() && this.#worker().concurrency <= this.#slices) this.#adjust();
+      // Whether enough was in hand before does not matter: `wanted` changes with the measured speed of the model.
+      if (this.#items < this.#wanted() && this.#worker().concurrency <= this.#slices) this.#adjust();
     };
     return {
       done,
@@ -46,12 +52,13 @@ export class SliceConcurrency {
 
   #adjust(): void {
     const worker = this.#worker();
-    const room = this.#fullAt() - this.#items;
+    const room = this.#wanted() - this.#items;
     const before = worker.concurrency;
-    // As many more as are likely to fit, at least one. Without room, one less than is running: a slice that ends is then not replaced.
+    // With room: as many more slices as are likely to fit, at least one. Without: one less, so that no slice follows
+    // the next that ends.
     const more = room > 0 ? Math.max(1, Math.floor(room / Math.max(1, this.#typical))) : -1;
-    worker.concurrency = Math.min(this.#most, Math.max(1, this.#slices + more));
-    // BullMQ looks at its concurrency only when a job ends or when it is resumed.
+    worker.concurrency = Math.min(this.#max, Math.max(1, this.#slices + more));
+    // BullMQ reads its concurrency only when a job ends or when it is resumed.
     if (worker.concurrency > before && !worker.closing && !worker.isPaused()) {
       void worker.pause(true);
       void worker.resume();

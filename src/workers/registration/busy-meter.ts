@@ -1,25 +1,28 @@
 const WINDOW_MS = 60_000;
 
-/** Totals as they stood at a time: in which the model ran, of all its threads, and that the threads were there. */
+/** Totals at a time, over all threads: in which the model ran, and in which the threads existed. In ms. */
 type Sample = { at: number; inferMs: number; threadMs: number };
 
-/** Shares from 0 to 1; null before there was any time. */
+/** Shares from 0 to 1. Null before the first reading. */
 export type Busy = { sinceStart: number | null; lastMinute: number | null };
 
-/** How busy a model's threads are: the time in which it ran ÷ (threads × time). Read now and then, it remembers the last minute. */
+/**
+ * How busy a model's threads are: time in which the model ran ÷ (threads × time), since the start and in the last
+ * minute.
+ */
 export class BusyMeter {
-  /** Oldest first: one that is a minute old, if there is, and those after it. */
+  /** Oldest first. The first one is at least a minute old, once the meter is. */
   readonly #samples: Sample[];
 
-  /** @param now in ms, on the clock of `read` */
+  /** @param now in ms, of the same clock as in `read` */
   constructor(now: number) {
     this.#samples = [{ at: now, inferMs: 0, threadMs: 0 }];
   }
 
   /**
-   * The last minute is what has passed since the reading before it: a little more than a minute, or less at first.
-   * @param inferMs since the start, of all threads; a batch counts when it ends
-   * @param threads that there were since the last reading
+   * The last minute begins at a reading, so it is a little longer than a minute, and shorter at first.
+   * @param inferMs total since the start over all threads, in ms; a batch counts when it ends
+   * @param threads number of threads since the last reading
    */
   read(now: number, inferMs: number, threads: number): Busy {
     const samples = this.#samples;
@@ -34,7 +37,7 @@ export class BusyMeter {
   }
 }
 
-/** A batch that began before the time that it ends in would make it more than all. */
+/** At most 1: a batch that began before the window counts in full. */
 function share(inferMs: number, threadMs: number): number | null {
   return threadMs > 0 ? Math.min(1, inferMs / threadMs) : null;
 }

@@ -16,32 +16,32 @@ export type RegistrationDeps = {
   id: string;
   registry: WorkerRegistry;
   services: readonly Pick<ModelService, "engine" | "stages">[];
-  /** Why the models run where they do. */
+  /** Why the models run on these devices. */
   deviceReason: string;
   granted: Granted;
   outages: Pick<Outages, "list">;
   log: Logger;
 };
 
-/** A worker's place in the registry: told at once, then anew every ten seconds, and given up at the end. */
+/** Registers a worker in the fleet's registry: at once, then every ten seconds. Removes it at the end. */
 export class Registration {
-  readonly #parts: RegistrationDeps;
+  readonly #deps: RegistrationDeps;
   readonly #busy: readonly BusyMeter[];
   readonly #startedAt = new Date().toISOString();
   readonly #timer: NodeJS.Timeout;
-  /** The beat under way. An outage of Redis may last: beats that wait for its end must not pile up. */
+  /** The running beat. Only one runs at a time, so that beats do not pile up in an outage of Redis. */
   #beating: Promise<void> | undefined;
-  /** What the beat under way tells is no longer all. */
+  /** Another beat was requested while one was running. */
   #isStale = false;
 
-  constructor(parts: RegistrationDeps) {
-    this.#parts = parts;
-    this.#busy = parts.services.map(() => new BusyMeter(performance.now()));
+  constructor(deps: RegistrationDeps) {
+    this.#deps = deps;
+    this.#busy = deps.services.map(() => new BusyMeter(performance.now()));
     this.beat();
     this.#timer = setInterval(() => this.beat(), BEAT_MS).unref();
   }
 
-  /** Tells of itself out of turn: a Redis that came back may have forgotten. */
+  /** Registers now, for example because a restarted Redis may have lost the entry. */
   beat(): void {
     this.#isStale = true;
     this.#beating ??= this.#beat().finally(() => {
@@ -49,31 +49,31 @@ export class Registration {
     });
   }
 
-  /** Settles when the last word was told, or could not be. */
-  async told(): Promise<void> {
+  /** Settles when the running beat was sent or has failed. */
+  async sent(): Promise<void> {
     await this.#beating;
   }
 
-  /** @param reachable false: Redis is gone, and forgets this worker by itself */
+  /** @param reachable false: Redis is not reachable; its entry of this worker expires */
   async end(reachable: boolean): Promise<void> {
     clearInterval(this.#timer);
     if (!reachable) return;
     await this.#beating;
-    await this.#parts.registry.leave(this.#parts.id).catch(() => {});
+    await this.#deps.registry.leave(this.#deps.id).catch(() => {});
   }
 
-  /** A beat that fails is followed by the next one. */
+  /** A failed beat is not repeated: the next one follows within ten seconds. */
   async #beat(): Promise<void> {
     while (this.#isStale) {
       this.#isStale = false;
-      await this.#parts.registry
+      await this.#deps.registry
         .beat(this.#info())
-        .catch((error: unknown) => this.#parts.log.debug({ err: error }, "could not register"));
+        .catch((error: unknown) => this.#deps.log.debug({ err: error }, "could not register"));
     }
   }
 
   #info(): WorkerInfo {
-    const { id, services, deviceReason, granted, outages } = this.#parts;
+    const { id, services, deviceReason, granted, outages } = this.#deps;
     const out = outages.list();
     return {
       v: SCHEMA_VERSION,

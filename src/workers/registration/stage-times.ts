@@ -1,9 +1,11 @@
 import type { Stage } from "../../schemas/worker.ts";
 
-/** The stages that slices pass through outside of the engine, which keeps the time of the others (BatcherStats). */
+/** The stages outside the engine. The engine measures the others (BatcherStats). */
 export type TimedStage = Exclude<Stage, "queue" | "infer">;
 
-/** How long the slices and items of one model took, stage by stage, since the worker's start. What a stage is says STAGES. */
+/**
+ * Total time of the slices and items of one model in each stage since the worker's start. STAGES defines the stages.
+ */
 export class StageTimes {
   readonly #totals: Record<TimedStage, { ms: number; count: number }> = {
     wait: { ms: 0, count: 0 },
@@ -12,14 +14,17 @@ export class StageTimes {
     write: { ms: 0, count: 0 },
   };
 
-  /** @param count of slices or items that took `ms` together; 0 where the time is a part of what is counted later */
+  /**
+   * @param count number of slices or items that took `ms` together; 0 if they are counted with a later part of the
+   * stage
+   */
   add(stage: TimedStage, ms: number, count: number): void {
     const total = this.#totals[stage];
     total.ms += ms;
     total.count += count;
   }
 
-  /** Adds what `work` takes, whether it succeeds or not: what times out is what one wants to see. */
+  /** Adds the time of `work`, whether it succeeds or not: timeouts must be visible. */
   async time<T>(stage: TimedStage, count: number, work: () => Promise<T>): Promise<T> {
     const startedAt = performance.now();
     try {
@@ -29,7 +34,7 @@ export class StageTimes {
     }
   }
 
-  /** Milliseconds, and how many slices or items they are of. */
+  /** Total time in ms, and the number of slices or items. */
   total(stage: TimedStage): { ms: number; count: number } {
     return { ...this.#totals[stage] };
   }

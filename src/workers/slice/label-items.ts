@@ -4,15 +4,15 @@ import type { Job } from "../../schemas/job.ts";
 import type { LabelScore, Row } from "../../schemas/row.ts";
 import type { Evidence, Span } from "../crashes/evidence.ts";
 import { planIsolated } from "../crashes/isolation-plan.ts";
-import type { LoadedItem, LoadedJob } from "./loaded-job.ts";
+import type { LoadedItem, LoadedJob } from "./load-items.ts";
 
-/** What became of one item. */
+/** The labels of an item, or its error. */
 export type ItemOutcome = { labels: LabelScore[]; truncated?: true } | { error: ItemError };
 
 /**
- * Labels items that arrived together: an array of the same length comes back, an error in the place of an item that failed.
- * `onAnswers` is told, as it goes, how many of them are through, and in which batch, if they came to one, and
- * what they had of its ms.
+ * Labels items together. Returns an array of the same length, with an error in the place of an item that failed.
+ * @param onAnswers called while the items are labeled, with the number of items done, and, if they were in a batch, the
+ * batch and their share of its time in ms
  */
 export type LabelItems = (
   items: readonly LoadedItem[],
@@ -21,7 +21,7 @@ export type LabelItems = (
   onAnswers?: (count: number, batch?: number, ms?: number) => void,
 ) => Promise<ItemOutcome[]>;
 
-/** All items of a slice at once: the rule. */
+/** Labels all items of a slice at once. This is the normal case. */
 export async function labelTogether(job: LoadedJob, label: LabelItems, signal: AbortSignal): Promise<Row[]> {
   const open = job.items.filter((item) => item.error === undefined);
   const outcomes = (await label(open, job, signal)).values();
@@ -29,9 +29,10 @@ export async function labelTogether(job: LoadedJob, label: LabelItems, signal: A
 }
 
 /**
- * In pieces, each recorded before it runs: for a slice that lost its worker twice. Items that are to blame become error rows, the others get their
- * labels.
- * @param note saves the span of indexes that runs next where it outlives this process; null: nothing that could be blamed
+ * Labels a slice that lost its worker twice, in pieces that are recorded before they run. Items that caused the crashes
+ * become rows in error. All others get their labels.
+ * @param note records the span of item indexes that runs next, where it survives a crash of this process; null: no item
+ * is running that a crash could be blamed on
  */
 export async function labelIsolated(
   job: LoadedJob,
@@ -55,21 +56,24 @@ export async function labelIsolated(
     const outcomes = await label(items, job, signal);
     for (const [i, index] of open.entries()) rows[index] = toRow(job.items[index]!, job, outcomes[i]!);
   }
-  // Past the last item: whatever ends the process from here on, no item did it.
+  // All items are done: none of them can be blamed for a later crash.
   await note(null);
   return rows as Row[];
 }
 
 const CRASHED: ItemError = {
   code: "ITEM_CRASHED_WORKER",
-  message: "two worker processes died while this item ran by itself; it never came through",
+  message: "two worker processes died while this item ran alone, and no attempt labeled it",
   retryable: true,
 };
 
-/** The error row's content for whatever was thrown about one item; what is nobody's item's fault is thrown again. */
+/** Codes of errors that are not the fault of an item. */
+const NOT_OF_AN_ITEM = ["ABORTED", "INFERENCE_FAILED", "INTERNAL", "STORE_FAILED"];
+
+/** Turns an error about one item into the error of its row. Throws an error that is not the fault of the item. */
 export function toItemError(error: unknown): ItemError {
   if (!(error instanceof LabelmillError)) throw error;
-  if (["ABORTED", "INFERENCE_FAILED", "INTERNAL", "STORE_FAILED"].includes(error.code)) throw error;
+  if (NOT_OF_AN_ITEM.includes(error.code)) throw error;
   const message = messageOf(error).slice(0, 4096);
   return { code: error.code, message, ...(error.retryable ? { retryable: true as const } : {}) };
 }

@@ -4,25 +4,28 @@ import type { Body, ObjectStore, StoredObject } from "../../storage/store.ts";
 import type { OutageBuffer } from "./outage-buffer.ts";
 
 /**
- * An output as a slice sees it. Its part is put when the store takes it: in an outage it waits in memory where there is room.
- * Every call ends at once when `signal` aborts, so that a store that does not answer holds up no shutdown; what was asked may
- * be done all the same, and the next try of the slice finds it.
+ * The output of one attempt. If the store is out when the part is to be written, the part waits in memory for the end
+ * of the outage, as far as the buffer has room. Reads of a part and its write end at once when `signal` aborts, so that
+ * a store that does not answer delays no shutdown. The request may still succeed; the next attempt of the slice finds
+ * it.
  */
 export class OutageAwareStore implements ObjectStore {
   readonly uri: string;
   readonly conditionalWrites: boolean;
   readonly #store: ObjectStore;
   readonly #outages: Outages;
-  /** Undefined: what cannot be written now is not kept. */
-  readonly #held: OutageBuffer | undefined;
+  readonly #buffer: OutageBuffer | undefined;
   readonly #signal: AbortSignal;
   readonly #onWait: () => void;
 
-  /** @param onWait called before rows wait for the end of an outage */
+  /**
+   * @param buffer undefined: a part that cannot be written now fails
+   * @param onWait called before a part waits for the end of an outage
+   */
   constructor(
     store: ObjectStore,
     outages: Outages,
-    held: OutageBuffer | undefined,
+    buffer: OutageBuffer | undefined,
     signal: AbortSignal,
     onWait: () => void,
   ) {
@@ -30,7 +33,7 @@ export class OutageAwareStore implements ObjectStore {
     this.conditionalWrites = store.conditionalWrites;
     this.#store = store;
     this.#outages = outages;
-    this.#held = held;
+    this.#buffer = buffer;
     this.#signal = signal;
     this.#onWait = onWait;
   }
@@ -45,8 +48,8 @@ export class OutageAwareStore implements ObjectStore {
         this.#signal.throwIfAborted();
         const outage = await this.#outages.judge(error, this.uri);
         if (!outage || outage.givenUp) throw error;
-        using kept = this.#held?.take(body.length);
-        if (!kept) throw error;
+        using reserved = this.#buffer?.reserve(body.length);
+        if (!reserved) throw error;
         this.#onWait();
         await this.#outages.waitWithRows(outage, this.#signal);
       }

@@ -1,15 +1,17 @@
-/** A bound on the labeled rows that wait in memory for a store that is out, in bytes of their parts. */
+/** Bounds the memory of labeled rows that wait for a store that is out, in bytes of their encoded parts. */
 export class OutageBuffer {
-  readonly #most: number;
+  readonly #maxBytes: number;
   #bytes = 0;
 
-  constructor(most: number) {
-    this.#most = most;
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
   }
 
-  /** @returns what is to be disposed of when they wait no more; undefined where there is no room for them */
-  take(bytes: number): Disposable | undefined {
-    if (this.#bytes + bytes > this.#most) return undefined;
+  /**
+   * Reserves room for a part. Dispose of the result when the part is written. @returns undefined if there is no room
+   */
+  reserve(bytes: number): Disposable | undefined {
+    if (this.#bytes + bytes > this.#maxBytes) return undefined;
     this.#bytes += bytes;
     return {
       [Symbol.dispose]: () => {

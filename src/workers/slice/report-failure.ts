@@ -5,21 +5,21 @@ import type { LabelEvent } from "../../schemas/event.ts";
 import type { Job } from "../../schemas/job.ts";
 import type { ResultEvents } from "../result-events.ts";
 
-/** The most of an error's message that is kept, in UTF-16 code units. */
+/** Longer error messages are cut, in UTF-16 code units. */
 const MAX_REASON_LENGTH = 1000;
 
-/** Where a failure is recorded and announced. */
+/** Where a failure is recorded and reported. */
 export type FailureDeps = {
   ledger: RunLedger;
   singles: SingleEnds;
   events: ResultEvents;
-  /** All slices of the run have ended: it can be closed. */
+  /** Queues the job that closes a run. All slices of the run must have ended. */
   finalize: (run: string, output: string) => Promise<void>;
 };
 
 /**
- * Ends a slice that failed for good. Its failure goes to the results queue where the job asks for events; a single's caller hears of
- * it on the run's channel, and every other run counts it, so that no run waits for the slice.
+ * Reports a slice that failed permanently. An event goes to the results queue if the job asks for events. The caller of
+ * a single is notified. Every other run counts the failure, so that it does not wait for the slice.
  */
 export async function reportFailure(
   event: LabelEvent,
@@ -30,10 +30,10 @@ export async function reportFailure(
   if (wanted !== "none") await events.publish(event);
   if (single) return singles.set(event);
   const { run, slice } = event;
-  // No slice of the run can be labeled by a model that is not valid.
-  if (error.code === "MODEL_INVALID")
-    return ledger.failRun(run, `MODEL_INVALID: ${error.message.slice(0, MAX_REASON_LENGTH)}`);
-  const end = await ledger.fail(run, slice, { code: error.code, message: error.message.slice(0, MAX_REASON_LENGTH) });
+  const message = error.message.slice(0, MAX_REASON_LENGTH);
+  // An invalid model can label no slice of the run.
+  if (error.code === "MODEL_INVALID") return ledger.failRun(run, `MODEL_INVALID: ${message}`);
+  const end = await ledger.fail(run, slice, { code: error.code, message });
   await ledger.announce(run);
   const progress = end.complete ? await ledger.progress(run) : undefined;
   if (progress) await finalize(run, progress.output);

@@ -1,24 +1,25 @@
 import { abortable } from "../../abortable.ts";
 
-/** In which a step is to hear that it is to stop. One that waits for a file system that hangs never does. */
-const HEARING_MS = 2_000;
+/** Work that has not ended this long after the abort is stuck, for example in a file system that hangs. */
+const STUCK_AFTER_ABORT_MS = 2_000;
 
 /**
- * What `work` comes to; if `signal` aborts and `work` has not ended 2 s later, its reason, and nobody waits for `work` any more. A slice
- * may then be given back though a step of it is under way: what that step does still is harmless, since the first part stands.
+ * Settles as `work` does. If `signal` aborts and `work` has not ended 2 s later, rejects with the signal's reason and
+ * abandons the work. The slice may then be given back although a step of it is still running: whatever that step still
+ * does is harmless, because the first part wins.
  */
 export async function abandonIfStuck<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const deaf = new AbortController();
+  const stuck = new AbortController();
   let timer: NodeJS.Timeout | undefined;
-  const listen = () => {
-    timer = setTimeout(() => deaf.abort(signal.reason), HEARING_MS);
+  const startTimer = () => {
+    timer = setTimeout(() => stuck.abort(signal.reason), STUCK_AFTER_ABORT_MS);
   };
-  if (signal.aborted) listen();
-  else signal.addEventListener("abort", listen);
+  if (signal.aborted) startTimer();
+  else signal.addEventListener("abort", startTimer);
   try {
-    return await abortable(work, deaf.signal);
+    return await abortable(work, stuck.signal);
   } finally {
     clearTimeout(timer);
-    signal.removeEventListener("abort", listen);
+    signal.removeEventListener("abort", startTimer);
   }
 }

@@ -1,19 +1,19 @@
 import { LabelmillError } from "../../errors.ts";
 
-/** The longest that a try of a slice may take, the time in which its store was out left out. */
+/** The time limit of one attempt of a slice. The time of an outage of its stores does not count. */
 export class TimeLimit implements Disposable {
-  readonly #ms: number | undefined;
+  readonly #limitMs: number | undefined;
   readonly #controller = new AbortController();
-  readonly #outMs: () => number;
+  readonly #outageMs: () => number;
   #timer: NodeJS.Timeout | undefined;
 
   /**
-   * @param ms none: as long as it likes
-   * @param outMs how long its stores have been out up to now, counted from any moment
+   * @param limitMs undefined: no limit
+   * @param outageMs total time for which the slice's stores have been out, up to now
    */
-  constructor(ms: number | undefined, outMs: () => number = () => 0) {
-    this.#ms = ms;
-    this.#outMs = outMs;
+  constructor(limitMs: number | undefined, outageMs: () => number = () => 0) {
+    this.#limitMs = limitMs;
+    this.#outageMs = outageMs;
   }
 
   /** Aborts with SLICE_TIMEOUT when the time is over. */
@@ -21,22 +21,22 @@ export class TimeLimit implements Disposable {
     return this.#controller.signal;
   }
 
-  /** Why the try is over, where it took too long. */
+  /** The error of an attempt that took too long, otherwise undefined. */
   get exceeded(): LabelmillError | undefined {
     return this.signal.aborted ? this.signal.reason : undefined;
   }
 
-  /** From now on the time counts: what a slice waits to be alone is not its own. */
+  /** Starts the clock. */
   begin(): void {
-    if (this.#ms === undefined) return;
-    this.#wait(this.#ms, this.#outMs());
+    if (this.#limitMs === undefined) return;
+    this.#wait(this.#limitMs, this.#outageMs());
   }
 
-  #wait(ms: number, outMs: number): void {
+  #wait(ms: number, outageMsBefore: number): void {
     this.#timer = setTimeout(() => {
-      const now = this.#outMs();
-      if (now > outMs) return this.#wait(now - outMs, now);
-      const message = `the slice was not done within its ${this.#ms} ms: make slices smaller, or raise --slice-timeout`;
+      const outageMs = this.#outageMs();
+      if (outageMs > outageMsBefore) return this.#wait(outageMs - outageMsBefore, outageMs);
+      const message = `the slice was not done within its ${this.#limitMs} ms: make slices smaller, or raise --slice-timeout`;
       this.#controller.abort(new LabelmillError("SLICE_TIMEOUT", message));
     }, ms);
   }

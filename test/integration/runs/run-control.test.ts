@@ -14,7 +14,8 @@ import { RunLedger } from "../../../src/runs/ledger/ledger.ts";
 import type { Job } from "../../../src/schemas/job.ts";
 import { JOB_VERSION, jobId, KEY_PREFIX, partKey, queueName, SUCCESS_FILE } from "../../../src/schemas/names.ts";
 import { RunControl } from "../../../src/workers/run-control.ts";
-import { handleSlice, type SliceContext } from "../../../src/workers/slice/handle-slice.ts";
+import { handleSlice } from "../../../src/workers/slice/handle-slice.ts";
+import type { SliceContext } from "../../../src/workers/slice/slice-context.ts";
 import { TestPipeline } from "../../helpers/runs/pipeline.ts";
 import { TcpRedis } from "../../helpers/servers/tcp-redis.ts";
 
@@ -187,10 +188,10 @@ test("a worker that parks a slice while its run is resumed moves the slice back"
     promote: async () => void calls.push("called back"),
   };
   for (const paused of [true, false]) {
-    const parts = {
+    const context = {
       served: { id: "m", digest, task: "text-classification" },
       log: createLogger("silent", false),
-      intake: { take: () => ({ [Symbol.dispose]: () => {} }) },
+      concurrency: { take: () => ({ [Symbol.dispose]: () => {} }) },
       control: {
         watch: async () => ({ signal: never, paused: true, plan: "planned", [Symbol.dispose]: () => {} }),
         isPaused: async () => paused,
@@ -200,7 +201,7 @@ test("a worker that parks a slice while its run is resumed moves the slice back"
       queued as unknown as Parameters<typeof handleSlice>[0],
       "token",
       never,
-      parts as unknown as SliceContext,
+      context as unknown as SliceContext,
     );
     await assert.rejects(handled, { name: "DelayedError" });
   }

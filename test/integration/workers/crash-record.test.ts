@@ -5,8 +5,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Redis } from "ioredis";
 import { Heartbeat, heartbeatTtlMs } from "../../../src/fleet/heartbeat.ts";
 import { openRedis } from "../../../src/redis/connect.ts";
-import { RedisCrashRecord } from "../../../src/workers/crashes/crash-record.ts";
 import { crashCount, NO_EVIDENCE } from "../../../src/workers/crashes/evidence.ts";
+import { RedisCrashRecord } from "../../../src/workers/crashes/redis-crash-record.ts";
 import { crashRecordConformance } from "../../helpers/runs/crash-record-conformance.ts";
 import { startTestRedis } from "../../helpers/servers/redis.ts";
 

@@ -22,7 +22,7 @@ import {
   runChannel,
   singleKey,
 } from "../../../src/schemas/names.ts";
-import { MOST_DEAD_LETTERS } from "../../../src/workers/queue/dead-letters.ts";
+import { MAX_DEAD_LETTERS } from "../../../src/workers/queue/dead-letters.ts";
 import { FAST, TestPipeline } from "../../helpers/runs/pipeline.ts";
 
 const MODEL = "tiny-sentiment";
@@ -205,11 +205,11 @@ test("a job that BullMQ cannot read is buried once, as it is", async () => {
 test("a buried job is kept once: bounded in size, and beyond 1,000 the oldest go", async () => {
   await using pipeline = await TestPipeline.open();
   const { good, end, dead, queue, connection } = await serve(pipeline);
-  await dead.addBulk(Array.from({ length: MOST_DEAD_LETTERS }, (_, at) => ({ name: "dead", data: { at } })));
+  await dead.addBulk(Array.from({ length: MAX_DEAD_LETTERS }, (_, at) => ({ name: "dead", data: { at } })));
   const job = good();
   await end({ ...job, junk: "x".repeat(20_000_000) }, jobId(job.run, 0));
   const letters = await dead.getWaiting();
-  assert.equal(letters.length, MOST_DEAD_LETTERS);
+  assert.equal(letters.length, MAX_DEAD_LETTERS);
   assert.deepEqual(
     letters.filter(({ data }) => data.at === 0),
     [],

@@ -368,7 +368,7 @@ test("a Redis that is out of memory for a while costs no try: one try is enough"
   );
   const running = pipeline.run({ ...request, out: "out" }, { ...direct, attempts: 1 });
   running.catch(() => {});
-  await until(() => full && log.lines.some(({ msg }) => /set aside|queue worker/.test(msg)));
+  await until(() => full && log.lines.some(({ msg }) => /slice delayed|queue.s worker/.test(msg)));
   await redis.config("SET", "maxmemory", "0");
   const { state, store } = await running;
   assert.equal(state, "succeeded");
@@ -406,7 +406,7 @@ test("a disk that is full: its run waits, fails with the reason after the limit,
   );
 
   const second = run();
-  await log.until(/slice failed for good/, 2);
+  await log.until(/slice failed permanently/, 2);
   await second;
   await rm(filler);
   await log.until(/is back after/);

@@ -21,7 +21,7 @@ test("beats do not pile up while Redis is gone, and the last one tells what is t
     log: createLogger("silent", false),
   });
   try {
-    await registration.told();
+    await registration.sent();
     await admin.config("RESETSTAT");
     const closed = once(connection, "close");
     redis.cut();
@@ -31,7 +31,7 @@ test("beats do not pile up while Redis is gone, and the last one tells what is t
     outages.push({ place: "s3://bucket", kind: "outage", since: now, nextTryAt: now, reason: "gone", kept: 1 });
     registration.beat();
     redis.restore();
-    await registration.told();
+    await registration.sent();
     const told = await admin.get(`${KEY_PREFIX}:worker:0123456789abcdef`);
     assert.deepEqual(JSON.parse(told!).outages, outages);
     assert.match(await admin.info("commandstats"), /cmdstat_sadd:calls=2,/);

@@ -340,7 +340,7 @@ test("a job whose splits hold another number of items than was planned fails, th
   for (const selected of [1, 3])
     await assert.rejects(load(jobOf({ ...cut!.split, selected }), never), {
       code: "INPUT_CHANGED",
-      message: new RegExp(`records 0 to 2 of .*: expected ${selected} items, as planned, came 2`),
+      message: new RegExp(`records 0 to 2 of .*: expected ${selected} items, as planned, got 2`),
     });
 });
 

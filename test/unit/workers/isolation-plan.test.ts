@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { AttemptRecord } from "../../../src/workers/crashes/attempt-record.ts";
 import { CRASHES_UNTIL_ISOLATED } from "../../../src/workers/crashes/crash-record.ts";
 import {
-  type Attempt,
+  type AttemptEntry,
   crashCount,
   type Evidence,
   evidenceOf,
@@ -48,7 +48,7 @@ test("one process that noted an item twice died once; an item that came through 
 
 /** A slice's life over many processes: what each does before it dies, by the real accounting. */
 class Life {
-  readonly tries = new Map<string, Attempt>();
+  readonly tries = new Map<string, AttemptEntry>();
   crashes = 0;
   /** Those that poison caused. */
   poisonings = 0;
@@ -70,7 +70,7 @@ class Life {
     const start = `p${this.crashes}`;
     const dead = new Set(Array.from({ length: this.crashes }, (_, i) => `p${i}`));
     const evidence = evidenceOf(this.tries, dead);
-    const save = async (entry: Attempt) => void this.tries.set(start, entry);
+    const save = async (entry: AttemptEntry) => void this.tries.set(start, entry);
     const attempt = new AttemptRecord(start, { save, forget: async () => {} }, evidence);
     await save(attempt.entry);
     const isolated = crashCount(evidence) >= CRASHES_UNTIL_ISOLATED;

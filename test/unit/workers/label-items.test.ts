@@ -4,7 +4,7 @@ import { LabelmillError } from "../../../src/errors.ts";
 import type { Row } from "../../../src/schemas/row.ts";
 import { type Evidence, NO_EVIDENCE, type Span } from "../../../src/workers/crashes/evidence.ts";
 import { type LabelItems, labelIsolated, labelTogether, toItemError } from "../../../src/workers/slice/label-items.ts";
-import type { LoadedJob } from "../../../src/workers/slice/loaded-job.ts";
+import type { LoadedJob } from "../../../src/workers/slice/load-items.ts";
 
 const RUN = "0123456789abcdef";
 const JOB: LoadedJob = {

@@ -5,16 +5,16 @@ import { LogThrottle } from "../../../src/workers/queue/log-throttle.ts";
 test("a kind is told at once, then again after its rest, with what came meanwhile", () => {
   const said: string[] = [];
   const lines = new LogThrottle(Number.MAX_VALUE);
-  for (const kind of ["a", "b", "a", "a", "b"]) lines.tell(kind, 2, (count) => said.push(`${kind} ${count}`));
+  for (const kind of ["a", "b", "a", "a", "b"]) lines.log(kind, 2, (count) => said.push(`${kind} ${count}`));
   assert.deepEqual(said, ["a 2", "b 2"]);
   const restless = new LogThrottle(0);
-  for (const count of [1, 5]) restless.tell("a", count, (all) => said.push(`again ${all}`));
+  for (const count of [1, 5]) restless.log("a", count, (all) => said.push(`again ${all}`));
   assert.deepEqual(said.slice(2), ["again 1", "again 5"]);
 });
 
 test("kinds without end are one kind in the end", () => {
   let said = 0;
   const lines = new LogThrottle(Number.MAX_VALUE);
-  for (let i = 0; i < 1_000; i++) lines.tell(`kind ${i}`, 1, () => said++);
+  for (let i = 0; i < 1_000; i++) lines.log(`kind ${i}`, 1, () => said++);
   assert.equal(said, 101);
 });

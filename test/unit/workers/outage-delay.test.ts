@@ -25,8 +25,8 @@ test("a failure is judged once: an outage that begins a moment later does not en
 test("a store that refuses fails its runs only when it was given time; one that is out never does", async () => {
   const of = (kind: StoreTrouble["kind"], givenUp: boolean) =>
     judgeFailure(new Error("403"), "s3://bucket/out/", judges(outageOf(kind, givenUp)));
-  assert.deepEqual(Object.keys(await of("refused", false)), ["ms"]);
-  assert.deepEqual(Object.keys(await of("outage", false)), ["ms"]);
+  assert.deepEqual(Object.keys(await of("refused", false)), ["delayMs"]);
+  assert.deepEqual(Object.keys(await of("outage", false)), ["delayMs"]);
   assert.deepEqual(await of("refused", true), { refused: true });
   assert.deepEqual(await of("outage", true), {});
 });

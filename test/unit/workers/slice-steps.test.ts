@@ -78,7 +78,7 @@ test("the existing part of a slice of splits is adopted if it has the planned nu
   ] as [string, number][][])
     await assert.rejects(
       adopt(...rows),
-      isError("PART_MISMATCH", /not the records of this slice/),
+      isError("PART_MISMATCH", /expected the records of this slice/),
       JSON.stringify(rows),
     );
 });

@@ -46,7 +46,6 @@ const NOT_YET: readonly string[] = [
 
   "src/storage/",
 
-  "src/workers/",
 
   "test/e2e/",
 

@@ -46,9 +46,9 @@ export function serveRunJobs(
 }
 
 /**
- * Closes a run, or writes its output files. If its store is out, the job is delayed, without using an attempt. If
- * `signal` aborts, it is given back at once for another worker. If it fails permanently, for example because the disk
- * is full, the run fails, so that no caller waits for it.
+ * Closes a run, or writes its output files. If its store is unavailable, the job is delayed, without using an attempt.
+ * If `signal` aborts, it is given back at once for another worker. If it fails permanently, for example because the
+ * disk is full, the run fails, so that no caller waits for it.
  */
 async function handleRunJob(
   queued: QueuedJob,

@@ -109,7 +109,7 @@ async function handlePlan(
     }
     const { delayMs } = await judgeFailure(thrown, output, outages);
     if (delayMs !== undefined) {
-      log.debug({ err: thrown }, "plan delayed: its store or Redis is out");
+      log.debug({ err: thrown }, "plan delayed: its store or Redis is unavailable");
       return await delayJob(queued, token, delayMs);
     }
     throw await failedRunJob(queued, toLabelmillError(thrown), "run could not be planned", shared);

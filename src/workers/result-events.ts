@@ -21,7 +21,8 @@ export class ResultEvents {
   readonly #queue: Queue;
   readonly #maxWaiting: number;
   /**
-   * The bound is checked once in so many events, because a check is a round trip. So it may be exceeded by that many.
+   * Number of events between two checks of the bound: a check is a round trip. The bound may be exceeded by this
+   * number.
    */
   readonly #checkEvery: number;
   #sinceCheck = 0;

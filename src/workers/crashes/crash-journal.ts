@@ -77,7 +77,7 @@ function open(path: string): Opened {
 }
 
 /**
- * Writes the file again without deleted attempts: a slice that is delayed again and again must not make it grow without
+ * Writes the file again without deleted attempts: a slice that is delayed repeatedly must not make it grow without
  * bound.
  */
 function rewrite(file: number, slices: Opened["slices"]): void {

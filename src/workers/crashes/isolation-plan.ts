@@ -44,7 +44,9 @@ export function planIsolated(
   return { condemned, pieces: ordered(suspects, [...singles, ...groups], cleared) };
 }
 
-/** Suspects first. The places that no suspect may have go to the pieces that tell least if a worker crashes in them. */
+/**
+ * Suspects first. The places that no suspect may have go to the pieces in which a crash of the worker would show least.
+ */
 function ordered(suspects: (Piece & { after: number })[], others: Piece[], cleared: Piece[]): Piece[] {
   const pieces: Piece[] = [];
   const fillers = [...cleared, ...others];

@@ -3,7 +3,7 @@ import { LabelmillError, messageOf } from "../../errors.ts";
 
 /**
  * Puts a job back into its queue, for any worker, without using an attempt.
- * @throws WaitingError, which tells BullMQ so
+ * @throws WaitingError: BullMQ then leaves the job where it is
  */
 export async function giveBack(queued: QueuedJob, token: string): Promise<never> {
   await queued.moveToWait(token);
@@ -12,7 +12,7 @@ export async function giveBack(queued: QueuedJob, token: string): Promise<never>
 
 /**
  * Puts a job back into its queue for later, without using an attempt.
- * @throws DelayedError, which tells BullMQ so
+ * @throws DelayedError: BullMQ then leaves the job where it is
  */
 export async function delayJob(queued: QueuedJob, token: string, ms: number): Promise<never> {
   await queued.moveToDelayed(Date.now() + ms, token);

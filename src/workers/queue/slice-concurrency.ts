@@ -26,7 +26,7 @@ export class SliceConcurrency {
     this.#max = max;
   }
 
-  /** Counts a slice of so many items until it is disposed of. */
+  /** Counts a slice of `items` items until it is disposed of. */
   take(items: number): ItemsInHand {
     let left = items;
     this.#typical = this.#typical === 0 ? items : (this.#typical + items) / 2;

@@ -8,7 +8,7 @@ import type { ObjectStore } from "../../storage/store.ts";
 import type { StoredPart } from "./process-slice.ts";
 
 /**
- * The part at the job's key, which an earlier attempt wrote. Undefined if there is none.
+ * The part at the job's key, which an earlier attempt wrote. Undefined if no part exists.
  * @throws LabelmillError PART_MISMATCH if its rows are not those of this slice
  */
 export async function existingPart(store: ObjectStore, job: Job): Promise<StoredPart | undefined> {

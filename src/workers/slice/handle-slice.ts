@@ -16,11 +16,11 @@ const MAX_PLAUSIBLE_WAIT_MS = 366 * 24 * 3600 * 1000;
  *
  * 1. Parse the job. A job that cannot be parsed goes to the dead letters.
  * 2. Admit the slice (slice-admission.ts): it is dropped if its run was stopped, and delayed if the run is paused or a
- *    store is out.
+ *    store is unavailable.
  * 3. Run an attempt (slice-attempt.ts): together with other slices, or isolated if the slice crashed workers before.
  * 4. After a failure, decide (retry-or-fail.ts): give the job back, delay it, retry it, or fail the slice permanently.
  *
- * Resolves if the job is done. Otherwise throws the error that tells BullMQ what to do with the job.
+ * Resolves if the job is done. Otherwise throws the error by which BullMQ knows what to do with the job.
  */
 export async function handleSlice(
   queued: QueuedJob,

@@ -4,10 +4,10 @@ import type { Body, ObjectStore, StoredObject } from "../../storage/store.ts";
 import type { OutageBuffer } from "./outage-buffer.ts";
 
 /**
- * The output of one attempt. If the store is out when the part is to be written, the part waits in memory for the end
- * of the outage, as far as the buffer has room. Reads of a part and its write end at once when `signal` aborts, so that
- * a store that does not answer delays no shutdown. The request may still succeed; the next attempt of the slice finds
- * it.
+ * The output of one attempt. If the store is unavailable when the part is to be written, the part waits in memory for
+ * the end of the outage, as far as the buffer has room. Reads of a part and its write end at once when `signal` aborts,
+ * so that a store that does not answer delays no shutdown. The request may still succeed; the next attempt of the slice
+ * finds it.
  */
 export class OutageAwareStore implements ObjectStore {
   readonly uri: string;

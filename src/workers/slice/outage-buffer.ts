@@ -1,4 +1,4 @@
-/** Bounds the memory of labeled rows that wait for a store that is out, in bytes of their encoded parts. */
+/** Bounds the memory of labeled rows that wait for an unavailable store, in bytes of their encoded parts. */
 export class OutageBuffer {
   readonly #maxBytes: number;
   #bytes = 0;

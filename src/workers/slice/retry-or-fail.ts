@@ -26,11 +26,11 @@ export type FailedAttempt = SliceDelivery & {
  *
  * - Its run was stopped: the slice is dropped. This is the only case in which the function resolves.
  * - The worker is shutting down, or a device was lost: the job is given back, without using an attempt.
- * - Its store or Redis is out: the job is delayed, without using an attempt.
+ * - Its store or Redis is unavailable: the job is delayed, without using an attempt.
  * - Its store has refused access for too long: the slice and its run fail.
  * - Otherwise it is retried with backoff. If no attempt is left or a retry cannot help, it fails permanently.
  *
- * @throws the error that tells BullMQ so
+ * @throws the error by which BullMQ knows the decision
  */
 export async function retryOrFail(thrown: unknown, attempt: FailedAttempt, context: SliceContext): Promise<void> {
   const { queued, token, job, run, signal, limit, record, log } = attempt;
@@ -49,7 +49,7 @@ export async function retryOrFail(thrown: unknown, attempt: FailedAttempt, conte
   }
   const { delayMs, refused } = await judgeFailure(limit.exceeded ?? thrown, job.output, context.outages);
   if (delayMs !== undefined) {
-    log.debug({ err: failure }, "slice delayed: its store or Redis is out");
+    log.debug({ err: failure }, "slice delayed: its store or Redis is unavailable");
     return delayJob(queued, token, delayMs);
   }
   throw await failedError(attempt, refused ? await failRefusedRun(job, failure, context) : failure, context);

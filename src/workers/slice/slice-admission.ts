@@ -12,8 +12,8 @@ const OPEN_PLAN_DELAY_MS = 2_000;
 /**
  * Decides whether a slice may run now.
  * @returns false if its run was stopped: the slice is dropped
- * @throws DelayedError if the slice has to wait: its run is paused or being planned, or one of its stores is out;
- * UnrecoverableError if the slice is in no plan of its run. Neither a delay nor a drop uses an attempt.
+ * @throws DelayedError if the slice has to wait: its run is paused or being planned, or one of its stores is
+ * unavailable; UnrecoverableError if the slice is in no plan of its run. Neither a delay nor a drop uses an attempt.
  */
 export async function admit(delivery: SliceDelivery, context: SliceContext): Promise<boolean> {
   const { queued, token, job, run, log } = delivery;
@@ -26,7 +26,7 @@ export async function admit(delivery: SliceDelivery, context: SliceContext): Pro
   if (run.plan === "unplanned")
     throw await rejectJob(queued, `slice ${job.slice} is in no plan of a run ${job.run}`, context);
   if (run.paused) return park(delivery, context);
-  // A slice of a store that is out does not start. Slices of other stores do.
+  // A slice of an unavailable store does not start. Slices of other stores do.
   const outage = context.outages.of(storesOf(job));
   if (outage) return delayJob(queued, token, outageDelayMs(outage));
   // Turns only order the slices of different runs: if Redis is out of memory and cannot note one, the slice still runs.

@@ -10,8 +10,8 @@ import { type CompactJob, CompactJobSchema, type FinalizeJob, FinalizeJobSchema 
 import { RUNS_QUEUE } from "../schemas/names.ts";
 import type { Outages } from "../storage/health/outages.ts";
 import type { ObjectStore } from "../storage/store.ts";
+import { judgeFailure, outageDelayMs } from "./outages/outage-delay.ts";
 import { type DeadLetters, unreadableReason } from "./queue/dead-letters.ts";
-import { judgeFailure, outageDelayMs } from "./queue/outage-delay.ts";
 import { QueueWorker } from "./queue/queue-worker.ts";
 import { delayJob, giveBack, toLabelmillError } from "./queue/retry.ts";
 import { failedRunJob, rejectRunJob } from "./queue/run-job.ts";

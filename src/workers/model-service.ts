@@ -10,6 +10,7 @@ import type { Model } from "../inference/model/model.ts";
 import type { ImageDecoder } from "../inference/preprocess/image/image-decoder.ts";
 import type { Logger } from "../logger.ts";
 import { Turns } from "../runs/queues/turns.ts";
+import type { DeviceKind } from "../schemas/device.ts";
 import { LANES, type Lane, queueName } from "../schemas/names.ts";
 import { QueueWorker } from "./queue/queue-worker.ts";
 import { SliceConcurrency } from "./queue/slice-concurrency.ts";
@@ -99,13 +100,20 @@ function engineOptions(model: Model, deps: ModelServiceDeps): EngineOptions {
   };
 }
 
+/** How many units of a device kind run a model. */
+const UNITS: Record<DeviceKind, (devices: readonly Device[] | undefined) => number> = {
+  cpu: () => availableParallelism(),
+  cuda: (devices) => devices!.length,
+};
+
 /** Tuning results apply to the same model, devices and number of cores, and to the same configured values. */
 function tuningFile(
   { digest }: Model,
   { config: { cacheDir, threads, intraOpThreads }, devices }: ModelServiceDeps,
   budget: number | undefined,
 ): string {
-  const place = devices ? `cuda-${devices.length}` : `cpu-${availableParallelism()}`;
+  const kind = (devices?.[0] ?? "cpu").split(":")[0] as DeviceKind;
+  const place = `${kind}-${UNITS[kind](devices)}`;
   const layout = (threads ?? intraOpThreads) ? `-${threads ?? "any"}x${intraOpThreads ?? "any"}` : "";
   const fixed = `${layout}${budget === undefined ? "" : `-${budget}`}`;
   return join(cacheDir, "tuning", `${digest.slice(0, 16)}-${place}${fixed}.json`);

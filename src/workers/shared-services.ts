@@ -12,10 +12,10 @@ import type { Outages } from "../storage/health/outages.ts";
 import type { CrashRecord } from "./crashes/crash-record.ts";
 import { Isolation } from "./crashes/isolation.ts";
 import { RedisCrashRecord } from "./crashes/redis-crash-record.ts";
+import { OutageBuffer } from "./outages/outage-buffer.ts";
 import { DeadLetters } from "./queue/dead-letters.ts";
 import { ResultEvents } from "./result-events.ts";
 import { RunControl } from "./run-control.ts";
-import { OutageBuffer } from "./slice/outage-buffer.ts";
 
 /** What all queues of a worker share. */
 export type SharedServices = {

@@ -20,6 +20,7 @@ import { openConnections } from "./connections.ts";
 import type { CrashRecord } from "./crashes/crash-record.ts";
 import { serveRunJobs } from "./finalizer.ts";
 import { type ModelService, type ModelServiceDeps, openModelService, type WrappableSteps } from "./model-service.ts";
+import { openOutages } from "./outages/store-outages.ts";
 import { type PlanRun, servePlans } from "./planner.ts";
 import { jobLock } from "./queue/job-lock.ts";
 import { Registration, type RegistrationDeps } from "./registration/registration.ts";
@@ -28,7 +29,6 @@ import { stopOnFailure, stopQueues } from "./shutdown.ts";
 import { itemLoader } from "./slice/load-items.ts";
 import { OutputStores } from "./slice/output-stores.ts";
 import { sliceSteps } from "./slice/slice-steps.ts";
-import { openOutages } from "./store-outages.ts";
 import { openGrants, type Roots, type WorkerGrants } from "./worker-grants.ts";
 
 export type WorkerOptions = {

@@ -4,7 +4,7 @@ import { readManifest } from "../../outputs/output.ts";
 import { slicesOf } from "../../producers/planning/run-slices.ts";
 import type { Progress } from "../../runs/ledger/progress.ts";
 import type { RunFile, RunState } from "../../schemas/run.ts";
-import { openOutages } from "../../workers/store-outages.ts";
+import { openOutages } from "../../workers/outages/store-outages.ts";
 import type { LabelWorld } from "../context.ts";
 import { EXIT } from "../exit.ts";
 import { inLabel } from "../terminal/interrupted.ts";

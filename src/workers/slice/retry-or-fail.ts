@@ -2,7 +2,7 @@ import { UnrecoverableError } from "bullmq";
 import { LabelmillError } from "../../errors.ts";
 import type { Job } from "../../schemas/job.ts";
 import type { AttemptRecord } from "../crashes/attempt-record.ts";
-import { judgeFailure } from "../queue/outage-delay.ts";
+import { judgeFailure } from "../outages/outage-delay.ts";
 import { delayJob, giveBack, isLastAttempt, toLabelmillError } from "../queue/retry.ts";
 import { failedEvent } from "../result-events.ts";
 import { reportFailure } from "./report-failure.ts";

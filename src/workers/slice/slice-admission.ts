@@ -1,8 +1,8 @@
 import { DelayedError } from "bullmq";
 import { PARKED_MS } from "../../runs/queues/parking.ts";
 import type { Job } from "../../schemas/job.ts";
+import { outageDelayMs } from "../outages/outage-delay.ts";
 import { rejectJob } from "../queue/invalid-job.ts";
-import { outageDelayMs } from "../queue/outage-delay.ts";
 import { delayJob } from "../queue/retry.ts";
 import type { SliceContext, SliceDelivery } from "./slice-context.ts";
 

@@ -31,7 +31,7 @@ export const MATRIX: Record<Area, { value: Area[]; type: Area[] }> = parseMatrix
   fleet: "schemas errors",
   producers: "sources fleet rows runs outputs schemas storage redis errors logger retry",
   workers:
-    "abortable sources fetch fleet rows runs outputs inference schemas storage redis errors logger metrics software config:type regular-file",
+    "abortable sources fetch fleet rows runs outputs inference schemas storage redis errors logger software config:type regular-file",
   server: "metrics schemas",
   // The entry point of the package. No area may import it.
   index: "node-version errors schemas producers",

@@ -22,7 +22,7 @@ after(async () => {
 
 const newRef = () => ({ run: randomBytes(8).toString("hex"), slice: 3 });
 
-/** A process as far as losses go: its heart, its record, and a connection that ends with it. */
+/** What a process needs to record crashes: a heartbeat, a record, and its own connection. */
 class Process {
   readonly redis: Redis;
   readonly heartbeat: Heartbeat;
@@ -42,7 +42,7 @@ class Process {
     return process;
   }
 
-  /** Dies: nothing of it reaches Redis any more. */
+  /** The process dies: it writes nothing more to Redis. */
   kill(): void {
     this.redis.disconnect();
   }
@@ -65,7 +65,7 @@ crashRecordConformance("redis", async () => {
   };
 });
 
-/** Takes the slice as `first` and lets each of `others` take it after it. @returns the deaths that the last one knows of */
+/** Takes the slice as `first`, then as each of `others`. @returns the number of crashes that the last one sees */
 async function handDown(first: Process, ...others: Process[]): Promise<number> {
   const ref = newRef();
   await first.losses.take(ref, false, NEVER);
@@ -74,19 +74,19 @@ async function handDown(first: Process, ...others: Process[]): Promise<number> {
   return crashes;
 }
 
-test("a slice that changes hands among living processes lost none of them", async () => {
+test("a slice that passes between living processes counts no crash", async () => {
   const [a, b, c] = [await Process.start(), await Process.start(), await Process.start()];
   assert.equal(await handDown(a, b, c, a, b, c), 0);
 });
 
-test("Redis frozen until it has forgotten every process: none of them died", async () => {
+test("no process counts as dead after Redis was frozen until every heartbeat had expired", async () => {
   const [a, b, c] = [await Process.start(), await Process.start(), await Process.start()];
   const ref = newRef();
   await a.losses.take(ref, false, NEVER);
   for (const each of [b, c, a]) {
     process.kill(server.pid, "SIGSTOP");
     await delay(3 * TTL_MS);
-    // Asked while it stands still, so that it looks before anybody else could say that he is alive.
+    // Taken while Redis is frozen, so that it reads the heartbeats before the other processes can renew them.
     const taken = each.losses.take(ref, true, NEVER);
     await delay(TTL_MS);
     process.kill(server.pid, "SIGCONT");
@@ -94,7 +94,7 @@ test("Redis frozen until it has forgotten every process: none of them died", asy
   }
 });
 
-test("Redis that comes back and has forgotten every process: those that take longer to come back are waited for", async () => {
+test("after a restart of Redis without its data, processes that reconnect late do not count as dead", async () => {
   const [a, b, c] = [await Process.start(), await Process.start(), await Process.start()];
   const ref = newRef();
   await a.losses.take(ref, false, NEVER);
@@ -107,7 +107,7 @@ test("Redis that comes back and has forgotten every process: those that take lon
   assert.equal(crashCount((await taken).evidence), 0);
 });
 
-test("a process that only lost its connection counts as dead until it is back, and never after", async () => {
+test("a process that lost its connection counts as dead until it is back, and not after that", async () => {
   const [a, b, c] = [await Process.start(), await Process.start(), await Process.start()];
   const ref = newRef();
   await a.losses.take(ref, false, NEVER);
@@ -120,7 +120,7 @@ test("a process that only lost its connection counts as dead until it is back, a
   assert.equal(crashCount((await c.losses.take(ref, true, NEVER)).evidence), 0);
 });
 
-test("a process that ends in good order and leaves a slice behind counts no death", async () => {
+test("a process that ends in order and leaves a slice behind counts no crash", async () => {
   const [a, b, c] = [await Process.start(), await Process.start(), await Process.start()];
   const ref = newRef();
   await a.losses.take(ref, false, NEVER);
@@ -132,7 +132,7 @@ test("a process that ends in good order and leaves a slice behind counts no deat
   assert.equal(crashCount((await c.losses.take(ref, true, NEVER)).evidence), 0);
 });
 
-test("two deaths are known for certain before a third process runs the slice, the one that died just now too", async () => {
+test("both crashes are certain before a third process runs the slice, including one of a moment ago", async () => {
   const [a, b] = [await Process.start(), await Process.start()];
   const ref = newRef();
   await a.losses.take(ref, false, NEVER);
@@ -142,7 +142,7 @@ test("two deaths are known for certain before a third process runs the slice, th
   assert.equal(crashCount((await (await Process.start()).losses.take(ref, true, NEVER)).evidence), 2);
 });
 
-test("whoever waits to know who died can be told to stop, and counts no death itself", async () => {
+test("a worker that waits for heartbeats can be stopped, and counts no crash itself", async () => {
   const [a, b, c] = [await Process.start(), await Process.start(), await Process.start()];
   const ref = newRef();
   await a.losses.take(ref, false, NEVER);
@@ -157,12 +157,12 @@ test("whoever waits to know who died can be told to stop, and counts no death it
   assert.equal(crashCount((await (await Process.start()).losses.take(ref, true, NEVER)).evidence), 2);
 });
 
-test("a job that is new of a slice that is not: what its earlier job told is kept", async () => {
+test("a new job of a known slice keeps the evidence of the earlier job", async () => {
   const processes = [await Process.start(), await Process.start()];
   const ref = newRef();
   for (const each of processes) {
     await each.losses.take(ref, false, NEVER);
-    // Its answer is waited for by nobody else.
+    // No one else waits for the answer to this write.
     await each.redis.ping();
     await each.redis.ping();
     each.kill();
@@ -186,7 +186,7 @@ test("a healthy slice costs two commands, waits for neither, and leaves nothing"
   assert.deepEqual(await redis.keys(`*${ref.run}*`), []);
 });
 
-test("what another version wrote, or nobody can read, is passed over", async () => {
+test("entries of another version and unreadable entries are ignored", async () => {
   const { losses, redis } = await Process.start();
   const ref = newRef();
   const name = `{labelmill}:slice:${ref.run}-3`;
@@ -196,6 +196,6 @@ test("what another version wrote, or nobody can read, is passed over", async () 
   assert.deepEqual((await losses.take(ref, true, NEVER)).evidence, NO_EVIDENCE);
 });
 
-test("the time after which a process is forgotten follows the lock's, within bounds", () => {
+test("a heartbeat expires after a multiple of the lock time, within bounds", () => {
   assert.deepEqual([100, 6_001, 10_000, 600_000].map(heartbeatTtlMs), [2_000, 3_001, 5_000, 5_000]);
 });

@@ -27,9 +27,9 @@ import { FAST, TestPipeline } from "../../helpers/runs/pipeline.ts";
 
 const MODEL = "tiny-sentiment";
 
-/** A worker, its interactive queue, and a single that is as it should be. */
+/** A worker, its interactive queue, and a valid single. */
 async function serve(pipeline: TestPipeline, lockMs = 20_000) {
-  // Reading ten million items stops the thread that renews locks for a while.
+  // Parsing ten million items blocks the thread that renews locks for a while.
   await pipeline.worker({ threads: 1, lockMs });
   const model = await loadBuiltIn(MODEL);
   const connection = await pipeline.connection();
@@ -51,14 +51,14 @@ async function serve(pipeline: TestPipeline, lockMs = 20_000) {
     };
   };
   const end = async (job: unknown, id: string): Promise<string> => {
-    // No attempts are told, as a producer in another language may forget to.
+    // No attempts are set, as a producer in another language may forget to.
     const added = await queue.add("slice", job, { jobId: id });
     return added.waitUntilFinished(events).then(
       () => "done",
       (error: Error) => error.message,
     );
   };
-  /** Puts a job on the queue whose hash in Redis then holds `fields`, and waits until it has failed. */
+  /** Adds a job, writes `fields` into its hash in Redis, and waits until it has failed. */
   const endRaw = async (id: string, fields: Record<string, string>): Promise<void> => {
     const failed = Promise.withResolvers<void>();
     const onFailed = ({ jobId }: { jobId: string }) => jobId === id && failed.resolve();
@@ -72,7 +72,7 @@ async function serve(pipeline: TestPipeline, lockMs = 20_000) {
   return { good, end, endRaw, dead, queue, connection, ends: new SingleEnds(connection) };
 }
 
-test("a job that does not parse, is of another version or for another model is buried with the reason, and never tried again", async () => {
+test("a job that cannot be parsed, of another version or for another model becomes a dead letter with the reason, and is not retried", async () => {
   await using pipeline = await TestPipeline.open();
   const { good, end, dead, queue } = await serve(pipeline);
   const cases: [RegExp, (job: Job) => unknown][] = [
@@ -98,10 +98,10 @@ test("a job that does not parse, is of another version or for another model is b
   assert.equal(await queue.getJobCountByTypes("waiting", "delayed", "active"), 0);
   assert.equal(await end(good(), jobId(good().run, 0)).then((said) => said.slice(0, 11)), "JOB_INVALID");
   const last = good();
-  assert.equal(await end(last, jobId(last.run, 0)), "done", "the worker lives");
+  assert.equal(await end(last, jobId(last.run, 0)), "done", "the worker still runs");
 });
 
-test("an output outside the grants fails for good, in whatever way it is written, and nothing is opened", async () => {
+test("an output outside the grants fails permanently, in any spelling, and nothing is opened", async () => {
   await using pipeline = await TestPipeline.open();
   const { good, end, ends } = await serve(pipeline);
   const outputs = [
@@ -119,13 +119,13 @@ test("an output outside the grants fails for good, in whatever way it is written
   for (const output of outputs) {
     const job = { ...good(), output };
     assert.match(await end(job, jobId(job.run, 0)), /^(NOT_GRANTED|URL_REFUSED|USAGE): /, output);
-    assert.ok((await ends.get(job.run))?.failed, "whoever waits is told");
+    assert.ok((await ends.get(job.run))?.failed, "the caller is notified");
   }
   const last = good();
-  assert.equal(await end(last, jobId(last.run, 0)), "done", "the worker lives");
+  assert.equal(await end(last, jobId(last.run, 0)), "done", "the worker still runs");
 });
 
-test("the failure of a single that does not parse is an event on its channel, at its key and on the results queue", async () => {
+test("the failure of a single that cannot be parsed is an event on its channel, at its key and on the results queue", async () => {
   await using pipeline = await TestPipeline.open();
   const { good, end, ends, connection } = await serve(pipeline);
   const channels = new Channels(await pipeline.connection());
@@ -142,13 +142,13 @@ test("the failure of a single that does not parse is an event on its channel, at
   for await (const each of waitingEvents(connection)) waiting.push(each);
   assert.deepEqual(waiting, [event]);
 
-  // Its id is not that of a job, but the payload says who waits.
+  // Its id is not a job id, but the payload names the run of the caller.
   const other = good();
   assert.match(await end({ ...other, topK: 0 }, "mine-1"), /^JOB_INVALID: topK/);
   assert.equal((await ends.get(other.run))?.failed?.code, "JOB_INVALID");
 });
 
-test("a slice of an unknown run, or one that its run did not plan, is buried, and nothing is written", async () => {
+test("a slice of an unknown run, or one that its run did not plan, becomes a dead letter, and nothing is written", async () => {
   await using pipeline = await TestPipeline.open();
   const { good, end, dead, connection } = await serve(pipeline);
   const { single: _single, ...job } = good();
@@ -165,7 +165,7 @@ test("a slice of an unknown run, or one that its run did not plan, is buried, an
   assert.equal(await end(slice(0), jobId(job.run, 0)), "done");
 });
 
-test("a slice that its run may plan yet waits for that, at no cost", async () => {
+test("a slice that its run may still plan waits without using an attempt", async () => {
   await using pipeline = await TestPipeline.open();
   const { good, end, dead, queue, connection } = await serve(pipeline);
   const { single: _single, ...job } = good();
@@ -180,7 +180,7 @@ test("a slice that its run may plan yet waits for that, at no cost", async () =>
   assert.equal(await dead.getWaitingCount(), 0);
 });
 
-test("a job that BullMQ cannot read is buried once, as it is", async () => {
+test("a job that BullMQ cannot read becomes one dead letter, unchanged", async () => {
   await using pipeline = await TestPipeline.open();
   const { good, end, endRaw, dead, queue } = await serve(pipeline, FAST.lockMs);
   const raw: Record<string, string>[] = [
@@ -202,7 +202,7 @@ test("a job that BullMQ cannot read is buried once, as it is", async () => {
   assert.equal(await queue.getJobCountByTypes("waiting", "delayed", "active", "failed"), 0);
 });
 
-test("a buried job is kept once: bounded in size, and beyond 1,000 the oldest go", async () => {
+test("a dead letter is kept once and bounded in size; of more than 1,000 the oldest are removed", async () => {
   await using pipeline = await TestPipeline.open();
   const { good, end, dead, queue, connection } = await serve(pipeline);
   await dead.addBulk(Array.from({ length: MAX_DEAD_LETTERS }, (_, at) => ({ name: "dead", data: { at } })));
@@ -220,7 +220,7 @@ test("a buried job is kept once: bounded in size, and beyond 1,000 the oldest go
   assert.equal(key, undefined);
 });
 
-test("jobs whose split names a FIFO fail at once, more of them than the pool has threads; the worker works on and ends", async () => {
+test("jobs whose split names a named pipe fail at once, even if there are more than pool threads; the worker goes on and ends", async () => {
   await using pipeline = await TestPipeline.open();
   const { good, end } = await serve(pipeline);
   const path = join(pipeline.folder, "fifo.csv");
@@ -238,5 +238,5 @@ test("jobs whose split names a FIFO fail at once, more of them than the pool has
   });
   for (const said of await Promise.all(ends)) assert.match(said, /^INPUT_(CHANGED|UNREADABLE): .*regular file/);
   const last = good();
-  assert.equal(await end(last, jobId(last.run, 0)), "done", "the worker lives");
+  assert.equal(await end(last, jobId(last.run, 0)), "done", "the worker still runs");
 });

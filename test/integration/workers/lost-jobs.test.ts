@@ -25,7 +25,7 @@ async function queueOf(pipeline: TestPipeline) {
   return { redis, queue };
 }
 
-/** Settles when so many jobs wait; asked again at each change of the queue. */
+/** Settles when `count` jobs wait. Checks again at each change of the queue. */
 async function waiting(pipeline: TestPipeline, queue: Queue, count: number): Promise<void> {
   const redis = await openRedis(pipeline.redis.address, "worker");
   const key = queue.toKey("events");
@@ -55,7 +55,7 @@ for (const [when, windowSlices, waits] of [
     assert.deepEqual({ ok, totals }, { ok: true, totals: { parts: 6, planned: 60, labeled: 60, errors: 0 } });
   });
 
-test("Redis forgets everything in the middle: the run is planned anew, and the parts that stand are adopted", async () => {
+test("Redis loses all data during a run: the run is planned again, and existing parts are adopted", async () => {
   await using pipeline = await TestPipeline.open();
   const { redis } = await queueOf(pipeline);
   await pipeline.spawnWorker({ model: MODEL });
@@ -73,7 +73,7 @@ test("Redis forgets everything in the middle: the run is planned anew, and the p
   assert.deepEqual({ ok, totals }, { ok: true, totals: { parts: 20, planned: 2000, labeled: 2000, errors: 0 } });
 });
 
-test("a look for lost slices ends when Redis is lost in the middle of it", async () => {
+test("a search for lost slices ends when Redis is lost during it", async () => {
   await using server = await TcpRedis.start();
   const redis = await openRedis({ url: server.url }, "producer");
   class DyingLedger extends RunLedger {

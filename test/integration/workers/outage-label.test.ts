@@ -10,7 +10,7 @@ import { startTestS3 } from "../../helpers/servers/s3-server.ts";
 const server = await startTestS3();
 after(() => server[Symbol.asyncDispose]());
 
-test("labelmill label with a worker of its own waits for S3, says so once, and ends well", async () => {
+test("labelmill label with its own worker waits for S3, reports this once, and succeeds", async () => {
   await using proxy = await FaultProxy.start(server.endpoint);
   await using workspace = await Workspace.open();
   const bucket = await server.makeBucket();

@@ -26,7 +26,7 @@ import { startTestS3 } from "../../helpers/servers/s3-server.ts";
 
 const MODEL = "tiny-sentiment";
 const POLL_MS = 20;
-/** That of an outage, not the one by which a store is found to refuse second writes. */
+/** The probe of an outage, not the check for conditional writes. */
 const PROBE = /probe\.0000000000000001/;
 const server = await startTestS3();
 after(() => server[Symbol.asyncDispose]());
@@ -69,17 +69,17 @@ async function open(settings: Record<string, unknown> = {}, plan = false) {
     queue: queueOf(queueName({ id: MODEL, digest }, "bulk")),
     run: (more: Partial<RunRequest> = {}, signal?: AbortSignal) => {
       const running = pipeline.run({ ...request, ...more }, direct, signal);
-      // What fails before it is awaited says more.
+      // If the test fails before it awaits the run, that failure says more.
       running.catch(() => {});
       return running;
     },
-    /** What the one worker says of the stores that are out. */
+    /** The outages that the one worker registers. */
     outages: async () => (await registry.workers())[0]?.outages ?? [],
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };
 }
 
-/** Nothing that writes below `path` gets an answer, nor the probe of an outage. */
+/** No write below `path` gets an answer, and neither does the probe of an outage. */
 function breakWrites(proxy: FaultProxy, path = /part-/): void {
   proxy.next("reset", 1_000_000, { method: "PUT", path });
   proxy.next("reset", 1_000_000, { method: "PUT", path: PROBE });
@@ -88,7 +88,7 @@ function breakWrites(proxy: FaultProxy, path = /part-/): void {
 async function until(check: () => Promise<boolean> | boolean): Promise<void> {
   const deadline = performance.now() + 60_000;
   while (!(await check())) {
-    assert.ok(performance.now() < deadline, `waited in vain for ${check}`);
+    assert.ok(performance.now() < deadline, `timed out while waiting for ${check}`);
     await delay(POLL_MS);
   }
 }
@@ -101,18 +101,18 @@ async function proves(out: string, rows: number): Promise<void> {
   assert.equal(totals.labeled, rows);
 }
 
-test("an outage that outlasts the backoff of five tries costs no slice a try, and is told once", async () => {
-  await using world = await open();
-  const { proxy, log, queue } = world;
-  await world.start();
+test("an outage longer than the backoff of five attempts uses no attempt, and is logged once", async () => {
+  await using context = await open();
+  const { proxy, log, queue } = context;
+  await context.start();
   breakWrites(proxy);
-  const running = world.run();
-  // Probes come after 0.1, 0.3, 0.7, 1.5 and 2.5 s: longer than what five tries of a slice take.
+  const running = context.run();
+  // Probes follow after 0.1, 0.3, 0.7, 1.5 and 2.5 s: longer than five attempts of a slice.
   await until(() => proxy.requests.filter((line) => line.startsWith("PUT ") && PROBE.test(line)).length >= 5);
-  const [outage] = await world.outages();
-  assert.equal(outage?.place, `s3://${world.bucket}`);
+  const [outage] = await context.outages();
+  assert.equal(outage?.place, `s3://${context.bucket}`);
   assert.equal(outage?.kind, "outage");
-  await until(async () => (await world.outages())[0]!.kept > 0);
+  await until(async () => (await context.outages())[0]!.kept > 0);
   const jobs = await queue.getJobs(["active", "delayed", "prioritized", "waiting"]);
   assert.ok(jobs.length > 0);
   for (const { attemptsMade, stalledCounter } of jobs) assert.deepEqual([attemptsMade, stalledCounter], [0, 0]);
@@ -122,33 +122,33 @@ test("an outage that outlasts the backoff of five tries costs no slice a try, an
   assert.deepEqual([await queue.getFailedCount(), log.warned(/tried again|for good/)], [0, []]);
   assert.equal(log.warned(/^store s3:.* is out since \d\d:\d\d:\d\d: .*next try in /).length, 1);
   assert.equal(log.warned(/^store s3:.* is back after \d+ s, going on with \d+ kept slices?$/).length, 1);
-  // The worker's next beat tells of the end.
-  await until(async () => (await world.outages()).length === 0);
-  await proves(world.request.out, 200);
+  // The next beat of the worker reports the end.
+  await until(async () => (await context.outages()).length === 0);
+  await proves(context.request.out, 200);
 });
 
-test("a server that refuses connections, and had written a part whose answer was lost: the part is adopted", async () => {
-  await using world = await open();
-  const { proxy, log } = world;
-  await world.start();
+test("a part is adopted if the server wrote it, but lost the answer and refuses connections", async () => {
+  await using context = await open();
+  const { proxy, log } = context;
+  await context.start();
   proxy.next("lost", 1, { method: "PUT", path: /part-0000000/ });
   proxy.onFault = () => void proxy.down();
-  const running = world.run();
+  const running = context.run();
   await log.until(/is out since/);
   assert.match(log.warned(/is out since/)[0]!, /nothing listens there|the connection|ECONN|socket hang up/);
   proxy.onFault = undefined;
   await proxy.up();
   assert.equal((await running).state, "succeeded");
   assert.deepEqual(log.warned(/tried again|for good/), []);
-  await proves(world.request.out, 200);
+  await proves(context.request.out, 200);
 });
 
-test("one key that is answered 503 costs its own slice its tries, and nothing else; the run says why it failed", async () => {
-  await using world = await open();
-  const { proxy, log } = world;
-  await world.start();
+test("one key that gets 503 uses the attempts of its own slice only; the run says why it failed", async () => {
+  await using context = await open();
+  const { proxy, log } = context;
+  await context.start();
   proxy.next("slow-down", 1_000_000, { method: "PUT", path: /part-0000003/ });
-  const { state, store } = await world.run();
+  const { state, store } = await context.run();
   assert.equal(state, "failed");
   const { failedSlices, failed, totals } = (await readManifest(store))!;
   assert.deepEqual([failedSlices, failed[0]!.slice, failed[0]!.code, totals.labeled], [1, 3, "STORE_FAILED", 180]);
@@ -156,157 +156,157 @@ test("one key that is answered 503 costs its own slice its tries, and nothing el
   assert.deepEqual(log.warned(/is out since/), []);
 });
 
-test("two keys that are answered 503 are an outage although a probe works; it is over when one of them works", async () => {
-  await using world = await open();
-  const { proxy, log } = world;
-  await world.start();
+test("two keys that get 503 are an outage although a probe works; it is over when one of them works", async () => {
+  await using context = await open();
+  const { proxy, log } = context;
+  await context.start();
   proxy.next("slow-down", 200, { method: "PUT", path: /part-/ });
-  assert.equal((await world.run()).state, "succeeded");
+  assert.equal((await context.run()).state, "succeeded");
   assert.equal(proxy.count("slow-down"), 200);
   assert.equal(log.warned(/is out since/).length, 1);
-  await proves(world.request.out, 200);
+  await proves(context.request.out, 200);
 });
 
-test("a store that forbids writes fails its run with what it said, when it was given time", async () => {
-  await using world = await open({ refusedLimit: "1s" });
-  const { proxy, log, ledger } = world;
-  await world.start();
+test("a store that forbids writes fails its run with its message, once the time to fix it is over", async () => {
+  await using context = await open({ refusedLimit: "1s" });
+  const { proxy, log, ledger } = context;
+  await context.start();
   proxy.next("forbidden", 1_000_000, { method: "PUT" });
-  const { state, runFile } = await world.run();
+  const { state, runFile } = await context.run();
   assert.equal(state, "failed");
   const { reason } = (await ledger.progress(runFile.run))!;
   assert.match(reason!, /^STORE_FAILED: could not write s3:.*: forbidden: give these credentials s3:GetObject/);
   assert.equal(log.warned(/its runs fail in 1 s unless that is fixed/).length, 1);
   assert.equal(log.warned(/tried again/).length, 0);
   proxy.clear();
-  assert.equal((await world.run()).state, "succeeded", "the same run again goes on when it is fixed");
-  await proves(world.request.out, 200);
+  assert.equal((await context.run()).state, "succeeded", "the same run continues after the fix");
+  await proves(context.request.out, 200);
 });
 
-test("what was forbidden and is allowed in time costs nothing", async () => {
-  await using world = await open();
-  const { proxy, log } = world;
-  await world.start();
+test("writes that are allowed again in time use no attempt", async () => {
+  await using context = await open();
+  const { proxy, log } = context;
+  await context.start();
   proxy.next("forbidden", 1_000_000, { method: "PUT" });
-  const running = world.run();
+  const running = context.run();
   await log.until(/is out since/);
   proxy.clear();
   assert.equal((await running).state, "succeeded");
   assert.deepEqual(log.warned(/tried again|for good/), []);
 });
 
-test("a store that is out holds up no run on another one", async () => {
-  await using world = await open();
-  const { proxy, log, direct } = world;
-  await world.start();
+test("an unavailable store does not delay a run on another store", async () => {
+  await using context = await open();
+  const { proxy, log, direct } = context;
+  await context.start();
   breakWrites(proxy);
-  const out = world.run();
+  const out = context.run();
   await log.until(/is out since/);
-  const path = await writeTexts(join(world.pipeline.folder, "others.csv"), 100);
-  const other = await world.pipeline.run({ ...world.request, path, out: "elsewhere" }, direct);
+  const path = await writeTexts(join(context.pipeline.folder, "others.csv"), 100);
+  const other = await context.pipeline.run({ ...context.request, path, out: "elsewhere" }, direct);
   assert.equal(other.state, "succeeded");
   assert.ok((await verifyOutput(other.store)).ok);
-  assert.equal((await world.outages()).length, 1);
+  assert.equal((await context.outages()).length, 1);
   proxy.clear();
   assert.equal((await out).state, "succeeded");
 });
 
-test("rows that wait for a store hold up no slice that must run alone, nor those behind it", async () => {
-  await using world = await open();
-  const { proxy, log, direct } = world;
+test("rows that wait for a store block no slice that must run isolated, nor the slices behind it", async () => {
+  await using context = await open();
+  const { proxy, log, direct } = context;
   const store = { save: async () => {}, forget: async () => {} };
   const crashes = ["a", "b"].map((by) => ({ by, at: null, after: 0 }));
   let crashing = false;
-  await world.start(
+  await context.start(
     { concurrency: 4 },
     {
       crashRecord: {
-        // The slices of the run that waits are healthy. Every other one of the next run lost its worker twice.
+        // The slices of the waiting run are healthy. Every second slice of the next run lost its worker twice.
         take: async ({ slice }) =>
           new AttemptRecord("own", store, crashing && slice % 2 === 0 ? { crashes, through: [] } : undefined),
       },
     },
   );
   breakWrites(proxy);
-  const path = await writeTexts(join(world.pipeline.folder, "few.csv"), 40);
-  const running = world.run({ path });
-  await until(async () => (await world.outages())[0]?.kept === 2);
+  const path = await writeTexts(join(context.pipeline.folder, "few.csv"), 40);
+  const running = context.run({ path });
+  await until(async () => (await context.outages())[0]?.kept === 2);
   crashing = true;
-  const other = await world.pipeline.run({ ...world.request, out: "elsewhere" }, direct);
+  const other = await context.pipeline.run({ ...context.request, out: "elsewhere" }, direct);
   assert.equal(other.state, "succeeded");
   assert.equal(log.warned(/running it alone/).length, 5);
-  assert.equal((await world.outages())[0]!.kept, 2, "the rows wait still");
+  assert.equal((await context.outages())[0]!.kept, 2, "the rows still wait");
   proxy.clear();
   assert.equal((await running).state, "succeeded");
   assert.deepEqual(log.warned(/tried again|for good/), []);
-  await proves(world.request.out, 40);
+  await proves(context.request.out, 40);
 });
 
-test("a worker that is told to stop in an outage gives its slices back within the grace time, and another does them", async () => {
-  await using world = await open();
-  const { proxy, log, queue } = world;
-  const worker = await world.start();
+test("a worker that is stopped in an outage gives its slices back within the grace time, and another one labels them", async () => {
+  await using context = await open();
+  const { proxy, log, queue } = context;
+  const worker = await context.start();
   breakWrites(proxy);
-  const running = world.run();
-  await until(async () => ((await world.outages())[0]?.kept ?? 0) > 0);
+  const running = context.run();
+  await until(async () => ((await context.outages())[0]?.kept ?? 0) > 0);
   await worker.close();
   assert.equal(await queue.getActiveCount(), 0);
   for (const job of await queue.getJobs(["delayed", "prioritized", "waiting"]))
     assert.deepEqual([job.attemptsMade, job.stalledCounter], [0, 0]);
   proxy.clear();
-  await world.start();
+  await context.start();
   assert.equal((await running).state, "succeeded");
   assert.deepEqual(log.warned(/tried again|for good/), []);
-  await proves(world.request.out, 200);
+  await proves(context.request.out, 200);
 });
 
-test("a run is cancelled in an outage: its slices let go at once", async () => {
-  await using world = await open();
-  const { proxy, queue, ledger } = world;
-  await world.start();
+test("a run that is cancelled in an outage ends its slices at once", async () => {
+  await using context = await open();
+  const { proxy, queue, ledger } = context;
+  await context.start();
   breakWrites(proxy);
-  const running = world.run();
-  await until(async () => ((await world.outages())[0]?.kept ?? 0) > 0);
+  const running = context.run();
+  await until(async () => ((await context.outages())[0]?.kept ?? 0) > 0);
   const [run] = await ledger.runs(1);
   assert.ok(await ledger.cancel(run!.run));
   assert.equal((await running).state, "cancelled");
   await until(async () => (await queue.getActiveCount()) === 0);
-  await until(async () => (await world.outages())[0]?.kept === 0);
+  await until(async () => (await context.outages())[0]?.kept === 0);
 });
 
-test("rows that do not fit into the bound are not kept: their slices wait in the queue, at no cost", async () => {
-  await using world = await open({ heldBytes: 8_000 });
-  const { proxy, log, queue } = world;
-  await world.start();
+test("rows over the memory bound are not kept: their slices wait in the queue without using an attempt", async () => {
+  await using context = await open({ heldBytes: 8_000 });
+  const { proxy, log, queue } = context;
+  await context.start();
   breakWrites(proxy);
-  const running = world.run();
-  // One slice of the ten is kept. The others come back now and then, to look.
-  await until(async () => (await world.outages())[0]?.kept === 1 && (await queue.getDelayedCount()) > 0);
+  const running = context.run();
+  // The rows of one slice of the ten are kept. The other slices are delayed and tried again from time to time.
+  await until(async () => (await context.outages())[0]?.kept === 1 && (await queue.getDelayedCount()) > 0);
   proxy.clear();
   assert.equal((await running).state, "succeeded");
   assert.deepEqual(log.warned(/tried again|for good/), []);
-  await proves(world.request.out, 200);
+  await proves(context.request.out, 200);
 });
 
-test("an outage counts against no slice's time limit", async () => {
-  await using world = await open();
-  const { proxy, log } = world;
-  await world.start();
+test("the time of an outage does not count for the time limit of a slice", async () => {
+  await using context = await open();
+  const { proxy, log } = context;
+  await context.start();
   breakWrites(proxy);
-  const running = world.run({ settings: { sliceTimeoutMs: 5_000 } });
-  // Probes come after 0.1, 0.3, 0.7 and 1.5 s, then every second.
+  const running = context.run({ settings: { sliceTimeoutMs: 5_000 } });
+  // Probes follow after 0.1, 0.3, 0.7 and 1.5 s, then every second.
   await until(() => proxy.requests.filter((line) => line.startsWith("PUT ") && PROBE.test(line)).length >= 9);
   proxy.clear();
   assert.equal((await running).state, "succeeded");
   assert.deepEqual(log.warned(/tried again|for good/), []);
 });
 
-test("an outage longer than its limit fails slices as any failure does, with the store's reason", async () => {
-  await using world = await open({ outageLimit: "500ms" });
-  const { proxy, log } = world;
-  await world.start();
+test("an outage longer than its limit fails slices like any other failure, with the reason of the store", async () => {
+  await using context = await open({ outageLimit: "500ms" });
+  const { proxy, log } = context;
+  await context.start();
   breakWrites(proxy);
-  const running = world.run();
+  const running = context.run();
   await log.until(/longer than allowed/);
   await log.until(/for good/, 10);
   proxy.clear();
@@ -315,27 +315,27 @@ test("an outage longer than its limit fails slices as any failure does, with the
   assert.match((await readManifest(store))!.failed[0]!.message, /could not write s3:.*part-/);
 });
 
-test("a store that goes out when a run is to be closed: the finalizer's job waits, and none of its tries is used", async () => {
-  await using world = await open();
-  const { proxy, log, queueOf } = world;
-  await world.start();
+test("a store that becomes unavailable before a run is closed: the finalizer's job waits and uses no attempt", async () => {
+  await using context = await open();
+  const { proxy, log, queueOf } = context;
+  await context.start();
   breakWrites(proxy, /_manifest|_parts\.jsonl/);
-  const running = world.run();
+  const running = context.run();
   const runs = queueOf(RUNS_QUEUE);
   await until(() => proxy.requests.filter((line) => PROBE.test(line)).length >= 5);
-  // It comes back for a moment now and then, to look.
+  // From time to time the job runs for a moment to check the store.
   await until(async () => (await runs.getDelayed())[0]?.attemptsMade === 0);
   proxy.clear();
   assert.equal((await running).state, "succeeded");
   assert.deepEqual(log.warned(/could not be closed/), []);
-  await proves(world.request.out, 200);
+  await proves(context.request.out, 200);
 });
 
-test("a store that goes out when a run is to be planned, and again when it is read: the plan's job waits", async () => {
-  await using world = await open({}, true);
-  const { proxy, log, pipeline, request, direct } = world;
+test("a store that becomes unavailable before a run is planned, and again while it is read: the plan's job waits", async () => {
+  await using context = await open({}, true);
+  const { proxy, log, pipeline, request, direct } = context;
   proxy.failRandomly(["reset"], 1, 0);
-  await world.start();
+  await context.start();
   const { runFile } = await pipeline.submit(request, direct);
   await log.until(/is out since/);
   proxy.clear();
@@ -344,9 +344,9 @@ test("a store that goes out when a run is to be planned, and again when it is re
   await proves(request.out, 200);
 });
 
-test("a Redis that is out of memory for a while costs no try: one try is enough", async () => {
-  await using world = await open();
-  const { pipeline, log, request, direct } = world;
+test("a Redis that is out of memory for a while uses no attempt: one attempt is enough", async () => {
+  await using context = await open();
+  const { pipeline, log, request, direct } = context;
   const redis = await pipeline.connection();
   let full = false;
   await pipeline.worker(
@@ -376,18 +376,18 @@ test("a Redis that is out of memory for a while costs no try: one try is enough"
   assert.ok((await verifyOutput(store)).ok);
 });
 
-test("a disk that is full: its run waits, fails with the reason after the limit, and goes on when there is room", async (t) => {
-  await using world = await open({ refusedLimit: "2s" });
-  const { pipeline, log, ledger, request, direct } = world;
+test("a full disk: its run waits, fails with the reason after the limit, and continues when there is room", async (t) => {
+  await using context = await open({ refusedLimit: "2s" });
+  const { pipeline, log, ledger, request, direct } = context;
   const disk = join(pipeline.folder, "disk");
   await mkdir(disk);
   if (!mount(disk)) return t.skip("needs the right to mount");
   pipeline.defer(() => void execFileSync("umount", ["-l", disk]));
-  await world.start();
+  await context.start();
   const filler = join(disk, "filler");
   const fill = async () => {
     const { bavail, bsize } = statfsSync(disk);
-    // Room for what says that the run is there, and for no more.
+    // Room for the run file only.
     await writeFile(filler, Buffer.alloc((bavail - 8) * bsize));
   };
   await fill();
@@ -413,28 +413,28 @@ test("a disk that is full: its run waits, fails with the reason after the limit,
   assert.equal((await run()).state, "succeeded");
 });
 
-test("a server that has frozen is told of: what, since when, what happens next; and when it answers again", async () => {
+test("a frozen server is logged: which, since when, what happens next; and when it answers again", async () => {
   await using proxy = await FaultProxy.start(server.endpoint);
   const bucket = await server.makeBucket();
   const s3 = new S3({ ...server.settings, endpoint: proxy.endpoint }, { silentMs: 30_000 });
-  const told = new LogLines();
+  const log = new LogLines();
   const times = { limitMs: 3_600_000, refusedLimitMs: 600_000, firstProbeMs: 50, mostProbeMs: 100, silentMs: 500 };
-  using outages = new Outages(s3, { ...times, tell: (level, line) => told.log[level](line) });
+  using outages = new Outages(s3, { ...times, tell: (level, line) => log.log[level](line) });
   await s3.put({ bucket, key: "before" }, new Uint8Array());
   proxy.failRandomly(["stall"], 1, 0);
   const frozen = s3.get({ bucket, key: "before" });
   frozen.catch(() => {});
-  await told.until(/^store s3:.* is out since \d\d:\d\d:\d\d: .*no answer in time.*next try in 1 s$/);
+  await log.until(/^store s3:.* is out since \d\d:\d\d:\d\d: .*no answer in time.*next try in 1 s$/);
   assert.ok(outages.troubleMs([`s3://${bucket}/x`]) >= 500, "the silence before it was noticed counts too");
   assert.ok(Date.now() - Date.parse(outages.list()[0]!.since) >= 500);
   proxy.clear();
-  await told.until(/^store s3:.* is back after/);
-  assert.equal(told.lines.length, 2);
+  await log.until(/^store s3:.* is back after/);
+  assert.equal(log.lines.length, 2);
   assert.deepEqual(outages.list(), []);
   s3.close();
 });
 
-test("a forbidden input is judged by others that fail now: no picture is one, and an aborted request answers nothing", async (t) => {
+test("a forbidden input is an outage if other inputs fail now: images do not count, and neither do aborted requests", async (t) => {
   const bucket = await server.makeBucket();
   const s3 = new S3(server.settings);
   t.after(() => s3.close());

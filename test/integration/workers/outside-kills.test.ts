@@ -15,12 +15,12 @@ import { FAST, TestPipeline, writeTexts } from "../../helpers/runs/pipeline.ts";
 import { endOf, supervise } from "../../helpers/supervise.ts";
 
 const MODEL = "tiny-sentiment";
-/** Pieces of a slice that runs alone: at least seven. */
+/** Pieces of an isolated slice: at least seven. */
 const SLICE_ITEMS = 49;
 const SLICES = 2;
 const SEED = 20_261_129;
 
-/** Numbers from 0 to below `bound`, the same ones each time (mulberry32). */
+/** Numbers from 0 up to `bound`, excluded, the same at each run (mulberry32). */
 function random(seed: number): (bound: number) => number {
   let state = seed;
   return (bound) => {
@@ -31,13 +31,13 @@ function random(seed: number): (bound: number) => number {
   };
 }
 
-/** Two that make slices run alone, then more of them, in whatever piece runs at that moment. */
+/** Two kills that isolate slices, then more kills, in the piece that runs at that moment. */
 function schedule(seed: number, kills: number): number[] {
   const below = random(seed);
   return Array.from({ length: kills }, (_, i) => 1 + below(i < 2 ? SLICES : 7));
 }
 
-/** Each record in error, and its code. */
+/** The records in error, with their codes. */
 async function errorsIn(store: ObjectStore): Promise<[number, string][]> {
   const found: [number, string][] = [];
   for await (const { key } of store.list("part-"))
@@ -63,13 +63,13 @@ async function runThroughKills(outside: number[], poison?: string) {
   return { crashes, errors: await errorsIn(store) };
 }
 
-test("kills from outside, whatever they hit: no row is in error", async (t) => {
+test("kills from outside put no row in error, whatever they hit", async (t) => {
   const outside = schedule(SEED, 8);
   t.diagnostic(`seed ${SEED}: killed at calls ${outside}`);
   assert.deepEqual(await runThroughKills(outside), { crashes: 8, errors: [] });
 });
 
-test("the same beside an item that kills its worker: that one is in error, and no other", async (t) => {
+test("with an item that kills its worker and kills from outside, only that item is in error", async (t) => {
   const outside = schedule(SEED + 1, 5);
   t.diagnostic(`seed ${SEED + 1}: killed at calls ${outside}`);
   const { crashes, errors } = await runThroughKills(outside, "it was awful really really really 57");
@@ -77,10 +77,10 @@ test("the same beside an item that kills its worker: that one is in error, and n
   assert.ok(crashes <= 5 + outside.length, `${crashes} workers died`);
 });
 
-/** Resolves when a file that others append to has so many lines. */
+/** Resolves when a file to which others append has `count` lines. */
 async function untilLines(path: string, count: number): Promise<string[]> {
   for (;;) {
-    // Watched before it is read: a line that comes in between wakes it.
+    // Watched before it is read, so that a line in between is noticed.
     const watcher = watch(path);
     try {
       const changed = once(watcher, "change");
@@ -94,7 +94,7 @@ async function untilLines(path: string, count: number): Promise<string[]> {
   }
 }
 
-/** A run of one slice whose labeler waits, and a file that tells how many items each call of it was given. */
+/** A run of one slice whose labeler waits, and a file with the number of items of each call of the labeler. */
 async function heldRun(pipeline: TestPipeline) {
   const [calls, holdFor] = [join(pipeline.folder, "calls"), join(pipeline.folder, "go")];
   await writeFile(calls, "");
@@ -114,7 +114,7 @@ async function heldRun(pipeline: TestPipeline) {
   };
 }
 
-test("workers that are told to stop, one after the other in the middle of a slice, make it run alone never", {
+test("workers that are stopped one after the other during a slice do not isolate it", {
   timeout: 60_000,
 }, async () => {
   await using pipeline = await TestPipeline.open();
@@ -130,7 +130,9 @@ test("workers that are told to stop, one after the other in the middle of a slic
   await run.finish();
 });
 
-test("workers frozen past their locks that come back alive did not die", { timeout: 60_000 }, async () => {
+test("workers that are frozen past their locks and continue later do not count as dead", {
+  timeout: 60_000,
+}, async () => {
   await using pipeline = await TestPipeline.open();
   const run = await heldRun(pipeline);
   const first = await run.spawn();
@@ -138,7 +140,7 @@ test("workers frozen past their locks that come back alive did not die", { timeo
   first.kill("SIGSTOP");
   const other = await run.spawn();
   await run.taken(2);
-  // The first one is alive again before anybody asks; the second one is frozen now.
+  // The first one runs again before a worker checks; the second one is frozen now.
   first.kill("SIGCONT");
   other.kill("SIGSTOP");
   await run.taken(3);
@@ -149,7 +151,7 @@ test("workers frozen past their locks that come back alive did not die", { timeo
   await run.finish();
 });
 
-test("Redis frozen twice under load, past every lock and beat, sends no slice into alone mode", {
+test("Redis frozen twice under load, past every lock and beat, isolates no slice", {
   timeout: 60_000,
 }, async () => {
   await using pipeline = await TestPipeline.open();
@@ -171,7 +173,7 @@ test("Redis frozen twice under load, past every lock and beat, sends no slice in
         onCall = resolve;
       });
   };
-  // Those that hold slices take no more.
+  // Workers with slices take no more.
   const serve = () => Promise.all(Array.from({ length: SLICES }, () => pipeline.worker({}, { around })));
   await serve();
   const path = await writeTexts(join(pipeline.folder, "texts.csv"), SLICES * SLICE_ITEMS);

@@ -30,7 +30,7 @@ async function plansOf(pipeline: TestPipeline): Promise<Queue> {
   return queue;
 }
 
-/** Settles when the run is as `check` wants it. */
+/** Settles when `check` is true of the run. */
 async function until(
   pipeline: TestPipeline,
   run: string,
@@ -44,7 +44,7 @@ async function until(
 
 const isIn = (state: RunState, run: string) => async (ledger: RunLedger) => (await ledger.state(run)) === state;
 
-test("a run that was left to be planned is planned, labeled and closed by a worker", async () => {
+test("a submitted run is planned, labeled and closed by a worker", async () => {
   await using pipeline = await TestPipeline.open();
   const path = await writeTexts(join(pipeline.folder, "texts.csv"), 500);
   const request = { kind: "text", path, model: MODEL, out: "out" } as const;
@@ -58,7 +58,7 @@ test("a run that was left to be planned is planned, labeled and closed by a work
   assert.ok(inferMs > 0 && Math.abs(inferMs - all) < 1, `${inferMs} ms are the run's, of the model's ${all}`);
 });
 
-test("a plan that cannot be: the run has failed, with the reason, before anything is queued", async () => {
+test("a run that cannot be planned fails with the reason before anything is queued", async () => {
   await using pipeline = await TestPipeline.open();
   const ledger = new RunLedger(await pipeline.connection());
   const path = await writeTexts(join(pipeline.folder, "texts.csv"), 50);
@@ -68,7 +68,7 @@ test("a plan that cannot be: the run has failed, with the reason, before anythin
   await using outside = await temporaryFolder();
   const elsewhere = await writeTexts(join(outside.path, "texts.csv"), 5);
   const { runFile: foreign } = await pipeline.submit({ ...request, path: elsewhere, out: "foreign" });
-  // A run file that names a list on S3, which would be opened before it can be told from the input.
+  // A run file that names a list on S3. The worker would open the list before it can know that it is not the input.
   const pictures = join(pipeline.folder, "pictures.txt");
   await writeFile(pictures, "https://example.com/a.jpg\n");
   const images = { kind: "images", path: pictures, model: "tiny-image" } as const;
@@ -87,7 +87,7 @@ test("a plan that cannot be: the run has failed, with the reason, before anythin
   }
 });
 
-test("a worker that is told to stop gives its plan back at once, though its slices take their time: another goes on", async () => {
+test("a worker that is stopped gives its plan back at once, although its slices need time: another one continues", async () => {
   await using pipeline = await TestPipeline.open();
   const plans = await plansOf(pipeline);
   const path = await writeTexts(join(pipeline.folder, "texts.csv"), 600);
@@ -117,13 +117,13 @@ test("a worker that is told to stop gives its plan back at once, though its slic
   await closing;
   const job = (await plans.getJob(id))!;
   const found = [await job.getState(), job.attemptsMade, job.stalledCounter];
-  assert.deepEqual(found, ["waiting", 0, 0], "the worker that leaves did not keep it");
+  assert.deepEqual(found, ["waiting", 0, 0], "the leaving worker did not keep it");
   await pipeline.worker({ threads: 1, windowSlices: 4 }, { plan: planFromRunFile });
   await until(pipeline, runFile.run, isIn("succeeded", runFile.run));
   assert.ok((await verifyOutput(store)).ok);
 });
 
-test("the process that plans is killed: another worker goes on with the plan, and every slice is done", async () => {
+test("the planning process is killed: another worker continues the plan, and every slice is labeled", async () => {
   await using pipeline = await TestPipeline.open();
   const path = await writeTexts(join(pipeline.folder, "texts.csv"), 3000);
   const request = { kind: "text", path, model: MODEL, out: "out", travels: "split" } as const;
@@ -139,7 +139,7 @@ test("the process that plans is killed: another worker goes on with the plan, an
   assert.deepEqual({ ok, totals }, { ok: true, totals: { parts: 60, planned: 3000, labeled: 3000, errors: 0 } });
 });
 
-/** The source, and how much of it its splitter was asked for. */
+/** The source, the positions at which its splitter began, and the bytes that it cut. */
 function metered(source: Source): { source: Source; begun: number[]; bytes: () => number } {
   const begun: number[] = [];
   let bytes = 0;
@@ -173,7 +173,7 @@ async function drive(
   return planAndWatch({ run: runFile.run, ledger, planner, changes, slices, onProgress: () => {} }, never);
 }
 
-test("planning goes on where it was: what lies before is not read again, and slices that got lost come from the plan", async () => {
+test("planning continues at its position: earlier bytes are not read again, and lost slices come from the plan", async () => {
   await using pipeline = await TestPipeline.open();
   const redis = await pipeline.connection();
   const ledger = new RunLedger(redis);
@@ -181,7 +181,7 @@ test("planning goes on where it was: what lies before is not read again, and sli
   const request = { kind: "text", path, model: MODEL, out: "out", travels: "split" } as const;
   const submitted = await pipeline.submit(request, { sliceItems: 50 });
   const { run } = submitted.runFile;
-  // Nobody labels: it plans to the end of its window, and is killed there.
+  // No worker labels: it plans to the end of its window and is killed there.
   const planner = await pipeline.spawnWorker({ model: "tiny-image", settings: { windowSlices: 20 }, plan: true });
   await until(pipeline, run, async () => (await ledger.plannedSlices(run)) === 20);
   planner.kill("SIGKILL");
@@ -199,12 +199,12 @@ test("planning goes on where it was: what lies before is not read again, and sli
   assert.ok(meter.bytes() <= size - meter.begun[0]!, `${meter.bytes()} bytes were cut`);
   const { ok, totals } = await verifyOutput(submitted.store);
   assert.deepEqual({ ok, totals }, { ok: true, totals: { parts: 60, planned: 3000, labeled: 3000, errors: 0 } });
-  assert.equal((await ledger.progress(run))!.items, 3000, "those before the place are counted");
-  // A plan that is delivered once more finds its run ended, and looks at nothing.
+  assert.equal((await ledger.progress(run))!.items, 3000, "the items before the position are counted");
+  // A plan that is delivered a second time finds that its run has ended, and reads nothing.
   assert.equal(await planFromRunFile({ redis } as Parameters<typeof planFromRunFile>[0], run, never), "succeeded");
 });
 
-test("a run that is taken up again while its planner leaves it is planned again", async () => {
+test("a run that is resumed while its planner leaves it is planned again", async () => {
   await using pipeline = await TestPipeline.open();
   const ledger = new RunLedger(await pipeline.connection());
   const path = await writeTexts(join(pipeline.folder, "texts.csv"), 5);
@@ -218,7 +218,7 @@ test("a run that is taken up again while its planner leaves it is planned again"
         plans += 1;
         await ledger.submit(run, store.uri);
         await ledger.cancel(run);
-        // Whoever submits it again finds its plan under way still, and adds none.
+        // A caller that submits it again finds that its plan is still running, and adds none.
         if (plans === 1) await ledger.submit(run, store.uri);
         return "cancelled";
       },

@@ -9,7 +9,7 @@ import type { OutageInfo } from "../../../src/schemas/worker.ts";
 import { Registration } from "../../../src/workers/registration/registration.ts";
 import { TcpRedis } from "../../helpers/servers/tcp-redis.ts";
 
-test("beats do not pile up while Redis is gone, and the last one tells what is true then", async () => {
+test("beats do not pile up while Redis is unreachable, and the last one has the latest state", async () => {
   await using redis = await TcpRedis.start();
   const connection = await openRedis({ url: redis.url }, "worker");
   const admin = await openRedis(redis.address, "producer");
@@ -32,8 +32,8 @@ test("beats do not pile up while Redis is gone, and the last one tells what is t
     registration.beat();
     redis.restore();
     await registration.sent();
-    const told = await admin.get(`${KEY_PREFIX}:worker:0123456789abcdef`);
-    assert.deepEqual(JSON.parse(told!).outages, outages);
+    const registered = await admin.get(`${KEY_PREFIX}:worker:0123456789abcdef`);
+    assert.deepEqual(JSON.parse(registered!).outages, outages);
     assert.match(await admin.info("commandstats"), /cmdstat_sadd:calls=2,/);
   } finally {
     await registration.end(true);

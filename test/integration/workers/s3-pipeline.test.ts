@@ -14,7 +14,7 @@ const MODEL = "tiny-sentiment";
 const server = await startTestS3();
 after(() => server[Symbol.asyncDispose]());
 
-test("an S3 server that answers 500 and 503, resets, cuts, and lies about puts: nothing lost, nothing doubled", async () => {
+test("an S3 server that answers 500 and 503, resets and cuts connections, and reports wrong results of puts: nothing lost, nothing doubled", async () => {
   await using pipeline = await TestPipeline.open();
   await using proxy = await FaultProxy.start(server.endpoint);
   const bucket = await server.makeBucket();
@@ -38,14 +38,14 @@ test("an S3 server that answers 500 and 503, resets, cuts, and lies about puts: 
   assert.deepEqual({ ok, totals }, { ok: true, totals: { parts: 30, planned: 3_000, labeled: 3_000, errors: 0 } });
 });
 
-test("an outage of S3 that is longer than all tries of a request: the slices are tried again, and the run succeeds", async () => {
+test("an outage of S3 longer than all attempts of a request: the slices are retried, and the run succeeds", async () => {
   await using pipeline = await TestPipeline.open();
   await using proxy = await FaultProxy.start(server.endpoint);
   const bucket = await server.makeBucket();
   const worker = { s3: { ...server.settings, endpoint: proxy.endpoint }, roots: { files: [], s3: [`s3://${bucket}`] } };
   await pipeline.worker({ threads: 1 }, worker);
   const path = await writeTexts(join(pipeline.folder, "texts.csv"), 200);
-  // Six tries a request, and twice that many requests: the second try of each slice fares no better.
+  // A request has six attempts: the first two attempts of both slices fail.
   proxy.next("slow-down", 24, { method: "PUT", path: /part-/ });
   const { endpoint, region, pathStyle } = server.settings;
   const { state, store } = await pipeline.run(
@@ -57,7 +57,10 @@ test("an outage of S3 that is longer than all tries of a request: the slices are
   assert.ok((await verifyOutput(store)).ok);
 });
 
-/** An input of `rows` on S3, a run of it in splits that is left for workers to plan, and the options of a worker that may. */
+/**
+ * An input of `rows` rows on S3, a run of it in splits to be planned by workers, and the options of a worker that
+ * plans.
+ */
 async function submitOnS3(pipeline: TestPipeline, rows: string[], request: Partial<RunRequest> = {}) {
   const bucket = await server.makeBucket();
   const s3 = new S3(server.settings);
@@ -83,7 +86,7 @@ async function submitOnS3(pipeline: TestPipeline, rows: string[], request: Parti
 const rowsOf = (count: number) =>
   Array.from({ length: count }, (_, i) => `${JSON.stringify({ text: i % 50 === 7 ? "" : `good ${i}`, n: i })}\n`);
 
-test("a run whose input, plan, parts and files are on S3: planned by a worker, made into Parquet, proved, and what it cost", async () => {
+test("a run whose input, plan, parts and files are on S3 is planned by a worker, compacted to Parquet and verified, within a number of requests", async () => {
   await using pipeline = await TestPipeline.open();
   const { store, run, worker } = await submitOnS3(pipeline, rowsOf(1_000), {
     output: { format: "parquet", errors: "apart" },
@@ -102,7 +105,7 @@ test("a run whose input, plan, parts and files are on S3: planned by a worker, m
   assert.deepEqual(cost, { pricePerHour: 3.6, total, perMillionItems: (total / 1_000) * 1e6 });
 });
 
-test("an object that is replaced while a run goes on: the slices that are not read yet fail with INPUT_CHANGED, which names it", async () => {
+test("an object that is replaced during a run: the slices that are not read yet fail with INPUT_CHANGED, which names it", async () => {
   await using pipeline = await TestPipeline.open();
   const { store, run, inputs, worker } = await submitOnS3(pipeline, rowsOf(1_000));
   let replaced = false;

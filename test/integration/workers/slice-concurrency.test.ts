@@ -13,7 +13,7 @@ const MODEL = "tiny-sentiment";
 /** Two batches of short texts, for one thread. */
 const FULL_AT = 64;
 
-/** A worker whose labeler keeps every slice until it is let go, and tells of each that it took. */
+/** A worker whose labeler keeps every slice until it is released, and lists each slice that it took. */
 async function holdingWorker(pipeline: TestPipeline, settings: Partial<Config> = {}) {
   const taken: { items: number; through: (count: number) => void; letGo: () => void }[] = [];
   let heard = Promise.withResolvers<void>();
@@ -39,7 +39,7 @@ async function holdingWorker(pipeline: TestPipeline, settings: Partial<Config> =
   pipeline.defer(() => worker.close());
   return {
     taken,
-    /** Settles when `count` slices were taken. */
+    /** Settles when `count` slices are taken. */
     async until(count: number) {
       while (taken.length < count) {
         await heard.promise;
@@ -53,14 +53,14 @@ async function holdingWorker(pipeline: TestPipeline, settings: Partial<Config> =
   };
 }
 
-/** Long enough for several more slices to be taken, if any were. */
+/** Long enough for the worker to take several more slices, if it did. */
 async function aFewRoundTrips(pipeline: TestPipeline): Promise<void> {
   const redis = await openRedis(pipeline.redis.address, "producer");
   for (let i = 0; i < 300; i++) await redis.ping();
   redis.disconnect();
 }
 
-test("small slices are taken while others run, until the worker holds two batches a thread", async () => {
+test("small slices are taken while others run, until two batches for each thread are in hand", async () => {
   await using pipeline = await TestPipeline.open();
   const worker = await holdingWorker(pipeline);
   const path = await writeTexts(join(pipeline.folder, "texts.csv"), 100);
@@ -68,13 +68,13 @@ test("small slices are taken while others run, until the worker holds two batche
   const running = pipeline.run({ kind: "text", path, model: MODEL, out: "out" }, settings);
   await worker.until(FULL_AT);
   await aFewRoundTrips(pipeline);
-  assert.equal(worker.taken.length, FULL_AT, "full is full");
+  assert.equal(worker.taken.length, FULL_AT, "no slice is taken while enough items are in hand");
   worker.openGate();
   assert.equal((await running).state, "succeeded");
   assert.equal(worker.taken.length, 100);
 });
 
-test("a large slice fills the worker; the next is taken when little of it is left, before it ends", async () => {
+test("a large slice is enough; the next one is taken when little of it is left, before it ends", async () => {
   await using pipeline = await TestPipeline.open();
   const worker = await holdingWorker(pipeline);
   const path = await writeTexts(join(pipeline.folder, "texts.csv"), 300);
@@ -84,14 +84,14 @@ test("a large slice fills the worker; the next is taken when little of it is lef
   assert.equal(worker.taken.length, 1);
   worker.taken[0]!.through(100 - FULL_AT);
   await aFewRoundTrips(pipeline);
-  assert.equal(worker.taken.length, 1, "two batches are still on hand");
+  assert.equal(worker.taken.length, 1, "two batches are still in hand");
   worker.taken[0]!.through(1);
   await worker.until(2);
   worker.openGate();
   assert.equal((await running).state, "succeeded");
 });
 
-test("never more slices at a time than --concurrency", async () => {
+test("at most --concurrency slices run at a time", async () => {
   await using pipeline = await TestPipeline.open();
   const worker = await holdingWorker(pipeline, { concurrency: 5 });
   const path = await writeTexts(join(pipeline.folder, "texts.csv"), 20);

@@ -9,7 +9,7 @@ import { currentWork } from "../../helpers/model-work.ts";
 import { TestPipeline } from "../../helpers/runs/pipeline.ts";
 import { hostileServer } from "../../helpers/servers/hostile-server.ts";
 
-test("the wait of a slice is never less than nothing, nor longer than a year, whatever clock wrote it down", async () => {
+test("the wait of a slice is not negative and at most a year, whatever the producer's clock says", async () => {
   await using pipeline = await TestPipeline.open();
   const worker = await pipeline.worker({ threads: 1 });
   const { model } = worker.engines[0]!;
@@ -41,7 +41,7 @@ test("the wait of a slice is never less than nothing, nor longer than a year, wh
   assert.deepEqual(wait, { count: 4, meanMs: 0 });
 });
 
-test("images that cannot be had or decoded count too: what took their time shows", async () => {
+test("images that cannot be fetched or decoded count too, so that their time is visible", async () => {
   await using pipeline = await TestPipeline.open();
   await pipeline.worker({ threads: 1, allowPrivate: true }, { models: ["tiny-image"] });
   await using server = await hostileServer((response, { url }) => {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { measureStraggling } from "../../helpers/runs/straggler.ts";
 
-test("three workers, one of them late: no slice is left for one to do while the others have nothing", async () => {
+test("three workers, one of them late: no worker has slices left while the others are idle", async () => {
   const { sliceMs, straggledMs, slices } = await measureStraggling({
     slices: 18,
     sliceItems: 520,

@@ -12,7 +12,7 @@ import { FAST, TestPipeline } from "../../helpers/runs/pipeline.ts";
 
 const IMAGE_MODEL = "tiny-image";
 
-/** Takes some hundred ms in one call of the codec, which nothing can stop. */
+/** Takes some hundred ms in one call of the codec, which cannot be stopped. */
 const slow = async () =>
   gradient(16, 16).resize(4000, 4000, { kernel: sharp.kernel.nearest }).avif({ effort: 0 }).toBuffer();
 
@@ -22,13 +22,13 @@ async function rowsOf(store: ObjectStore): Promise<Row[]> {
   return rows.sort((a, b) => a.source.record - b.source.record);
 }
 
-/** A worker whose decodes may take 50 ms. */
+/** A worker whose decodes may take at most 50 ms. */
 function impatient(pipeline: TestPipeline, poolThreads: number) {
   const config = loadConfig({ flags: { ...FAST, threads: 1, cacheDir: join(pipeline.folder, "cache") } });
   return pipeline.worker({}, { models: [IMAGE_MODEL], config: { ...config, decodeMs: 50, poolThreads } });
 }
 
-test("a picture that takes too long to decode costs its own row", async () => {
+test("an image that takes too long to decode fails its own row only", async () => {
   await using pipeline = await TestPipeline.open();
   for (const name of ["1.png", "3.png"])
     await writeFile(join(pipeline.folder, name), await gradient(9, 9).png().toBuffer());
@@ -48,7 +48,7 @@ test("a picture that takes too long to decode costs its own row", async () => {
   );
 });
 
-test("a worker that has lost half of its decode threads gives its slices back and ends; another one labels them", async () => {
+test("a worker with half of its decode threads stuck gives its slices back and ends; another one labels them", async () => {
   await using pipeline = await TestPipeline.open();
   await writeFile(join(pipeline.folder, "1.avif"), await slow());
   await writeFile(join(pipeline.folder, "2.png"), await gradient(9, 9).png().toBuffer());

@@ -9,7 +9,7 @@ import { callsOf, runsOf, SCRIPTED_THREAD, writeScripted } from "../../helpers/t
 
 const GPUS = { devices: ["cuda:0", "cuda:2"], why: "they were asked for" } as const;
 
-test("the devices, and why, are told in the registry, with the run and in its manifest", async () => {
+test("the devices and the reason for them are in the registry, in the run and in its manifest", async () => {
   await using pipeline = await TestPipeline.open();
   const model = await writeScripted(join(pipeline.folder, "model"), "text", {});
   const thread = SCRIPTED_THREAD;
@@ -28,7 +28,7 @@ test("the devices, and why, are told in the registry, with the run and in its ma
   assert.deepEqual([...new Set(runs.map(({ device }) => device))].sort(), ["cuda:0", "cuda:2"]);
 });
 
-test("a part that somebody else wrote is not said to be of this device", async () => {
+test("a part that another worker wrote is not counted for this device", async () => {
   await using pipeline = await TestPipeline.open();
   let commits = 0;
   await pipeline.worker(

@@ -37,7 +37,7 @@ import { startTestRedis } from "../../helpers/servers/redis.ts";
 
 const MODEL = "tiny-sentiment";
 
-/** A worker in this process, and the queue it serves. */
+/** A worker in this process, and the queue that it serves. */
 async function serve(pipeline: TestPipeline, settings: Partial<Config> = {}, options: Partial<WorkerOptions> = {}) {
   const model = await loadBuiltIn(MODEL);
   const worker = await startWorker({
@@ -95,47 +95,47 @@ async function finish({ queue, events }: Awaited<ReturnType<typeof serve>>, job:
   );
 }
 
-test("a job that does not parse goes to the dead-letter queue with the reason, and its slice fails for good", async () => {
+test("a job that cannot be parsed goes to the dead-letter queue with the reason, and its slice fails permanently", async () => {
   await using pipeline = await TestPipeline.open();
-  const world = await serve(pipeline);
-  const good = jobOf(pipeline, world.model, ["fine"]);
-  await plan(world.ledger, good);
-  const dead = new Queue(DEAD_LETTER_QUEUE, world.connection);
+  const context = await serve(pipeline);
+  const good = jobOf(pipeline, context.model, ["fine"]);
+  await plan(context.ledger, good);
+  const dead = new Queue(DEAD_LETTER_QUEUE, context.connection);
   pipeline.defer(() => dead.close());
   const wrong = [
     [{ ...good, v: 1 }, jobId(good.run, 0), /v: /],
     [{ ...good, key: "../../etc/passwd" }, "wrong-key", /key: /],
     [{ ...good, surprise: 1 }, "unknown-key", /surprise/],
-    [{ hello: "world" }, "nonsense", /v: /],
+    [{ hello: "context" }, "nonsense", /v: /],
     [good, "other-id", /id is not that of its run/],
   ] as const;
   for (const [data, id, reason] of wrong) {
-    assert.match(await finish(world, data, id), reason);
+    assert.match(await finish(context, data, id), reason);
     const buried = (await dead.getJobs()).find((job) => job.data.job === id)!;
     assert.match(buried.data.reason, reason);
     assert.deepEqual(JSON.parse(buried.data.data), data);
   }
-  assert.equal((await world.ledger.progress(good.run))!.failed, 1);
-  // The worker lives: the next job is done.
-  const next = jobOf(pipeline, world.model, ["lovely"]);
-  await plan(world.ledger, next);
-  assert.equal(await finish(world, next, jobId(next.run, 0)), "completed");
+  assert.equal((await context.ledger.progress(good.run))!.failed, 1);
+  // The worker still runs: the next job succeeds.
+  const next = jobOf(pipeline, context.model, ["lovely"]);
+  await plan(context.ledger, next);
+  assert.equal(await finish(context, next, jobId(next.run, 0)), "completed");
 });
 
 test("a job that names an output outside the grants fails with NOT_GRANTED, and nothing is written", async () => {
   await using pipeline = await TestPipeline.open();
-  const world = await serve(pipeline, {}, { roots: { files: [join(pipeline.folder, "granted")], s3: [] } });
-  const job = jobOf(pipeline, world.model, ["fine"]);
+  const context = await serve(pipeline, {}, { roots: { files: [join(pipeline.folder, "granted")], s3: [] } });
+  const job = jobOf(pipeline, context.model, ["fine"]);
   for (const output of [job.output, `${pathToFileURL(pipeline.folder).href}/granted/../out/`]) {
     const hostile = { ...job, output };
-    await plan(world.ledger, hostile);
-    assert.match(await finish(world, hostile, jobId(job.run, 0)), /NOT_GRANTED/);
-    await world.queue.remove(jobId(job.run, 0));
+    await plan(context.ledger, hostile);
+    assert.match(await finish(context, hostile, jobId(job.run, 0)), /NOT_GRANTED/);
+    await context.queue.remove(jobId(job.run, 0));
   }
   await assert.rejects(readFile(join(pipeline.folder, "out", job.key)), { code: "ENOENT" });
 });
 
-test("a job's file reference outside the grants costs that row only", async () => {
+test("a file reference outside the grants fails its own row only", async () => {
   await using pipeline = await TestPipeline.open();
   const model = await loadBuiltIn("tiny-image");
   await pipeline.spawnWorker({ model: "tiny-image", roots: [join(pipeline.folder, "out")] });
@@ -167,11 +167,11 @@ test("a job's file reference outside the grants costs that row only", async () =
   );
 });
 
-test("the part that stands is adopted: its receipt is committed, not that of other rows", async () => {
+test("an existing part is adopted: its receipt is committed, not that of other rows", async () => {
   await using pipeline = await TestPipeline.open();
-  const world = await serve(pipeline);
-  const job = jobOf(pipeline, world.model, ["fine", "awful"]);
-  await plan(world.ledger, job);
+  const context = await serve(pipeline);
+  const job = jobOf(pipeline, context.model, ["fine", "awful"]);
+  await plan(context.ledger, job);
   await mkdir(join(pipeline.folder, "out"));
   const theirs = job.items!.map(({ id, record }) =>
     JSON.stringify({
@@ -183,32 +183,32 @@ test("the part that stands is adopted: its receipt is committed, not that of oth
     }),
   );
   await writeFile(join(pipeline.folder, "out", job.key), `${theirs.join("\n")}\n`);
-  assert.equal(await finish(world, job, jobId(job.run, 0)), "completed");
-  assert.deepEqual(await world.ledger.counts(job.run), { labels: { OTHER: 2 }, errorCodes: {} });
-  assert.equal(world.worker.engines[0]!.stats.items, 0, "nothing was labeled again");
+  assert.equal(await finish(context, job, jobId(job.run, 0)), "completed");
+  assert.deepEqual(await context.ledger.counts(job.run), { labels: { OTHER: 2 }, errorCodes: {} });
+  assert.equal(context.worker.engines[0]!.stats.items, 0, "nothing was labeled again");
 });
 
-test("where outputs are granted apart, a folder that may be read is not written to", async () => {
+test("if outputs are granted separately, a folder that may be read is not written to", async () => {
   await using pipeline = await TestPipeline.open();
   const outputRoots = [join(pipeline.folder, "results")];
-  const world = await serve(pipeline, { outputRoots });
-  const [{ outputRoots: registered } = {}] = await new WorkerRegistry(world.redis).workers();
+  const context = await serve(pipeline, { outputRoots });
+  const [{ outputRoots: registered } = {}] = await new WorkerRegistry(context.redis).workers();
   assert.deepEqual(registered, outputRoots);
-  const readable = jobOf(pipeline, world.model, ["fine"]);
-  await plan(world.ledger, readable);
-  assert.match(await finish(world, readable, jobId(readable.run, 0)), /NOT_GRANTED/);
+  const readable = jobOf(pipeline, context.model, ["fine"]);
+  await plan(context.ledger, readable);
+  assert.match(await finish(context, readable, jobId(readable.run, 0)), /NOT_GRANTED/);
   await assert.rejects(readFile(join(pipeline.folder, "out", readable.key)), { code: "ENOENT" });
   const output = pathToFileURL(`${join(pipeline.folder, "results", "a")}/`).href;
-  const writable = { ...jobOf(pipeline, world.model, ["fine"]), output };
-  await plan(world.ledger, writable);
-  assert.equal(await finish(world, writable, jobId(writable.run, 0)), "completed");
+  const writable = { ...jobOf(pipeline, context.model, ["fine"]), output };
+  await plan(context.ledger, writable);
+  assert.equal(await finish(context, writable, jobId(writable.run, 0)), "completed");
 });
 
-test("a part that is not of this slice is never adopted nor replaced", async () => {
+test("a part of another slice is neither adopted nor replaced", async () => {
   await using pipeline = await TestPipeline.open();
-  const world = await serve(pipeline);
-  const job = jobOf(pipeline, world.model, ["fine"]);
-  await plan(world.ledger, job);
+  const context = await serve(pipeline);
+  const job = jobOf(pipeline, context.model, ["fine"]);
+  await plan(context.ledger, job);
   await mkdir(join(pipeline.folder, "out"));
   const path = join(pipeline.folder, "out", job.key);
   await writeFile(
@@ -216,12 +216,12 @@ test("a part that is not of this slice is never adopted nor replaced", async () 
     `${JSON.stringify({ id: "x", error: { code: "X", message: "" }, source: { uri: "memory:texts", record: 9 } })}\n`,
   );
   const before = await readFile(path, "utf8");
-  assert.match(await finish(world, job, jobId(job.run, 0)), /PART_MISMATCH/);
+  assert.match(await finish(context, job, jobId(job.run, 0)), /PART_MISMATCH/);
   assert.equal(await readFile(path, "utf8"), before);
-  assert.deepEqual((await Array.fromAsync(world.ledger.slices(job.run, 1)))[0]!.failed?.code, "PART_MISMATCH");
+  assert.deepEqual((await Array.fromAsync(context.ledger.slices(job.run, 1)))[0]!.failed?.code, "PART_MISMATCH");
 });
 
-test("a store that fails for a while costs tries, not rows", async () => {
+test("a store that fails for a while uses attempts and loses no row", async () => {
   await using pipeline = await TestPipeline.open();
   let failures = 0;
   const path = await writeTexts(join(pipeline.folder, "texts.csv"), 40);
@@ -247,7 +247,7 @@ test("a store that fails for a while costs tries, not rows", async () => {
   assert.ok((await verifyOutput(store)).ok);
 });
 
-test("an error that nobody foresaw is tried again, like any other of the machinery", async () => {
+test("an unexpected error is retried, like any other infrastructure failure", async () => {
   await using pipeline = await TestPipeline.open();
   let failures = 0;
   const path = await writeTexts(join(pipeline.folder, "texts.csv"), 10);
@@ -271,7 +271,7 @@ test("an error that nobody foresaw is tried again, like any other of the machine
   assert.deepEqual([state, failures], ["succeeded", 2]);
 });
 
-test("a worker closes although its Redis is gone, and does not wait for it", async () => {
+test("a worker closes although its Redis is unreachable, and does not wait for it", async () => {
   await using pipeline = await TestPipeline.open();
   const redis = await startTestRedis();
   const { promise: labeling, resolve } = Promise.withResolvers<void>();
@@ -298,13 +298,13 @@ test("a worker closes although its Redis is gone, and does not wait for it", asy
   await queue.add("slice", job, { jobId: jobId(job.run, 0) });
   await labeling;
   await redis.close();
-  // Within the test's time, not within the minute of grace.
+  // Within the time of the test, not within the grace time of a minute.
   await worker.close();
   await queue.close();
   adding.disconnect();
 });
 
-test("a slice whose step never hears that it is to stop is given back all the same", async () => {
+test("a slice is given back even if one of its steps ignores the abort", async () => {
   await using pipeline = await TestPipeline.open();
   const { promise: labeling, resolve } = Promise.withResolvers<void>();
   const { worker, model, queue, redis, ledger } = await serve(
@@ -330,7 +330,7 @@ test("a slice whose step never hears that it is to stop is given back all the sa
   assert.equal(await redis.exists(`${KEY_PREFIX}:${queue.name}:${jobId(job.run, 0)}:lock`), 0);
 });
 
-test("a worker closes although its Redis dies while it is told that the worker leaves", {
+test("a worker closes although its Redis dies while the worker removes its registration", {
   timeout: 30_000,
 }, async () => {
   await using pipeline = await TestPipeline.open();
@@ -361,7 +361,7 @@ test("a worker closes although its Redis dies while it is told that the worker l
   await redis.close();
 });
 
-test("a run whose files cannot be written has failed and says why; the same again closes it", async () => {
+test("a run whose files cannot be written fails with the reason; the same request again closes it", async () => {
   await using pipeline = await TestPipeline.open();
   let full = true;
   const path = await writeTexts(join(pipeline.folder, "texts.csv"), 20);
@@ -400,7 +400,7 @@ test("a run whose files cannot be written has failed and says why; the same agai
   assert.ok((await verifyOutput(store)).ok);
 });
 
-test("a request to close a run that does not parse goes to the dead-letter queue", async () => {
+test("a request to close a run that cannot be parsed goes to the dead-letter queue", async () => {
   await using pipeline = await TestPipeline.open();
   const { connection } = await serve(pipeline);
   const runs = new Queue(RUNS_QUEUE, connection);
@@ -416,7 +416,7 @@ test("a request to close a run that does not parse goes to the dead-letter queue
   );
 });
 
-test("a worker frozen past its lock, then thawed, doubles nothing", async () => {
+test("a worker that is frozen past its lock and continues doubles nothing", async () => {
   await using pipeline = await TestPipeline.open();
   const frozen = await pipeline.spawnWorker({ model: MODEL });
   const path = await writeTexts(join(pipeline.folder, "texts.csv"), 3000);
@@ -437,7 +437,7 @@ test("a worker frozen past its lock, then thawed, doubles nothing", async () => 
   assert.ok(before.ok);
 });
 
-test("two workers, one starting late: both work to the end", async () => {
+test("two workers, one of them started late: both work to the end", async () => {
   await using pipeline = await TestPipeline.open();
   await pipeline.spawnWorker({ model: MODEL, settings: { ...FAST, threads: 1 } });
   const path = await writeTexts(join(pipeline.folder, "texts.csv"), 3000);
@@ -478,7 +478,7 @@ test("events wait in a bounded outbox: the oldest are dropped and counted", asyn
   await queue.close();
 });
 
-/** Settles when the run under way has committed its first slice. */
+/** Settles when the run has committed its first slice. */
 async function firstCommit(pipeline: TestPipeline): Promise<void> {
   const redis = await openRedis(pipeline.redis.address, "worker");
   await redis.psubscribe(`${KEY_PREFIX}:run:*:changed`);
@@ -486,7 +486,7 @@ async function firstCommit(pipeline: TestPipeline): Promise<void> {
   redis.disconnect();
 }
 
-test("a file that is gone while a run goes on: the slices that are not read yet fail with INPUT_NOT_FOUND, which names it", async () => {
+test("a file that is deleted during a run: the slices that are not read yet fail with INPUT_NOT_FOUND, which names it", async () => {
   await using pipeline = await TestPipeline.open();
   const path = await writeTexts(join(pipeline.folder, "texts.csv"), 500);
   const ledger = new RunLedger(await pipeline.connection());

@@ -8,8 +8,8 @@ import { Outages } from "../../../src/storage/health/outages.ts";
 import { S3 } from "../../../src/storage/s3/s3.ts";
 import type { ObjectStore } from "../../../src/storage/store.ts";
 import { StoreError } from "../../../src/storage/store-error.ts";
-import { OutageAwareStore } from "../../../src/workers/slice/outage-aware-store.ts";
-import { OutageBuffer } from "../../../src/workers/slice/outage-buffer.ts";
+import { OutageAwareStore } from "../../../src/workers/outages/outage-aware-store.ts";
+import { OutageBuffer } from "../../../src/workers/outages/outage-buffer.ts";
 import { LogLines } from "../../helpers/log-lines.ts";
 
 const TIMES = { limitMs: 60_000, refusedLimitMs: 400, firstProbeMs: 10, mostProbeMs: 40 };

@@ -19,7 +19,7 @@ crashRecordConformance("journal", async () => {
   let last: CrashJournal | undefined;
   return {
     async restart() {
-      // A process that dies closes its file and writes nothing more.
+      // The file of a dead process is closed, and the process writes nothing more.
       last?.close();
       last = new CrashJournal(join(place.path, "_inflight"));
       return last;
@@ -41,7 +41,7 @@ async function evidenceIn(path: string): Promise<Evidence> {
   return evidence;
 }
 
-test("a line torn by the death of the process spoils no other", async () => {
+test("a line that is torn by a crash does not affect the others", async () => {
   await using place = await folder();
   const path = join(place.path, "_inflight");
   assert.deepEqual(await evidenceIn(path), NO_EVIDENCE);
@@ -50,7 +50,7 @@ test("a line torn by the death of the process spoils no other", async () => {
   assert.equal(crashCount(await evidenceIn(path)), 2);
 });
 
-test("the journal of an earlier version still tells of its crashes", async () => {
+test("the crashes in the journal of an earlier version are read", async () => {
   await using place = await folder();
   const path = join(place.path, "_inflight");
   writeFileSync(path, "\ntake 1\ntake 1\n\ntake 1\nat 1 3\nat 1 4\n\ntake 2\ntake 1\nback 1\nend 2\n");
@@ -62,7 +62,7 @@ test("the journal of an earlier version still tells of its crashes", async () =>
   assert.deepEqual(through, [[3, 4]]);
 });
 
-test("a slice that is set aside again and again does not make the journal grow, and costs no other its evidence", async () => {
+test("a slice that is delayed repeatedly does not make the journal grow, and the evidence of others is kept", async () => {
   await using place = await folder();
   const path = join(place.path, "_inflight");
   const sizes: number[] = [];
@@ -88,7 +88,7 @@ test("a slice that is set aside again and again does not make the journal grow, 
   journal.close();
 });
 
-test("nothing is left of a run that is over", async () => {
+test("the journal is deleted when the run is over", async () => {
   await using place = await folder();
   const journal = new CrashJournal(join(place.path, "_inflight"));
   await journal.take(REF);
@@ -97,7 +97,7 @@ test("nothing is left of a run that is over", async () => {
   assert.deepEqual(await readdir(place.path), []);
 });
 
-test("a FIFO or a link in the journal's place is refused, and not waited for", async () => {
+test("a named pipe or a link in the place of the journal is refused at once", async () => {
   await using place = await folder();
   const path = join(place.path, "_inflight");
   assert.equal(spawnSync("mkfifo", [path]).status, 0);

@@ -17,18 +17,18 @@ const crash = (by: string, at: Span | null, after = 5) => ({ by, at, after });
 const spansOf = (count: number, evidence: Evidence) =>
   planIsolated(count, evidence).pieces.map(({ span: [first, end], noted }) => `${noted ? "" : "-"}${first}..${end}`);
 
-test("without a suspect: groups of √n", () => {
+test("without a suspect, a slice runs in groups of √n", () => {
   assert.deepEqual(spansOf(10, NO_EVIDENCE), ["0..4", "4..8", "8..10"]);
   assert.equal(planIsolated(400, NO_EVIDENCE).pieces.length, 20);
   assert.deepEqual(spansOf(1, NO_EVIDENCE), ["0..1"]);
 });
 
-test("a suspected group runs item by item, before the others; what came through runs last and is not noted", () => {
+test("a suspected group runs item by item, before the others; items that are done run last and are not noted", () => {
   const evidence = { crashes: [crash("a", null), crash("b", [4, 8])], through: [[0, 4]] as Span[] };
   assert.deepEqual(spansOf(10, evidence), ["4..5", "5..6", "6..7", "7..8", "8..10", "-0..4"]);
 });
 
-test("an item that ran by itself at one crash runs early, but neither first nor in the same place; at a second one it is condemned", () => {
+test("an item that ran alone at one crash runs early, but neither first nor in the same place; after a second one it is condemned", () => {
   const at = (after: number) => ({
     crashes: [crash("a", [4, 8]), crash("b", [6, 7], after)],
     through: [[4, 6]] as Span[],
@@ -39,20 +39,20 @@ test("an item that ran by itself at one crash runs early, but neither first nor 
   assert.deepEqual(condemned, new Set([6]));
 });
 
-test("one process that noted an item twice died once; an item that came through is never condemned", () => {
+test("one process that noted an item twice counts as one crash; an item that is done is never condemned", () => {
   const crashes = [crash("a", [6, 7]), crash("a", [6, 7])];
   assert.deepEqual(planIsolated(10, { crashes, through: [] }).condemned, new Set());
   const through: Span[] = [[6, 7]];
   assert.deepEqual(planIsolated(10, { crashes: [...crashes, crash("b", [6, 7])], through }).condemned, new Set());
 });
 
-/** A slice's life over many processes: what each does before it dies, by the real accounting. */
+/** A slice over many processes, with the real accounting of what each does before it dies. */
 class Life {
   readonly tries = new Map<string, AttemptEntry>();
   crashes = 0;
-  /** Those that poison caused. */
+  /** Crashes that poison caused. */
   poisonings = 0;
-  /** By item: in how many tries it ran by itself when a kill from outside came. */
+  /** For each item, the number of attempts in which it ran alone at a kill from outside. */
   readonly hits = new Map<number, number>();
   readonly #count: number;
   readonly #poison: ReadonlySet<number>;
@@ -63,7 +63,7 @@ class Life {
   }
 
   /**
-   * @param kill the process is killed from outside in this piece, or, if there are not so many, after the last one
+   * @param kill the process is killed from outside in this piece, or after the last one if there are fewer
    * @returns the items in error, or undefined if the process died
    */
   async live(kill?: (pieces: number) => number): Promise<Set<number> | undefined> {
@@ -94,7 +94,7 @@ class Life {
     return undefined;
   }
 
-  /** Through a schedule of kills from outside, then undisturbed. */
+  /** Runs through a schedule of kills from outside, then without kills. */
   async toItsEnd(schedule: readonly ((pieces: number) => number)[]): Promise<Set<number>> {
     const bound = schedule.length + 3 * this.#poison.size + CRASHES_UNTIL_ISOLATED;
     for (let turn = 0; ; turn++) {
@@ -116,12 +116,12 @@ test("a poison item is found in at most five crashes, and nothing else is in err
   );
 });
 
-/** Each kill at a random place of the slice, between its first piece and after its last. */
+/** Kills at random places of the slice, from its first piece to after its last. */
 const schedules = fc
   .array(fc.nat(), { maxLength: 40 })
   .map((kills) => kills.map((kill) => (n: number) => kill % (n + 1)));
 
-test("whatever kills come from outside, the slice ends; without poison no item is in error unless two of them hit it by itself", async () => {
+test("under any kills from outside the slice ends; without poison, only an item that two kills hit while it ran alone is in error", async () => {
   await fc.assert(
     fc.asyncProperty(fc.integer({ min: 1, max: 150 }), schedules, async (count, schedule) => {
       const life = new Life(count, new Set());
@@ -133,7 +133,7 @@ test("whatever kills come from outside, the slice ends; without poison no item i
   );
 });
 
-test("with poison, exactly the poison is in error, and it adds at most three crashes an item and two a slice", async () => {
+test("with poison, exactly the poison is in error, at three more crashes for each poison item and two for the slice", async () => {
   const poisons = fc.uniqueArray(fc.nat(), { minLength: 1, maxLength: 4 });
   await fc.assert(
     fc.asyncProperty(fc.integer({ min: 4, max: 150 }), poisons, schedules, async (count, wanted, schedule) => {
@@ -149,8 +149,8 @@ test("with poison, exactly the poison is in error, and it adds at most three cra
   );
 });
 
-test("kills that come again and again at the same place condemn nothing", async () => {
-  // As a liveness probe does, a reclaim by the clock, or a memory limit that the first batch exceeds.
+test("repeated kills at the same place condemn nothing", async () => {
+  // Like kills by a liveness probe, by a timer, or by a memory limit that the first batch exceeds.
   for (const count of [16, 100, 400])
     for (let step = 0; step < 40; step++) {
       const life = new Life(count, new Set());

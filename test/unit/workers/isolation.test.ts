@@ -5,39 +5,39 @@ import { Isolation } from "../../../src/workers/crashes/isolation.ts";
 
 const never = new AbortController().signal;
 
-test("whoever is alone shares with nobody, whatever the order of arrival", async () => {
+test("exclusive work runs with no other work, in any order of arrival", async () => {
   await fc.assert(
     fc.asyncProperty(fc.scheduler(), fc.array(fc.boolean(), { maxLength: 20 }), async (scheduler, kinds) => {
       const isolation = new Isolation();
-      let together = 0;
-      let alone = 0;
-      let through = 0;
-      const visits = kinds.map((isAlone, i) =>
+      let shared = 0;
+      let exclusive = 0;
+      let done = 0;
+      const visits = kinds.map((isExclusive, i) =>
         scheduler.schedule(Promise.resolve(), `arrives ${i}`).then(() =>
-          isAlone
+          isExclusive
             ? isolation.exclusive(async () => {
-                alone += 1;
-                assert.deepEqual({ alone, together }, { alone: 1, together: 0 });
-                await scheduler.schedule(Promise.resolve(), `alone ${i}`);
-                alone -= 1;
-                through += 1;
+                exclusive += 1;
+                assert.deepEqual({ exclusive, shared }, { exclusive: 1, shared: 0 });
+                await scheduler.schedule(Promise.resolve(), `exclusive ${i}`);
+                exclusive -= 1;
+                done += 1;
               }, never)
             : isolation.shared(async () => {
-                together += 1;
-                assert.equal(alone, 0);
-                await scheduler.schedule(Promise.resolve(), `together ${i}`);
-                together -= 1;
-                through += 1;
+                shared += 1;
+                assert.equal(exclusive, 0);
+                await scheduler.schedule(Promise.resolve(), `shared ${i}`);
+                shared -= 1;
+                done += 1;
               }, never),
         ),
       );
       await scheduler.waitFor(Promise.all(visits));
-      assert.equal(through, kinds.length);
+      assert.equal(done, kinds.length);
     }),
   );
 });
 
-test("work that throws lets the next one in", async () => {
+test("work that throws lets the next work start", async () => {
   const isolation = new Isolation();
   await assert.rejects(
     isolation.exclusive(() => Promise.reject(new Error("a")), never),
@@ -51,7 +51,7 @@ test("work that throws lets the next one in", async () => {
   assert.equal(await isolation.shared(async () => 2, never), 2);
 });
 
-test("work that leaves early holds up nobody, and leaves once", async () => {
+test("work that leaves early blocks no other work, and leaves once", async () => {
   const isolation = new Isolation();
   const kept = Promise.withResolvers<string>();
   const entered = Promise.withResolvers<void>();
@@ -67,7 +67,7 @@ test("work that leaves early holds up nobody, and leaves once", async () => {
     isAlone = true;
   }, never);
   await new Promise(setImmediate);
-  assert.equal(isAlone, false, "the other one is inside still");
+  assert.equal(isAlone, false, "the other work is still running");
   entered.resolve();
   await Promise.all([inside, alone]);
   kept.resolve("written");
@@ -75,7 +75,7 @@ test("work that leaves early holds up nobody, and leaves once", async () => {
   assert.equal(await isolation.exclusive(async () => 1, never), 1);
 });
 
-test("a wait ends when its signal aborts, and lets nobody in too early", async () => {
+test("a wait ends when its signal aborts, and no other work starts too early", async () => {
   const isolation = new Isolation();
   const work = Promise.withResolvers<void>();
   const inside = isolation.shared(() => work.promise, never);
@@ -89,15 +89,15 @@ test("a wait ends when its signal aborts, and lets nobody in too early", async (
     assert.rejects(isolation.exclusive(note("never"), others.signal), /cancelled/),
     assert.rejects(isolation.shared(note("never"), others.signal), /cancelled/),
   ];
-  const last = isolation.exclusive(note("alone"), never);
-  const after = isolation.shared(note("together"), never);
+  const last = isolation.exclusive(note("exclusive"), never);
+  const after = isolation.shared(note("shared"), never);
   others.abort(new Error("cancelled"));
   await Promise.all(gone.slice(1));
   first.abort(new Error("cancelled"));
   await gone[0];
   await new Promise(setImmediate);
-  assert.deepEqual(order, [], "one is inside still");
+  assert.deepEqual(order, [], "the first work is still running");
   work.resolve();
   await Promise.all([inside, last, after]);
-  assert.deepEqual(order, ["alone", "together"]);
+  assert.deepEqual(order, ["exclusive", "shared"]);
 });

@@ -30,7 +30,7 @@ const upper: LabelItems = async (items) =>
   }));
 const never = new AbortController().signal;
 
-test("each item has its row, in order, the malformed ones in their place", async () => {
+test("each item has its row, in order, malformed items too", async () => {
   assert.deepEqual(await labelTogether(JOB, upper, never), [
     {
       id: "a",
@@ -53,7 +53,7 @@ test("each item has its row, in order, the malformed ones in their place", async
   ]);
 });
 
-test("alone: each piece is noted before it runs, a condemned item becomes an error row unrun", async () => {
+test("isolated: each piece is noted before it runs, and a condemned item becomes a row in error without running", async () => {
   const trace: string[] = [];
   const label: LabelItems = async (items, ...rest) => {
     trace.push(`run ${items.map((item) => item.text)}`);
@@ -80,11 +80,11 @@ test("alone: each piece is noted before it runs, a condemned item becomes an err
   };
   const rows = await labelIsolated(JOB, condemned, label, note, never);
   assert.deepEqual(verdicts(rows), ["ITEM_CRASHED_WORKER", "RECORD_INVALID", "BAD"]);
-  assert.deepEqual(trace, ["note null", "run bad", "note null"], "what came through before is not suspected");
+  assert.deepEqual(trace, ["note null", "run bad", "note null"], "items that are done are not suspected");
   assert.equal("error" in rows[0]! && rows[0].error.retryable, true);
 });
 
-test("infrastructure failures are nobody's row", () => {
+test("infrastructure failures become no row", () => {
   assert.deepEqual(toItemError(new LabelmillError("FETCH_UNAVAILABLE", "no answer")), {
     code: "FETCH_UNAVAILABLE",
     message: "no answer",

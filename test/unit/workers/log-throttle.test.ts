@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { LogThrottle } from "../../../src/workers/queue/log-throttle.ts";
 
-test("a kind is told at once, then again after its rest, with what came meanwhile", () => {
+test("a kind is logged at once, then again after the interval, with the number of events since", () => {
   const said: string[] = [];
   const lines = new LogThrottle(Number.MAX_VALUE);
   for (const kind of ["a", "b", "a", "a", "b"]) lines.log(kind, 2, (count) => said.push(`${kind} ${count}`));
@@ -12,7 +12,7 @@ test("a kind is told at once, then again after its rest, with what came meanwhil
   assert.deepEqual(said.slice(2), ["again 1", "again 5"]);
 });
 
-test("kinds without end are one kind in the end", () => {
+test("kinds beyond the maximum are counted as one kind", () => {
   let said = 0;
   const lines = new LogThrottle(Number.MAX_VALUE);
   for (let i = 0; i < 1_000; i++) lines.log(`kind ${i}`, 1, () => said++);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Outage } from "../../../src/storage/health/outage.ts";
 import { StoreError, type StoreTrouble } from "../../../src/storage/store-error.ts";
-import { judgeFailure } from "../../../src/workers/queue/outage-delay.ts";
+import { judgeFailure } from "../../../src/workers/outages/outage-delay.ts";
 
 function outageOf(kind: StoreTrouble["kind"], givenUp: boolean): Outage {
   const options = { cause: undefined, retryable: true, key: "part-0", trouble: { kind, certain: false } };
@@ -11,7 +11,7 @@ function outageOf(kind: StoreTrouble["kind"], givenUp: boolean): Outage {
   return outage;
 }
 
-/** Stores whose judgement changes with each call, as it does when another slice fails in between. */
+/** Stores whose judgement changes with each call, as if another slice failed in between. */
 function judges(...outages: (Outage | undefined)[]) {
   const answers = outages.values();
   return { judge: async () => answers.next().value };
@@ -22,7 +22,7 @@ test("a failure is judged once: an outage that begins a moment later does not en
   assert.deepEqual(await judgeFailure(new Error("403"), "s3://bucket/out/", begins), {});
 });
 
-test("a store that refuses fails its runs only when it was given time; one that is out never does", async () => {
+test("a store that refuses fails its runs only after the time to fix it; an unavailable store never does", async () => {
   const of = (kind: StoreTrouble["kind"], givenUp: boolean) =>
     judgeFailure(new Error("403"), "s3://bucket/out/", judges(outageOf(kind, givenUp)));
   assert.deepEqual(Object.keys(await of("refused", false)), ["delayMs"]);

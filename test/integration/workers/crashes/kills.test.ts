@@ -12,10 +12,13 @@ import { endOf, supervise } from "../../../helpers/supervise.ts";
 
 const EXAMPLES = fileURLToPath(new URL("../../../../examples/images/", import.meta.url));
 
-/** Processes start one after the other, each of which waits for the locks of the last one: a busy machine takes minutes for it. */
+/**
+ * Processes start one after the other, and each waits for the locks of the one before: this takes minutes on a busy
+ * machine.
+ */
 const MANY_STARTS = { timeout: 600_000 };
 
-/** Kills at each step of a slice, so often on the same one, and as often while the run is closed. */
+/** `times` kills at each step of a slice, all on the same slice, and as many while the run is closed. */
 function killsAtEachStep(everySlices: number, times: number): KillPoint[] {
   const ofSlices = KILL_STEPS.filter((step) => !["file", "parts", "manifest", "removed"].includes(step));
   return [
@@ -37,7 +40,7 @@ async function runThroughKills(
   const kills = killsAtEachStep(everySlices, times);
   const supervised = supervise(
     pipeline,
-    // Few slices at hand: with many, those that lost their worker by no fault of theirs would run alone before their own kills come.
+    // Few slices in hand: of many, other slices would lose their worker too and run isolated before their own kills.
     { model, kills, settings: { ...FAST, sliceItems, concurrency: 2, ...place.settings } },
     over.signal,
   );
@@ -72,7 +75,7 @@ test(
   },
 );
 
-test("the same over S3, once at each step", MANY_STARTS, async () => {
+test("one kill at each step over S3: nothing lost, nothing doubled", MANY_STARTS, async () => {
   await using server = await startTestS3();
   const bucket = await server.makeBucket();
   const { endpoint, region, pathStyle } = server.settings;
@@ -97,11 +100,11 @@ test("300 images and a kill -9 at each step: nothing lost, nothing doubled", asy
   assert.ok(proof.ok);
 });
 
-test("another worker takes over within the lock's time and two stall checks", async () => {
+test("another worker takes over within the lock time and two stall checks", async () => {
   await using pipeline = await TestPipeline.open();
   const model = "tiny-sentiment";
   const sliceItems = 100;
-  // Whichever takes the one slice dies of it; the other one is idle.
+  // The worker that takes the one slice dies; the other one is idle.
   const kills: KillPoint[] = [{ step: "labeled", slice: 0, times: 1 }];
   const settings = { ...FAST, sliceItems };
   const workers = await Promise.all([1, 2].map(() => pipeline.spawnWorker({ model, kills, settings })));
@@ -111,7 +114,7 @@ test("another worker takes over within the lock's time and two stall checks", as
   const tookMs = performance.now() - (await death);
   assert.equal(state, "succeeded");
   assert.ok((await verifyOutput(store)).ok);
-  // The work itself comes on top, on a machine that may be busy.
+  // Plus the work itself, on a machine that may be busy.
   const boundMs = FAST.lockMs + 2 * FAST.stallCheckMs + 3000;
   assert.ok(tookMs < boundMs, `took ${Math.round(tookMs)} ms, expected under ${boundMs}`);
 });

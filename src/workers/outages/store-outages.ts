@@ -1,7 +1,7 @@
-import type { Config } from "../config.ts";
-import type { Logger } from "../logger.ts";
-import { Outages } from "../storage/health/outages.ts";
-import type { S3 } from "../storage/s3/s3.ts";
+import type { Config } from "../../config.ts";
+import type { Logger } from "../../logger.ts";
+import { Outages } from "../../storage/health/outages.ts";
+import type { S3 } from "../../storage/s3/s3.ts";
 
 /** The longest wait between two probes is this many times the first one: 10 s by default. */
 const MAX_PROBE_FACTOR = 10;

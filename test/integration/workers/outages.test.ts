@@ -119,7 +119,7 @@ test("an outage longer than the backoff of five attempts uses no attempt, and is
   proxy.clear();
   const { state } = await running;
   assert.equal(state, "succeeded");
-  assert.deepEqual([await queue.getFailedCount(), log.warned(/tried again|for good/)], [0, []]);
+  assert.deepEqual([await queue.getFailedCount(), log.warned(/will be retried|failed permanently/)], [0, []]);
   assert.equal(log.warned(/^store s3:.* is out since \d\d:\d\d:\d\d: .*next try in /).length, 1);
   assert.equal(log.warned(/^store s3:.* is back after \d+ s, going on with \d+ kept slices?$/).length, 1);
   // The next beat of the worker reports the end.
@@ -139,7 +139,7 @@ test("a part is adopted if the server wrote it, but lost the answer and refuses 
   proxy.onFault = undefined;
   await proxy.up();
   assert.equal((await running).state, "succeeded");
-  assert.deepEqual(log.warned(/tried again|for good/), []);
+  assert.deepEqual(log.warned(/will be retried|failed permanently/), []);
   await proves(context.request.out, 200);
 });
 
@@ -152,7 +152,7 @@ test("one key that gets 503 uses the attempts of its own slice only; the run say
   assert.equal(state, "failed");
   const { failedSlices, failed, totals } = (await readManifest(store))!;
   assert.deepEqual([failedSlices, failed[0]!.slice, failed[0]!.code, totals.labeled], [1, 3, "STORE_FAILED", 180]);
-  assert.equal(log.warned(/tried again/).length, 4);
+  assert.equal(log.warned(/will be retried/).length, 4);
   assert.deepEqual(log.warned(/is out since/), []);
 });
 
@@ -177,7 +177,7 @@ test("a store that forbids writes fails its run with its message, once the time 
   const { reason } = (await ledger.progress(runFile.run))!;
   assert.match(reason!, /^STORE_FAILED: could not write s3:.*: forbidden: give these credentials s3:GetObject/);
   assert.equal(log.warned(/its runs fail in 1 s unless that is fixed/).length, 1);
-  assert.equal(log.warned(/tried again/).length, 0);
+  assert.equal(log.warned(/will be retried/).length, 0);
   proxy.clear();
   assert.equal((await context.run()).state, "succeeded", "the same run continues after the fix");
   await proves(context.request.out, 200);
@@ -192,7 +192,7 @@ test("writes that are allowed again in time use no attempt", async () => {
   await log.until(/is out since/);
   proxy.clear();
   assert.equal((await running).state, "succeeded");
-  assert.deepEqual(log.warned(/tried again|for good/), []);
+  assert.deepEqual(log.warned(/will be retried|failed permanently/), []);
 });
 
 test("an unavailable store does not delay a run on another store", async () => {
@@ -234,11 +234,11 @@ test("rows that wait for a store block no slice that must run isolated, nor the 
   crashing = true;
   const other = await context.pipeline.run({ ...context.request, out: "elsewhere" }, direct);
   assert.equal(other.state, "succeeded");
-  assert.equal(log.warned(/running it alone/).length, 5);
+  assert.equal(log.warned(/runs isolated/).length, 5);
   assert.equal((await context.outages())[0]!.kept, 2, "the rows still wait");
   proxy.clear();
   assert.equal((await running).state, "succeeded");
-  assert.deepEqual(log.warned(/tried again|for good/), []);
+  assert.deepEqual(log.warned(/will be retried|failed permanently/), []);
   await proves(context.request.out, 40);
 });
 
@@ -256,7 +256,7 @@ test("a worker that is stopped in an outage gives its slices back within the gra
   proxy.clear();
   await context.start();
   assert.equal((await running).state, "succeeded");
-  assert.deepEqual(log.warned(/tried again|for good/), []);
+  assert.deepEqual(log.warned(/will be retried|failed permanently/), []);
   await proves(context.request.out, 200);
 });
 
@@ -284,7 +284,7 @@ test("rows over the memory bound are not kept: their slices wait in the queue wi
   await until(async () => (await context.outages())[0]?.kept === 1 && (await queue.getDelayedCount()) > 0);
   proxy.clear();
   assert.equal((await running).state, "succeeded");
-  assert.deepEqual(log.warned(/tried again|for good/), []);
+  assert.deepEqual(log.warned(/will be retried|failed permanently/), []);
   await proves(context.request.out, 200);
 });
 
@@ -298,7 +298,7 @@ test("the time of an outage does not count for the time limit of a slice", async
   await until(() => proxy.requests.filter((line) => line.startsWith("PUT ") && PROBE.test(line)).length >= 9);
   proxy.clear();
   assert.equal((await running).state, "succeeded");
-  assert.deepEqual(log.warned(/tried again|for good/), []);
+  assert.deepEqual(log.warned(/will be retried|failed permanently/), []);
 });
 
 test("an outage longer than its limit fails slices like any other failure, with the reason of the store", async () => {
@@ -308,7 +308,7 @@ test("an outage longer than its limit fails slices like any other failure, with 
   breakWrites(proxy);
   const running = context.run();
   await log.until(/longer than allowed/);
-  await log.until(/for good/, 10);
+  await log.until(/failed permanently/, 10);
   proxy.clear();
   const { state, store } = await running;
   assert.equal(state, "failed");
@@ -340,7 +340,7 @@ test("a store that becomes unavailable before a run is planned, and again while 
   await log.until(/is out since/);
   proxy.clear();
   assert.equal(await pipeline.ended(runFile.run), "succeeded");
-  assert.deepEqual(log.warned(/could not be planned|tried again/), []);
+  assert.deepEqual(log.warned(/could not be planned|will be retried/), []);
   await proves(request.out, 200);
 });
 
@@ -372,7 +372,7 @@ test("a Redis that is out of memory for a while uses no attempt: one attempt is 
   await redis.config("SET", "maxmemory", "0");
   const { state, store } = await running;
   assert.equal(state, "succeeded");
-  assert.deepEqual(log.warned(/for good/), []);
+  assert.deepEqual(log.warned(/failed permanently/), []);
   assert.ok((await verifyOutput(store)).ok);
 });
 

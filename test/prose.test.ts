@@ -46,7 +46,6 @@ const NOT_YET: readonly string[] = [
 
   "src/storage/",
 
-
   "test/e2e/",
 
   "test/helpers/inputs/",

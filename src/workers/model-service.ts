@@ -4,7 +4,7 @@ import type { WorkerOptions as QueueWorkerOptions } from "bullmq";
 import type { Redis } from "ioredis";
 import type { Config } from "../config.ts";
 import type { Fetcher } from "../fetch/fetcher.ts";
-import type { Device } from "../inference/devices/device.ts";
+import { type Device, kindOf } from "../inference/devices/device.ts";
 import { Engine, type EngineOptions } from "../inference/engine.ts";
 import type { Model } from "../inference/model/model.ts";
 import type { ImageDecoder } from "../inference/preprocess/image/image-decoder.ts";
@@ -112,7 +112,7 @@ function tuningFile(
   { config: { cacheDir, threads, intraOpThreads }, devices }: ModelServiceDeps,
   budget: number | undefined,
 ): string {
-  const kind = (devices?.[0] ?? "cpu").split(":")[0] as DeviceKind;
+  const kind = kindOf(devices?.[0] ?? "cpu");
   const place = `${kind}-${UNITS[kind](devices)}`;
   const layout = (threads ?? intraOpThreads) ? `-${threads ?? "any"}x${intraOpThreads ?? "any"}` : "";
   const fixed = `${layout}${budget === undefined ? "" : `-${budget}`}`;

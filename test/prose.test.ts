@@ -36,11 +36,7 @@ const NOT_YET: readonly string[] = [
 
   "src/models/",
 
-  "src/outputs/",
-
   "src/regular-file.ts",
-
-  "src/rows/",
 
   "src/sources/",
 

@@ -26,12 +26,12 @@ export type OpenedOutput =
 export type Liveness = "live" | "dead" | "unknown";
 
 /**
- * Finds out what a run finds in an output. Changes nothing there.
+ * Finds out whether a run can have an output. Changes nothing there.
  * @param livenessOf is called for a run that claimed the output, wrote no part and differs from `wanted`
  * @throws LabelmillError OUTPUT_FOREIGN (the output holds something else), OUTPUT_LOCKED (such a run is in progress),
  * SPEC_DIFFERS (another run, with all differences), OUTPUT_NOT_RESUMABLE (standard input cannot be read again)
  */
-export async function lookAtOutput(
+export async function inspectOutput(
   store: ReadableStore,
   wanted: RunFile,
   livenessOf: (runFile: RunFile) => Promise<Liveness> = async () => "unknown",
@@ -60,8 +60,8 @@ export async function lookAtOutput(
 }
 
 /**
- * Claims an output for a run, or continues the run that has claimed it. The caller must hold the lock of the output.
- * @param found the result of `lookAtOutput`
+ * Claims an output for a run, or continues the run that has claimed it. The caller must have the lease of the output.
+ * @param found the result of `inspectOutput`
  * @returns the content of `_run.json`
  */
 export async function claimOutput(store: ObjectStore, found: OpenedOutput): Promise<RunFile> {
@@ -84,9 +84,9 @@ export async function claimOutput(store: ObjectStore, found: OpenedOutput): Prom
   return runFile;
 }
 
-/** Looks at an output and claims it. @throws LabelmillError as `lookAtOutput` and `claimOutput` do */
+/** Inspects an output and claims it. @throws LabelmillError as `inspectOutput` and `claimOutput` do */
 export async function openOutput(store: ObjectStore, wanted: RunFile): Promise<OpenedOutput> {
-  const found = await lookAtOutput(store, wanted);
+  const found = await inspectOutput(store, wanted);
   await claimOutput(store, found);
   return found;
 }

@@ -14,7 +14,7 @@ import {
 } from "../schemas/names.ts";
 import type { ObjectStore } from "../storage/store.ts";
 
-/** The files of a run, but for its `_run.json`. */
+/** The files of a run, except its `_run.json`. */
 const RUN_FILES: ReadonlySet<string> = new Set([SUCCESS_FILE, MANIFEST_FILE, PARTS_FILE, FILES_FILE, JOURNAL_FILE]);
 
 /** Checks that an output holds nothing but files of runs. @throws LabelmillError OUTPUT_FOREIGN */

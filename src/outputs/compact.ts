@@ -51,7 +51,7 @@ export async function compactRange(
   await compactions.closeIfDone(run, output);
 }
 
-/** Which rows of a range a file holds, as `_files.jsonl` says it. */
+/** The fields of `_files.jsonl` for the rows that a file has. */
 type Place = Pick<FileLine, "partition" | "errors">;
 /** The content of one file: pieces of JSON lines, in the format of parts. */
 type FileContent = Place & { pieces: Uint8Array[]; rows: number };

@@ -114,7 +114,7 @@ async function writeManifest(
   return manifest;
 }
 
-/** Writes `_files.jsonl`. @returns what the manifest says of the files */
+/** Writes `_files.jsonl`. @returns the fields of the manifest about the files */
 async function writeFileLines(
   runFile: RunFile,
   store: ObjectStore,

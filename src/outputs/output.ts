@@ -31,7 +31,7 @@ export async function exists(store: ReadableStore, key: string): Promise<boolean
 }
 
 /** @returns undefined if the object does not exist */
-export async function getIfThere(store: ReadableStore, key: string): Promise<Uint8Array | undefined> {
+export async function getIfExists(store: ReadableStore, key: string): Promise<Uint8Array | undefined> {
   try {
     return await store.get(key);
   } catch (error) {
@@ -46,7 +46,7 @@ export function encodeJson(value: unknown): Uint8Array {
 }
 
 async function readJson<T>(store: ReadableStore, key: string, parse: (value: unknown) => T): Promise<T | undefined> {
-  const bytes = await getIfThere(store, key);
+  const bytes = await getIfExists(store, key);
   if (!bytes) return undefined;
   try {
     return parse(JSON.parse(Buffer.from(bytes).toString("utf8")));

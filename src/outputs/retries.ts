@@ -44,7 +44,7 @@ export async function nextRetry(store: ReadableStore, openStore: OpenStore): Pro
   const retry = (runFile.retryOf?.retry ?? 0) + 1;
   const uri = retryUri(store.uri, retry);
   const fresh = { run: newRunId(), createdAt: new Date().toISOString(), retryOf: { run: runFile.run, retry } };
-  // Most rows of a retry may be in error again, which is no reason to stop it.
+  // Most rows of a retry may be in error again: this must not stop it.
   const { maxErrors: _maxErrors, ...settings } = runFile.settings;
   // The files of the retry get the same columns.
   const { columns } = manifest;

@@ -20,7 +20,7 @@ import { compileCheck } from "./schema-check.ts";
 export const isOrderedRow = compileCheck(RowSchema) as (value: unknown) => value is Row;
 
 type Values = { [C in RowColumn]-?: NonNullable<z.infer<(typeof ROW_COLUMNS)[C]>> };
-/** A column with fields: each is a Parquet column `COLUMN_FIELD`. Null leaves a field out of Parquet. */
+/** A column with fields. Each field is a Parquet column `COLUMN_FIELD`; with null, it is left out of Parquet. */
 type Fields<T> = { fields: { [F in keyof T]-?: ParquetType<NonNullable<T[F]>> | null } };
 /** A column with a list of objects. */
 type List<T> = { list: { [F in keyof T]-?: PlainType<NonNullable<T[F]>> } };
@@ -28,7 +28,7 @@ type Form<T> = T extends (infer E)[] ? List<E> : T extends object ? Fields<T> : 
 
 type Forms = { [C in Exclude<RowColumn, "input">]: Form<Values[C]> };
 
-/** The Parquet form of each column. `input` has none here: its columns are the caller's, see `kept-columns.ts`. */
+/** The Parquet form of each column. The fields of `input` are the kept columns: see `kept-columns.ts`. */
 const FORMS: Forms = {
   id: TEXT,
   label: TEXT,
@@ -40,12 +40,12 @@ const FORMS: Forms = {
   source: { fields: { uri: TEXT, record: INTEGER, line: INTEGER } },
 };
 
-/** The name of a column of ours in Parquet. */
+/** The name of a column of rows in Parquet. */
 export type ParquetName = {
   [C in keyof Forms]: Forms[C] extends Fields<infer T> ? `${C}_${keyof T & string}` : C;
 }[keyof Forms];
 
-/** The columns of ours in a Parquet file, in order. */
+/** The columns of rows in Parquet, in order, without the kept columns. */
 export const PARQUET_COLUMNS: readonly ParquetColumn[] = Object.keys(ROW_COLUMNS)
   .filter((column) => column !== "input")
   .flatMap((column) => parquetColumnsOf(column as keyof Forms));

@@ -7,19 +7,19 @@ import { readParquetRows } from "./parquet-reader.ts";
 import { ParquetFileWriter } from "./parquet-writer.ts";
 import { readPart } from "./part.ts";
 
-/** Bytes of JSONL that are rows at a time. */
+/** Bytes of JSON lines that are parsed at a time. */
 const PIECE_BYTES = 4 << 20;
 const NEWLINE = 0x0a;
 
-/** The ending of the names of files of this form. */
+/** The extension of files of this format, without the dot. */
 export function endingOf({ format, compression }: OutputOptions): string {
   if (format === "parquet") return "parquet";
   return { none: "jsonl", gzip: "jsonl.gz", zstd: "jsonl.zst" }[compression];
 }
 
 /**
- * An output file's bytes: the rows of `pieces`, each in the form of a part, in their order. All of it is in memory,
- * once as JSONL and once as it comes out.
+ * Encodes an output file. All of it is in memory twice: as JSON lines and as the result.
+ * @param pieces rows as JSON lines, each piece in the format of a part
  */
 export async function encodeDataFile(
   pieces: readonly Uint8Array[],
@@ -37,8 +37,8 @@ export async function encodeDataFile(
 }
 
 /**
- * The rows of a file that `encodeDataFile` made, a piece at a time.
- * @throws LabelmillError PART_MISMATCH, or whatever the unpacking throws
+ * Reads the rows of a file that `encodeDataFile` made, one piece at a time.
+ * @throws LabelmillError PART_MISMATCH, or any error of decompression or of the Parquet reader
  */
 export async function* decodeDataFile(
   bytes: Uint8Array,
@@ -56,7 +56,7 @@ export async function* decodeDataFile(
   for (const piece of piecesOf(await unpack[compression](bytes))) yield readPart(piece).rows.map(fileRowOf);
 }
 
-/** Cut at the ends of lines. */
+/** Cuts JSON lines into pieces at the ends of lines. */
 function* piecesOf(bytes: Uint8Array): Generator<Uint8Array> {
   for (let start = 0; start < bytes.length; ) {
     const newline = bytes.indexOf(NEWLINE, Math.min(start + PIECE_BYTES, bytes.length) - 1);

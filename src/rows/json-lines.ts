@@ -1,6 +1,6 @@
 /**
- * The lines of a stream of UTF-8, each parsed as JSON; what is no JSON, or breaks off within a line, comes as
- * undefined. Numbers count from 1.
+ * Parses each line of a UTF-8 stream as JSON. Yields the line number, from 1, and the value: undefined if the line is
+ * not JSON, or has no newline at its end.
  */
 export async function* jsonLines(
   stream: AsyncIterable<Uint8Array>,

@@ -2,19 +2,19 @@ import type { ColumnType } from "../schemas/input.ts";
 import { PARQUET_COLUMNS } from "./columns.ts";
 import { BOOLEAN, columnOf, DOUBLE, INTEGER, type ParquetColumn, type ParquetType, TEXT } from "./parquet-types.ts";
 
-/** A column of the input that the caller keeps: its name there, its name in Parquet, and its type. */
+/** A kept column: its name in the input, its name in Parquet, and its type. */
 export type KeptColumn = { column: string; name: string; type: ColumnType };
 
 /**
- * Names the kept columns in Parquet. A name of a column of ours gets the prefix `input_`, repeated until the name is
- * free.
+ * Names the kept columns in Parquet. If a column of rows has the name, it gets the prefix `input_`, repeated until it
+ * is free.
  */
 export function keptColumns(types: ReadonlyMap<string, ColumnType>): KeptColumn[] {
-  const ours = new Set(PARQUET_COLUMNS.map(({ name }) => name));
-  const taken = new Set([...ours, ...types.keys()]);
+  const rowColumns = new Set(PARQUET_COLUMNS.map(({ name }) => name));
+  const taken = new Set([...rowColumns, ...types.keys()]);
   return [...types].map(([column, type]) => {
     let name = column;
-    if (ours.has(name)) {
+    if (rowColumns.has(name)) {
       while (taken.has(name)) name = `input_${name}`;
       taken.add(name);
     }
@@ -28,7 +28,7 @@ export function keptParquetColumn({ column, name, type }: KeptColumn): ParquetCo
   );
 }
 
-/** The Parquet type of each type of column. Its values are of that type: `kept-kinds.ts` made sure. */
+/** The Parquet type of each column type. `kept-kinds.ts` chooses a type that all values of the column fit. */
 const TYPES: Record<ColumnType, ParquetType<never>> = {
   boolean: BOOLEAN,
   integer: INTEGER,

@@ -2,13 +2,13 @@ import type { ColumnType } from "../schemas/input.ts";
 import type { Row } from "../schemas/row.ts";
 
 /**
- * What a value of a kept column may be. `integer`: one that a double holds exactly; `digits`: a string with an int64
- * that it does not hold.
+ * The kinds of values in kept columns. `integer` fits a double exactly. `digits` is a string with an integer of 64 bits
+ * that does not.
  */
 export const COLUMN_KINDS = ["boolean", "integer", "digits", "number", "string", "json", "null"] as const;
 export type ColumnKind = (typeof COLUMN_KINDS)[number];
 
-/** What the kept columns of rows hold. */
+/** The kinds of values in each kept column of the rows. */
 export function kindsIn(rows: readonly Row[]): Map<string, Set<ColumnKind>> {
   const kinds = new Map<string, Set<ColumnKind>>();
   for (const { input } of rows)
@@ -20,25 +20,23 @@ export function kindsIn(rows: readonly Row[]): Map<string, Set<ColumnKind>> {
   return kinds;
 }
 
-/**
- * The type that holds all of these: one kind, itself; integers and other numbers, numbers; else JSON. Nulls fit all.
- */
+/** The narrowest type that fits values of all these kinds. Null fits every type. */
 export function typeOfKinds(kinds: ReadonlySet<ColumnKind>): ColumnType {
-  // Beside numbers, digits are one of them; beside texts, a text.
+  // Together with integers, digits are an integer. Together with texts, they are a text.
   const digits = kinds.has("integer") && !kinds.has("string") ? "integer" : "string";
-  const held = [...kinds].filter((kind) => kind !== "null");
-  const [first, ...rest] = new Set(held.map((kind) => (kind === "digits" ? digits : kind)));
+  const kindsOfValues = [...kinds].filter((kind) => kind !== "null");
+  const [first, ...rest] = new Set(kindsOfValues.map((kind) => (kind === "digits" ? digits : kind)));
   if (first === undefined) return "string";
   if (rest.length === 0) return first;
   return [first, ...rest].every((kind) => kind === "integer" || kind === "number") ? "number" : "json";
 }
 
-/** Whether the type that an input says its column has holds what was found in it. */
+/** Whether values of these kinds fit the type that an input declares for their column. */
 export function fits(type: ColumnType, kinds: ReadonlySet<ColumnKind>): boolean {
   const found = typeOfKinds(kinds);
   const isEmpty = [...kinds].every((kind) => kind === "null");
   if (isEmpty || type === found || type === "json") return true;
-  // Readers of Parquet hand over as digits what a double would round.
+  // The Parquet reader returns integers that a double would round as digits.
   if (type === "integer") return [...kinds].every((kind) => ["integer", "digits", "null"].includes(kind));
   if (type === "number") return found === "integer";
   return (type === "timestamp" || type === "datetime" || type === "date") && found === "string";

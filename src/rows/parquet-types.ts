@@ -1,14 +1,14 @@
 import type { SchemaElement } from "hyparquet";
 import type { Row } from "../schemas/row.ts";
 
-/** A column of a Parquet file. `read` returns null where a row has no value. */
+/** A column of a Parquet file. `read` returns its value in a row, or null. */
 export type ParquetColumn = { name: string; elements: SchemaElement[]; read: (row: Row) => unknown };
 
 type Element = Pick<SchemaElement, "type" | "converted_type" | "logical_type">;
 
 /**
- * A Parquet type whose values are written as they are. `T` is only for the compiler: a text's type does not fit a
- * number.
+ * A Parquet type whose values are written unchanged. `T` is only for the compiler, which refuses the type of a text for
+ * a number.
  */
 export type PlainType<T> = { element: Element; convert?: undefined; accepts?: (value: T) => void };
 
@@ -20,10 +20,10 @@ export type ParquetType<T> = PlainType<T> | ConvertedType<T>;
 export const TEXT: PlainType<string> = { element: { type: "BYTE_ARRAY", converted_type: "UTF8" } };
 export const BOOLEAN: PlainType<boolean> = { element: { type: "BOOLEAN" } };
 export const DOUBLE: PlainType<number> = { element: { type: "DOUBLE" } };
-/** Integers of up to 64 bits, as a number or in digits. */
+/** Integers of up to 64 bits, as a number or as digits. */
 export const INTEGER: ConvertedType<number | string> = { element: { type: "INT64" }, convert: BigInt };
 
-/** @param read returns null or undefined where a row has no value */
+/** @param read returns the value in a row, or null or undefined */
 export function columnOf(
   name: string,
   { element, convert }: ParquetType<never>,
@@ -40,7 +40,7 @@ export function columnOf(
   };
 }
 
-/** The schema of an optional list of objects whose fields are never missing. */
+/** The schema of an optional list of objects with required fields. */
 export function listElements(name: string, fields: Record<string, ParquetType<never>>): SchemaElement[] {
   return [
     { name, repetition_type: "OPTIONAL", converted_type: "LIST", num_children: 1 },

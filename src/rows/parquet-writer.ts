@@ -9,7 +9,8 @@ import type { ParquetColumn } from "./parquet-types.ts";
 const GROUP_ROWS = 10_000;
 
 /**
- * The column that the folder of a partitioned file says. Readers add it from there, and refuse a file that has it too.
+ * The column whose value is in the folder of a partitioned file. Readers add it from there, and refuse a file that also
+ * has it.
  */
 const PARTITION_COLUMN: ParquetName = "label";
 
@@ -21,8 +22,8 @@ export class ParquetFileWriter {
   #rows: Row[] = [];
 
   constructor(kept: readonly KeptColumn[], partitioned: boolean) {
-    const ours = PARQUET_COLUMNS.filter(({ name }) => !(partitioned && name === PARTITION_COLUMN));
-    this.#columns = [...ours, ...kept.map(keptParquetColumn)];
+    const rowColumns = PARQUET_COLUMNS.filter(({ name }) => !(partitioned && name === PARTITION_COLUMN));
+    this.#columns = [...rowColumns, ...kept.map(keptParquetColumn)];
     const root: SchemaElement = { name: "root", num_children: this.#columns.length };
     const schema = [root, ...this.#columns.flatMap(({ elements }) => elements)];
     this.#writer = new ParquetWriter({ writer: this.#bytes, schema, createdBy: "labelmill" });

@@ -5,9 +5,7 @@ import type { Receipt } from "../schemas/manifest.ts";
 import { type Row, RowSchema } from "../schemas/row.ts";
 import { isOrderedRow } from "./columns.ts";
 
-/**
- * What a part holds in sum. `labels` counts labeled rows by their best label, `errorCodes` the others by their code.
- */
+/** The sums of a part. `labels` counts labeled rows by their best label, `errorCodes` rows in error by their code. */
 export type PartSummary = {
   receipt: Receipt;
   labels: Record<string, number>;
@@ -19,22 +17,22 @@ export type EncodedPart = PartSummary & { bytes: Uint8Array };
 const NEWLINE = 0x0a;
 
 /**
- * A part's bytes: a row a line, in their order, each as JSON with its keys in the schema's order and `\n` after it.
- * @throws LabelmillError INTERNAL for a row that `readPart` would refuse: the first write stands, so it must not be
- * written
+ * Encodes rows as a part: one line of JSON for each row, with its keys in the order of the schema, and `\n` at its end.
+ * @throws LabelmillError INTERNAL for a row that `readPart` would refuse. A part cannot be replaced, so it must not be
+ * written.
  */
 export function encodePart(rows: readonly Row[]): EncodedPart {
   const lines = rows.map((row, i) => JSON.stringify(inOrder(row, i)));
-  // Ends the last line too. A lone surrogate becomes an escape, so the text is always valid UTF-8.
+  // The last line has a newline too. A lone surrogate becomes an escape, so the text is always valid UTF-8.
   const text = [...lines, ""].join("\n");
-  // Not Buffer.from: its bytes may lie in a pool, which a transfer to a thread would take away from everybody.
+  // Not Buffer.from: its bytes may be in a shared pool, which cannot be transferred to a thread.
   const bytes = new TextEncoder().encode(text);
   return { bytes, ...summarize(rows, bytes) };
 }
 
 /**
- * The rows of a part, and their sums.
- * @throws LabelmillError PART_MISMATCH with the line's number, from 1, for bytes that `encodePart` does not write: a
+ * Reads the rows of a part, and their sums.
+ * @throws LabelmillError PART_MISMATCH with the line number, from 1, for bytes that `encodePart` does not write: a
  * line that is not a row, a blank line, invalid UTF-8, a last line without its newline
  */
 export function readPart(bytes: Uint8Array): PartSummary & { rows: Row[] } {
@@ -67,8 +65,8 @@ function readRow(line: string, number: number): Row {
 }
 
 /**
- * A row with its columns in order. The worker builds them so: then zod, whose check takes as long as all the rest, is
- * not asked.
+ * A row with its columns in order. The worker builds rows in this order, so that the check by zod, which takes as long
+ * as everything else here, is not needed.
  */
 function inOrder(row: Row, index: number): Row {
   if (isOrderedRow(row)) return row;
@@ -78,7 +76,7 @@ function inOrder(row: Row, index: number): Row {
 }
 
 function summarize(rows: readonly Row[], bytes: Uint8Array): PartSummary {
-  // Maps: a label may be called `constructor` or `__proto__`.
+  // Maps, because a label may be called `constructor` or `__proto__`.
   const labels = new Map<string, number>();
   const errorCodes = new Map<string, number>();
   for (const row of rows) {
@@ -95,7 +93,11 @@ function summarize(rows: readonly Row[], bytes: Uint8Array): PartSummary {
 }
 
 function mismatch(line: number, why: string, cause?: unknown): LabelmillError {
-  return new LabelmillError("PART_MISMATCH", `expected a part with a row a line; line ${line}: ${why.slice(0, 500)}`, {
-    cause,
-  });
+  return new LabelmillError(
+    "PART_MISMATCH",
+    `expected a part with one row in each line; line ${line}: ${why.slice(0, 500)}`,
+    {
+      cause,
+    },
+  );
 }

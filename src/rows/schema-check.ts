@@ -1,21 +1,18 @@
 import { z } from "zod";
 
-/**
- * A schema as plain data, of one shape for all types: the engine runs `accepts` several times faster than calls of
- * closures.
- */
+/** A schema, as plain data that is fast to check against. */
 type Rule = {
   type: "string" | "number" | "integer" | "literal" | "array" | "object" | "union" | "custom" | "unknown";
   optional: boolean;
-  /** Bounds of a number, or of the length of a text or list. */
+  /** Bounds of a number, or of the length of a text or array. */
   min: number;
   max: number;
   pattern: RegExp | undefined;
   literal: unknown;
   isValid: ((value: unknown) => unknown) | undefined;
-  /** Names of the columns of an object. */
+  /** The keys of an object. */
   names: readonly string[];
-  /** Of the columns of an object, of the elements of a list, or of the options of a union. */
+  /** The rules of the values of an object, of the elements of an array, or of the options of a union. */
   rules: readonly Rule[];
 };
 
@@ -112,7 +109,7 @@ function ruleOf(schema: z.core.$ZodType): Rule {
   }
 }
 
-/** All rules have one hidden class, so they are made here only. What has an unknown rule in it is unknown. */
+/** Rules are made only here, so that they have one hidden class. A rule that contains an unknown rule is unknown. */
 function rule({
   type,
   optional = false,
@@ -125,7 +122,7 @@ function rule({
   return { type, optional, min, max, pattern, literal, isValid, names, rules };
 }
 
-/** Adds what `.min()`, `.regex()` and the like require. */
+/** Adds the requirements of `.min()`, `.regex()` and the like. */
 function refined(base: Rule, checks: readonly z.core.$ZodCheck<never>[] = []): Rule {
   let { min, max, pattern } = base;
   // The next integer within an exclusive bound.

@@ -3,7 +3,7 @@ import { pathToFileURL } from "node:url";
 import type { Config } from "../../config.ts";
 import { serving } from "../../fleet/registry.ts";
 import type { DeviceChoice } from "../../inference/devices/devices.ts";
-import { claimOutput, type Liveness, lookAtOutput, type OpenedOutput } from "../../outputs/claim.ts";
+import { claimOutput, inspectOutput, type Liveness, type OpenedOutput } from "../../outputs/claim.ts";
 import { checkClearable, clearOutput } from "../../outputs/clear.ts";
 import { readRunFile } from "../../outputs/output.ts";
 import { newRunFile } from "../../outputs/run-file.ts";
@@ -95,7 +95,7 @@ export async function prepareRun(
   const all = { files: [...images.files, ...roots.files], s3: [...images.s3, ...roots.s3] };
   const found: OpenedOutput = former
     ? { kind: "new", runFile: wanted }
-    : await lookAtOutput(store, wanted, (theirs) => livenessOf(theirs, config));
+    : await inspectOutput(store, wanted, (theirs) => livenessOf(theirs, config));
   const claim = async () => {
     if (former) await overwrite(store, former.run, world);
     await claimOutput(store, found);

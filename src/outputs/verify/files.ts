@@ -6,7 +6,7 @@ import { type FileLine, type Manifest, type PartLine, type Range, selectedIn } f
 import { dataFileName, ERRORS_FOLDER, FILES_FILE, isDataFileKey, PARTS_FOLDER } from "../../schemas/names.ts";
 import type { RunFile } from "../../schemas/run.ts";
 import type { ReadableStore } from "../../storage/store.ts";
-import { getIfThere } from "../output.ts";
+import { getIfExists } from "../output.ts";
 import { labelFolder } from "../partition.ts";
 import type { Findings } from "./findings.ts";
 import { fileLines } from "./lines.ts";
@@ -104,7 +104,7 @@ export class FilesCheck {
     const folder = line.errors ? ERRORS_FOLDER : line.partition === undefined ? "" : labelFolder(line.partition);
     const name = dataFileName(run, line.first, line.last, endingOf(spec.output));
     findings.equal(`${FILES_FILE}: key`, line.key, folder + name);
-    const bytes = await getIfThere(this.#store, line.key);
+    const bytes = await getIfExists(this.#store, line.key);
     if (!bytes) return findings.problem(`${line.key} is missing`);
     findings.equal(`${line.key}: bytes`, bytes.length, line.bytes);
     const sha256 = hashOf("sha256", bytes, "hex");

@@ -3,7 +3,7 @@ import { readPart } from "../../rows/part.ts";
 import { type PartLine, selectedIn } from "../../schemas/manifest.ts";
 import { isPartKey, PARTS_FILE } from "../../schemas/names.ts";
 import type { ReadableStore } from "../../storage/store.ts";
-import { getIfThere } from "../output.ts";
+import { getIfExists } from "../output.ts";
 import type { Findings } from "./findings.ts";
 import { rowsDiffer } from "./planned-rows.ts";
 
@@ -16,7 +16,7 @@ export async function checkPart(
 ): Promise<void> {
   findings.totals.parts += 1;
   findings.totals.planned += selectedIn(line.planned);
-  const bytes = await getIfThere(store, line.key);
+  const bytes = await getIfExists(store, line.key);
   if (!bytes) return findings.problem(`${line.key} is missing`);
   let part: ReturnType<typeof readPart>;
   try {

@@ -44,7 +44,7 @@ export function rowsDiffer(
     let least = first;
     for (let left = selected; left > 0; left--) {
       const source = rows[place++]?.source;
-      // Of a range that is sampled or filtered, the plan has only the number of its items.
+      // The plan has only the number of items of a range that is sampled or filtered.
       const most = selected === count ? least : first + count - left;
       if (source?.uri !== uris[input] || source!.record < least || source!.record > most) {
         const got = source ? `record ${source.record} of ${source.uri}` : "missing";

@@ -7,8 +7,7 @@ import { type OpenStore, retryUri } from "../retries.ts";
 import type { Findings, Verification } from "./findings.ts";
 
 /**
- * Checks each retry of a run. It is a complete output of its own, and has exactly the rows that were in error before
- * it.
+ * Checks each retry of a run. A retry is a complete output with exactly the rows that were in error before it.
  * @param verify checks one output
  */
 export async function checkRetries(

@@ -1,5 +1,5 @@
 import { LabelmillError } from "../../errors.ts";
-import { getIfThere } from "../../outputs/output.ts";
+import { getIfExists } from "../../outputs/output.ts";
 import { readPart } from "../../rows/part.ts";
 import type { Job } from "../../schemas/job.ts";
 import type { Row } from "../../schemas/row.ts";
@@ -12,7 +12,7 @@ import type { StoredPart } from "./process-slice.ts";
  * @throws LabelmillError PART_MISMATCH if its rows are not those of this slice
  */
 export async function existingPart(store: ObjectStore, job: Job): Promise<StoredPart | undefined> {
-  const bytes = await getIfThere(store, job.key);
+  const bytes = await getIfExists(store, job.key);
   if (!bytes) return undefined;
   const part = readPart(bytes);
   if (!(job.items ? isOfItems(part.rows, job) : isOfSplits(part.rows, job.splits!)))

@@ -101,7 +101,7 @@ test("a part holds every column of a row, in the table's order, and gives it bac
   );
 });
 
-test("every column and field of the table has a Parquet column, in the table's order, but for those named here", () => {
+test("every column and field of the table has a Parquet column, in the table's order, except those named here", () => {
   const all = flat({} as Row);
   for (const name of NOT_IN_PARQUET) assert.ok(all.delete(name), name);
   assert.deepEqual(

@@ -1,6 +1,6 @@
 import { mkdtemp, realpath, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { readEnvironment } from "../src/config.ts";
+import { prepareProcess, readEnvironment } from "../src/config.ts";
 import { LabelmillError, messageOf } from "../src/errors.ts";
 import { measureBulk } from "./bulk/bulk.ts";
 import { measureEngine } from "./engine/engine.ts";
@@ -14,6 +14,9 @@ import { reportOf } from "./report/report.ts";
 import { measureService } from "./service/service.ts";
 
 const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
+
+// The processes that this one starts inherit its environment.
+prepareProcess();
 
 // The first signal ends the processes of the two sides and cleans up; the second ends this one at once.
 const interrupted = new AbortController();

@@ -4,7 +4,7 @@ const NEEDED_NODE = 24;
 
 if (Number(process.versions.node.split(".")[0]) < NEEDED_NODE) {
   process.stderr.write(
-    `labelmill needs Node ${NEEDED_NODE} or newer, and this is Node ${process.versions.node}: install a newer one.\n`,
+    `labelmill needs Node ${NEEDED_NODE} or newer, got Node ${process.versions.node}: install a newer version.\n`,
   );
   process.exitCode = 1;
 } else {

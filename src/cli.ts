@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 import "./node-version.ts";
-import { runAsChild } from "./cli/first-process.ts";
+import { runAsChild } from "./cli/init-process.ts";
 
-// The first process of a container loads nothing that only its child needs.
+// The first process of a container loads only what it needs to run its child.
 if (process.pid === 1) process.exitCode = await runAsChild();
 else await run();
 
@@ -10,17 +10,18 @@ async function run(): Promise<void> {
   const { Interrupts } = await import("./cli/terminal/interrupts.ts");
   const interrupts = new Interrupts();
   interrupts.listen();
-  const { tameConsole } = await import("./cli/terminal/library-console.ts");
-  tameConsole();
+  const { redirectConsole } = await import("./cli/terminal/library-console.ts");
+  redirectConsole();
+  const { prepareProcess, readEnvironment } = await import("./config.ts");
+  prepareProcess();
   const { runProgram } = await import("./cli/program.ts");
-  const { readEnvironment } = await import("./config.ts");
 
-  // A reader that went away (`| head`) is no error of ours.
+  // A reader that closes the pipe (`| head`) is not an error.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code !== "EPIPE") throw error;
   });
 
   process.exitCode = await runProgram(process.argv.slice(2), readEnvironment(), process.stdin, interrupts);
-  // Handlers of signals do not keep the process alive; standard input that is not read to its end would.
+  // Standard input that is not read to its end would keep the process alive.
   process.stdin.destroy();
 }

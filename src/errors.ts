@@ -1,11 +1,11 @@
 import { printableLines } from "./printable.ts";
 
 /**
- * Every error that a user or a caller can meet has a stable code. `retryable` says whether the same work may succeed
- * if tried again with nothing changed (an outage), or will fail the same way (bad input).
+ * The stable codes of all errors that a user or a caller can get. `retryable` says whether the same work may succeed later with nothing
+ * changed (an outage), or will always fail in the same way (bad input).
  */
 const CODES = {
-  // What an item can cost: its own row, nothing else.
+  // Errors of an item. It becomes a row in error, and no other item is affected.
   EMPTY_TEXT: { retryable: false },
   TEXT_TIMEOUT: { retryable: false },
   RECORD_INVALID: { retryable: false },
@@ -22,7 +22,7 @@ const CODES = {
   NOT_FINITE: { retryable: false },
   ITEM_FAILED: { retryable: false },
   ITEM_CRASHED_WORKER: { retryable: true },
-  // What stops a command before anything is queued.
+  // Errors that stop a command before anything is queued.
   USAGE: { retryable: false },
   CONFIG_INVALID: { retryable: false },
   INPUT_NOT_FOUND: { retryable: false },
@@ -44,7 +44,7 @@ const CODES = {
   SPEC_DIFFERS: { retryable: false },
   NO_WORKER: { retryable: false },
   LOCAL_PATH_REMOTE_WORKER: { retryable: false },
-  // What fails a job, and, when tries run out, its slice.
+  // Errors that fail a job and, after the last attempt, its slice.
   JOB_INVALID: { retryable: false },
   RUN_UNKNOWN: { retryable: false },
   RUN_FAILED: { retryable: false },
@@ -101,12 +101,12 @@ export class LabelmillError extends Error {
   }
 }
 
-/** A server repeats the arguments of a command that it does not know. */
+/** Redis repeats the arguments of an unknown command in its reply. */
 const REPEATED_ARGUMENTS = /,? with args beginning with:.*$/s;
 
 /**
- * The same error, whose command has lost its arguments: ioredis puts them beside the name, and they are texts, jobs or a password. It is
- * the one place where that is done: for causes of our errors, and for what is logged.
+ * Removes the arguments of the Redis command from an error, and returns the error. ioredis adds them, and they can be texts, jobs or a
+ * password. Used for the causes of our errors and for the log.
  */
 export function withoutArguments<T>(error: T): T {
   if (!(error instanceof Error)) return error;
@@ -121,18 +121,18 @@ export function withoutArguments<T>(error: T): T {
   return error;
 }
 
-/** The error itself if it is ours, else one of ours with `code` that keeps it as its cause. */
+/** The error itself if it is a LabelmillError, otherwise a LabelmillError with `code` and the error as its cause. */
 export function toLabelmillError(error: unknown, code: ErrorCode = "INTERNAL"): LabelmillError {
   return error instanceof LabelmillError ? error : new LabelmillError(code, messageOf(error), { cause: error });
 }
 
-/** The message of whatever was thrown; an AggregateError's is often empty, so its parts speak for it. */
+/** The message of any thrown value. For an AggregateError without a message, the messages of its errors. */
 export function messageOf(error: unknown): string {
   if (error instanceof AggregateError && error.message === "") return error.errors.map(messageOf).join("; ");
   return error instanceof Error ? withoutArguments(error).message : String(error);
 }
 
-/** The system's error code (`ENOENT`, `ECONNRESET`, …) of whatever was thrown, if it has one. */
+/** The system's error code (`ENOENT`, `ECONNRESET`, …) of a thrown value, if it has one. */
 export function systemCode(error: unknown): string | undefined {
   const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
   return typeof code === "string" ? code : undefined;

@@ -7,10 +7,11 @@ import { printable, printableJson } from "./printable.ts";
 export type Logger = PinoLogger;
 
 /**
- * The log: JSON lines on standard error, or short human lines where that is a terminal. Never secrets (addresses are
- * logged with their passwords hidden, by whoever writes them), never a text's content at info level or above. Of an error, only
- * what `describeError` takes.
- * @param destination where JSON lines go; none: standard error
+ * Creates the log: JSON lines on standard error, or short readable lines on a terminal. It never contains secrets (callers hide the
+ * passwords in addresses), and never the content of a text at level info or above. An error has only the fields of
+ * `describeError`.
+ * @param terminal whether standard error is a terminal
+ * @param destination where JSON lines go. Default: standard error
  */
 export function createLogger(level: string, terminal: boolean, destination?: Writable): Logger {
   const options = {
@@ -19,13 +20,13 @@ export function createLogger(level: string, terminal: boolean, destination?: Wri
     redact: { paths: ["password", "*.password", "url"], remove: true },
     formatters: { log: describeErrors },
     hooks: {
-      // An error that is logged alone gives the line its message, too.
+      // If an error is logged alone, pino takes the message of the line from it.
       logMethod(args: Parameters<LogFn>, method: LogFn) {
         withoutArguments(args[0]);
         method.apply(this, args);
       },
     },
-    // Pino has one of its own for this name, which takes all fields.
+    // The default serializer of pino for this name takes all fields.
     serializers: { err: (error: unknown) => (error instanceof Error ? describeError(error) : error) },
   };
   if (terminal) return pino(options, humanLines());
@@ -33,7 +34,7 @@ export function createLogger(level: string, terminal: boolean, destination?: Wri
   return pino(options, { write: (line) => void lines.write(printableJson(line)) });
 }
 
-/** Errors among what is logged, under whatever name. */
+/** Replaces the errors in the details of a log line by their descriptions. */
 function describeErrors(detail: Record<string, unknown>): Record<string, unknown> {
   const described = Object.entries(detail).map(([key, value]) => [
     key,
@@ -42,24 +43,24 @@ function describeErrors(detail: Record<string, unknown>): Record<string, unknown
   return Object.fromEntries(described);
 }
 
-/** How far causes of causes are followed. */
+/** The largest depth of nested causes. */
 const DEEPEST_CAUSE = 5;
 
 type DescribedError = { type: string; code?: string; message: string; stack?: string; cause?: DescribedError };
 
 /**
- * What the log has of an error. Never all of its fields: those of others hold arguments of commands, requests, headers. A stack only of an error
- * that nobody foresaw: those that have a code say what there is to say.
+ * The fields of an error that are logged. Other fields can contain arguments of commands, requests or headers. Only unexpected errors have a
+ * stack: an error with a code is described by its message.
  */
 function describeError(error: Error, depth = 0): DescribedError {
   const { name, message, stack, cause } = withoutArguments(error);
   const code = (error as { code?: unknown }).code;
-  const foreseen = (typeof code === "string" && code !== "INTERNAL") || name === "ReplyError";
+  const expected = (typeof code === "string" && code !== "INTERNAL") || name === "ReplyError";
   return {
     type: name,
     ...(typeof code === "string" ? { code } : {}),
     message,
-    ...(foreseen || stack === undefined ? {} : { stack }),
+    ...(expected || stack === undefined ? {} : { stack }),
     ...(cause instanceof Error && depth < DEEPEST_CAUSE ? { cause: describeError(cause, depth + 1) } : {}),
   };
 }

@@ -3,21 +3,21 @@ import { type FileHandle, lstat, open, stat } from "node:fs/promises";
 import { systemCode } from "./errors.ts";
 
 /**
- * Opening must not wait for a FIFO's writer, or take over a terminal. Waiting for a writer takes a thread of libuv's pool for ever:
- * no time limit and no signal gets it back, and some of them freeze the process.
+ * Opening must not wait for the writer of a FIFO, or take control of a terminal. Waiting for a writer blocks a thread of libuv's pool
+ * forever: no time limit and no signal frees it, and a few such threads block the process.
  */
 const SAFE_FLAGS = constants.O_NONBLOCK | constants.O_NOCTTY;
 
 const OWN_FLAGS = constants.O_NOFOLLOW | constants.O_RDWR | constants.O_CREAT | constants.O_APPEND;
 
-/** A file may be replaced by another while it is opened, as when it is written anew. It does not happen this often by chance. */
+/** Attempts to open a file. Another process may replace it meanwhile, but not this often by chance. */
 const TRIES = 5;
 
-/** Another file each time that it was looked at and opened. */
-export const REPLACED = "replaced over and over";
+/** The file was replaced during every attempt. */
+export const REPLACED = "replaced repeatedly";
 export type IrregularKind = "a folder" | "a link" | "a pipe, socket or device" | typeof REPLACED;
 
-/** What is at a path is no regular file. */
+/** The path is not a regular file. */
 export class IrregularFile extends Error {
   override readonly name = "IrregularFile";
   readonly kind: IrregularKind;
@@ -32,18 +32,18 @@ export class IrregularFile extends Error {
 export type OpenFile = () => Promise<FileHandle>;
 
 /**
- * The one way to open a file that somebody else may have put there. Links are followed.
+ * Opens a file for reading. Every file that another user may have put there is opened in this way. Links are followed.
  *
- * @throws IrregularFile and what the system says (ENOENT, EACCES, …)
+ * @throws IrregularFile, or an error of the system (ENOENT, EACCES, …)
  */
 export async function openRegular(path: string): Promise<FileHandle> {
   return await openChecked(path, stat, SAFE_FLAGS);
 }
 
 /**
- * The same without following a link at the path's end.
+ * As `openRegular`, but does not follow a link at the end of the path.
  *
- * @param real a path without links, as `realpath` gives it
+ * @param real a path without links, from `realpath`
  */
 export async function openReal(real: string): Promise<FileHandle> {
   return await openChecked(real, lstat, SAFE_FLAGS | constants.O_NOFOLLOW);
@@ -51,7 +51,7 @@ export async function openReal(real: string): Promise<FileHandle> {
 
 async function openChecked(path: string, look: (path: string) => Promise<Stats>, flags: number): Promise<FileHandle> {
   for (let tried = 0; tried < TRIES; tried++) {
-    // Opening a device can do something to it, so what is none of a file's kind is not opened at all.
+    // Opening a device can change its state, so a path that is not a regular file is not opened at all.
     const seen = await look(path);
     const kind = irregularKind(seen);
     if (kind) throw new IrregularFile(path, kind);
@@ -75,22 +75,22 @@ async function openChecked(path: string, look: (path: string) => Promise<Stats>,
   throw new IrregularFile(path, REPLACED);
 }
 
-/** The whole of a file; links are followed. Throws as `openRegular`. */
+/** Reads a whole file. Links are followed. @throws as `openRegular` */
 export async function readRegular(path: string): Promise<Buffer> {
   await using file = await openRegular(path);
   return await file.readFile();
 }
 
-/** The same as text in UTF-8. */
+/** Reads a whole file as UTF-8 text. @throws as `openRegular` */
 export async function readRegularText(path: string): Promise<string> {
   return (await readRegular(path)).toString("utf8");
 }
 
 /**
- * Opens a file of our own, made if it is not there, to read it and append to it; links are not followed.
+ * Opens a file of this program for reading and appending, and creates it if it does not exist. Links are not followed.
  *
- * @returns its descriptor, the caller's to close
- * @throws IrregularFile and what the system says
+ * @returns its descriptor, which the caller closes
+ * @throws IrregularFile, or an error of the system
  */
 export function openOwnSync(path: string): number {
   checkOwnSync(path);
@@ -101,10 +101,10 @@ export function openOwnSync(path: string): number {
   throw new IrregularFile(path, openedKind);
 }
 
-/** Whether `openOwnSync` may open what is at a path now, or make it. @throws IrregularFile */
+/** Checks that `openOwnSync` may open or create the path. @throws IrregularFile */
 export function checkOwnSync(path: string): void {
-  const there = lstatSync(path, { throwIfNoEntry: false });
-  const kind = there && irregularKind(there);
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  const kind = found && irregularKind(found);
   if (kind) throw new IrregularFile(path, kind);
 }
 

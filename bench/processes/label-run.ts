@@ -1,4 +1,4 @@
-/** One run from its plan to its end, as src/cli/label/session.ts makes it, for any process that plans it. */
+/** One run from its plan to its end, as src/cli/label/run-session.ts makes it, for any process that plans it. */
 import type { Config } from "../../src/config.ts";
 import type { Model } from "../../src/inference/model/model.ts";
 import { openOutput } from "../../src/outputs/claim.ts";

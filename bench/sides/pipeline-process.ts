@@ -1,5 +1,5 @@
 /**
- * The pipeline's side: what src/cli/label/session.ts builds for one run (its own Redis server, a worker, a planner, the
+ * The pipeline's side: what src/cli/label/run-session.ts builds for one run (its own Redis server, a worker, a planner, the
  * file system's store), except that the worker serves all runs, as a worker of a queue does.
  */
 import { randomBytes } from "node:crypto";

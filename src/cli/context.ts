@@ -7,33 +7,34 @@ import type { WorkerOptions } from "../workers/worker.ts";
 import type { Interrupts } from "./terminal/interrupts.ts";
 import type { Terminal } from "./terminal/terminal.ts";
 
-export type LabelWorld = {
+/** What a command needs: its settings, where it reads and writes, and how it is interrupted. */
+export type CommandContext = {
   config: Config;
   environment: { path: string };
   stdin: Readable;
   terminal: Terminal;
   log: Logger;
-  /** None: the command is not interrupted, or its caller handles that. */
+  /** If omitted, the command is not interrupted, or its caller handles interrupts. */
   interrupts?: Pick<Interrupts, "handle" | "lastly" | "endStuck">;
   around?: WorkerOptions["around"];
   thread?: WorkerOptions["thread"];
 };
 
-/** What a command line gives its commands. */
-export type CommandContext = {
-  /** The settings, resolved from a command's flags, and where it reads and writes. */
-  world(options: Record<string, unknown>): Promise<LabelWorld>;
-  /** Aborts at the first interrupt, if the command handles it (`interrupts.handle`): else the interrupt ends the process. */
+/** What the program gives the commands that it registers. */
+export type ProgramContext = {
+  /** Makes the context of a command from the values of its flags. */
+  contextOf(options: Record<string, unknown>): Promise<CommandContext>;
+  /** Aborts at the first interrupt if the command handles it (`interrupts.handle`). Otherwise the interrupt ends the process. */
   signal: AbortSignal;
-  /** The exit code. */
-  done(code: number): void;
+  /** Sets the exit code. */
+  exitWith(code: number): void;
 };
 
-/** The server of a command that can do nothing with one of its own. @throws LabelmillError USAGE */
+/** The Redis server of a command that cannot start its own. @throws LabelmillError USAGE */
 export function lastingRedis({ redisUrl }: Config): RedisAddress {
   if (redisUrl) return { url: redisUrl };
   throw new LabelmillError(
     "USAGE",
-    "this command needs the Redis server that producers and workers share: set REDIS_URL, or say --redis-url",
+    "this command needs the Redis server that producers and workers share: set REDIS_URL or --redis-url",
   );
 }

@@ -1,2 +1,2 @@
 /** Exit codes of all commands. */
-export const EXIT = { labeled: 0, failed: 1, usage: 2, someInError: 3, interrupted: 130 } as const;
+export const EXIT = { ok: 0, failed: 1, usage: 2, someInError: 3, interrupted: 130 } as const;

@@ -4,9 +4,9 @@ import { LANES } from "../schemas/names.ts";
 import { OUTPUT_FORMATS } from "../schemas/output.ts";
 import { RunSpecSchema } from "../schemas/spec.ts";
 
-/** Settings of commands that only look into Redis. */
+/** Settings of commands that only read and change state in Redis. */
 export const REDIS_SETTINGS: readonly ConfigKey[] = ["redisUrl", "redisPasswordFile", "logLevel"];
-/** Settings of commands that look for models, and pull them. */
+/** Settings of commands that find and pull models. */
 export const MODEL_SETTINGS: readonly ConfigKey[] = [
   "catalog",
   "cacheDir",
@@ -19,13 +19,18 @@ export const MODEL_SETTINGS: readonly ConfigKey[] = [
 export const S3_SETTINGS: readonly ConfigKey[] = ["s3Endpoint", "s3Region", "s3PathStyle"];
 
 export const EXIT_CODES = `
-Exit codes: 0 all labeled · 1 failed · 2 wrong usage or input, nothing queued · 3 done, some items in error · 130 interrupted`;
+Exit codes: 0 all rows labeled · 1 failed · 2 wrong usage or input, nothing queued · 3 finished, some rows in error · 130 interrupted`;
+
+/** Defaults of a run, for help texts. Only the schema sets them. */
+export const RUN_DEFAULTS = RunSpecSchema.parse({ kind: "text", inputs: ["-"] });
+/** Rows that `label` prints at the end. */
+const DEFAULT_SHOW = 5;
 
 const SWITCHES: ReadonlySet<ConfigKey> = new Set(["allowPrivate", "s3PathStyle", "offline"]);
 
-/** Settings are flags too; the names come from the one table in config.ts. */
+/** Adds settings as flags. Names and descriptions come from config.ts. */
 export function withSettings(command: Command, keys: readonly ConfigKey[] = CONFIG_KEYS): Command {
-  command.optionsGroup("Settings (flags go over the environment, the environment over --config):");
+  command.optionsGroup("Settings (flags override environment variables, which override --config):");
   command.option("--config <file>", "a JSON file of settings");
   for (const key of keys.filter(isFlag)) {
     const description = `${ConfigSchema.shape[key].description} [${envName(key)}]`;
@@ -34,61 +39,84 @@ export function withSettings(command: Command, keys: readonly ConfigKey[] = CONF
   return command;
 }
 
-/** What a run is asked for, by the names of a spec's keys: defaults and bounds stand in RunSpecSchema. */
+/** Adds `--json`. */
+export function withJson(command: Command): Command {
+  return command.option("--json", "print one JSON value");
+}
+
+/** Adds the options of a run. Their names are the keys of a spec, and RunSpecSchema has their bounds and defaults. */
 export function withRunOptions(command: Command): Command {
-  return command
-    .option("--column <name>", "the column that holds the text or the image reference (default: found by its name)")
-    .option(
-      "--id-column <name>",
-      "the column that holds the id (default: made from the file's name and the record's number)",
-    )
-    .option("--keep <column...>", "columns to copy into the rows")
-    .option("--where <column=value...>", "only rows whose columns hold these values")
-    .option(
-      "--sample <share>",
-      "label this share of the rows (0.01 is one in a hundred), the same ones each time",
-      Number,
-    )
-    .option("--limit <n>", "label this many rows at most, the first ones", Number)
-    .addOption(
-      new Option("--format <format>", "of the input (default: found by looking)").choices(
-        RunSpecSchema.shape.format.unwrap().options,
-      ),
-    )
-    .option("--delimiter <character>", "of a CSV file, `tab` for tabulators (default: found by looking)", oneCharacter)
+  withInputOptions(command)
     .option(
       "--model <name>",
-      "a model of the catalog, hf:OWNER/NAME@REVISION, a folder, or what the workers serve (default: the catalog's)",
+      "an id of the catalog, hf:OWNER/NAME@REVISION, a folder, or an id that workers serve (default: the catalog's default for the task)",
     )
-    .option("--out <place>", "a folder or s3://BUCKET/PREFIX/ for the results (default: <input>-labels)")
-    .option("--overwrite", "replace what another run left there")
-    .option("--top-k <n>", "labels in a row, best first (default: 5)", wholeNumber(1, 1000))
-    .option("--max-errors <n|P%>", "stop the run when more rows are in error")
-    .option("--slice-timeout <seconds>", "the longest that one try of a slice may take", Number)
-    .option("--price-per-hour <price>", "of a worker: the manifest then says what the run cost", Number)
-    .optionsGroup("The form of the results:")
-    .addOption(new Option("--output-format <format>", "of the rows (default: jsonl)").choices(OUTPUT_FORMATS))
-    .addOption(new Option("--compression <how>", "of JSONL (default: none)").choices(["none", "gzip", "zstd"]))
-    .option("--target-size <MB>", "of the parts that a file is made of, at least", megabytes)
-    .addOption(new Option("--partition-by <column>", "folders such as label=POSITIVE/").choices(["label"]))
+    .option("--out <place>", "output folder or s3://BUCKET/PREFIX/ (default: <input>-labels)")
+    .option("--overwrite", "replace the output of an earlier run")
+    .option("--top-k <n>", `labels in a row, best first (default: ${RUN_DEFAULTS.topK})`, wholeNumber(1, 1000))
+    .option("--max-errors <n|P%>", "stop the run if more rows than this are in error")
+    .option("--slice-timeout <seconds>", "time limit for one attempt at a slice", Number)
+    .option("--price-per-hour <price>", "price of one worker; the manifest then shows the cost of the run", Number);
+  withOutputOptions(command);
+  return command
+    .optionsGroup("With REDIS_URL, where the workers of that server do the work:")
     .addOption(
-      new Option("--errors <where>", "rows in error: inline, or apart in _errors/").choices(["inline", "apart"]),
+      new Option(
+        "--lane <lane>",
+        `interactive goes first; bulk gets at least a fifth of the work (default: ${RUN_DEFAULTS.lane})`,
+      ).choices(LANES),
     )
-    .optionsGroup("With REDIS_URL, whose workers then do the work:")
-    .addOption(
-      new Option("--lane <lane>", "interactive goes first, bulk keeps at least a fifth (default: bulk)").choices(LANES),
-    )
-    .option("--queue-anyway", "queue though no worker is there that serves the model")
+    .option("--queue-anyway", "queue the run even if no worker serves the model")
     .option("--shared-files", "local paths are the same on all workers");
 }
 
+function withInputOptions(command: Command): Command {
+  return command
+    .option("--column <name>", "column with the text or the image reference (default: detected by its name)")
+    .option("--id-column <name>", "column with the id (default: ids are made from the file name and the record number)")
+    .option("--keep <column...>", "columns to copy into the rows")
+    .option("--where <column=value...>", "label only records whose columns have these values")
+    .option("--sample <share>", "label this share of the records, such as 0.01; the same records each time", Number)
+    .option("--limit <n>", "label at most this many records, the first ones", Number)
+    .addOption(
+      new Option("--format <format>", "format of the input (default: detected)").choices(
+        RunSpecSchema.shape.format.unwrap().options,
+      ),
+    )
+    .option("--delimiter <character>", "delimiter of a CSV file, `tab` for tabs (default: detected)", oneCharacter);
+}
+
+function withOutputOptions(command: Command): Command {
+  const { format, compression, errors } = RUN_DEFAULTS.output;
+  return command
+    .optionsGroup("Output format:")
+    .addOption(
+      new Option("--output-format <format>", `format of the rows (default: ${format})`).choices(OUTPUT_FORMATS),
+    )
+    .addOption(
+      new Option("--compression <method>", `compression of JSONL (default: ${compression})`).choices([
+        "none",
+        "gzip",
+        "zstd",
+      ]),
+    )
+    .option("--target-size <MB>", "combine parts into files of at least this size", megabytes)
+    .addOption(new Option("--partition-by <column>", "write folders such as label=POSITIVE/").choices(["label"]))
+    .addOption(
+      new Option("--errors <place>", `rows in error: inline, or apart in _errors/ (default: ${errors})`).choices([
+        "inline",
+        "apart",
+      ]),
+    );
+}
+
 export function withLabelOptions(command: Command): Command {
-  return withRunOptions(command)
-    .option("--detach", "leave when the last slice is queued")
-    .option("--with-worker", "work in this process too")
-    .optionsGroup("What is shown:")
-    .option("--show <n>", "rows at the end", wholeNumber(0, 1000), 5)
-    .option("--json", "print one JSON value");
+  withRunOptions(command)
+    .option("--detach", "exit when the last slice is queued")
+    .option("--with-worker", "label in this process too")
+    .optionsGroup("What is printed:")
+    .option("--show <n>", "rows to print at the end", wholeNumber(0, 1000), DEFAULT_SHOW);
+  return withJson(command);
 }
 
 function megabytes(value: string): number {

@@ -6,20 +6,21 @@ import { type ErrorCode, LabelmillError, messageOf, toLabelmillError } from "../
 import { createLogger } from "../logger.ts";
 import { printableLines } from "../printable.ts";
 import { SOFTWARE } from "../software.ts";
-import type { CommandContext, LabelWorld } from "./context.ts";
+import type { CommandContext, ProgramContext } from "./context.ts";
+import { doctorCommand } from "./doctor/commands.ts";
 import { EXIT } from "./exit.ts";
-import { labelCommand } from "./label/commands.ts";
-import { demo } from "./label/demo.ts";
-import { EXIT_CODES, S3_SETTINGS, withSettings } from "./options.ts";
+import { demoCommand, labelCommand } from "./label/commands.ts";
+import { modelsCommand } from "./models/commands.ts";
+import { EXIT_CODES } from "./options.ts";
 import { flagWarning, withRedisPassword } from "./redis-password.ts";
 import { runCommand } from "./run/commands.ts";
 import { serviceCommands } from "./service/commands.ts";
 import type { Interrupts } from "./terminal/interrupts.ts";
 import { Terminal } from "./terminal/terminal.ts";
 import { refuseUnknownCommand } from "./unknown-command.ts";
-import { verify } from "./verify/verify.ts";
+import { verifyCommand } from "./verify/commands.ts";
 
-/** Errors that a user mends by asking differently: nothing was queued. */
+/** Errors that a user fixes by changing the command, the settings or the inputs. Nothing was queued. */
 const USAGE_CODES: ReadonlySet<ErrorCode> = new Set([
   "USAGE",
   "CONFIG_INVALID",
@@ -44,7 +45,7 @@ const USAGE_CODES: ReadonlySet<ErrorCode> = new Set([
   "LOCAL_PATH_REMOTE_WORKER",
 ]);
 
-/** Runs one command line. @returns its exit code; errors are told on standard error (as JSON with --json) */
+/** Runs one command line. Errors are printed on standard error, with --json as JSON on standard output. @returns the exit code */
 export async function runProgram(
   args: readonly string[],
   environment: Environment,
@@ -52,11 +53,11 @@ export async function runProgram(
   interrupts: Interrupts,
 ): Promise<number> {
   const { signal } = interrupts;
-  let code: number = EXIT.labeled;
+  let code: number = EXIT.ok;
   const program = buildProgram({
     signal,
-    world: (options) => openWorld(options, environment, stdin, interrupts),
-    done: (result) => {
+    contextOf: (options) => openContext(options, environment, stdin, interrupts),
+    exitWith: (result) => {
       code = result;
     },
   });
@@ -66,23 +67,23 @@ export async function runProgram(
   } catch (error) {
     const json = args.includes("--json");
     if (!(error instanceof CommanderError)) return reportError(error, json, signal);
-    if (error.exitCode === 0) return EXIT.labeled;
-    // Commander told it on standard error already.
+    if (error.exitCode === 0) return EXIT.ok;
+    // Commander has printed the error on standard error already.
     if (json) printJsonError("USAGE", error.message.replace(/^error: /, ""));
     return EXIT.usage;
   }
 }
 
-function buildProgram(context: CommandContext): Command {
+function buildProgram(context: ProgramContext): Command {
   const program: Command = new Command("labelmill");
   program
-    .description("Label texts and images at scale, without losing or doubling a row.")
+    .description("Label texts and images at scale, without losing or duplicating a row.")
     .version(SOFTWARE.split(" ")[1]!, "--version")
     .exitOverride()
-    // What it says repeats arguments, which a shell may have made of file names.
+    // Error messages repeat arguments. A shell may have made them from file names.
     .configureOutput({ writeErr: (text) => process.stderr.write(printableLines(text)) })
     .showSuggestionAfterError()
-    // `models pull --json`: the option is that of `pull`, though `models` has one too.
+    // In `models pull --json`, the option belongs to `pull`. `models` has the same option.
     .enablePositionalOptions()
     .addHelpText("beforeAll", ({ command }) => refuseUnknownCommand(program, command))
     .addHelpText(
@@ -96,48 +97,36 @@ Examples:
   REDIS_URL=redis://10.0.0.5 labelmill worker
 ${EXIT_CODES}`,
     );
-  program.addCommand(labelCommand(context));
-  withSettings(program.command("verify"), S3_SETTINGS)
-    .description(
-      "Read all of an output again and prove it: each planned record once, every hash true, nothing unlisted.",
-    )
-    .argument("<out>", "the folder or s3:// prefix that --out named")
-    .option("--inputs", "count the records of the inputs too, as they are now")
-    .option("--json", "print one JSON value")
-    .addHelpText(
-      "after",
-      "\nExample:\n  labelmill verify reviews-labels\n\nExit codes: 0 proved · 1 not proved, and the differences · 2 wrong usage",
-    )
-    .action(async (out: string, options) =>
-      context.done(await verify(out, options.inputs === true, await context.world(options))),
-    );
-  withSettings(program.command("demo"))
-    .description("Label the examples that come with labelmill, on this machine.")
-    .option("--out <folder>", "where to (default: a new folder in demo-output/)")
-    .option("--json", "print one JSON value")
-    .action(async (options) => context.done(await demo(await context.world(options), options.out, context.signal)));
-  program.addCommand(runCommand(context));
-  for (const command of serviceCommands(context)) program.addCommand(command);
+  for (const command of [
+    labelCommand(context),
+    verifyCommand(context),
+    demoCommand(context),
+    runCommand(context),
+    ...serviceCommands(context),
+    modelsCommand(context),
+    doctorCommand(context),
+  ])
+    program.addCommand(command);
   inherit(program);
   return program;
 }
 
-/** Sub-commands made by `new Command` do not take over their parent's manners by themselves. */
+/** Copies the settings of a command to its sub-commands: commander does not do this for `new Command`. */
 function inherit(parent: Command): void {
   for (const command of parent.commands) {
     command.copyInheritedSettings(parent);
-    // Behind the name of a group, a word is a mistyped command, which `refuseUnknownCommand` tells, not an argument too many.
+    // A word after the name of a group is a mistyped command, reported by `refuseUnknownCommand`, not an excess argument.
     command.allowExcessArguments(command.commands.length > 0);
     inherit(command);
   }
 }
 
-async function openWorld(
+async function openContext(
   options: Record<string, unknown>,
   environment: Environment,
   stdin: Readable,
   interrupts: Interrupts,
-): Promise<LabelWorld> {
+): Promise<CommandContext> {
   const config = await withRedisPassword(await readConfig(options, environment));
   const terminal = new Terminal(options.json === true);
   const warning = flagWarning(options.redisUrl);
@@ -161,13 +150,12 @@ async function readConfig(flags: Record<string, unknown>, environment: Environme
 }
 
 function reportError(error: unknown, json: boolean, signal: AbortSignal): number {
-  const told = toLabelmillError(error);
-  const { code, message } = told;
+  const { code, message, cause, stack } = toLabelmillError(error);
   const terminal = new Terminal(json);
   if (json) printJsonError(code, message);
   else terminal.sayLines(`labelmill: ${code}: ${message}`);
-  // What nobody foresaw needs its stack to be mended.
-  if (code === "INTERNAL" && !json) terminal.sayLines((told.cause as Error | undefined)?.stack ?? told.stack ?? "");
+  // An unexpected error cannot be fixed without its stack.
+  if (code === "INTERNAL" && !json) terminal.sayLines((cause as Error | undefined)?.stack ?? stack ?? "");
   if (signal.aborted) return EXIT.interrupted;
   return USAGE_CODES.has(code) ? EXIT.usage : EXIT.failed;
 }

@@ -5,14 +5,14 @@ import { LabelmillError, messageOf } from "../errors.ts";
 const MAX_LENGTH = 10_000;
 
 /**
- * The settings with the password of `REDIS_PASSWORD` or of its file in `redisUrl`, where every connection takes it from and
- * `describeAddress` hides it. Both are without effect where there is no `redisUrl`.
- * @throws LabelmillError CONFIG_INVALID if the file has no password in one line, or if more than one place has a password
+ * Puts the password of `REDIS_PASSWORD`, or of its file, into `redisUrl`. Every connection takes it from there, and `describeAddress`
+ * hides it. Without `redisUrl`, the password has no effect.
+ * @throws LabelmillError CONFIG_INVALID if the file does not have the password in one line, or if more than one place has a password
  */
 export async function withRedisPassword(config: Config): Promise<Config> {
   const { redisUrl, redisPassword, redisPasswordFile } = config;
   const url = redisUrl === undefined ? null : URL.parse(redisUrl);
-  // An invalid address is refused when a connection is made.
+  // An invalid address is refused when a connection is opened.
   if (url === null || url.host === "") return config;
   const places = [
     ...(url.password === "" ? [] : [`the URL of ${envName("redisUrl")} or ${flagName("redisUrl")}`]),
@@ -42,7 +42,7 @@ async function readPassword(path: string): Promise<string> {
   return password;
 }
 
-/** What to say about a password in a flag, which everybody on the machine can see in the list of processes. "": there is none. */
+/** A warning about a password in a flag: every user of the machine can see it in the list of processes. "" if there is no password. */
 export function flagWarning(redisUrl: unknown): string {
   if (typeof redisUrl !== "string" || !URL.parse(redisUrl)?.password) return "";
   const [flag, url, password, file] = [
@@ -51,5 +51,5 @@ export function flagWarning(redisUrl: unknown): string {
     envName("redisPassword"),
     flagName("redisPasswordFile"),
   ];
-  return `Warning: ${flag} holds a password, which all users of this machine can see in the list of processes. Put it into ${url}, ${password} or the file of ${file} instead.`;
+  return `Warning: ${flag} contains a password, which all users of this machine can see in the list of processes. Use ${url}, ${password} or the file of ${file} instead.`;
 }

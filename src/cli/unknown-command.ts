@@ -1,13 +1,13 @@
 import type { Command } from "commander";
 
-/** What commander calls for an unknown command, if nobody asked for help: an error with the nearest name. */
+/** The method that commander calls for an unknown command without `--help`: an error with the nearest name. */
 type Refusing = Command & { unknownCommand(): never };
 
 /**
- * Ends with "unknown command" if a command is asked for that does not exist. Commander looks for `--help` first, and would show the help of
- * what stands before the unknown name, with the exit code 0.
- * @param shown the command whose help is asked for
- * @returns nothing to add to the help
+ * Fails with "unknown command" if a command does not exist. Commander handles `--help` first. It would print the help of the command
+ * before the unknown name, with the exit code 0.
+ * @param shown the command whose help would be printed
+ * @returns "": adds nothing to the help
  */
 export function refuseUnknownCommand(program: Command, shown: Command): string {
   // `labelmill help run foo` parses no arguments of `run`.
@@ -24,7 +24,7 @@ export function refuseUnknownCommand(program: Command, shown: Command): string {
   return "";
 }
 
-/** What stands before the first option: behind one, a word may be the option's value. */
+/** The words before the first option. A later word may be the value of an option. */
 function namesOf(args: readonly string[]): readonly string[] {
   const options = args.findIndex((arg) => arg.startsWith("-"));
   const names = options < 0 ? args : args.slice(0, options);

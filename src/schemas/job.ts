@@ -11,6 +11,10 @@ export const DigestSchema = z.string().regex(/^[0-9a-f]{64}$/);
 export const MAX_SLICE_ITEMS = 20_000;
 /** Items in a slice if the speed of the workers is unknown. */
 export const DEFAULT_SLICE_ITEMS = 500;
+/** Labels in a row, for the command and the library. */
+export const DEFAULT_TOP_K = 5;
+/** How long a submission waits for room in a Redis that is out of memory, in ms, for the command and the library. */
+export const DEFAULT_FULL_MS = 60_000;
 /** Maximum length of the URI of an output, in UTF-16 code units. */
 export const MAX_OUTPUT_LENGTH = 4096;
 /** Maximum number of splits in a job. Small files share a slice. */

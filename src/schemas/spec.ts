@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { DTYPES } from "./dtype.ts";
-import { EventsSchema, MAX_SLICE_ITEMS } from "./job.ts";
+import { DEFAULT_TOP_K, EventsSchema, MAX_SLICE_ITEMS } from "./job.ts";
 import { LANES } from "./names.ts";
 import { OutputOptionsSchema } from "./output.ts";
 import { RunSettingsSchema } from "./run.ts";
@@ -50,7 +50,7 @@ export const RunSpecSchema = z.strictObject({
   where: z.array(where).max(100).default([]).describe("`column=value`: only rows that fit all of these."),
   sample: z.number().gt(0).lt(1).optional().describe("The share of the rows to label, the same ones each time."),
   limit: z.number().int().min(1).optional().describe("Maximum number of rows to label: the first ones."),
-  topK: z.number().int().min(1).max(1000).default(5).describe("Number of labels in a row, best first."),
+  topK: z.number().int().min(1).max(1000).default(DEFAULT_TOP_K).describe("Number of labels in a row, best first."),
   output: OutputOptionsSchema.prefault({}).describe(
     "`format` (`jsonl`, `parquet`), `compression` (`none`, `gzip`, `zstd`), `targetBytes`, `partitionBy` (`label`), `errors` (`inline`, `apart`).",
   ),

@@ -24,13 +24,13 @@ const bin = join(project, "node_modules", ".bin");
 const temporary = join(folder, "tmp");
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-/** The caller's environment without what npm tells its scripts about the project that they are of. */
+/** The environment of the caller, without the variables that npm sets for the scripts of a project. */
 const env: NodeJS.ProcessEnv = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => !/^npm_(package|lifecycle|command|config_(local_)?prefix)/.test(name)),
 );
-// What the command has to turn off itself.
+// The command must turn telemetry off itself.
 delete env.ORT_DISABLE_TELEMETRY;
-// The host's Node: what the checkout has in its `.bin` is no part of the package.
+// The Node of the host: the `.bin` folder of the checkout is not in the package.
 env.PATH = [bin, dirname(process.execPath), env.PATH].join(delimiter);
 
 function run(
@@ -50,13 +50,13 @@ function npm(args: string[], cwd: string): string {
   return stdout;
 }
 
-// A copy is packed, so that the checkout gets no dist/ from its tests.
+// Packs a copy, so that the tests leave no dist/ in the checkout.
 before(() => {
   const checkout = join(folder, "checkout");
   const left = new Set(["node_modules", ".git", "dist", ".labelmill"]);
   cpSync(root, checkout, { recursive: true, filter: (path) => !left.has(basename(path)) });
   symlinkSync(join(root, "node_modules"), join(checkout, "node_modules"));
-  // .npmrc keeps scripts from running, our own prepack among them: whoever packs asks for it.
+  // .npmrc disables scripts, and packing needs our prepack script.
   npm(["pack", "--ignore-scripts=false", "--pack-destination", folder], checkout);
   mkdirSync(project);
   mkdirSync(temporary);
@@ -67,7 +67,7 @@ before(() => {
   );
 });
 
-test("holds what it runs on, and nothing of the development", () => {
+test("contains all files that it needs, and no development files", () => {
   const installed = join(project, "node_modules", "labelmill");
   const entries = readdirSync(installed);
   for (const name of [
@@ -93,7 +93,7 @@ test("holds what it runs on, and nothing of the development", () => {
   );
 });
 
-test("brings no Node to its host", () => {
+test("installs no Node", () => {
   assert.deepEqual(
     readdirSync(bin).filter((name) => /^(node|npm|npx)$/.test(name)),
     [],
@@ -104,7 +104,7 @@ test("brings no Node to its host", () => {
   );
 });
 
-test("every file that its pages link to is in it", () => {
+test("contains every file that its pages link to", () => {
   const installed = join(project, "node_modules", "labelmill");
   const pages = readdirSync(installed, { recursive: true, encoding: "utf8" }).filter((path) => path.endsWith(".md"));
   const links = pages.flatMap((page) =>
@@ -118,11 +118,11 @@ test("every file that its pages link to is in it", () => {
     links.filter(({ target }) => !target.startsWith(installed) || !existsSync(target)),
     [],
   );
-  // Not a link, but a command of the pages.
+  // The pages do not link it, but use it in a command.
   assert.ok(existsSync(join(installed, "docker-compose.yml")));
 });
 
-test("labelmill --version is the package's", () => {
+test("labelmill --version prints the version of the package", () => {
   const { status, stdout, stderr } = run(join(bin, "labelmill"), ["--version"], { cwd: project });
   assert.equal(status, 0, stderr);
   assert.match(stdout, new RegExp(`^(labelmill )?${version.replaceAll(".", "\\.")}\n$`));
@@ -180,7 +180,7 @@ test("the library can be imported", () => {
   assert.equal(stdout, "true REDIS_UNREACHABLE true undefined\n", stderr);
 });
 
-test("the library has types, and a user needs no other import", () => {
+test("the library has types, and users need no other import", () => {
   const files = {
     "right.mts": `import { createProducer, LabelmillError } from "labelmill";
       import type { ErrorCode, LabelEvent, Producer, ProducerOptions, Row, Run, RunResult, Submission } from "labelmill";
@@ -197,7 +197,7 @@ test("the library has types, and a user needs no other import", () => {
       }
       export const labelOf = (row: Row): string => ("error" in row ? row.error.code : row.labels[0]!.label);
       export const codeOf = (e: unknown): ErrorCode | undefined => (e instanceof LabelmillError ? e.code : undefined);`,
-    // `any` would take all of these.
+    // The type `any` would accept all of these.
     "wrong.mts": `import { createProducer, LabelmillError, type Row } from "labelmill";
       const producer = await createProducer({ output: "s3://bucket/" });
       const run = await producer.submit({ model: "m" });
@@ -221,17 +221,17 @@ const playOldNode = `data:text/javascript,${encodeURIComponent(
   `Object.defineProperty(process, "versions", { value: { ...process.versions, node: "20.20.2" } })`,
 )}`;
 
-test("an old Node gets one clear line", () => {
+test("an old Node prints one clear line", () => {
   const { status, stderr } = run(process.execPath, ["--import", playOldNode, join(bin, "labelmill"), "--version"], {
     cwd: project,
   });
   assert.equal(status, 1);
-  assert.equal(stderr, "labelmill needs Node 24 or newer, and this is Node 20.20.2: install a newer one.\n");
+  assert.equal(stderr, "labelmill needs Node 24 or newer, got Node 20.20.2: install a newer version.\n");
 });
 
-test("an old Node gets that line from the library too, before anything of it runs", () => {
+test("the library fails on an old Node with the same line, before anything runs", () => {
   const code = `await import("labelmill").catch(({ message }) => console.log(message));`;
   const args = ["--import", playOldNode, "--input-type=module", "-e", code];
   const { stdout, stderr } = run(process.execPath, args, { cwd: project });
-  assert.equal(stdout, "labelmill needs Node 24 or newer, and this is Node 20.20.2: install a newer one.\n", stderr);
+  assert.equal(stdout, "labelmill needs Node 24 or newer, got Node 20.20.2: install a newer version.\n", stderr);
 });

@@ -5,14 +5,14 @@ import { SETTINGS_PAGE, withSettings } from "../../scripts/settings-table.ts";
 import { CONFIG_KEYS, envName, flagName, loadConfig } from "../../src/config.ts";
 import { LabelmillError } from "../../src/errors.ts";
 
-test("a flag overrides the environment, the environment the file, and the file the default", () => {
+test("flags override the environment, the environment the file, the file the default", () => {
   const file = { name: "settings.json", content: { sliceItems: 1, threads: 3, lockMs: 2000 } };
   const variables = { LABELMILL_SLICE_ITEMS: "2", LABELMILL_THREADS: "4" };
   const config = loadConfig({ flags: { sliceItems: "5" }, variables, file });
   assert.deepEqual([config.sliceItems, config.threads, config.lockMs, config.stallCheckMs], [5, 4, 2000, 5000]);
 });
 
-test("values of the environment are converted to the type of their setting", () => {
+test("values of the environment are converted", () => {
   const variables = {
     LABELMILL_ALLOW_PRIVATE: "true",
     LABELMILL_FILE_ROOTS: "/a:/b",
@@ -27,7 +27,7 @@ test("values of the environment are converted to the type of their setting", () 
   assert.equal(loadConfig({ variables: { LABELMILL_ALLOW_PRIVATE: "no" } }).allowPrivate, false);
 });
 
-test("the error of an invalid value has its source, what was expected and what was got", () => {
+test("a wrong value is refused with its place, what was expected and what was got", () => {
   const cases: [Parameters<typeof loadConfig>[0], RegExp][] = [
     [{ flags: { sliceItems: "0" } }, /^--slice-items: .*>=1.*got "0"/],
     [{ variables: { LABELMILL_EVENTS: "all" } }, /^LABELMILL_EVENTS: .*none.*parts.*rows.*got "all"/],
@@ -43,7 +43,7 @@ test("the error of an invalid value has its source, what was expected and what w
     );
 });
 
-test("errors never show a value that may contain a secret, and no flag sets a token or password", () => {
+test("a value that may contain a secret is never shown; a token is read only from the environment and the file", () => {
   const wrong: Parameters<typeof loadConfig>[0][] = [
     { variables: { HF_TOKEN: "secret\nx" } },
     { variables: { HF_ENDPOINT: "https://me:secret@hub.example" } },
@@ -65,19 +65,19 @@ test("errors never show a value that may contain a secret, and no flag sets a to
   assert.equal(loadConfig({ file: { name: "s.json", content: { hfToken: "file" } } }).hfToken, "file");
 });
 
-test("an error never shows the password of an address", () => {
+test("an address with a password is never shown", () => {
   assert.throws(
     () => loadConfig({ variables: { REDIS_URL: "http://:secret@host" } }),
     (error: Error) => !error.message.includes("secret"),
   );
 });
 
-test("every setting has a distinct flag and variable", () => {
+test("every setting has its own flag and its own variable", () => {
   assert.equal(new Set(CONFIG_KEYS.map(flagName)).size, CONFIG_KEYS.length);
   assert.equal(new Set(CONFIG_KEYS.map(envName)).size, CONFIG_KEYS.length);
 });
 
-test("docs/settings.md has the settings of the schema", () => {
+test("the table of settings matches the schema", () => {
   const page = readFileSync(SETTINGS_PAGE, "utf8");
   assert.equal(page, withSettings(page), "run: node scripts/settings-table.ts");
 });

@@ -16,21 +16,21 @@ import { readTokenLimits } from "../../inference/model/token-limits.ts";
 import { encodeOnce } from "../../inference/preprocess/prepare-pool.ts";
 import type { Shape } from "../../inference/sessions/model-session.ts";
 import { sizeModel } from "../../inference/tuning/batch-sizing.ts";
-import { PROOF_MODEL_DIR } from "../own-devices.ts";
+import { PROOF_MODEL_DIR } from "../local-devices.ts";
 import { type CheckResult, type Finding, ok, runCheck, wrong } from "./check.ts";
 
 const ALL_GPUS_MS = 70_000;
-/** A large model is loaded, warmed up in all of its shapes and timed in each. */
+/** A large model is loaded, and warmed up and timed in each of its shapes. */
 const MODEL_MS = 20 * 60_000;
 const LDD_MS = 10_000;
-/** The parts of CUDA and cuDNN, as their files are called. */
+/** File names of the CUDA and cuDNN libraries. */
 const CUDA_LIBRARY = /^lib(?:cuda|cudart|cudnn|cublas|cufft|curand|cusparse|nvrtc|nvJitLink)/;
-/** Scores of fp32 and fp16: GPUs add up in another order, and may multiply with fewer bits (TF32). */
+/** Largest difference of a score from the CPU's. GPUs add in another order, and may multiply with fewer bits (TF32). */
 const TOLERANCES = { fp32: 0.01, fp16: 0.02, q8: 0.1 } as const;
 const SENTENCE = "The first half is slow, but what follows is warm, funny and, in the end, quite moving.";
 const execute = promisify(execFile);
 
-/** What CUDA needs, each GPU, and each model on it. @param models asked for only where there is a GPU for them */
+/** Checks the CUDA libraries, each GPU, and each model on each GPU. @param models loaded only if a GPU works */
 export async function* checkGpus(models: readonly (() => Promise<Model>)[]): AsyncGenerator<CheckResult> {
   const files = await runCheck("CUDA", checkFiles, LDD_MS + 1000);
   yield files;
@@ -42,9 +42,7 @@ export async function* checkGpus(models: readonly (() => Promise<Model>)[]): Asy
       const { devices, problem } = await proveGpus(gpusOf("cuda:all"), PROOF_MODEL_DIR);
       gpus = devices;
       if (gpus.length === 0) return wrong(problem!.cause, problem!.fix);
-      return ok(
-        `a session was made and ran on ${gpus.join(", ")}${problem ? `; not on the next, ${problem.cause}` : ""}`,
-      );
+      return ok(`a session ran on ${gpus.join(", ")}${problem ? `; not on the next GPU: ${problem.cause}` : ""}`);
     },
     ALL_GPUS_MS,
   );
@@ -55,7 +53,7 @@ export async function* checkGpus(models: readonly (() => Promise<Model>)[]): Asy
   }
 }
 
-/** What can be seen without a session: the driver's devices, onnxruntime's provider, and the libraries that it needs. */
+/** Checks without a session: the devices of the driver, the CUDA provider of onnxruntime, and the libraries that it needs. */
 async function checkFiles(): Promise<Finding> {
   const places = cudaPlaces();
   const lacking = await findCudaProblem(places);
@@ -66,7 +64,7 @@ async function checkFiles(): Promise<Finding> {
   return wrong(`${problem}; found ${found.join(", ") || "none"}`, cudaFixFor(problem));
 }
 
-/** The parts of CUDA that a library needs, as the system's loader finds them. Cannot be known where there is no `ldd`. */
+/** The CUDA libraries that a library needs, as the loader of the system finds them. Both lists are empty on a system without `ldd`. */
 export async function librariesOf(file: string): Promise<{ found: string[]; missing: string[] }> {
   const { stdout } = await execute("ldd", [file], { timeout: LDD_MS }).catch(() => ({ stdout: "" }));
   return readLdd(stdout);
@@ -81,7 +79,7 @@ export function readLdd(stdout: string): { found: string[]; missing: string[] } 
   return { found, missing };
 }
 
-/** @param thread the file that the GPU's thread runs, if it is not onnxruntime's */
+/** Compares a model on a GPU with the CPU. @param thread for tests: the file that the thread of the GPU runs */
 export async function checkModelOn(
   model: Model,
   gpu: Device,
@@ -91,13 +89,16 @@ export async function checkModelOn(
   const shapes = given ?? (await sizeModel(model, kindOf(gpu))).warmUp;
   const comparison = await compareWithCpu(model, gpu, await itemsOf(model, shapes), shapes, thread);
   const { items, differ, largest } = comparison;
-  const answers = `${model.dtype}: ${items - differ} of ${items} best labels are the CPU's, scores differ by ${largest.toFixed(5)} at most`;
+  const answers = `${model.dtype}: ${items - differ} of ${items} best labels match the CPU, scores differ by at most ${largest.toFixed(5)}`;
   if (differ > 0 || largest > TOLERANCES[model.dtype])
-    return wrong(answers, "take --device cpu, or another --dtype, and report it with the GPU's name and driver");
+    return wrong(
+      answers,
+      "use --device cpu or another --dtype, and report the problem with the name and the driver of the GPU",
+    );
   return ok(`${answers}; ${ratesOf(comparison)}`);
 }
 
-/** Some items of each length that shapes have: texts that fill it, pictures of one colour and of stripes. */
+/** Items for each length of the shapes: texts that fill it, or images of one colour and of stripes. */
 async function itemsOf(model: Model, shapes: readonly Shape[]): Promise<Packable[]> {
   if (model.recipe) {
     const { width, height } = model.recipe;
@@ -111,16 +112,16 @@ async function itemsOf(model: Model, shapes: readonly Shape[]): Promise<Packable
   return lengths.flatMap((length) => [ids.slice(0, length), ids.slice(0, Math.max(1, length >> 1))]);
 }
 
-/** The best of each length. */
+/** The best rate for each length. */
 function ratesOf({ rates }: DeviceComparison): string {
   const best = new Map<number, DeviceComparison["rates"][number]>();
   for (const rate of rates) {
     const before = best.get(rate.shape.length);
     if (!before || rate.itemsPerSecond > before.itemsPerSecond) best.set(rate.shape.length, rate);
   }
-  const told = [...best].map(([length, { shape, itemsPerSecond }]) => {
+  const rows = [...best].map(([length, { shape, itemsPerSecond }]) => {
     const of = length === 1 ? "" : ` of ${length} tokens`;
     return `${itemsPerSecond.toFixed(itemsPerSecond < 100 ? 1 : 0)} items/s${of} in batches of ${shape.rows}`;
   });
-  return told.join(", ");
+  return rows.join(", ");
 }

@@ -11,32 +11,32 @@ import { type CheckResult, type Finding, note, ok, runCheck } from "./check.ts";
 
 type Connection = Awaited<ReturnType<typeof openRedis>>;
 
-/** The server of REDIS_URL, and what it knows of workers and of jobs that none of them could read. */
+/** Checks the server of REDIS_URL, the workers registered there, and its dead letters. */
 export async function* checkRedisServer(address: RedisAddress): AsyncGenerator<CheckResult> {
-  const held: { redis?: Connection; info?: ReadonlyMap<string, string> } = {};
+  const opened: { redis?: Connection; info?: ReadonlyMap<string, string> } = {};
   try {
     yield await runCheck("Redis", async () => {
-      held.redis = await openRedis(address, "producer");
-      held.info = await readInfo(held.redis);
-      return describeServer(held.info, describeAddress(address));
+      opened.redis = await openRedis(address, "producer");
+      opened.info = await readInfo(opened.redis);
+      return describeServer(opened.info, describeAddress(address));
     });
-    const { redis, info } = held;
-    // The line above says why; without a server there is nothing else to say.
+    const { redis, info } = opened;
+    // The check above reports the reason. Without a server, nothing else can be checked.
     if (!redis || !info) return;
     yield await runCheck("Redis persistence", () => persistence(info));
     yield await runCheck("workers", async () => describeWorkers(await new WorkerRegistry(redis).workers()));
     yield await runCheck("dead letters", () => deadLetters(redis));
   } finally {
-    held.redis?.disconnect();
+    opened.redis?.disconnect();
   }
 }
 
-/** That a command without REDIS_URL finds a server to start. Nothing is started, and nothing fetched. */
+/** Checks that a command without REDIS_URL finds a Redis server to start. Starts and downloads nothing. */
 export async function checkOwnRedis(options: Omit<SearchOptions, "say">): Promise<Finding> {
   let fetching: string | undefined;
   const say = (line: string) => {
     fetching ??= line;
-    throw new Error("it is not fetched for a check");
+    throw new Error("a check downloads nothing");
   };
   try {
     const server = await findRedisServer({ ...options, say });
@@ -44,45 +44,43 @@ export async function checkOwnRedis(options: Omit<SearchOptions, "say">): Promis
       server.kind === "binary"
         ? `${server.command.at(-1)}, version ${server.version}`
         : `the container ${server.image}`;
-    return ok(`a command starts its own: ${which} (no REDIS_URL)`);
+    return ok(`no REDIS_URL, so each command starts its own server: ${which}`);
   } catch (error) {
     if (fetching === undefined) throw error;
-    return note(
-      `a server has to be fetched first, and the first command does it: ${fetching}`,
-      "install Valkey or Redis, or set REDIS_URL",
-    );
+    return note(`the first command has to download a server: ${fetching}`, "install Valkey or Redis, or set REDIS_URL");
   }
 }
 
-/** `openRedis` refused what is too old or evicts: what is left is fit, or does not say. */
+/** Describes a server that `openRedis` accepted: it is new enough and does not evict, or it hides its version or policy. */
 function describeServer(info: ReadonlyMap<string, string>, where: string): Finding {
   const valkey = info.get("valkey_version");
   const version = valkey === undefined ? info.get("redis_version") : undefined;
-  const name = valkey ? `Valkey ${valkey}` : `Redis ${version ?? "(it hides its version)"}`;
+  const name = valkey ? `Valkey ${valkey}` : `Redis ${version ?? "(version hidden)"}`;
   const policy = info.get("maxmemory_policy");
   return ok(`${where}: ${name}, ${policy === undefined ? "eviction policy hidden" : `eviction policy ${policy}`}`);
 }
 
 function persistence(info: ReadonlyMap<string, string>): Finding {
   const aof = info.get("aof_enabled");
-  if (aof === "1") return ok("appendonly is on: what is queued outlives a restart of the server");
+  if (aof === "1") return ok("appendonly is on: queued work survives a restart of the server");
   const found = aof === "0" ? "appendonly is off" : "the server hides whether appendonly is on";
   return note(
-    `${found}: what a restart of the server loses, the same command plans anew; finished parts stay`,
-    "run redis-cli CONFIG SET appendonly yes (and set it in redis.conf, to keep it)",
+    `${found}: a restart of the server loses the queued work; the same command then plans it again, and finished parts stay`,
+    "run redis-cli CONFIG SET appendonly yes (and set it in redis.conf to make it permanent)",
   );
 }
 
-/** @param workers those that registered, of whatever version */
+/** @param workers all registered workers, of any version */
 export function describeWorkers(workers: readonly WorkerInfo[]): Finding {
-  if (workers.length === 0) return note("none is there", "start one where the work is to be done: labelmill worker");
+  if (workers.length === 0)
+    return note("no worker is registered", "start one on a machine that can do the work: labelmill worker");
   const others = workers.filter(({ software }) => software !== SOFTWARE);
   const all = workers.length === 1 ? "1 worker" : `${workers.length} workers`;
-  if (others.length === 0) return ok(`${all}, ${SOFTWARE} like this command`);
+  if (others.length === 0) return ok(`${all} with ${SOFTWARE}, the version of this command`);
   const named = others.slice(0, 5).map(({ software, host, pid }) => `${host}:${pid} (${software})`);
   const more = others.length > named.length ? ` and ${others.length - named.length} more` : "";
   return note(
-    `${all}, of which ${others.length} are not ${SOFTWARE} like this command: ${named.join(", ")}${more}`,
+    `${all}; ${others.length} do not have the version of this command (${SOFTWARE}): ${named.join(", ")}${more}`,
     "install the same version everywhere",
   );
 }
@@ -93,8 +91,8 @@ async function deadLetters(redis: Connection): Promise<Finding> {
     const waiting = await queue.getWaitingCount();
     if (waiting === 0) return ok("none");
     return note(
-      `${waiting} in the queue ${DEAD_LETTER_QUEUE}: jobs that no worker could do, each with the reason`,
-      "correct whoever queued them, then remove them from that queue",
+      `${waiting} in the queue ${DEAD_LETTER_QUEUE}: jobs that no worker could read, each with its reason`,
+      "fix the program that queued them, then remove them from that queue",
     );
   } finally {
     await queue.close();

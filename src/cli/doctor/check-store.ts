@@ -5,15 +5,16 @@ import { fileURLToPath } from "node:url";
 import { within } from "../../redis/deadline.ts";
 import { parseS3Uri, type S3 } from "../../storage/s3/s3.ts";
 import type { ObjectStore } from "../../storage/store.ts";
-import { openOut } from "../place.ts";
+import { openOut } from "../output-location.ts";
 import { isS3 } from "../s3.ts";
 import { type Finding, note, ok, wrong } from "./check.ts";
 
 const REMOVE_MS = 1_000;
+const FIX_STORE = "repair the store, or choose another with --out";
 
 /**
- * Whether an output could lie at a place: writes there, reads it back, lists it, and tries a second write to a key that is taken.
- * Nothing stays behind, nor does a folder that was not there before.
+ * Checks that a place can store an output: writes, reads, lists, and tries a second write to an existing key. Leaves nothing
+ * behind, and removes folders that it made.
  * @throws LabelmillError as the store does
  */
 export async function checkStore(out: string, s3: S3): Promise<Finding> {
@@ -23,31 +24,31 @@ export async function checkStore(out: string, s3: S3): Promise<Finding> {
     const keys = { plain: probeKey(), once: probeKey() };
     const remove = () => removeKeys(store.uri, Object.values(keys), s3);
     const finding = await tryStore(store, keys).catch(async (error: unknown) => {
-      // Why it failed is to be told, and in time.
+      // The report of the failure must not wait long for this.
       await within(REMOVE_MS, remove()).catch(() => {});
       throw error;
     });
     await remove();
     return finding;
   } finally {
-    // Not where somebody else has put something into it meanwhile.
+    // Fails, as it should, if another process has put a file there.
     for (const folder of missing) await rmdir(folder).catch(() => {});
   }
 }
 
 /**
- * Writes, reads and lists through `store`, which is left with both keys.
+ * Writes, reads and lists through `store`. Both keys stay in it.
  * @throws LabelmillError as the store does
  */
 export async function tryStore(store: ObjectStore, keys: { plain: string; once: string }): Promise<Finding> {
   const [first, second] = [randomBytes(64), randomBytes(64)];
   await store.put(keys.plain, first);
   if (!first.equals(await store.get(keys.plain)))
-    return wrong(`${store.uri}: what was written there reads otherwise`, "mend the store, or name another with --out");
+    return wrong(`${store.uri}: reading returned other data than was written`, FIX_STORE);
   const listed: string[] = [];
   for await (const { key, size } of store.list(keys.plain)) listed.push(`${key} ${size}`);
   if (listed.join() !== `${keys.plain} ${first.length}`)
-    return wrong(`${store.uri}: what was written there is not listed`, "mend the store, or name another with --out");
+    return wrong(`${store.uri}: the listing does not contain what was written`, FIX_STORE);
 
   await store.putIfAbsent(keys.once, first);
   const replaced = await store.putIfAbsent(keys.once, second);
@@ -55,8 +56,8 @@ export async function tryStore(store: ObjectStore, keys: { plain: string; once: 
   if (refuses && store.conditionalWrites)
     return ok(`${store.uri}: writes, reads, lists, and refuses a second write to a key`);
   return note(
-    `${store.uri}: writes, reads and lists, but cannot refuse a second write to a key: hashes hold only while no worker outlives its lock`,
-    "take a file system with hard links, or an S3 server that honours If-None-Match",
+    `${store.uri}: writes, reads and lists, but cannot refuse a second write to a key: hashes are reliable only if no worker continues after its lock has expired`,
+    "use a file system with hard links, or an S3 server that supports If-None-Match",
   );
 }
 
@@ -64,7 +65,7 @@ function probeKey(): string {
   return `_doctor-${randomBytes(8).toString("hex")}`;
 }
 
-/** A store takes nothing away, since no run does. */
+/** A store has no operation to delete, since no run needs it. */
 async function removeKeys(uri: string, keys: readonly string[], s3: S3): Promise<void> {
   for (const key of keys) {
     if (isS3(uri)) {
@@ -74,7 +75,7 @@ async function removeKeys(uri: string, keys: readonly string[], s3: S3): Promise
   }
 }
 
-/** The folders of a path that are not there, the deepest first. */
+/** The folders of a path that do not exist, deepest first. */
 async function missingFolders(path: string): Promise<string[]> {
   const missing: string[] = [];
   for (let at = path; dirname(at) !== at; at = dirname(at)) {

@@ -2,19 +2,19 @@ import { LabelmillError, messageOf } from "../../errors.ts";
 import { within } from "../../redis/deadline.ts";
 
 const CHECK_MS = 10_000;
-/** What a system says of itself may be of any length. */
+/** Messages of other systems can have any length. */
 const MAX_FOUND = 1000;
 
-/** `note`: nothing is broken, but it is good to know. */
+/** `note`: no fault, but worth knowing. */
 export type CheckState = "ok" | "wrong" | "note";
 
-/** What a check found. `mend`: what to do about it, where `found` does not say it already, as the messages of our errors do. */
-export type Finding = { state: CheckState; found: string; mend?: string };
+/** What a check found. `fix`: what to do about it, unless `found` contains it already, as error messages do. */
+export type Finding = { state: CheckState; found: string; fix?: string };
 
-/** A check that was made: what `labelmill doctor --json` prints of it. */
+/** The result of one check. */
 export type CheckResult = { name: string } & Finding;
 
-/** Makes a check. What it throws, or that it takes longer than `ms`, is its own finding and nobody else's. */
+/** Runs a check. If it throws or takes longer than `ms`, that is its finding. */
 export async function runCheck(
   name: string,
   look: () => Promise<Finding> | Finding,
@@ -22,8 +22,8 @@ export async function runCheck(
 ): Promise<CheckResult> {
   const looked = (async () => look())();
   try {
-    const { state, found, mend } = await within(ms, looked);
-    return { name, state, found: oneLine(found), ...(mend === undefined ? {} : { mend: oneLine(mend) }) };
+    const { state, found, fix } = await within(ms, looked);
+    return { name, state, found: oneLine(found), ...(fix === undefined ? {} : { fix: oneLine(fix) }) };
   } catch (error) {
     const code = error instanceof LabelmillError ? `${error.code}: ` : "";
     return { name, state: "wrong", found: oneLine(`${code}${messageOf(error)}`) };
@@ -31,9 +31,9 @@ export async function runCheck(
 }
 
 export const ok = (found: string): Finding => ({ state: "ok", found });
-export const wrong = (found: string, mend: string): Finding => ({ state: "wrong", found, mend });
-export const note = (found: string, mend?: string): Finding =>
-  mend === undefined ? { state: "note", found } : { state: "note", found, mend };
+export const wrong = (found: string, fix: string): Finding => ({ state: "wrong", found, fix });
+export const note = (found: string, fix?: string): Finding =>
+  fix === undefined ? { state: "note", found } : { state: "note", found, fix };
 
 function oneLine(text: string): string {
   const line = text.replaceAll(/\s+/g, " ").trim();

@@ -1,19 +1,20 @@
 import { Command } from "commander";
-import type { CommandContext, LabelWorld } from "../context.ts";
-import { EXIT_CODES, withLabelOptions, withSettings } from "../options.ts";
+import type { CommandContext, ProgramContext } from "../context.ts";
+import { EXIT_CODES, withJson, withLabelOptions, withSettings } from "../options.ts";
 import { requestOf, runFlags, specOf } from "../run/spec.ts";
+import { demo } from "./demo.ts";
 import { label } from "./label.ts";
 import type { LabelKind } from "./model-choice.ts";
 import type { LabelRequest } from "./request.ts";
 
-export function labelCommand(context: CommandContext): Command {
+export function labelCommand({ contextOf, signal, exitWith }: ProgramContext): Command {
   const command = new Command("label").description("Label the items of files, folders, lists or S3 objects.");
   const run = (kind: LabelKind) => async (inputs: string[], options: Options) =>
-    context.done(await runLabel(kind, inputs, options, await context.world(options), context.signal));
+    exitWith(await runLabel(kind, inputs, options, await contextOf(options), signal));
   command.addCommand(
     withSettings(withLabelOptions(new Command("text")))
       .description(
-        "Label texts in CSV, JSONL, JSON arrays or plain lines, packed with gzip or zstd or not, and in Parquet.",
+        "Label texts in CSV, JSONL, JSON arrays or plain lines, with or without gzip or zstd, and in Parquet or Arrow.",
       )
       .argument("<input...>", "files, folders, globs, s3:// objects, prefixes or globs, @LISTs; - for standard input")
       .addHelpText(
@@ -30,7 +31,7 @@ ${EXIT_CODES}`,
   command.addCommand(
     withSettings(withLabelOptions(new Command("images")))
       .description(
-        "Label images: files, folders, globs, s3:// and https:// addresses, or lists of them (a line or a column each).",
+        "Label images: files, folders, globs, tar archives, s3:// and https:// addresses, or lists of them (one per line, or in a column).",
       )
       .argument(
         "<path...>",
@@ -49,27 +50,36 @@ ${EXIT_CODES}`,
   return command;
 }
 
+export function demoCommand({ contextOf, signal, exitWith }: ProgramContext): Command {
+  const command = withSettings(new Command("demo"))
+    .description("Label the examples that come with labelmill, on this machine.")
+    .option("--out <folder>", "output folder (default: a new folder in demo-output/)");
+  return withJson(command).action(async (options) =>
+    exitWith(await demo(await contextOf(options), options.out, signal)),
+  );
+}
+
 type Options = Record<string, unknown> & { show: number };
 
 async function runLabel(
   kind: LabelKind,
   inputs: string[],
   options: Options,
-  world: LabelWorld,
+  context: CommandContext,
   signal: AbortSignal,
 ): Promise<number> {
-  const given = (key: string) => options[key] === true;
-  const { request } = requestOf(specOf(undefined, runFlags(options), { kind, inputs }));
-  const asked: LabelRequest = {
-    ...request,
+  const isSet = (key: string) => options[key] === true;
+  const spec = requestOf(specOf(undefined, runFlags(options), { kind, inputs }));
+  const request: LabelRequest = {
+    ...spec.request,
     show: options.show,
-    overwrite: given("overwrite"),
-    detach: given("detach"),
-    withWorker: given("withWorker"),
-    queueAnyway: given("queueAnyway"),
-    sharedFiles: given("sharedFiles"),
+    overwrite: isSet("overwrite"),
+    detach: isSet("detach"),
+    withWorker: isSet("withWorker"),
+    queueAnyway: isSet("queueAnyway"),
+    sharedFiles: isSet("sharedFiles"),
   };
-  const { code, summary } = await label(asked, world, signal);
-  if (world.terminal.json) world.terminal.printJson(summary);
+  const { code, summary } = await label(request, context, signal);
+  if (context.terminal.json) context.terminal.printJson(summary);
   return code;
 }

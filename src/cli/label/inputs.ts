@@ -5,7 +5,7 @@ import { LabelmillError } from "../../errors.ts";
 import { FileGrants } from "../../fetch/grants.ts";
 import { S3Grants } from "../../fetch/s3-grants.ts";
 import type { OpenedInput } from "../../outputs/run-file.ts";
-import type { PassedOverReport } from "../../schemas/input.ts";
+import type { PassedOverReport, ReadOptions } from "../../schemas/input.ts";
 import type { WorkerInfo } from "../../schemas/worker.ts";
 import { type ExpandedInput, expandInputs, openFullInputs } from "../../sources/discover/expand-inputs.ts";
 import { listOf } from "../../sources/discover/input-list.ts";
@@ -15,23 +15,34 @@ import { grantsOf, openImageSource, s3GrantsOf } from "../../sources/open-images
 import { openTextSource } from "../../sources/open-texts.ts";
 import type { Source } from "../../sources/source.ts";
 import type { S3 } from "../../storage/s3/s3.ts";
-import { withoutLocalImages } from "../remote.ts";
+import { withoutLocalImages } from "../local-path.ts";
 import { isS3 } from "../s3.ts";
+import type { LabelKind } from "./model-choice.ts";
 import type { LabelRequest } from "./request.ts";
 
-/** Files and folders, and `s3://` prefixes, that workers have to open. */
+/** Files, folders and `s3://` prefixes that workers have to open. */
 export type Roots = { files: string[]; s3: string[] };
 
-/** A source, and the absolute name by which it can be opened again. */
+/** A source, and the absolute name that opens it again. */
 export type LabelInput = OpenedInput & Source & { path?: string };
 
-/** Who is to read the inputs: the workers of a Redis, a worker of this process, or both. */
+/** The readers of the inputs: the workers of a Redis server, a worker in this process (`own`), or both. */
 export type Readers = { workers: readonly WorkerInfo[]; own: boolean; sharedFiles: boolean };
 
+type OpenContext = { read: ReadOptions; s3: S3; remote: boolean; passedOver: PassedOver };
+
+const OPENERS: Record<LabelKind, (from: string | { stdin: Readable }, context: OpenContext) => Promise<Source>> = {
+  text: (from, { read, s3 }) => openTextSource(from, read, s3),
+  images: async (from, { read, s3, remote, passedOver }) => {
+    const source = await openImageSource(from, read, s3, { passedOver });
+    return remote && !source.onlySplits ? await withoutLocalImages(source) : source;
+  },
+};
+
 /**
- * Opens the inputs of a command. One that is named twice, as two patterns easily do, is one.
- * @param world `remote`: its workers see nothing of this machine; `fileRoots`: what lists may name besides what lies beside them
- * @returns how many were named again, too, and what the inputs cover and was passed over
+ * Opens the inputs of a command. An input that is named twice, as by two patterns, is opened once.
+ * @param context `remote`: the workers cannot open files of this machine. `fileRoots`: folders that lists may name besides their own
+ * @returns the inputs; in `again` how many names repeat an input; in `passedOver` what the names cover but is skipped
  */
 export async function openLabelInputs(
   { kind, inputs, read }: Pick<LabelRequest, "kind" | "inputs" | "read">,
@@ -43,13 +54,11 @@ export async function openLabelInputs(
   const expansion = { s3, kind, format: read.format, passedOver, fileRoots };
   const opening: PassedOver[] = [];
   const open = async ({ name, path }: ExpandedInput): Promise<LabelInput> => {
-    // In the inputs' order, in which they are begun to be opened.
+    // Inputs are opened in parallel. The reports keep the order of the inputs.
     const own = new PassedOver();
     opening.push(own);
-    const from = name === "-" ? { stdin } : name;
-    if (kind === "text") return named(await openTextSource(from, read, s3), name, path);
-    const source = await openImageSource(from, read, s3, { passedOver: own });
-    return named(remote && !source.onlySplits ? await withoutLocalImages(source) : source, name, path);
+    const source = await OPENERS[kind](name === "-" ? { stdin } : name, { read, s3, remote, passedOver: own });
+    return named(source, name, path);
   };
   const all = await openFullInputs(await expandInputs(inputs, expansion), open, passedOver);
   for (const { report } of opening) passedOver.include(report);
@@ -60,17 +69,24 @@ export async function openLabelInputs(
   return { opened, again: all.length - first.size, passedOver: passedOver.report };
 }
 
-/** What the workers have to open of images, before any input is opened: of texts nothing but what they read themselves. */
-export async function imageRoots({ kind, inputs }: Pick<LabelRequest, "kind" | "inputs">): Promise<Roots> {
-  if (kind === "text") return { files: [], s3: [] };
-  const files = await Promise.all(inputs.map((input) => (isS3(input) ? [] : grantsOf(input))));
-  return { files: files.flat(), s3: inputs.flatMap(s3GrantsOf) };
+/** What workers have to open for the references in the inputs. Texts have no references. */
+const REFERENCE_ROOTS: Record<LabelKind, (inputs: readonly string[]) => Promise<Roots>> = {
+  text: async () => ({ files: [], s3: [] }),
+  images: async (inputs) => {
+    const files = await Promise.all(inputs.map((input) => (isS3(input) ? [] : grantsOf(input))));
+    return { files: files.flat(), s3: inputs.flatMap(s3GrantsOf) };
+  },
+};
+
+/** What workers have to open to fetch images. It is known before any input is opened. */
+export function imageRoots({ kind, inputs }: Pick<LabelRequest, "kind" | "inputs">): Promise<Roots> {
+  return REFERENCE_ROOTS[kind](inputs);
 }
 
 /**
- * Decides for each input whether workers read it themselves: where it can be read in pieces, and all of them may open it.
- * @returns what they have to be granted for that, and why items of others travel through Redis (once each)
- * @throws LabelmillError NOT_GRANTED where an input cannot travel and somebody may not open it
+ * Decides for each input whether workers read it themselves. They do if it can be split and all of them may open it.
+ * @returns `roots`: what the workers must be granted to read the inputs. `why`: each reason why items travel through Redis, once
+ * @throws LabelmillError NOT_GRANTED if an input cannot travel through Redis and a worker may not open it
  */
 export async function decideTravel(
   inputs: LabelInput[],
@@ -104,17 +120,17 @@ export async function decideTravel(
     else if (input.onlySplits)
       throw new LabelmillError(
         "NOT_GRANTED",
-        `${uri} is read by the workers alone, and not all of them may open it: start them with --s3-roots or --file-roots that cover it (a local file needs --shared-files too)`,
+        `${uri} can be read only by workers, and not all of them may open it: start them with --s3-roots or --file-roots that include it (a local file also needs --shared-files)`,
       );
     else if (input.splitter)
-      why.add("the workers were not granted them (--s3-roots, --file-roots and --shared-files do that)");
+      why.add("not all workers may open these inputs (grant them with --s3-roots, --file-roots and --shared-files)");
     else if (input.read.format !== "auto")
-      why.add("they cannot be read from the middle (packed, UTF-16 or standard input)");
+      why.add("these inputs cannot be split (compressed, UTF-16 or standard input)");
   }
   return { inputs, roots, why: [...why] };
 }
 
-/** The source with its name made absolute: whoever plans the run elsewhere has another working folder. */
+/** The source with an absolute name: a worker that plans the run has another working folder. */
 function named(source: Source, name: string, path: string | undefined): LabelInput {
   const list = listOf(name);
   const absolute = list === undefined ? absoluteOf(name) : `@${absoluteOf(list)}`;

@@ -6,18 +6,19 @@ import { DEFAULT_REVISION, HUB_PREFIX, type HubModel, type NamedModel, readName 
 import { findModel, type ModelSettings, type PullListener, resolveModel } from "../../models/resolve.ts";
 import type { Dtype } from "../../schemas/dtype.ts";
 import type { ModelPin } from "../../schemas/run.ts";
+import type { Task } from "../../schemas/task.ts";
 import type { ServedModel, WorkerInfo } from "../../schemas/worker.ts";
-import { noWorker } from "../remote.ts";
+import { noWorker } from "../check-workers.ts";
 
 export type LabelKind = "text" | "images";
 
-/** The model of a run: what pins it, how many labels it has, and its files where a worker of the command's own needs them. */
+/** The model of a run: its pin, the number of its labels, and its files if a worker in this process needs them. */
 export type ChosenModel = { pin: ModelPin; labels: number; files?: Model };
 
-/** Those that are there; undefined where the command has a worker of its own, which needs the files. */
+/** The registered workers. Undefined if the command has its own worker, which needs the files. */
 type Workers = readonly WorkerInfo[] | undefined;
 
-const TASKS = { text: "text-classification", images: "image-classification" } as const;
+const TASKS: Record<LabelKind, Task> = { text: "text-classification", images: "image-classification" };
 
 export class ModelChoice {
   readonly #settings: ModelSettings;
@@ -31,10 +32,10 @@ export class ModelChoice {
   }
 
   /**
-   * Finds a model by its name. Where workers are asked, what they serve by that name is taken: a producer need not have, let alone
-   * pull, hundreds of megabytes to know a digest. A folder is what it is.
-   * @param name none: the catalog's default for this kind
-   * @param queueAnyway the model may be served by nobody yet, so that its files decide
+   * Finds a model by its name. If workers are given, the model that they serve under this name is taken: a producer does not need
+   * the files (hundreds of megabytes) to know a digest. A folder is always read from this machine.
+   * @param name default: the catalog's default for this kind
+   * @param queueAnyway if no worker serves the model, its files on this machine or the hub decide
    * @throws LabelmillError MODEL_NOT_FOUND, MODEL_INVALID (its files, or another task), NO_WORKER, and what a pull throws
    */
   async choose(
@@ -59,7 +60,7 @@ export class ModelChoice {
 
   async #fromWorkers(name: string, workers: readonly WorkerInfo[], queueAnyway: boolean): Promise<ChosenModel> {
     const named = await readName(name, this.#settings.catalog).catch((error: unknown) => {
-      // Workers may serve what this machine has no name for.
+      // Workers may serve a model that this machine does not know.
       if (error instanceof LabelmillError && error.code !== "USAGE" && error.code !== "INTERNAL") return error;
       throw error;
     });
@@ -74,7 +75,7 @@ export class ModelChoice {
     throw noWorker(workers, { id: name });
   }
 
-  /** Of what is served by a name, what was asked for: the dtype, the revision, what the catalog pins. */
+  /** The served versions that have the wanted dtype, revision and pin of the catalog. */
   #fitting(versions: readonly ServedModel[], named?: NamedModel): ServedModel[] {
     const { dtype } = this.#settings;
     return versions.filter((version) => {
@@ -82,7 +83,7 @@ export class ModelChoice {
       if (named?.kind !== "hub") return true;
       const pinned = named.pins[version.dtype as Dtype];
       if (pinned) return pinned.commit === version.revision;
-      // As of files: of a model that is pinned, a dtype that is not is taken only by its name.
+      // The same rule as for files: if a model is pinned, a dtype without a pin is taken only if --dtype names it.
       const isPinned = Object.keys(named.pins).length > 0;
       return (dtype !== "auto" || !isPinned) && isOf(named, version);
     });
@@ -91,7 +92,7 @@ export class ModelChoice {
 
 function isOf({ name, revision }: HubModel, version: ServedModel): boolean {
   if (CommitSchema.safeParse(revision).success) return version.revision === revision;
-  // Which commit a branch or a tag means only the hub knows. One of the catalog is its default, and the workers' word is taken.
+  // Only the hub knows the commit of a branch or a tag. For a model of the catalog, the commit that the workers serve is taken.
   if (!name.startsWith(HUB_PREFIX) || revision === DEFAULT_REVISION) return true;
   return (
     /^[0-9a-f]{7,64}$/.test(revision) && [version.revision, version.digest].some((whole) => whole.startsWith(revision))
@@ -111,11 +112,11 @@ function served(name: string, versions: readonly ServedModel[]): ChosenModel | u
   if (!found) return undefined;
   if (versions.length === 1) return { pin: pinOf(found), labels: found.labels };
   const names = versions.map(({ id, digest }) => `${id}@${digest.slice(0, 8)}`).join(", ");
-  throw new LabelmillError("MODEL_NOT_FOUND", `workers serve several versions of ${name}: name one of ${names}`);
+  throw new LabelmillError("MODEL_NOT_FOUND", `workers serve several versions of ${name}: choose one of ${names}`);
 }
 
 function notServed(workers: readonly WorkerInfo[], notHere: LabelmillError): never {
   const ids = [...new Set(workers.flatMap(({ models }) => models.map(({ id }) => id)))].sort().join(", ");
-  const message = `${notHere.message}; ${ids ? `workers serve ${ids}` : "and no worker is there"}`;
+  const message = `${notHere.message}; ${ids ? `workers serve ${ids}` : "no worker is registered"}`;
   throw new LabelmillError(notHere.code, message, { cause: notHere });
 }

@@ -3,35 +3,35 @@ import type { Lane } from "../../schemas/names.ts";
 import type { OutputOptions } from "../../schemas/output.ts";
 import type { LabelKind } from "./model-choice.ts";
 
-/** What `labelmill label` was asked for. */
+/** What `labelmill label` should do: its arguments and options. */
 export type LabelRequest = {
   kind: LabelKind;
   inputs: readonly string[];
   read: ReadOptions;
-  /** Of the catalog, `hf:…`, a folder, or what workers serve; none: the catalog's default for this kind. */
+  /** An id of the catalog, `hf:…`, a folder, or an id that workers serve. Default: the catalog's default for the kind. */
   model?: string;
   out?: string;
   topK: number;
-  /** Rows shown at the end. */
+  /** Rows to print at the end. */
   show: number;
   lane: Lane;
-  /** The share of the records that are labeled, by a hash of each; none: all. */
+  /** The share of the records to label, chosen by a hash of each record. Default: all. */
   share?: number;
-  /** Items to label at most: the first ones. */
+  /** The largest number of items to label, from the first one. Default: all. */
   limit?: number;
   output?: OutputOptions;
-  /** Rows in error that the run may have: a count, or a share such as `5%`. */
+  /** The largest number of rows in error: a count, or a share such as `5%`. Default: no limit. */
   maxErrors?: string;
   sliceTimeoutMs?: number;
   pricePerHour?: number;
-  /** Replace what another run left in the output. */
+  /** Replace the output of an earlier run. */
   overwrite?: boolean;
-  /** Leave when the last slice is queued. */
+  /** Exit when the last slice is queued. */
   detach?: boolean;
-  /** With REDIS_URL: work in this process too. Without it, a worker of the command's own is the only one. */
+  /** With REDIS_URL: label in this process too. Without it, this process always has the only worker. */
   withWorker?: boolean;
-  /** Queue though nobody serves the model. */
+  /** Queue the run even if no worker serves the model. */
   queueAnyway?: boolean;
-  /** All workers see the paths that this machine sees. */
+  /** Local paths are the same on all workers. */
   sharedFiles?: boolean;
 };

@@ -1,50 +1,51 @@
 import { Command, InvalidArgumentError } from "commander";
-import type { CommandContext } from "../context.ts";
-import { MODEL_SETTINGS, REDIS_SETTINGS, withSettings } from "../options.ts";
+import type { ProgramContext } from "../context.ts";
+import { MODEL_SETTINGS, REDIS_SETTINGS, withJson, withSettings } from "../options.ts";
 import { refuseUnknownCommand } from "../unknown-command.ts";
-import { addFolder, lockModels, pullModels } from "./files.ts";
+import { addFolder } from "./add.ts";
 import { listModels } from "./list.ts";
+import { lockModels } from "./lock.ts";
+import { pullModels } from "./pull.ts";
 
-/** `labelmill models`, which lists them, and what is done with their files. */
-export function modelsCommand({ world, signal, done }: CommandContext): Command {
-  const json = (command: Command) => command.option("--json", "print one JSON value");
-  const command = json(withSettings(new Command("models"), [...new Set([...MODEL_SETTINGS, ...REDIS_SETTINGS])]))
-    .description("List the models of the catalog, and, with REDIS_URL, those that workers serve.")
+/** `labelmill models`, which lists models, and its sub-commands, which change their files and the catalog. */
+export function modelsCommand({ contextOf, signal, exitWith }: ProgramContext): Command {
+  const command = withJson(withSettings(new Command("models"), [...new Set([...MODEL_SETTINGS, ...REDIS_SETTINGS])]))
+    .description("List the models of the catalog and, with REDIS_URL, the models that workers serve.")
     .action(async (options, self: Command) => {
       refuseUnknownCommand(self, self);
-      done(await listModels(await world(options)));
+      exitWith(await listModels(await contextOf(options)));
     });
   command.addCommand(
-    json(withSettings(new Command("pull"), MODEL_SETTINGS))
-      .description("Download models from the hub (HF_ENDPOINT, HF_TOKEN), as it has them now.")
+    withJson(withSettings(new Command("pull"), MODEL_SETTINGS))
+      .description("Download models from the hub (HF_ENDPOINT, HF_TOKEN), in the version that it has now.")
       .argument("<model...>", "ids of the catalog, or hf:OWNER/NAME@REVISION")
       .addHelpText(
         "after",
         "\nExamples:\n  labelmill models pull distilbert-sst2 --dtype q8\n  labelmill models pull hf:Xenova/resnet-50",
       )
-      .action(async (names: string[], options) => done(await pullModels(names, await world(options), signal))),
+      .action(async (names: string[], options) => exitWith(await pullModels(names, await contextOf(options), signal))),
   );
   command.addCommand(
-    json(withSettings(new Command("lock"), MODEL_SETTINGS))
-      .description("Pin in your catalog what is pulled: commit and SHA-256. Nothing else is taken from then on.")
+    withJson(withSettings(new Command("lock"), MODEL_SETTINGS))
+      .description("Pin pulled models in your catalog by commit and SHA-256. Other versions are refused from then on.")
       .argument(
         "[model...]",
-        "ids of the catalog, or hf:OWNER/NAME@REVISION (default: all of the catalog that are pulled)",
+        "ids of the catalog, or hf:OWNER/NAME@REVISION (default: all pulled models of the catalog)",
       )
-      .action(async (names: string[], options) => done(await lockModels(names, await world(options)))),
+      .action(async (names: string[], options) => exitWith(await lockModels(names, await contextOf(options)))),
   );
   command.addCommand(
-    json(withSettings(new Command("add"), MODEL_SETTINGS))
-      .description("Check a model's folder, run it once, and give it a name in your catalog, with its files' hashes.")
-      .argument("<folder>", "in the Hugging Face layout, or as Optimum's ONNX export leaves it")
-      .requiredOption("--id <id>", "what to call it", modelId)
+    withJson(withSettings(new Command("add"), MODEL_SETTINGS))
+      .description("Check the folder of a model, run the model once, and add it to your catalog with its hashes.")
+      .argument("<folder>", "a folder in the Hugging Face layout, or the result of Optimum's ONNX export")
+      .requiredOption("--id <id>", "id of the model in your catalog", modelId)
       .addHelpText("after", "\nExample:\n  labelmill models add siebert-onnx --id siebert-sentiment")
-      .action(async (dir: string, options) => done(await addFolder(dir, options.id, await world(options)))),
+      .action(async (dir: string, options) => exitWith(await addFolder(dir, options.id, await contextOf(options)))),
   );
   return command;
 }
 
 function modelId(value: string): string {
   if (/^[A-Za-z0-9][\w.-]{0,63}$/.test(value)) return value;
-  throw new InvalidArgumentError("Expected letters, digits, `_`, `.` and `-`, 64 at most.");
+  throw new InvalidArgumentError("Expected letters, digits, `_`, `.` and `-`, at most 64.");
 }

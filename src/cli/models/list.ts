@@ -6,26 +6,27 @@ import { findModel, type ModelSettings } from "../../models/resolve.ts";
 import { DTYPES } from "../../schemas/dtype.ts";
 import type { ModelPin } from "../../schemas/run.ts";
 import type { WorkerInfo } from "../../schemas/worker.ts";
-import type { LabelWorld } from "../context.ts";
+import { readWorkers } from "../check-workers.ts";
+import type { CommandContext } from "../context.ts";
 import { EXIT } from "../exit.ts";
 import { pinOf } from "../label/model-choice.ts";
-import { readWorkers } from "../remote.ts";
 import type { Terminal } from "../terminal/terminal.ts";
-import { openModels } from "./settings.ts";
+import { openModels } from "./open-models.ts";
 
 type Place = "built in" | "folder" | "pulled" | "elsewhere";
-/** A version of a model. `labels`: how many. `servedBy`: workers, null where none were asked. */
+/** A version of a model. `labels`: their number. `servedBy`: the number of workers, null without REDIS_URL. */
 type Listed = ModelPin & { labels: number; where: Place; pinned: boolean; servedBy: number | null };
-/** A model of the catalog without files on this machine, and how to get them. */
+/** A model of the catalog that has no files on this machine, and the command that gets them. */
 type Absent = { id: string; task: string; about: string | null; get: string };
-/** A model of the catalog whose files are not what they should be. */
+/** A model of the catalog with wrong files. */
 type Damaged = { id: string; error: { code: string; message: string } };
 
 /**
- * `labelmill models`: the catalog's models, with what is here of them, and, with REDIS_URL, those that workers serve.
- * @returns the exit code: 1 where a model is damaged
+ * `labelmill models`: lists the models of the catalog, with their files on this machine, and, with REDIS_URL, the models that workers
+ * serve.
+ * @returns the exit code: 1 if a model is damaged
  */
-export async function listModels({ config, terminal }: LabelWorld): Promise<number> {
+export async function listModels({ config, terminal }: CommandContext): Promise<number> {
   const settings = await openModels(config);
   const workers = config.redisUrl ? await readWorkers({ url: config.redisUrl }) : undefined;
   const here: Omit<Listed, "servedBy">[] = [];
@@ -47,10 +48,10 @@ export async function listModels({ config, terminal }: LabelWorld): Promise<numb
   }));
   if (terminal.json) terminal.printJson({ models, absent, damaged });
   else show({ models, absent, damaged }, terminal);
-  return damaged.length === 0 ? EXIT.labeled : EXIT.failed;
+  return damaged.length === 0 ? EXIT.ok : EXIT.failed;
 }
 
-/** What is on this machine of a model of the catalog: each dtype that was pulled, or the folder. */
+/** The versions of a model on this machine: each pulled dtype, or the folder. */
 async function versionsOf(entry: CatalogEntry, settings: ModelSettings): Promise<Omit<Listed, "servedBy">[]> {
   if (entry.export !== undefined) return [];
   const named = ofEntry(entry);
@@ -78,7 +79,7 @@ function absentOf({ id, task, about, export: exported }: CatalogEntry): Absent {
   return { id, task, about: about ?? null, get };
 }
 
-/** What workers serve and is not here, each version once. */
+/** The versions that workers serve and that are not on this machine, each once. */
 function elsewhere(here: readonly ModelPin[], workers: readonly WorkerInfo[]): Omit<Listed, "servedBy">[] {
   const served = workers.flatMap(({ models }) => models).filter((model) => !here.some((each) => isSame(each, model)));
   const unique = new Map(served.map((model) => [`${model.id}@${model.digest}`, model]));

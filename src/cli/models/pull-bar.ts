@@ -7,11 +7,11 @@ import type { Terminal } from "../terminal/terminal.ts";
 
 const BAR_CELLS = 24;
 
-/** Shows how a pull goes: a line at its start and its end, and on a terminal, unless the result is JSON, a bar between them. */
+/** Shows the progress of a pull: a line at its start and at its end. On a terminal, without --json, also a bar. */
 export class PullBar implements PullListener {
   readonly #terminal: Terminal;
   #startedAt = 0;
-  /** Bytes that an earlier, broken pull had left. */
+  /** Bytes that an earlier, interrupted pull has downloaded. */
   #before: number | undefined;
   #what = "";
 

@@ -1,93 +1,98 @@
 import { Command, Option } from "commander";
 import { LabelmillError } from "../../errors.ts";
 import { RUN_STATES } from "../../schemas/run.ts";
-import type { CommandContext } from "../context.ts";
+import type { ProgramContext } from "../context.ts";
 import type { LabelRequest } from "../label/request.ts";
-import { EXIT_CODES, REDIS_SETTINGS, S3_SETTINGS, withRunOptions, withSettings } from "../options.ts";
+import { EXIT_CODES, REDIS_SETTINGS, S3_SETTINGS, withJson, withRunOptions, withSettings } from "../options.ts";
 import { status } from "../service/status.ts";
 import { cancel } from "./cancel.ts";
-import { listRuns, pauseOrResume } from "./control.ts";
+import { listRuns } from "./list.ts";
+import { pauseOrResume } from "./pause-resume.ts";
 import { retryErrors } from "./retry.ts";
 import { readSpecFile, requestOf, runFlags, specOf } from "./spec.ts";
 import { submitRun } from "./submit.ts";
 import { watchRun } from "./watch.ts";
 
-/** Runs that outlive the command that asked for them: workers plan them. */
-export function runCommand({ world, signal, done }: CommandContext): Command {
-  const run = new Command("run").description("Submit runs to the workers of REDIS_URL, and see to them.");
-  const json = (command: Command) => command.option("--json", "print one JSON value");
-  const named = (name: string, description: string) =>
-    json(withSettings(new Command(name), REDIS_SETTINGS))
-      .description(description)
-      .argument("<run>", "a run's id");
-  run.addCommand(
-    json(withSettings(withRunOptions(new Command("submit"))))
-      .description(
-        "Hand a run to the workers and leave: a spec in YAML or JSON, or inputs and flags, which go over the spec's keys.",
-      )
-      .argument("<spec or input...>", "the file of a spec (.yaml, .yml, .json); with --kind, the inputs")
-      .addOption(new Option("--kind <kind>", "what the inputs are").choices(["text", "images"]))
-      .addHelpText(
-        "after",
-        `
+/** Runs that workers plan, and that continue after the command has exited. */
+export function runCommand(program: ProgramContext): Command {
+  const run = new Command("run").description("Submit runs to the workers of REDIS_URL, and manage them.");
+  for (const command of [
+    submitCommand(program),
+    watchCommand(program),
+    ...runIdCommands(program),
+    retryCommand(program),
+    listCommand(program),
+  ])
+    run.addCommand(command);
+  return run;
+}
+
+function submitCommand({ contextOf, signal, exitWith }: ProgramContext): Command {
+  return withJson(withSettings(withRunOptions(new Command("submit"))))
+    .description(
+      "Submit a run to the workers and exit. The run is described by a spec in YAML or JSON, or by inputs and flags. Flags override the keys of a spec.",
+    )
+    .argument("<spec or input...>", "a spec file (.yaml, .yml, .json); with --kind, the inputs")
+    .addOption(new Option("--kind <kind>", "kind of the inputs").choices(["text", "images"]))
+    .addHelpText(
+      "after",
+      `
 Examples:
   labelmill run submit reviews.yaml
   labelmill run submit --kind text s3://data/reviews/ --column body --out s3://data/labels/ --max-errors 1%
 ${EXIT_CODES}`,
-      )
-      .action(async (names: string[], options: Record<string, unknown>) => {
-        const asked = await askedOf(names, options);
-        const of = await world({ ...asked.settings, ...options });
-        const switches = { overwrite: options.overwrite === true, queueAnyway: options.queueAnyway === true };
-        const request = { ...asked.request, ...switches, sharedFiles: options.sharedFiles === true };
-        done(await submitRun(request, of, signal));
-      }),
-  );
-  run.addCommand(
-    json(withSettings(new Command("watch"), [...REDIS_SETTINGS, ...S3_SETTINGS]))
-      .description("Show how a run goes, until it has ended.")
-      .argument("<run>", "a run's id")
-      .addHelpText("after", EXIT_CODES)
-      .action(async (id: string, options) => done(await watchRun(id, await world(options), signal))),
-  );
-  run.addCommand(
-    named("status", "Show a run, with its labels and errors.").action(async (id: string, options) =>
-      done(await status(id, await world(options))),
-    ),
-  );
-  for (const what of ["pause", "resume"] as const)
-    run.addCommand(
-      named(
-        what,
-        what === "pause"
-          ? "Begin no more slices of a run; those under way are finished, other runs go on."
-          : "Go on with a run that was paused.",
-      ).action(async (id: string, options) => done(await pauseOrResume(what, id, await world(options)))),
-    );
-  run.addCommand(
-    named("cancel", "End a run that is under way: its finished parts stand, the rest is not done.").action(
-      async (id: string, options) => done(await cancel(id, await world(options))),
-    ),
-  );
-  run.addCommand(
-    json(withSettings(new Command("retry-errors")))
-      .description(
-        "Label the rows of a finished run that are in error once more: into its output, beside what is there.",
-      )
-      .argument("<run>", "a run's id, or its output")
-      .action(async (which: string, options) => done(await retryErrors(which, await world(options)))),
-  );
-  run.addCommand(
-    json(withSettings(new Command("list"), REDIS_SETTINGS))
-      .description("List the runs that Redis knows, the latest first.")
-      .addOption(new Option("--state <state...>", "only those in it").choices(RUN_STATES))
-      .action(async (options) => done(await listRuns(options.state, await world(options)))),
-  );
-  return run;
+    )
+    .action(async (names: string[], options: Record<string, unknown>) => {
+      const spec = await readRequest(names, options);
+      const context = await contextOf({ ...spec.settings, ...options });
+      const switches = { overwrite: options.overwrite === true, queueAnyway: options.queueAnyway === true };
+      const request = { ...spec.request, ...switches, sharedFiles: options.sharedFiles === true };
+      exitWith(await submitRun(request, context, signal));
+    });
 }
 
-/** A spec's file is known by its name, unless it is said that the names are inputs. */
-async function askedOf(
+function watchCommand({ contextOf, signal, exitWith }: ProgramContext): Command {
+  return withJson(withSettings(new Command("watch"), [...REDIS_SETTINGS, ...S3_SETTINGS]))
+    .description("Show the progress of a run until it ends.")
+    .argument("<run>", "the id of a run")
+    .addHelpText("after", EXIT_CODES)
+    .action(async (id: string, options) => exitWith(await watchRun(id, await contextOf(options), signal)));
+}
+
+/** The commands that take the id of a run and need only Redis. */
+function runIdCommands({ contextOf, exitWith }: ProgramContext): Command[] {
+  type Work = (id: string, context: Awaited<ReturnType<typeof contextOf>>) => Promise<number>;
+  const command = (name: string, description: string, work: Work) =>
+    withJson(withSettings(new Command(name), REDIS_SETTINGS))
+      .description(description)
+      .argument("<run>", "the id of a run")
+      .action(async (id: string, options) => exitWith(await work(id, await contextOf(options))));
+  return [
+    command("status", "Show a run with its labels and errors.", status),
+    command("pause", "Start no more slices of a run. Running slices finish, and other runs continue.", (id, context) =>
+      pauseOrResume("pause", id, context),
+    ),
+    command("resume", "Continue a paused run.", (id, context) => pauseOrResume("resume", id, context)),
+    command("cancel", "End a run that is not finished. Its finished parts stay; the rest is not labeled.", cancel),
+  ];
+}
+
+function retryCommand({ contextOf, exitWith }: ProgramContext): Command {
+  return withJson(withSettings(new Command("retry-errors")))
+    .description("Label the rows in error of a finished run again. The new rows are added to its output.")
+    .argument("<run>", "the id of a run, or its output")
+    .action(async (which: string, options) => exitWith(await retryErrors(which, await contextOf(options))));
+}
+
+function listCommand({ contextOf, exitWith }: ProgramContext): Command {
+  return withJson(withSettings(new Command("list"), REDIS_SETTINGS))
+    .description("List the runs that Redis knows, latest first.")
+    .addOption(new Option("--state <state...>", "list only runs in these states").choices(RUN_STATES))
+    .action(async (options) => exitWith(await listRuns(options.state, await contextOf(options))));
+}
+
+/** Reads a spec file, recognized by its name, or, with `--kind`, takes the names as inputs. */
+async function readRequest(
   names: string[],
   options: Record<string, unknown>,
 ): Promise<{ request: LabelRequest; settings: Record<string, unknown> }> {
@@ -97,7 +102,7 @@ async function askedOf(
   if (more.length > 0 || !/\.(ya?ml|json)$/i.test(name))
     throw new LabelmillError(
       "USAGE",
-      "expected the file of one spec (.yaml, .yml, .json), or inputs with --kind text or --kind images",
+      "expected one spec file (.yaml, .yml, .json), or inputs with --kind text or --kind images",
     );
   return requestOf(specOf({ name, content: await readSpecFile(name) }, runFlags(options)));
 }

@@ -10,7 +10,7 @@ import type { LabelRequest } from "../label/request.ts";
 /** The largest spec: 100,000 inputs of 100 characters. */
 const MOST_BYTES = 10_000_000;
 
-/** Flags as commander gives them, by the keys of the spec; those of `output` by `outputKeys`. */
+/** Flags as commander gives them, by the keys of the spec. OUTPUT_FLAGS has the names of those of `output`. */
 export type SpecFlags = Record<string, unknown>;
 
 const OUTPUT_FLAGS = {
@@ -26,14 +26,15 @@ const PLAIN_FLAGS = Object.keys(RunSpecSchema.shape).filter(
 
 const SETTINGS: ReadonlySet<string> = new Set(["dtype", "events", "sliceItems", "sliceBytes"]);
 
-/** A spec as it is written in a YAML or JSON file. @throws LabelmillError INPUT_NOT_FOUND, SPEC_INVALID */
+/** Reads a spec from a YAML or JSON file, not validated yet. @throws LabelmillError INPUT_NOT_FOUND, SPEC_INVALID */
 export async function readSpecFile(path: string): Promise<Record<string, unknown>> {
   const found = await stat(path).catch(() => undefined);
-  if (!found?.isFile()) throw new LabelmillError("INPUT_NOT_FOUND", `${path}: expected the file of a spec, found none`);
-  if (found.size > MOST_BYTES) throw invalid(path, `expected at most ${MOST_BYTES} bytes, came ${found.size}`);
+  if (!found?.isFile())
+    throw new LabelmillError("INPUT_NOT_FOUND", `${path}: expected a spec file, but no file exists there`);
+  if (found.size > MOST_BYTES) throw invalid(path, `expected at most ${MOST_BYTES} bytes, got ${found.size}`);
   let content: unknown;
   try {
-    // An alias that stands for a whole tree of others must not take all memory.
+    // Nested aliases must not use up the memory.
     content = parseYaml(await readFile(path, "utf8"), { maxAliasCount: 100, logLevel: "error" });
   } catch (error) {
     throw invalid(path, `expected YAML or JSON: ${messageOf(error).split("\n")[0]}`, error);
@@ -43,8 +44,8 @@ export async function readSpecFile(path: string): Promise<Record<string, unknown
 }
 
 /**
- * What a run is asked for: the file's keys, and the flags over them.
- * @throws LabelmillError SPEC_INVALID (the file's), USAGE (a flag's)
+ * The spec of a run: the keys of the file, overridden by the flags.
+ * @throws LabelmillError SPEC_INVALID (error in the file), USAGE (error in a flag)
  */
 export function specOf(
   file: { name: string; content: Record<string, unknown> } | undefined,
@@ -66,7 +67,7 @@ export function specOf(
   return check(RunSpecSchema, all, wrong);
 }
 
-/** What `label` and `run submit` take of a spec, and the settings that it has. */
+/** Splits a spec into the request for `label` and `run submit`, and its settings. */
 export function requestOf(spec: RunSpec): { request: LabelRequest; settings: Partial<Config> } {
   const { kind, inputs, format, delimiter, column, idColumn, keep, where, topK, lane, output } = spec;
   const { model, out, sample, limit, maxErrors, sliceTimeout, pricePerHour } = spec;
@@ -85,12 +86,12 @@ export function requestOf(spec: RunSpec): { request: LabelRequest; settings: Par
   };
 }
 
-/** The flags of a run but for those that are settings of the command too: these went into its configuration, under their own rules. */
+/** The flags of a run without those that are also settings: the configuration has these already. */
 export function runFlags(options: Record<string, unknown>): SpecFlags {
   return Object.fromEntries(Object.entries(options).filter(([key]) => !SETTINGS.has(key)));
 }
 
-/** Without what is undefined. */
+/** The object without its undefined values. */
 function given<T extends Record<string, unknown>>(all: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as {
     [K in keyof T]?: Exclude<T[K], undefined>;
@@ -106,22 +107,19 @@ function check<T extends z.ZodType>(schema: T, value: unknown, wrong: (issue: st
 function describe(issue: z.core.$ZodIssue, value: unknown): string {
   const place = issue.path.join(".");
   if (issue.code !== "unrecognized_keys") {
-    const came = issue.path.reduce<unknown>(
-      (at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key],
-      value,
-    );
-    // What zod says first is the kind of mistake; what it expected, and what came, tell as much.
+    const got = issue.path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key], value);
+    // The kind of mistake, which zod puts first, adds nothing to what was expected and what was got.
     const expected = issue.message.replace(/^[A-Z][^:]*: /, "").replace(/, received .*$/, "");
-    return `${place}: ${expected}, came ${JSON.stringify(came)?.slice(0, 100) ?? "none"}`;
+    return `${place}: ${expected}, got ${JSON.stringify(got)?.slice(0, 100) ?? "nothing"}`;
   }
   const [key] = issue.keys as [string];
   const known = place === "output" ? Object.values(OUTPUT_FLAGS) : Object.keys(RunSpecSchema.shape);
   const near = nearest(key, known);
   const named = place === "" ? key : `${place}.${key}`;
-  return `there is no key ${JSON.stringify(named)}${near ? `; did you mean ${JSON.stringify(near)}?` : `: there are ${known.join(", ")}`}`;
+  return `unknown key ${JSON.stringify(named)}${near ? `; did you mean ${JSON.stringify(near)}?` : `: expected ${known.join(", ")}`}`;
 }
 
-/** The key of a spec as the flag that says it: `output.targetBytes` is `--target-size`. */
+/** Replaces the key of a spec at the start of a message by its flag: `output.targetBytes` by `--target-size`. */
 function flagOf(issue: string): string {
   const [, key, rest] = /^(?:output\.)?([A-Za-z]+)(?:\.\d+)?(: .*)$/s.exec(issue) ?? [];
   if (key === undefined) return issue;

@@ -8,28 +8,27 @@ import type { Progress } from "../../runs/ledger/progress.ts";
 import { isEnded } from "../../runs/state.ts";
 import { RunChanges } from "../../runs/watch.ts";
 import { openToRead } from "../../storage/open.ts";
-import type { LabelWorld } from "../context.ts";
-import { lastingRedis } from "../context.ts";
+import { type CommandContext, lastingRedis } from "../context.ts";
 import { EXIT } from "../exit.ts";
 import { cancelled, exitCode, type Labeled, stopped } from "../label/outcome.ts";
 import { s3Of } from "../s3.ts";
-import { sayOutages } from "../service/outage-lines.ts";
-import { inWatch } from "../terminal/interrupted.ts";
+import { inWatch } from "../terminal/interrupt-messages.ts";
 import { ProgressBar } from "../terminal/progress.ts";
+import { sayOutages } from "../terminal/redis-outages.ts";
 import { report, showPlace, summarize } from "../terminal/report.ts";
 import type { Terminal } from "../terminal/terminal.ts";
-import { unknownRun } from "./cancel.ts";
+import { unknownRun } from "./unknown-run.ts";
 
 const LABELS_SHOWN = 4;
 const LOOK_EVERY_MS = 1_000;
 
 /**
- * `labelmill run watch`: shows how a run goes, until it has ended. Interrupting it leaves the run alone.
- * @returns the exit code that `label` would have had
- * @throws LabelmillError RUN_UNKNOWN; whatever `signal` was aborted with
+ * `labelmill run watch`: shows the progress of a run until it ends. An interrupt does not change the run.
+ * @returns the exit code that `label` returns for such a run
+ * @throws LabelmillError RUN_UNKNOWN; the reason of `signal` if it aborts
  */
-export async function watchRun(run: string, world: LabelWorld, signal: AbortSignal): Promise<number> {
-  const { config, terminal, interrupts, log } = world;
+export async function watchRun(run: string, context: CommandContext, signal: AbortSignal): Promise<number> {
+  const { config, terminal, interrupts, log } = context;
   let last: Progress | undefined;
   interrupts?.handle(inWatch(run, () => last));
   await using open = new AsyncDisposableStack();
@@ -58,7 +57,7 @@ export async function watchRun(run: string, world: LabelWorld, signal: AbortSign
     }, signal)
     .finally(() => bar.end());
   const firstErrors = (await unlessLost(redis, () => ledger.firstErrors(run))) ?? [];
-  const { code, summary } = await endOf(run, last!, firstErrors, world);
+  const { code, summary } = await endOf(run, last!, firstErrors, context);
   if (terminal.json) terminal.printJson(summary);
   return code;
 }
@@ -67,40 +66,41 @@ async function endOf(
   run: string,
   { state, output, reason, failure, failed }: Progress,
   firstErrors: RowError[],
-  world: LabelWorld,
+  context: CommandContext,
 ): Promise<Labeled> {
-  const { config, terminal } = world;
+  const { config, terminal } = context;
   if (state === "cancelled") return cancelled(terminal, run, output);
   if (state === "failed" && reason) return stopped(terminal, run, output, { reason, failure, failed, firstErrors });
   const s3 = s3Of(config);
   try {
     const store = await openToRead(output, s3).catch(unlessAbsent);
-    if (!store) return nothing(terminal, run, state, output, "its output is not here");
+    if (!store) return withoutManifest(terminal, run, state, output, "its output is not on this machine");
     const manifest = await readManifest(store);
-    if (manifest?.run !== run) return nothing(terminal, run, state, output, "its output holds another run by now");
-    const of = { store, manifest, seconds: undefined, show: 0 };
-    if (!terminal.json) await report(terminal, of);
-    return { code: exitCode(state), summary: summarize(of) };
+    if (manifest?.run !== run)
+      return withoutManifest(terminal, run, state, output, "its output belongs to another run now");
+    const result = { store, manifest, seconds: undefined, show: 0 };
+    if (!terminal.json) await report(terminal, result);
+    return { code: exitCode(state), summary: summarize(result) };
   } finally {
     s3.close();
   }
 }
 
-/** Redis came back without it. */
+/** Redis is back without the run. */
 function forgottenRun(run: string, { output }: Progress): LabelmillError {
   return new LabelmillError(
     "RUN_UNKNOWN",
-    `Redis has lost run ${run}, having been restarted empty, say: the parts in ${output} stand, and the command that began it takes it up again`,
+    `Redis has lost run ${run}, for example by a restart without persistence: the parts stay in ${output}, and the command that started the run resumes it`,
   );
 }
 
-/** A folder of another machine, or one that was removed. */
+/** Undefined for a folder of another machine, or a deleted one. */
 function unlessAbsent(error: unknown): undefined {
   if (!(error instanceof LabelmillError) || error.code !== "STORE_NOT_FOUND") throw error;
 }
 
-/** There is no manifest to report. */
-function nothing(terminal: Terminal, run: string, state: string, out: string, why: string): Labeled {
+/** Reports a run whose manifest cannot be read. */
+function withoutManifest(terminal: Terminal, run: string, state: string, out: string, why: string): Labeled {
   terminal.print(`Run ${run} is ${state}; ${why}: ${showPlace(out)}`);
   return { code: EXIT.failed, summary: { run, state, out } };
 }

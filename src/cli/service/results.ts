@@ -4,54 +4,53 @@ import { Channels } from "../../runs/channels.ts";
 import { droppedEvents, waitingEvents } from "../../runs/queues/outbox.ts";
 import { type LabelEvent, parseEvent } from "../../schemas/event.ts";
 import { FEED_CHANNEL } from "../../schemas/names.ts";
-import type { LabelWorld } from "../context.ts";
-import { lastingRedis } from "../context.ts";
+import { type CommandContext, lastingRedis } from "../context.ts";
 import { EXIT } from "../exit.ts";
+import { sayOutages } from "../terminal/redis-outages.ts";
 import type { Terminal } from "../terminal/terminal.ts";
-import { sayOutages } from "./outage-lines.ts";
 
-/** `labelmill results`: what waits on the results queue, and with `follow` what comes. Nothing is taken from whoever consumes it. */
+/** `labelmill results`: shows the events on the results queue and, with `follow`, each new event. Consumers still get every event. */
 export async function results(
   follow: boolean,
-  { config, terminal, interrupts, log }: LabelWorld,
+  { config, terminal, interrupts, log }: CommandContext,
   signal: AbortSignal,
 ): Promise<number> {
   const address = lastingRedis(config);
   await using open = new AsyncDisposableStack();
-  // What comes while the waiting ones are listed is kept, so that nothing falls between.
-  const come: LabelEvent[] = [];
-  let tell = (event: LabelEvent): void => void come.push(event);
+  // Events that arrive while the waiting events are listed are shown afterwards, so that none is missed.
+  const arrived: LabelEvent[] = [];
+  let receive = (event: LabelEvent): void => void arrived.push(event);
   if (follow) {
     interrupts?.handle({
-      tell: () => "no longer listening: runs go on in the workers, and events wait for whoever consumes them",
+      describe: () => "no longer listening: runs continue in the workers, and events wait for their consumers",
     });
     const subscriber = await openRedis(address, "worker");
     open.defer(() => subscriber.disconnect());
-    sayOutages(subscriber, address, terminal, "trying again. Events of the meantime are not shown here");
+    sayOutages(subscriber, address, terminal, "trying again. Events during the outage are not shown here");
     await new Channels(subscriber).listen(FEED_CHANNEL, (text) => {
       const event = parseEvent(text);
-      if (event) tell(event);
+      if (event) receive(event);
     });
   }
-  const told = await withRedis(address, (redis) => showWaiting(redis, terminal));
-  if (!follow) return EXIT.labeled;
-  for (const event of come) if (!told.has(event.id)) show(event, terminal);
-  tell = (event) => show(event, terminal);
+  const shown = await withRedis(address, (redis) => showWaiting(redis, terminal));
+  if (!follow) return EXIT.ok;
+  for (const event of arrived) if (!shown.has(event.id)) show(event, terminal);
+  receive = (event) => show(event, terminal);
   log.debug("listening");
   if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
   return EXIT.interrupted;
 }
 
-/** @returns the ids of the events that are shown */
+/** @returns the ids of the shown events */
 async function showWaiting(redis: Parameters<typeof waitingEvents>[0], terminal: Terminal): Promise<Set<string>> {
-  const told = new Set<string>();
+  const shown = new Set<string>();
   for await (const event of waitingEvents(redis)) {
-    told.add(event.id);
+    shown.add(event.id);
     show(event, terminal);
   }
   const dropped = await droppedEvents(redis);
-  if (dropped > 0) terminal.say(`${dropped} events were dropped unread: their parts are in the store all the same`);
-  return told;
+  if (dropped > 0) terminal.say(`${dropped} events were dropped unread; their parts are in the store`);
+  return shown;
 }
 
 function show(event: LabelEvent, terminal: Terminal): void {

@@ -6,10 +6,9 @@ import { droppedEvents } from "../../runs/queues/outbox.ts";
 import { openQueue } from "../../runs/queues/queue.ts";
 import { DEAD_LETTER_QUEUE, LANES, queueName, RESULTS_QUEUE, RUNS_QUEUE } from "../../schemas/names.ts";
 import type { WorkerInfo } from "../../schemas/worker.ts";
-import type { LabelWorld } from "../context.ts";
-import { lastingRedis } from "../context.ts";
+import { type CommandContext, lastingRedis } from "../context.ts";
 import { EXIT } from "../exit.ts";
-import { unknownRun } from "../run/cancel.ts";
+import { unknownRun } from "../run/unknown-run.ts";
 import { timeLeft } from "../terminal/progress.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import { workerLines } from "./worker-lines.ts";
@@ -17,19 +16,19 @@ import { workerLines } from "./worker-lines.ts";
 type Redis = Parameters<Parameters<typeof withRedis>[1]>[0];
 
 const MOST_RUNS = 20;
-/** UTF-16 units of the reason of a failed run in a list; `run status` has all of it. */
+/** Length of the reason of a failed run in a list, in UTF-16 code units. `run status` shows all of it. */
 const MOST_REASON = 160;
 const COUNTED = ["waiting", "prioritized", "active", "delayed", "failed"] as const;
 
-/** Jobs of a queue; `waiting` counts all that are ready to be taken. */
+/** Numbers of jobs in a queue. `waiting` counts all jobs that a worker can take. */
 type QueueState = { queue: string; waiting: number; active: number; delayed: number; failed: number };
 
 /** `labelmill status [RUN]`. @throws LabelmillError RUN_UNKNOWN */
-export async function status(run: string | undefined, { config, terminal }: LabelWorld): Promise<number> {
+export async function status(run: string | undefined, { config, terminal }: CommandContext): Promise<number> {
   await withRedis(lastingRedis(config), (redis) =>
     run === undefined ? showAll(redis, terminal) : showRun(run, new RunLedger(redis), terminal),
   );
-  return EXIT.labeled;
+  return EXIT.ok;
 }
 
 async function showAll(redis: Redis, terminal: Terminal): Promise<void> {
@@ -49,7 +48,7 @@ async function showAll(redis: Redis, terminal: Terminal): Promise<void> {
   }
   terminal.print(`  ${RESULTS_QUEUE}: ${events.waiting} events unread, ${events.dropped} dropped`);
   if (deadLetters > 0)
-    terminal.print(terminal.style("red", `  ${DEAD_LETTER_QUEUE}: ${deadLetters} jobs that no worker could do`));
+    terminal.print(terminal.style("red", `  ${DEAD_LETTER_QUEUE}: ${deadLetters} jobs that no worker could read`));
   heading(terminal, "Runs", runs.length);
   for (const each of runs) terminal.print(`  ${runLine(each, terminal)}`);
 }
@@ -66,7 +65,7 @@ async function showRun(run: string, ledger: RunLedger, terminal: Terminal): Prom
   const first = overview.reason ? "" : failureText(overview);
   if (overview.failed > 0)
     terminal.print(
-      terminal.style("red", `${overview.failed} slices failed for good${first && `, the first with ${first}`}`),
+      terminal.style("red", `${overview.failed} slices failed permanently${first && `, the first with ${first}`}`),
     );
   for (const [label, count] of byCount(labels)) terminal.print(`  ${label}: ${count}`);
   for (const [code, count] of byCount(errorCodes)) terminal.print(terminal.style("red", `  ${code}: ${count}`));

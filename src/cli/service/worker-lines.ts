@@ -8,7 +8,7 @@ import {
 } from "../../schemas/worker.ts";
 import { clock, spoken } from "../../storage/health/outage-lines.ts";
 
-/** What `status` says of a worker: for each of its models a line of what it is, and, indented, how its work goes. */
+/** The lines of `status` about a worker: for each model a line, and indented lines about its work. */
 export function workerLines({ id, host, pid, models, deviceReason, outages = [] }: WorkerInfo): string[] {
   const lines = models.flatMap((model) => [
     `${id}  ${host}:${pid}  ${headOf(model)}`,
@@ -20,11 +20,11 @@ export function workerLines({ id, host, pid, models, deviceReason, outages = [] 
 
 function outageLine({ place, since, nextTryAt, reason, kept }: OutageInfo): string {
   const retry = spoken(Math.max(0, Date.parse(nextTryAt) - Date.now()));
-  return `store ${place} is out since ${clock(new Date(since))}: ${reason}; ${kept} labeled slices kept, next try in ${retry}`;
+  return `store ${place} is unavailable since ${clock(new Date(since))}: ${reason}; ${kept} labeled slices kept, next try in ${retry}`;
 }
 
 function headOf({ id, digest, device, slots, itemsPerSecond, batches, items, held, work }: ServedModel): string {
-  const rate = itemsPerSecond === null ? "rate not known yet" : `${itemsPerSecond} items/s`;
+  const rate = itemsPerSecond === null ? "rate not measured yet" : `${itemsPerSecond} items/s`;
   const mean = batches > 0 ? `, ${(items / batches).toFixed(1)} items a batch` : "";
   const waiting = work ? ` (${work.depth} waiting)` : "";
   return `${id}@${digest.slice(0, 8)} on ${device}, ${slots} slots, ${rate}${mean}, ${held} items in work${waiting}`;
@@ -49,7 +49,7 @@ function cutsOf({ full, drained, lengths }: ModelWork["cuts"]): string {
   return `${ofFull} full, ${ofDrained} drained, ${ofLengths} lengths`;
 }
 
-/** None before anything went through a stage. */
+/** Empty until a stage has processed an item. */
 function stageLine(stages: ModelWork["stages"]): string[] {
   const means = (Object.keys(STAGES) as Stage[]).flatMap((stage) => {
     const { meanMs } = stages[stage];

@@ -7,42 +7,42 @@ import { planFromRunFile } from "../../producers/planning/plan-from-run-file.ts"
 import { describeAddress, openRedis, type RedisAddress } from "../../redis/connect.ts";
 import { retry } from "../../retry/retry.ts";
 import { startWorker } from "../../workers/worker.ts";
-import type { LabelWorld } from "../context.ts";
-import { lastingRedis } from "../context.ts";
+import { type CommandContext, lastingRedis } from "../context.ts";
 import { EXIT } from "../exit.ts";
+import { localDevices } from "../local-devices.ts";
+import { openModels } from "../models/open-models.ts";
 import { PullBar } from "../models/pull-bar.ts";
-import { openModels } from "../models/settings.ts";
-import { ownDevices } from "../own-devices.ts";
 import { s3Of } from "../s3.ts";
-import { inWorker } from "../terminal/interrupted.ts";
+import { inWorker } from "../terminal/interrupt-messages.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
-/** The waits for a hub or a Redis server that is out when the worker starts. */
+/** The waits between attempts to reach Redis or the hub at the start. */
 const START_BACKOFF = { firstMs: 500, maxMs: 30_000, jitter: 0.5 };
 
 /**
- * `labelmill worker`: pulls what it serves and is not here, then serves until `signal` aborts.
- * @param names none: the catalog's default of each task
- * @returns the exit code of an orderly end
+ * `labelmill worker`: pulls missing models, then serves until `signal` aborts.
+ * @param names default: the catalog's default for each task
+ * @returns the exit code after a normal end
+ * @throws LabelmillError if the worker fails
  */
 export async function serve(
   names: readonly string[] | undefined,
-  world: LabelWorld,
+  context: CommandContext,
   signal: AbortSignal,
 ): Promise<number> {
-  const { config, terminal, log, interrupts } = world;
-  interrupts?.handle({ tell: () => "stopping: no slice was taken yet" });
+  const { config, terminal, log, interrupts } = context;
+  interrupts?.handle({ describe: () => "stopping: no slice was taken yet" });
   const redis = lastingRedis(config);
-  const devices = await ownDevices(config);
-  const models = await loadModels(names, devices, world, signal);
-  if (!models) return EXIT.labeled;
+  const devices = await localDevices(config);
+  const models = await loadModels(names, devices, context, signal);
+  if (!models) return EXIT.ok;
   await using open = new AsyncDisposableStack();
-  if (!(await untilThere(redis, terminal, signal))) return EXIT.labeled;
+  if (!(await untilConnected(redis, terminal, signal))) return EXIT.ok;
   const s3 = s3Of(config);
   open.defer(() => s3.close());
   const worker = await startWorker({
     ...{ redis, config, models, devices, s3, roots: { files: [], s3: [] }, log, plan: planFromRunFile },
-    ...(world.thread ? { thread: world.thread } : {}),
+    ...(context.thread ? { thread: context.thread } : {}),
   });
   open.defer(() => worker.close());
   interrupts?.handle(inWorker(config));
@@ -53,18 +53,18 @@ export async function serve(
     interrupts?.endStuck(config.graceMs);
     throw failure;
   }
-  return EXIT.labeled;
+  return EXIT.ok;
 }
 
 async function aborted(signal: AbortSignal): Promise<void> {
   if (!signal.aborted) await once(signal, "abort");
 }
 
-/** Waits for a hub that is out, at most as long as for a store. @returns undefined where `signal` aborted first */
+/** Loads the models. Waits for a hub that is not available, at most `outageLimit`. @returns undefined if `signal` aborts first */
 async function loadModels(
   names: readonly string[] | undefined,
   on: DeviceChoice,
-  { config, terminal }: LabelWorld,
+  { config, terminal }: CommandContext,
   signal: AbortSignal,
 ): Promise<Model[] | undefined> {
   const settings = await openModels(config, { on });
@@ -74,39 +74,39 @@ async function loadModels(
   const models: Model[] = [];
   for (const name of names ?? Object.values(settings.catalog.defaults)) {
     const pull = () => resolveModel(name, settings, new PullBar(terminal), signal);
-    const model = await again(pull, mayPass, terminal, signal);
+    const model = await retried(pull, mayPass, terminal, signal);
     if (!model) return undefined;
     if (models.some(({ digest }) => digest === model.digest))
-      throw new LabelmillError("USAGE", `${name} is named twice in --models`);
+      throw new LabelmillError("USAGE", `${name} is given twice in --models`);
     models.push(model);
   }
   return models;
 }
 
-/** A worker outlives its server: it waits for one that is not there, or not fit. */
-async function untilThere(redis: RedisAddress, terminal: Terminal, signal: AbortSignal): Promise<boolean> {
+/** Waits for a Redis server that is not reachable or not suitable. @returns false if `signal` aborts first */
+async function untilConnected(redis: RedisAddress, terminal: Terminal, signal: AbortSignal): Promise<boolean> {
   const open = async () => {
     (await openRedis(redis, "worker")).disconnect();
     return true;
   };
-  return (await again(open, ({ code }) => code !== "CONFIG_INVALID", terminal, signal)) ?? false;
+  return (await retried(open, ({ code }) => code !== "CONFIG_INVALID", terminal, signal)) ?? false;
 }
 
 /**
- * Does the work again, with backoff, while its failure is one that may pass; says why once for each reason.
- * @returns undefined where `signal` aborted first
+ * Repeats the work, with backoff, while `mayPass` accepts its error. Prints each new reason once.
+ * @returns undefined if `signal` aborts first
  */
-async function again<T>(
+async function retried<T>(
   work: () => Promise<T>,
   mayPass: (error: LabelmillError) => boolean,
   terminal: Terminal,
   signal: AbortSignal,
 ): Promise<T | undefined> {
-  let said = "";
+  let printed = "";
   const onFailure = (error: unknown): number => {
     if (!(error instanceof LabelmillError) || !mayPass(error)) throw error;
-    if (error.message !== said) terminal.say(`${error.code}: ${error.message} Trying again until it works.`);
-    said = error.message;
+    if (error.message !== printed) terminal.say(`${error.code}: ${error.message} Trying again until it works.`);
+    printed = error.message;
     return 0;
   };
   try {

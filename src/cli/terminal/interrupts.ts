@@ -5,36 +5,36 @@ import { Terminal } from "./terminal.ts";
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 
 export const INTERRUPT_TIMES = {
-  /** npm passes on a Ctrl-C that its child has from the terminal already: signals so close to the first are the same one. */
+  /** Signals within this time of the first count as the same one: npm passes on a Ctrl-C that its child has already received. */
   oneSignalMs: 1_000,
-  /** After the grace time: to give back what is not done, and to close what is open. */
+  /** After the grace time: to give back unfinished slices and close connections. */
   closingMs: 5_000,
-  /** For what has to be done before the signal ends the process. */
+  /** For the work of `lastly`, before the signal ends the process. */
   lastMs: 1_000,
   /** From the signal that ends the process to SIGKILL. */
   killMs: 2_000,
 };
 
-/** A thread of its own, which needs neither the main thread nor a thread of libuv's pool: both may be stuck. */
+/** Runs in its own thread, which needs neither the main thread nor libuv's pool: both may be blocked. */
 const WATCHDOG = `
 const { workerData } = require("node:worker_threads");
 setTimeout(() => process.kill(process.pid, "SIGKILL"), workerData);
 `;
 
-/** What an interrupted command does. */
+/** How a command handles an interrupt. */
 export type OnInterrupt = {
-  /** What becomes of the work, told at the signal; asked then, since it depends on how far the command is. */
-  tell: () => string;
-  /** The message of the ABORTED with which the command ends. */
+  /** What happens to the work, printed at the signal. Called at that moment, since it depends on the progress. */
+  describe: () => string;
+  /** The message of the ABORTED error that ends the command. */
   message?: () => string;
-  /** How long work that is under way may take to its end, in ms; none: the command ends soon. */
+  /** How long running work may take to finish, in ms. If omitted, the command ends soon. */
   graceMs?: number;
 };
 
 /**
- * SIGINT and SIGTERM. A command that has something to end in an orderly way says so by `handle`; every other ends at once. The next
- * signal, from a second later on, ends either at once. The process ends in any case: some seconds after the grace time by the
- * signal itself, which is the one way that native code under way survives without a crash report, and then by SIGKILL.
+ * Handles SIGINT and SIGTERM. A command that calls `handle` ends gracefully; any other command ends at once. A second signal, at least one
+ * second after the first, ends the process at once. The process always ends: some seconds after the grace time by the signal itself,
+ * and then by SIGKILL. Only the signal ends running native code without a crash report.
  */
 export class Interrupts {
   readonly #times: typeof INTERRUPT_TIMES;
@@ -55,20 +55,20 @@ export class Interrupts {
     for (const name of SIGNALS) process.on(name, this.#first);
   }
 
-  /** From now on the command ends in an orderly way, by `signal`. A later call takes the place of an earlier one. */
+  /** From now on, an interrupt aborts `signal`, and the command ends gracefully. A later call replaces an earlier one. */
   handle(handling: OnInterrupt): void {
     this.#handling = handling;
   }
 
-  /** What has to be done even if the command does not get to its end: a lock that is given back. @returns what takes it out again */
+  /** Registers work that is done even if the command cannot end gracefully, such as releasing a lock. @returns a function that removes it */
   lastly(work: () => Promise<void>): () => void {
     this.#lastly.add(work);
     return () => void this.#lastly.delete(work);
   }
 
   /**
-   * A command that fails because threads are stuck in native code ends by itself, if they come back, or by SIGKILL some seconds after
-   * the grace time: Node waits for threads of libuv's pool.
+   * Ends a command that fails because threads are blocked in native code, by SIGKILL some seconds after the grace time. Without it, the
+   * process could hang: Node waits for threads of libuv's pool.
    */
   endStuck(graceMs: number): void {
     const { closingMs, lastMs, killMs } = this.#times;
@@ -81,19 +81,19 @@ export class Interrupts {
     if (!handling) return void this.#end(name);
     const { oneSignalMs, closingMs, lastMs, killMs } = this.#times;
     const endsInMs = (handling.graceMs ?? 0) + closingMs;
-    // First of all: whatever is done next may get stuck.
+    // First, since anything after it may block.
     killAfter(endsInMs + lastMs + killMs);
     setTimeout(() => this.#leaveToDefault(), oneSignalMs).unref();
     setTimeout(() => void this.#end(name), endsInMs).unref();
     const again = handling.graceMs === undefined ? "" : " (again to stop at once)";
     const terminal = new Terminal(false);
     terminal.say("");
-    terminal.say(`${name}: ${handling.tell()}${again}`);
-    const message = handling.message?.() ?? "interrupted: run the same command again to go on";
+    terminal.say(`${name}: ${handling.describe()}${again}`);
+    const message = handling.message?.() ?? "interrupted: run the same command again to continue";
     this.#abort.abort(new LabelmillError("ABORTED", message));
   };
 
-  /** By the signal itself: `process.exit()` would wait for threads that are stuck. */
+  /** Ends the process by the signal itself: `process.exit()` would wait for blocked threads. */
   async #end(name: NodeJS.Signals): Promise<void> {
     const { promise: late, resolve } = Promise.withResolvers<void>();
     setTimeout(resolve, this.#times.lastMs);

@@ -3,24 +3,24 @@ import { isEnded } from "../../runs/state.ts";
 import type { Terminal } from "./terminal.ts";
 
 const BAR_CELLS = 24;
-/** Off a terminal a line is written this often at most: a log is read later, by somebody who scrolls. */
+/** The shortest time between two lines if standard error is not a terminal, to keep logs short. */
 const LINE_EVERY_MS = 10_000;
 
-const STATE_WORDS: Partial<Record<Progress["state"], string>> = { finalizing: " · closing", paused: " · paused" };
+const STATE_WORDS: Partial<Record<Progress["state"], string>> = { finalizing: " · finalizing", paused: " · paused" };
 
-/** Shows how far a run is: a bar on a terminal, a line now and then elsewhere. */
+/** Shows the progress of a run: a bar on a terminal, otherwise a line every ten seconds. */
 export class ProgressBar {
   readonly #terminal: Terminal;
   readonly #startedAt = performance.now();
   #lastLineAt = performance.now();
-  /** Rows that stood before this command began. */
+  /** Rows of the run when this command started. */
   #rowsBefore: number | undefined;
 
   constructor(terminal: Terminal) {
     this.#terminal = terminal;
   }
 
-  /** @param labels the labels given so far, in words */
+  /** @param labels a text about the labels so far */
   show(progress: Progress, labels = ""): void {
     this.#rowsBefore ??= progress.rows;
     const seconds = (performance.now() - this.#startedAt) / 1000;
@@ -48,7 +48,7 @@ function describe(progress: Progress, rate: number, labels: string): string {
   return `${bar} ${rows}/${total} · ${rate.toFixed(rate < 10 ? 1 : 0)}/s${left && ` · ${left}`}${wrong}${STATE_WORDS[state] ?? ""}${labels && ` · ${labels}`}`;
 }
 
-/** In words; "" where nothing can be said of it: a run that is not planned to its end, paused, or over. */
+/** The estimated time left, as text. Empty if it is unknown: the planning is not complete, or the run is paused or has ended. */
 export function timeLeft({ state, slices, items, rows }: Progress, rowsPerSecond: number): string {
   const moves = slices !== undefined && state !== "paused" && !isEnded(state);
   return moves && rowsPerSecond > 0 && rows < items ? `${duration((items - rows) / rowsPerSecond)} left` : "";

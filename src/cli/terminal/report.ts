@@ -15,7 +15,7 @@ const MOST_LABELS = 10;
 
 export type Report = { store: ReadableStore; manifest: Manifest; seconds: number | undefined; show: number };
 
-/** What --json prints of a run. */
+/** What --json prints about a run. */
 export function summarize({ store, manifest, seconds }: Report) {
   const { run, state, model, devices = {}, totals, labels, errorCodes, failedSlices } = manifest;
   const { passedOver = NOTHING_PASSED_OVER, failure } = manifest;
@@ -23,7 +23,7 @@ export function summarize({ store, manifest, seconds }: Report) {
   return { ...base, ...(failure ? { failure } : {}), passedOver, seconds };
 }
 
-/** What a run came to, for people: some rows, the labels as bars, where the results lie. */
+/** Prints the result of a run: some rows, the labels as bars, and where the results are. */
 export async function report(terminal: Terminal, { store, manifest, seconds, show }: Report): Promise<void> {
   const { totals, model } = manifest;
   const place = showPlace(store.uri);
@@ -38,7 +38,7 @@ export async function report(terminal: Terminal, { store, manifest, seconds, sho
   const devices = Object.keys(manifest.devices ?? {});
   const on = devices.length > 0 ? ` on ${devices.join(", ")}` : "";
   const failed =
-    manifest.failedSlices > 0 ? `, ${manifest.failedSlices} slices failed for good: run the same command again` : "";
+    manifest.failedSlices > 0 ? `, ${manifest.failedSlices} slices failed permanently: run the same command again` : "";
   terminal.print(
     `${terminal.style("bold", `${totals.labeled} labeled, ${totals.errors} in error`)} of ${totals.planned}${took} with ${model.id}${on}${failed}`,
   );
@@ -51,12 +51,12 @@ export async function report(terminal: Terminal, { store, manifest, seconds, sho
   terminal.print(`Proof:   labelmill verify ${place}`);
 }
 
-/** The first rows in error, a line each. */
+/** One line for each of the first rows in error. */
 export function errorLines(errors: readonly RowError[]): string[] {
   return errors.map(({ uri, record, code, message }) => `  ${code} in record ${record} of ${uri}: ${oneLine(message)}`);
 }
 
-/** A folder as a person would type it. */
+/** A folder as a user would type it. */
 export function showPlace(uri: string): string {
   return uri.startsWith("file:") ? showPath(fileURLToPath(uri)) : uri;
 }
@@ -69,7 +69,7 @@ export function showPath(path: string): string {
 async function firstRows(store: ReadableStore, manifest: Manifest, count: number): Promise<Row[]> {
   const failed = new Set(manifest.failed.map(({ slice }) => slice));
   const rows: Row[] = [];
-  // The parts are gone: what the files hold is for whoever asked for their form.
+  // The parts are deleted, and the files may be in any format.
   if (manifest.files) return rows;
   for (let slice = 0; slice < manifest.totals.slices && rows.length < count; slice++)
     if (!failed.has(slice))

@@ -5,14 +5,14 @@ import { printable, printableJson, printableLines } from "../../printable.ts";
 type Style = Parameters<typeof styleText>[0];
 
 /**
- * Where a command writes: results on standard output, what happens meanwhile on standard error. Colours only on a terminal. It is the one place
- * where text is cleaned for terminals: it may come from Redis, from inputs and their names, from S3 or the hub.
+ * The output of a command: results on standard output, messages on standard error. Colours only on a terminal. This is the one place that
+ * makes text safe for terminals: it may come from Redis, from inputs and their names, from S3 or from the hub.
  */
 export class Terminal {
   readonly json: boolean;
   readonly #out: NodeJS.WriteStream;
   readonly #err: NodeJS.WriteStream;
-  /** Stands for ESC in what `style` returns. It is random for each process, so only our own styles pass. */
+  /** Replaces ESC in what `style` returns. It is random for each process, so no other text can contain styles. */
   readonly #escape = randomUUID();
   #progress = "";
 
@@ -26,36 +26,36 @@ export class Terminal {
     return Math.max(40, Math.min(this.#out.columns || 100, 140));
   }
 
-  /** A line of the result; nothing with --json, whose result is one value. */
+  /** Prints a line of the result. Prints nothing with --json, since its result is one value. */
   print(line = ""): void {
     if (this.json) return;
     this.clearProgress();
     this.#out.write(`${this.#clean(line)}\n`);
   }
 
-  /** The value on one line. Hidden characters are escaped, on a terminal and elsewhere: a JSON parser returns them unchanged. */
+  /** Prints the value on one line. Hidden characters are always escaped; a JSON parser returns them unchanged. */
   printJson(value: unknown): void {
     this.#out.write(`${printableJson(JSON.stringify(value))}\n`);
   }
 
-  /** A line about what goes on, not part of the result. */
+  /** Prints a message that is not part of the result. */
   say(line: string): void {
     this.clearProgress();
     this.#err.write(`${this.#clean(line)}\n`);
   }
 
-  /** As `say`, of a text that may have several lines. Those after the first are indented, so that none passes for a line of ours. */
+  /** As `say`, for text of several lines. All lines but the first are indented, so that none looks like a separate message. */
   sayLines(text: string): void {
     this.clearProgress();
     this.#err.write(`${printableLines(text).replaceAll("\n", "\n  ")}\n`);
   }
 
-  /** For `print`. */
+  /** Styled text for `print`. */
   style(style: Style, text: string): string {
     return styleText(style, printable(text), { stream: this.#out }).replaceAll("\u001b", this.#escape);
   }
 
-  /** One line that is written over: on a terminal only. */
+  /** Shows a line that the next output overwrites. Only on a terminal. */
   progress(line: string): void {
     if (!this.#err.isTTY) return;
     this.#err.write(`\r${printable(line).slice(0, (this.#err.columns || 80) - 1)}\u001b[K`);

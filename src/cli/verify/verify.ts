@@ -1,15 +1,15 @@
 import { readRunFile } from "../../outputs/output.ts";
 import { verifyOutput } from "../../outputs/verify/verify.ts";
 import { openToRead } from "../../storage/open.ts";
-import type { LabelWorld } from "../context.ts";
+import type { CommandContext } from "../context.ts";
 import { EXIT } from "../exit.ts";
-import { openExistingOut } from "../place.ts";
+import { openExistingOut } from "../output-location.ts";
 import { s3Of } from "../s3.ts";
 import { showPlace } from "../terminal/report.ts";
 import { countRecords } from "./count-records.ts";
 
-/** @param recounted whether the inputs are read again too. @returns the exit code: 0 proved, 1 not */
-export async function verify(out: string, recounted: boolean, { config, terminal }: LabelWorld): Promise<number> {
+/** `labelmill verify`. @param recounted also count the records of the inputs. @returns the exit code: 0 proved, 1 not proved */
+export async function verify(out: string, recounted: boolean, { config, terminal }: CommandContext): Promise<number> {
   const s3 = s3Of(config);
   try {
     const store = await openExistingOut(out, s3);
@@ -23,14 +23,14 @@ export async function verify(out: string, recounted: boolean, { config, terminal
       const { parts, planned, labeled, errors } = totals;
       terminal.print(`${terminal.style("green", "proved")}: ${showPlace(store.uri)}, run ${run}, ${state}`);
       terminal.print(
-        `${planned} records planned = ${labeled} labeled + ${errors} in error, each once and in order, in ${parts} parts whose hashes are true`,
+        `${planned} records planned = ${labeled} labeled + ${errors} in error, each once and in order, in ${parts} parts with correct hashes`,
       );
-      if (recounted) terminal.print("The inputs have as many records now as were planned");
+      if (recounted) terminal.print("The inputs have as many records as were planned");
     } else {
       terminal.print(`${terminal.style("red", "not proved")}: ${showPlace(store.uri)}`);
       for (const problem of problems) terminal.print(`  ${problem}`);
     }
-    return ok ? EXIT.labeled : EXIT.failed;
+    return ok ? EXIT.ok : EXIT.failed;
   } finally {
     s3.close();
   }

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { DEFAULT_SLICE_ITEMS, MAX_SLICE_ITEMS } from "../../schemas/job.ts";
+import { DEFAULT_FULL_MS, DEFAULT_SLICE_ITEMS, MAX_SLICE_ITEMS } from "../../schemas/job.ts";
 import type { S3Settings } from "../../storage/s3/s3.ts";
 
 const S3_SHAPE = {
@@ -37,7 +37,7 @@ export const ProducerOptionsSchema = z.strictObject({
    * How long a submission waits for room in a Redis that is out of memory, in milliseconds, at
    * least 0. Default: 60,000.
    */
-  fullMs: z.int().min(0).default(60_000),
+  fullMs: z.int().min(0).default(DEFAULT_FULL_MS),
 });
 
 /**

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { LabelmillError } from "../../errors.ts";
 import { MAX_TEXT_LENGTH } from "../../schemas/item.ts";
-import { EventsSchema } from "../../schemas/job.ts";
+import { DEFAULT_TOP_K, EventsSchema } from "../../schemas/job.ts";
 import { LANES } from "../../schemas/names.ts";
 import { ModelPinSchema } from "../../schemas/run.ts";
 import { boundedId } from "../../sources/item/bounded-id.ts";
@@ -60,7 +60,7 @@ const SubmissionSchema = z.object({
    * The number of labels in a row, best first, from 1 to 1,000. A model with fewer labels gives all
    * of them. Default: 5.
    */
-  topK: z.int().min(1).max(1000).default(5),
+  topK: z.int().min(1).max(1000).default(DEFAULT_TOP_K),
   /**
    * What the results queue gets for each slice: no event, an event with counts (`parts`), or an
    * event that also has the rows of a slice of at most 16 items (`rows`). Default: `rows` if the

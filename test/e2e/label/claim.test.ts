@@ -19,7 +19,7 @@ after(async () => {
   await redis[Symbol.asyncDispose]();
 });
 
-/** A model whose files are right, all but the name of an operator: nothing shows it before a session is made. */
+/** A model with an unknown operator. All its files are valid, so only a session shows the fault. */
 async function writeBrokenModel(name: string): Promise<void> {
   const path = work.file(name);
   await writeTextModel(path, { weights: [1, -1], bias: [0, 0] });
@@ -33,7 +33,7 @@ async function left(out: string): Promise<string[]> {
   return (await readdir(work.file(out)).catch(() => [])).sort();
 }
 
-test("a model that does not load leaves no claim: the corrected one labels into the same output", async () => {
+test("a model that does not load leaves no claim: the corrected model labels into the same output", async () => {
   await writeBrokenModel("model");
   const label = ["label", "text", "texts.csv", "--model", "./model", "--out", "out"];
   for (let tries = 0; tries < 2; tries += 1) {
@@ -44,7 +44,7 @@ test("a model that does not load leaves no claim: the corrected one labels into 
   await work.expect(0, label);
   await work.expect(0, ["verify", "out"]);
 
-  // An output that is to be replaced stays until the model has loaded.
+  // With --overwrite, the old output stays until the model has loaded.
   const finished = await left("out");
   await writeBrokenModel("other");
   const replace = ["label", "text", "texts.csv", "--model", "./other", "--out", "out", "--overwrite"];
@@ -55,20 +55,20 @@ test("a model that does not load leaves no claim: the corrected one labels into 
   await work.expect(0, replace);
 });
 
-test("a command that was killed before its first part does not stand in another one's way", async () => {
+test("a command that was killed before its first part does not block another command", async () => {
   await work.expect(0, ["label", "text", "texts.csv", "--model", "tiny-sentiment", "--out", "first"]);
   const claim = JSON.parse(await readFile(work.file("first", "_run.json"), "utf8"));
   const other = ["label", "text", "texts.csv", "--model", "tiny-sentiment", "--top-k", "1", "--out"];
   await work.write("killed/_run.json", JSON.stringify(claim));
   await work.expect(0, [...other, "killed"]);
   await work.expect(0, ["verify", "killed"]);
-  // A run of workers elsewhere may be under way.
+  // Remote workers may be running the run.
   const { embedded: _embedded, ...submitted } = claim;
   await work.write("submitted/_run.json", JSON.stringify(submitted));
   assert.match((await work.expect(2, [...other, "submitted"])).stderr, /SPEC_DIFFERS/);
 });
 
-test("a claim of a run that is under way is OUTPUT_LOCKED with its id; a cancelled or unknown one is taken over", async () => {
+test("the claim of a running run gives OUTPUT_LOCKED with its id; the claim of a cancelled or unknown run is replaced", async () => {
   const options = { env: { REDIS_URL: redis.url } };
   const submit = (limit: number) => [
     ...["run", "submit", "--kind", "text", "texts.csv", "--model", "tiny-sentiment", "--out", "claimed"],

@@ -9,30 +9,30 @@ import { writeTexts } from "../../helpers/runs/pipeline.ts";
 
 const LABEL_MAIN = fileURLToPath(new URL("../../helpers/processes/label-main.ts", import.meta.url));
 
-/** Runs the command that ends itself; where it died, its Redis server must be gone too, and what that had on the disk. */
+/** Runs the command that ends itself. If it was killed, its Redis server must be stopped too, and its files deleted. */
 async function runToItsEnd(work: Workspace, options: LabelMainOptions): Promise<Ended> {
   const command = work.start([JSON.stringify(options)], { script: LABEL_MAIN });
   await command.says("serving");
   const redisClosed = work.redisClosed();
   const ended = await command.ended;
   await redisClosed;
-  assert.deepEqual(await readdir(work.file("tmp")), [], "the server took its folder with it, and nothing else is left");
+  assert.deepEqual(await readdir(work.file("tmp")), [], "the server has deleted its folder, and nothing else is left");
   return ended;
 }
 
-/** Those of output files have a test of their own. */
+/** The steps of output files have their own test. */
 const STEPS = KILL_STEPS.filter((step) => step !== "file" && step !== "removed");
 
 describe("kill -9 of the command, and the same command again", { concurrency: 2 }, () => {
   for (const steps of [STEPS.slice(0, 4), STEPS.slice(4)])
-    test(`at each of ${steps.join(", ")}, twice on the same slice: the plain command finishes, and the proof holds`, async () => {
+    test(`at each of ${steps.join(", ")}, twice on the same slice: the same command finishes, and the output verifies`, async () => {
       await using work = await Workspace.open();
       const input = await writeTexts(work.file("texts.csv"), steps.length * SLICE_ITEMS);
-      // The steps of the finalizer are those of no slice: they go by the number 0.
+      // The steps of the finalizer belong to no slice and have the number 0.
       const kills = steps.map((step, slice) => ({ step, slice: isFinal(step) ? 0 : slice, times: 2 }));
       const evidence = work.file("crashes");
       await mkdir(evidence);
-      // One slice at a time: a death is then the loss of that slice alone.
+      // One slice at a time, so that a crash affects only this slice.
       const settings = { sliceItems: SLICE_ITEMS, windowSlices: 1, threads: 1 };
       const options: LabelMainOptions = { input, out: work.file("out"), settings, kills, evidence };
       for (let death = 0; death < 2 * steps.length; death++) {
@@ -54,7 +54,7 @@ describe("kill -9 of the command, and the same command again", { concurrency: 2 
         String(SLICE_ITEMS),
       ];
       const { stderr } = await work.expect(0, args);
-      assert.match(stderr, /Taking up run [0-9a-f]{16}/);
+      assert.match(stderr, /Resuming run [0-9a-f]{16}/);
       await work.expect(0, ["verify", "out"]);
       const rows = await work.rows("out");
       assert.deepEqual(
@@ -63,7 +63,7 @@ describe("kill -9 of the command, and the same command again", { concurrency: 2 
       );
     });
 
-  test("an item that kills the command again and again: at most five crashes, one row in error, all others labeled", async () => {
+  test("an item that kills the command repeatedly: at most five crashes, one row in error, all others labeled", async () => {
     await using work = await Workspace.open();
     const input = await writeTexts(work.file("texts.csv"), 60);
     const poison = "it was great really really really really really really really really 26";

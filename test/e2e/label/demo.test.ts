@@ -4,7 +4,7 @@ import { test } from "node:test";
 import type { Row } from "../../../src/schemas/row.ts";
 import { assertPlain, verdict, Workspace } from "../../helpers/cli.ts";
 
-test("the demo labels both examples, shows a table and bars, and says where the results lie", async () => {
+test("the demo labels both examples and prints a table, bars and the place of the results", async () => {
   await using work = await Workspace.open();
   const { stdout } = await work.expect(0, ["demo", "--out", "shown"]);
   const lines = stdout.split("\n").map((line) => line.replaceAll(/ +/g, " "));
@@ -15,7 +15,7 @@ test("the demo labels both examples, shows a table and bars, and says where the 
   assert.deepEqual(new Set(reviews.map(verdict)), new Set(["POSITIVE", "NEGATIVE"]));
   const pictures = await work.rows("shown/images");
   assert.ok(pictures.length >= 12);
-  for (const row of pictures) assert.equal(row.id.split("-")[0], verdict(row), `${row.id} is labeled right`);
+  for (const row of pictures) assert.equal(row.id.split("-")[0], verdict(row), `${row.id} has the right label`);
 
   for (const [kind, rows] of [
     ["text", reviews],
@@ -34,11 +34,11 @@ test("the demo labels both examples, shows a table and bars, and says where the 
     assert.match(stdout, new RegExp(`^Results: shown/${kind} `, "m"));
     await work.expect(0, ["verify", `shown/${kind}`]);
   }
-  assert.match(stdout, /^All is in shown\. /m);
+  assert.match(stdout, /^All results are in shown\. /m);
   assertPlain(stdout);
 });
 
-test("the demo's result as one JSON value", async () => {
+test("the demo with --json prints one JSON value", async () => {
   await using work = await Workspace.open();
   const { stdout } = await work.expect(0, ["demo", "--out", "shown", "--json"]);
   const { text, images } = JSON.parse(stdout);
@@ -48,7 +48,7 @@ test("the demo's result as one JSON value", async () => {
   );
 });
 
-/** A row's beginning in the table: what stands between its wide gaps. */
+/** The first cells of a row in the table. Wide gaps separate them. */
 function cells(row: Row): string {
   return [row.id, verdict(row), "score" in row ? row.score.toFixed(3) : ""].join(" ");
 }

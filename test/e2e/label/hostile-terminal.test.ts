@@ -36,10 +36,10 @@ after(async () => {
   await work[Symbol.asyncDispose]();
 });
 before(fill);
-// On a slow machine Redis forgets the worker before the last test.
+// On a slow machine, the registration would expire before the last test.
 beforeEach(() => new WorkerRegistry(redis).beat(WORKER));
 
-/** Whatever may be written to Redis by somebody who is hostile. */
+/** Everything that a hostile user may write to Redis. */
 async function fill(): Promise<void> {
   const ledger = new RunLedger(redis);
   for (const run of [RUN, FAILED_RUN]) {
@@ -58,7 +58,7 @@ async function fill(): Promise<void> {
   await redis.set(DROPPED_EVENTS_KEY, 1);
 }
 
-/** Every line that the command wrote, without its line breaks. */
+/** Checks that no line of the command has hidden characters. */
 function assertClean({ stdout, stderr }: Ended, about: string): void {
   for (const line of `${stdout}${stderr}`.split("\n"))
     assert.deepEqual(hidden(line), [], `${about}: ${JSON.stringify(line)}`);
@@ -74,20 +74,24 @@ const FROM_REDIS = [
 ];
 for (const args of FROM_REDIS)
   for (const json of [[], ["--json"]])
-    test(`labelmill ${[...args, ...json].join(" ")} prints nothing of Redis that a terminal acts on`, async () => {
+    test(`labelmill ${[...args, ...json].join(" ")} prints no control characters from Redis`, async () => {
       const ended = await work.expect(0, [...args, ...json], { env: { REDIS_URL: server.url } });
       assertClean(ended, args.join(" "));
-      assert.match(ended.stdout, json.length > 0 ? /\\u001b\[2J/ : /\uFFFD\[2J/, "it is there, and shown");
+      assert.match(
+        ended.stdout,
+        json.length > 0 ? /\\u001b\[2J/ : /\uFFFD\[2J/,
+        "the text is shown, with the control characters replaced",
+      );
     });
 
-test("labelmill run watch shows the reason of a failed run clean", async () => {
+test("labelmill run watch prints the reason of a failed run without control characters", async () => {
   const ended = await work.run(["run", "watch", FAILED_RUN], { env: { REDIS_URL: server.url } });
   assert.equal(ended.code, 1, ended.stderr);
   assertClean(ended, "run watch");
   assert.match(`${ended.stdout}${ended.stderr}`, /reason \uFFFD\[2J/);
 });
 
-test("names of files, ids, kept columns and errors of rows are shown clean", async () => {
+test("file names, ids, kept columns and errors of rows are printed without control characters", async () => {
   const name = `in ${HOSTILE}.csv`;
   await work.write(name, `id,text,aside\n"1${HOSTILE}",good,"${HOSTILE}"\n"2${HOSTILE}",,x\n`);
   const args = ["label", "text", "--model", "tiny-sentiment", "--id-column", "id", "--keep", "aside"];
@@ -95,17 +99,17 @@ test("names of files, ids, kept columns and errors of rows are shown clean", asy
   assertClean(ended, "label");
   assert.match(ended.stdout, /1\uFFFD\[2J.*POSITIVE/);
   assertClean(await work.expect(0, ["verify", `out ${HOSTILE}`]), "verify");
-  assertClean(await work.expect(2, ["label", "text", `none ${HOSTILE}`]), "no such file");
-  assertClean(await work.expect(2, ["label", "text", `none ${HOSTILE}`, "--json"]), "no such file, as JSON");
-  assertClean(await work.expect(2, ["verify", "a", `b ${HOSTILE}`]), "an argument too many");
+  assertClean(await work.expect(2, ["label", "text", `none ${HOSTILE}`]), "a missing file");
+  assertClean(await work.expect(2, ["label", "text", `none ${HOSTILE}`, "--json"]), "a missing file, as JSON");
+  assertClean(await work.expect(2, ["verify", "a", `b ${HOSTILE}`]), "an excess argument");
   assertClean(await work.expect(2, [`stat ${HOSTILE}`]), "an unknown command");
   assertClean(await work.expect(2, ["doctor", "--lock-ms", HOSTILE]), "a setting");
 });
 
-test("what an S3 server answers is shown clean", async () => {
+test("answers of an S3 server are printed without control characters", async () => {
   const s3 = createServer((_request, response) => {
     response.writeHead(400, { "content-type": "application/xml" });
-    // What XML can hold of it.
+    // The characters that XML allows.
     const message = HOSTILE.replaceAll(/\p{Cc}/gu, (control) => (control < "\u007f" ? "" : control));
     response.end(`<?xml version="1.0"?><Error><Code>Strange</Code><Message>said ${message}</Message></Error>`);
   }).listen(0, "127.0.0.1");
@@ -120,9 +124,9 @@ test("what an S3 server answers is shown clean", async () => {
   assert.match(ended.stderr, /said/);
 });
 
-test("what libraries print on the console is clean, and stays off standard output", async () => {
-  const code = `const { tameConsole } = await import(process.argv[1]);
-    tameConsole();
+test("console output of libraries has no control characters, and goes to standard error", async () => {
+  const code = `const { redirectConsole } = await import(process.argv[1]);
+    redirectConsole();
     console.log("one %s", process.argv[2]);
     console.warn(new Error(process.argv[2]).message);`;
   const library = new URL("../../../src/cli/terminal/library-console.ts", import.meta.url).href;
@@ -132,7 +136,7 @@ test("what libraries print on the console is clean, and stays off standard outpu
   assert.match(ended.stderr, /^one \uFFFD\[2J[^\n]*\n\uFFFD\[2J[^\n]*\n$/);
 });
 
-test("ioredis has something to print, and no standard output to print it on", async () => {
+test("a warning of ioredis goes to standard error", async () => {
   await redis.acl("SETUSER", "blind", "on", ">x", "~*", "&*", "+@all", "-info");
   const env = { REDIS_URL: server.url.replace("//", "//blind:x@") };
   const ended = await work.run(["status", "--json"], { env });

@@ -32,7 +32,7 @@ function scoreOf(row: Row | undefined): number {
   return (row as LabeledRow).score;
 }
 
-test("a list of every kind of image: what is bad costs its own row, what is odd is labeled", async () => {
+test("a list of every kind of image: a bad image costs only its own row, an unusual one is labeled", async () => {
   const odd: Record<string, Buffer> = {
     "first.jpg": ship,
     "cmyk.jpg": await sharp(ship).toColourspace("cmyk").jpeg().toBuffer(),
@@ -92,8 +92,8 @@ test("a list of every kind of image: what is bad costs its own row, what is odd 
     rows.map(({ source }) => [source.uri, source.record, source.line]),
     rows.map((_, i) => [pathToFileURL(work.file("list", "all.txt")).href, i, i + 1]),
   );
-  assert.equal(scoreOf(rows.find(({ id }) => id === "last.jpg")), scoreOf(rows[0]), "neighbours are unharmed");
-  // Upright again, but for what JPEG loses.
+  assert.equal(scoreOf(rows.find(({ id }) => id === "last.jpg")), scoreOf(rows[0]), "neighbours are not affected");
+  // The same upright image, except for the loss of JPEG.
   for (const name of ["turned.jpg", "alpha.png", "deep.png"]) {
     const difference = Math.abs(scoreOf(rows.find(({ id }) => id === name)) - scoreOf(rows[0]));
     assert.ok(difference < 0.02, `${name} differs by ${difference}`);
@@ -111,7 +111,7 @@ test("a folder, a pattern, a file and a list, in one run", async () => {
   const inputs = ["shelf", "shelf/**/*.png", "outside.jpg", "shelf/list.txt"];
   await work.expect(0, ["label", "images", "--model", "tiny-image", ...inputs, "--out", "forms", "--top-k", "3"]);
   const rows = await work.rows("forms");
-  // The folder and the pattern give the same path, so their URIs tell them apart.
+  // The folder and the pattern give the same path, so the ids begin with their URIs.
   const [folder, pattern] = ["shelf", "shelf/**/*.png"].map((name) => pathToFileURL(work.file(name)).href);
   assert.deepEqual(
     rows.map((row) => [row.id, verdict(row), row.source.record, row.input]),
@@ -129,7 +129,7 @@ test("a folder, a pattern, a file and a list, in one run", async () => {
   await work.expect(0, ["verify", "forms"]);
 });
 
-test("a table with a column of paths and addresses: fetched from a private address only where that is allowed", async () => {
+test("a table with a column of paths and addresses: private addresses are fetched only with permission", async () => {
   const asked: string[] = [];
   const server = createServer((request, response) => {
     asked.push(request.url!);
@@ -155,7 +155,7 @@ test("a table with a column of paths and addresses: fetched from a private addre
         ["s3", "ship"],
       ],
     );
-    assert.deepEqual(asked, [], "nothing was asked of the server");
+    assert.deepEqual(asked, [], "the server got no request");
 
     await work.expect(3, [...args, "--out", "allowed", "--allow-private"]);
     assert.deepEqual(
@@ -174,7 +174,7 @@ test("a table with a column of paths and addresses: fetched from a private addre
   }
 });
 
-/** A GIF whose first picture is the given one, and whose second is black. */
+/** A GIF with the given image as its first frame, and a black second frame. */
 async function moving(first: Buffer): Promise<Buffer> {
   const { data, info } = await sharp(first).resize(64, 64).removeAlpha().raw().toBuffer({ resolveWithObject: true });
   const both = Buffer.concat([data, Buffer.alloc(data.length)]);

@@ -43,23 +43,23 @@ async function writeMixed(): Promise<void> {
   await work.write("mixed/_tmp/x.csv", "text\nx\n");
 }
 
-test("what is passed over is said at the start and the end, in the manifest and in JSON", async () => {
+test("skipped files are reported at the start and the end, in the manifest and in JSON", async () => {
   await writeMixed();
-  const { stdout, stderr } = await work.expect(0, [...TEXT, "mixed", "--out", "told"]);
+  const { stdout, stderr } = await work.expect(0, [...TEXT, "mixed", "--out", "shown"]);
   for (const text of [stdout, stderr]) {
-    assert.match(text, /^Passed over: 3 files$/m);
+    assert.match(text, /^Skipped: 3 files$/m);
     assert.match(text, /^ {2}1 empty: mixed\/none\.csv$/m);
   }
-  assert.deepEqual((await manifestOf("told")).passedOver, PASSED_OVER);
-  // A finished run is told as it was made.
+  assert.deepEqual((await manifestOf("shown")).passedOver, PASSED_OVER);
+  // A finished run is reported as it was made.
   await work.write("mixed/later.jpg", "x");
-  const again = jsonOf(await work.expect(0, [...TEXT, "mixed", "--out", "told", "--json"]));
+  const again = jsonOf(await work.expect(0, [...TEXT, "mixed", "--out", "shown", "--json"]));
   assert.deepEqual(again.passedOver, PASSED_OVER);
   const none = jsonOf(await work.expect(0, [...TEXT, "mixed/a.csv", "--out", "one", "--json"]));
   assert.deepEqual(none.passedOver, { count: 0, reasons: [] });
 });
 
-test("a run that a worker plans tells what its submission passed over, after Redis was lost too", async () => {
+test("a run that a worker plans reports the files that its submission skipped, even after Redis was lost", async () => {
   await using redis = await TcpRedis.start();
   const env = { REDIS_URL: redis.url };
   await writeMixed();
@@ -82,7 +82,7 @@ test("a run that a worker plans tells what its submission passed over, after Red
   assert.equal((await worker.ended).code, 0);
 });
 
-test("ids are unique in a run and, but where two arguments would make the same, depend on nothing else in it", async () => {
+test("ids are unique in a run, and depend on other inputs only if two arguments would make the same ids", async () => {
   await work.write("tree/a/part.csv", "text\ngood\nbad\n");
   await work.write("tree/b/part.csv", "text\nfine\n");
   await work.write("tree/c/part.csv.gz", gzipSync("text\nfine\n"));
@@ -101,7 +101,7 @@ test("ids are unique in a run and, but where two arguments would make the same, 
     `${uri("tree/b/part.csv")}#0`,
   ]);
 
-  // A run that was begun before ids were made so goes on with the ids that it began with.
+  // A run of an older version keeps its ids.
   const { inputs, ...runFile } = await runFileOf("tree-ids");
   assert.equal(inputs[0]!.idName, "a/part.csv");
   const before = inputs.map(({ idName: _, ...input }) => input);
@@ -110,14 +110,14 @@ test("ids are unique in a run and, but where two arguments would make the same, 
   assert.deepEqual(await ids("tree-ids", "tree"), ["part.csv#0", "part.csv#1", "part.csv#0", "part.csv.gz#0"]);
 });
 
-test("archives of a pattern: ids that are unique, what is passed over told, what an older version began refused", async () => {
+test("archives of a pattern: unique ids, skipped files reported, runs of an older version refused", async () => {
   const picture = await fixture("small.png");
   const shard = (names: string[]) => tarOf(names.map((name) => ({ name, content: picture })));
   await work.write("shards/0.tar", shard(["1.png", "22.05.png", "22.06.png", "1.json"]));
   await work.write("shards/1.tar", shard(["1.png", "._1.png", "2.heic"]));
   const args = ["label", "images", "--model", "tiny-image", "--out", "shard-ids"];
-  const told = jsonOf(await work.expect(0, [...args, "shards/*.tar", "--json"]));
-  assert.deepEqual(told.passedOver, {
+  const result = jsonOf(await work.expect(0, [...args, "shards/*.tar", "--json"]));
+  assert.deepEqual(result.passedOver, {
     count: 3,
     reasons: [
       { reason: "hidden", count: 1, names: ["1.tar:._1.png"] },

@@ -16,7 +16,7 @@ before(async () => {
 });
 after(() => work[Symbol.asyncDispose]());
 
-test("JSON arrays, `sep=` lines, NaN and texts without a visible character, in slices of one item", async () => {
+test("JSON arrays, `sep=` lines, NaN and texts without visible characters, in slices of one item", async () => {
   const array = [{ id: 1, text: GOOD, n: 1 }, { id: 2 }, { id: 3, text: BAD, lang: "en" }];
   const pretty = JSON.stringify(array, undefined, 2);
   await work.write("array.json", pretty);
@@ -62,7 +62,7 @@ test("JSON arrays, `sep=` lines, NaN and texts without a visible character, in s
   await work.expect(0, ["verify", "out", "--inputs"]);
 });
 
-test("files without records among others are passed over and counted; without others they are INPUT_EMPTY", async () => {
+test("files without records are skipped and counted; if no other file exists, the result is INPUT_EMPTY", async () => {
   await work.write("spark/part-0.csv", "id,text\n");
   await work.write("spark/part-1.csv", `id,text\n1,"${GOOD}"\n`);
   await work.write("spark/part-2.csv.gz", gzipSync("id,text\n"));
@@ -74,7 +74,7 @@ test("files without records among others are passed over and counted; without ot
   await work.write("none/_SUCCESS", "");
   const label = ["label", "text", "--model", "tiny-sentiment"];
   const inputs = ["spark", "array.json", "blank.jsonl", "z.parquet", "named.csv", "none", "none/_SUCCESS", "named.csv"];
-  const told = jsonOf(await work.expect(0, [...label, ...inputs, "--out", "full", "--json"]));
+  const result = jsonOf(await work.expect(0, [...label, ...inputs, "--out", "full", "--json"]));
   const names = ["spark/part-0.csv", "spark/part-2.csv.gz", "array.json", "blank.jsonl", "z.parquet", "named.csv"];
   const passedOver = {
     count: 9,
@@ -84,7 +84,7 @@ test("files without records among others are passed over and counted; without ot
       { reason: "no-records", count: 6, names },
     ],
   };
-  assert.deepEqual(told.passedOver, passedOver);
+  assert.deepEqual(result.passedOver, passedOver);
   assert.equal((await work.rows("full")).length, 1);
   const manifest = ManifestSchema.parse(JSON.parse(await readFile(work.file("full", "_manifest.json"), "utf8")));
   assert.deepEqual(manifest.passedOver, passedOver);

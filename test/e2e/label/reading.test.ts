@@ -21,7 +21,7 @@ before(async () => {
   work = await Workspace.open();
   await work.write("texts.csv", "id,text\n1,good\n2,\n");
   await work.expect(3, ["label", "text", "texts.csv", "--model", "tiny-sentiment", "--out", "out"]);
-  // What a killed writer leaves: a command that opens the output to write removes it.
+  // A killed writer leaves this file. A command that opens the output for writing deletes it.
   const leftover = await work.write("out/.part.0123456789abcdef.aside", "");
   await utimes(leftover, 1, 1);
 });
@@ -30,7 +30,7 @@ after(async () => {
   await redis[Symbol.asyncDispose]();
 });
 
-/** Every file and folder of the workspace, with its size and time of change. */
+/** Every file and folder of the workspace, with size and modification time. */
 async function everything(): Promise<string[]> {
   const entries = await readdir(work.path, { recursive: true });
   const kept = entries.filter((name) => !name.startsWith("tmp") && !name.startsWith("config"));
@@ -41,7 +41,7 @@ async function everything(): Promise<string[]> {
   return (await Promise.all(lines)).sort();
 }
 
-/** Has Redis say that a run, which has ended, wrote to `out`. */
+/** Records an ended run in Redis whose output is `out`. */
 async function claimed(out: string): Promise<string> {
   const connection = await openRedis(redis.address, "producer");
   const ledger = new RunLedger(connection);
@@ -53,17 +53,20 @@ async function claimed(out: string): Promise<string> {
   return run;
 }
 
-test("verify leaves what it reads as it is", async () => {
+test("verify changes nothing in the output", async () => {
   const found = await everything();
   await work.expect(0, ["verify", "out"]);
   await work.expect(0, ["verify", "out", "--inputs"]);
   assert.deepEqual(await everything(), found);
 });
 
-test("an address that comes from Redis is neither made nor cleaned nor written to", async () => {
+test("an output address from Redis is not created, cleaned or written to", async () => {
   const [ghost, foreign] = [await claimed("ghost"), await claimed("out")];
   const found = await everything();
-  assert.match((await work.expect(1, ["run", "watch", ghost], { env })).stdout, /its output is not here: ghost/);
+  assert.match(
+    (await work.expect(1, ["run", "watch", ghost], { env })).stdout,
+    /its output is not on this machine: ghost/,
+  );
   await work.expect(1, ["run", "watch", foreign], { env });
   assert.match((await work.expect(2, ["run", "retry-errors", ghost], { env })).stderr, /INPUT_NOT_FOUND: .*ghost/);
   assert.match(

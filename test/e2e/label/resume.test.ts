@@ -8,7 +8,7 @@ import { writeTextModel } from "../../helpers/models/onnx.ts";
 import { writeTexts } from "../../helpers/runs/pipeline.ts";
 
 const RECORDS = 120;
-/** About 100 ms a batch and two to three batches a slice: slow enough to be met in the middle. */
+/** About 100 ms for a batch and two to three batches in a slice: slow enough to interrupt a run in the middle. */
 const SLOW = ["--model", "slow", "--threads", "1", "--text-budget", "32"];
 const COMMAND = ["label", "text", "texts.csv", "--out", "out", "--slice-items", "10", ...SLOW];
 
@@ -27,17 +27,17 @@ async function partsOf(out: string): Promise<Map<string, string>> {
   return new Map(await Promise.all(parts));
 }
 
-/** Starts the command and comes back when it has put one more part than were there. */
+/** Starts the command and returns when it has written one new part. */
 async function inTheMiddle(command: RunningCommand, out: string, partsBefore: number): Promise<void> {
-  await command.says(partsBefore === 0 ? "Run " : "Taking up run ");
+  await command.says(partsBefore === 0 ? "Run " : "Resuming run ");
   await command.until(work.file(out), async () => (await partsOf(out)).size > partsBefore);
 }
 
-function assertStands(before: Map<string, string>, now: Map<string, string>): void {
-  for (const [name, text] of before) assert.equal(now.get(name), text, `${name} stands`);
+function assertUnchanged(before: Map<string, string>, now: Map<string, string>): void {
+  for (const [name, text] of before) assert.equal(now.get(name), text, `${name} is unchanged`);
 }
 
-test("interrupted, terminated, killed: the same command goes on, and no row is lost or doubled", async () => {
+test("interrupted, terminated, killed: the same command continues, and no row is lost or duplicated", async () => {
   const first = work.start(COMMAND);
   await inTheMiddle(first, "out", 0);
 
@@ -51,7 +51,7 @@ test("interrupted, terminated, killed: the same command goes on, and no row is l
   assert.equal(interrupted.code, 130, interrupted.stderr);
   assert.match(
     interrupted.stderr,
-    /SIGINT: finishing the slices under way, for at most \d+ s, then giving the rest back \(again to stop at once\)/,
+    /SIGINT: finishing the running slices for at most \d+ s, then giving the rest back \(again to stop at once\)/,
   );
   assert.match(interrupted.stderr, /labelmill: ABORTED: .*run the same command again/);
   assert.equal(interrupted.stdout, "");
@@ -65,7 +65,7 @@ test("interrupted, terminated, killed: the same command goes on, and no row is l
   assert.equal(terminated.code, 130, terminated.stderr);
   assert.equal((jsonOf(terminated).error as { code: string }).code, "ABORTED");
   const afterTerm = await partsOf("out");
-  assertStands(afterInt, afterTerm);
+  assertUnchanged(afterInt, afterTerm);
 
   const third = work.start(COMMAND);
   await inTheMiddle(third, "out", afterTerm.size);
@@ -74,14 +74,14 @@ test("interrupted, terminated, killed: the same command goes on, and no row is l
   await work.redisClosed();
   assert.ok(await hasFile(work.file("out"), /^_lock$/), "a killed command leaves its lock");
   const afterKill = await partsOf("out");
-  assertStands(afterTerm, afterKill);
+  assertUnchanged(afterTerm, afterKill);
   assert.ok(afterKill.size < RECORDS / 10, "it was killed in the middle");
   await work.expect(1, ["verify", "out"]);
 
   await work.expect(0, COMMAND);
   assert.ok(!(await hasFile(work.file("out"), /^_lock$/)));
   const parts = await partsOf("out");
-  assertStands(afterKill, parts);
+  assertUnchanged(afterKill, parts);
   const { run } = RunFileSchema.parse(JSON.parse(await readFile(work.file("out", "_run.json"), "utf8")));
   assert.deepEqual(
     [...parts.keys()],
@@ -94,7 +94,7 @@ test("interrupted, terminated, killed: the same command goes on, and no row is l
   await work.expect(0, ["verify", "out"]);
 });
 
-test("finished: it says so, does nothing, and exits as the run did; any difference is named", async () => {
+test("a finished run: the command reports it, does nothing, and returns its exit code; every difference is named", async () => {
   const ran = await partsOf("out");
   const finished = await work.expect(0, COMMAND);
   assert.match(finished.stderr, /out is finished already \(run [0-9a-f]{16}\): nothing to do/);
@@ -118,19 +118,19 @@ test("finished: it says so, does nothing, and exits as the run did; any differen
     assert.match(stderr, /labelmill: SPEC_DIFFERS: /);
     for (const difference of differences) assert.ok(stderr.includes(difference), `${difference} is named: ${stderr}`);
   }
-  // The same bytes at another time are a changed file too.
+  // The same bytes with another modification time count as a changed file.
   await utimes(work.file("texts.csv"), 1, 1);
   const touched = await work.expect(2, COMMAND);
   assert.match(touched.stderr, /texts\.csv\.modifiedAt: \S+ then, "1970-01-01T00:00:01\.000Z" now/);
-  assert.deepEqual(await partsOf("out"), ran, "what is there stands");
+  assert.deepEqual(await partsOf("out"), ran, "existing parts are unchanged");
 });
 
 describe("outputs and signals", { concurrency: 2 }, () => {
-  test("a slice that fails for good: exit 1 and no _SUCCESS, until the same command mends it", async () => {
+  test("a slice that fails permanently: exit 1 and no _SUCCESS, until the same command repairs the run", async () => {
     const args = ["label", "text", "--model", "tiny-sentiment", "small.csv", "--out", "small", "--slice-items", "5"];
     await writeTexts(work.file("small.csv"), 15);
     await work.expect(0, args);
-    // As a command leaves it that was killed; and somebody put something else in the place of a part.
+    // The state after a killed command. A foreign file is at the place of a part.
     for (const name of ["_SUCCESS", "_manifest.json", "_parts.jsonl"]) await rm(work.file("small", name));
     const { run } = JSON.parse(await readFile(work.file("small", "_run.json"), "utf8"));
     const right = await readFile(work.file("small", partKey(run, 1)), "utf8");
@@ -138,7 +138,7 @@ describe("outputs and signals", { concurrency: 2 }, () => {
 
     const { stdout } = await work.expect(1, args);
     assert.match(stdout, /PART_MISMATCH in slice 1: .*\n/);
-    assert.match(stdout, /1 slices failed for good: run the same command again/);
+    assert.match(stdout, /1 slices failed permanently: run the same command again/);
     assert.ok(!(await hasFile(work.file("small"), /^_SUCCESS$/)));
     const manifest = JSON.parse(await readFile(work.file("small", "_manifest.json"), "utf8"));
     assert.equal(manifest.state, "failed");
@@ -165,18 +165,18 @@ describe("outputs and signals", { concurrency: 2 }, () => {
     command.child.kill("SIGINT");
     await command.says("again to stop at once");
     const began = performance.now();
-    // Within a second of the first they are that one.
+    // Within a second of the first, signals count as the same one.
     const again = setInterval(() => command.child.kill("SIGINT"), 100);
     const { signal, stderr } = await command.ended.finally(() => clearInterval(again));
     const ms = performance.now() - began;
-    assert.equal(signal, "SIGINT", "a shell calls it 130");
+    assert.equal(signal, "SIGINT", "a shell shows 130");
     assert.doesNotMatch(stderr, /terminate|abort/i, "without a crash report");
-    // One batch alone takes longer, the slice a minute.
+    // One batch takes longer, and the slice a minute.
     assert.ok(ms < 5000, `took ${ms.toFixed(0)} ms`);
     await redisClosed;
   });
 
-  test("standard input cannot be taken up: an output that has a run refuses it", async () => {
+  test("standard input cannot be resumed: an output with a run refuses it", async () => {
     const args = ["label", "text", "--model", "tiny-sentiment", "-", "--out", "piped"];
     await work.expect(0, args, { input: "a good one\na bad one\n" });
     const before = await partsOf("piped");
@@ -188,7 +188,7 @@ describe("outputs and signals", { concurrency: 2 }, () => {
     assert.deepEqual(await partsOf("piped"), before);
   });
 
-  test("a folder of something else is refused and left as it was", async () => {
+  test("a folder with other files is refused and not changed", async () => {
     await work.write("home/letter.txt", "dear all\n");
     const { stderr } = await work.expect(2, [
       "label",

@@ -7,7 +7,7 @@ import { SPINS, writeSpinningTokenizer } from "../../helpers/models/text-models.
 
 const TINY = fileURLToPath(new URL("../../../models/tiny-sentiment", import.meta.url));
 
-/** `tiny-sentiment` with a regular expression of exponential time in its tokenizer, and `texts.txt` with a text that spins at each of `places`. */
+/** `tiny-sentiment` with an exponential regular expression in its tokenizer, and `texts.txt` with a text that triggers it at each of `places`. */
 async function prepare(work: Workspace, count: number, places: ReadonlySet<number>): Promise<string[]> {
   await cp(TINY, work.file("model"), { recursive: true });
   await writeSpinningTokenizer(work.file("model"), "pre-tokenizer");
@@ -16,7 +16,7 @@ async function prepare(work: Workspace, count: number, places: ReadonlySet<numbe
   return ["label", "text", "texts.txt", "--model", "model", "--out", "out"];
 }
 
-test("texts on which the tokenizer spins are rows in error, and nothing else is", async () => {
+test("only the texts on which the tokenizer hangs become rows in error", async () => {
   await using work = await Workspace.open();
   const spinning = new Set([3, 150, 151, 299]);
   const command = await prepare(work, 300, spinning);
@@ -30,7 +30,7 @@ test("texts on which the tokenizer spins are rows in error, and nothing else is"
   await work.expect(0, ["verify", "out"]);
 });
 
-test("with more than 20 such texts the run fails for the tokenizer", async () => {
+test("more than 20 such texts fail the run, with the tokenizer as the reason", async () => {
   await using work = await Workspace.open();
   const command = await prepare(work, 60, new Set(Array.from({ length: 30 }, (_, i) => 2 * i)));
   const ended = await work.expect(1, [...command, "--json", "--text-timeout-ms", "100", "--slice-items", "10"]);
@@ -42,13 +42,13 @@ test("with more than 20 such texts the run fails for the tokenizer", async () =>
   );
 });
 
-test("SIGTERM ends a command whose tokenizer spins", async () => {
+test("SIGTERM ends a command whose tokenizer hangs", async () => {
   await using work = await Workspace.open();
   const command = await prepare(work, 9, new Set([0]));
   const limits = ["--text-timeout-ms", "3600000", "--grace-ms", "500", "--slice-items", "1"];
   const started = work.start([...command, ...limits]);
   await started.says("Run ");
-  // The first slice was taken before those whose parts are there.
+  // The first slice was taken before the slices with finished parts.
   await started.until(work.file("out"), () => hasFile(work.file("out"), /^part-/));
   started.child.kill("SIGTERM");
   const { code, signal, stderr } = await started.ended;

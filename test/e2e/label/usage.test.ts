@@ -5,7 +5,7 @@ import { after, before, describe, test } from "node:test";
 import { assertPlain, type Ended, hasFile, jsonOf, Workspace } from "../../helpers/cli.ts";
 import { MODELS } from "../../helpers/runs/pipeline.ts";
 
-const NOBODY = 65_534;
+const UNPRIVILEGED = 65_534;
 
 let work: Workspace;
 
@@ -29,7 +29,7 @@ function errorOf(ended: Ended): { code: string; message: string } {
   return jsonOf(ended).error as { code: string; message: string };
 }
 
-/** What is asked, the code that it gets, and what the message must say. */
+/** The arguments, the expected code, and what the message must contain. */
 const REFUSED: [string, string[], string, RegExp][] = [
   ["no such file", ["label", "text", "none.csv"], "INPUT_NOT_FOUND", /none\.csv/],
   ["one of several is missing", ["label", "text", "good.csv", "none.csv"], "INPUT_NOT_FOUND", /none\.csv/],
@@ -38,25 +38,25 @@ const REFUSED: [string, string[], string, RegExp][] = [
   ["empty standard input", ["label", "text", "-"], "INPUT_EMPTY", /standard input/],
   ["a folder without data", ["label", "text", "folder.csv"], "INPUT_EMPTY", /folder\.csv/],
   [
-    "no such column",
+    "an unknown column",
     ["label", "text", "columns.csv", "--column", "opinon"],
     "COLUMN_NOT_FOUND",
     /"opinon": it has "number", "opinion", "stars"; did you mean "opinion"\?/,
   ],
   [
-    "no column by its name",
+    "no column with a known name",
     ["label", "text", "columns.csv"],
     "COLUMN_NOT_FOUND",
     /"number", "opinion", "stars".*--column/,
   ],
   [
-    "no such column to keep",
+    "an unknown column to keep",
     ["label", "text", "columns.csv", "--column", "opinion", "--keep", "mood"],
     "COLUMN_NOT_FOUND",
     /"mood": it has "number", "opinion", "stars"/,
   ],
   [
-    "no such id column in JSONL",
+    "an unknown id column in JSONL",
     ["label", "text", "columns.jsonl", "--column", "opinion", "--id-column", "key"],
     "COLUMN_NOT_FOUND",
     /"key": it has "number", "opinion"/,
@@ -90,7 +90,7 @@ const REFUSED: [string, string[], string, RegExp][] = [
   ["no file at all", ["label", "text"], "USAGE", /missing required argument/],
 ];
 
-describe("wrong usage and wrong input: exit 2, one JSON value that says why, nothing made", { concurrency: 2 }, () => {
+describe("wrong usage and wrong input: exit 2, one JSON value with the reason, no output", { concurrency: 2 }, () => {
   for (const [name, args, code, says] of REFUSED)
     test(name, async () => {
       const error = errorOf(await work.expect(2, [...args, "--json"]));
@@ -100,20 +100,20 @@ describe("wrong usage and wrong input: exit 2, one JSON value that says why, not
     });
 });
 
-test("a file that may not be read", async (t) => {
+test("a file without read permission", async (t) => {
   const args = ["label", "text", "secret.csv", "--json"];
   if (process.getuid?.() !== 0) {
     await chmod(await work.write("secret.csv", "text\nfine\n"), 0o000);
     assert.equal(errorOf(await work.expect(2, args)).code, "INPUT_UNREADABLE");
     return;
   }
-  // Root may read everything, so somebody else has to try, in a folder that is open to them.
+  // Root can read everything, so another user runs the command, in a folder that this user can read.
   const open = await mkdtemp("/tmp/lm-");
   try {
     await chmod(open, 0o755);
     await writeFile(join(open, "secret.csv"), "text\nfine\n", { mode: 0o600 });
-    const as = { uid: NOBODY, gid: NOBODY, cwd: open };
-    if ((await work.run(["--version"], as)).code !== 0) return t.skip("nobody but root can read this checkout");
+    const as = { uid: UNPRIVILEGED, gid: UNPRIVILEGED, cwd: open };
+    if ((await work.run(["--version"], as)).code !== 0) return t.skip("only root can read this checkout");
     const { code, message } = errorOf(await work.expect(2, args, as));
     assert.deepEqual([code, /secret\.csv.*EACCES/.test(message)], ["INPUT_UNREADABLE", true], message);
     assert.deepEqual(await readdir(open), ["secret.csv"]);
@@ -122,13 +122,13 @@ test("a file that may not be read", async (t) => {
   }
 });
 
-test("people are told in one line on standard error, and standard output stays empty", async () => {
+test("an error is one line on standard error, and standard output stays empty", async () => {
   const { stdout, stderr } = await work.expect(2, ["label", "text", "none.csv", "--model", "tiny-sentiment"]);
   assert.equal(stdout, "");
   assert.equal(stderr, 'labelmill: INPUT_NOT_FOUND: no such file or folder: "none.csv"\n');
 });
 
-test("Redis that cannot be reached or started: one error with the address and the mend, no password", async () => {
+test("Redis that cannot be reached or started: one error with the address and the fix, without the password", async () => {
   const url = "redis://someone:hunter2@127.0.0.1:1/0";
   const to = (out: string) => ["label", "text", "good.csv", "--model", "tiny-sentiment", "--out", out];
   const [plain, json, missing] = await Promise.all([
@@ -164,7 +164,7 @@ const UNKNOWN: [string[], string, string?][] = [
   [["models", "pul"], "pul", "pull"],
 ];
 for (const [args, name, nearest] of UNKNOWN)
-  test(`${args.join(" ")}: unknown command, also where help is asked for`, async () => {
+  test(`${args.join(" ")}: unknown command, also with --help`, async () => {
     const { stdout, stderr } = await work.expect(2, args);
     const hint = nearest === undefined ? "" : `(Did you mean ${nearest}?)\n`;
     assert.deepEqual([stdout, stderr], ["", `error: unknown command '${name}'\n${hint}`]);
@@ -172,14 +172,14 @@ for (const [args, name, nearest] of UNKNOWN)
 
 for (const format of ["parquet", "jsonl"])
   for (const args of [["good.csv"], ["-"]])
-    test(`--format ${format} of ${args}, meant for the output, is told from --output-format`, async () => {
+    test(`--format ${format} of ${args}, meant for the output: the error mentions --output-format`, async () => {
       const ended = await work.expect(2, ["label", "text", ...args, "--format", format, "--json"], { input: "fine\n" });
       const { code, message } = errorOf(ended);
       assert.equal(code, "INPUT_UNREADABLE");
       assert.match(message, new RegExp(`; --format names the input's format; .* use --output-format ${format}`));
     });
 
-test("a format that is none of outputs gets no such hint", async () => {
+test("a format that outputs do not have gets no such hint", async () => {
   const { message } = errorOf(await work.expect(2, ["label", "text", "good.csv", "--format", "arrow", "--json"]));
   assert.doesNotMatch(message, /--output-format/);
 });

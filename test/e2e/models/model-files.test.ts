@@ -11,9 +11,9 @@ import { TcpRedis } from "../../helpers/servers/tcp-redis.ts";
 
 const TEXT_REPO = "Xenova/distilbert-base-uncased-finetuned-sst-2-english";
 const IMAGE_REPO = "Xenova/resnet-50";
-const TOKEN = "hf_a-token-that-nobody-may-see";
+const TOKEN = "hf_a-token-that-must-stay-hidden";
 
-/** A machine with nothing on it, a hub that has the built-in models under the names of the real ones, and a Redis server. */
+/** An empty machine, a hub that has the built-in models under the names of the real ones, and a Redis server. */
 async function openSystem({ token }: { token?: string } = {}) {
   const opened = new AsyncDisposableStack();
   const [text, images] = [join(MODELS, "tiny-sentiment"), join(MODELS, "tiny-image")];
@@ -32,7 +32,7 @@ async function openSystem({ token }: { token?: string } = {}) {
   const here = ["--with-worker", "--shared-files"];
   return {
     ...{ hub, work, env },
-    /** Labels the texts in a process that does the work itself. */
+    /** Labels the texts in one process, without remote workers. */
     label: (code: number, args: string[], options: RunOptions = {}): Promise<Ended> =>
       work.expect(code, ["label", "text", "texts.csv", ...here, ...args], {
         ...options,
@@ -44,7 +44,7 @@ async function openSystem({ token }: { token?: string } = {}) {
   };
 }
 
-test("without --model: the catalog's default, pulled at its first use with a line at start and end; then offline", async () => {
+test("without --model: the catalog's default is pulled at its first use, with a line at start and end, and then works offline", async () => {
   await using system = await openSystem({ token: TOKEN });
   const { hub, work, label } = system;
   const forbidden = await label(2, ["--out", "out"]);
@@ -55,8 +55,8 @@ test("without --model: the catalog's default, pulled at its first use with a lin
   const says = first.stderr.split("\n");
   assert.equal(says[0], `Pulling distilbert-sst2 (fp32) from ${TEXT_REPO}@main`);
   assert.match(says[1]!, /^Pulled distilbert-sst2 \(fp32\): 1\d\.\d MB in .*, commit [0-9a-f]{8}$/);
-  assert.equal(says[2], "No --model: taking distilbert-sst2");
-  assert.ok(!first.stderr.includes("\r"), "no bar off a terminal");
+  assert.equal(says[2], "No --model given: using distilbert-sst2");
+  assert.ok(!first.stderr.includes("\r"), "no bar if standard error is not a terminal");
   const { model } = jsonOf(first) as { model: { id: string; revision: string } };
   assert.deepEqual([model.id, model.revision], ["distilbert-sst2", hub.commitOf(TEXT_REPO)]);
   assert.deepEqual(new Set((await work.rows("out")).map(verdict)), new Set(["POSITIVE", "NEGATIVE"]));
@@ -70,10 +70,10 @@ test("without --model: the catalog's default, pulled at its first use with a lin
   for (const entry of await readdir(work.path, { recursive: true, withFileTypes: true }))
     if (entry.isFile()) assert.ok(!(await readFile(join(entry.parentPath, entry.name))).includes(TOKEN), entry.name);
   for (const { origin, headers } of hub.requests)
-    if (origin === "cdn") assert.equal(headers.authorization, undefined, "the token is the hub's alone");
+    if (origin === "cdn") assert.equal(headers.authorization, undefined, "only the hub gets the token");
 });
 
-test("offline and not here: exit 2, the mend and the built-in models; what is wrong with the input is told first", async () => {
+test("offline and not on this machine: exit 2, the fix and the built-in models; an error in the input is reported first", async () => {
   await using system = await openSystem();
   const { hub, work, env, label } = system;
   const { stderr } = await label(2, ["--out", "out", "--offline"]);
@@ -86,7 +86,7 @@ test("offline and not here: exit 2, the mend and the built-in models; what is wr
   assert.equal(hub.requests.length, 0);
 });
 
-test("pull, lock, label offline; from then on another commit or other bytes are refused, and nothing is labeled", async () => {
+test("pull, lock, label offline; then another commit or other bytes are refused, and nothing is labeled", async () => {
   await using system = await openSystem();
   const { hub, work, label, models } = system;
   const { pulled } = jsonOf(await models(0, ["pull", "distilbert-sst2", "--json"])) as { pulled: { digest: string }[] };
@@ -115,7 +115,7 @@ test("pull, lock, label offline; from then on another commit or other bytes are 
   assert.ok(!left.some((name) => name.endsWith("labelmill.lock.json")), "and no model is left");
 });
 
-test("two workers that start at once on one machine pull once, and serve the default of each task", async () => {
+test("two workers that start together on one machine pull once, and serve the default of each task", async () => {
   await using system = await openSystem();
   const { hub, work, env } = system;
   const workers = [1, 2].map(() => work.start(["worker"], { env }));
@@ -126,23 +126,23 @@ test("two workers that start at once on one machine pull once, and serve the def
   const weights = hub.requests.filter(({ method, origin }) => method === "GET" && origin === "cdn");
   assert.ok(new Set(weights.map(({ headers, path }) => `${path} ${headers.range}`)).size === weights.length);
 
-  // A producer without files takes what is served, and pulls nothing to learn a digest.
+  // A producer without files takes the served version, and pulls nothing to get a digest.
   const asked = hub.requests.length;
   const away = { ...env, LABELMILL_CACHE_DIR: work.file("elsewhere"), HF_ENDPOINT: "http://127.0.0.1:1" };
   const args = ["label", "text", "texts.csv", "--shared-files"];
   const refused = await work.expect(2, [...args, "--out", "out"], { env: away });
-  assert.match(refused.stderr, /No --model: taking distilbert-sst2\n.*NOT_GRANTED/s);
+  assert.match(refused.stderr, /No --model given: using distilbert-sst2\n.*NOT_GRANTED/s);
   const q8 = await work.expect(2, [...args, "--out", "out", "--dtype", "q8"], { env: away });
   assert.match(
     q8.stderr,
-    /NO_WORKER: nobody serves distilbert-sst2: workers serve distilbert-sst2@[0-9a-f]{8}, resnet50@/,
+    /NO_WORKER: no worker serves distilbert-sst2: workers serve distilbert-sst2@[0-9a-f]{8}, resnet50@/,
   );
   const queued = await work.expect(2, [...args, "--dtype", "q8", "--queue-anyway", "--offline"], { env: away });
   assert.match(queued.stderr, /MODEL_NOT_FOUND: distilbert-sst2 is not on this machine/);
   assert.equal(hub.requests.length, asked);
 });
 
-test("models add names a folder, after a run; a worker refuses it once a file has changed, or what it never could run", async () => {
+test("models add runs a folder and adds it; a worker refuses it after a file has changed; a model that cannot run is refused", async () => {
   await using system = await openSystem();
   const { work, env, label, models } = system;
   await writeTextModel(work.file("own"), { weights: [1, -1], bias: [0, 0] });
@@ -164,7 +164,7 @@ test("models add names a folder, after a run; a worker refuses it once a file ha
   assert.match(id.stderr, /--id/);
 });
 
-test("a token may not be a flag, and a wrong one is not shown", async () => {
+test("a token is not accepted as a flag, and an invalid token is not shown", async () => {
   await using system = await openSystem();
   const { models } = system;
   const { stdout } = await models(0, ["pull", "--help"]);
@@ -173,7 +173,7 @@ test("a token may not be a flag, and a wrong one is not shown", async () => {
   assert.match(wrong.stderr, /^labelmill: CONFIG_INVALID: HF_TOKEN: a token of the hub, in one line\n$/);
 });
 
-test("a worker waits for a hub that is out, says why once, and serves when the hub is back", async () => {
+test("a worker waits for an unavailable hub, prints the reason once, and serves when the hub is back", async () => {
   await using system = await openSystem();
   const { hub, work, env } = system;
   await using proxy = await FaultProxy.start(hub.endpoint);

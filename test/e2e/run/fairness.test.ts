@@ -8,7 +8,7 @@ import { TestPipeline, writeTexts } from "../../helpers/runs/pipeline.ts";
 const MODEL = "tiny-sentiment";
 const BIG_ITEMS = 100_000;
 
-/** A run of 100,000 texts that is under way: some of its slices are done. It goes on until the test is over. */
+/** A running run of 100,000 texts: some of its slices are done. It runs until the test ends. */
 async function bigRun(pipeline: TestPipeline, sliceItems: number) {
   const path = await writeTexts(join(pipeline.folder, "big.csv"), BIG_ITEMS);
   const redis = await pipeline.connection();
@@ -24,12 +24,12 @@ async function bigRun(pipeline: TestPipeline, sliceItems: number) {
   await redis.punsubscribe();
   const key = (channel as string).replace(/:changed$/, "");
   return {
-    /** Slices of it that are done. */
+    /** Finished slices of this run. */
     committed: async () => Number(await redis.hget(key, "committed")),
   };
 }
 
-test("a small run takes turns with one of 100,000 items, from the moment it comes", async () => {
+test("a small run takes turns with a run of 100,000 items as soon as it is submitted", async () => {
   await using pipeline = await TestPipeline.open();
   await pipeline.spawnWorker({ model: MODEL, settings: {} });
   const sliceItems = 200;
@@ -40,7 +40,7 @@ test("a small run takes turns with one of 100,000 items, from the moment it come
     const { state } = await pipeline.run({ kind: "text", path, model: MODEL, out: `small-${slices}` }, { sliceItems });
     const meanwhile = (await big.committed()) - before;
     assert.equal(state, "succeeded");
-    // As many turns as its own, those that were under way when it came, and some until its end was seen. Without turns it is 32, the window.
+    // One turn for each own slice, the slices that were running at its start, and a few until its end is seen. Without turns: 32, the window.
     assert.ok(
       meanwhile <= slices + 8,
       `${meanwhile} slices of the big run were done while ${slices} of the small one were`,
@@ -48,13 +48,13 @@ test("a small run takes turns with one of 100,000 items, from the moment it come
   }
 });
 
-test("two hundred single texts during a bulk run: none waits for more than what was under way, and the bulk run goes on", async () => {
+test("two hundred single texts during a bulk run: each waits at most for the running slices, and the bulk run continues", async () => {
   await using pipeline = await TestPipeline.open();
   await pipeline.spawnWorker({ model: MODEL, settings: {} });
   const big = await bigRun(pipeline, 500);
   const producer = await pipeline.producer();
   const before = await big.committed();
-  /** Slices of the big run that were done while each single waited. */
+  /** For each single text, the number of slices of the big run that finished while it waited. */
   const passed: number[] = [];
   const single = async (i: number) => {
     const at = await big.committed();
@@ -62,19 +62,19 @@ test("two hundred single texts during a bulk run: none waits for more than what 
     assert.equal((await run.wait()).state, "succeeded");
     passed.push((await big.committed()) - at);
   };
-  // Twenty at a time, so that they come all along.
+  // Twenty at a time, so that they are spread over the run.
   for (let i = 0; i < 200; i += 20) await Promise.all(Array.from({ length: 20 }, (_, j) => single(i + j)));
   passed.sort((a, b) => a - b);
   const p99 = passed[Math.ceil(passed.length * 0.99) - 1]!;
   assert.ok(p99 <= 2, `${p99} slices of the bulk run were done while a single text waited`);
-  assert.ok((await big.committed()) > before, "the bulk run stood still");
+  assert.ok((await big.committed()) > before, "the bulk run made no progress");
 });
 
 test("two hundred single texts submitted at once share batches", async () => {
   await using pipeline = await TestPipeline.open();
   const worker = await pipeline.worker();
   const producer = await pipeline.producer();
-  /** @returns items a batch */
+  /** @returns the mean number of items in a batch */
   const round = async (): Promise<number> => {
     const before = { ...worker.engines[0]!.stats };
     const texts = Array.from({ length: 200 }, (_, i) => `it was a good day, number ${i}`);
@@ -84,10 +84,10 @@ test("two hundred single texts submitted at once share batches", async () => {
     assert.equal(items - before.items, 200);
     return (items - before.items) / (batches - before.batches);
   };
-  // A worker that has just begun knows neither how long texts are nor how to go fast.
+  // A new worker does not know the length of texts or the best batch size yet.
   await round();
   const means: number[] = [];
   for (let i = 0; i < 7; i++) means.push(await round());
-  // The best of them: how fast texts come in depends on what else the machine does. Where batches are cut as they come it is 13 at most.
+  // The best result counts: the load of the machine changes the arrival rate. If batches were cut at once, it would be at most 13.
   assert.ok(Math.max(...means) >= 16, `items a batch: ${means.map((mean) => mean.toFixed(1)).join(", ")}`);
 });

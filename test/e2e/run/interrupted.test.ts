@@ -25,27 +25,27 @@ after(async () => {
   await redis[Symbol.asyncDispose]();
 });
 
-/** A run that nobody works on. */
+/** A run without workers. */
 async function submitted(out: string, model = "tiny-sentiment"): Promise<string> {
   const flags = ["--kind", "text", "texts.csv", "--model", model, "--out", out, "--slice-items", "10"];
   const { stdout } = await work.expect(0, ["run", "submit", ...flags, "--shared-files", "--queue-anyway"], { env });
   return stdout.trim();
 }
 
-test("Ctrl-C on a watch: the run goes on, and it says so", async () => {
+test("Ctrl-C on run watch: the run continues, and the command says so", async () => {
   const run = await submitted("watched");
   const watch = work.start(["run", "watch", run, "--log-level", "debug"], { env });
   await watch.says("watching");
   watch.child.kill("SIGINT");
   const { code, stderr } = await watch.ended;
   assert.equal(code, 130);
-  assert.match(stderr, new RegExp(`^SIGINT: no longer watching run ${run}, which goes on in the workers `, "m"));
+  assert.match(stderr, new RegExp(`^SIGINT: no longer watching run ${run}, which continues in the workers `, "m"));
   assert.doesNotMatch(stderr, /finishing|run the same command again/);
   const { state } = jsonOf(await work.expect(0, ["run", "status", run, "--json"], { env }));
   assert.equal(state, "planning");
 });
 
-test("Ctrl-C on a label whose workers are elsewhere: its run goes on, and it says so", async () => {
+test("Ctrl-C on label with remote workers: the run continues, and the command says so", async () => {
   const flags = ["texts.csv", "--model", "tiny-sentiment", "--out", "left", "--shared-files", "--queue-anyway"];
   const label = work.start(["label", "text", ...flags], { env });
   await label.says("Run ");
@@ -53,19 +53,19 @@ test("Ctrl-C on a label whose workers are elsewhere: its run goes on, and it say
   const { code, stderr } = await label.ended;
   assert.equal(code, 130, stderr);
   assert.match(stderr, /^SIGINT: leaving run [0-9a-f]{16}.* workers .*labelmill run watch [0-9a-f]{16}\)$/m);
-  assert.doesNotMatch(stderr, /finishing what is under way/);
+  assert.doesNotMatch(stderr, /finishing the running slices/);
 });
 
-test("Ctrl-C on a follower of the results: it says that runs go on", async () => {
+test("Ctrl-C on results --follow: the command says that runs continue", async () => {
   const follower = work.start(["results", "--follow", "--log-level", "debug"], { env });
   await follower.says("listening");
   follower.child.kill("SIGTERM");
   const { code, stderr } = await follower.ended;
   assert.equal(code, 130);
-  assert.match(stderr, /^SIGTERM: no longer listening: runs go on in the workers/m);
+  assert.match(stderr, /^SIGTERM: no longer listening: runs continue in the workers/m);
 });
 
-test("Ctrl-C on npm run, which the worker gets twice: it gives its slices back", async () => {
+test("Ctrl-C on npm run, which sends it to the worker twice: the worker gives its slices back", async () => {
   await writeTextModel(work.file("slow"), { weights: [1, -1], bias: [0, 0], slow: 10_000 });
   const run = await submitted("slices", work.file("slow"));
   const settings = ["--grace-ms", "100", "--threads", "1", "--text-budget", "16", "--lock-ms", "600000"];
@@ -79,13 +79,13 @@ test("Ctrl-C on npm run, which the worker gets twice: it gives its slices back",
       const counts = await Promise.all((await admin.keys("*:active")).map((key) => admin.llen(key)));
       return counts.reduce((sum, count) => sum + count, 0);
     };
-    // One is the plan of the run.
+    // One of the jobs is the plan of the run.
     while ((await active()) < 2);
     process.kill(-npm.pid!, "SIGINT");
     const { code, signal, stderr } = await command.ended;
     assert.deepEqual([code, signal], [0, null], stderr);
-    assert.equal(stderr.match(/SIGINT: finishing the slices under way, for at most 0\.1 s/g)?.length, 1, stderr);
-    assert.equal(await active(), 0, "nothing waits for the end of a lock");
+    assert.equal(stderr.match(/SIGINT: finishing the running slices for at most 0\.1 s/g)?.length, 1, stderr);
+    assert.equal(await active(), 0, "no job waits until a lock expires");
     await work.expect(0, ["run", "cancel", run], { env });
   } finally {
     npm.kill("SIGKILL");

@@ -24,7 +24,7 @@ after(async () => {
   await redis[Symbol.asyncDispose]();
 });
 
-/** A command of whoever shares files with the workers of the lasting Redis. */
+/** A command that shares its files with the workers of the Redis server. */
 function shared(args: string[]) {
   return { args, options: { env: { REDIS_URL: redis.url } } };
 }
@@ -38,7 +38,7 @@ async function runFile(out: string) {
   return RunFileSchema.parse(JSON.parse(await readFile(work.file(out, "_run.json"), "utf8")));
 }
 
-test("a spec is submitted, paused, listed and resumed by commands that leave; a worker plans and does it, and the watch ends with it", async () => {
+test("commands submit, pause, list and resume a spec and exit; a worker plans and runs it, and run watch ends with it", async () => {
   await work.write(
     "spec.yaml",
     "kind: text\ninputs: [texts.csv]\nmodel: tiny-sentiment\nout: spec-out\nsliceItems: 100\ntopK: 1\n",
@@ -46,8 +46,8 @@ test("a spec is submitted, paused, listed and resumed by commands that leave; a 
   const submit = ["run", "submit", "spec.yaml", "--shared-files", "--queue-anyway"];
   const { stdout } = await expectShared(0, ...submit);
   const run = stdout.trim();
-  assert.equal((await runFile("spec-out")).run, run, "the id alone on standard output");
-  assert.equal((await runFile("spec-out")).spec.sliceItems, 100, "the spec's settings hold");
+  assert.equal((await runFile("spec-out")).run, run, "standard output has only the id");
+  assert.equal((await runFile("spec-out")).spec.sliceItems, 100, "the settings of the spec are used");
 
   const dropped = jsonOf(await expectShared(0, ...submit, "--out", "dropped", "--json")).run as string;
   await expectShared(0, "run", "cancel", dropped);
@@ -79,7 +79,7 @@ test("a spec is submitted, paused, listed and resumed by commands that leave; a 
   assert.equal((await worker.ended).code, 0);
 });
 
-test("of two that submit other runs to one output at once, one has it; while somebody holds it nobody else does", async () => {
+test("of two commands that submit different runs to one output at once, one gets it; a locked output is refused", async () => {
   const submit = (limit: string) => {
     const flags = ["--kind", "text", "texts.csv", ...MODEL, "--out", "both", "--shared-files", "--queue-anyway"];
     const { args, options } = shared(["run", "submit", ...flags, "--limit", limit]);
@@ -94,7 +94,7 @@ test("of two that submit other runs to one output at once, one has it; while som
   assert.match((await submit("10")).stderr, /OUTPUT_LOCKED/);
 });
 
-test("where, sample and limit choose rows, the same ones each time, and another choice needs --overwrite", async () => {
+test("where, sample and limit select the same rows each time, and another selection needs --overwrite", async () => {
   const label = ["label", "text", "gaps.csv", ...MODEL, "--out", "chosen", "--where", "lang=de", "--keep", "lang"];
   await work.expect(0, [...label, "--limit", "30"]);
   const rows = await work.rows("chosen");
@@ -102,7 +102,7 @@ test("where, sample and limit choose rows, the same ones each time, and another 
     rows.map(({ source }) => source.record),
     Array.from({ length: 30 }, (_, i) => 4 * i),
   );
-  assert.equal((await runFile("chosen")).inputs[0]!.travels, "split", "its own worker reads the file");
+  assert.equal((await runFile("chosen")).inputs[0]!.travels, "split", "the worker of the command reads the file");
   const differs = await work.expect(2, [...label, "--sample", "0.5"]);
   assert.match(differs.stderr, /SPEC_DIFFERS: [\s\S]*spec\.limit: 30 then, none now/);
 
@@ -115,7 +115,7 @@ test("where, sample and limit choose rows, the same ones each time, and another 
   const parts = (await readdir(work.file("chosen"))).filter((name) => name.startsWith("part-"));
   assert.ok(
     parts.length > 0 && parts.every((name) => name.endsWith(`-${run.slice(0, 8)}.jsonl`)),
-    "none of the former",
+    "no part of the former run",
   );
 
   await work.expect(0, [
@@ -138,7 +138,7 @@ test("where, sample and limit choose rows, the same ones each time, and another 
   );
 });
 
-test("--overwrite leaves all as it is where something else lies in the output, a former run among it", async () => {
+test("--overwrite changes nothing if the output contains a foreign file besides a former run", async () => {
   const label = ["label", "text", "gaps.csv", ...MODEL, "--limit", "4", "--out"];
   await work.write("foreign/mine.txt", "mine\n");
   const foreign = await work.expect(2, [...label, "foreign", "--overwrite"]);
@@ -153,7 +153,7 @@ test("--overwrite leaves all as it is where something else lies in the output, a
   await work.expect(0, ["verify", "mixed"]);
 });
 
-test("a run with too many rows in error is stopped, and tells the first of them", async () => {
+test("a run with too many rows in error is stopped, and its first rows in error are shown", async () => {
   const flags = ["gaps.csv", ...MODEL, "--out", "stopped", "--max-errors", "10", "--slice-items", "50"];
   const summary = jsonOf(await work.expect(1, ["label", "text", ...flags, "--json"]));
   assert.equal(summary.state, "failed");
@@ -164,13 +164,13 @@ test("a run with too many rows in error is stopped, and tells the first of them"
     errors.every(({ code, record, uri }) => code === "EMPTY_TEXT" && record % 2 === 1 && uri.endsWith("gaps.csv")),
   );
   assert.ok(!(await readdir(work.file("stopped"))).includes("_SUCCESS"));
-  // The same with a higher limit goes on, and half of the rows have no text.
+  // The same command with a higher limit resumes the run. Half of the rows have no text.
   flags[flags.indexOf("10")] = "60%";
   await work.expect(3, ["label", "text", ...flags]);
   await work.expect(0, ["verify", "stopped"]);
 });
 
-test("verify --inputs finds records that came after the run", async () => {
+test("verify --inputs finds records that were added after the run", async () => {
   await work.write("grows.csv", "id,text\n1,good\n2,bad\n");
   await work.expect(0, ["label", "text", "grows.csv", ...MODEL, "--out", "grown"]);
   assert.deepEqual((await work.rows("grown")).map(verdict).length, 2);

@@ -22,7 +22,7 @@ const ITEMS = 300;
 const POISON = 137;
 const POISONED = "terrible";
 
-/** Texts of which one, if it is asked for, holds a word that no other has. */
+/** Texts. If `poisoned`, one of them has a word that no other has. */
 async function writeTexts(path: string, poisoned = false): Promise<string[]> {
   const texts = Array.from({ length: ITEMS }, (_, at) => `it was ${"really ".repeat(at % 9)}good, ${at} times`);
   if (poisoned) texts[POISON] = `a ${POISONED}`;
@@ -30,7 +30,7 @@ async function writeTexts(path: string, poisoned = false): Promise<string[]> {
   return texts;
 }
 
-/** What the scripted model says of each text, by the tokenizer alone. */
+/** The label that the scripted model gives to each text. It depends only on the tokens. */
 async function expectedOf(texts: readonly string[]): Promise<string[]> {
   const { ids, offsets } = (await loadTokenizer(join(MODELS, "tiny-sentiment"))).encode(texts);
   return texts.map((_, at) => {
@@ -45,7 +45,7 @@ async function tokenOf(word: string): Promise<number> {
   return ids[1]!;
 }
 
-/** Each record's label, or the code of its error. */
+/** The label of each record, or the code of its error. */
 async function verdicts(store: ObjectStore): Promise<string[]> {
   const found: string[] = [];
   for await (const { key } of store.list("part-"))
@@ -69,7 +69,7 @@ function serve(work: Workspace, pipeline: TestPipeline, model: string): RunningC
   return work.start([JSON.stringify(options)], { script: SERVE_MAIN });
 }
 
-test("a worker whose device is lost in the middle of a run ends with an error; another one finishes, and the proof holds", async () => {
+test("a worker whose device is lost during a run ends with an error; another worker finishes, and the output verifies", async () => {
   await using work = await Workspace.open();
   await using pipeline = await TestPipeline.open();
   const lostMark = join(pipeline.folder, "lost");
@@ -97,7 +97,7 @@ test("a worker whose device is lost in the middle of a run ends with an error; a
   assert.equal((await second.ended).code, 0);
 });
 
-test("an item that takes the device with it each time costs its own row, however often the worker has to be started", async () => {
+test("an item that fails the device each time costs only its own row, after any number of worker starts", async () => {
   await using work = await Workspace.open();
   await using pipeline = await TestPipeline.open();
   const lostOn = await tokenOf(POISONED);
@@ -107,7 +107,7 @@ test("an item that takes the device with it each time costs its own row, however
   const run = pipeline.run({ kind: "text", path, model, out: "out" }, { sliceItems: 20 });
   const done = run.then(() => "done" as const);
   let deaths = 0;
-  // The supervisor.
+  // Restarts the worker, as a supervisor does.
   for (let worker = serve(work, pipeline, model); ; worker = serve(work, pipeline, model)) {
     if ((await Promise.race([worker.ended, done])) === "done") {
       worker.child.kill("SIGTERM");
@@ -126,7 +126,7 @@ test("an item that takes the device with it each time costs its own row, however
   assert.deepEqual(await verdicts(store), expected);
 });
 
-test("the command that labels by itself ends with the error, and the same command again finishes", async () => {
+test("a command with its own worker ends with the error, and the same command then finishes", async () => {
   await using work = await Workspace.open();
   const script = { lostAt: 12, lostMark: work.file("lost") };
   const { dir: scripted } = await writeScripted(work.file("model"), "text", script);
@@ -142,7 +142,7 @@ test("the command that labels by itself ends with the error, and the same comman
   assert.match(first.stderr, /failed on a single item.*CUDA failure 700.*run the same command again/);
   const second = await label();
   assert.equal(second.code, 0, second.stderr);
-  assert.match(second.stderr, /Taking up run/);
+  assert.match(second.stderr, /Resuming run/);
   await work.expect(0, ["verify", "out"]);
   const labels = (await work.rows("out")).map((row) => ("error" in row ? row.error.code : row.label));
   assert.deepEqual(labels, await expectedOf(texts));

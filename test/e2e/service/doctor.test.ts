@@ -22,13 +22,13 @@ import { TcpRedis } from "../../helpers/servers/tcp-redis.ts";
 let work: Workspace;
 
 before(async () => {
-  // So that there is a server to be found, wherever the tests run.
+  // Makes sure that a server can be found on every machine.
   await (await startTestRedis()).close();
   work = await Workspace.open();
 });
 after(() => work[Symbol.asyncDispose]());
 
-/** What doctor found, by the check's name. */
+/** The results of doctor by the names of the checks. */
 async function examine(code: number, args: string[] = [], options: RunOptions = {}): Promise<Map<string, CheckResult>> {
   const { ok, checks } = jsonOf(await work.expect(code, ["doctor", "--json", ...args], options));
   assert.equal(ok, code === 0);
@@ -39,7 +39,7 @@ function wrongOnes(checks: Map<string, CheckResult>): string[] {
   return [...checks.values()].filter(({ state }) => state === "wrong").map(({ name }) => name);
 }
 
-test("on a machine where all is well: a line a check, nothing started, nothing left", async () => {
+test("on a healthy machine: one line for each check, nothing started, nothing left behind", async () => {
   const { stdout } = await work.expect(0, ["doctor"]);
   assertPlain(stdout);
   const lines = stdout.trimEnd().split("\n");
@@ -47,12 +47,12 @@ test("on a machine where all is well: a line a check, nothing started, nothing l
   const names = ["Node", "Redis", "store", "provider cpu", "provider cuda", "model tiny-image", "model tiny-sentiment"];
   const named = lines.map((line) => /^(?:ok|note) +(\S+(?: \S+)?) {2,}\S/.exec(line)?.[1]);
   assert.deepEqual(named, names);
-  assert.match(lines[2]!, /not tried\. To change it, .*--out/);
+  assert.match(lines[2]!, /not checked\. To change it, .*--out/);
 
   const checks = await examine(0, ["--out", "above/and/below"]);
   assert.deepEqual([...checks.keys()], names);
   assert.match(checks.get("Node")!.found, new RegExp(`^${process.versions.node} `));
-  assert.match(checks.get("Redis")!.found, /starts its own: .*(valkey|redis)/);
+  assert.match(checks.get("Redis")!.found, /starts its own server: .*(valkey|redis)/);
   assert.match(checks.get("store")!.found, /above\/and\/below\/: writes, reads, lists, and refuses a second write/);
   assert.equal(checks.get("provider cpu")!.state, "ok");
   for (const id of ["tiny-image", "tiny-sentiment"])
@@ -60,19 +60,25 @@ test("on a machine where all is well: a line a check, nothing started, nothing l
   const cuda = checks.get("provider cuda")!;
   if (cuda.state === "note" && process.platform === "linux" && process.arch === "x64") {
     assert.match(cuda.found, /\.so[.\d]* is missing|CUDA/);
-    assert.match(cuda.mend!, /CUDA 12 and cuDNN 9.*onnxruntime-node.*install/);
+    assert.match(cuda.fix!, /CUDA 12 and cuDNN 9.*onnxruntime-node.*install/);
   }
   assert.deepEqual([await readdir(work.path), await readdir(work.file("tmp"))], [["tmp"], []]);
 });
 
-test("--gpu says what a GPU lacks, or how each one does", async (t) => {
+test("--json also has each fix under its old name, `mend`, for one minor version", async () => {
+  const checks = [...(await examine(0)).values()] as (CheckResult & Record<string, string | undefined>)[];
+  assert.ok(checks.some(({ fix }) => fix !== undefined));
+  for (const { fix, mend: old } of checks) assert.equal(old, fix);
+});
+
+test("--gpu reports what is missing for a GPU, or the results of each GPU", async (t) => {
   const { stdout } = await work.run(["doctor", "--gpu", "--json"]);
   const { ok, checks } = JSON.parse(stdout) as { ok: boolean; checks: CheckResult[] };
-  if (ok) return t.diagnostic(`a GPU is here: ${JSON.stringify(checks)}`);
-  const { name, state, found, mend } = checks.at(-1)!;
+  if (ok) return t.diagnostic(`this machine has a GPU: ${JSON.stringify(checks)}`);
+  const { name, state, found, fix } = checks.at(-1)!;
   assert.equal(state, "wrong");
   assert.match(`${name} ${found}`, /CUDA|GPU|cuda:0/);
-  assert.ok(mend !== undefined && mend !== "", found);
+  assert.ok(fix !== undefined && fix !== "", found);
   await work.expect(1, ["doctor", "--gpu"]);
   await work.write("one.csv", "id,text\n1,fine\n");
   const args = ["label", "text", "one.csv", "--model", "tiny-sentiment", "--out", "never"];
@@ -81,18 +87,18 @@ test("--gpu says what a GPU lacks, or how each one does", async (t) => {
   await assert.rejects(access(work.file("never")), { code: "ENOENT" });
 });
 
-test("a Redis that is not there costs its own line, and its password stays hidden", async () => {
+test("an unreachable Redis gives one wrong line, and its password stays hidden", async () => {
   const env = { REDIS_URL: "redis://someone:hunter2@127.0.0.1:1/0" };
   const { stdout, stderr } = await work.expect(1, ["doctor"], { env });
   const wrong =
     /^wrong +Redis +REDIS_UNREACHABLE: Redis at redis:\/\/someone:\*\*\*@127\.0\.0\.1:1\/0 .*refused.*To fix it/m;
   assert.match(stdout, wrong);
   assert.match(stdout, /^ok +model tiny-sentiment .*\n1 of \d+ checks found something wrong\n$/m);
-  assert.doesNotMatch(stdout, /workers|dead letters/, "there is nobody to ask");
+  assert.doesNotMatch(stdout, /workers|dead letters/, "no server to ask");
   assert.doesNotMatch(stdout + stderr, /hunter2/);
 });
 
-test("a Redis that is there: what it would lose, who works, what nobody could read", async () => {
+test("a reachable Redis: its persistence, its workers, and jobs that no worker could read", async () => {
   await using server = await TcpRedis.start();
   await using open = new AsyncDisposableStack();
   const redis = await openRedis(server.address, "producer");
@@ -108,8 +114,8 @@ test("a Redis that is there: what it would lose, who works, what nobody could re
   assert.deepEqual([...bare.keys()], ["Redis", "Redis persistence", "workers", "dead letters"]);
   assert.deepEqual(states(bare), ["ok", "note", "note", "ok"]);
   assert.match(bare.get("Redis")!.found, /127\.0\.0\.1:\d+.*: (Redis|Valkey) \d+\.\d+.*noeviction/);
-  assert.match(bare.get("Redis persistence")!.found, /appendonly is off.*plans anew/);
-  assert.match(bare.get("workers")!.mend!, /labelmill worker/);
+  assert.match(bare.get("Redis persistence")!.found, /appendonly is off.*plans it again/);
+  assert.match(bare.get("workers")!.fix!, /labelmill worker/);
 
   await redis.config("SET", "appendonly", "yes");
   const registry = new WorkerRegistry(redis);
@@ -122,7 +128,7 @@ test("a Redis that is there: what it would lose, who works, what nobody could re
   await queue.close();
   const mixed = await examine(0, [], { env: { REDIS_URL: server.url } });
   assert.deepEqual(states(mixed).slice(1, 5), ["ok", "ok", "note", "note"]);
-  assert.match(mixed.get("workers")!.found, /^2 workers, of which 1 .*elsewhere:\d+ \(labelmill 0\.0\.1\)/);
+  assert.match(mixed.get("workers")!.found, /^2 workers; 1 do not have .*elsewhere:\d+ \(labelmill 0\.0\.1\)/);
   assert.match(mixed.get("dead letters")!.found, /^1 in /);
 
   await redis.config("SET", "maxmemory-policy", "allkeys-lru");
@@ -131,7 +137,7 @@ test("a Redis that is there: what it would lose, who works, what nobody could re
   assert.match(evicting.get("Redis")!.found, /noeviction .*got allkeys-lru.*CONFIG SET maxmemory-policy noeviction/);
 });
 
-test("a prefix on S3 is written to, read and listed, and nothing stays; a bucket that is not there is wrong", async () => {
+test("a prefix on S3 is written to, read and listed, and nothing stays; a missing bucket is wrong", async () => {
   await using server = await startTestS3();
   const bucket = await server.makeBucket();
   const out = `s3://${bucket}/a prefix/`.replace(" ", "%20");
@@ -147,7 +153,7 @@ test("a prefix on S3 is written to, read and listed, and nothing stays; a bucket
   s3.close();
 });
 
-test("an S3 server that ignores conditions is told of", async () => {
+test("an S3 server that ignores conditions is reported", async () => {
   const chosen = process.env.LABELMILL_TEST_S3;
   process.env.LABELMILL_TEST_S3 = JSON.stringify({ kind: "fauxqs", name: "fauxqs" });
   await using server = await startTestS3();
@@ -157,12 +163,12 @@ test("an S3 server that ignores conditions is told of", async () => {
   const bucket = await server.makeBucket();
   const { state, found } = await checkStore(`s3://${bucket}`, s3);
   assert.equal(state, "note");
-  assert.match(found, /only while no worker outlives its lock/);
+  assert.match(found, /only if no worker continues after its lock has expired/);
   assert.deepEqual(await Array.fromAsync(s3.list(bucket, "")), []);
   s3.close();
 });
 
-test("a server that is silent costs its line only, and not for long", async () => {
+test("a server that does not answer affects only its own check, for a short time", async () => {
   const silent = createServer().listen(0, "127.0.0.1");
   await once(silent, "listening");
   const sockets = new Set<Socket>();
@@ -187,14 +193,14 @@ test("a server that is silent costs its line only, and not for long", async () =
   }
 });
 
-test("a server that would have to be fetched is told of and not fetched; where there is no way at all, that is wrong", async () => {
+test("a server that would be downloaded is reported and not downloaded; if no server can be found, that is wrong", async () => {
   const docker = 'case "$1" in info) echo 29.0;; image) exit 1;; pull) : > "$0.pulled";; esac';
   await chmod(await work.write("bin/docker", `#!/bin/sh\n${docker}\n`), 0o755);
   const cacheDir = work.file("no-cache");
   const find = (folder: string) => runCheck("Redis", () => checkOwnRedis({ cacheDir, path: work.file(folder) }));
-  const { state, found, mend } = await find("bin");
+  const { state, found, fix } = await find("bin");
   assert.equal(state, "note", found);
-  assert.match(`${found} ${mend}`, /fetched first.*pulling.*valkey.*install Valkey or Redis/);
+  assert.match(`${found} ${fix}`, /has to download.*pulling.*valkey.*install Valkey or Redis/);
   for (const made of ["bin/docker.pulled", "no-cache"])
     await assert.rejects(access(work.file(made)), { code: "ENOENT" });
 

@@ -7,7 +7,7 @@ import { Workspace } from "../../helpers/cli.ts";
 import { writeTextModel } from "../../helpers/models/onnx.ts";
 import { writeTexts } from "../../helpers/runs/pipeline.ts";
 
-test("the command's own Redis server dies: one clear line, an end, and the same command goes on", async () => {
+test("the Redis server of the command dies: one clear line, the command ends, and the same command continues", async () => {
   await using work = await Workspace.open();
   await writeTexts(work.file("texts.csv"), 120);
   await writeTextModel(work.file("slow"), { weights: [1, -1], bias: [0, 0], slow: 10_000 });
@@ -39,7 +39,7 @@ test("the command's own Redis server dies: one clear line, an end, and the same 
   await closed;
   redis.disconnect();
   await first.says("REDIS_UNREACHABLE");
-  assert.ok(performance.now() - diedAt < 5000, "at once, not after a grace time that nothing can use");
+  assert.ok(performance.now() - diedAt < 5000, "at once, not after the grace time");
   const { code, stderr } = await first.ended;
   assert.equal(code, 1, stderr);
   assert.match(stderr, /^labelmill: REDIS_UNREACHABLE: .*run the same command again/m);
@@ -47,6 +47,6 @@ test("the command's own Redis server dies: one clear line, an end, and the same 
   assert.ok(stderr.split("\n").length < 10, stderr);
 
   const again = await work.expect(0, command);
-  assert.doesNotMatch(again.stderr, /"level"|lost/, "nothing to warn of where nothing was lost");
+  assert.doesNotMatch(again.stderr, /"level"|lost/, "no warning if nothing was lost");
   await work.expect(0, ["verify", "out"]);
 });

@@ -10,7 +10,7 @@ function count({ stderr }: Ended, form: RegExp): number {
   return stderr.match(form)?.length ?? 0;
 }
 
-test("Redis is out of reach for longer than locks last: each command says so in a line, and all go on", async () => {
+test("Redis is unreachable for longer than a lock lasts: each command prints one line, and all continue", async () => {
   await using redis = await TcpRedis.start();
   await using work = await Workspace.open();
   await writeTextModel(work.file("slow"), { weights: [1, -1], bias: [0, 0], slow: 4_000 });
@@ -55,18 +55,18 @@ test("Redis is out of reach for longer than locks last: each command says so in 
   }
   assert.equal(count(served, /"why":"[^"]+","msg":"connection to Redis lost: trying again\. Running slices go on/g), 1);
   assert.equal(count(served, /"seconds":\d+,"msg":"connection to Redis is back"/g), 1);
-  assert.ok(count(served, /locks could not be renewed/g) <= 2, "one a queue");
+  assert.ok(count(served, /locks could not be renewed/g) <= 2, "one line for each queue");
   for (const each of [watched, followed, served]) {
     assert.doesNotMatch(each.stderr, /\[ioredis\]|Unhandled|"stack"|"args"|^ +at /m);
     assert.ok(each.stderr.split("\n").length < 20, each.stderr);
   }
 });
 
-test("a command that only asks something says in a line that Redis went away", async () => {
+test("a command that only reads prints one line if the connection to Redis is lost", async () => {
   await using redis = await TcpRedis.start();
   await using work = await Workspace.open();
   const env = { REDIS_URL: redis.url };
-  // Its answers come, but for what lists the runs.
+  // The server answers everything except the list of runs.
   redis.loseAt("zrevrange");
   const { stderr } = await work.expect(1, ["run", "list"], { env });
   assert.match(

@@ -34,7 +34,7 @@ test("a password in --redis-url works, with one warning that does not repeat it"
   const { stdout, stderr } = await status(0, { args: ["--redis-url", withPassword, "--json"] });
   assert.match(
     stderr,
-    /^Warning: --redis-url holds a password, [^\n]* REDIS_URL, REDIS_PASSWORD or [^\n]* --redis-password-file [^\n]*\n$/,
+    /^Warning: --redis-url contains a password, [^\n]* REDIS_URL, REDIS_PASSWORD or [^\n]* --redis-password-file [^\n]*\n$/,
   );
   assert.deepEqual(JSON.parse(stdout).workers, []);
 });
@@ -51,13 +51,13 @@ for (const [place, asked] of QUIET)
     assert.equal((await status(0, asked)).stderr, "");
   });
 
-test("the user of the URL goes with the password from elsewhere", async () => {
+test("the user of the URL is used with the password from another place", async () => {
   await admin.acl("SETUSER", "ann", "on", `>${WRONG}`, "~*", "&*", "+@all");
   const env = { REDIS_URL: server.url.replace("//", "//ann@"), REDIS_PASSWORD: WRONG };
   await status(0, { env });
 });
 
-test("a wrong password says where the right one belongs", async () => {
+test("the error for a wrong password names the places for the right one", async () => {
   const { stderr } = await status(1, { args: ["--redis-password-file", "wrong"], env: { REDIS_URL: server.url } });
   assert.match(stderr, /REDIS_UNREACHABLE: .*redis:\/\/:\*\*\*@127.*wrong user or password.*REDIS_PASSWORD/);
 });
@@ -74,7 +74,7 @@ const REFUSED: [string, Asked, RegExp][] = [
     /got it in the URL .* --redis-password-file/,
   ],
   [
-    "no such file",
+    "a missing file",
     { args: ["--redis-url", server.url, "--redis-password-file", "none"] },
     /--redis-password-file "none": .*ENOENT/,
   ],
@@ -96,7 +96,7 @@ for (const [what, asked, message] of REFUSED)
     assert.match(stderr, message);
   });
 
-test("no flag takes a password alone", async () => {
+test("no flag takes only a password", async () => {
   const { stderr } = await work.expect(2, ["status", "--redis-password", "x"]);
   assert.match(stderr, /unknown option '--redis-password'/);
 });

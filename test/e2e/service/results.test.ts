@@ -11,13 +11,13 @@ import { TestPipeline, writeTexts } from "../../helpers/runs/pipeline.ts";
 const EXAMPLES = fileURLToPath(new URL("../../../examples/", import.meta.url));
 const SLICES = 30;
 
-/** Waits until a command has printed so many lines. */
+/** Waits until a command has printed a number of lines. */
 async function lines(command: RunningCommand, count: number): Promise<string[]> {
   await command.prints((text) => text.split("\n").length > count);
   return command.stdout.trimEnd().split("\n");
 }
 
-test("results --follow reads along: it tells of every event, and the consumer beside it misses none", async () => {
+test("results --follow shows every event, and a consumer at the same time misses none", async () => {
   await using pipeline = await TestPipeline.open();
   await using work = await Workspace.open();
   const env = { REDIS_URL: pipeline.redis.url };
@@ -29,7 +29,7 @@ test("results --follow reads along: it tells of every event, and the consumer be
   });
   const path = await writeTexts(work.file("texts.csv"), SLICES * 10);
   const input = { kind: "text", path, model: "tiny-sentiment", out: "out" } as const;
-  // One first, so that both are known to listen.
+  // The first event shows that both are listening.
   const producer = await pipeline.producer();
   for (let heard = false; !heard; heard = follower.stdout !== "" && consumer.stdout !== "")
     await (await producer.submit({ model: "tiny-sentiment", texts: ["good"], events: "rows" })).wait();
@@ -38,13 +38,13 @@ test("results --follow reads along: it tells of every event, and the consumer be
   const ids = Array.from({ length: SLICES }, (_, i) => `${runFile.run}-${String(i).padStart(7, "0")}`);
   await follower.prints((text) => ids.every((id) => text.includes(id)));
   await consumer.prints((text) => ids.every((id) => text.includes(id)));
-  const told = (text: string) => text.trimEnd().split("\n");
-  const followed: LabelEvent[] = told(follower.stdout.slice(before.follower))
+  const linesOf = (text: string) => text.trimEnd().split("\n");
+  const followed: LabelEvent[] = linesOf(follower.stdout.slice(before.follower))
     .map((line) => EventSchema.parse(JSON.parse(line)))
     .filter(({ run }) => run === runFile.run);
   assert.deepEqual(followed.map(({ id }) => id).sort(), ids);
   assert.ok(followed.every(({ items }) => items?.length === 10));
-  const consumed = told(consumer.stdout.slice(before.consumer)).filter((line) => line.startsWith(runFile.run));
+  const consumed = linesOf(consumer.stdout.slice(before.consumer)).filter((line) => line.startsWith(runFile.run));
   assert.deepEqual(consumed.map((line) => line.split(" ")[0]).sort(), ids, "each once");
   follower.child.kill("SIGINT");
   assert.equal((await follower.ended).code, 130);
@@ -54,7 +54,7 @@ test("results --follow reads along: it tells of every event, and the consumer be
   assert.equal(await redis.llen(`{labelmill}:${RESULTS_QUEUE}:wait`), 0);
 });
 
-test("the examples of pictures and of events do what they say", async () => {
+test("the examples for images and for events work as described", async () => {
   await using pipeline = await TestPipeline.open();
   await using work = await Workspace.open();
   const env = { REDIS_URL: pipeline.redis.url, OUTPUT: pipeline.output("labels") };
@@ -72,7 +72,7 @@ test("the examples of pictures and of events do what they say", async () => {
   assert.equal((await listener.ended).code, 0);
 });
 
-test("the example of the library prints labels, and the dropped copy of an event is not handled again", async () => {
+test("the example for the library prints labels, and does not handle a duplicate event again", async () => {
   await using pipeline = await TestPipeline.open();
   await using work = await Workspace.open();
   const env = { REDIS_URL: pipeline.redis.url, OUTPUT: pipeline.output("labels") };
@@ -97,8 +97,8 @@ test("the example of the library prints labels, and the dropped copy of an event
   const [first] = await lines(consumer, 1);
   const id = first!.split(" ")[0]!;
   const waiting = await work.expect(0, ["results", "--json"], { env });
-  assert.equal(waiting.stdout, "", "it was taken");
-  // The same event again, as a job that is tried again publishes it, and another one after it.
+  assert.equal(waiting.stdout, "", "the event was consumed");
+  // A retried job publishes the same event again. Another event follows it.
   const events = new ResultEvents(await pipeline.connection(), 100);
   await events.publish(event);
   await events.close();

@@ -18,7 +18,7 @@ after(async () => {
   await server[Symbol.asyncDispose]();
 });
 
-/** Redis, a bucket, a folder to work in, and what a user would have in the environment. */
+/** Redis, a bucket, a working folder, and the environment variables of a user. */
 async function openSystem() {
   const opened = new AsyncDisposableStack();
   const redis = opened.use(await TcpRedis.start());
@@ -50,7 +50,7 @@ async function keysOf(uri: string): Promise<string[]> {
   return keys;
 }
 
-test("texts and pictures in, labels out, all on S3, by a worker of its own; the outputs verify", async () => {
+test("texts and images to labels, all on S3, with a separate worker; the outputs verify", async () => {
   await using system = await openSystem();
   const { work, env, bucket } = system;
   await system.worker();
@@ -95,7 +95,7 @@ test("texts and pictures in, labels out, all on S3, by a worker of its own; the 
   await work.expect(0, ["verify", seen], { env });
 });
 
-test("without REDIS_URL the same, in one command", async () => {
+test("the same without REDIS_URL, in one command", async () => {
   await using system = await openSystem();
   const { work, bucket } = system;
   const { REDIS_URL: _, ...env } = system.env;
@@ -113,7 +113,7 @@ test("without REDIS_URL the same, in one command", async () => {
   await work.expect(0, ["verify", "local"], { env });
 });
 
-test("what remote workers could not do is refused before anything is queued", async () => {
+test("work that remote workers cannot do is refused before anything is queued", async () => {
   await using system = await openSystem();
   const { work, env, bucket } = system;
   const out = `s3://${bucket}/out/`;
@@ -127,7 +127,15 @@ test("what remote workers could not do is refused before anything is queued", as
   await refused("NO_WORKER", /labelmill worker --models tiny-sentiment.*--with-worker.*--queue-anyway/, [
     ...["label", "text", "--model", "tiny-sentiment", csv, "--out", out],
   ]);
-  await refused("MODEL_NOT_FOUND", /no worker is there/, ["label", "text", csv, "--out", out, "--model", "nobody"]);
+  await refused("MODEL_NOT_FOUND", /no worker is registered/, [
+    "label",
+    "text",
+    csv,
+    "--out",
+    out,
+    "--model",
+    "unknown",
+  ]);
   await system.worker({ LABELMILL_S3_ROOTS: `s3://${bucket}/other/` });
   await refused("NOT_GRANTED", /LABELMILL_S3_ROOTS/, ["label", "text", "--model", "tiny-sentiment", csv, "--out", out]);
   await refused("LOCAL_PATH_REMOTE_WORKER", /texts-labels.*s3:\/\/.*--shared-files/, [
@@ -163,7 +171,7 @@ type Status = {
   events: { waiting: number; dropped: number };
 };
 
-test("--shared-files: a local output and local pictures, where the worker was granted them", async () => {
+test("--shared-files: a local output and local images that are granted to the worker", async () => {
   await using system = await openSystem();
   const { work, env } = system;
   const images = join(EXAMPLES, "images");
@@ -174,7 +182,7 @@ test("--shared-files: a local output and local pictures, where the worker was gr
   await work.expect(0, ["verify", "seen"], { env });
 });
 
-test("--detach leaves when all is queued; status tells how it goes, results what came, --with-worker does it here", async () => {
+test("--detach exits when all slices are queued; status shows the progress, results the events; --with-worker labels in this process", async () => {
   await using system = await openSystem();
   const { work, env, bucket } = system;
   const csv = await writeTexts(work.file("texts.csv"), 200);
@@ -203,7 +211,7 @@ test("--detach leaves when all is queued; status tells how it goes, results what
     [[run, "running", 0, 200]],
   );
   const taken = await work.expect(0, [...args, "--with-worker"], { env });
-  assert.match(taken.stderr, new RegExp(`Taking up run ${run}`));
+  assert.match(taken.stderr, new RegExp(`Resuming run ${run}`));
   await work.expect(0, ["verify", out], { env });
   const over = await work.expect(0, ["status", run], { env });
   assert.match(over.stdout, /succeeded.*200\/200 rows/);
@@ -213,7 +221,7 @@ test("--detach leaves when all is queued; status tells how it goes, results what
   assert.match(unknown.stderr, /RUN_UNKNOWN/);
 });
 
-test("cancel ends a run that is under way; its parts stand, and the same command takes it up again", async () => {
+test("cancel ends a running run; its parts stay, and the same command resumes it", async () => {
   await using system = await openSystem();
   const { work, env, bucket } = system;
   const csv = await writeTexts(work.file("texts.csv"), 3_000);
@@ -233,11 +241,11 @@ test("cancel ends a run that is under way; its parts stand, and the same command
   const keys = await keysOf(out);
   assert.ok(keys.some((key) => key.startsWith("part-")) && !keys.includes("_SUCCESS"));
   const again = await work.expect(0, args, { env });
-  assert.match(again.stderr, new RegExp(`Taking up run ${run}`));
+  assert.match(again.stderr, new RegExp(`Resuming run ${run}`));
   await work.expect(0, ["verify", out], { env });
 });
 
-test("two commands on one output at once: the second is told who has it", async () => {
+test("two commands on one output at once: the error of the second names the holder", async () => {
   await using system = await openSystem();
   const { work, env, bucket } = system;
   const csv = await writeTexts(work.file("texts.csv"), 5);
@@ -253,7 +261,7 @@ test("two commands on one output at once: the second is told who has it", async 
   assert.ok(!(await keysOf(out)).includes("_lock"));
 });
 
-test("a worker waits for a Redis that is not there, and for one that is not fit, saying why once", async () => {
+test("a worker waits for a Redis that is unreachable or unsuitable, and prints the reason once", async () => {
   await using system = await openSystem();
   const { work, env, redis, bucket } = system;
   const args = ["worker", "--models", "tiny-sentiment"];
@@ -276,20 +284,20 @@ test("a worker waits for a Redis that is not there, and for one that is not fit,
   worker.child.kill("SIGTERM");
   assert.equal((await worker.ended).code, 0);
   const { workers } = jsonOf(await work.expect(0, ["status", "--json"], { env })) as Status;
-  assert.deepEqual(workers, [], "it took its leave");
+  assert.deepEqual(workers, [], "the worker has deregistered");
 });
 
-test("a bucket that is not there, and credentials that are wrong: one clear line, nothing queued", async () => {
+test("a missing bucket, or wrong credentials: one clear line, nothing queued", async () => {
   await using system = await openSystem();
   const { work, env, bucket } = system;
   await system.worker({ LABELMILL_S3_ROOTS: `s3://${bucket},s3://no-such-bucket-here` });
   const csv = await writeTexts(work.file("texts.csv"), 5);
-  const missing = await work.expect(
+  const noBucket = await work.expect(
     1,
     ["label", "text", "--model", "tiny-sentiment", csv, "--out", "s3://no-such-bucket-here/x/"],
     { env },
   );
-  assert.match(missing.stderr, /^labelmill: STORE_FAILED: .*no such bucket[^\n]*\n$/m);
+  assert.match(noBucket.stderr, /^labelmill: STORE_FAILED: .*no such bucket[^\n]*\n$/m);
   const without = { ...env, AWS_ACCESS_KEY_ID: "", AWS_SECRET_ACCESS_KEY: "" };
   const keyless = await work.expect(
     1,
@@ -297,14 +305,14 @@ test("a bucket that is not there, and credentials that are wrong: one clear line
     { env: without },
   );
   assert.match(keyless.stderr, /^labelmill: STORE_FAILED: .*no credentials[^\n]*AWS_PROFILE\n$/m);
-  const gone = await work.expect(
+  const noInput = await work.expect(
     2,
     ["label", "text", "--model", "tiny-sentiment", `s3://${bucket}/nothing.csv`, "--out", `s3://${bucket}/x/`],
     {
       env,
     },
   );
-  assert.match(gone.stderr, /INPUT_NOT_FOUND.*nothing\.csv/);
+  assert.match(noInput.stderr, /INPUT_NOT_FOUND.*nothing\.csv/);
   const { runs } = jsonOf(await work.expect(0, ["status", "--json"], { env })) as Status;
   assert.deepEqual(runs, []);
 });

@@ -6,7 +6,7 @@ import { Interrupts } from "../../../src/cli/terminal/interrupts.ts";
 const [behaviour, times, fifo] = process.argv.slice(2) as [string, string, string | undefined];
 const interrupts = new Interrupts(JSON.parse(times));
 interrupts.listen();
-const handled = { tell: () => "stopping in good order", graceMs: 300 };
+const handled = { describe: () => "stopping in good order", graceMs: 300 };
 
 const BEHAVIOURS: Record<string, () => void> = {
   // It handles nothing: the signal ends it.

@@ -2,7 +2,7 @@
 // LabelMainOptions as JSON. The process prints "serving" on standard error when its worker begins.
 import { label } from "../../../src/cli/label/label.ts";
 import { Terminal } from "../../../src/cli/terminal/terminal.ts";
-import { loadConfig, readEnvironment } from "../../../src/config.ts";
+import { loadConfig, prepareProcess, readEnvironment } from "../../../src/config.ts";
 import { createLogger } from "../../../src/logger.ts";
 import type { WrappableSteps } from "../../../src/workers/model-service.ts";
 import { type KillPoint, killAround } from "../runs/kill-points.ts";
@@ -21,6 +21,7 @@ export type LabelMainOptions = {
 };
 
 const { input, out, settings, kills, evidence, scripted, poison } = JSON.parse(process.argv[2]!) as LabelMainOptions;
+prepareProcess();
 // Answered items of the running slice. After the first answer, the slice has been prepared.
 let answered = 0;
 const killed = killAround(kills, evidence, () => answered);

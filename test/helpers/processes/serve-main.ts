@@ -1,16 +1,17 @@
 // The command `worker` in its own process, with a scripted session. The first argument is a ServeMainOptions as JSON.
-import type { LabelWorld } from "../../../src/cli/context.ts";
+import type { CommandContext } from "../../../src/cli/context.ts";
 import { serve } from "../../../src/cli/service/worker.ts";
 import { Terminal } from "../../../src/cli/terminal/terminal.ts";
-import { loadConfig, readEnvironment } from "../../../src/config.ts";
+import { loadConfig, prepareProcess, readEnvironment } from "../../../src/config.ts";
 import { createLogger } from "../../../src/logger.ts";
 import { SCRIPTED_THREAD } from "../threads/scripted-session.ts";
 
 export type ServeMainOptions = { model: string; settings: Record<string, unknown> };
 
 const { model, settings } = JSON.parse(process.argv[2]!) as ServeMainOptions;
+prepareProcess();
 const config = loadConfig({ flags: settings });
-const context: LabelWorld = {
+const context: CommandContext = {
   config,
   environment: readEnvironment(),
   stdin: process.stdin,

@@ -1,7 +1,7 @@
 import { appendFileSync, existsSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { s3Of } from "../../../src/cli/s3.ts";
-import { loadConfig } from "../../../src/config.ts";
+import { loadConfig, prepareProcess } from "../../../src/config.ts";
 import { createLogger } from "../../../src/logger.ts";
 import { loadBuiltIn } from "../../../src/models/built-in.ts";
 import { planFromRunFile } from "../../../src/producers/planning/plan-from-run-file.ts";
@@ -28,6 +28,7 @@ export type WorkerProcessOptions = {
   holdFor?: string;
 };
 
+prepareProcess();
 const options = JSON.parse(process.argv[2]!) as WorkerProcessOptions;
 let worker: RunningWorker | undefined;
 let labelerCalls = 0;

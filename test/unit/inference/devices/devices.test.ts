@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { access, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { PROOF_MODEL_DIR } from "../../../../src/cli/own-devices.ts";
+import { PROOF_MODEL_DIR } from "../../../../src/cli/local-devices.ts";
 import { loadConfig } from "../../../../src/config.ts";
 import {
   cudaFixFor,

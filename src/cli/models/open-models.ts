@@ -5,10 +5,10 @@ import { openCatalog } from "../../models/catalog.ts";
 import type { ModelSettings } from "../../models/resolve.ts";
 
 /**
- * Where a command looks for models.
- * @param on where they are to run: `auto` takes another dtype there
- * @param makesCatalog the command writes the user's own catalog, so one that was named need not be there yet
- * @throws LabelmillError CONFIG_INVALID for a catalog that does not parse, or is named and not there
+ * Opens the catalog and the folder of pulled models.
+ * @param on the devices that will run the models; `--dtype auto` depends on them
+ * @param makesCatalog the command writes the catalog of the user, so a catalog that was set does not have to exist yet
+ * @throws LabelmillError CONFIG_INVALID for a catalog that does not parse, or that was set and does not exist
  */
 export async function openModels(
   config: Config,

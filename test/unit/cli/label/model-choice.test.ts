@@ -1,20 +1,20 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
-import { ModelChoice } from "../../../src/cli/label/model-choice.ts";
-import { loadBuiltIn } from "../../../src/models/built-in.ts";
-import { openCatalog } from "../../../src/models/catalog.ts";
-import { putEntries } from "../../../src/models/catalog-file.ts";
-import type { ModelSettings } from "../../../src/models/resolve.ts";
-import type { ServedModel } from "../../../src/schemas/worker.ts";
-import { temporaryFolder } from "../../helpers/runs/pipeline.ts";
-import { servedModel, workerInfo } from "../../helpers/runs/worker-info.ts";
+import { ModelChoice } from "../../../../src/cli/label/model-choice.ts";
+import { loadBuiltIn } from "../../../../src/models/built-in.ts";
+import { openCatalog } from "../../../../src/models/catalog.ts";
+import { putEntries } from "../../../../src/models/catalog-file.ts";
+import type { ModelSettings } from "../../../../src/models/resolve.ts";
+import type { ServedModel } from "../../../../src/schemas/worker.ts";
+import { temporaryFolder } from "../../../helpers/runs/pipeline.ts";
+import { servedModel, workerInfo } from "../../../helpers/runs/worker-info.ts";
 
 const [OLD, NEW] = ["a".repeat(40), "b".repeat(40)];
 const FILES = [{ path: "config.json", size: 2, sha256: "c".repeat(64) }];
 const listener = { began: () => {}, progress: () => {}, ended: () => {}, say: () => {} };
 
-/** The choice of a producer without models and without a hub, whose workers serve `served`. */
+/** A machine of a producer without models and without a hub, and workers that serve these models. */
 async function openChoice(served: Partial<ServedModel>[], changes: Partial<ModelSettings> = {}, pins?: object) {
   const folder = await temporaryFolder();
   const file = join(folder.path, "catalog.json");
@@ -41,16 +41,16 @@ const ID = "distilbert-sst2";
 const first = servedModel({ id: ID, revision: OLD });
 const second = servedModel({ id: ID, revision: NEW, dtype: "q8" });
 
-test("the only version that workers serve under a name is chosen, without its files", async () => {
+test("one served version with that name is taken without its files", async () => {
   await using one = await openChoice([first, first]);
   const { pin, labels, files } = await one.choose();
   assert.deepEqual([pin.id, pin.digest, pin.revision, labels, files], [ID, first.digest, OLD, 3, undefined]);
 });
 
-test("the dtype or digest chooses one of several served versions, otherwise the error names them", async () => {
+test("several served versions: the wanted dtype, the digest, or an error that names the versions", async () => {
   await using several = await openChoice([first, second]);
   const names = [first, second].map(({ digest }) => `${ID}@${digest.slice(0, 8)}`).join(", ");
-  await assert.rejects(several.choose(), { code: "MODEL_NOT_FOUND", message: new RegExp(`name one of ${names}$`) });
+  await assert.rejects(several.choose(), { code: "MODEL_NOT_FOUND", message: new RegExp(`choose one of ${names}$`) });
   assert.equal((await several.choose(`${ID}@${second.digest.slice(0, 8)}`)).pin.digest, second.digest);
   await using q8 = await openChoice([first, second], { dtype: "q8" });
   assert.equal((await q8.choose()).pin.digest, second.digest);
@@ -58,7 +58,7 @@ test("the dtype or digest chooses one of several served versions, otherwise the 
   await assert.rejects(fp16.choose(), { code: "NO_WORKER" });
 });
 
-test("a model that the catalog pins is not chosen at another commit", async () => {
+test("a model that the catalog pins is not taken at another commit", async () => {
   const pins = { fp32: { commit: NEW, files: FILES } };
   await using other = await openChoice([first], {}, pins);
   await assert.rejects(other.choose(), { code: "NO_WORKER" });
@@ -70,7 +70,7 @@ test("a model that the catalog pins is not chosen at another commit", async () =
   assert.equal((await same.choose()).pin.revision, NEW);
 });
 
-test("an hf: name chooses a version of that repository at the requested commit", async () => {
+test("hf: names choose a version of that repository, at the given commit", async () => {
   await using hub = await openChoice([{ id: "hf:a/b", revision: OLD }]);
   for (const name of ["hf:a/b", "hf:a/b@main", `hf:a/b@${OLD}`, `hf:a/b@${OLD.slice(0, 8)}`])
     assert.equal((await hub.choose(name)).pin.revision, OLD, name);
@@ -78,20 +78,20 @@ test("an hf: name chooses a version of that repository at the requested commit",
     await assert.rejects(hub.choose(name), { code: "NO_WORKER", message: /workers serve hf:a\/b@/ }, name);
 });
 
-test("without a worker that serves the model, its local or pulled files decide", async () => {
+test("no worker serves the model: the files on this machine decide, or with --queue-anyway the pulled files", async () => {
   await using unserved = await openChoice([]);
   const { pin, files } = await unserved.choose("tiny-sentiment");
   const { digest } = await loadBuiltIn("tiny-sentiment");
   assert.deepEqual([pin.digest, files?.digest], [digest, digest]);
   await assert.rejects(unserved.choose(), {
     code: "NO_WORKER",
-    message: /^nobody serves distilbert-sst2: no worker is there\. .*--models distilbert-sst2.*--queue-anyway/,
+    message: /^no worker serves distilbert-sst2: no worker is registered\. .*--models distilbert-sst2.*--queue-anyway/,
   });
   await assert.rejects(unserved.choose(undefined, true), { code: "MODEL_NOT_FOUND", message: /labelmill models pull/ });
-  await assert.rejects(unserved.choose("no-such"), { code: "MODEL_NOT_FOUND", message: /and no worker is there$/ });
+  await assert.rejects(unserved.choose("no-such"), { code: "MODEL_NOT_FOUND", message: /; no worker is registered$/ });
 });
 
-test("a model without published ONNX files or catalog entry is chosen if a worker serves it", async () => {
+test("workers can serve models that have no published ONNX files or are not in the catalog", async () => {
   await using served = await openChoice([{ id: "siebert-sentiment" }, { id: "theirs" }]);
   for (const name of ["siebert-sentiment", "theirs"]) assert.equal((await served.choose(name)).pin.id, name);
   await using others = await openChoice([{ id: "theirs" }]);
@@ -101,7 +101,7 @@ test("a model without published ONNX files or catalog entry is chosen if a worke
   });
 });
 
-test("a model for the other kind of items is refused", async () => {
+test("a model for the other kind is refused", async () => {
   await using images = await openChoice([{ id: "resnet50", task: "image-classification" }]);
   await assert.rejects(images.choose("resnet50"), {
     code: "MODEL_INVALID",

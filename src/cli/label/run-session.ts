@@ -28,27 +28,27 @@ import type { Interrupts } from "../terminal/interrupts.ts";
 export type SessionOptions = {
   config: Config;
   environment: { path: string };
-  /** With it, a worker of this process serves it; without, those of REDIS_URL do the work. */
+  /** The model that a worker in this process serves. If omitted, only the workers of REDIS_URL do the work. */
   model?: Model;
-  /** Where that worker runs it. */
+  /** The devices of that worker. */
   devices?: DeviceChoice;
   s3: S3;
   outages: Outages;
   store: ObjectStore;
   runFile: RunFile;
-  /** Makes the output the run's: once Redis is there, and the model is loaded where this process serves it. */
+  /** Claims the output for the run. Called when Redis is connected and the model of this process is loaded. */
   claim: () => Promise<void>;
   lane: Lane;
-  /** Leave when the last slice is queued. */
+  /** Return when the last slice is queued. */
   detach: boolean;
   slices: SlicesFrom;
-  /** What the worker may open, besides the output: files and folders, `s3://` prefixes. */
+  /** What the worker may open besides the output: files and folders, and `s3://` prefixes. */
   roots: { files: readonly string[]; s3: readonly string[] };
   onProgress: (progress: Progress) => void;
   say: (line: string) => void;
   log: Logger;
   interrupts?: Pick<Interrupts, "endStuck">;
-  /** Tests end the process in the middle of a step, or have a session that follows a script. */
+  /** For tests: they end the process during a step, or replace the ONNX session by a scripted one. */
   around?: WorkerOptions["around"];
   thread?: WorkerOptions["thread"];
 };
@@ -59,9 +59,9 @@ export type Stopped = Pick<Progress, "failure" | "failed"> & { reason: string; f
 export type SessionEnd = { state: RunState; stopped?: Stopped };
 
 /**
- * One run from its plan to its end: the planner, a Redis server (the given one, else an empty one of our own), and, without a given
- * one or where it is asked for, a worker of this process. Whatever happens, all of it is closed again, last opened first.
- * @throws whatever `signal` was aborted with, once the slices under way are finished or given back
+ * Runs one run from its plan to its end. Uses the Redis server of the settings, or starts an empty one. Starts a worker in this process if
+ * `model` is given. Everything is closed again on every path, in reverse order.
+ * @throws LabelmillError; the reason of `signal` if it aborts, after the running slices are finished or given back
  */
 export async function runSession(options: SessionOptions, signal: AbortSignal): Promise<SessionEnd> {
   const { config, store, runFile } = options;
@@ -96,10 +96,10 @@ export async function runSession(options: SessionOptions, signal: AbortSignal): 
   );
   const state = await rejectIfClosed(connection, driving).catch(async (error: unknown) => {
     if (error instanceof LabelmillError && error.code === "INPUT_EMPTY") await ledger.cancel(runFile.run);
-    // It may be back by now: that it was gone is what counts.
-    const told = wasLost() ? lostRedis(redis, error) : error;
-    own.abort(told);
-    throw told;
+    // A connection that was lost is the cause, even if it is back by now.
+    const cause = wasLost() ? lostRedis(redis, error) : error;
+    own.abort(cause);
+    throw cause;
   });
   if (state === "succeeded" || state === "finished_with_errors") losses?.forget();
   const progress = state === "failed" ? await ledger.progress(runFile.run) : undefined;
@@ -108,7 +108,7 @@ export async function runSession(options: SessionOptions, signal: AbortSignal): 
   return { state, stopped: { reason, failed, failure, firstErrors: await ledger.firstErrors(runFile.run) } };
 }
 
-/** @returns the record of losses, where it is not in Redis */
+/** @returns the crash journal, if crashes are not recorded in Redis */
 async function openWorker(
   options: SessionOptions,
   redis: RedisAddress,
@@ -118,7 +118,7 @@ async function openWorker(
   const { config, model, devices, store, runFile, s3, log } = options;
   if (!model) return undefined;
   const folder = store.uri.startsWith("file:") ? fileURLToPath(store.uri) : undefined;
-  // A server of our own forgets everything when it ends, so who died on what is noted beside the output, or on this machine.
+  // The embedded server keeps nothing after its end. So crashes are recorded in a file beside the output, or on this machine.
   const journal = folder ? join(folder, JOURNAL_FILE) : join(config.cacheDir, "inflight", runFile.run);
   const losses = config.redisUrl ? undefined : new CrashJournal(journal);
   open.defer(() => losses?.close());
@@ -167,7 +167,7 @@ async function openRedisFor(
       lost.abort(
         new LabelmillError(
           "REDIS_UNREACHABLE",
-          `this command's own Redis server ended (${reason}): run the same command again`,
+          `the Redis server of this command ended (${reason}): run the same command again`,
         ),
       );
   });

@@ -1,9 +1,9 @@
 import { describeAddress, type RedisAddress } from "../../redis/connect.ts";
 import { reportOutages } from "../../redis/outages.ts";
-import { duration } from "../terminal/progress.ts";
-import type { Terminal } from "../terminal/terminal.ts";
+import { duration } from "./progress.ts";
+import type { Terminal } from "./terminal.ts";
 
-/** Says once that the connection to Redis is lost, since when, and what happens meanwhile; and once that it is back. */
+/** Prints one line when the connection to Redis is lost (since when, why, what happens meanwhile), and one when it is back. */
 export function sayOutages(
   redis: Parameters<typeof reportOutages>[0],
   address: RedisAddress,

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
-import { checkModelOn, readLdd } from "../../../src/cli/doctor/check-gpu.ts";
-import { loadBuiltIn } from "../../../src/models/built-in.ts";
-import { temporaryFolder } from "../../helpers/runs/pipeline.ts";
-import { SCRIPTED_THREAD, writeScripted } from "../../helpers/threads/scripted-session.ts";
+import { checkModelOn, readLdd } from "../../../../src/cli/doctor/check-gpu.ts";
+import { loadBuiltIn } from "../../../../src/models/built-in.ts";
+import { temporaryFolder } from "../../../helpers/runs/pipeline.ts";
+import { SCRIPTED_THREAD, writeScripted } from "../../../helpers/threads/scripted-session.ts";
 
 const SHAPES = [
   { rows: 8, length: 32 },
@@ -12,7 +12,7 @@ const SHAPES = [
   { rows: 4, length: 16 },
 ];
 
-test("readLdd lists the libraries that the loader finds and those that it misses", () => {
+test("the output of ldd gives the found and the missing libraries", () => {
   const output = `	linux-vdso.so.1 (0x00007ffff7ffb000)
 	libcublasLt.so.12 => /usr/local/cuda/lib64/libcublasLt.so.12 (0x00007fff00000000)
 	libcudnn.so.9 => not found
@@ -26,28 +26,28 @@ test("readLdd lists the libraries that the loader finds and those that it misses
   assert.deepEqual(readLdd(""), { found: [], missing: [] });
 });
 
-test("a device with the results of the CPU is ok, and the check reports its speed for each length", async () => {
+test("a device with the answers of the CPU is ok, and its speed is reported for each length", async () => {
   const { state, found } = await checkModelOn(await loadBuiltIn("tiny-sentiment"), "cpu", SHAPES);
   assert.equal(state, "ok", found);
-  assert.match(found, /^fp32: 4 of 4 best labels are the CPU's, scores differ by 0\.000\d\d at most; /);
-  // The faster batch size for 32 tokens depends on the machine.
+  assert.match(found, /^fp32: 4 of 4 best labels match the CPU, scores differ by at most 0\.000\d\d; /);
+  // It depends on the machine which batch size is faster for 32 tokens.
   assert.match(found, /[\d.]+ items\/s of 32 tokens in batches of [18], [\d.]+ items\/s of 16 tokens in batches of 4$/);
 });
 
-test("a device with other results than the CPU is wrong", async () => {
+test("a device with other answers is wrong", async () => {
   await using folder = await temporaryFolder();
-  const { state, found, mend } = await checkModelOn(
+  const { state, found, fix } = await checkModelOn(
     await writeScripted(join(folder.path, "model"), "text", {}),
     "cuda:0",
     SHAPES,
     SCRIPTED_THREAD,
   );
   assert.equal(state, "wrong", found);
-  assert.match(found, /^fp32: \d of 4 best labels are the CPU's, scores differ by 0\.[1-9]/);
-  assert.match(mend!, /--device cpu/);
+  assert.match(found, /^fp32: \d of 4 best labels match the CPU, scores differ by at most 0\.[1-9]/);
+  assert.match(fix!, /--device cpu/);
 });
 
-test("a device without memory for one item is an error with its name", async () => {
+test("a device without memory for an item fails with that reason", async () => {
   await using folder = await temporaryFolder();
   const model = await writeScripted(join(folder.path, "model"), "text", { memory: 20 });
   await assert.rejects(checkModelOn(model, "cuda:0", SHAPES, SCRIPTED_THREAD), {

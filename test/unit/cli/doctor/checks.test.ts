@@ -2,17 +2,17 @@ import assert from "node:assert/strict";
 import { cp, mkdir, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
-import { ok, runCheck } from "../../../src/cli/doctor/check.ts";
-import { checkModel } from "../../../src/cli/doctor/check-inference.ts";
-import { checkNode, neededNode } from "../../../src/cli/doctor/check-node.ts";
-import { checkStore, tryStore } from "../../../src/cli/doctor/check-store.ts";
-import { LabelmillError } from "../../../src/errors.ts";
-import { loadBuiltIn } from "../../../src/models/built-in.ts";
-import { MemoryStore } from "../../../src/storage/memory.ts";
-import { S3 } from "../../../src/storage/s3/s3.ts";
-import { MODELS, temporaryFolder } from "../../helpers/runs/pipeline.ts";
+import { ok, runCheck } from "../../../../src/cli/doctor/check.ts";
+import { checkModel } from "../../../../src/cli/doctor/check-inference.ts";
+import { checkNode, neededNode } from "../../../../src/cli/doctor/check-node.ts";
+import { checkStore, tryStore } from "../../../../src/cli/doctor/check-store.ts";
+import { LabelmillError } from "../../../../src/errors.ts";
+import { loadBuiltIn } from "../../../../src/models/built-in.ts";
+import { MemoryStore } from "../../../../src/storage/memory.ts";
+import { S3 } from "../../../../src/storage/s3/s3.ts";
+import { MODELS, temporaryFolder } from "../../../helpers/runs/pipeline.ts";
 
-test("a check that throws or never ends is a failed check, reported in one line", async () => {
+test("a check that throws or does not answer is a finding of one line", async () => {
   assert.deepEqual(await runCheck("fine", () => ok("one\n two")), {
     name: "fine",
     state: "ok",
@@ -28,7 +28,7 @@ test("a check that throws or never ends is a failed check, reported in one line"
   assert.deepEqual(hangs, { name: "hangs", state: "wrong", found: "no answer within 0.02 s" });
 });
 
-test("the version of Node is compared with the engines of the package", () => {
+test("the version of Node is compared with the version that the package needs", () => {
   assert.match(neededNode(), /^>=\d+/);
   for (const version of ["24.0.0", "24.21.0", "25.0.0", "100.1.0"])
     assert.equal(checkNode(version, ">=24").state, "ok", version);
@@ -37,7 +37,7 @@ test("the version of Node is compared with the engines of the package", () => {
   assert.deepEqual([checkNode("24.1.0", ">=24.1").state, checkNode("25.0.0", ">=24.1").state], ["ok", "ok"]);
 });
 
-test("a complete model shows its digest, and a missing or truncated file is wrong", async () => {
+test("a model with a missing or truncated file is wrong; a complete model has its digest", async () => {
   await using folder = await temporaryFolder();
   for (const name of ["whole", "cut", "missing"])
     await cp(join(MODELS, "tiny-image"), join(folder.path, name), { recursive: true });
@@ -49,7 +49,7 @@ test("a complete model shows its digest, and a missing or truncated file is wron
   const { digest } = await loadBuiltIn("tiny-image");
   assert.deepEqual([whole.state, whole.found.includes(digest)], ["ok", true], whole.found);
   assert.equal(cut.state, "wrong");
-  assert.match(`${cut.found} ${cut.mend}`, /cut.*model\.onnx.*install labelmill anew/);
+  assert.match(`${cut.found} ${cut.fix}`, /cut.*model\.onnx.*install labelmill again/);
   assert.equal(missing.state, "wrong");
   assert.match(missing.found, /^MODEL_INVALID: .*preprocessor_config\.json.*missing/);
 });
@@ -62,19 +62,19 @@ class OverwritingStore extends MemoryStore {
   }
 }
 
-test("the check detects a store that accepts a second write to a key, whatever the store declares", async () => {
+test("a store that accepts a second write to a key is detected, whatever it claims", async () => {
   const keys = { plain: "plain", once: "once" };
   assert.equal((await tryStore(new MemoryStore("careful"), keys)).state, "ok");
-  // As a folder without hard links: it refuses a later second write, but not one at the same moment.
-  const racy = Object.defineProperty(new MemoryStore("racy"), "conditionalWrites", { value: false });
-  for (const store of [racy, new OverwritingStore("overwriting")]) {
-    const { state, found, mend } = await tryStore(store, keys);
+  // Like a folder without hard links: it refuses a second write, but not one at the same moment.
+  const looking = Object.defineProperty(new MemoryStore("looking"), "conditionalWrites", { value: false });
+  for (const store of [looking, new OverwritingStore("overwriting")]) {
+    const { state, found, fix } = await tryStore(store, keys);
     assert.equal(state, "note", store.uri);
-    assert.match(`${found} ${mend}`, /only while no worker outlives its lock.*If-None-Match/);
+    assert.match(`${found} ${fix}`, /only if no worker continues after its lock has expired.*If-None-Match/);
   }
 });
 
-test("the check writes, reads and lists a folder, and leaves it unchanged or missing", async () => {
+test("a folder is written to, read and listed; afterwards it is unchanged, or missing as before", async () => {
   await using folder = await temporaryFolder();
   const at = (...names: string[]) => join(folder.path, ...names);
   for (const name of ["there", "empty"]) await mkdir(at(name));

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { PassThrough } from "node:stream";
 import { test } from "node:test";
-import { PullBar } from "../../../src/cli/models/pull-bar.ts";
-import { Terminal } from "../../../src/cli/terminal/terminal.ts";
-import type { Pulled } from "../../../src/models/hub/pull.ts";
-import type { HubModel } from "../../../src/models/names.ts";
+import { PullBar } from "../../../../src/cli/models/pull-bar.ts";
+import { Terminal } from "../../../../src/cli/terminal/terminal.ts";
+import type { Pulled } from "../../../../src/models/hub/pull.ts";
+import type { HubModel } from "../../../../src/models/names.ts";
 
 const MODEL: HubModel = {
   kind: "hub",
@@ -20,7 +20,7 @@ const PULLED: Pulled = {
   lock: { schemaVersion: 1, repo: "a/b", revision: "main", dtype: "fp32", commit: "c".repeat(40), files: [FILE] },
 };
 
-/** The standard error of a pull. */
+/** The text that a pull writes on standard error. */
 function written({ isTTY, json }: { isTTY: boolean; json: boolean }, ends: Pulled | undefined): string {
   const err = Object.assign(new PassThrough().setEncoding("utf8"), { isTTY, columns: 200 });
   const bar = new PullBar(new Terminal(json, err as never, err as never));
@@ -31,7 +31,7 @@ function written({ isTTY, json }: { isTTY: boolean; json: boolean }, ends: Pulle
   return String(err.read());
 }
 
-test("a terminal shows a line at the start, a bar, and a line at the end", () => {
+test("on a terminal: a line at the start, a bar, and a line at the end", () => {
   const text = written({ isTTY: true, json: false }, PULLED);
   assert.match(text, /^Pulling distilbert-sst2 \(fp32\) from a\/b@main\n/);
   assert.match(text, /\r█{12}░{12} 134\.0 MB\/268\.0 MB · [\d.]+ MB\/s · .* left · onnx\/model\.onnx/);
@@ -39,7 +39,7 @@ test("a terminal shows a line at the start, a bar, and a line at the end", () =>
   assert.ok(text.includes("\r\u001b[KPulled"), "the last line replaces the bar");
 });
 
-test("without a terminal or with JSON, a pull prints only its two lines, and a failed one only the first", () => {
+test("not on a terminal, or with --json: only the two lines; for a failed pull only the first", () => {
   for (const to of [
     { isTTY: false, json: false },
     { isTTY: true, json: true },

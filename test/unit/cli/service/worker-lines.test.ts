@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { workerLines } from "../../../src/cli/service/worker-lines.ts";
-import type { ModelWork } from "../../../src/schemas/worker.ts";
-import { modelWork, servedModel, workerInfo } from "../../helpers/runs/worker-info.ts";
+import { workerLines } from "../../../../src/cli/service/worker-lines.ts";
+import type { ModelWork } from "../../../../src/schemas/worker.ts";
+import { modelWork, servedModel, workerInfo } from "../../../helpers/runs/worker-info.ts";
 
 const WORK: ModelWork = {
   threads: 2,
@@ -29,16 +29,16 @@ function lines(work: ModelWork | undefined): string[] {
   return workerLines(workerInfo({ id: "a".repeat(16), host: "there", pid: 7, models: [model] }));
 }
 
-test("status shows a worker's model, its load, batches, budgets and times", () => {
+test("status shows each model of a worker, and the state of its work", () => {
   assert.deepEqual(lines(WORK), [
-    "aaaaaaaaaaaaaaaa  there:7  m@11111111 on cpu, 2 slots, rate not known yet, 30.0 items a batch, 33 items in work (12 waiting)",
+    "aaaaaaaaaaaaaaaa  there:7  m@11111111 on cpu, 2 slots, rate not measured yet, 30.0 items a batch, 33 items in work (12 waiting)",
     "  busy 97 % of the last minute, 41 % since the start · padding efficiency 96 % · cut 90 % full, 8 % drained, 2 % lengths",
     "  threads 2 × 1, budgets 512 (up to 16), 1024 (up to 64), settled",
     "  ms: wait 1235/slice · prepare 0.051/item · queue 40.3/item · infer 0.190/item · write 3.2/slice",
   ]);
 });
 
-test("figures that are unknown or not reported are shown as such", () => {
+test("values that are not measured yet, or not reported, are not invented", () => {
   assert.deepEqual(lines(modelWork()).slice(1), [
     "  busy – of the last minute, – since the start · padding efficiency – · cut nothing yet",
     "  threads 1 × 1, budgets none yet, still searching",
@@ -46,13 +46,13 @@ test("figures that are unknown or not reported are shown as such", () => {
   assert.equal(lines(undefined).length, 1);
 });
 
-test("an unavailable store is shown with the reason and the number of kept slices", () => {
+test("a store that is not available is shown with the reason and the number of kept slices", () => {
   const since = new Date(2026, 10, 29, 12, 3, 10);
   const nextTryAt = new Date(Date.now() + 8_000).toISOString();
   const outage = { place: "s3://labels", kind: "outage", reason: "nothing listens there", kept: 3 } as const;
   const info = workerInfo({ outages: [{ ...outage, since: since.toISOString(), nextTryAt }] });
   assert.equal(
     workerLines(info).at(-1),
-    "  store s3://labels is out since 12:03:10: nothing listens there; 3 labeled slices kept, next try in 8 s",
+    "  store s3://labels is unavailable since 12:03:10: nothing listens there; 3 labeled slices kept, next try in 8 s",
   );
 });

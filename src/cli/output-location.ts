@@ -10,25 +10,25 @@ import type { S3 } from "../storage/s3/s3.ts";
 import type { ObjectStore, ReadableStore } from "../storage/store.ts";
 import { isS3 } from "./s3.ts";
 
-/** The store of an output that a user named: a folder, which is made if it is not there, or an `s3://` prefix. */
+/** Opens the store of an output: a folder, which is created if it does not exist, or an `s3://` prefix. */
 export async function openOut(out: string, s3: S3): Promise<ObjectStore> {
   return isS3(out) ? openStore(out, s3) : FsStore.open(resolve(out));
 }
 
-/** The store of an output that has to be there, to be read. @throws LabelmillError INPUT_NOT_FOUND */
+/** Opens the store of an existing output for reading. @throws LabelmillError INPUT_NOT_FOUND */
 export async function openExistingOut(out: string, s3: S3): Promise<ReadableStore> {
   if (isS3(out)) return openToRead(out, s3);
   const found = await stat(resolve(out)).catch(() => undefined);
   if (found?.isDirectory()) return FsStore.openToRead(resolve(out));
-  throw new LabelmillError("INPUT_NOT_FOUND", `${out}: expected the folder of an output, found none`);
+  throw new LabelmillError("INPUT_NOT_FOUND", `${out}: expected the folder of an output, but no folder exists there`);
 }
 
-/** Takes the output for this command alone. @throws LabelmillError OUTPUT_LOCKED, which names who has it */
+/** Locks the output for this command. @throws LabelmillError OUTPUT_LOCKED, which names the holder */
 export async function lockOut(out: string, store: ReadableStore, s3: S3): Promise<OutputLock> {
   return isS3(out) ? lockS3Output(s3, store.uri) : lockOutput(resolve(out));
 }
 
-/** `s3://bucket/labels` means what begins with `labels/`, in the store and in what workers are granted. */
+/** `s3://bucket/labels` means the prefix `labels/`, in the store and in the grants of workers. */
 export function asPrefix(out: string): string {
   return isS3(out) && !out.endsWith("/") ? `${out}/` : out;
 }

@@ -2,14 +2,14 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { constants } from "node:os";
 
-/** Signals that reach the first process of a container: those that people and supervisors send. */
+/** Signals that people and supervisors send to the first process of a container. */
 const PASSED_ON = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const;
 
 /**
- * Runs this program as a child, passes signals on to it, and ends as it does. For the first process of a container (PID 1): the kernel
- * drops a signal that PID 1 does not handle, and every signal that it sends to itself, even SIGKILL. It could not end itself while
- * native code is stuck.
- * @returns the child's exit code; 128 + n if signal n ended it
+ * Runs this program as a child process, passes signals on to it, and ends with its exit code. For the first process of a container (PID 1):
+ * the kernel drops signals that PID 1 does not handle, and all signals that it sends to itself, even SIGKILL. So PID 1 could not end
+ * itself while native code is blocked.
+ * @returns the exit code of the child; 128 + n if signal n ended it
  */
 export async function runAsChild(): Promise<number> {
   const child = spawn(process.execPath, [...process.execArgv, ...process.argv.slice(1)], { stdio: "inherit" });

@@ -24,13 +24,13 @@ const bin = join(project, "node_modules", ".bin");
 const temporary = join(folder, "tmp");
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-/** The environment of the caller, without the variables that npm sets for the scripts of a project. */
+/** The caller's environment without the variables that npm sets for scripts of a project. */
 const env: NodeJS.ProcessEnv = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => !/^npm_(package|lifecycle|command|config_(local_)?prefix)/.test(name)),
 );
-// The command must turn telemetry off itself.
+// The command must disable telemetry itself.
 delete env.ORT_DISABLE_TELEMETRY;
-// The Node of the host: the `.bin` folder of the checkout is not in the package.
+// The package runs with the host's Node, not with the one in the checkout's `.bin`.
 env.PATH = [bin, dirname(process.execPath), env.PATH].join(delimiter);
 
 function run(
@@ -50,13 +50,13 @@ function npm(args: string[], cwd: string): string {
   return stdout;
 }
 
-// Packs a copy, so that the tests leave no dist/ in the checkout.
+// The tests pack a copy, so that no dist/ is built in the checkout.
 before(() => {
   const checkout = join(folder, "checkout");
   const left = new Set(["node_modules", ".git", "dist", ".labelmill"]);
   cpSync(root, checkout, { recursive: true, filter: (path) => !left.has(basename(path)) });
   symlinkSync(join(root, "node_modules"), join(checkout, "node_modules"));
-  // .npmrc disables scripts, and packing needs our prepack script.
+  // .npmrc disables scripts, also the package's own prepack, so the command enables them.
   npm(["pack", "--ignore-scripts=false", "--pack-destination", folder], checkout);
   mkdirSync(project);
   mkdirSync(temporary);
@@ -67,7 +67,7 @@ before(() => {
   );
 });
 
-test("contains all files that it needs, and no development files", () => {
+test("the package has the files to run, and none of the development", () => {
   const installed = join(project, "node_modules", "labelmill");
   const entries = readdirSync(installed);
   for (const name of [
@@ -93,7 +93,7 @@ test("contains all files that it needs, and no development files", () => {
   );
 });
 
-test("installs no Node", () => {
+test("the package installs no Node", () => {
   assert.deepEqual(
     readdirSync(bin).filter((name) => /^(node|npm|npx)$/.test(name)),
     [],
@@ -104,7 +104,7 @@ test("installs no Node", () => {
   );
 });
 
-test("contains every file that its pages link to", () => {
+test("the package has every file that its pages link to", () => {
   const installed = join(project, "node_modules", "labelmill");
   const pages = readdirSync(installed, { recursive: true, encoding: "utf8" }).filter((path) => path.endsWith(".md"));
   const links = pages.flatMap((page) =>
@@ -118,7 +118,7 @@ test("contains every file that its pages link to", () => {
     links.filter(({ target }) => !target.startsWith(installed) || !existsSync(target)),
     [],
   );
-  // The pages do not link it, but use it in a command.
+  // The pages use this file in a command, without a link.
   assert.ok(existsSync(join(installed, "docker-compose.yml")));
 });
 
@@ -128,7 +128,7 @@ test("labelmill --version prints the version of the package", () => {
   assert.match(stdout, new RegExp(`^(labelmill )?${version.replaceAll(".", "\\.")}\n$`));
 });
 
-test("labels three texts from standard input", () => {
+test("the package labels three texts from standard input", () => {
   const texts = [
     "I love this kettle, it is wonderful.",
     "Broke after a day, a terrible waste of money.",
@@ -180,7 +180,7 @@ test("the library can be imported", () => {
   assert.equal(stdout, "true REDIS_UNREACHABLE true undefined\n", stderr);
 });
 
-test("the library has types, and users need no other import", () => {
+test("the library has types, and its users need no other import", () => {
   const files = {
     "right.mts": `import { createProducer, LabelmillError } from "labelmill";
       import type { ErrorCode, LabelEvent, Producer, ProducerOptions, Row, Run, RunResult, Submission } from "labelmill";
@@ -197,7 +197,7 @@ test("the library has types, and users need no other import", () => {
       }
       export const labelOf = (row: Row): string => ("error" in row ? row.error.code : row.labels[0]!.label);
       export const codeOf = (e: unknown): ErrorCode | undefined => (e instanceof LabelmillError ? e.code : undefined);`,
-    // The type `any` would accept all of these.
+    // If a type were `any`, its line would compile.
     "wrong.mts": `import { createProducer, LabelmillError, type Row } from "labelmill";
       const producer = await createProducer({ output: "s3://bucket/" });
       const run = await producer.submit({ model: "m" });
@@ -217,21 +217,21 @@ test("the library has types, and users need no other import", () => {
   assert.deepEqual(lines, [2, 3, 4, 5, 6]);
 });
 
-const playOldNode = `data:text/javascript,${encodeURIComponent(
+const fakeOldNode = `data:text/javascript,${encodeURIComponent(
   `Object.defineProperty(process, "versions", { value: { ...process.versions, node: "20.20.2" } })`,
 )}`;
 
-test("an old Node prints one clear line", () => {
-  const { status, stderr } = run(process.execPath, ["--import", playOldNode, join(bin, "labelmill"), "--version"], {
+test("an old Node gets a one-line error", () => {
+  const { status, stderr } = run(process.execPath, ["--import", fakeOldNode, join(bin, "labelmill"), "--version"], {
     cwd: project,
   });
   assert.equal(status, 1);
   assert.equal(stderr, "labelmill needs Node 24 or newer, got Node 20.20.2: install a newer version.\n");
 });
 
-test("the library fails on an old Node with the same line, before anything runs", () => {
+test("an old Node gets the same error from the library, before any of its code runs", () => {
   const code = `await import("labelmill").catch(({ message }) => console.log(message));`;
-  const args = ["--import", playOldNode, "--input-type=module", "-e", code];
+  const args = ["--import", fakeOldNode, "--input-type=module", "-e", code];
   const { stdout, stderr } = run(process.execPath, args, { cwd: project });
   assert.equal(stdout, "labelmill needs Node 24 or newer, got Node 20.20.2: install a newer version.\n", stderr);
 });

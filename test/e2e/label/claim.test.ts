@@ -19,7 +19,7 @@ after(async () => {
   await redis[Symbol.asyncDispose]();
 });
 
-/** A model with an unknown operator. All its files are valid, so only a session shows the fault. */
+/** Writes a model whose only fault is the name of an operator, so that only its session fails to load. */
 async function writeBrokenModel(name: string): Promise<void> {
   const path = work.file(name);
   await writeTextModel(path, { weights: [1, -1], bias: [0, 0] });
@@ -29,27 +29,27 @@ async function writeBrokenModel(name: string): Promise<void> {
   await writeFile(onnx, bytes.replaceAll("Gather", "Gathex"), "latin1");
 }
 
-async function left(out: string): Promise<string[]> {
+async function filesOf(out: string): Promise<string[]> {
   return (await readdir(work.file(out)).catch(() => [])).sort();
 }
 
-test("a model that does not load leaves no claim: the corrected model labels into the same output", async () => {
+test("a model that fails to load leaves no claim, so the corrected model can use the same output", async () => {
   await writeBrokenModel("model");
   const label = ["label", "text", "texts.csv", "--model", "./model", "--out", "out"];
   for (let tries = 0; tries < 2; tries += 1) {
     await work.expect(2, label);
-    assert.deepEqual(await left("out"), []);
+    assert.deepEqual(await filesOf("out"), []);
   }
   await writeTextModel(work.file("model"), { weights: [1, -1], bias: [0, 0] });
   await work.expect(0, label);
   await work.expect(0, ["verify", "out"]);
 
-  // With --overwrite, the old output stays until the model has loaded.
-  const finished = await left("out");
+  // --overwrite keeps the old output until the model has loaded.
+  const finished = await filesOf("out");
   await writeBrokenModel("other");
   const replace = ["label", "text", "texts.csv", "--model", "./other", "--out", "out", "--overwrite"];
   await work.expect(2, replace);
-  assert.deepEqual(await left("out"), finished);
+  assert.deepEqual(await filesOf("out"), finished);
   await work.expect(0, ["verify", "out"]);
   await writeTextModel(work.file("other"), { weights: [2, -1], bias: [0, 0] });
   await work.expect(0, replace);
@@ -62,13 +62,13 @@ test("a command that was killed before its first part does not block another com
   await work.write("killed/_run.json", JSON.stringify(claim));
   await work.expect(0, [...other, "killed"]);
   await work.expect(0, ["verify", "killed"]);
-  // Remote workers may be running the run.
+  // A submitted run may be running on other workers.
   const { embedded: _embedded, ...submitted } = claim;
   await work.write("submitted/_run.json", JSON.stringify(submitted));
   assert.match((await work.expect(2, [...other, "submitted"])).stderr, /SPEC_DIFFERS/);
 });
 
-test("the claim of a running run gives OUTPUT_LOCKED with its id; the claim of a cancelled or unknown run is replaced", async () => {
+test("the claim of a running run is OUTPUT_LOCKED with its id, and one of a cancelled or unknown run is taken over", async () => {
   const options = { env: { REDIS_URL: redis.url } };
   const submit = (limit: number) => [
     ...["run", "submit", "--kind", "text", "texts.csv", "--model", "tiny-sentiment", "--out", "claimed"],

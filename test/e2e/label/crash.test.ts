@@ -9,7 +9,7 @@ import { writeTexts } from "../../helpers/runs/pipeline.ts";
 
 const LABEL_MAIN = fileURLToPath(new URL("../../helpers/processes/label-main.ts", import.meta.url));
 
-/** Runs the command that ends itself. If it was killed, its Redis server must be stopped too, and its files deleted. */
+/** Runs the command that kills itself, and checks that its Redis server closes and deletes its folder. */
 async function runToItsEnd(work: Workspace, options: LabelMainOptions): Promise<Ended> {
   const command = work.start([JSON.stringify(options)], { script: LABEL_MAIN });
   await command.says("serving");
@@ -20,27 +20,27 @@ async function runToItsEnd(work: Workspace, options: LabelMainOptions): Promise<
   return ended;
 }
 
-/** The steps of output files have their own test. */
+/** The steps of output files have a separate test. */
 const STEPS = KILL_STEPS.filter((step) => step !== "file" && step !== "removed");
 
-describe("kill -9 of the command, and the same command again", { concurrency: 2 }, () => {
+describe("the same command finishes a run after kill -9", { concurrency: 2 }, () => {
   for (const steps of [STEPS.slice(0, 4), STEPS.slice(4)])
-    test(`at each of ${steps.join(", ")}, twice on the same slice: the same command finishes, and the output verifies`, async () => {
+    test(`killed twice at each of ${steps.join(", ")}`, async () => {
       await using work = await Workspace.open();
       const input = await writeTexts(work.file("texts.csv"), steps.length * SLICE_ITEMS);
-      // The steps of the finalizer belong to no slice and have the number 0.
+      // The steps of the finalizer have no slice and use the number 0.
       const kills = steps.map((step, slice) => ({ step, slice: isFinal(step) ? 0 : slice, times: 2 }));
       const evidence = work.file("crashes");
       await mkdir(evidence);
-      // One slice at a time, so that a crash affects only this slice.
+      // With one slice at a time, a crash loses only that slice.
       const settings = { sliceItems: SLICE_ITEMS, windowSlices: 1, threads: 1 };
       const options: LabelMainOptions = { input, out: work.file("out"), settings, kills, evidence };
-      for (let death = 0; death < 2 * steps.length; death++) {
+      for (let crash = 0; crash < 2 * steps.length; crash++) {
         const { signal, stderr } = await runToItsEnd(work, options);
-        assert.equal(signal, "SIGKILL", `after ${death} crashes: ${stderr}`);
+        assert.equal(signal, "SIGKILL", `after ${crash} crashes: ${stderr}`);
       }
       const crashes = kills.flatMap(({ step, slice }) => [`${step}-${slice}-0`, `${step}-${slice}-1`]);
-      assert.deepEqual((await readdir(evidence)).sort(), crashes.sort(), "each step was the last one twice");
+      assert.deepEqual((await readdir(evidence)).sort(), crashes.sort(), "each step was the last one of two processes");
 
       const args = [
         "label",
@@ -63,7 +63,7 @@ describe("kill -9 of the command, and the same command again", { concurrency: 2 
       );
     });
 
-  test("an item that kills the command repeatedly: at most five crashes, one row in error, all others labeled", async () => {
+  test("an item that kills the command each time is one row in error after at most five crashes", async () => {
     await using work = await Workspace.open();
     const input = await writeTexts(work.file("texts.csv"), 60);
     const poison = "it was great really really really really really really really really 26";

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import type { Row } from "../../../src/schemas/row.ts";
 import { assertPlain, verdict, Workspace } from "../../helpers/cli.ts";
 
-test("the demo labels both examples and prints a table, bars and the place of the results", async () => {
+test("the demo labels both examples, shows a table and bars, and prints where the results are", async () => {
   await using work = await Workspace.open();
   const { stdout } = await work.expect(0, ["demo", "--out", "shown"]);
   const lines = stdout.split("\n").map((line) => line.replaceAll(/ +/g, " "));
@@ -38,7 +38,7 @@ test("the demo labels both examples and prints a table, bars and the place of th
   assertPlain(stdout);
 });
 
-test("the demo with --json prints one JSON value", async () => {
+test("with --json, the demo prints one JSON value", async () => {
   await using work = await Workspace.open();
   const { stdout } = await work.expect(0, ["demo", "--out", "shown", "--json"]);
   const { text, images } = JSON.parse(stdout);
@@ -48,7 +48,7 @@ test("the demo with --json prints one JSON value", async () => {
   );
 });
 
-/** The first cells of a row in the table. Wide gaps separate them. */
+/** The first cells of a row in the table, with single spaces between them. */
 function cells(row: Row): string {
   return [row.id, verdict(row), "score" in row ? row.score.toFixed(3) : ""].join(" ");
 }

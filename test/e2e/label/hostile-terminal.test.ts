@@ -36,10 +36,10 @@ after(async () => {
   await work[Symbol.asyncDispose]();
 });
 before(fill);
-// On a slow machine, the registration would expire before the last test.
+// On a slow machine, the registration expires before the last test.
 beforeEach(() => new WorkerRegistry(redis).beat(WORKER));
 
-/** Everything that a hostile user may write to Redis. */
+/** Writes hostile text to every key of Redis that an attacker may write. */
 async function fill(): Promise<void> {
   const ledger = new RunLedger(redis);
   for (const run of [RUN, FAILED_RUN]) {
@@ -58,7 +58,7 @@ async function fill(): Promise<void> {
   await redis.set(DROPPED_EVENTS_KEY, 1);
 }
 
-/** Checks that no line of the command has hidden characters. */
+/** Checks that no line of the output has hidden characters. */
 function assertClean({ stdout, stderr }: Ended, about: string): void {
   for (const line of `${stdout}${stderr}`.split("\n"))
     assert.deepEqual(hidden(line), [], `${about}: ${JSON.stringify(line)}`);
@@ -84,14 +84,14 @@ for (const args of FROM_REDIS)
       );
     });
 
-test("labelmill run watch prints the reason of a failed run without control characters", async () => {
+test("labelmill run watch shows the reason of a failed run without control characters", async () => {
   const ended = await work.run(["run", "watch", FAILED_RUN], { env: { REDIS_URL: server.url } });
   assert.equal(ended.code, 1, ended.stderr);
   assertClean(ended, "run watch");
   assert.match(`${ended.stdout}${ended.stderr}`, /reason \uFFFD\[2J/);
 });
 
-test("file names, ids, kept columns and errors of rows are printed without control characters", async () => {
+test("names of files, ids, kept columns and errors of rows are shown without control characters", async () => {
   const name = `in ${HOSTILE}.csv`;
   await work.write(name, `id,text,aside\n"1${HOSTILE}",good,"${HOSTILE}"\n"2${HOSTILE}",,x\n`);
   const args = ["label", "text", "--model", "tiny-sentiment", "--id-column", "id", "--keep", "aside"];
@@ -106,10 +106,10 @@ test("file names, ids, kept columns and errors of rows are printed without contr
   assertClean(await work.expect(2, ["doctor", "--lock-ms", HOSTILE]), "a setting");
 });
 
-test("answers of an S3 server are printed without control characters", async () => {
+test("the error of an S3 server is shown without control characters", async () => {
   const s3 = createServer((_request, response) => {
     response.writeHead(400, { "content-type": "application/xml" });
-    // The characters that XML allows.
+    // XML allows no control characters below 0x7f.
     const message = HOSTILE.replaceAll(/\p{Cc}/gu, (control) => (control < "\u007f" ? "" : control));
     response.end(`<?xml version="1.0"?><Error><Code>Strange</Code><Message>said ${message}</Message></Error>`);
   }).listen(0, "127.0.0.1");
@@ -124,7 +124,7 @@ test("answers of an S3 server are printed without control characters", async () 
   assert.match(ended.stderr, /said/);
 });
 
-test("console output of libraries has no control characters, and goes to standard error", async () => {
+test("console output of libraries goes to standard error, without control characters", async () => {
   const code = `const { redirectConsole } = await import(process.argv[1]);
     redirectConsole();
     console.log("one %s", process.argv[2]);
@@ -136,7 +136,7 @@ test("console output of libraries has no control characters, and goes to standar
   assert.match(ended.stderr, /^one \uFFFD\[2J[^\n]*\n\uFFFD\[2J[^\n]*\n$/);
 });
 
-test("a warning of ioredis goes to standard error", async () => {
+test("a warning of ioredis is not printed on standard output", async () => {
   await redis.acl("SETUSER", "blind", "on", ">x", "~*", "&*", "+@all", "-info");
   const env = { REDIS_URL: server.url.replace("//", "//blind:x@") };
   const ended = await work.run(["status", "--json"], { env });

@@ -23,7 +23,7 @@ before(async () => {
   await copyFile(SHIP, work.file("shelf", "ship.jpg"));
   await copyFile(`${EXAMPLES}dog-brown-and-white.webp`, work.file("shelf", "deep", "dog.webp"));
   await copyFile(`${EXAMPLES}truck-with-box.png`, work.file("shelf", "deep", "truck.png"));
-  await work.write("shelf/notes.txt", "no image\n");
+  await work.write("shelf/notes.txt", "not an image\n");
   await work.write("outside.jpg", ship);
 });
 after(() => work[Symbol.asyncDispose]());
@@ -32,7 +32,7 @@ function scoreOf(row: Row | undefined): number {
   return (row as LabeledRow).score;
 }
 
-test("a list of every kind of image: a bad image costs only its own row, an unusual one is labeled", async () => {
+test("unusual images of a list are labeled, and each invalid one is only a row in error", async () => {
   const odd: Record<string, Buffer> = {
     "first.jpg": ship,
     "cmyk.jpg": await sharp(ship).toColourspace("cmyk").jpeg().toBuffer(),
@@ -50,7 +50,7 @@ test("a list of every kind of image: a bad image costs only its own row, an unus
   assert.equal((await sharp(odd["moving.gif"]).metadata()).pages, 2);
   const bad: Record<string, Buffer | string> = {
     "cut.jpg": ship.subarray(0, ship.length >> 1),
-    "text.jpg": "this is no image\n",
+    "text.jpg": "this is not an image\n",
     "huge.png": png(10_000, 10_000, new Uint8Array(10)),
     "empty.png": "",
   };
@@ -73,8 +73,8 @@ test("a list of every kind of image: a bad image costs only its own row, an unus
     "--json",
   ]);
   const rows = await work.rows("odd");
-  const said = Object.fromEntries(rows.map((row) => [row.id, verdict(row)]));
-  assert.deepEqual(said, {
+  const verdicts = Object.fromEntries(rows.map((row) => [row.id, verdict(row)]));
+  assert.deepEqual(verdicts, {
     ...Object.fromEntries(before.map((name) => [name, "ship"])),
     "missing.jpg": "IMAGE_NOT_FOUND",
     "cut.jpg": "IMAGE_INVALID",
@@ -93,7 +93,7 @@ test("a list of every kind of image: a bad image costs only its own row, an unus
     rows.map((_, i) => [pathToFileURL(work.file("list", "all.txt")).href, i, i + 1]),
   );
   assert.equal(scoreOf(rows.find(({ id }) => id === "last.jpg")), scoreOf(rows[0]), "neighbours are not affected");
-  // The same upright image, except for the loss of JPEG.
+  // These images show the same picture, except for the losses of JPEG.
   for (const name of ["turned.jpg", "alpha.png", "deep.png"]) {
     const difference = Math.abs(scoreOf(rows.find(({ id }) => id === name)) - scoreOf(rows[0]));
     assert.ok(difference < 0.02, `${name} differs by ${difference}`);
@@ -106,12 +106,12 @@ test("a list of every kind of image: a bad image costs only its own row, an unus
   await work.expect(0, ["verify", "odd"]);
 });
 
-test("a folder, a pattern, a file and a list, in one run", async () => {
+test("one run labels a folder, a pattern, a file and a list", async () => {
   await work.write("shelf/list.txt", "ship.jpg\ndeep/dog.webp\n");
   const inputs = ["shelf", "shelf/**/*.png", "outside.jpg", "shelf/list.txt"];
   await work.expect(0, ["label", "images", "--model", "tiny-image", ...inputs, "--out", "forms", "--top-k", "3"]);
   const rows = await work.rows("forms");
-  // The folder and the pattern give the same path, so the ids begin with their URIs.
+  // The folder and the pattern have the same path, so their ids start with the URIs.
   const [folder, pattern] = ["shelf", "shelf/**/*.png"].map((name) => pathToFileURL(work.file(name)).href);
   assert.deepEqual(
     rows.map((row) => [row.id, verdict(row), row.source.record, row.input]),
@@ -129,7 +129,7 @@ test("a folder, a pattern, a file and a list, in one run", async () => {
   await work.expect(0, ["verify", "forms"]);
 });
 
-test("a table with a column of paths and addresses: private addresses are fetched only with permission", async () => {
+test("images at private addresses are fetched only with --allow-private", async () => {
   const asked: string[] = [];
   const server = createServer((request, response) => {
     asked.push(request.url!);
@@ -174,7 +174,7 @@ test("a table with a column of paths and addresses: private addresses are fetche
   }
 });
 
-/** A GIF with the given image as its first frame, and a black second frame. */
+/** A GIF of two pictures: the given one, and a black one. */
 async function moving(first: Buffer): Promise<Buffer> {
   const { data, info } = await sharp(first).resize(64, 64).removeAlpha().raw().toBuffer({ resolveWithObject: true });
   const both = Buffer.concat([data, Buffer.alloc(data.length)]);

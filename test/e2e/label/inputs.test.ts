@@ -43,7 +43,7 @@ async function writeMixed(): Promise<void> {
   await work.write("mixed/_tmp/x.csv", "text\nx\n");
 }
 
-test("skipped files are reported at the start and the end, in the manifest and in JSON", async () => {
+test("files passed over are reported at the start and the end, in the manifest and in JSON", async () => {
   await writeMixed();
   const { stdout, stderr } = await work.expect(0, [...TEXT, "mixed", "--out", "shown"]);
   for (const text of [stdout, stderr]) {
@@ -51,7 +51,7 @@ test("skipped files are reported at the start and the end, in the manifest and i
     assert.match(text, /^ {2}1 empty: mixed\/none\.csv$/m);
   }
   assert.deepEqual((await manifestOf("shown")).passedOver, PASSED_OVER);
-  // A finished run is reported as it was made.
+  // A finished run reports the files of its own time.
   await work.write("mixed/later.jpg", "x");
   const again = jsonOf(await work.expect(0, [...TEXT, "mixed", "--out", "shown", "--json"]));
   assert.deepEqual(again.passedOver, PASSED_OVER);
@@ -59,7 +59,7 @@ test("skipped files are reported at the start and the end, in the manifest and i
   assert.deepEqual(none.passedOver, { count: 0, reasons: [] });
 });
 
-test("a run that a worker plans reports the files that its submission skipped, even after Redis was lost", async () => {
+test("a run that a worker plans reports the files that its submission passed over, also after a loss of Redis", async () => {
   await using redis = await TcpRedis.start();
   const env = { REDIS_URL: redis.url };
   await writeMixed();
@@ -82,7 +82,7 @@ test("a run that a worker plans reports the files that its submission skipped, e
   assert.equal((await worker.ended).code, 0);
 });
 
-test("ids are unique in a run, and depend on other inputs only if two arguments would make the same ids", async () => {
+test("ids are unique in a run, and independent of other inputs unless two arguments give the same ids", async () => {
   await work.write("tree/a/part.csv", "text\ngood\nbad\n");
   await work.write("tree/b/part.csv", "text\nfine\n");
   await work.write("tree/c/part.csv.gz", gzipSync("text\nfine\n"));
@@ -101,7 +101,7 @@ test("ids are unique in a run, and depend on other inputs only if two arguments 
     `${uri("tree/b/part.csv")}#0`,
   ]);
 
-  // A run of an older version keeps its ids.
+  // A run of an older version keeps the ids that it began with.
   const { inputs, ...runFile } = await runFileOf("tree-ids");
   assert.equal(inputs[0]!.idName, "a/part.csv");
   const before = inputs.map(({ idName: _, ...input }) => input);
@@ -110,7 +110,7 @@ test("ids are unique in a run, and depend on other inputs only if two arguments 
   assert.deepEqual(await ids("tree-ids", "tree"), ["part.csv#0", "part.csv#1", "part.csv#0", "part.csv.gz#0"]);
 });
 
-test("archives of a pattern: unique ids, skipped files reported, runs of an older version refused", async () => {
+test("archives of a pattern have unique ids and report files passed over, and a run of an older version is refused", async () => {
   const picture = await fixture("small.png");
   const shard = (names: string[]) => tarOf(names.map((name) => ({ name, content: picture })));
   await work.write("shards/0.tar", shard(["1.png", "22.05.png", "22.06.png", "1.json"]));

@@ -16,7 +16,7 @@ before(async () => {
 });
 after(() => work[Symbol.asyncDispose]());
 
-test("JSON arrays, `sep=` lines, NaN and texts without visible characters, in slices of one item", async () => {
+test("JSON arrays, `sep=` lines, NaN and texts without a visible character can be labeled in slices of one item", async () => {
   const array = [{ id: 1, text: GOOD, n: 1 }, { id: 2 }, { id: 3, text: BAD, lang: "en" }];
   const pretty = JSON.stringify(array, undefined, 2);
   await work.write("array.json", pretty);
@@ -62,7 +62,7 @@ test("JSON arrays, `sep=` lines, NaN and texts without visible characters, in sl
   await work.expect(0, ["verify", "out", "--inputs"]);
 });
 
-test("files without records are skipped and counted; if no other file exists, the result is INPUT_EMPTY", async () => {
+test("files without records are passed over and counted, and are INPUT_EMPTY if no input has records", async () => {
   await work.write("spark/part-0.csv", "id,text\n");
   await work.write("spark/part-1.csv", `id,text\n1,"${GOOD}"\n`);
   await work.write("spark/part-2.csv.gz", gzipSync("id,text\n"));

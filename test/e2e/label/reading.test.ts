@@ -21,7 +21,7 @@ before(async () => {
   work = await Workspace.open();
   await work.write("texts.csv", "id,text\n1,good\n2,\n");
   await work.expect(3, ["label", "text", "texts.csv", "--model", "tiny-sentiment", "--out", "out"]);
-  // A killed writer leaves this file. A command that opens the output for writing deletes it.
+  // A killed writer leaves such a file, and a command that opens the output for writing removes it.
   const leftover = await work.write("out/.part.0123456789abcdef.aside", "");
   await utimes(leftover, 1, 1);
 });
@@ -30,7 +30,7 @@ after(async () => {
   await redis[Symbol.asyncDispose]();
 });
 
-/** Every file and folder of the workspace, with size and modification time. */
+/** Every file and folder of the workspace, with its size and modification time. */
 async function everything(): Promise<string[]> {
   const entries = await readdir(work.path, { recursive: true });
   const kept = entries.filter((name) => !name.startsWith("tmp") && !name.startsWith("config"));
@@ -41,8 +41,8 @@ async function everything(): Promise<string[]> {
   return (await Promise.all(lines)).sort();
 }
 
-/** Records an ended run in Redis whose output is `out`. */
-async function claimed(out: string): Promise<string> {
+/** Makes a ledger entry of a finished run with the output `out`. */
+async function addRun(out: string): Promise<string> {
   const connection = await openRedis(redis.address, "producer");
   const ledger = new RunLedger(connection);
   const run = newRunId();
@@ -53,7 +53,7 @@ async function claimed(out: string): Promise<string> {
   return run;
 }
 
-test("verify changes nothing in the output", async () => {
+test("verify changes no file", async () => {
   const found = await everything();
   await work.expect(0, ["verify", "out"]);
   await work.expect(0, ["verify", "out", "--inputs"]);
@@ -61,7 +61,7 @@ test("verify changes nothing in the output", async () => {
 });
 
 test("an output address from Redis is not created, cleaned or written to", async () => {
-  const [ghost, foreign] = [await claimed("ghost"), await claimed("out")];
+  const [ghost, foreign] = [await addRun("ghost"), await addRun("out")];
   const found = await everything();
   assert.match(
     (await work.expect(1, ["run", "watch", ghost], { env })).stdout,

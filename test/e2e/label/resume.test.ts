@@ -8,7 +8,7 @@ import { writeTextModel } from "../../helpers/models/onnx.ts";
 import { writeTexts } from "../../helpers/runs/pipeline.ts";
 
 const RECORDS = 120;
-/** About 100 ms for a batch and two to three batches in a slice: slow enough to interrupt a run in the middle. */
+/** About 100 ms per batch and two to three batches per slice: slow enough to be interrupted in the middle. */
 const SLOW = ["--model", "slow", "--threads", "1", "--text-budget", "32"];
 const COMMAND = ["label", "text", "texts.csv", "--out", "out", "--slice-items", "10", ...SLOW];
 
@@ -27,8 +27,8 @@ async function partsOf(out: string): Promise<Map<string, string>> {
   return new Map(await Promise.all(parts));
 }
 
-/** Starts the command and returns when it has written one new part. */
-async function inTheMiddle(command: RunningCommand, out: string, partsBefore: number): Promise<void> {
+/** Waits until the command has written a part. @param partsBefore the number of parts before its start */
+async function firstPart(command: RunningCommand, out: string, partsBefore: number): Promise<void> {
   await command.says(partsBefore === 0 ? "Run " : "Resuming run ");
   await command.until(work.file(out), async () => (await partsOf(out)).size > partsBefore);
 }
@@ -37,9 +37,9 @@ function assertUnchanged(before: Map<string, string>, now: Map<string, string>):
   for (const [name, text] of before) assert.equal(now.get(name), text, `${name} is unchanged`);
 }
 
-test("interrupted, terminated, killed: the same command continues, and no row is lost or duplicated", async () => {
+test("after SIGINT, SIGTERM and SIGKILL, the same command resumes without a lost or doubled row", async () => {
   const first = work.start(COMMAND);
-  await inTheMiddle(first, "out", 0);
+  await firstPart(first, "out", 0);
 
   const rival = await work.expect(2, [...COMMAND, "--json"]);
   const { error } = jsonOf(rival) as { error: { code: string; message: string } };
@@ -59,7 +59,7 @@ test("interrupted, terminated, killed: the same command continues, and no row is
   const afterInt = await partsOf("out");
 
   const second = work.start([...COMMAND, "--json"]);
-  await inTheMiddle(second, "out", afterInt.size);
+  await firstPart(second, "out", afterInt.size);
   second.child.kill("SIGTERM");
   const terminated = await second.ended;
   assert.equal(terminated.code, 130, terminated.stderr);
@@ -68,7 +68,7 @@ test("interrupted, terminated, killed: the same command continues, and no row is
   assertUnchanged(afterInt, afterTerm);
 
   const third = work.start(COMMAND);
-  await inTheMiddle(third, "out", afterTerm.size);
+  await firstPart(third, "out", afterTerm.size);
   third.child.kill("SIGKILL");
   await third.ended;
   await work.redisClosed();
@@ -94,7 +94,7 @@ test("interrupted, terminated, killed: the same command continues, and no row is
   await work.expect(0, ["verify", "out"]);
 });
 
-test("a finished run: the command reports it, does nothing, and returns its exit code; every difference is named", async () => {
+test("a finished run is reported with its exit code, and a changed command or input is refused with the differences", async () => {
   const ran = await partsOf("out");
   const finished = await work.expect(0, COMMAND);
   assert.match(finished.stderr, /out is finished already \(run [0-9a-f]{16}\): nothing to do/);
@@ -116,9 +116,9 @@ test("a finished run: the command reports it, does nothing, and returns its exit
   for (const [args, differences] of others) {
     const { stderr } = await work.expect(2, args);
     assert.match(stderr, /labelmill: SPEC_DIFFERS: /);
-    for (const difference of differences) assert.ok(stderr.includes(difference), `${difference} is named: ${stderr}`);
+    for (const difference of differences) assert.ok(stderr.includes(difference), `expected ${difference}: ${stderr}`);
   }
-  // The same bytes with another modification time count as a changed file.
+  // A file with the same bytes and another modification time counts as changed.
   await utimes(work.file("texts.csv"), 1, 1);
   const touched = await work.expect(2, COMMAND);
   assert.match(touched.stderr, /texts\.csv\.modifiedAt: \S+ then, "1970-01-01T00:00:01\.000Z" now/);
@@ -126,11 +126,11 @@ test("a finished run: the command reports it, does nothing, and returns its exit
 });
 
 describe("outputs and signals", { concurrency: 2 }, () => {
-  test("a slice that fails permanently: exit 1 and no _SUCCESS, until the same command repairs the run", async () => {
+  test("a permanently failed slice gives exit 1 and no _SUCCESS, until the same command labels it", async () => {
     const args = ["label", "text", "--model", "tiny-sentiment", "small.csv", "--out", "small", "--slice-items", "5"];
     await writeTexts(work.file("small.csv"), 15);
     await work.expect(0, args);
-    // The state after a killed command. A foreign file is at the place of a part.
+    // As a killed command leaves it, and with a part that another process has replaced.
     for (const name of ["_SUCCESS", "_manifest.json", "_parts.jsonl"]) await rm(work.file("small", name));
     const { run } = JSON.parse(await readFile(work.file("small", "_run.json"), "utf8"));
     const right = await readFile(work.file("small", partKey(run, 1)), "utf8");
@@ -151,7 +151,7 @@ describe("outputs and signals", { concurrency: 2 }, () => {
     await work.expect(0, ["verify", "small"]);
   });
 
-  test("a second SIGINT ends the command at once, and its Redis server with it", async () => {
+  test("a second SIGINT ends the command and its Redis server immediately", async () => {
     await using work = await Workspace.open();
     await writeTexts(work.file("texts.csv"), RECORDS);
     await writeTextModel(work.file("slow"), { weights: [1, -1], bias: [0, 0], slow: 200_000 });
@@ -165,18 +165,18 @@ describe("outputs and signals", { concurrency: 2 }, () => {
     command.child.kill("SIGINT");
     await command.says("again to stop at once");
     const began = performance.now();
-    // Within a second of the first, signals count as the same one.
+    // Signals within a second after the first one are ignored.
     const again = setInterval(() => command.child.kill("SIGINT"), 100);
     const { signal, stderr } = await command.ended.finally(() => clearInterval(again));
     const ms = performance.now() - began;
     assert.equal(signal, "SIGINT", "a shell shows 130");
     assert.doesNotMatch(stderr, /terminate|abort/i, "without a crash report");
-    // One batch takes longer, and the slice a minute.
+    // One batch takes longer than this, and the slice takes a minute.
     assert.ok(ms < 5000, `took ${ms.toFixed(0)} ms`);
     await redisClosed;
   });
 
-  test("standard input cannot be resumed: an output with a run refuses it", async () => {
+  test("standard input cannot be resumed, so an output that has a run refuses it", async () => {
     const args = ["label", "text", "--model", "tiny-sentiment", "-", "--out", "piped"];
     await work.expect(0, args, { input: "a good one\na bad one\n" });
     const before = await partsOf("piped");

@@ -16,7 +16,7 @@ async function prepare(work: Workspace, count: number, places: ReadonlySet<numbe
   return ["label", "text", "texts.txt", "--model", "model", "--out", "out"];
 }
 
-test("only the texts on which the tokenizer hangs become rows in error", async () => {
+test("only the texts that the tokenizer cannot encode in time are rows in error", async () => {
   await using work = await Workspace.open();
   const spinning = new Set([3, 150, 151, 299]);
   const command = await prepare(work, 300, spinning);
@@ -30,7 +30,7 @@ test("only the texts on which the tokenizer hangs become rows in error", async (
   await work.expect(0, ["verify", "out"]);
 });
 
-test("more than 20 such texts fail the run, with the tokenizer as the reason", async () => {
+test("more than 20 such texts fail the run with the tokenizer as its reason", async () => {
   await using work = await Workspace.open();
   const command = await prepare(work, 60, new Set(Array.from({ length: 30 }, (_, i) => 2 * i)));
   const ended = await work.expect(1, [...command, "--json", "--text-timeout-ms", "100", "--slice-items", "10"]);
@@ -42,13 +42,13 @@ test("more than 20 such texts fail the run, with the tokenizer as the reason", a
   );
 });
 
-test("SIGTERM ends a command whose tokenizer hangs", async () => {
+test("SIGTERM ends a command whose tokenizer is stuck", async () => {
   await using work = await Workspace.open();
   const command = await prepare(work, 9, new Set([0]));
   const limits = ["--text-timeout-ms", "3600000", "--grace-ms", "500", "--slice-items", "1"];
   const started = work.start([...command, ...limits]);
   await started.says("Run ");
-  // The first slice was taken before the slices with finished parts.
+  // A part exists, so the first slice has been taken before.
   await started.until(work.file("out"), () => hasFile(work.file("out"), /^part-/));
   started.child.kill("SIGTERM");
   const { code, signal, stderr } = await started.ended;

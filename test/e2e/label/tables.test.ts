@@ -16,7 +16,7 @@ before(async () => {
 });
 after(() => work[Symbol.asyncDispose]());
 
-test("a folder of datasets.save_to_disk is labeled unchanged, and verifies", async () => {
+test("a folder of datasets.save_to_disk can be labeled and verified", async () => {
   await cp(SAVED, work.file("saved"), { recursive: true });
   const ended = await work.expect(0, [
     ...["label", "text", "--model", "tiny-sentiment", "saved", "--keep", "label", "--out", "texts", "--json"],
@@ -32,7 +32,7 @@ test("a folder of datasets.save_to_disk is labeled unchanged, and verifies", asy
   await work.expect(0, ["verify", "texts", "--inputs"]);
 });
 
-test("images in the tables of a folder: the worker reads the bytes, and each row has its own outcome", async () => {
+test("images in tables and in a folder of tables are labeled from their bytes, and each invalid one is a row in error", async () => {
   const ship = await readFile(`${EXAMPLES}ship-sailing-boat.jpg`);
   const dog = await readFile(`${EXAMPLES}dog-brown-and-white.webp`);
   await mkdir(work.file("tables"));

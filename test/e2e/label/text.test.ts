@@ -28,7 +28,7 @@ function short(row: Row): [string, string, number | undefined] {
 }
 
 describe("label text", { concurrency: 2 }, () => {
-  test("texts in every format in one run: a bad text costs only its own row, and the row names its place", async () => {
+  test("one run labels texts of every format, and each invalid record is a row in error with its line", async () => {
     const long = `great ${"and so on and so forth ".repeat(2000)}`;
     await work.write(
       "hostile.csv",
@@ -128,7 +128,7 @@ describe("label text", { concurrency: 2 }, () => {
     assert.match(again.stderr, /finished already/);
   });
 
-  test("the results have the documented format, byte for byte", async () => {
+  test("the files of an output have exactly the documented content", async () => {
     await work.write(
       "reviews.csv",
       `id,review,product,price\na,"${GOOD}",kettle,3\nb,${BAD.replace(",", "")},"pan, big",4\nc,fine,pot,5\n`,
@@ -213,7 +213,7 @@ describe("label text", { concurrency: 2 }, () => {
     const bytes = PartLineSchema.parse(JSON.parse(parts[0]!)).bytes + PartLineSchema.parse(JSON.parse(parts[1]!)).bytes;
     const { read: _read, from, travels, ...identity } = input!;
     assert.deepEqual([from, travels], [work.file("reviews.csv"), "split"]);
-    // The device and its reason depend on the machine.
+    // The device and the reason for it, of this machine.
     assert.equal(Object.keys(manifest.devices ?? {}).length, 1);
     assert.deepEqual(manifest, {
       schemaVersion: 1,
@@ -240,7 +240,7 @@ describe("label text", { concurrency: 2 }, () => {
     assert.ok(seconds > 0 && inferSeconds > 0 && inferSeconds < seconds * 100, `${inferSeconds} of ${seconds} s`);
   });
 
-  test("an input that is named twice is labeled once; in a folder with texts and images, only the texts are labeled", async () => {
+  test("an input that is named twice is labeled once, and images in a folder of texts are passed over", async () => {
     await work.write("mixed/a.csv", "text\ngood\nbad\n");
     await work.write("mixed/b.csv", "text\nfine\n");
     await work.write("mixed/cat.jpg", Buffer.of(0xff, 0xd8, 0xff, 0x0a, 0x41));
@@ -263,13 +263,13 @@ describe("label text", { concurrency: 2 }, () => {
       ["a.csv#0", "a.csv#1", "b.csv#0"],
     );
     await work.expect(0, ["verify", "once", "--inputs"]);
-    // Makes an output that lists an input twice.
+    // As in an output that has an input twice.
     const file = JSON.parse(await readFile(work.file("once", "_run.json"), "utf8"));
     await work.write("once/_run.json", JSON.stringify({ ...file, inputs: [...file.inputs, file.inputs[0]] }));
     assert.match((await work.expect(1, ["verify", "once"])).stdout, /a\.csv is there twice/);
   });
 
-  test("a selection without rows has nothing to label, and leaves the output free for another selection", async () => {
+  test("a choice without records is INPUT_EMPTY and leaves the output free for another choice", async () => {
     await work.write("few.csv", "text,lang\ngood,en\nbad,en\n");
     const args = (lang: string) => [
       "label",
@@ -288,7 +288,7 @@ describe("label text", { concurrency: 2 }, () => {
     await work.expect(0, args("en"));
   });
 
-  test("standard input: plain lines, and compressed CSV", async () => {
+  test("standard input can be plain lines or packed CSV", async () => {
     const lines = await work.expect(0, ["label", "text", "--model", "tiny-sentiment", "-", "--json"], {
       input: `${GOOD}\n${BAD}\n${GOOD}`,
     });
@@ -312,7 +312,7 @@ describe("label text", { concurrency: 2 }, () => {
     assert.deepEqual((await work.rows("packed")).map(verdict), ["POSITIVE"]);
   });
 
-  test("logits that are not finite: the row has the error, and its neighbours are not affected", async () => {
+  test("logits that are not finite are an error of their row only", async () => {
     // The score of this model is the sum of the token ids, so only the long text exceeds the limit.
     await writeTextModel(work.file("nan"), { weights: [0, 0], bias: [1, 0], nanFrom: 100_000 });
     await work.write("nan.txt", `a\n${"zebra ".repeat(100)}\nb\n`);

@@ -29,7 +29,7 @@ function errorOf(ended: Ended): { code: string; message: string } {
   return jsonOf(ended).error as { code: string; message: string };
 }
 
-/** The arguments, the expected code, and what the message must contain. */
+/** Name, arguments, expected error code and expected message. */
 const REFUSED: [string, string[], string, RegExp][] = [
   ["no such file", ["label", "text", "none.csv"], "INPUT_NOT_FOUND", /none\.csv/],
   ["one of several is missing", ["label", "text", "good.csv", "none.csv"], "INPUT_NOT_FOUND", /none\.csv/],
@@ -90,24 +90,26 @@ const REFUSED: [string, string[], string, RegExp][] = [
   ["no file at all", ["label", "text"], "USAGE", /missing required argument/],
 ];
 
-describe("wrong usage and wrong input: exit 2, one JSON value with the reason, no output", { concurrency: 2 }, () => {
-  for (const [name, args, code, says] of REFUSED)
+describe("wrong usage or input gives exit 2 and one JSON value with the error, and makes no output", {
+  concurrency: 2,
+}, () => {
+  for (const [name, args, code, expected] of REFUSED)
     test(name, async () => {
       const error = errorOf(await work.expect(2, [...args, "--json"]));
       assert.equal(error.code, code, error.message);
-      assert.match(error.message, says);
+      assert.match(error.message, expected);
       assert.ok(!(await hasFile(work.path, /-labels$/)), "no output was made");
     });
 });
 
-test("a file without read permission", async (t) => {
+test("a file without read permission is INPUT_UNREADABLE", async (t) => {
   const args = ["label", "text", "secret.csv", "--json"];
   if (process.getuid?.() !== 0) {
     await chmod(await work.write("secret.csv", "text\nfine\n"), 0o000);
     assert.equal(errorOf(await work.expect(2, args)).code, "INPUT_UNREADABLE");
     return;
   }
-  // Root can read everything, so another user runs the command, in a folder that this user can read.
+  // Root may read everything, so an unprivileged user runs the command, in a folder that this user may read.
   const open = await mkdtemp("/tmp/lm-");
   try {
     await chmod(open, 0o755);
@@ -122,13 +124,13 @@ test("a file without read permission", async (t) => {
   }
 });
 
-test("an error is one line on standard error, and standard output stays empty", async () => {
+test("without --json, an error is one line on standard error, and standard output is empty", async () => {
   const { stdout, stderr } = await work.expect(2, ["label", "text", "none.csv", "--model", "tiny-sentiment"]);
   assert.equal(stdout, "");
   assert.equal(stderr, 'labelmill: INPUT_NOT_FOUND: no such file or folder: "none.csv"\n');
 });
 
-test("Redis that cannot be reached or started: one error with the address and the fix, without the password", async () => {
+test("an unreachable or missing Redis is one error with its address and a fix, without the password", async () => {
   const url = "redis://someone:hunter2@127.0.0.1:1/0";
   const to = (out: string) => ["label", "text", "good.csv", "--model", "tiny-sentiment", "--out", out];
   const [plain, json, missing] = await Promise.all([
@@ -146,7 +148,7 @@ test("Redis that cannot be reached or started: one error with the address and th
   assert.equal(errorOf(json).code, "REDIS_UNREACHABLE");
   assert.doesNotMatch([plain.stdout, plain.stderr, json.stdout, json.stderr].join(), /hunter2/);
   assert.equal(errorOf(missing).code, "REDIS_MISSING");
-  for (const way of [/REDIS_URL/, /PATH/, /Docker/, /Debian/]) assert.match(errorOf(missing).message, way);
+  for (const fix of [/REDIS_URL/, /PATH/, /Docker/, /Debian/]) assert.match(errorOf(missing).message, fix);
   await work.expect(0, to("plain"));
 });
 
@@ -164,7 +166,7 @@ const UNKNOWN: [string[], string, string?][] = [
   [["models", "pul"], "pul", "pull"],
 ];
 for (const [args, name, nearest] of UNKNOWN)
-  test(`${args.join(" ")}: unknown command, also with --help`, async () => {
+  test(`${args.join(" ")} is an unknown command`, async () => {
     const { stdout, stderr } = await work.expect(2, args);
     const hint = nearest === undefined ? "" : `(Did you mean ${nearest}?)\n`;
     assert.deepEqual([stdout, stderr], ["", `error: unknown command '${name}'\n${hint}`]);
@@ -172,19 +174,19 @@ for (const [args, name, nearest] of UNKNOWN)
 
 for (const format of ["parquet", "jsonl"])
   for (const args of [["good.csv"], ["-"]])
-    test(`--format ${format} of ${args}, meant for the output: the error mentions --output-format`, async () => {
+    test(`the error of --format ${format} for the input ${args} suggests --output-format`, async () => {
       const ended = await work.expect(2, ["label", "text", ...args, "--format", format, "--json"], { input: "fine\n" });
       const { code, message } = errorOf(ended);
       assert.equal(code, "INPUT_UNREADABLE");
       assert.match(message, new RegExp(`; --format names the input's format; .* use --output-format ${format}`));
     });
 
-test("a format that outputs do not have gets no such hint", async () => {
+test("the error of a format that outputs do not have suggests nothing", async () => {
   const { message } = errorOf(await work.expect(2, ["label", "text", "good.csv", "--format", "arrow", "--json"]));
   assert.doesNotMatch(message, /--output-format/);
 });
 
-test("--help shows examples and exit codes, --version the version", async () => {
+test("--help shows examples and exit codes, and --version shows the version", async () => {
   const commands = [[], ["label", "text"], ["label", "images"], ["verify"]];
   for (const { stdout } of await Promise.all(commands.map((args) => work.expect(0, [...args, "--help"])))) {
     assert.match(stdout, /^Usage: labelmill/);

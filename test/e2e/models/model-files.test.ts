@@ -13,7 +13,7 @@ const TEXT_REPO = "Xenova/distilbert-base-uncased-finetuned-sst-2-english";
 const IMAGE_REPO = "Xenova/resnet-50";
 const TOKEN = "hf_a-token-that-must-stay-hidden";
 
-/** An empty machine, a hub that has the built-in models under the names of the real ones, and a Redis server. */
+/** An empty cache folder, a Redis server, and a hub that has the built-in models under the names of the real ones. */
 async function openSystem({ token }: { token?: string } = {}) {
   const opened = new AsyncDisposableStack();
   const [text, images] = [join(MODELS, "tiny-sentiment"), join(MODELS, "tiny-image")];
@@ -32,7 +32,7 @@ async function openSystem({ token }: { token?: string } = {}) {
   const here = ["--with-worker", "--shared-files"];
   return {
     ...{ hub, work, env },
-    /** Labels the texts in one process, without remote workers. */
+    /** Labels the texts in a command with its own worker. */
     label: (code: number, args: string[], options: RunOptions = {}): Promise<Ended> =>
       work.expect(code, ["label", "text", "texts.csv", ...here, ...args], {
         ...options,
@@ -44,7 +44,7 @@ async function openSystem({ token }: { token?: string } = {}) {
   };
 }
 
-test("without --model: the catalog's default is pulled at its first use, with a line at start and end, and then works offline", async () => {
+test("without --model, the default model is pulled at its first use, and then works offline", async () => {
   await using system = await openSystem({ token: TOKEN });
   const { hub, work, label } = system;
   const forbidden = await label(2, ["--out", "out"]);
@@ -73,7 +73,7 @@ test("without --model: the catalog's default is pulled at its first use, with a 
     if (origin === "cdn") assert.equal(headers.authorization, undefined, "only the hub gets the token");
 });
 
-test("offline and not on this machine: exit 2, the fix and the built-in models; an error in the input is reported first", async () => {
+test("a missing model is an error with the fix when offline, but an error of the input comes first", async () => {
   await using system = await openSystem();
   const { hub, work, env, label } = system;
   const { stderr } = await label(2, ["--out", "out", "--offline"]);
@@ -86,7 +86,7 @@ test("offline and not on this machine: exit 2, the fix and the built-in models; 
   assert.equal(hub.requests.length, 0);
 });
 
-test("pull, lock, label offline; then another commit or other bytes are refused, and nothing is labeled", async () => {
+test("after a pull and a lock, labeling works offline, and another commit or other bytes are refused", async () => {
   await using system = await openSystem();
   const { hub, work, label, models } = system;
   const { pulled } = jsonOf(await models(0, ["pull", "distilbert-sst2", "--json"])) as { pulled: { digest: string }[] };
@@ -112,10 +112,10 @@ test("pull, lock, label offline; then another commit or other bytes are refused,
     "no output was made",
   );
   const left = await readdir(work.file("cache", "models"), { recursive: true });
-  assert.ok(!left.some((name) => name.endsWith("labelmill.lock.json")), "and no model is left");
+  assert.ok(!left.some((name) => name.endsWith("labelmill.lock.json")), "no model was kept");
 });
 
-test("two workers that start together on one machine pull once, and serve the default of each task", async () => {
+test("two workers that start together on one machine pull once, and serve the default model of each task", async () => {
   await using system = await openSystem();
   const { hub, work, env } = system;
   const workers = [1, 2].map(() => work.start(["worker"], { env }));
@@ -126,7 +126,7 @@ test("two workers that start together on one machine pull once, and serve the de
   const weights = hub.requests.filter(({ method, origin }) => method === "GET" && origin === "cdn");
   assert.ok(new Set(weights.map(({ headers, path }) => `${path} ${headers.range}`)).size === weights.length);
 
-  // A producer without files takes the served version, and pulls nothing to get a digest.
+  // A producer without models uses a served model, and pulls nothing to get its digest.
   const asked = hub.requests.length;
   const away = { ...env, LABELMILL_CACHE_DIR: work.file("elsewhere"), HF_ENDPOINT: "http://127.0.0.1:1" };
   const args = ["label", "text", "texts.csv", "--shared-files"];
@@ -142,7 +142,7 @@ test("two workers that start together on one machine pull once, and serve the de
   assert.equal(hub.requests.length, asked);
 });
 
-test("models add runs a folder and adds it; a worker refuses it after a file has changed; a model that cannot run is refused", async () => {
+test("models add registers a folder after a trial run, and a worker refuses a changed or broken one", async () => {
   await using system = await openSystem();
   const { work, env, label, models } = system;
   await writeTextModel(work.file("own"), { weights: [1, -1], bias: [0, 0] });
@@ -164,7 +164,7 @@ test("models add runs a folder and adds it; a worker refuses it after a file has
   assert.match(id.stderr, /--id/);
 });
 
-test("a token is not accepted as a flag, and an invalid token is not shown", async () => {
+test("no flag takes a token, and an invalid token is not shown", async () => {
   await using system = await openSystem();
   const { models } = system;
   const { stdout } = await models(0, ["pull", "--help"]);
@@ -173,7 +173,7 @@ test("a token is not accepted as a flag, and an invalid token is not shown", asy
   assert.match(wrong.stderr, /^labelmill: CONFIG_INVALID: HF_TOKEN: a token of the hub, in one line\n$/);
 });
 
-test("a worker waits for an unavailable hub, prints the reason once, and serves when the hub is back", async () => {
+test("a worker waits for an unavailable hub, reports the reason once, and serves when the hub is back", async () => {
   await using system = await openSystem();
   const { hub, work, env } = system;
   await using proxy = await FaultProxy.start(hub.endpoint);

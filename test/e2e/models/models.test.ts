@@ -19,7 +19,7 @@ before(async () => {
 });
 after(() => work[Symbol.asyncDispose]());
 
-/** Has its own cache, so that models pulled by the user of this machine are not listed. */
+/** Uses a separate cache folder, so that models which the user of this machine has pulled are not listed. */
 async function list(code: number, args: string[] = [], env: Record<string, string> = {}): Promise<Ended> {
   return work.expect(code, ["models", ...args], { env: { LABELMILL_CACHE_DIR: work.file("cache"), ...env } });
 }
@@ -30,7 +30,7 @@ async function listed(env: Record<string, string> = {}): Promise<Listed[]> {
   return models as Listed[];
 }
 
-test("the built-in models with their digests, and the missing models of the catalog with the command to get them", async () => {
+test("models lists the built-in models with their digests, and for missing ones of the catalog how to get them", async () => {
   const models = await listed();
   for (const id of ["tiny-image", "tiny-sentiment"]) {
     const { task, dtype, revision, digest, labels } = await loadBuiltIn(id);
@@ -64,7 +64,7 @@ test("the built-in models with their digests, and the missing models of the cata
   );
 });
 
-test("with workers: how many serve each version, and the versions that are not on this machine", async () => {
+test("models shows how many workers serve each version, including versions that are only elsewhere", async () => {
   await using server = await TcpRedis.start();
   await using open = new AsyncDisposableStack();
   const redis = await openRedis(server.address, "producer");
@@ -95,13 +95,13 @@ test("with workers: how many serve each version, and the versions that are not o
   assert.match(stdout, new RegExp(`@${other.digest.slice(0, 8)} .* 3 labels {2}served by 1 worker$`, "m"));
 });
 
-test("an unreachable Redis: one line, exit 1", async () => {
+test("an unreachable Redis is one line and exit 1", async () => {
   const { stderr } = await work.expect(1, ["models"], { env: { REDIS_URL: "redis://:hunter2@127.0.0.1:1" } });
   assert.match(stderr, /^labelmill: REDIS_UNREACHABLE: [^\n]*\n$/);
   assert.doesNotMatch(stderr, /hunter2/);
 });
 
-test("a damaged folder of the catalog gives one line and exit 1", async () => {
+test("a damaged folder of the catalog is one more line, and exit 1", async () => {
   for (const name of ["broken", "whole"])
     await cp(join(MODELS, "tiny-image"), work.file("models", name), { recursive: true });
   await rm(work.file("models", "broken", "config.json"));
@@ -119,7 +119,7 @@ test("a damaged folder of the catalog gives one line and exit 1", async () => {
   assert.ok((whole as Listed[]).some(({ id, where }) => id === "whole" && where === "folder"));
 });
 
-test("a catalog that does not parse, or was set and does not exist: one line with the path, exit 2", async () => {
+test("an invalid or missing catalog is one line with the path in it, and exit 2", async () => {
   await work.write("broken.json", '{"schemaVersion": 1, "models": [{"id": "x", "task": "text"}]}');
   const { stderr } = await list(2, ["--catalog", "broken.json"]);
   assert.match(stderr, /^labelmill: CONFIG_INVALID: catalog \S+broken\.json: models\[0\]\.task: [^\n]*got "text"\n$/);

@@ -8,7 +8,7 @@ import { TestPipeline, writeTexts } from "../../helpers/runs/pipeline.ts";
 const MODEL = "tiny-sentiment";
 const BIG_ITEMS = 100_000;
 
-/** A running run of 100,000 texts: some of its slices are done. It runs until the test ends. */
+/** Starts a run of 100,000 texts and waits for its first slice. The run continues until the end of the test. */
 async function bigRun(pipeline: TestPipeline, sliceItems: number) {
   const path = await writeTexts(join(pipeline.folder, "big.csv"), BIG_ITEMS);
   const redis = await pipeline.connection();
@@ -24,12 +24,12 @@ async function bigRun(pipeline: TestPipeline, sliceItems: number) {
   await redis.punsubscribe();
   const key = (channel as string).replace(/:changed$/, "");
   return {
-    /** Finished slices of this run. */
+    /** The number of its finished slices. */
     committed: async () => Number(await redis.hget(key, "committed")),
   };
 }
 
-test("a small run takes turns with a run of 100,000 items as soon as it is submitted", async () => {
+test("a small run takes turns with a run of 100,000 items from its submission on", async () => {
   await using pipeline = await TestPipeline.open();
   await pipeline.spawnWorker({ model: MODEL, settings: {} });
   const sliceItems = 200;
@@ -48,13 +48,13 @@ test("a small run takes turns with a run of 100,000 items as soon as it is submi
   }
 });
 
-test("two hundred single texts during a bulk run: each waits at most for the running slices, and the bulk run continues", async () => {
+test("200 single texts during a bulk run wait only for running slices, and the bulk run continues", async () => {
   await using pipeline = await TestPipeline.open();
   await pipeline.spawnWorker({ model: MODEL, settings: {} });
   const big = await bigRun(pipeline, 500);
   const producer = await pipeline.producer();
   const before = await big.committed();
-  /** For each single text, the number of slices of the big run that finished while it waited. */
+  /** The number of slices of the big run that finished while each single waited. */
   const passed: number[] = [];
   const single = async (i: number) => {
     const at = await big.committed();
@@ -62,19 +62,19 @@ test("two hundred single texts during a bulk run: each waits at most for the run
     assert.equal((await run.wait()).state, "succeeded");
     passed.push((await big.committed()) - at);
   };
-  // Twenty at a time, so that they are spread over the run.
+  // Twenty at a time, so that they are spread over the bulk run.
   for (let i = 0; i < 200; i += 20) await Promise.all(Array.from({ length: 20 }, (_, j) => single(i + j)));
   passed.sort((a, b) => a - b);
   const p99 = passed[Math.ceil(passed.length * 0.99) - 1]!;
-  assert.ok(p99 <= 2, `${p99} slices of the bulk run were done while a single text waited`);
-  assert.ok((await big.committed()) > before, "the bulk run made no progress");
+  assert.ok(p99 <= 2, `${p99} slices of the bulk run finished while a single text waited`);
+  assert.ok((await big.committed()) > before, "the bulk run continues");
 });
 
-test("two hundred single texts submitted at once share batches", async () => {
+test("200 single texts that are submitted together share batches", async () => {
   await using pipeline = await TestPipeline.open();
   const worker = await pipeline.worker();
   const producer = await pipeline.producer();
-  /** @returns the mean number of items in a batch */
+  /** @returns items per batch */
   const round = async (): Promise<number> => {
     const before = { ...worker.engines[0]!.stats };
     const texts = Array.from({ length: 200 }, (_, i) => `it was a good day, number ${i}`);
@@ -84,7 +84,7 @@ test("two hundred single texts submitted at once share batches", async () => {
     assert.equal(items - before.items, 200);
     return (items - before.items) / (batches - before.batches);
   };
-  // A new worker does not know the length of texts or the best batch size yet.
+  // A worker that has just started knows neither the lengths of texts nor its best budget.
   await round();
   const means: number[] = [];
   for (let i = 0; i < 7; i++) means.push(await round());

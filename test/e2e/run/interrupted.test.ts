@@ -25,14 +25,14 @@ after(async () => {
   await redis[Symbol.asyncDispose]();
 });
 
-/** A run without workers. */
+/** Submits a run that no worker processes. */
 async function submitted(out: string, model = "tiny-sentiment"): Promise<string> {
   const flags = ["--kind", "text", "texts.csv", "--model", model, "--out", out, "--slice-items", "10"];
   const { stdout } = await work.expect(0, ["run", "submit", ...flags, "--shared-files", "--queue-anyway"], { env });
   return stdout.trim();
 }
 
-test("Ctrl-C on run watch: the run continues, and the command says so", async () => {
+test("Ctrl-C on run watch reports that the run continues", async () => {
   const run = await submitted("watched");
   const watch = work.start(["run", "watch", run, "--log-level", "debug"], { env });
   await watch.says("watching");
@@ -45,7 +45,7 @@ test("Ctrl-C on run watch: the run continues, and the command says so", async ()
   assert.equal(state, "planning");
 });
 
-test("Ctrl-C on label with remote workers: the run continues, and the command says so", async () => {
+test("Ctrl-C on label with remote workers reports that the run continues", async () => {
   const flags = ["texts.csv", "--model", "tiny-sentiment", "--out", "left", "--shared-files", "--queue-anyway"];
   const label = work.start(["label", "text", ...flags], { env });
   await label.says("Run ");
@@ -56,7 +56,7 @@ test("Ctrl-C on label with remote workers: the run continues, and the command sa
   assert.doesNotMatch(stderr, /finishing the running slices/);
 });
 
-test("Ctrl-C on results --follow: the command says that runs continue", async () => {
+test("a signal to results --follow reports that runs continue", async () => {
   const follower = work.start(["results", "--follow", "--log-level", "debug"], { env });
   await follower.says("listening");
   follower.child.kill("SIGTERM");
@@ -65,7 +65,7 @@ test("Ctrl-C on results --follow: the command says that runs continue", async ()
   assert.match(stderr, /^SIGTERM: no longer listening: runs continue in the workers/m);
 });
 
-test("Ctrl-C on npm run, which sends it to the worker twice: the worker gives its slices back", async () => {
+test("a worker under npm run gets Ctrl-C twice and still gives its slices back", async () => {
   await writeTextModel(work.file("slow"), { weights: [1, -1], bias: [0, 0], slow: 10_000 });
   const run = await submitted("slices", work.file("slow"));
   const settings = ["--grace-ms", "100", "--threads", "1", "--text-budget", "16", "--lock-ms", "600000"];
@@ -79,7 +79,7 @@ test("Ctrl-C on npm run, which sends it to the worker twice: the worker gives it
       const counts = await Promise.all((await admin.keys("*:active")).map((key) => admin.llen(key)));
       return counts.reduce((sum, count) => sum + count, 0);
     };
-    // One of the jobs is the plan of the run.
+    // One of the active jobs is the plan of the run.
     while ((await active()) < 2);
     process.kill(-npm.pid!, "SIGINT");
     const { code, signal, stderr } = await command.ended;

@@ -24,7 +24,7 @@ after(async () => {
   await redis[Symbol.asyncDispose]();
 });
 
-/** A command that shares its files with the workers of the Redis server. */
+/** A command that uses the Redis server of the tests and shares files with its workers. */
 function shared(args: string[]) {
   return { args, options: { env: { REDIS_URL: redis.url } } };
 }
@@ -38,7 +38,7 @@ async function runFile(out: string) {
   return RunFileSchema.parse(JSON.parse(await readFile(work.file(out, "_run.json"), "utf8")));
 }
 
-test("commands submit, pause, list and resume a spec and exit; a worker plans and runs it, and run watch ends with it", async () => {
+test("a submitted spec can be paused, listed and resumed, and a worker plans and finishes it while a watch waits", async () => {
   await work.write(
     "spec.yaml",
     "kind: text\ninputs: [texts.csv]\nmodel: tiny-sentiment\nout: spec-out\nsliceItems: 100\ntopK: 1\n",
@@ -79,7 +79,7 @@ test("commands submit, pause, list and resume a spec and exit; a worker plans an
   assert.equal((await worker.ended).code, 0);
 });
 
-test("of two commands that submit different runs to one output at once, one gets it; a locked output is refused", async () => {
+test("one of two concurrent runs gets an output, and a locked output is refused", async () => {
   const submit = (limit: string) => {
     const flags = ["--kind", "text", "texts.csv", ...MODEL, "--out", "both", "--shared-files", "--queue-anyway"];
     const { args, options } = shared(["run", "submit", ...flags, "--limit", limit]);
@@ -94,7 +94,7 @@ test("of two commands that submit different runs to one output at once, one gets
   assert.match((await submit("10")).stderr, /OUTPUT_LOCKED/);
 });
 
-test("where, sample and limit select the same rows each time, and another selection needs --overwrite", async () => {
+test("--where, --sample and --limit choose the same rows each time, and another choice needs --overwrite", async () => {
   const label = ["label", "text", "gaps.csv", ...MODEL, "--out", "chosen", "--where", "lang=de", "--keep", "lang"];
   await work.expect(0, [...label, "--limit", "30"]);
   const rows = await work.rows("chosen");
@@ -138,7 +138,7 @@ test("where, sample and limit select the same rows each time, and another select
   );
 });
 
-test("--overwrite changes nothing if the output contains a foreign file besides a former run", async () => {
+test("--overwrite refuses an output with foreign files and changes nothing, even if it has a run", async () => {
   const label = ["label", "text", "gaps.csv", ...MODEL, "--limit", "4", "--out"];
   await work.write("foreign/mine.txt", "mine\n");
   const foreign = await work.expect(2, [...label, "foreign", "--overwrite"]);
@@ -153,7 +153,7 @@ test("--overwrite changes nothing if the output contains a foreign file besides 
   await work.expect(0, ["verify", "mixed"]);
 });
 
-test("a run with too many rows in error is stopped, and its first rows in error are shown", async () => {
+test("a run with too many rows in error fails and reports the first of them", async () => {
   const flags = ["gaps.csv", ...MODEL, "--out", "stopped", "--max-errors", "10", "--slice-items", "50"];
   const summary = jsonOf(await work.expect(1, ["label", "text", ...flags, "--json"]));
   assert.equal(summary.state, "failed");
@@ -164,7 +164,7 @@ test("a run with too many rows in error is stopped, and its first rows in error 
     errors.every(({ code, record, uri }) => code === "EMPTY_TEXT" && record % 2 === 1 && uri.endsWith("gaps.csv")),
   );
   assert.ok(!(await readdir(work.file("stopped"))).includes("_SUCCESS"));
-  // The same command with a higher limit resumes the run. Half of the rows have no text.
+  // The same command with a higher limit resumes. Half of the rows have no text.
   flags[flags.indexOf("10")] = "60%";
   await work.expect(3, ["label", "text", ...flags]);
   await work.expect(0, ["verify", "stopped"]);

@@ -22,7 +22,7 @@ const ITEMS = 300;
 const POISON = 137;
 const POISONED = "terrible";
 
-/** Texts. If `poisoned`, one of them has a word that no other has. */
+/** Writes texts. @param poisoned whether one of them has a word that no other has */
 async function writeTexts(path: string, poisoned = false): Promise<string[]> {
   const texts = Array.from({ length: ITEMS }, (_, at) => `it was ${"really ".repeat(at % 9)}good, ${at} times`);
   if (poisoned) texts[POISON] = `a ${POISONED}`;
@@ -30,7 +30,7 @@ async function writeTexts(path: string, poisoned = false): Promise<string[]> {
   return texts;
 }
 
-/** The label that the scripted model gives to each text. It depends only on the tokens. */
+/** The label that the scripted model gives each text, computed from its tokens. */
 async function expectedOf(texts: readonly string[]): Promise<string[]> {
   const { ids, offsets } = (await loadTokenizer(join(MODELS, "tiny-sentiment"))).encode(texts);
   return texts.map((_, at) => {
@@ -45,7 +45,7 @@ async function tokenOf(word: string): Promise<number> {
   return ids[1]!;
 }
 
-/** The label of each record, or the code of its error. */
+/** The label or error code of each record, in order. */
 async function verdicts(store: ObjectStore): Promise<string[]> {
   const found: string[] = [];
   for await (const { key } of store.list("part-"))
@@ -69,7 +69,7 @@ function serve(work: Workspace, pipeline: TestPipeline, model: string): RunningC
   return work.start([JSON.stringify(options)], { script: SERVE_MAIN });
 }
 
-test("a worker whose device is lost during a run ends with an error; another worker finishes, and the output verifies", async () => {
+test("a worker that loses its device ends with an error, and another worker finishes the run", async () => {
   await using work = await Workspace.open();
   await using pipeline = await TestPipeline.open();
   const lostMark = join(pipeline.folder, "lost");
@@ -97,7 +97,7 @@ test("a worker whose device is lost during a run ends with an error; another wor
   assert.equal((await second.ended).code, 0);
 });
 
-test("an item that fails the device each time costs only its own row, after any number of worker starts", async () => {
+test("an item that loses the device each time is one row in error, after several restarts of the worker", async () => {
   await using work = await Workspace.open();
   await using pipeline = await TestPipeline.open();
   const lostOn = await tokenOf(POISONED);
@@ -126,7 +126,7 @@ test("an item that fails the device each time costs only its own row, after any 
   assert.deepEqual(await verdicts(store), expected);
 });
 
-test("a command with its own worker ends with the error, and the same command then finishes", async () => {
+test("label with its own worker ends with the error of the device, and the same command then finishes", async () => {
   await using work = await Workspace.open();
   const script = { lostAt: 12, lostMark: work.file("lost") };
   const { dir: scripted } = await writeScripted(work.file("model"), "text", script);

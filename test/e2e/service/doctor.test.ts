@@ -22,13 +22,13 @@ import { TcpRedis } from "../../helpers/servers/tcp-redis.ts";
 let work: Workspace;
 
 before(async () => {
-  // Makes sure that a server can be found on every machine.
+  // Makes sure that doctor finds a Redis server on any machine.
   await (await startTestRedis()).close();
   work = await Workspace.open();
 });
 after(() => work[Symbol.asyncDispose]());
 
-/** The results of doctor by the names of the checks. */
+/** The checks of doctor, by name. */
 async function examine(code: number, args: string[] = [], options: RunOptions = {}): Promise<Map<string, CheckResult>> {
   const { ok, checks } = jsonOf(await work.expect(code, ["doctor", "--json", ...args], options));
   assert.equal(ok, code === 0);
@@ -39,7 +39,7 @@ function wrongOnes(checks: Map<string, CheckResult>): string[] {
   return [...checks.values()].filter(({ state }) => state === "wrong").map(({ name }) => name);
 }
 
-test("on a healthy machine: one line for each check, nothing started, nothing left behind", async () => {
+test("on a healthy machine, doctor prints a line per check, and leaves nothing behind", async () => {
   const { stdout } = await work.expect(0, ["doctor"]);
   assertPlain(stdout);
   const lines = stdout.trimEnd().split("\n");
@@ -87,7 +87,7 @@ test("--gpu reports what is missing for a GPU, or the results of each GPU", asyn
   await assert.rejects(access(work.file("never")), { code: "ENOENT" });
 });
 
-test("an unreachable Redis gives one wrong line, and its password stays hidden", async () => {
+test("an unreachable Redis is one wrong check, without its password", async () => {
   const env = { REDIS_URL: "redis://someone:hunter2@127.0.0.1:1/0" };
   const { stdout, stderr } = await work.expect(1, ["doctor"], { env });
   const wrong =
@@ -98,7 +98,7 @@ test("an unreachable Redis gives one wrong line, and its password stays hidden",
   assert.doesNotMatch(stdout + stderr, /hunter2/);
 });
 
-test("a reachable Redis: its persistence, its workers, and jobs that no worker could read", async () => {
+test("the checks of a Redis server report its persistence, workers and dead letters", async () => {
   await using server = await TcpRedis.start();
   await using open = new AsyncDisposableStack();
   const redis = await openRedis(server.address, "producer");
@@ -137,7 +137,7 @@ test("a reachable Redis: its persistence, its workers, and jobs that no worker c
   assert.match(evicting.get("Redis")!.found, /noeviction .*got allkeys-lru.*CONFIG SET maxmemory-policy noeviction/);
 });
 
-test("a prefix on S3 is written to, read and listed, and nothing stays; a missing bucket is wrong", async () => {
+test("the check of an S3 prefix writes, reads and lists it and leaves nothing, and a missing bucket is wrong", async () => {
   await using server = await startTestS3();
   const bucket = await server.makeBucket();
   const out = `s3://${bucket}/a prefix/`.replace(" ", "%20");
@@ -153,7 +153,7 @@ test("a prefix on S3 is written to, read and listed, and nothing stays; a missin
   s3.close();
 });
 
-test("an S3 server that ignores conditions is reported", async () => {
+test("an S3 server that ignores conditions is a note", async () => {
   const chosen = process.env.LABELMILL_TEST_S3;
   process.env.LABELMILL_TEST_S3 = JSON.stringify({ kind: "fauxqs", name: "fauxqs" });
   await using server = await startTestS3();
@@ -168,7 +168,7 @@ test("an S3 server that ignores conditions is reported", async () => {
   s3.close();
 });
 
-test("a server that does not answer affects only its own check, for a short time", async () => {
+test("a server that does not answer is one wrong check, after a short time", async () => {
   const silent = createServer().listen(0, "127.0.0.1");
   await once(silent, "listening");
   const sockets = new Set<Socket>();
@@ -193,7 +193,7 @@ test("a server that does not answer affects only its own check, for a short time
   }
 });
 
-test("a server that would be downloaded is reported and not downloaded; if no server can be found, that is wrong", async () => {
+test("a Redis server that must be downloaded is a note without a download, and none at all is wrong", async () => {
   const docker = 'case "$1" in info) echo 29.0;; image) exit 1;; pull) : > "$0.pulled";; esac';
   await chmod(await work.write("bin/docker", `#!/bin/sh\n${docker}\n`), 0o755);
   const cacheDir = work.file("no-cache");

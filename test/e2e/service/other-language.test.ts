@@ -9,7 +9,7 @@ import { TestPipeline } from "../../helpers/runs/pipeline.ts";
 
 const SCRIPT = fileURLToPath(new URL("../../../examples/submit.py", import.meta.url));
 
-test("examples/submit.py: a job from Python, submitted with BullMQ's Python client, gets its labels", async (t) => {
+test("examples/submit.py submits a job with BullMQ's Python client and gets its labels", async (t) => {
   const packages = /pip install ([\w=. ]+)\)/.exec(await readFile(SCRIPT, "utf8"))![1]!.split(" ");
   let python: string;
   try {

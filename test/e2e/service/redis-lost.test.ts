@@ -7,7 +7,7 @@ import { Workspace } from "../../helpers/cli.ts";
 import { writeTextModel } from "../../helpers/models/onnx.ts";
 import { writeTexts } from "../../helpers/runs/pipeline.ts";
 
-test("the Redis server of the command dies: one clear line, the command ends, and the same command continues", async () => {
+test("a command whose own Redis server dies ends with one error, and the same command resumes", async () => {
   await using work = await Workspace.open();
   await writeTexts(work.file("texts.csv"), 120);
   await writeTextModel(work.file("slow"), { weights: [1, -1], bias: [0, 0], slow: 10_000 });

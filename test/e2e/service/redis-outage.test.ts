@@ -10,7 +10,7 @@ function count({ stderr }: Ended, form: RegExp): number {
   return stderr.match(form)?.length ?? 0;
 }
 
-test("Redis is unreachable for longer than a lock lasts: each command prints one line, and all continue", async () => {
+test("commands report an outage of Redis beyond the lock time in one line, and continue after it", async () => {
   await using redis = await TcpRedis.start();
   await using work = await Workspace.open();
   await writeTextModel(work.file("slow"), { weights: [1, -1], bias: [0, 0], slow: 4_000 });
@@ -62,11 +62,11 @@ test("Redis is unreachable for longer than a lock lasts: each command prints one
   }
 });
 
-test("a command that only reads prints one line if the connection to Redis is lost", async () => {
+test("a command that only reads reports the loss of Redis in one line", async () => {
   await using redis = await TcpRedis.start();
   await using work = await Workspace.open();
   const env = { REDIS_URL: redis.url };
-  // The server answers everything except the list of runs.
+  // Redis answers every command until the one that lists the runs.
   redis.loseAt("zrevrange");
   const { stderr } = await work.expect(1, ["run", "list"], { env });
   assert.match(

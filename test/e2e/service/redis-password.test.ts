@@ -21,16 +21,16 @@ await work.write("password", `${PASSWORD}\n`);
 await work.write("wrong", WRONG);
 await work.write("settings.json", JSON.stringify({ redisUrl: server.url, redisPasswordFile: "password" }));
 
-type Asked = { args?: string[]; env?: Record<string, string> };
+type Call = { args?: string[]; env?: Record<string, string> };
 
-async function status(code: number, { args = [], env = {} }: Asked) {
+async function status(code: number, { args = [], env = {} }: Call) {
   const ended = await work.expect(code, ["status", ...args], { env });
   for (const secret of [PASSWORD, encodeURIComponent(PASSWORD), WRONG])
     assert.ok(!`${ended.stdout}${ended.stderr}`.includes(secret), "no password is shown");
   return ended;
 }
 
-test("a password in --redis-url works, with one warning that does not repeat it", async () => {
+test("a password in --redis-url works, with one warning that does not show it", async () => {
   const { stdout, stderr } = await status(0, { args: ["--redis-url", withPassword, "--json"] });
   assert.match(
     stderr,
@@ -39,30 +39,30 @@ test("a password in --redis-url works, with one warning that does not repeat it"
   assert.deepEqual(JSON.parse(stdout).workers, []);
 });
 
-const QUIET: [string, Asked][] = [
+const QUIET: [string, Call][] = [
   ["REDIS_URL", { env: { REDIS_URL: withPassword } }],
   ["REDIS_PASSWORD", { args: ["--redis-url", server.url], env: { REDIS_PASSWORD: PASSWORD } }],
   ["--redis-password-file", { args: ["--redis-url", server.url, "--redis-password-file", "password"] }],
   ["REDIS_PASSWORD_FILE", { env: { REDIS_URL: server.url, REDIS_PASSWORD_FILE: "password" } }],
   ["the file of --config", { args: ["--config", "settings.json"] }],
 ];
-for (const [place, asked] of QUIET)
+for (const [place, call] of QUIET)
   test(`a password in ${place} works, without a warning`, async () => {
-    assert.equal((await status(0, asked)).stderr, "");
+    assert.equal((await status(0, call)).stderr, "");
   });
 
-test("the user of the URL is used with the password from another place", async () => {
+test("the user of the URL is used with a password from another place", async () => {
   await admin.acl("SETUSER", "ann", "on", `>${WRONG}`, "~*", "&*", "+@all");
   const env = { REDIS_URL: server.url.replace("//", "//ann@"), REDIS_PASSWORD: WRONG };
   await status(0, { env });
 });
 
-test("the error for a wrong password names the places for the right one", async () => {
+test("the error of a wrong password says where to set the right one", async () => {
   const { stderr } = await status(1, { args: ["--redis-password-file", "wrong"], env: { REDIS_URL: server.url } });
   assert.match(stderr, /REDIS_UNREACHABLE: .*redis:\/\/:\*\*\*@127.*wrong user or password.*REDIS_PASSWORD/);
 });
 
-const REFUSED: [string, Asked, RegExp][] = [
+const REFUSED: [string, Call, RegExp][] = [
   [
     "two places",
     { env: { REDIS_URL: withPassword, REDIS_PASSWORD: WRONG } },
@@ -89,14 +89,14 @@ const REFUSED: [string, Asked, RegExp][] = [
     /REDIS_PASSWORD: a password in one line\n/,
   ],
 ];
-for (const [what, asked, message] of REFUSED)
-  test(`${what}: refused, and no password is shown`, async () => {
-    const { stderr } = await status(2, asked);
+for (const [name, call, message] of REFUSED)
+  test(`${name}: the command is refused and shows no password`, async () => {
+    const { stderr } = await status(2, call);
     assert.match(stderr, /^(Warning: [^\n]*\n)?labelmill: CONFIG_INVALID: /);
     assert.match(stderr, message);
   });
 
-test("no flag takes only a password", async () => {
+test("there is no flag for a password", async () => {
   const { stderr } = await work.expect(2, ["status", "--redis-password", "x"]);
   assert.match(stderr, /unknown option '--redis-password'/);
 });

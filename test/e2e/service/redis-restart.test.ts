@@ -6,7 +6,7 @@ import { writeTexts } from "../../helpers/runs/pipeline.ts";
 import { startTestS3 } from "../../helpers/servers/s3-server.ts";
 import { TcpRedis } from "../../helpers/servers/tcp-redis.ts";
 
-test("Redis is killed during a run on S3 and restarted empty: the same command finishes the run, and the output verifies", async () => {
+test("after Redis restarts empty in the middle of a run on S3, the same command finishes the run", async () => {
   await using server = await startTestS3();
   await using redis = await TcpRedis.start();
   await using work = await Workspace.open();
@@ -30,11 +30,11 @@ test("Redis is killed during a run on S3 and restarted empty: the same command f
   const ended = await first.ended;
   assert.equal(ended.code, 1, ended.stderr);
   assert.match(ended.stderr, /^labelmill: REDIS_UNREACHABLE: .*run the same command again[^\n]*\n$/m);
-  const stood = await parts();
+  const partsBefore = await parts();
   s3.close();
-  assert.ok(stood < 40, "Redis was killed in the middle of the run");
+  assert.ok(partsBefore < 40, "Redis was killed in the middle of the run");
   await redis.restart();
-  // The worker registers again within ten seconds. Until then, no worker serves the model.
+  // The worker registers again within ten seconds. Until then, no worker is known to serve the model.
   const again = await work.expect(0, [...args, "--queue-anyway", "--json"], { env });
   assert.deepEqual((jsonOf(again).totals as { labeled: number }).labeled, 4_000);
   const proof = jsonOf(await work.expect(0, ["verify", out, "--json"], { env }));

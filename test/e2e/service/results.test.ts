@@ -11,13 +11,13 @@ import { TestPipeline, writeTexts } from "../../helpers/runs/pipeline.ts";
 const EXAMPLES = fileURLToPath(new URL("../../../examples/", import.meta.url));
 const SLICES = 30;
 
-/** Waits until a command has printed a number of lines. */
+/** Waits until a command has printed `count` lines, and returns all lines. */
 async function lines(command: RunningCommand, count: number): Promise<string[]> {
   await command.prints((text) => text.split("\n").length > count);
   return command.stdout.trimEnd().split("\n");
 }
 
-test("results --follow shows every event, and a consumer at the same time misses none", async () => {
+test("results --follow shows every event, and takes none from a consumer", async () => {
   await using pipeline = await TestPipeline.open();
   await using work = await Workspace.open();
   const env = { REDIS_URL: pipeline.redis.url };
@@ -29,9 +29,9 @@ test("results --follow shows every event, and a consumer at the same time misses
   });
   const path = await writeTexts(work.file("texts.csv"), SLICES * 10);
   const input = { kind: "text", path, model: "tiny-sentiment", out: "out" } as const;
-  // The first event shows that both are listening.
+  // Submits singles until both listen.
   const producer = await pipeline.producer();
-  for (let heard = false; !heard; heard = follower.stdout !== "" && consumer.stdout !== "")
+  for (let both = false; !both; both = follower.stdout !== "" && consumer.stdout !== "")
     await (await producer.submit({ model: "tiny-sentiment", texts: ["good"], events: "rows" })).wait();
   const before = { follower: follower.stdout.length, consumer: consumer.stdout.length };
   const { runFile } = await pipeline.run(input, { sliceItems: 10, events: "rows" });
@@ -45,7 +45,7 @@ test("results --follow shows every event, and a consumer at the same time misses
   assert.deepEqual(followed.map(({ id }) => id).sort(), ids);
   assert.ok(followed.every(({ items }) => items?.length === 10));
   const consumed = linesOf(consumer.stdout.slice(before.consumer)).filter((line) => line.startsWith(runFile.run));
-  assert.deepEqual(consumed.map((line) => line.split(" ")[0]).sort(), ids, "each once");
+  assert.deepEqual(consumed.map((line) => line.split(" ")[0]).sort(), ids, "each event once");
   follower.child.kill("SIGINT");
   assert.equal((await follower.ended).code, 130);
   consumer.child.kill("SIGTERM");
@@ -54,7 +54,7 @@ test("results --follow shows every event, and a consumer at the same time misses
   assert.equal(await redis.llen(`{labelmill}:${RESULTS_QUEUE}:wait`), 0);
 });
 
-test("the examples for images and for events work as described", async () => {
+test("the examples of images and of events work as documented", async () => {
   await using pipeline = await TestPipeline.open();
   await using work = await Workspace.open();
   const env = { REDIS_URL: pipeline.redis.url, OUTPUT: pipeline.output("labels") };
@@ -72,7 +72,7 @@ test("the examples for images and for events work as described", async () => {
   assert.equal((await listener.ended).code, 0);
 });
 
-test("the example for the library prints labels, and does not handle a duplicate event again", async () => {
+test("the library example prints labels, and the consumer example handles a repeated event once", async () => {
   await using pipeline = await TestPipeline.open();
   await using work = await Workspace.open();
   const env = { REDIS_URL: pipeline.redis.url, OUTPUT: pipeline.output("labels") };
@@ -98,7 +98,7 @@ test("the example for the library prints labels, and does not handle a duplicate
   const id = first!.split(" ")[0]!;
   const waiting = await work.expect(0, ["results", "--json"], { env });
   assert.equal(waiting.stdout, "", "the event was consumed");
-  // A retried job publishes the same event again. Another event follows it.
+  // The same event again, as a retried job publishes it, and then another one.
   const events = new ResultEvents(await pipeline.connection(), 100);
   await events.publish(event);
   await events.close();

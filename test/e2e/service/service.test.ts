@@ -18,7 +18,7 @@ after(async () => {
   await server[Symbol.asyncDispose]();
 });
 
-/** Redis, a bucket, a working folder, and the environment variables of a user. */
+/** Redis, a bucket, a workspace, and the environment of a user. */
 async function openSystem() {
   const opened = new AsyncDisposableStack();
   const redis = opened.use(await TcpRedis.start());
@@ -27,7 +27,7 @@ async function openSystem() {
   const env: Record<string, string> = { ...server.env, REDIS_URL: redis.url };
   return {
     ...{ redis, work, bucket, env },
-    /** A worker that may open the bucket; resolves when it serves. */
+    /** Starts a worker that may open the bucket. Resolves when it serves. */
     async worker(more: Record<string, string> = {}, args: string[] = []): Promise<RunningCommand> {
       const command = work.start(["worker", "--models", "tiny-sentiment", "tiny-image", ...args], {
         env: { ...env, LABELMILL_S3_ROOTS: `s3://${bucket}`, LABELMILL_THREADS: "1", ...more },
@@ -50,7 +50,7 @@ async function keysOf(uri: string): Promise<string[]> {
   return keys;
 }
 
-test("texts and images to labels, all on S3, with a separate worker; the outputs verify", async () => {
+test("a separate worker labels texts and images from S3 to S3, and the outputs are proved", async () => {
   await using system = await openSystem();
   const { work, env, bucket } = system;
   await system.worker();
@@ -95,7 +95,7 @@ test("texts and images to labels, all on S3, with a separate worker; the outputs
   await work.expect(0, ["verify", seen], { env });
 });
 
-test("the same without REDIS_URL, in one command", async () => {
+test("without REDIS_URL, one command labels from S3 to S3", async () => {
   await using system = await openSystem();
   const { work, bucket } = system;
   const { REDIS_URL: _, ...env } = system.env;
@@ -113,7 +113,7 @@ test("the same without REDIS_URL, in one command", async () => {
   await work.expect(0, ["verify", "local"], { env });
 });
 
-test("work that remote workers cannot do is refused before anything is queued", async () => {
+test("a run that remote workers cannot do is refused before anything is queued", async () => {
   await using system = await openSystem();
   const { work, env, bucket } = system;
   const out = `s3://${bucket}/out/`;
@@ -171,7 +171,7 @@ type Status = {
   events: { waiting: number; dropped: number };
 };
 
-test("--shared-files: a local output and local images that are granted to the worker", async () => {
+test("--shared-files allows local outputs and images that the worker may open", async () => {
   await using system = await openSystem();
   const { work, env } = system;
   const images = join(EXAMPLES, "images");
@@ -182,7 +182,7 @@ test("--shared-files: a local output and local images that are granted to the wo
   await work.expect(0, ["verify", "seen"], { env });
 });
 
-test("--detach exits when all slices are queued; status shows the progress, results the events; --with-worker labels in this process", async () => {
+test("--detach ends when all is queued, status shows the run, --with-worker finishes it, and results shows its events", async () => {
   await using system = await openSystem();
   const { work, env, bucket } = system;
   const csv = await writeTexts(work.file("texts.csv"), 200);
@@ -221,7 +221,7 @@ test("--detach exits when all slices are queued; status shows the progress, resu
   assert.match(unknown.stderr, /RUN_UNKNOWN/);
 });
 
-test("cancel ends a running run; its parts stay, and the same command resumes it", async () => {
+test("cancel ends a running run and keeps its parts, and the same command resumes it", async () => {
   await using system = await openSystem();
   const { work, env, bucket } = system;
   const csv = await writeTexts(work.file("texts.csv"), 3_000);
@@ -245,7 +245,7 @@ test("cancel ends a running run; its parts stay, and the same command resumes it
   await work.expect(0, ["verify", out], { env });
 });
 
-test("two commands on one output at once: the error of the second names the holder", async () => {
+test("the second of two commands on one output is refused with the process of the first", async () => {
   await using system = await openSystem();
   const { work, env, bucket } = system;
   const csv = await writeTexts(work.file("texts.csv"), 5);
@@ -261,7 +261,7 @@ test("two commands on one output at once: the error of the second names the hold
   assert.ok(!(await keysOf(out)).includes("_lock"));
 });
 
-test("a worker waits for a Redis that is unreachable or unsuitable, and prints the reason once", async () => {
+test("a worker waits for an unreachable or unfit Redis, and reports the reason", async () => {
   await using system = await openSystem();
   const { work, env, redis, bucket } = system;
   const args = ["worker", "--models", "tiny-sentiment"];
@@ -287,7 +287,7 @@ test("a worker waits for a Redis that is unreachable or unsuitable, and prints t
   assert.deepEqual(workers, [], "the worker has deregistered");
 });
 
-test("a missing bucket, or wrong credentials: one clear line, nothing queued", async () => {
+test("a missing bucket or missing credentials are a one-line error, and nothing is queued", async () => {
   await using system = await openSystem();
   const { work, env, bucket } = system;
   await system.worker({ LABELMILL_S3_ROOTS: `s3://${bucket},s3://no-such-bucket-here` });

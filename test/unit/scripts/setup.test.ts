@@ -11,7 +11,7 @@ const SETUP = join(import.meta.dirname, "..", "..", "..", "scripts", "setup.mjs"
 const INSTALLING = /installing dependencies/;
 
 /** Arguments that make `process.versions.node` in the process report `version`. */
-function playNode(version: string): string[] {
+function fakeNode(version: string): string[] {
   const code = `Object.defineProperty(process, "versions", { value: { ...process.versions, node: "${version}" } })`;
   return ["--import", `data:text/javascript,${encodeURIComponent(code)}`];
 }
@@ -170,9 +170,9 @@ test("the set-up leaves standard input to the command that follows", () => {
 
 test("an old Node is enough with the pinned one, and gets a one-line error without it", () => {
   using pinned = checkout();
-  assert.equal(run(pinned.setup, { node: playNode("20.20.0") }).status, 0);
+  assert.equal(run(pinned.setup, { node: fakeNode("20.20.0") }).status, 0);
   using alone = checkout({ pinned: null });
-  const refused = run(alone.setup, { node: playNode("22.9.0") });
+  const refused = run(alone.setup, { node: fakeNode("22.9.0") });
   assert.equal(refused.status, 1);
   assert.match(refused.stderr, /\nlabelmill: labelmill needs Node 24 and this is 22\.9\.0\..*install Node 24 or newer/);
   assert.equal(run(alone.setup, { env: noNpm }).status, 0, "a newer Node accepts the same modules");
@@ -189,7 +189,7 @@ test("a pinned Node that does not run, or is too old, is refused", () => {
 test("a Node that is too old for the set-up gets a one-line error before any change", () => {
   using tree = checkout();
   for (const version of ["12.22.0", "20.19.9"]) {
-    const refused = run(tree.setup, { node: playNode(version) });
+    const refused = run(tree.setup, { node: fakeNode(version) });
     assert.equal(refused.status, 1);
     assert.equal(
       refused.stderr,

@@ -157,7 +157,7 @@ export class Runner implements BatchRules {
     if (this.#layouts.done || this.#underLoad < UNDER_LOAD || !this.#budgets.settled) return false;
     this.#underLoad = 0;
     this.#foundWith.set(this.threads, this.#budgets.found);
-    this.#changing = this.#layouts.measured(this.#budgets.rates) !== undefined;
+    this.#changing = this.#layouts.record(this.#budgets.rates) !== undefined;
     return this.#changing;
   }
 

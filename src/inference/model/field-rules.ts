@@ -1,19 +1,19 @@
 import { isObject, type Json, show } from "./json.ts";
 
 /**
- * What becomes of the fields of a model's files that transformers (Python) or transformers.js obeys. `honoured`: it decides answers as
- * it does there. `refused`: a model whose answers it would change is MODEL_INVALID. `no effect`: it changes no answer of a classifier.
+ * How a field of a model's files is handled that transformers (Python) or transformers.js uses. `honoured`: it has the same effect as
+ * there. `refused`: the model is MODEL_INVALID if the field would change answers. `no effect`: it changes no answer of a classifier.
  */
 export type Effect = "honoured" | "refused" | "no effect";
 
-/** A row of the table in docs/models.md, which a test holds against these. */
+/** A row of a table in docs/models.md. A test compares the tables with these rules. */
 export type FieldRule = {
-  /** One field, or several with the same fate; a dot leads into an object. */
+  /** One field, or several that are handled alike. A dot separates the keys of nested objects. */
   fields: readonly string[];
   effect: Effect;
-  /** For people. */
+  /** Description for the documentation and for error messages. */
   what: string;
-  /** The values with which a model is taken; any where this is missing. A field that is absent is always right. */
+  /** Whether a value is accepted. Default: every value is. An absent field is always accepted. */
   allows?: (value: unknown) => boolean;
 };
 
@@ -21,7 +21,7 @@ export function honoured(fields: string, what: string): FieldRule {
   return { fields: fields.split(" "), effect: "honoured", what };
 }
 
-/** @param what begins with the values that are taken */
+/** @param what begins with the accepted values */
 export function refusedUnless(fields: string, what: string, allows: (value: unknown) => boolean): FieldRule {
   return { fields: fields.split(" "), effect: "refused", what, allows };
 }
@@ -30,15 +30,15 @@ export function noEffect(fields: string, what: string): FieldRule {
   return { fields: fields.split(" "), effect: "no effect", what };
 }
 
-/** The last row of a file's table. */
+/** The last row of a file's table: all other fields. */
 export function noEffectOfOthers(what: string): FieldRule {
   return { fields: ["(any other)"], effect: "no effect", what };
 }
 
-/** A field with a value that is not taken. */
+/** A field with a value that is not accepted. */
 export type RefusedField = { field: string; problem: string };
 
-/** @returns the first field of a file whose value is not taken */
+/** @returns the first field of a file whose value is not accepted */
 export function refusedField(json: Json, rules: readonly FieldRule[]): RefusedField | undefined {
   for (const { fields, what, allows } of rules)
     for (const field of allows ? fields : []) {

@@ -1,22 +1,22 @@
-/** The resampling filters that are known. */
+/** The supported resampling filters. */
 export const FILTERS = ["nearest", "lanczos", "bilinear", "bicubic"] as const;
 
 type Triple = [number, number, number];
-/** What an image processor of transformers does with what its file leaves out. Undefined: its versions differ, so the file must say it. */
+/** The defaults of an image processor of transformers. Undefined: its versions differ, so the file must have the value. */
 export type Processor = {
-  /** Whether a number as `size` is a square; else it is the shortest edge. */
+  /** Whether a number in `size` means a square; otherwise it means the shortest edge. */
   square: boolean;
   filter: (typeof FILTERS)[number];
-  /** Whether the middle is cut out. */
+  /** Whether images are center-cropped. */
   crop: boolean | undefined;
   /** A number, or height and width. */
   size: number | [number, number] | undefined;
-  /** Older versions pass over `do_center_crop` where a file says it, newer ones crop. */
-  mayPassOverCrop?: true;
+  /** Whether older versions ignore `do_center_crop`, while newer ones crop. */
+  mayIgnoreCrop?: true;
   cropSize?: number;
   mean?: Triple;
   std?: Triple;
-  /** It resizes by `crop_pct`, in a way of its own. */
+  /** Whether it resizes by `crop_pct`. */
   cropPct?: true;
 };
 
@@ -28,14 +28,14 @@ const CLIP = {
 const MOBILE_NET = { square: false, filter: "bilinear", crop: true, size: 256, cropSize: 224, ...HALF } as const;
 
 /**
- * By the name before `ImageProcessor`, `ImageProcessorFast` or `FeatureExtractor`. Others (Levit, PoolFormer, EfficientNet,
- * MobileViT, …) have steps of their own.
+ * The supported processors, by the name before `ImageProcessor`, `ImageProcessorFast` or `FeatureExtractor`. Others (Levit,
+ * PoolFormer, EfficientNet, MobileViT, …) have additional steps.
  */
 export const PROCESSORS: Readonly<Record<string, Processor>> = {
-  ViT: { square: true, filter: "bilinear", crop: false, mayPassOverCrop: true, size: 224, ...HALF },
+  ViT: { square: true, filter: "bilinear", crop: false, mayIgnoreCrop: true, size: 224, ...HALF },
   DeiT: { square: true, filter: "bicubic", crop: true, size: 256, cropSize: 224, ...HALF },
   Beit: { square: true, filter: "bicubic", crop: undefined, size: undefined, cropSize: 224, ...HALF },
-  Siglip: { square: false, filter: "bicubic", crop: false, mayPassOverCrop: true, size: [224, 224], ...HALF },
+  Siglip: { square: false, filter: "bicubic", crop: false, mayIgnoreCrop: true, size: [224, 224], ...HALF },
   Bit: { square: false, filter: "bicubic", crop: true, size: 224, cropSize: 224, ...CLIP },
   CLIP: { square: false, filter: "bicubic", crop: true, size: 224, cropSize: 224, ...CLIP },
   MobileNetV1: MOBILE_NET,
@@ -44,14 +44,14 @@ export const PROCESSORS: Readonly<Record<string, Processor>> = {
     square: false,
     filter: "bilinear",
     crop: false,
-    mayPassOverCrop: true,
+    mayIgnoreCrop: true,
     size: 384,
     ...HALF,
     cropPct: true,
   },
 };
 
-/** The processors of files without a type, by the `model_type` of config.json. */
+/** The processors of files that name no class: the `model_type` values of config.json, by processor. */
 const BY_MODEL: Readonly<Record<string, readonly string[]>> = {
   ViT: ["vit", "vit_msn", "swin", "swinv2", "swiftformer", "ijepa", "dinat"],
   DeiT: ["deit"],
@@ -62,7 +62,7 @@ const BY_MODEL: Readonly<Record<string, readonly string[]>> = {
   MobileNetV1: ["mobilenet_v1"],
   MobileNetV2: ["mobilenet_v2"],
   ConvNext: ["convnext", "convnextv2", "cvt", "regnet", "resnet"],
-  // Known to transformers, not built here.
+  // Known to transformers, not supported here.
   Levit: ["levit"],
   PoolFormer: ["poolformer"],
   EfficientNet: ["efficientnet"],
@@ -78,7 +78,7 @@ const BY_MODEL: Readonly<Record<string, readonly string[]>> = {
   Siglip2: ["siglip2"],
 };
 
-/** @returns the name of the processor that transformers gives a model of this type; undefined for a type that it gives none */
+/** @returns the name of the processor that transformers uses for a model type; undefined if it has none */
 export function processorNameOf(modelType: unknown): string | undefined {
   return Object.keys(BY_MODEL).find((name) => BY_MODEL[name]!.some((type) => type === modelType));
 }

@@ -7,29 +7,29 @@ import { type Json, withoutNulls } from "./json.ts";
 const SideSchema = z.int().min(1).max(4096);
 const TripleSchema = z.tuple([z.number(), z.number(), z.number()]);
 
-/** From a decoded picture to what a model takes: resize, centre crop, then `(value × rescale − mean) / std` per channel. */
+/** How a decoded image becomes a model's input: resize, center crop, then `(value × rescale − mean) / std` for each channel. */
 export const ImageRecipeSchema = z.strictObject({
-  /** Pixels of the result. */
+  /** The size of the result in pixels. */
   width: SideSchema,
   height: SideSchema,
-  /** Null: the picture keeps its size. `shortest-edge` keeps the aspect; the long edge is truncated to an integer. */
+  /** Null: the image keeps its size. `shortest-edge` keeps the aspect ratio; the long edge is truncated to an integer. */
   resize: z
     .discriminatedUnion("kind", [
       z.strictObject({ kind: z.literal("shortest-edge"), edge: SideSchema }),
       z.strictObject({ kind: z.literal("exact"), width: SideSchema, height: SideSchema }),
     ])
     .nullable(),
-  /** Whether `width` × `height` is cut from the middle. False: the picture must have that size by then. */
+  /** Whether the center `width` × `height` is cropped. False: the resized image must have this size. */
   crop: z.boolean(),
   filter: z.enum(FILTERS),
   rescale: z.number().positive(),
-  /** Red, green, blue, on the scale that `rescale` leads to. */
+  /** Red, green, blue, on the scale after `rescale`. */
   mean: TripleSchema,
   std: TripleSchema.refine((std) => std.every((value) => value !== 0)),
 });
 export type ImageRecipe = z.infer<typeof ImageRecipeSchema>;
 
-/** The numbers that Pillow gives its filters, and so `resample`; 4 (box) and 5 (Hamming) have no equal here. */
+/** The values of `resample`: Pillow's numbers of its filters. 4 (box) and 5 (Hamming) are not supported. */
 const FILTER_BY_NUMBER: Record<number, ImageRecipe["filter"]> = {
   0: "nearest",
   1: "lanczos",
@@ -43,7 +43,7 @@ const SizeSchema = z.union([
   z.strictObject({ shortest_edge: SideSchema }),
   z.strictObject({ height: SideSchema, width: SideSchema }),
 ]);
-/** One number stands for all channels. */
+/** One number applies to all channels. */
 const ChannelsSchema = z.union([TripleSchema, z.number()]);
 
 const ConfigSchema = z.object({
@@ -67,16 +67,16 @@ const ConfigSchema = z.object({
 });
 type Config = z.infer<typeof ConfigSchema>;
 
-/** The fields that are read here: those that the table calls honoured. */
+/** The fields that are read here: those that IMAGE_FIELDS calls honoured. */
 export const READ_IMAGE_FIELDS: readonly string[] = Object.keys(ConfigSchema.shape);
 
-/** Where a recipe stands, and what config.json says of the processor, for files that say nothing of it. */
+/** The file of a recipe, and the fields of config.json that determine the processor if the file does not. */
 export type RecipeSource = { file?: string; modelType?: unknown; processorType?: unknown };
 
 /**
- * The recipe that a Hugging Face `preprocessor_config.json` describes, as the image processors of transformers read it. Null means
- * absent, and what is absent is as the class of the processor has it.
- * Throws MODEL_INVALID, naming the field, for what is missing or cannot be done here.
+ * The recipe in a Hugging Face `preprocessor_config.json`, as the image processors of transformers read it. Null means absent, and
+ * absent values are those of the processor's class.
+ * Throws MODEL_INVALID, naming the field, if a value is missing or not supported.
  */
 export function parseImageRecipe(json: unknown, source: RecipeSource = {}): ImageRecipe {
   try {
@@ -92,7 +92,7 @@ function readRecipe(json: unknown, source: RecipeSource): ImageRecipe {
   const parsed = ConfigSchema.safeParse(json);
   if (!parsed.success) {
     const issue = parsed.error.issues[0]!;
-    throw new WrongField(issue.path.join(".") || "the whole", issue.message);
+    throw new WrongField(issue.path.join(".") || "the file", issue.message);
   }
   const refused = refusedImageField(json as Json);
   if (refused) throw new WrongField(refused.field, refused.problem);
@@ -104,7 +104,7 @@ function readRecipe(json: unknown, source: RecipeSource): ImageRecipe {
         channels(config.image_std, processor.std, "image_std"),
       ]
     : [channels(0), channels(1)];
-  if (std.includes(0)) throw new WrongField("image_std", `expected no 0 in it, got ${JSON.stringify(std)}`);
+  if (std.includes(0)) throw new WrongField("image_std", `expected no 0, got ${JSON.stringify(std)}`);
   return {
     ...geometryOf(config, processor),
     filter: filterOf(config, processor),
@@ -116,24 +116,25 @@ function readRecipe(json: unknown, source: RecipeSource): ImageRecipe {
 
 function channels(
   value: z.infer<typeof ChannelsSchema> | undefined,
-  usual?: ImageRecipe["mean"],
+  defaultValue?: ImageRecipe["mean"],
   field = "",
 ): ImageRecipe["mean"] {
-  const found = required(value ?? usual, field);
+  const found = required(value ?? defaultValue, field);
   return typeof found === "number" ? [found, found, found] : [...found];
 }
 
 function processorOf(config: Config, { modelType, processorType }: RecipeSource): Processor {
   const type = config.image_processor_type ?? config.feature_extractor_type ?? textOf(processorType);
   const name = type?.replace(/(ImageProcessor(Fast|Pil)?|FeatureExtractor)$/, "") ?? processorNameOf(modelType);
-  // Files of unknown models without a type are ViT's or ConvNext's oldest; only the latter know crop_pct. They say all that they need.
+  // Files without a class, of models without a processor, are from the oldest versions of ViT or, with crop_pct, ConvNext. They contain all
+  // other values.
   if (name === undefined) {
     const { square, filter, cropPct } = config.crop_pct ? PROCESSORS.ConvNext! : PROCESSORS.ViT!;
     return { square, filter, crop: false, size: undefined, ...(cropPct && { cropPct }) };
   }
   if (Object.hasOwn(PROCESSORS, name)) return PROCESSORS[name]!;
   const known = Object.keys(PROCESSORS).join(", ");
-  const got = type === undefined ? `none, which is ${name}'s for a ${modelType}` : JSON.stringify(type);
+  const got = type === undefined ? `none, so ${name} for the model_type ${modelType}` : JSON.stringify(type);
   throw new WrongField("image_processor_type", `expected the processor of one of ${known}, got ${got}`);
 }
 
@@ -161,16 +162,16 @@ function geometryOf(config: Config, processor: Processor): Pick<ImageRecipe, "wi
     if (whole.kind === "exact") return { width: whole.width, height: whole.height, resize, crop: false };
     throw new WrongField(
       "do_center_crop",
-      "expected true, or a size of height and width: the model needs one fixed size",
+      "expected true, or a size with height and width, got neither: the model needs one fixed size",
     );
   }
-  if (processor.mayPassOverCrop && resize?.kind === "exact") checkCrop(config, processor, resize);
+  if (processor.mayIgnoreCrop && resize?.kind === "exact") checkCrop(config, processor, resize);
   const { width, height } = cropSizeOf(config, processor);
   const least = resize?.kind === "exact" ? resize : { width: resize?.edge ?? width, height: resize?.edge ?? height };
   if (width > least.width || height > least.height) {
     throw new WrongField(
       "crop_size",
-      `expected at most the resized picture: the crop, ${width} × ${height}, would need padding`,
+      `expected at most the size of the resized image, ${least.width} × ${least.height}, got ${width} × ${height}: the crop would need padding`,
     );
   }
   return { width, height, resize, crop: true };
@@ -182,23 +183,23 @@ function cropSizeOf(config: Config, processor: Processor): { width: number; heig
   throw new WrongField("crop_size", "expected a number, or height and width, got shortest_edge");
 }
 
-/** Older versions of some processors pass over `do_center_crop`, newer ones crop: it may cut nothing off what was made before it. */
-function checkCrop<T extends { width: number; height: number }>(config: Config, processor: Processor, made: T): T {
-  if (!config.do_center_crop) return made;
+/** Older versions of some processors ignore `do_center_crop`, newer ones crop: the crop must have the size of the resized image. */
+function checkCrop<T extends { width: number; height: number }>(config: Config, processor: Processor, resized: T): T {
+  if (!config.do_center_crop) return resized;
   const { width, height } = cropSizeOf(config, processor);
-  if (width === made.width && height === made.height) return made;
+  if (width === resized.width && height === resized.height) return resized;
   throw new WrongField(
     "do_center_crop",
-    `expected false, or a crop_size of ${made.width} × ${made.height}, as only newer versions of this class crop, got true with ${width} × ${height}`,
+    `expected false, or a crop_size of ${resized.width} × ${resized.height}, since only newer versions of this class crop, got true with ${width} × ${height}`,
   );
 }
 
 /**
- * ConvNext's way, ResNet's too: below 384 the shortest edge becomes edge / crop_pct and the middle is cut out; from 384
- * on the picture is stretched to the square. (ConvNextImageProcessor.resize in transformers)
+ * The resize of ConvNext, also used by ResNet. Below 384 the shortest edge becomes edge / crop_pct and the center is cropped. From 384
+ * on the image is stretched to a square. (ConvNextImageProcessor.resize in transformers)
  */
 function cropPctGeometry(resize: NonNullable<ImageRecipe["resize"]>, cropPct: number | undefined) {
-  if (resize.kind !== "shortest-edge") throw new WrongField("size", "expected shortest_edge, as crop_pct needs it");
+  if (resize.kind !== "shortest-edge") throw new WrongField("size", "expected shortest_edge, which crop_pct needs");
   const { edge } = resize;
   const square = { width: edge, height: edge };
   if (edge >= 384) return { ...square, resize: { kind: "exact" as const, ...square }, crop: false };
@@ -214,7 +215,7 @@ function sizeOf(size: z.infer<typeof SizeSchema>, square: boolean): NonNullable<
 }
 
 function required<T>(value: T | undefined, field: string): T {
-  if (value === undefined) throw new WrongField(field, "expected it, got nothing");
+  if (value === undefined) throw new WrongField(field, "expected a value, got nothing");
   return value;
 }
 

@@ -2,14 +2,14 @@ import { LabelmillError } from "../../errors.ts";
 import type { OnnxOutput } from "../onnx/file-scan.ts";
 import { isObject, type Json, show } from "./json.ts";
 
-/** What transformers gives a classifier that does not say how many labels it has. */
-const USUAL_COUNT = 2;
-/** Far above any classifier. */
-const MOST_LABELS = 1_000_000;
+/** The number of labels that transformers assumes if none is given. */
+const DEFAULT_COUNT = 2;
+/** Far more than any classifier has. */
+const MAX_LABELS = 1_000_000;
 
 /**
- * A classifier's labels by index, from its config.json: `id2label`, whose numbers are taken as text; without it `LABEL_0`, `LABEL_1`, …
- * as transformers names them, as many as `num_labels` says, or else as the ONNX file's output has, or else two.
+ * A classifier's labels by index: `id2label` of its config.json, with numbers converted to text. Without it the labels are `LABEL_0`,
+ * `LABEL_1`, …, as in transformers. Their number is `num_labels`, else the width of the ONNX file's output, else 2.
  * @throws LabelmillError MODEL_INVALID, naming the field
  */
 export function labelsOf(config: Json, outputs: readonly OnnxOutput[]): string[] {
@@ -29,20 +29,21 @@ export function labelsOf(config: Json, outputs: readonly OnnxOutput[]): string[]
 }
 
 function countOf(config: Json, outputs: readonly OnnxOutput[]): number {
-  const said = config.num_labels;
-  if (said !== undefined) {
-    if (!Number.isInteger(said) || (said as number) < 0 || (said as number) > MOST_LABELS)
-      throw invalid(`num_labels: expected a number of labels, got ${show(said)}`);
-    if ((said as number) < 2) throw tooFew("num_labels", said as number);
-    return said as number;
+  const value = config.num_labels;
+  if (value !== undefined) {
+    const count = Number.isInteger(value) ? (value as number) : -1;
+    if (count < 0 || count > MAX_LABELS)
+      throw invalid(`num_labels: expected an integer from 2 to ${MAX_LABELS}, got ${show(value)}`);
+    if (count < 2) throw tooFew("num_labels", count);
+    return count;
   }
   const width = (outputs.find(({ name }) => name === "logits") ?? outputs[0])?.dims.at(1);
-  if (width === undefined || width < 1) return USUAL_COUNT;
-  if (width < 2 || width > MOST_LABELS) throw tooFew("id2label is missing, and the ONNX file's output", width);
+  if (width === undefined || width < 1) return DEFAULT_COUNT;
+  if (width < 2 || width > MAX_LABELS) throw tooFew("id2label is missing, and the ONNX file's output", width);
   return width;
 }
 
-/** Softmax over one label is always 1: such a model is a regression. */
+/** The softmax over one label is always 1: such a model does regression. */
 function tooFew(field: string, count: number): LabelmillError {
   return invalid(`${field}: expected at least 2 labels, got ${count}`);
 }

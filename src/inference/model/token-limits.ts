@@ -4,17 +4,17 @@ import { refusedField } from "./field-rules.ts";
 import { invalidFile, type Json, parsed, readModelJson } from "./json.ts";
 import { TOKENIZER_CONFIG_FIELDS } from "./text-fields.ts";
 
-/** What a model that names no limit is given: BERT's. */
+/** The limit of a model that has none in its files: BERT's. */
 const DEFAULT_MAX_TOKENS = 512;
-/** Longer contexts are read up to here; some files say 1e30 for "no limit". */
+/** Texts for models with longer contexts are cut here. Some files have 1e30 for "no limit". */
 const LARGEST_MAX_TOKENS = 8192;
 
-/** Models whose first position is `pad_token_id + 1`: they have that many fewer positions than `max_position_embeddings`. */
+/** Models whose first position is `pad_token_id + 1`: they have this many fewer positions than `max_position_embeddings`. */
 const OFFSET_POSITIONS = new Set([
   ...["roberta", "robertaprelayernorm", "xlmroberta", "xlmrobertaxl", "xmod", "camembert", "data2vectext", "ibert"],
   ...["longformer", "luke", "mpnet", "lilt", "markuplm", "layoutlmv3", "esm"],
 ]);
-/** What these models have where their files say nothing of it. */
+/** The defaults of these models. */
 const OFFSET_MODEL = { padId: 1, positions: 512 };
 
 const TokenizerConfigSchema = z.looseObject({
@@ -30,7 +30,7 @@ const ConfigSchema = z.looseObject({
   pad_token_id: z.int().nonnegative().optional(),
 });
 
-/** How many tokens a text model takes, and what fills up those of short texts, if its configuration says so. */
+/** The most tokens of a text, and the padding token of config.json, if it has one. */
 export type TokenLimits = {
   maxTokens: number;
   padId: number | undefined;
@@ -39,8 +39,8 @@ export type TokenLimits = {
 };
 
 /**
- * The limits of a model folder in the Hugging Face layout: `maxTokens` is `model_max_length`, bounded by the positions that the model
- * has and by 8,192; 512 where neither is said. Throws MODEL_INVALID, naming the file, for one that is missing or broken.
+ * The limits of a model folder in the Hugging Face layout. `maxTokens` is `model_max_length`, limited by the model's positions and by
+ * 8,192. It is 512 if the files have neither. Throws MODEL_INVALID, naming the file, if one is missing or broken.
  */
 export async function readTokenLimits(dir: string): Promise<TokenLimits> {
   const path = join(dir, "tokenizer_config.json");
@@ -50,16 +50,18 @@ export async function readTokenLimits(dir: string): Promise<TokenLimits> {
   const config = parsed(await readModelJson(dir, "config.json"), join(dir, "config.json"), ConfigSchema);
   const hasOffset = isOffsetModel(config, tokenizerConfig);
   const padId = config.pad_token_id ?? (hasOffset ? OFFSET_MODEL.padId : undefined);
-  const said = config.max_position_embeddings ?? config.n_positions;
-  const positions = said ?? (hasOffset ? OFFSET_MODEL.positions : Number.POSITIVE_INFINITY);
+  const positions =
+    config.max_position_embeddings ??
+    config.n_positions ??
+    (hasOffset ? OFFSET_MODEL.positions : Number.POSITIVE_INFINITY);
   const usable = hasOffset ? positions - (padId ?? 0) - 1 : positions;
   const limit = Math.min(usable, tokenizerConfig.model_max_length ?? tokenizerConfig.max_len ?? Infinity);
-  // Above a million it is no limit but the way these files say "none".
+  // Values above a million mean "no limit" in these files.
   const maxTokens = limit > 1e6 ? DEFAULT_MAX_TOKENS : Math.min(Math.floor(limit), LARGEST_MAX_TOKENS);
   return { maxTokens, padId, config, tokenizerConfig };
 }
 
-/** By its type, or else its architecture, or else its tokenizer. Of a model that says none of them, a padding token above 0 is a sign. */
+/** Decides by the model's type, else by its architecture, else by its tokenizer, else by a padding token above 0. */
 function isOffsetModel(
   { model_type: type, architectures, pad_token_id: padId = 0 }: z.infer<typeof ConfigSchema>,
   { tokenizer_class: tokenizer }: z.infer<typeof TokenizerConfigSchema>,

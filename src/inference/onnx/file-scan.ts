@@ -14,19 +14,19 @@ import {
   VALUE,
 } from "./protobuf.ts";
 
-/** What an ONNX file says about itself outside of its tensors' data. */
+/** What an ONNX file contains besides its tensors' data. */
 export type OnnxScan = {
-  /** The files that tensors name as the place of their data, as they are written, each once. */
+  /** The files that tensors name as the locations of their data, unchanged, without duplicates. */
   locations: string[];
   outputs: OnnxOutput[];
 };
-/** `dims`: undefined for a size that the file leaves open. */
+/** `dims`: undefined for a size that is not fixed. */
 export type OnnxOutput = { name: string; dims: (number | undefined)[] };
 
 type Kind = "model" | "training" | "graph" | "function" | "node" | "attribute" | "sparse" | "tensor";
 
-/** By message and field number: the messages that may hold a tensor. The numbers are those of onnx.proto. */
-const HOLDS: Record<Kind, Readonly<Record<number, Kind>>> = {
+/** The messages that may contain a tensor, by message and field number of onnx.proto. */
+const INNER: Record<Kind, Readonly<Record<number, Kind>>> = {
   model: { [MODEL.graph]: "graph", 20: "training", 25: "function" },
   training: { 1: "graph", 2: "graph" },
   graph: { [GRAPH.node]: "node", [GRAPH.initializer]: "tensor", 15: "sparse" },
@@ -40,24 +40,23 @@ const EXTERNAL_DATA = 13;
 const ENTRY = { key: 1, value: 2 } as const;
 const GRAPH_OUTPUT = 12;
 
-/** Protobuf's own limit on messages within messages. */
-const MOST_LEVELS = 100;
-/** Names and shapes are far shorter. */
-const MOST_BYTES = 1 << 20;
-/** A file for each tensor of the largest models that are exported in that way. */
-const MOST_LOCATIONS = 1000;
+/** Protobuf's limit on nested messages. */
+const MAX_LEVELS = 100;
+/** The most bytes of a name or a shape. Real ones are far shorter. */
+const MAX_BYTES = 1 << 20;
+/** Enough for the largest models that are exported with one file for each tensor. */
+const MAX_LOCATIONS = 1000;
 const WINDOW_BYTES = 64 * 1024;
-/** A tag and a length have at most ten bytes each. */
+/** The most bytes of a tag and a length: ten each. */
 const HEAD_BYTES = 20;
 
 /**
- * Reads what `OnnxScan` has of the ONNX file at `path`. The data of tensors is passed over by its length and never read, so a model of
- * gigabytes takes little time and memory.
+ * Scans the ONNX file at `path`. It skips the data of tensors, so a model of gigabytes takes little time and memory.
  *
- * A location counts even if its tensor does not say that its data is external: a message that is written in two parts is one message
- * to protobuf, and the runtime may see the whole where this reader sees the parts.
+ * A location counts even if its tensor does not mark its data as external: protobuf merges a message that is written in two parts,
+ * so the runtime may see a whole message where this reader sees its parts.
  *
- * Throws an Error for a file that is no ONNX model; errors of the file system as they are.
+ * Throws an Error if the file is not an ONNX model, and errors of the file system unchanged.
  */
 export async function scanOnnx(path: string): Promise<OnnxScan> {
   await using file = await openRegular(path);
@@ -78,17 +77,17 @@ class Scanner {
 
   /** Reads one message, up to the offset `end`. */
   async read(kind: Kind, end: number, level: number): Promise<void> {
-    if (level > MOST_LEVELS) throw new Error(`messages within messages, more than ${MOST_LEVELS} deep`);
+    if (level > MAX_LEVELS) throw new Error(`messages nested more than ${MAX_LEVELS} levels deep`);
     const window = this.#window;
     while (window.at < end) {
       const { number, bytes } = await window.head(end);
       if (bytes === undefined) continue;
       const next = window.at + bytes;
-      if (next > end) throw new Error(`a field of ${bytes} bytes that ends behind its message`);
-      const inner = HOLDS[kind][number];
+      if (next > end) throw new Error(`a field of ${bytes} bytes that ends after its message`);
+      const inner = INNER[kind][number];
       if (inner !== undefined) await this.read(inner, next, level + 1);
       else if (kind === "tensor" && number === EXTERNAL_DATA) this.#note(await window.bytes(bytes));
-      // Level 2 is the graph of the model; others are those of branches and loops.
+      // Level 2 is the model's graph. Deeper levels are the graphs of branches and loops.
       else if (kind === "graph" && number === GRAPH_OUTPUT && level === 2)
         this.outputs.push(outputOf(await window.bytes(bytes)));
       window.at = next;
@@ -98,9 +97,9 @@ class Scanner {
   #note(entry: Uint8Array): void {
     if (text(bytesOf(entry, ENTRY.key).at(-1)) !== "location") return;
     this.locations.add(text(bytesOf(entry, ENTRY.value).at(-1)));
-    if (this.locations.size > MOST_LOCATIONS)
+    if (this.locations.size > MAX_LOCATIONS)
       throw new Error(
-        `weights in more than ${MOST_LOCATIONS} files: save them again in one (onnx.save with all_tensors_to_one_file)`,
+        `weights in more than ${MAX_LOCATIONS} files: save them again in one (onnx.save with all_tensors_to_one_file)`,
       );
   }
 }
@@ -116,9 +115,9 @@ function text(bytes: Uint8Array | undefined): string {
   return Buffer.from(bytes ?? []).toString();
 }
 
-/** A part of a file that is in memory, and moves along. */
+/** A sliding window over a file. */
 class Window {
-  /** The offset in the file of what is read next. */
+  /** The offset of the next byte to read. */
   at = 0;
   readonly #file: FileHandle;
   readonly #size: number;
@@ -131,16 +130,16 @@ class Window {
     this.#size = size;
   }
 
-  /** The head of the next field, which ends before the offset `end`. `at` is behind the head, and behind the value of a number. */
+  /** Reads the head of the next field, before the offset `end`. Moves `at` past the head, and past the value of a number. */
   async head(end: number): Promise<FieldHead> {
     const head = readHead(await this.#view(Math.min(HEAD_BYTES, end - this.at)));
     this.at += head.size;
     return head;
   }
 
-  /** The next `count` bytes. `at` stays. */
+  /** Reads the next `count` bytes. Does not move `at`. */
   async bytes(count: number): Promise<Uint8Array> {
-    if (count > MOST_BYTES) throw new Error(`a name or a shape of ${count} bytes`);
+    if (count > MAX_BYTES) throw new Error(`a name or a shape of ${count} bytes`);
     if (count <= WINDOW_BYTES) return this.#view(count);
     const bytes = Buffer.allocUnsafe(count);
     await this.#fill(bytes, this.at);
@@ -161,7 +160,7 @@ class Window {
   async #fill(bytes: Buffer, from: number): Promise<void> {
     for (let done = 0; done < bytes.length; ) {
       const { bytesRead } = await this.#file.read(bytes, done, bytes.length - done, from + done);
-      if (bytesRead === 0) throw new Error("a file that got shorter while it was read");
+      if (bytesRead === 0) throw new Error("a file that became shorter while it was read");
       done += bytesRead;
     }
   }

@@ -23,29 +23,29 @@ import {
   vectorAttribute,
 } from "./protobuf.ts";
 
-/** What the input of a fused model is called, unless the model has names like this one. */
+/** The name of the input of a fused model. Underscores follow if the model has similar names. */
 const PIXELS = "pixels";
-const MOST_UNDERSCORES = 64;
-/** From here on the operators used have the attributes that they have today; onnxruntime itself promises no older ones. */
-const OLDEST_OPSET = 7;
+const MAX_UNDERSCORES = 64;
+/** From this version on, the operators used have their current attributes. onnxruntime guarantees no older ones either. */
+const MIN_OPSET = 7;
 
-/** A part of a message: `bytes` without its tag and length, which begin at `start`. */
+/** A field of a message: `bytes` without its tag and length, which begin at `start`. */
 type Part = { bytes: Uint8Array; start: number; end: number };
-/** The model's own input: `name` as it is written; `batch` is its first dimension, undefined if it states no shape. */
+/** The model's input. `name`: its bytes. `batch`: its first dimension; undefined if it has no shape. */
 type ModelInput = Part & { name: Uint8Array; elements: number; batch: Uint8Array | undefined };
 
 /**
- * Puts an image model's preprocessing before its graph. The model's one input, float32 or float16 [batch, 3, height, width],
- * becomes uint8 [batch, height, width, 3], as pictures are decoded; the graph transposes, casts and normalises it:
- * (pixel × rescale − mean) ÷ std for each channel. All else in the model stays as it is, byte for byte.
- * Throws MODEL_INVALID for what is no ONNX model, or one with other inputs.
+ * Inserts an image model's preprocessing before its graph. The model's one input, float32 or float16 [batch, 3, height, width],
+ * becomes uint8 [batch, height, width, 3], the layout of decoded images. The graph transposes, casts and normalizes it:
+ * (pixel × rescale − mean) ÷ std for each channel. Everything else in the model stays the same, byte for byte.
+ * Throws MODEL_INVALID if the file is not an ONNX model, or the model has other inputs.
  */
 export function fusePreprocessing(model: Uint8Array, recipe: ImageRecipe): Uint8Array<ArrayBuffer> {
   try {
     return fuse(model, recipe);
   } catch (error) {
     if (error instanceof LabelmillError) throw error;
-    throw invalid("an ONNX file", `bytes that are none or are damaged (${messageOf(error)})`, error);
+    throw invalid("an ONNX file", `one that is invalid or damaged (${messageOf(error)})`, error);
   }
 }
 
@@ -81,12 +81,12 @@ function readGraph(model: Uint8Array): Part {
   }
   const [graph] = graphs;
   if (!graph || graphs.length > 1) throw invalid("an ONNX model with one graph", String(graphs.length));
-  if (opset === undefined || opset < OLDEST_OPSET)
-    throw invalid(`opset ${OLDEST_OPSET} or newer`, opset === undefined ? "no opset" : `opset ${opset}`);
+  if (opset === undefined || opset < MIN_OPSET)
+    throw invalid(`opset ${MIN_OPSET} or newer`, opset === undefined ? "no opset" : `opset ${opset}`);
   return graph;
 }
 
-/** The one input that the model has to be given: models of old have their weights among the inputs as well. */
+/** The one input that needs a value: old models also list their weights as inputs. */
 function readInput(graph: Uint8Array, recipe: ImageRecipe): ModelInput {
   const inputs: (Part & { name: Uint8Array })[] = [];
   const weights = new Set<string>();
@@ -99,7 +99,7 @@ function readInput(graph: Uint8Array, recipe: ImageRecipe): ModelInput {
   const given = inputs.filter(({ name }) => !weights.has(text(name)));
   const [input] = given;
   if (!input || given.length > 1)
-    throw invalid("one input, as pixel_values", given.map(({ name }) => show(name)).join(", ") || "none");
+    throw invalid("one input, such as pixel_values", given.map(({ name }) => show(name)).join(", ") || "none");
   return { ...input, ...checkInput(input, recipe) };
 }
 
@@ -107,33 +107,33 @@ function checkInput({ name, bytes }: { name: Uint8Array; bytes: Uint8Array }, { 
   const tensor = bytesOf(bytes, VALUE.type).flatMap((type) => bytesOf(type, TYPE.tensor))[0];
   const elements = tensor && numberOf(tensor, TENSOR_TYPE.elements);
   if (elements !== ELEMENTS.float32 && elements !== ELEMENTS.float16) {
-    const came = elements === ELEMENTS.uint8 ? "uint8" : `elements of ONNX's type ${elements ?? "(none)"}`;
-    throw invalid(`the input ${show(name)} to be float32 or float16`, came);
+    const got = elements === ELEMENTS.uint8 ? "uint8" : `elements of ONNX's type ${elements ?? "(none)"}`;
+    throw invalid(`the input ${show(name)} to be float32 or float16`, got);
   }
   const shape = bytesOf(tensor!, TENSOR_TYPE.shape)[0];
   if (!shape) return { elements, batch: undefined };
   const dims = bytesOf(shape, SHAPE.dim);
-  // What is not fixed, or less than 1, fits.
+  // A size that is not fixed, or less than 1, fits.
   const sizes = dims.map((dim) => numberOf(dim, DIM.value) ?? 0);
   const fits = (size: number, at: number) => at === 0 || size < 1 || size === [0, 3, height, width][at];
   if (dims.length !== 4 || !sizes.every(fits)) {
-    const came = sizes.map((size) => (size < 1 ? "any" : size)).join(", ");
-    throw invalid(`the input ${show(name)} to be [batch, 3, ${height}, ${width}], as the recipe says`, `[${came}]`);
+    const got = sizes.map((size) => (size < 1 ? "any" : size)).join(", ");
+    throw invalid(`the input ${show(name)} to be [batch, 3, ${height}, ${width}], as in the recipe`, `[${got}]`);
   }
   return { elements, batch: dims[0] };
 }
 
 /**
- * Transposed first, while a value is one byte; then a normalisation whose statistics are 0 and 1 scales and shifts in one
- * pass. Of the orders and operators that were measured this was the fastest: 2.5 ms a batch of 8 (224 × 224, one thread), while
- * Mul and Add after the transposition took 3.0, and before it 14.8.
+ * The nodes of the preprocessing. They transpose first, while a value has one byte. A batch normalization with the statistics 0 and
+ * 1 then scales and shifts in one pass. This was the fastest of the measured variants: 2.5 ms for a batch of 8 (224 × 224, one
+ * thread). Mul and Add took 3.0 ms after the transposition, and 14.8 ms before it.
  */
 function preprocessing(pixels: string, input: ModelInput, { rescale, mean, std }: ImageRecipe): Uint8Array {
   const name = (part: string) => `${pixels}/${part}`;
   const constant = (part: string, values: readonly number[]) =>
     node("Constant", [], name(part), vectorAttribute("value", values));
   const half = input.elements === ELEMENTS.float16;
-  const normalised = half ? name("normalised") : input.name;
+  const normalized = half ? name("normalized") : input.name;
   const statistics = ["scale", "bias", "zeros", "ones"].map(name);
   return Buffer.concat([
     constant(
@@ -148,12 +148,12 @@ function preprocessing(pixels: string, input: ModelInput, { rescale, mean, std }
     constant("ones", [1, 1, 1]),
     node("Transpose", [pixels], name("planes"), intsAttribute("perm", [0, 3, 1, 2])),
     node("Cast", [name("planes")], name("floats"), intAttribute("to", ELEMENTS.float32)),
-    node("BatchNormalization", [name("floats"), ...statistics], normalised, floatAttribute("epsilon", 0)),
-    ...(half ? [node("Cast", [name("normalised")], input.name, intAttribute("to", ELEMENTS.float16))] : []),
+    node("BatchNormalization", [name("floats"), ...statistics], normalized, floatAttribute("epsilon", 0)),
+    ...(half ? [node("Cast", [name("normalized")], input.name, intAttribute("to", ELEMENTS.float16))] : []),
   ]);
 }
 
-/** uint8 [the model's own batch, height, width, 3]. */
+/** The new input: uint8 [the model's batch dimension, height, width, 3]. */
 function pixelsInput(pixels: string, { batch }: ModelInput, { width, height }: ImageRecipe): Uint8Array[] {
   const dims = [
     field(SHAPE.dim, batch ?? [field(DIM.param, "batch")]),
@@ -163,7 +163,7 @@ function pixelsInput(pixels: string, { batch }: ModelInput, { width, height }: I
   return [field(VALUE.name, pixels), field(VALUE.type, [field(TYPE.tensor, tensor)])];
 }
 
-/** `pixels`, with one underscore more than follow that word anywhere in the file: so no name in it begins like this one. */
+/** `pixels` with one underscore more than follow this word anywhere in the file, so no other name begins with it. */
 function unusedName(model: Uint8Array): string {
   const bytes = Buffer.from(model.buffer, model.byteOffset, model.byteLength);
   let most = -1;
@@ -172,7 +172,8 @@ function unusedName(model: Uint8Array): string {
     while (bytes[end] === "_".charCodeAt(0)) end++;
     most = Math.max(most, end - at - PIXELS.length);
   }
-  if (most > MOST_UNDERSCORES) throw invalid("names as models have them", `${PIXELS} with ${most} underscores`);
+  if (most > MAX_UNDERSCORES)
+    throw invalid(`names with at most ${MAX_UNDERSCORES} underscores after ${PIXELS}`, String(most));
   return PIXELS + "_".repeat(most + 1);
 }
 
@@ -184,6 +185,6 @@ function show(name: Uint8Array): string {
   return JSON.stringify(text(name.subarray(0, 100)));
 }
 
-function invalid(expected: string, came: string, cause?: unknown): LabelmillError {
-  return new LabelmillError("MODEL_INVALID", `expected ${expected}, got ${came}`, { cause });
+function invalid(expected: string, got: string, cause?: unknown): LabelmillError {
+  return new LabelmillError("MODEL_INVALID", `expected ${expected}, got ${got}`, { cause });
 }

@@ -1,8 +1,8 @@
 import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 
 /**
- * The little of ONNX's protobuf that it takes to put nodes before a graph: fields are read where they lie and nothing is
- * decoded that is not asked for, so that weights are never copied or changed, nor what a newer ONNX adds. Field numbers are ONNX's.
+ * The part of ONNX's protobuf that is needed to insert nodes before a graph. Fields are read in place and decoded only on request, so
+ * weights, and fields of newer ONNX versions, are never copied or changed. Field numbers are those of onnx.proto.
  */
 
 export const MODEL = { graph: 7, opsetImport: 8 } as const;
@@ -16,16 +16,16 @@ export const DIM = { value: 1, param: 2 } as const;
 export const TENSOR = { dims: 1, elements: 2, name: 8, raw: 9 } as const;
 const NODE = { input: 1, output: 2, name: 3, type: 4, attribute: 5 } as const;
 const ATTRIBUTE = { name: 1, float: 2, int: 3, tensor: 5, ints: 8, type: 20 } as const;
-/** What kind of value an attribute says that it has. */
+/** The types of attributes. */
 const KIND = { float: 1, int: 2, tensor: 4, ints: 7 } as const;
 
-/** The element types of tensors, by ONNX's numbers. */
+/** The numbers of the element types of tensors. */
 export const ELEMENTS = { float32: 1, uint8: 2, float16: 10 } as const;
 
-/** A field, and where the whole of it lies in its message. Its value is a view of the message, or a number if that is how it is written. */
+/** A field, and its position in the message. Its value is a number, or a view of the message. */
 export type Field = { number: number; value: Uint8Array | number; start: number; end: number };
 
-/** Throws an Error if the message breaks off or is none. */
+/** Throws an Error if the message is invalid or truncated. */
 export function* readFields(message: Uint8Array): Generator<Field> {
   const reader = new BinaryReader(message);
   while (reader.pos < reader.len) {
@@ -36,10 +36,10 @@ export function* readFields(message: Uint8Array): Generator<Field> {
   }
 }
 
-/** A field without its value. `size`: bytes of the head, and of the value of a number; `bytes`: those of any other value, which follow. */
+/** A field without its value. `size`: bytes of the head, and of the value if it is a number. `bytes`: length of any other value, which follows. */
 export type FieldHead = { number: number; size: number; bytes: number | undefined };
 
-/** The head of the field that `bytes` begin with. Throws an Error for what is none. */
+/** The head of the field at the beginning of `bytes`. Throws an Error if it is invalid. */
 export function readHead(bytes: Uint8Array): FieldHead {
   const reader = new BinaryReader(bytes);
   const [number, wire] = reader.tag();
@@ -56,7 +56,7 @@ function readValue(reader: BinaryReader, number: number, wire: WireType): Uint8A
   return wire === WireType.LengthDelimited ? reader.bytes() : reader.skip(wire, number);
 }
 
-/** The messages, strings or bytes of a field, in their order. */
+/** The messages, strings or byte arrays of a field, in their order. */
 export function bytesOf(message: Uint8Array, number: number): Uint8Array[] {
   const found: Uint8Array[] = [];
   for (const field of readFields(message)) {
@@ -65,7 +65,7 @@ export function bytesOf(message: Uint8Array, number: number): Uint8Array[] {
   return found;
 }
 
-/** The number that a field has: the last one counts. */
+/** The last number of a field. */
 export function numberOf(message: Uint8Array, number: number): number | undefined {
   let found: number | undefined;
   for (const field of readFields(message)) {
@@ -74,7 +74,7 @@ export function numberOf(message: Uint8Array, number: number): number | undefine
   return found;
 }
 
-/** A field of a message: an integer, or a string, or bytes, or the message that these fields make. */
+/** Encodes a field of a message: an integer, a string, bytes, or a message of these fields. */
 export function field(number: number, value: number | string | Uint8Array | readonly Uint8Array[]): Uint8Array {
   const writer = new BinaryWriter();
   if (typeof value === "number") return writer.tag(number, WireType.Varint).int64(value).finish();
@@ -83,12 +83,12 @@ export function field(number: number, value: number | string | Uint8Array | read
   return writer.bytes(value instanceof Uint8Array ? value : Buffer.concat(value)).finish();
 }
 
-/** The tag and the length of a field whose bytes are written elsewhere. */
+/** Encodes the tag and the length of a field, without its bytes. */
 export function fieldHead(number: number, bytes: number): Uint8Array {
   return new BinaryWriter().tag(number, WireType.LengthDelimited).uint32(bytes).finish();
 }
 
-/** A node of a graph, with one output that it is named after. */
+/** Encodes a node of a graph. Its name is that of its one output. */
 export function node(
   type: string,
   inputs: readonly string[],
@@ -117,7 +117,7 @@ export function floatAttribute(name: string, value: number): Uint8Array {
   return attribute(name, KIND.float, float);
 }
 
-/** A float32 vector. */
+/** Encodes an attribute with a float32 vector. */
 export function vectorAttribute(name: string, values: readonly number[]): Uint8Array {
   const raw = Buffer.alloc(values.length * Float32Array.BYTES_PER_ELEMENT);
   for (const [at, value] of values.entries()) raw.writeFloatLE(value, at * Float32Array.BYTES_PER_ELEMENT);

@@ -1,8 +1,8 @@
 import { answerViews, NOT_FINITE_INDEX } from "../batching/packing.ts";
 
 /**
- * Writes the best `topK` labels of each row of `logits` ([count, labels], row after row) as a packed answer. Scores are
- * softmax over all labels in float64, with the largest logit subtracted first; of equal scores the lower index is better.
+ * Writes the best `topK` labels of each row of `logits` ([count, labels], row after row) as a packed answer. Scores are the
+ * softmax over all labels in float64, with the largest logit subtracted first. Among equal scores the lower index is better.
  */
 export function writeAnswer(logits: Float32Array, count: number, topK: number, buffer: ArrayBuffer): void {
   const labels = logits.length / count;
@@ -10,7 +10,7 @@ export function writeAnswer(logits: Float32Array, count: number, topK: number, b
   for (let item = 0; item < count; item++) {
     const [row, first] = [item * labels, item * topK];
     let allFinite = true;
-    // The best logits so far stand where their scores will, each put in its place among those kept: they are few.
+    // The best logits so far are kept, sorted, in the place of their scores. An insertion sort is fast, since they are few.
     let kept = 0;
     for (let index = 0; index < labels; index++) {
       const logit = logits[row + index]!;

@@ -4,7 +4,7 @@ import { DeviceError, runError } from "../devices/device-error.ts";
 import type { SessionSetup } from "./model-session.ts";
 import type { FromThread, ToThread } from "./serve-session.ts";
 
-/** The thread that runs models in onnxruntime. */
+/** The module of the thread that runs models in onnxruntime. */
 export const ONNX_THREAD = new URL(
   import.meta.url.endsWith(".ts") ? "./session-thread.ts" : "./session-thread.js",
   import.meta.url,
@@ -13,38 +13,38 @@ export const ONNX_THREAD = new URL(
 export type BatchMessage = Extract<ToThread, { kind: "batch" }>;
 export type AnswerMessage = Extract<FromThread, { kind: "answer" | "failed" }>;
 
-/** What the warm-up came to: batches of this padded cost and more find no memory. */
-export type Warmed = { tooLarge: number };
+/** The result of the warm-up: batches of this padded cost and more run out of memory. */
+export type WarmUpResult = { tooLarge: number };
 
-/** The main thread's end of an inference thread. */
+/** An inference thread, as the main thread sees it. */
 export class SessionHandle {
-  /** Resolves once the model is loaded and has run; rejects with MODEL_INVALID, or INFERENCE_FAILED if the thread is lost. */
-  readonly ready: Promise<Warmed>;
-  /** Why the thread takes no more batches: it could not load the model, or it ended without being asked to. */
+  /** Resolves when the model is loaded and has run. Rejects with MODEL_INVALID, or INFERENCE_FAILED if the thread is lost. */
+  readonly ready: Promise<WarmUpResult>;
+  /** Why the thread takes no more batches: it could not load the model, or it ended unexpectedly. */
   lost: LabelmillError | undefined;
   readonly #setup: SessionSetup;
   readonly #worker: Worker;
-  readonly #ready = Promise.withResolvers<Warmed>();
+  readonly #ready = Promise.withResolvers<WarmUpResult>();
   readonly #exited = Promise.withResolvers<void>();
-  /** Batches that are out, oldest first: the thread answers in order. */
+  /** The batches without an answer, oldest first: the thread answers in order. */
   readonly #waiting: PromiseWithResolvers<AnswerMessage>[] = [];
 
-  /** @param thread the file that the thread runs: it calls `serveSession` */
+  /** @param thread the module that the thread runs: it calls `serveSession` */
   constructor(setup: SessionSetup, thread: URL = ONNX_THREAD) {
     this.#setup = setup;
     this.ready = this.#ready.promise;
-    // Whoever does not wait for it learns the same from the batches.
+    // A caller that does not wait for it gets the same error from its batches.
     this.ready.catch(() => {});
     this.#worker = new Worker(thread, { workerData: setup, name: "labelmill inference" });
-    this.#worker.on("message", (message: FromThread) => this.#hear(message));
+    this.#worker.on("message", (message: FromThread) => this.#handle(message));
     this.#worker.on("error", (error) => this.#lose(error));
     this.#worker.on("exit", (code) => {
-      this.#lose(new Error(`it ended with code ${code}`));
+      this.#lose(new Error(`it ended with exit code ${code}`));
       this.#exited.resolve();
     });
   }
 
-  /** Sends a batch, before `ready` too. The answer brings its buffer back. Rejects with INFERENCE_FAILED if the thread is lost. */
+  /** Sends a batch, also before `ready`. The answer contains its buffer. Rejects with INFERENCE_FAILED if the thread is lost. */
   run(batch: BatchMessage): Promise<AnswerMessage> {
     if (this.lost) return Promise.reject(this.lost);
     const answer = Promise.withResolvers<AnswerMessage>();
@@ -54,8 +54,8 @@ export class SessionHandle {
   }
 
   /**
-   * Resolves when the thread has answered all that it holds and has ended. It is asked, never terminated: that would abort
-   * the process in the middle of a run.
+   * Resolves when the thread has answered all its batches and has ended. It is closed by a message: terminating it during a run would
+   * abort the process.
    */
   close(): Promise<void> {
     if (!this.lost) this.#post({ kind: "close" });
@@ -66,16 +66,16 @@ export class SessionHandle {
     this.#worker.postMessage(message, transfer);
   }
 
-  #hear(message: FromThread): void {
+  #handle(message: FromThread): void {
     if (message.kind === "ready") this.#ready.resolve({ tooLarge: message.tooLarge ?? Number.POSITIVE_INFINITY });
     else if (message.kind === "invalid") {
-      const error = this.#whyInvalid(message.message);
+      const error = this.#invalidError(message.message);
       this.#ready.reject(error);
       this.#lose(error);
     } else this.#waiting.shift()?.resolve(message);
   }
 
-  #whyInvalid(message: string): LabelmillError {
+  #invalidError(message: string): LabelmillError {
     const { modelFile, device } = this.#setup;
     if (runError(message) instanceof DeviceError)
       return new LabelmillError("INFERENCE_FAILED", `${modelFile} could not be loaded on ${device}: ${message}`);

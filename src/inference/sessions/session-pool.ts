@@ -3,20 +3,20 @@ import { runError } from "../devices/device-error.ts";
 import type { SessionSetup, Shape } from "./model-session.ts";
 import { SessionHandle } from "./session-handle.ts";
 
-/** Batches per thread that keep it busy: one runs while the next is there already. */
+/** Batches that keep a thread busy: one runs, the next one is ready. */
 export const BATCHES_PER_THREAD = 2;
 
-const SMALLEST_BUFFER_BYTES = 64 * 1024;
+const MIN_BUFFER_BYTES = 64 * 1024;
 
-/** Inference threads with one session each. The caller keeps at most BATCHES_PER_THREAD batches out per thread. */
+/** Inference threads with one session each. The caller sends each thread at most BATCHES_PER_THREAD batches at a time. */
 export class SessionPool {
   readonly #setups: readonly SessionSetup[];
   readonly #thread: URL | undefined;
   readonly #threads: SessionHandle[];
-  /** Buffers that no batch uses; at most BATCHES_PER_THREAD per thread. */
+  /** Unused buffers, at most BATCHES_PER_THREAD for each thread. */
   readonly #buffers: ArrayBuffer[] = [];
 
-  /** Batches of this padded cost and more found no memory in the warm-up. */
+  /** Batches of this padded cost and more ran out of memory in the warm-up. */
   readonly tooLarge: number;
 
   private constructor(
@@ -32,8 +32,8 @@ export class SessionPool {
   }
 
   /**
-   * Resolves when each thread, one for each setup, has loaded the model and run it. Throws MODEL_INVALID or INFERENCE_FAILED.
-   * @param thread the file that the threads run, if it is not that of onnxruntime
+   * Starts a thread for each setup. Resolves when all have loaded the model and run it. Throws MODEL_INVALID or INFERENCE_FAILED.
+   * @param thread the module that the threads run. Default: onnxruntime's
    */
   static async start(setups: readonly SessionSetup[], thread?: URL): Promise<SessionPool> {
     const started = setups.map((setup) => new SessionHandle(setup, thread));
@@ -47,15 +47,15 @@ export class SessionPool {
     return new SessionPool(setups, thread, started, Math.min(...warmed.map(({ tooLarge }) => tooLarge)));
   }
 
-  /** How many threads there are. */
+  /** The number of threads. */
   get size(): number {
     return this.#threads.length;
   }
 
   /**
-   * Runs a batch, padded to `shape`, on a thread (0 to size − 1): the best `topK` (1..labels) of each item, or null where its logits
-   * are not finite; and the ms that it took there. Throws INFERENCE_FAILED (retryable) if the thread is lost, a DeviceError if
-   * the device failed, and a plain Error if the model failed on the batch.
+   * Runs a batch, padded to `shape`, on a thread (0 to size − 1). Throws INFERENCE_FAILED (retryable) if the thread is lost, a
+   * DeviceError if the device failed, and a plain Error if the model failed on the batch.
+   * @returns the best `topK` (1..labels) labels of each item, or null if its logits are not finite; and the milliseconds of the run
    */
   async run(
     items: readonly Packable[],
@@ -70,16 +70,16 @@ export class SessionPool {
       if (answer.kind === "failed") throw runError(answer.message);
       return { ranked: unpackAnswer(answer.buffer, items.length, topK), ms: answer.ms };
     } finally {
-      this.#giveBuffer(answer.buffer);
+      this.#returnBuffer(answer.buffer);
     }
   }
 
-  /** Lets each thread answer what it holds, release its session and end. */
+  /** Resolves when each thread has answered its batches, released its session and ended. */
   async close(): Promise<void> {
     await Promise.all(this.#threads.map((thread) => thread.close()));
   }
 
-  /** A thread that was lost is replaced when its turn comes; if the new one cannot start, the batch fails and the next tries again. */
+  /** Replaces a lost thread before its next batch. If the new one cannot start, the batch fails, and the next batch tries again. */
   #handle(thread: number): SessionHandle {
     if (this.#threads[thread]!.lost) this.#threads[thread] = new SessionHandle(this.#setups[thread]!, this.#thread);
     return this.#threads[thread]!;
@@ -88,10 +88,10 @@ export class SessionPool {
   #takeBuffer(bytes: number): ArrayBuffer {
     const fits = this.#buffers.findIndex((buffer) => buffer.byteLength >= bytes);
     if (fits >= 0) return this.#buffers.splice(fits, 1)[0]!;
-    return new ArrayBuffer(Math.max(SMALLEST_BUFFER_BYTES, 2 ** Math.ceil(Math.log2(bytes))));
+    return new ArrayBuffer(Math.max(MIN_BUFFER_BYTES, 2 ** Math.ceil(Math.log2(bytes))));
   }
 
-  #giveBuffer(buffer: ArrayBuffer): void {
+  #returnBuffer(buffer: ArrayBuffer): void {
     this.#buffers.push(buffer);
     if (this.#buffers.length > this.#threads.length * BATCHES_PER_THREAD) this.#buffers.shift();
   }

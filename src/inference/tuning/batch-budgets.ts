@@ -1,48 +1,48 @@
 import { BatchSizeSearch } from "./batch-size-search.ts";
 
-/** A batch that the model is through with. Costs are in tokens (texts) or items (images). */
+/** A batch that the model has finished. Costs are in tokens (texts) or items (images). */
 export type RanBatch = {
-  /** Length of its first item, by which its budget was chosen. */
+  /** The length of its first item, which determines its budget. */
   length: number;
   paddedCost: number;
   realCost: number;
-  /** That the model took, without waiting. */
+  /** Milliseconds of the run, without waiting. */
   ms: number;
 };
 
 export type BudgetOptions = {
-  /** The most padded cost of batches whose items are of lengths up to `bucket`: those that may be chosen, in rising order. */
+  /** The possible budgets (largest padded costs) of batches with lengths up to `bucket`, in rising order. */
   sizesOf: (bucket: number) => readonly number[];
-  /** Upper bounds of the lengths that share a budget, in rising order. Longer items have one of their own, of one item. */
+  /** Upper bounds of the lengths that share a budget, in rising order. Each longer length has its own budget, of one item. */
   buckets: readonly number[];
   /** Where the search begins. */
   start: number;
-  /** Where it begins in buckets that were searched before. */
+  /** Where the search begins in buckets that were searched before. */
   from?: Readonly<Record<number, number>> | undefined;
-  /** Whether those are to be watched only. */
+  /** Whether the budgets of `from` are only monitored, not searched again. Default: false. */
   trusted?: boolean;
 };
 
-/** Full batches of a bucket cost between half of their budget and all of it: so much of it on average. */
+/** Full batches of a bucket cost between half of their budget and all of it: on average this part. */
 const TYPICALLY_FULL = 3 / 4;
 
-/** What a batch costs besides, in all threads together: cutting, packing, two messages, waking up. Small for a model, not for one that is fast. */
+/** Other time of a batch, over all threads: cutting, packing, two messages, waking up. It matters for fast models. */
 const OVERHEAD_MS = 0.25;
 
 type Bucket = { sizes: readonly number[]; search: BatchSizeSearch };
 
-/** The budgets of one model on one kind of device, by length of the items: where a larger batch gains nothing any more. */
+/** The budgets of one model on one kind of device, by length of the items. A larger batch would not be faster per item. */
 export class Budgets {
   readonly #options: BudgetOptions;
   readonly #buckets = new Map<number, Bucket>();
-  /** Batches of this cost and more found no memory. */
+  /** Batches of this cost and more ran out of memory. */
   #tooLarge = Number.POSITIVE_INFINITY;
 
   constructor(options: BudgetOptions) {
     this.#options = options;
   }
 
-  /** The budget that batches beginning with an item of this length have now. */
+  /** The current budget of batches that begin with an item of this length. */
   peek(length: number): number {
     const { sizes, search } = this.#bucketOf(length);
     return sizes[search.best]!;
@@ -54,25 +54,25 @@ export class Budgets {
     return sizes[search.next()]!;
   }
 
-  /** The most that a batch may be given next: what should be at hand. */
+  /** The largest budget that the next batch can get: this much should be ready. */
   get reach(): number {
     const known = [...this.#buckets.values()].map(({ sizes, search }) => sizes[search.reach]!);
     return known.length > 0 ? Math.max(...known) : this.#options.start;
   }
 
-  /** Whether all of what came so far has its budget. */
+  /** Whether the search has ended for all lengths seen so far. */
   get settled(): boolean {
     const known = [...this.#buckets.values()];
     return known.length > 0 && known.every(({ search }) => search.settled);
   }
 
-  /** What was found, by bucket. */
+  /** The budgets found, by bucket. */
   get found(): Record<number, number> {
     const settled = [...this.#buckets].filter(([, { search }]) => search.settled);
     return Object.fromEntries(settled.map(([bucket, { sizes, search }]) => [bucket, sizes[search.best]!]));
   }
 
-  /** Cost per ms of each bucket's budget, where it was measured. */
+  /** The measured cost per ms of each bucket's budget. */
   get rates(): Map<number, number> {
     const rates = [...this.#buckets].map(([bucket, { search }]) => [bucket, search.rate] as const);
     return new Map(rates.filter((entry): entry is [number, number] => entry[1] !== undefined));
@@ -83,7 +83,7 @@ export class Budgets {
     search.record(nearest(sizes, paddedCost / TYPICALLY_FULL), realCost / (ms + OVERHEAD_MS));
   }
 
-  /** A batch of this padded cost found no memory on the device: none of its size is cut again. */
+  /** Records that a batch of this padded cost ran out of memory: no batch of that size is cut again. */
   tooLarge(paddedCost: number): void {
     this.#tooLarge = Math.min(this.#tooLarge, paddedCost);
     for (const bucket of this.#buckets.values()) this.#bound(bucket);
@@ -104,7 +104,7 @@ export class Budgets {
     return bucket;
   }
 
-  /** The budget of the nearest bucket that has one. */
+  /** The budget of the nearest bucket in use. */
   #nearby(bound: number): number {
     const distance = ([other]: [number, Bucket]) => Math.abs(Math.log(other / bound));
     const [closest] = [...this.#buckets].sort((a, b) => distance(a) - distance(b));
@@ -117,7 +117,7 @@ export class Budgets {
   }
 }
 
-/** The number of the size that is the nearest, by their ratio. */
+/** The index of the size with the ratio nearest to 1. */
 function nearest(sizes: readonly number[], size: number): number {
   const distance = (each: number) => Math.abs(Math.log(each / size));
   return sizes.reduce((best, each, at) => (distance(each) < distance(sizes[best]!) ? at : best), 0);

@@ -1,26 +1,26 @@
-/** How the CPU's cores are used: inference threads, each with a session and so a copy of the model, and threads of each session. */
+/** How the CPU's cores are used: inference threads (each has a session, so a copy of the model) and threads within each session. */
 export type Layout = { threads: number; intraOpThreads: number };
 
 /** Cost per ms of one thread, by bucket of lengths. */
 export type Rates = ReadonlyMap<number, number>;
 
-/** More copies of a model than this take more memory than they are worth. */
-const MOST_THREADS = 16;
-/** Where the search begins: sessions of one thread each are the fastest on few cores. */
+/** More copies of a model would take too much memory. */
+const MAX_THREADS = 16;
+/** Where the search begins: on few cores, sessions of one thread each are the fastest. */
 const USUAL_THREADS = 4;
-/** A layout must be faster by this than the one that began. */
+/** Another layout must be faster than the best one by this. */
 const GAIN = 0.03;
 
-/** The layouts of a machine, in rising order of threads: threads × intra-op threads = cores, and the usual one. */
+/** The layouts of a machine, in rising order of threads: those with threads × intra-op threads = cores, and the usual one. */
 export function layoutsOf(cores: number): Layout[] {
   const usual = usualLayout(cores).threads;
-  const counts = Array.from({ length: Math.min(cores, MOST_THREADS) }, (_, at) => at + 1);
+  const counts = Array.from({ length: Math.min(cores, MAX_THREADS) }, (_, at) => at + 1);
   return counts
     .filter((threads) => cores % threads === 0 || threads === usual)
     .map((threads) => layout(threads, cores));
 }
 
-/** The layout of a machine that nothing is known of. */
+/** The layout at the start of the search. */
 export function usualLayout(cores: number): Layout {
   return layout(Math.min(cores, USUAL_THREADS), cores);
 }
@@ -29,7 +29,7 @@ function layout(threads: number, cores: number): Layout {
   return { threads, intraOpThreads: Math.max(1, Math.floor(cores / threads)) };
 }
 
-/** Tries the layouts beside the best one, until none of them is faster. */
+/** Tries the neighbours of the best layout, until none of them is faster. */
 export class LayoutSearch {
   readonly #layouts: readonly Layout[];
   readonly #measured = new Map<number, Rates>();
@@ -37,7 +37,7 @@ export class LayoutSearch {
   #best: number;
   #done: boolean;
 
-  /** @param layouts in rising order of threads; one alone is taken as it is */
+  /** @param layouts in rising order of threads. A single one needs no search */
   constructor(layouts: readonly Layout[], start: Layout) {
     this.#layouts = layouts;
     this.#at = Math.max(
@@ -56,8 +56,8 @@ export class LayoutSearch {
     return this.#done;
   }
 
-  /** Told what the current layout came to. @returns the one to go to; undefined to stay */
-  measured(rates: Rates): Layout | undefined {
+  /** Records the rates of the current layout. @returns the layout to switch to; undefined to stay */
+  record(rates: Rates): Layout | undefined {
     if (this.#done) return undefined;
     this.#measured.set(this.#at, rates);
     if (this.#at !== this.#best && this.#isFaster(this.#at, this.#best)) this.#best = this.#at;
@@ -69,14 +69,14 @@ export class LayoutSearch {
     return this.current;
   }
 
-  /** A layout that cannot be had: the search is over, and the best so far is the one. */
+  /** Ends the search if a layout cannot be started. @returns the best layout so far */
   failed(): Layout {
     this.#done = true;
     this.#at = this.#best;
     return this.current;
   }
 
-  /** By the geometric mean of what both have measured. */
+  /** Compares the geometric mean of the rates that both have measured. */
   #isFaster(one: number, other: number): boolean {
     const [a, b] = [this.#measured.get(one)!, this.#measured.get(other)!];
     const ratios = [...a].flatMap(([bucket, rate]) => (b.has(bucket) ? [Math.log(rate / b.get(bucket)!)] : []));

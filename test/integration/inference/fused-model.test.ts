@@ -207,9 +207,9 @@ describe("openOnnxSession", () => {
     const noise = await pixelFile();
     await writeFile(noise, Buffer.alloc(5000, "not an ONNX model"));
     const cases: [string, ImageRecipe, RegExp][] = [
-      [damaged, recipe, /expected an ONNX file, got bytes that are none or are damaged/],
-      [noise, recipe, /expected an ONNX file, got bytes that are none or are damaged/],
-      [await pixelFile(), recipeOf(8, 8), /to be \[batch, 3, 8, 8\], as the recipe says, got \[any, 3, 5, 7\]/],
+      [damaged, recipe, /expected an ONNX file, got one that is invalid or damaged/],
+      [noise, recipe, /expected an ONNX file, got one that is invalid or damaged/],
+      [await pixelFile(), recipeOf(8, 8), /to be \[batch, 3, 8, 8\], as in the recipe, got \[any, 3, 5, 7\]/],
     ];
     for (const [file, itsRecipe, message] of cases) {
       const handle = new SessionHandle(setupOf(file, itsRecipe, 5));

@@ -108,8 +108,8 @@ describe("a model on the hub whose weights lie in a file of any name", { concurr
 
   for (const [what, externalFile, message] of [
     ["that the repository lacks", "other.bin", /has weights in onnx\/other\.bin: expected this file in the repository/],
-    ["outside of the folder", "../config.json", /places of weights: expected the names of files beside it/],
-    ["at an absolute path", "/etc/hostname", /places of weights: expected the names of files beside it/],
+    ["outside of the folder", "../config.json", /location of weights: expected a file in its folder or below/],
+    ["at an absolute path", "/etc/hostname", /location of weights: expected a file in its folder or below/],
   ] as const)
     test(`is refused with weights ${what}; the hub is not asked for what leads out`, async () => {
       await using place = await openPlace({ externalFile });

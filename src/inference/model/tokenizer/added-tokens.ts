@@ -1,18 +1,18 @@
 import { isObject, type Json, show } from "../json.ts";
 
-/** A token that is found in a text as it is written, as tokenizer.json has it. */
+/** An added token of tokenizer.json: it is found in a text before the text is split. */
 export type AddedToken = Json & { id: number; content: string };
 
 /** The keys of tokenizer_config.json that name special tokens. */
 const SPECIAL = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 const MORE_SPECIAL = ["additional_special_tokens", "extra_special_tokens"];
-/** What decides how a token is found, with its value where it is missing. */
+/** The fields that determine how a token is found. */
 const FLAGS = ["single_word", "lstrip", "rstrip", "normalized"] as const;
 
 /**
- * The added tokens of a tokenizer: those of tokenizer.json, with the flags that tokenizer_config.json gives them in `added_tokens_decoder`,
- * and the special tokens that only tokenizer_config.json names, where the vocabulary has them.
- * Throws an Error that begins with the file and the field, for what cannot be honoured.
+ * The added tokens of a tokenizer: those of tokenizer.json, with the flags in `added_tokens_decoder` of tokenizer_config.json, and the
+ * special tokens that only tokenizer_config.json names, if the vocabulary contains them.
+ * Throws an Error that begins with the field, if a token is not supported.
  */
 export function addedTokens(file: Json, config: Json): AddedToken[] {
   const tokens = new Map((file.added_tokens as AddedToken[]).map((token) => [token.content, { ...token }]));
@@ -26,10 +26,10 @@ export function addedTokens(file: Json, config: Json): AddedToken[] {
 }
 
 /**
- * Checks that special_tokens_map.json names no token that the tokenizer would not find. It is no part of a model's digest, so what only
- * it says cannot be honoured. Transformers reads it where tokenizer_config.json has no `added_tokens_decoder`.
- * @param tokens of the tokenizer
+ * Checks that special_tokens_map.json names no token that the tokenizer would not find. The file is not part of a model's digest, so its
+ * own tokens cannot be honoured. transformers reads it if tokenizer_config.json has no `added_tokens_decoder`.
  * Throws an Error that begins with the field.
+ * @param tokens of the tokenizer
  */
 export function checkSpecialMap(map: Json, file: Json, tokens: readonly AddedToken[]): void {
   const known = new Set(tokens.map(({ content }) => content));
@@ -42,16 +42,16 @@ export function checkSpecialMap(map: Json, file: Json, tokens: readonly AddedTok
   throw new Error(`${field}: expected ${expected}, got ${show(content)}: name it in tokenizer_config.json`);
 }
 
-/** Throws an Error that begins with the field, for tokens that are found in a way that the library does not know. */
+/** Throws an Error that begins with the field, if a token has a flag that the tokenizer library does not support. */
 export function checkAdded(file: Json): void {
   for (const { content, single_word: isWord } of file.added_tokens as AddedToken[])
     if (isWord === true)
       throw new Error(
-        `added_tokens.single_word: expected false, got true of ${show(content)}: words are not told apart`,
+        `added_tokens.single_word: expected false, got true for ${show(content)}: matching of whole words is not supported`,
       );
 }
 
-/** The id of a token's text; undefined if there is none. */
+/** The id of a token by its text; undefined if no token has it. */
 export function tokenId(file: Json, content: string | undefined): number | undefined {
   const added = (file.added_tokens as AddedToken[]).find((token) => token.content === content);
   return added?.id ?? (content === undefined ? undefined : vocabularyId(file, content));
@@ -68,15 +68,15 @@ function addDecoded(tokens: Map<string, AddedToken>, file: Json, id: number, fla
   const { content } = isObject(flags) ? flags : {};
   const known = typeof content === "string" ? (tokens.get(content)?.id ?? vocabularyId(file, content)) : undefined;
   if (typeof content !== "string" || known !== id) {
-    const expected = known === undefined ? "a token that tokenizer.json has" : `the id ${known}, as in tokenizer.json,`;
+    const expected = known === undefined ? "a token of tokenizer.json," : `the id ${known}, as in tokenizer.json,`;
     throw new Error(`added_tokens_decoder.${id}: expected ${expected} got ${show(flags)}`);
   }
   const before = tokens.get(content);
-  const said = Object.fromEntries(
+  const given = Object.fromEntries(
     FLAGS.flatMap((flag) => (isObject(flags) && flag in flags ? [[flag, flags[flag]]] : [])),
   );
   const special = (flags as Json).special ?? before?.special ?? false;
-  tokens.set(content, { ...before, ...said, special, id, content });
+  tokens.set(content, { ...before, ...given, special, id, content });
 }
 
 /** Each special token that a file names, with the field that names it. */

@@ -1,21 +1,22 @@
 /**
- * SentencePiece's table of a Precompiled normalizer: a double-array trie (the layout of Darts-clone: 32-bit units, little-endian)
- * from UTF-8 bytes to offsets in a list of texts that end with a 0.
+ * SentencePiece's table of a Precompiled normalizer: a double-array trie (in the layout of Darts-clone: 32-bit units, little-endian)
+ * from UTF-8 bytes to offsets in a list of null-terminated texts.
  */
 export class Charsmap {
   readonly #trie: DataView;
   readonly #texts: Buffer;
 
-  /** @param base64 as tokenizer.json has it. Throws an Error for what is none. */
+  /** @param base64 as in tokenizer.json. Throws an Error if it is not such a table. */
   constructor(base64: string) {
     const bytes = Buffer.from(base64, "base64");
     const size = bytes.length < 4 ? 0 : bytes.readUInt32LE(0);
-    if (size < 4 || size % 4 !== 0 || 4 + size > bytes.length) throw new Error("expected a table of SentencePiece");
+    if (size < 4 || size % 4 !== 0 || 4 + size > bytes.length)
+      throw new Error("expected a table of SentencePiece, got other data");
     this.#trie = new DataView(bytes.buffer, bytes.byteOffset + 4, size);
     this.#texts = bytes.subarray(4 + size);
   }
 
-  /** What a character becomes; undefined if it stays. */
+  /** The replacement of a character; undefined if it stays the same. */
   get(character: string): string | undefined {
     let at = offsetOf(this.#unit(0));
     for (const byte of Buffer.from(character)) {
@@ -43,11 +44,11 @@ function offsetOf(unit: number): number {
   return (unit >>> 10) << ((unit & (1 << 9)) >>> 6);
 }
 
-/** Letters that NFKC leaves alone, and characters that it changes. */
+/** Letters that NFKC does not change, and characters that it changes. */
 const KEPT = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcxyzÀÖÉàéΑΣБЯ";
 const CHANGED = "Ａｚﬁ①ｱ";
 
-/** @returns the first character with which a table differs from NFKC, which the tokenizer's library takes it for; undefined if none does */
+/** Compares a table with NFKC, which the tokenizer library uses instead. @returns the first of some characters that differs, or undefined */
 export function differenceToNfkc(base64: string): string | undefined {
   const map = new Charsmap(base64);
   return [...KEPT, ...CHANGED].find((character) => (map.get(character) ?? character) !== character.normalize("NFKC"));

@@ -15,49 +15,49 @@ const TokenizerFileSchema = z.looseObject({
 
 const SPECIAL_MAP = "special_tokens_map.json";
 
-/** What the files of a text model say of its tokens, checked. */
+/** The checked contents of the files of a tokenizer. */
 export type TokenizerFiles = {
-  /** The most tokens of a text, special ones included. */
+  /** The most tokens of a text, including special tokens. */
   maxTokens: number;
   padId: number;
   paddingSide: PaddingSide;
-  /** tokenizer.json and tokenizer_config.json, such that the library reads them as they are meant. */
+  /** tokenizer.json and tokenizer_config.json, adapted to the tokenizer library. */
   file: Json;
   config: Json;
-  /** The ids of the tokens that `add_bos_token` and `add_eos_token` are about. */
+  /** The ids of the tokens of `add_bos_token` and `add_eos_token`. */
   bounds: { bos: number | undefined; eos: number | undefined };
 };
 
 /**
- * Reads `tokenizer.json`, `tokenizer_config.json` and `config.json` of a model's folder, without making the tokenizer.
- * @throws LabelmillError MODEL_INVALID, naming the file and the field, for what is missing, broken or not honoured here
+ * Reads `tokenizer.json`, `tokenizer_config.json` and `config.json` of a model's folder, without creating the tokenizer.
+ * @throws LabelmillError MODEL_INVALID, naming the file and the field, if something is missing, broken or not supported
  */
 export async function readTokenizerFiles(dir: string): Promise<TokenizerFiles> {
   const path = join(dir, "tokenizer.json");
   const file = parsed(await readModelJson(dir, "tokenizer.json"), path, TokenizerFileSchema);
   const { tokenizerConfig: config, maxTokens, padId } = await readTokenLimits(dir);
-  const said = within(join(dir, "tokenizer_config.json"), () => {
+  const checked = within(join(dir, "tokenizer_config.json"), () => {
     checkAgreement(file, config);
     return { paddingSide: paddingSideOf(file, config), added_tokens: addedTokens(file, config) };
   });
   if (config.added_tokens_decoder === undefined && existsSync(join(dir, SPECIAL_MAP))) {
     const map = await readModelJson(dir, SPECIAL_MAP);
-    within(join(dir, SPECIAL_MAP), () => checkSpecialMap(map, file, said.added_tokens));
+    within(join(dir, SPECIAL_MAP), () => checkSpecialMap(map, file, checked.added_tokens));
   }
-  const whole = { ...file, added_tokens: said.added_tokens };
+  const whole = { ...file, added_tokens: checked.added_tokens };
   const id = (key: string) => tokenId(whole, specialToken(config, key));
   const unknown = file.model.type === "WordLevel" ? { unk_token: file.model.unk_token } : {};
   return {
     maxTokens,
     padId: padId ?? id("pad_token") ?? 0,
-    paddingSide: said.paddingSide,
+    paddingSide: checked.paddingSide,
     file: within(path, () => adaptTokenizer(whole)),
     config: { ...config, ...unknown },
     bounds: { bos: id("bos_token"), eos: id("eos_token") },
   };
 }
 
-/** Says of an error of `read` which file it is about. */
+/** Adds the path of the file to errors of `read`. */
 function within<T>(path: string, read: () => T): T {
   try {
     return read();

@@ -4,18 +4,18 @@ import { MODEL_FIELDS, TOKENIZER_FIELDS } from "../text-fields.ts";
 import { checkAdded, tokenId } from "./added-tokens.ts";
 import { differenceToNfkc } from "./charsmap.ts";
 
-/** What the library wants to find, be it as null. */
-const ABSENT_PARTS = { normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null };
+/** The tokenizer library requires these keys. */
+const ABSENT_COMPONENTS = { normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null };
 
-/** Rust's `\w`, `\s` and punctuation, spelled out. */
+/** Rust's `\w`, `\s` and punctuation as JavaScript classes. */
 const WORD = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\u200c\\u200d";
 const SPACE = "\\p{White_Space}";
 const PUNCTUATION = "[\\p{P}\\u0021-\\u002f\\u003a-\\u0040\\u005b-\\u0060\\u007b-\\u007e]";
 
 /**
- * tokenizer.json such that the tokenizer's library makes of it what the reference, Hugging Face's tokenizers in Rust, does. What the
- * library reads in another way is said in a way in which both agree.
- * Throws an Error that begins with the field, for what the library cannot do.
+ * Adapts tokenizer.json to the tokenizer library (@huggingface/tokenizers), so that its results are those of the reference, Hugging Face's
+ * tokenizers in Rust. Components that the library interprets differently are replaced by equivalent ones.
+ * Throws an Error that begins with the field, if the library does not support a component.
  */
 export function adaptTokenizer(file: Json): Json {
   const refused = refusedField(file, TOKENIZER_FIELDS);
@@ -25,14 +25,14 @@ export function adaptTokenizer(file: Json): Json {
   const { pre_tokenizer: preTokenizer, post_processor: postProcessor } = file;
   if (isObject(postProcessor)) checkPostProcessor(postProcessor, file);
   return {
-    ...ABSENT_PARTS,
+    ...ABSENT_COMPONENTS,
     ...file,
     ...(isObject(preTokenizer) && { pre_tokenizer: adaptPreTokenizer(preTokenizer) }),
     model: adaptModel(file.model as Json),
   };
 }
 
-/** Tables that do more than NFKC, such as those that lowercase, have no equal in the library. */
+/** The library has no equivalent of tables that do more than NFKC, such as lowercasing. */
 function checkNormalizer(part: Json): void {
   const { type, normalizers, precompiled_charsmap: table } = part;
   for (const each of type === "Sequence" && Array.isArray(normalizers) ? normalizers : [])
@@ -42,7 +42,7 @@ function checkNormalizer(part: Json): void {
   if (typeof table !== "string") throw new Error(`${field}: expected a table, got ${show(table)}`);
   const character = differenceToNfkc(table);
   if (character === undefined) return;
-  throw new Error(`${field}: expected a table for NFKC, got one that has something else for ${show(character)}`);
+  throw new Error(`${field}: expected a table for NFKC, got one that maps ${show(character)} differently`);
 }
 
 function adaptModel(model: Json): Json {
@@ -55,7 +55,7 @@ function adaptModel(model: Json): Json {
   return { ...usual, ...model, type };
 }
 
-/** Older files leave the type out. */
+/** The type of a model in an older file, which does not contain it. */
 function typeOf(model: Json): string {
   if (Array.isArray(model.vocab)) return "Unigram";
   if (model.merges !== undefined) return "BPE";
@@ -82,13 +82,13 @@ function adaptPreTokenizer(part: Json): Json {
       return adaptMetaspace(part);
     case "FixedLength":
     case "Replace":
-      throw new Error(`pre_tokenizer.type: expected one that is known here, got ${show(part.type)}`);
+      throw new Error(`pre_tokenizer.type: expected a supported type, got ${show(part.type)}`);
     default:
       return part;
   }
 }
 
-/** Pieces are what lies between matches of a pattern, and the matches, in one of the ways of the reference. */
+/** Splits a text at the matches of a pattern, with one of the behaviors of the reference. */
 function splitting(pattern: string, behavior: unknown, invert: boolean): Json {
   const other = `(?!${pattern})[\\s\\S]`;
   if (behavior === "Removed") return invert ? matching(pattern) : split(pattern, "Removed");
@@ -97,14 +97,14 @@ function splitting(pattern: string, behavior: unknown, invert: boolean): Json {
   if (behavior === "MergedWithPrevious" && !invert) return matching(`(?:${other})*(?:${pattern})|(?:${other})+`);
   if (behavior === "MergedWithNext" && !invert) return matching(`(?:${pattern})(?:${other})*|(?:${other})+`);
   const got = `${show(behavior)}${invert ? " with invert" : ""}`;
-  throw new Error(`pre_tokenizer.behavior: expected one that is known here, got ${got}`);
+  throw new Error(`pre_tokenizer.behavior: expected a supported behavior, got ${got}`);
 }
 
 function split(pattern: string, behavior: string): Json {
   return { type: "Split", pattern: { Regex: pattern }, behavior, invert: false };
 }
 
-/** The pieces are the matches, and nothing else. */
+/** The parts of a text are the matches; the rest is removed. */
 function matching(pattern: string): Json {
   return { type: "Split", pattern: { Regex: pattern }, behavior: "Removed", invert: true };
 }
@@ -116,7 +116,7 @@ function sourceOf(pattern: unknown): string {
   throw new Error(`pre_tokenizer.pattern: expected a Regex or a String, got ${show(pattern)}`);
 }
 
-/** Pieces begin at each replaced blank. */
+/** Splits a text before each replaced space. */
 function adaptMetaspace({ split: isSplit, ...part }: Json): Json {
   if (part.add_prefix_space === false && part.prepend_scheme !== "never")
     throw new Error('pre_tokenizer.add_prefix_space: expected true, or "never" as prepend_scheme, got false');
@@ -125,7 +125,7 @@ function adaptMetaspace({ split: isSplit, ...part }: Json): Json {
   return { type: "Sequence", pretokenizers: [part, splitting(mark, "MergedWithNext", false)] };
 }
 
-/** The library takes the ids of what is added from the vocabulary, and texts are given to models with the token type 0. */
+/** The library looks up the ids of added tokens in the vocabulary, and models get the token type 0 only. */
 function checkPostProcessor(part: Json, file: Json): void {
   const checkIds = (field: string, content: unknown, ids: unknown) => {
     const id = tokenId(file, String(content));

@@ -84,12 +84,12 @@ describe("weights in files of their own", () => {
       await writeFile(join(dir, "outside.bin"), "there");
       await writeFile(join(dir, "onnx/model.onnx"), pixelModel({ ...PIXELS, externalFile: location }));
       // An empty name is no external file to the helper.
-      if (location === "") assert.throws(() => externalPaths("onnx/model.onnx", [location]), /expected the names/);
+      if (location === "")
+        assert.throws(() => externalPaths("onnx/model.onnx", [location]), /expected a file in its folder/);
       else
         await assert.rejects(loadModel(dir), {
           code: "MODEL_INVALID",
-          message:
-            /onnx\/model\.onnx: places of weights: expected the names of files beside it or in folders below, got /,
+          message: /onnx\/model\.onnx: location of weights: expected a file in its folder or below, got /,
         });
     });
 
@@ -103,7 +103,7 @@ describe("weights in files of their own", () => {
     await rename(weights, join(folder.path, "outside.bin"));
     await refused(/onnx\/weights\.bin: expected this file of weights, which the ONNX file names, but it is missing/);
     await symlink(join(folder.path, "outside.bin"), weights);
-    await refused(/onnx\/weights\.bin: expected a file in the model's folder, got a link that leads out of it/);
+    await refused(/onnx\/weights\.bin: expected a file in the model's folder, got a link out of it/);
     await rm(weights);
     await mkdir(weights);
     await refused(/onnx\/weights\.bin: expected a regular file/);

@@ -426,7 +426,7 @@ describe("what changes answers and is not honoured is refused", () => {
     test(`${field} that is absent: the error says what ${tokenizerClass} has, and which line to add`, async () => {
       const files = said({ tokenizer_class: tokenizerClass }, tokenizer);
       const message = new RegExp(
-        `${field}: expected ${!isIn}, as tokenizer.json has it, got nothing, which is ${isIn} in ${tokenizerClass}: if tokenizer.json is right, add "${field}": ${!isIn}$`,
+        `${field}: expected ${!isIn}, as in tokenizer.json, got nothing, so ${isIn} for ${tokenizerClass}: if tokenizer.json is right, add "${field}": ${!isIn}$`,
       );
       await assert.rejects(loadTokenizer(await folder(files)), { code: "MODEL_INVALID", message });
     });

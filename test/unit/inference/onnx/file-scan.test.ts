@@ -88,9 +88,13 @@ describe("scanOnnx", () => {
   const manyFiles = Buffer.concat(Array.from({ length: 1001 }, (_, i) => field(5, at(`w${i}`))));
   for (const [what, bytes, message] of [
     ["text", Buffer.from("this is not a model"), /./],
-    ["a file that is cut", field(7, body("w")).subarray(0, -2), /ends behind its message/],
-    ["a field that is longer than its message", field(7, Buffer.concat([tag(5), varint(9), Buffer.of(1)])), /behind/],
-    ["messages without end", field(7, nested(40)), /more than 100 deep/],
+    ["a file that is cut", field(7, body("w")).subarray(0, -2), /ends after its message/],
+    [
+      "a field that is longer than its message",
+      field(7, Buffer.concat([tag(5), varint(9), Buffer.of(1)])),
+      /ends after/,
+    ],
+    ["messages without end", field(7, nested(40)), /more than 100 levels deep/],
     ["too many files", field(7, manyFiles), /more than 1000 files/],
     ["an endless name", field(7, field(12, Buffer.alloc(1 << 21))), /2097152 bytes/],
   ] as const)

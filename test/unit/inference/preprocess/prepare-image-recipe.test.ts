@@ -154,7 +154,7 @@ describe("recipes from preprocessor_config.json", () => {
     const resnet = parseImageRecipe(bare, { modelType: "resnet" });
     assert.deepEqual([resnet.resize, resnet.crop], [{ kind: "shortest-edge", edge: 256 }, true]);
     assert.equal(parseImageRecipe(bare, { processorType: "BitImageProcessor" }).crop, true);
-    const message = /preprocessor_config\.json, image_processor_type: .*got none, which is Levit's for a levit$/;
+    const message = /preprocessor_config\.json, image_processor_type: .*got none, so Levit for the model_type levit$/;
     assert.throws(() => parseImageRecipe(bare, { modelType: "levit" }), { code: "MODEL_INVALID", message });
     assert.deepEqual(parseImageRecipe(bare, { modelType: "unheard-of" }).crop, false);
   });
@@ -176,8 +176,8 @@ describe("recipes from preprocessor_config.json", () => {
 
   const good = { image_processor_type: "BitImageProcessor", size: { shortest_edge: 256 }, crop_size: 224, ...NORM };
   const refused: [field: string, config: unknown][] = [
-    ["the whole", null],
-    ["the whole", "text"],
+    ["the file", null],
+    ["the file", "text"],
     ["resample", { ...good, resample: 4 }],
     ["resample", { ...good, resample: 99 }],
     ["resample", { ...good, resample: "bicubic" }],

@@ -21,7 +21,7 @@ function search(cores: number, rates: Record<number, number>) {
   while (!layouts.done) {
     const { threads } = layouts.current;
     const perThread = rates[threads]! / threads;
-    const next = layouts.measured(
+    const next = layouts.record(
       new Map([
         [32, perThread],
         [128, perThread / 2],
@@ -46,7 +46,7 @@ describe("LayoutSearch", () => {
 
   it("goes back when a layout cannot be had", () => {
     const layouts = new LayoutSearch(layoutsOf(2), usualLayout(2));
-    assert.equal(shown(layouts.measured(new Map([[32, 1]]))!), "1×2");
+    assert.equal(shown(layouts.record(new Map([[32, 1]]))!), "1×2");
     assert.equal(shown(layouts.failed()), "2×1");
     assert.ok(layouts.done);
   });
@@ -54,6 +54,6 @@ describe("LayoutSearch", () => {
   it("has nothing to search where the layout is given", () => {
     const layouts = new LayoutSearch([{ threads: 3, intraOpThreads: 2 }], { threads: 3, intraOpThreads: 2 });
     assert.ok(layouts.done);
-    assert.equal(layouts.measured(new Map([[32, 1]])), undefined);
+    assert.equal(layouts.record(new Map([[32, 1]])), undefined);
   });
 });

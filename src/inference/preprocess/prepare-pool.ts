@@ -12,49 +12,49 @@ const THREAD = new URL(
   import.meta.url,
 );
 
-/** Processor time that a thread may spend on one text, in ms. An ordinary text takes well under one. */
+/** CPU time limit for one text, in ms. Ordinary texts take well under one. */
 const TEXT_MS = 10_000;
-/** Processor time in which a tokenizer has to load, in ms. One with a vocabulary of 250,000 words takes about three seconds. */
+/** CPU time limit for loading a tokenizer, in ms. One with a vocabulary of 250,000 words takes about three seconds. */
 const LOAD_MS = 60_000;
-/** Texts of one run that may exceed their time. One more fails the run. */
-const MOST_TIMEOUTS = 20;
-/** Runs whose timeouts are counted at a time. */
-const MOST_RUNS = 1_000;
+/** The most texts of one run that may exceed the time limit. One more fails the run. */
+const MAX_TIMEOUTS = 20;
+/** The most runs whose timeouts are counted at a time. */
+const MAX_RUNS = 1_000;
 
 export type PrepareOptions = {
   modelDir: string;
   threads: number;
-  /** Processor time for one text, in ms. */
+  /** CPU time limit for one text, in ms. Default: TEXT_MS. */
   textMs?: number | undefined;
-  /** Processor time for loading the tokenizer, in ms. */
+  /** CPU time limit for loading the tokenizer, in ms. Default: LOAD_MS. */
   loadMs?: number | undefined;
 };
 
 export type TokenizeOptions = {
-  /** The run that the texts belong to: texts that exceed their time count for it alone. */
+  /** The run of the texts. Timeouts are counted for each run. */
   run?: string;
   signal?: AbortSignal;
 };
 
-/** What became of a chunk: its tokens, or the text on which it failed and why. */
+/** The outcome of a chunk: its tokens, or the index and the error of the text that failed. */
 type Outcome = { chunk: Chunk } | { failedAt: number; error: ItemError };
 
 /**
- * Threads that tokenize, so that the thread that talks to Redis never does. A slice goes to them in chunks, one a thread at a time: a
- * single text is not to wait for the thousands of a slice. A text on which the tokenizer spins (a model's regular expressions
- * can) costs its own row: its thread is ended, which is safe because no thread of this pool ever has an ONNX session.
+ * Threads that tokenize, so that the main thread, which handles Redis, never does. A slice is sent to them in chunks, one for each thread
+ * at a time, so that a single text does not wait for a whole slice. A text on which the tokenizer does not end (regular expressions of
+ * a model can cause that) gets an error row, and its thread is terminated. That is safe: these threads never have an ONNX session.
  */
 export class PreparePool {
   readonly #pool: Piscina;
   readonly #threads: number;
   readonly #modelDir: string;
   readonly #limits: TimeLimits;
-  /** What was asked and not yet answered: piscina's `close()` would end threads that are at work. */
+  /** Calls in progress: piscina's `close()` would terminate threads while they run. */
   readonly #running = new Set<Promise<unknown>>();
-  /** One for each thread that has nothing to do: where it notes which text it is on. */
+  /** The progress memory of each idle thread. */
   readonly #idle: Progress[];
   readonly #waiting: ((progress: Progress) => void)[] = [];
-  /** By run, for runs that have any. The run that had its first timeout earliest comes first. */
+  /** Timeouts by run. The run with the earliest first timeout comes first. */
   readonly #timeouts = new Map<string, number>();
   #invalid: LabelmillError | undefined;
   #closed: Promise<void> | undefined;
@@ -67,13 +67,13 @@ export class PreparePool {
     this.#idle = Array.from({ length: threads }, newProgress);
   }
 
-  /** `threads` threads for the tokenizer in `modelDir`; throws MODEL_INVALID if it cannot be loaded. */
+  /** Starts the threads. Throws MODEL_INVALID if the tokenizer in `modelDir` cannot be loaded. */
   static async start(options: PrepareOptions): Promise<PreparePool> {
     const { modelDir, threads } = options;
     const piscina = { filename: THREAD.href, name: "tokenize", minThreads: threads, maxThreads: threads };
     const pool = new PreparePool(new Piscina({ ...piscina, workerData: { modelDir } }), options);
     try {
-      // As many at once as there are threads, so that each has its tokenizer before the first slice comes.
+      // One call for each thread, so that all have loaded the tokenizer before the first slice.
       await Promise.all(Array.from({ length: threads }, () => pool.tokenize([])));
     } catch (error) {
       await pool.close();
@@ -83,12 +83,12 @@ export class PreparePool {
   }
 
   /**
-   * The token ids of a slice's texts, in their order. A text that the tokenizer cannot encode has none, and an error: TEXT_TIMEOUT, ITEM_FAILED.
-   * Throws MODEL_INVALID after too many of the former in the run, whatever `signal` is aborted with, and ABORTED once closed.
+   * The token ids of a slice's texts, in their order. A text that cannot be encoded has no ids and an error: TEXT_TIMEOUT or ITEM_FAILED.
+   * Throws MODEL_INVALID after too many timeouts in the run, the signal's reason if it aborts, and ABORTED once closed.
    */
   async tokenize(texts: readonly string[], options: TokenizeOptions = {}): Promise<Chunk> {
-    if (this.#closed) throw new LabelmillError("ABORTED", "the tokenizer's threads are closed");
-    const running = this.#inPieces(texts, options);
+    if (this.#closed) throw new LabelmillError("ABORTED", "expected an open tokenizer pool, got one that is closed");
+    const running = this.#inChunks(texts, options);
     this.#running.add(running);
     try {
       return await running;
@@ -97,7 +97,7 @@ export class PreparePool {
     }
   }
 
-  async #inPieces(texts: readonly string[], options: TokenizeOptions): Promise<Chunk> {
+  async #inChunks(texts: readonly string[], options: TokenizeOptions): Promise<Chunk> {
     const chunks = [...chunksOf(texts)];
     const rest = chunks.entries();
     const encoded: Chunk[] = [];
@@ -110,12 +110,12 @@ export class PreparePool {
     return joinChunks(encoded);
   }
 
-  /** A chunk without its culprits: what stands before one is encoded again, and what stands behind it. */
+  /** Encodes a chunk. If a text fails, the texts before it and after it are encoded again, without it. */
   async #encode(texts: readonly string[], options: TokenizeOptions): Promise<Chunk> {
     const done: Chunk[] = [];
     for (let rest = texts; ; ) {
       const work = this.#onThread(rest, options);
-      // The thread goes on with what is aborted, within the limit of a text; nobody waits for it.
+      // After an abort the thread continues, within the limit of a text, but no caller waits for it.
       const outcome = await (options.signal ? abortable(work, options.signal) : work);
       if ("chunk" in outcome) return joinChunks([...done, outcome.chunk]);
       const { failedAt, error } = outcome;
@@ -156,28 +156,28 @@ export class PreparePool {
     return { failedAt, error: textError("ITEM_FAILED", `the tokenizer failed on this text: ${error.message}`) };
   }
 
-  /** @param failedAt the text; undefined where the tokenizer was still being loaded */
+  /** @param failedAt index of the text; undefined if the tokenizer was still loading */
   #timedOut(failedAt: number | undefined, run: string): Outcome {
     if (failedAt === undefined) {
-      const problem = `expected a tokenizer that loads within ${this.#limits.loadMs / 1000} s of processor time, got one that does not`;
+      const problem = `expected a tokenizer that loads within ${this.#limits.loadMs / 1000} s of CPU time, got one that takes longer`;
       this.#invalid = this.#tokenizerInvalid(problem);
       throw this.#invalid;
     }
     this.#timeouts.set(run, (this.#timeouts.get(run) ?? 0) + 1);
-    if (this.#timeouts.size > MOST_RUNS) this.#timeouts.delete(this.#timeouts.keys().next().value!);
+    if (this.#timeouts.size > MAX_RUNS) this.#timeouts.delete(this.#timeouts.keys().next().value!);
     this.#checkTimeouts(run);
     const seconds = this.#limits.textMs / 1000;
-    const message = `expected the tokenizer to encode this text within ${seconds} s of processor time, got no end: shorten the text, or correct the regular expressions in the model's tokenizer.json`;
+    const message = `expected the tokenizer to encode this text within ${seconds} s of CPU time, got no result: shorten the text, or correct the regular expressions in the model's tokenizer.json`;
     return { failedAt, error: textError("TEXT_TIMEOUT", message) };
   }
 
   /** @throws LabelmillError MODEL_INVALID */
   #checkTimeouts(run: string): void {
     const count = this.#timeouts.get(run) ?? 0;
-    if (count <= MOST_TIMEOUTS) return;
+    if (count <= MAX_TIMEOUTS) return;
     const seconds = this.#limits.textMs / 1000;
     throw this.#tokenizerInvalid(
-      `expected the texts of a run to be encoded within ${seconds} s of processor time each, got ${count} that were not: remove them from the input, or look for nested quantifiers in its regular expressions`,
+      `expected each text of a run to be encoded within ${seconds} s of CPU time, got ${count} that take longer: remove them from the input, or check its regular expressions for nested quantifiers`,
     );
   }
 
@@ -185,10 +185,10 @@ export class PreparePool {
     return new LabelmillError("MODEL_INVALID", `${this.#modelDir}/tokenizer.json: ${problem}`);
   }
 
-  /** Lets what was asked be answered, then ends the threads. What was aborted is not waited for. */
+  /** Waits for calls in progress, except aborted ones, then ends the threads. */
   close(): Promise<void> {
     this.#closed ??= Promise.allSettled(this.#running).then(() =>
-      // `close()` would wait for a thread that nobody waits for any more.
+      // `close()` would wait for the threads of aborted calls.
       this.#idle.length < this.#threads ? this.#pool.destroy() : this.#pool.close(),
     );
     return this.#closed;
@@ -196,7 +196,7 @@ export class PreparePool {
 }
 
 /**
- * One text, by a thread that is gone afterwards: whoever tries a model's tokenizer must not be held up by it.
+ * Encodes one text in a temporary thread, so that a broken tokenizer cannot block the caller.
  * @throws LabelmillError MODEL_INVALID
  */
 export async function encodeOnce(modelDir: string, text: string): Promise<EncodedTexts> {
@@ -211,7 +211,7 @@ export async function encodeOnce(modelDir: string, text: string): Promise<Encode
   }
 }
 
-/** In the place of a text that has no tokens. */
+/** The result of a text without tokens. */
 function failedText(error: ItemError): Chunk {
   return {
     ids: new Int32Array(0),

@@ -1,14 +1,14 @@
 import { threadId } from "node:worker_threads";
 import { move, transferableSymbol, valueSymbol, workerData } from "piscina";
 import { type ErrorCode, toLabelmillError } from "../../errors.ts";
-import { noteText, noteThread, type Progress } from "./text/text-watchdog.ts";
+import { type Progress, recordText, recordThread } from "./text/text-watchdog.ts";
 import { type EncodedTexts, loadTokenizer, type TextTokenizer } from "./text/tokenizer.ts";
 
 export type PrepareTask = { texts: readonly string[]; progress: Progress };
 
 /**
- * What a thread answers. An error travels as data: cloned between threads, it would lose its code. `failedAt` is the text on which
- * the tokenizer failed; where there is none, the tokenizer could not be loaded.
+ * A thread's answer. An error is sent as data: cloned between threads, it would lose its code. `failedAt` is the index of the text on
+ * which the tokenizer failed; undefined if the tokenizer could not be loaded.
  */
 export type PrepareAnswer =
   | { encoded: EncodedTexts }
@@ -16,15 +16,15 @@ export type PrepareAnswer =
 
 let tokenizer: Promise<TextTokenizer> | undefined;
 
-/** The task of the prepare pool: a slice's texts, with the model folder's tokenizer, which each thread loads once. */
+/** Encodes texts with the tokenizer of the model folder, which each thread loads once. */
 export async function tokenize({ texts, progress }: PrepareTask): Promise<PrepareAnswer> {
   let failedAt: number | undefined;
   try {
-    noteThread(progress, threadId);
+    recordThread(progress, threadId);
     tokenizer ??= loadTokenizer(workerData.modelDir);
     const encoded = (await tokenizer).encode(texts, (at) => {
       failedAt = at;
-      noteText(progress, at);
+      recordText(progress, at);
     });
     const buffers = [encoded.ids.buffer, encoded.offsets.buffer, encoded.truncated.buffer];
     const answer: PrepareAnswer = { encoded };

@@ -38,7 +38,7 @@ test("more than 20 such texts fail the run with the tokenizer as its reason", as
   assert.equal(state, "failed");
   assert.match(
     String(reason),
-    /^MODEL_INVALID: .*tokenizer\.json: expected the texts of a run to be encoded within 0\.1 s/,
+    /^MODEL_INVALID: .*tokenizer\.json: expected each text of a run to be encoded within 0\.1 s/,
   );
 });
 

@@ -2,23 +2,23 @@ import { LabelmillError } from "../../../errors.ts";
 import { TiffPages } from "./tiff-tags.ts";
 
 /**
- * The most frames, pages, chunks or segments of a file. libvips and its codecs walk through all of them even to read the
- * size: 100,000 frames of a WebP took 10 s, 800,000 pages of a TIFF 10 s, 5,000,000 segments of a JPEG 2.4 GB.
+ * The most frames, pages, chunks or segments of a file. libvips and its codecs visit all of them even to read the size: 100,000 frames
+ * of a WebP took 10 s, 800,000 pages of a TIFF took 10 s, and 5,000,000 segments of a JPEG took 2.4 GB.
  */
 const MAX_PARTS = 10_000;
 
-/** The most scans of a progressive JPEG. Each goes over all of its pixels: 882 of them, in 162 kB, took 22 s. */
+/** The most scans of a progressive JPEG. Each scan visits all pixels: 882 of them, in 162 kB, took 22 s. */
 const MAX_SCANS = 100;
 
-/** The most steps of a walk through a file: sub-blocks of a GIF, entries of a TIFF, bytes 0xFF in a JPEG. */
+/** The most steps of a scan of a file: sub-blocks of a GIF, entries of a TIFF, bytes 0xFF in a JPEG. */
 const MAX_STEPS = 1_000_000;
 
 const SOS = 0xda;
 const EOI = 0xd9;
 
 /**
- * Refuses files whose many parts would cost much before a decoder can be stopped. It costs some microseconds for usual files.
- * What is broken passes: that is the decoder's to say.
+ * Refuses files with so many parts that they would take much time or memory before a decoder can be stopped. It takes some microseconds
+ * for ordinary files. Broken files pass: the decoder reports them.
  *
  * @param format as sharp names it
  * @throws LabelmillError IMAGE_TOO_LARGE
@@ -31,7 +31,7 @@ export function checkContainer(format: string, bytes: Uint8Array): void {
   if (format === "tiff") checkTiff(file);
 }
 
-/** Counts up to a limit. */
+/** A counter with a limit. */
 class Count {
   readonly #most: number;
   readonly #noun: string;
@@ -61,7 +61,7 @@ function checkJpeg(file: Buffer): void {
     steps.add();
     const marker = file[at + 1];
     if (marker === EOI) return;
-    // Fill bytes, bytes of pixels, and markers without a length.
+    // Fill bytes, pixel data, and markers without a length.
     if (marker === undefined || marker === 0xff || marker <= 0x01 || (marker >= 0xd0 && marker <= 0xd8)) {
       at += marker === 0xff ? 1 : 2;
       continue;
@@ -73,14 +73,14 @@ function checkJpeg(file: Buffer): void {
     }
     if (marker === SOS) {
       scans.add();
-      // Most files: libjpeg reads nothing behind the one scan of a frame that is not progressive.
+      // Most files end here: libjpeg reads nothing after the one scan of a frame that is not progressive.
       if (!isProgressive && file[at + 4] === components) return;
     }
     at += 2 + (at + 4 <= file.length ? Math.max(2, file.readUInt16BE(at + 2)) : 2);
   }
 }
 
-/** Whether a marker begins a frame, SOF0 to SOF15: between them are those of tables (DHT, DAC) and a reserved one. */
+/** Whether a marker begins a frame: SOF0 to SOF15, except the markers of tables (DHT, DAC) and a reserved one between them. */
 function isFrame(marker: number): boolean {
   return marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker);
 }
@@ -89,7 +89,7 @@ function checkGif(file: Buffer): void {
   const frames = new Count(MAX_PARTS, "frames");
   const blocks = new Count(MAX_STEPS, "blocks");
   const tableBytes = (flags: number) => (flags & 0x80 ? 3 << ((flags & 7) + 1) : 0);
-  const passSubBlocks = (from: number): number => {
+  const skipSubBlocks = (from: number): number => {
     let at = from;
     for (let length = file[at]; length !== undefined && length > 0; length = file[at]) {
       blocks.add();
@@ -102,10 +102,10 @@ function checkGif(file: Buffer): void {
     const kind = file[at];
     if (kind === 0x2c) {
       frames.add();
-      // Ten bytes of header, the colours, the size of a code, the pixels.
-      at = passSubBlocks(at + 11 + tableBytes(file[at + 9] ?? 0));
-    } else if (kind === 0x21) at = passSubBlocks(at + 2);
-    // The end, or what the codec refuses: it reads nothing behind either.
+      // Ten bytes of header, the color table, the code size, the pixels.
+      at = skipSubBlocks(at + 11 + tableBytes(file[at + 9] ?? 0));
+    } else if (kind === 0x21) at = skipSubBlocks(at + 2);
+    // The end, or a block that the codec refuses: it reads nothing after either.
     else return;
   }
 }

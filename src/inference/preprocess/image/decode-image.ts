@@ -7,23 +7,23 @@ const KERNELS = { nearest: "nearest", lanczos: "lanczos3", bilinear: "linear", b
 
 type Size = { width: number; height: number };
 type Raw = { data: Uint8Array; info: OutputInfo };
-/** Seconds that a pass of libvips may still take, 1 or more; 0: as long as it wants. Asked just before each pass; throws where no time is left. */
+/** The remaining seconds of a pass of libvips, 1 or more; 0: no limit. Called just before each pass. Throws if no time remains. */
 export type TimeLimit = { secondsLeft: () => number };
 
-/** A picture whose header was found good, not decoded yet. */
+/** An image with a valid header that is not decoded yet. */
 export type Picture = {
   header: Header;
-  /** After the resize, before the crop. */
+  /** The size after the resize, before the crop. */
   resized: Size;
-  /** The most memory, in bytes, that decoding takes, as estimated from the header. */
+  /** The peak memory of decoding, in bytes, estimated from the header. */
   peakBytes: number;
 };
 
 /**
- * Reads a picture's header only.
+ * Reads an image's header only.
  *
- * @throws LabelmillError IMAGE_TOO_LARGE (over 50 megapixels, a side over 65,535 pixels, before or after the resize, too
- * many frames) and IMAGE_INVALID (of another kind, broken, samples that are not read)
+ * @throws LabelmillError IMAGE_TOO_LARGE (over 50 megapixels or a side over 65,535 pixels, before or after the resize; too many frames)
+ * and IMAGE_INVALID (another format, broken, unsupported samples)
  */
 export async function openPicture(bytes: Uint8Array, recipe: ImageRecipe): Promise<Picture> {
   try {
@@ -38,11 +38,11 @@ export async function openPicture(bytes: Uint8Array, recipe: ImageRecipe): Promi
 }
 
 /**
- * A picture's bytes as `recipe.height` rows of `recipe.width` RGB pixels, 0 to 255, three bytes each, not yet rescaled:
- * first frame, upright; alpha is dropped, not blended; an RGB picture's numbers are taken as they are stored, whatever its
- * colour profile says, as the models' own training did. Pixels agree with Pillow's filters to about one level.
+ * Decodes an image to `recipe.height` rows of `recipe.width` RGB pixels, 0 to 255, three bytes each, not yet rescaled: the first
+ * frame, upright. Alpha is dropped, not blended. RGB values are used as stored, without the color profile, as in the training of the
+ * models. Pixels differ from those of Pillow's filters by about one level.
  *
- * @param timeLimit where libvips can be stopped, each of its passes ends after so many seconds
+ * @param timeLimit each pass of libvips ends after this many seconds, if libvips can be stopped
  * @throws LabelmillError IMAGE_INVALID (truncated, broken), IMAGE_TIMEOUT
  */
 export async function decodePicture(
@@ -58,7 +58,7 @@ export async function decodePicture(
   }
 }
 
-/** `openPicture`, then `decodePicture`, within no limits of time and memory. */
+/** `openPicture`, then `decodePicture`, without limits of time and memory. */
 export async function decodeImage(bytes: Uint8Array, recipe: ImageRecipe): Promise<Uint8Array> {
   return await decodePicture(bytes, await openPicture(bytes, recipe), recipe);
 }
@@ -71,7 +71,7 @@ function undecodable(error: unknown): LabelmillError {
 }
 
 export function imageTimeout(options: { cause?: unknown } = {}): LabelmillError {
-  const message = "the picture took longer to decode than --decode-ms allows; make it smaller, or raise that";
+  const message = "the picture took longer to decode than --decode-ms allows; make it smaller, or increase --decode-ms";
   return new LabelmillError("IMAGE_TIMEOUT", message, options);
 }
 
@@ -84,7 +84,7 @@ function checkResized({ width, height }: Size, from: Size): void {
   );
 }
 
-/** The picture's size after the resize, before the crop. */
+/** The image's size after the resize, before the crop. */
 function resizedSize(from: Size, recipe: ImageRecipe): Size {
   if (recipe.resize?.kind === "exact") return recipe.resize;
   if (recipe.resize) {
@@ -99,17 +99,20 @@ function resizedSize(from: Size, recipe: ImageRecipe): Size {
   const wanted = `${recipe.crop ? "at least " : ""}${recipe.width} × ${recipe.height}`;
   throw new LabelmillError(
     "IMAGE_INVALID",
-    `expected ${wanted}, as the model resizes nothing; got ${from.width} × ${from.height}`,
+    `expected ${wanted}, since the model resizes nothing, got ${from.width} × ${from.height}`,
   );
 }
 
 /**
- * 1. With alpha, decode alone: libvips resizes pictures with alpha premultiplied, which is blending.
- * 2. Shrink. `fastShrinkOnLoad: false` leaves a factor of two or more to the filter, without which small targets are off
- *    by some levels; on JPEGs it costs no time that can be measured.
- * 3. Enlarge, by twice too much (`oddPixels`). Shrinking comes first where one axis shrinks and the other grows.
- * A pass over the file must read it to its last row, or one truncated below the crop would pass: so libvips cuts out
- * whole columns, which spares it work, and the rows are chosen after. (A picture to be turned it reads whole anyway.)
+ * Resizes and crops in up to three passes:
+ *
+ * 1. An image with alpha is decoded first: libvips premultiplies alpha when it resizes, which is blending.
+ * 2. Shrink. `fastShrinkOnLoad: false` leaves a factor of two or more to the filter. Otherwise small results are off by some levels. On
+ *    JPEGs this takes no measurable time.
+ * 3. Enlarge to twice the size (`oddPixels`). If one axis shrinks and the other grows, shrinking comes first.
+ *
+ * A pass must read the file to its last row, or a file that is truncated below the crop would pass. So libvips crops whole columns, which
+ * saves work, and the rows are selected afterwards. (libvips reads an image that it rotates completely anyway.)
  */
 async function resize(
   bytes: Uint8Array,
@@ -118,7 +121,7 @@ async function resize(
   recipe: ImageRecipe,
   limit: TimeLimit,
 ): Promise<Uint8Array> {
-  // CMYK has no RGB numbers of its own: its profile says what they are.
+  // CMYK has no RGB values: its color profile defines them.
   let source = sharp(bytes, { limitInputPixels: MAX_PIXELS, failOn: FAIL_ON, ignoreIcc: !from.cmyk }).autoOrient();
   if (from.alpha) source = open(await decode(source.removeAlpha(), limit));
   const options = { fit: "fill", kernel: KERNELS[recipe.filter], fastShrinkOnLoad: false } as const;
@@ -153,9 +156,9 @@ async function decode(picture: Sharp, { secondsLeft }: TimeLimit): Promise<Raw> 
 }
 
 /**
- * Every second pixel of every second row. libvips enlarges from the pixels' corners (output i is input i/s − 1/2), Pillow
- * from their centres ((i + 1/2)/s − 1/2): enlarged to twice the size, these are the odd pixels. Both axes are doubled,
- * for libvips would move one that keeps its size by half a pixel.
+ * Every second pixel of every second row. libvips enlarges from the pixels' corners (output i is input i/s − 1/2), Pillow from their
+ * centers ((i + 1/2)/s − 1/2). In an image of twice the size, the odd pixels are those of Pillow. Both axes are doubled, since libvips
+ * would shift an axis that keeps its size by half a pixel.
  */
 function oddPixels({ data, info }: Raw): Uint8Array {
   const out = new Uint8Array((info.width / 2) * (info.height / 2) * 3);

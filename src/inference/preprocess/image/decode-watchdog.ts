@@ -2,39 +2,39 @@ import { randomFill } from "node:crypto";
 import { LabelmillError } from "../../../errors.ts";
 import { imageTimeout } from "./decode-image.ts";
 
-export type ClockLimits = {
-  /** How long the work may take, in ms. */
+export type WatchdogLimits = {
+  /** Time limit of the decode, in ms. */
   timeoutMs: number;
-  /** Added to that before the work counts as stuck, in ms. */
+  /** Additional time before the decode counts as stuck, in ms. */
   graceMs: number;
-  /** How long one pass may wait for a thread of libuv's pool, in ms. */
+  /** Time limit of a pass for waiting for a thread of libuv's pool, in ms. */
   poolMs: number;
 };
 
-/** Times one decode, without what its passes wait for a thread of libuv's pool: file systems and others use that pool too. */
+/** Limits the time of one decode, without the time its passes wait for a thread of libuv's pool, which file systems also use. */
 export class DecodeWatchdog implements Disposable {
-  readonly #limits: ClockLimits;
+  readonly #limits: WatchdogLimits;
   readonly #stuck = Promise.withResolvers<never>();
   #timer: NodeJS.Timeout | undefined;
   #usedMs = 0;
   #since: number | undefined;
   #pass = 0;
 
-  constructor(limits: ClockLimits) {
+  constructor(limits: WatchdogLimits) {
     this.#limits = limits;
-    // A watchdog that nobody waits for.
+    // No caller may wait for it.
     this.#stuck.promise.catch(() => {});
   }
 
-  /** Rejects when the work is stuck: with IMAGE_TIMEOUT; with INFERENCE_FAILED where no thread was free for it. */
+  /** Rejects when the decode is stuck: with IMAGE_TIMEOUT, or with INFERENCE_FAILED if no thread was free for it. */
   get stuck(): Promise<never> {
     return this.#stuck.promise;
   }
 
   /**
-   * To be called just before a pass is given to the pool: a tiny task before it in the pool's queue tells when a thread is free for it.
-   * @returns the ms that are left, more than 0
-   * @throws LabelmillError IMAGE_TIMEOUT where none are
+   * Must be called just before a pass is sent to the pool. A tiny task before it in the pool's queue shows when a thread is free.
+   * @returns the remaining time in ms, more than 0
+   * @throws LabelmillError IMAGE_TIMEOUT if no time remains
    */
   beginPass(): number {
     this.#stop();
@@ -65,6 +65,6 @@ export class DecodeWatchdog implements Disposable {
 }
 
 function poolStuck(ms: number): LabelmillError {
-  const message = `no thread was free to decode an image for ${ms / 1000} s: all are stuck, in a file system that hangs for example; a new process is needed`;
+  const message = `no thread was free to decode an image for ${ms / 1000} s: all are stuck, for example in a file system that hangs; restart the process`;
   return new LabelmillError("INFERENCE_FAILED", message);
 }

@@ -4,29 +4,30 @@ import { decodePicture, openPicture } from "./decode-image.ts";
 import { DecodeWatchdog } from "./decode-watchdog.ts";
 import { type Release, WeightedSemaphore } from "./weighted-semaphore.ts";
 
-/** The most that is added to the time limit before a decode counts as stuck: libvips ends what it can by itself, in whole seconds. */
+/** The most time after the limit before a decode counts as stuck: libvips stops by itself if it can, at whole seconds. */
 const GRACE_MS = 1_500;
-/** The longest that a decode may wait for a thread of the pool, in ms: a file system may hang for a while. */
+/** Time limit for waiting for a thread of the pool, in ms: a file system may hang for a while. */
 const POOL_MS = 60_000;
 
 export type DecodeLimits = {
-  /** The most memory of all decodes at a time, in bytes, as estimated from the headers. One over it runs alone. */
+  /** The most memory of all decodes together, in bytes, as estimated from the headers. A decode over the limit runs alone. */
   budgetBytes: number;
-  /** How long one decode may take, in ms, without what it waits for others and for a thread of the pool. */
+  /** Time limit of one decode, in ms, without waiting for other decodes and for a thread of the pool. */
   timeoutMs: number;
-  /** Threads of libuv's pool, which is where sharp decodes. */
+  /** Threads of libuv's pool, in which sharp decodes. */
   threads: number;
+  /** Additional time before a decode counts as stuck, in ms. Default: GRACE_MS, at most `timeoutMs`. */
   graceMs?: number;
-  /** How long a decode may wait for a thread of the pool, in ms. After that its slice fails, and not the picture. */
+  /** Time limit for waiting for a thread of the pool, in ms. After it the slice fails, not the image. Default: POOL_MS. */
   poolMs?: number;
 };
 
-/** Pictures at work for each thread of the pool: a thread must not wait while the main thread turns from one pass to the next. */
-const SLOTS_A_THREAD = 2;
+/** Decodes in progress for each thread of the pool: a thread must not wait while the main thread starts the next pass. */
+const SLOTS_PER_THREAD = 2;
 
 /**
- * Decodes the pictures of a process, at most two at a time for each thread of the pool, as far as the memory has room. A decode that takes
- * too long is left alone: native code cannot be stopped. Its thread and its memory count as lost until it ends.
+ * Decodes the images of a process, at most two at a time for each thread of the pool, within a memory limit. A decode that takes too long
+ * continues, since native code cannot be stopped. Its thread and its memory count as lost until it ends.
  */
 export class ImageDecoder {
   readonly #limits: Required<DecodeLimits>;
@@ -38,30 +39,30 @@ export class ImageDecoder {
 
   constructor(limits: DecodeLimits) {
     this.#limits = { graceMs: Math.min(GRACE_MS, limits.timeoutMs), poolMs: POOL_MS, ...limits };
-    this.#slots = new WeightedSemaphore(SLOTS_A_THREAD * limits.threads);
+    this.#slots = new WeightedSemaphore(SLOTS_PER_THREAD * limits.threads);
     this.#room = new WeightedSemaphore(limits.budgetBytes);
   }
 
-  /** Threads whose decode has run out of time and has not ended. */
+  /** Threads with a decode that exceeded its time limit and has not ended. */
   get lost(): number {
     return this.#lost;
   }
 
-  /** Bytes that decodes take now, as estimated. */
+  /** The estimated memory of the current decodes, in bytes. */
   get heldBytes(): number {
     return this.#room.held;
   }
 
-  /** Settles with the reason when half of the threads are lost, or none was free for long: only a new process gets them back. */
+  /** Settles with the reason when half of the threads are lost, or no thread was free for too long. Only a new process recovers. */
   get failed(): Promise<LabelmillError> {
     return this.#failed.promise;
   }
 
   /**
-   * The picture as `decodeImage` gives it.
+   * Decodes an image as `decodeImage` does.
    *
-   * @throws LabelmillError IMAGE_TOO_LARGE, IMAGE_INVALID, IMAGE_TIMEOUT, INFERENCE_FAILED (half of the threads are lost, or none was free for long), and
-   * what the signal was aborted with
+   * @throws LabelmillError IMAGE_TOO_LARGE, IMAGE_INVALID, IMAGE_TIMEOUT, or INFERENCE_FAILED (half of the threads are lost, or no
+   * thread was free for too long); and the signal's reason
    */
   async decode(bytes: Uint8Array, recipe: ImageRecipe, signal?: AbortSignal): Promise<Uint8Array> {
     const slot = await this.#slots.take(1);
@@ -93,7 +94,7 @@ export class ImageDecoder {
     }
   }
 
-  /** The outcome of what `begin` begins, or why it is stuck; what comes of it then is dropped. */
+  /** The result of `begin`, or the error if it is stuck. A later result is dropped. */
   async #bounded<T>(begin: (watchdog: DecodeWatchdog) => Promise<T>): Promise<T> {
     using watchdog = new DecodeWatchdog(this.#limits);
     const work = begin(watchdog);
@@ -103,16 +104,16 @@ export class ImageDecoder {
     return await Promise.race([work, stuck]);
   }
 
-  /** Counts a thread as lost until its work ends. The last one that may be lost fails its slice: else its picture would go round for ever. */
+  /** Counts a thread as lost until its work ends. If half of the threads are lost, the slice fails: a new process must retry it. */
   #lose(work: Promise<unknown>, late: LabelmillError): LabelmillError {
     this.#lost += 1;
-    const found = () => {
+    const recovered = () => {
       this.#lost -= 1;
     };
-    work.then(found, found);
+    work.then(recovered, recovered);
     const { threads } = this.#limits;
     if (this.#lost * 2 < threads) return late;
-    const message = `${this.#lost} of ${threads} threads that decode images are stuck: a new process is needed`;
+    const message = `${this.#lost} of ${threads} threads that decode images are stuck: restart the process`;
     return this.#fail(new LabelmillError("INFERENCE_FAILED", message));
   }
 

@@ -4,23 +4,23 @@ import { checkContainer } from "./container-limits.ts";
 import { derivedPixels } from "./heif-items.ts";
 import { TiffPages } from "./tiff-tags.ts";
 
-/** The most pixels of a picture, all frames of an animation counted: 50 megapixels are 150 MB of RGB. */
+/** The most pixels of an image, over all frames of an animation: 50 megapixels are 150 MB of RGB. */
 export const MAX_PIXELS = 50_000_000;
 
-/** The most pixels of an AVIF's tiles: a picture and its alpha, each with tiles beyond its borders. */
+/** The most pixels of an AVIF's tiles: an image and its alpha, each with tiles that exceed its borders. */
 const MAX_TILE_PIXELS = 4 * MAX_PIXELS;
 
-/** The longest side of a picture, before and after the resize. libvips works in rows and columns: a longer one costs minutes. */
+/** The longest side of an image, before and after the resize. libvips works in rows and columns: a longer side takes minutes. */
 export const MAX_SIDE = 65_535;
 
-/** Refuses truncated files (of plain TIFFs "truncated" would not) and lets libjpeg's mere warnings pass. */
+/** Refuses truncated files (the level "truncated" does not for plain TIFFs), and ignores libjpeg's warnings. */
 export const FAIL_ON = "error";
 
-// libuv's pool gives the parallelism: one picture a thread. The cache would keep decoded pixels of pictures seen once.
+// libuv's pool provides the parallelism, one image for each thread. The cache would keep the pixels of images that are seen once.
 sharp.concurrency(1);
 sharp.cache(false);
 
-/** As sharp names the formats that may come in, with what their files begin with. */
+/** The accepted formats, by sharp's names, with the beginning of their files. */
 const FORMATS: Record<string, (head: string) => boolean> = {
   jpeg: (head) => head.startsWith("\xff\xd8\xff"),
   png: (head) => head.startsWith("\x89PNG\r\n\x1a\n"),
@@ -37,23 +37,24 @@ const JPEG_COMPRESSION = 7;
 const YCBCR = 6;
 const PALETTE = 3;
 
-/** What metadata take, which libvips and libexif copy: as if the whole file were metadata. */
+/** Copies of metadata that libvips and libexif make, as if the whole file were metadata. */
 const COPIES = 4;
 
 export type Header = {
-  /** Of the upright picture, in pixels. */
+  /** Size of the upright image, in pixels. */
   width: number;
   height: number;
   alpha: boolean;
   cmyk: boolean;
-  /** The most memory that decoding the picture at its own size takes, in bytes, by measurement. */
+  /** The most memory that decoding the image at its own size takes, in bytes, by measurement. */
   decodedBytes: number;
 };
 
 /**
- * Size of the upright picture and kind, without decoding pixels. No decoder sees what does not begin like one of the formats.
+ * Reads the size of the upright image and its kind, without decoding pixels. Files that do not begin like one of the formats never
+ * reach a decoder.
  *
- * @throws LabelmillError IMAGE_TOO_LARGE; IMAGE_INVALID for another format, and for samples that would come out in wrong colours
+ * @throws LabelmillError IMAGE_TOO_LARGE; IMAGE_INVALID for another format, and for samples that would be decoded in wrong colors
  */
 export async function readHeader(bytes: Uint8Array): Promise<Header> {
   const head = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 64)).toString("latin1");
@@ -63,10 +64,10 @@ export async function readHeader(bytes: Uint8Array): Promise<Header> {
   const tiles = format === "heif" ? derivedPixels(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)) : 0;
   if (tiles > MAX_TILE_PIXELS) {
     const got = Number.isFinite(tiles) ? `${Math.ceil(tiles / 1e6)}` : "too many to count";
-    const most = `at most ${MAX_TILE_PIXELS / 1e6} megapixels of tiles, each as often as it is used`;
+    const most = `at most ${MAX_TILE_PIXELS / 1e6} megapixels of tiles, counting each as often as it is used`;
     throw new LabelmillError("IMAGE_TOO_LARGE", `expected ${most}, got ${got}`);
   }
-  // Without a limit here: a picture that is too large must be told from a broken one.
+  // No limit here: an image that is too large must be distinguished from a broken one.
   const meta = await sharp(bytes, { limitInputPixels: false, failOn: FAIL_ON }).metadata();
   if (meta.format !== format) throw notAPicture(`${meta.format}`);
   const { width, height } = meta.autoOrient;
@@ -90,16 +91,16 @@ function checkSize(width: number, height: number, frames: number): void {
   }
 }
 
-/** Refuses what libvips reads in wrong colours or tones, and what has no agreed range of values (floats, signed numbers). */
+/** Refuses samples that libvips reads in wrong colors or tones, or that have no standard range (floats, signed numbers). */
 function checkSamples({ format, space, depth }: Metadata, bytes: Uint8Array): void {
   if (SAMPLE_BYTES[depth] === undefined) throw otherSamples(`samples of type ${depth}`);
-  if (!SPACES.has(space)) throw otherSamples(`colours of kind ${space}`);
+  if (!SPACES.has(space)) throw otherSamples(`the color space ${space}`);
   if (format !== "tiff") return;
   const { photometric, compression, bitsPerSample, subsampling } = new TiffPages(bytes).first();
-  // libvips takes the numbers of Y, Cb and Cr for red, green and blue, unless it has to undo subsampling.
+  // libvips interprets Y, Cb and Cr as red, green and blue, unless it has to undo subsampling.
   const raw = compression !== JPEG_COMPRESSION && Math.max(...subsampling) === 1;
   if (photometric === YCBCR && raw) throw otherSamples("YCbCr without JPEG compression and without subsampling");
-  // libvips does not stretch their 4 or 16 tones to 0 to 255.
+  // libvips does not scale their 4 or 16 tones to 0 to 255.
   if (photometric !== PALETTE && (bitsPerSample === 2 || bitsPerSample === 4)) {
     throw otherSamples(`${bitsPerSample}-bit grey in a TIFF`);
   }
@@ -112,7 +113,7 @@ function otherSamples(got: string): LabelmillError {
 
 /**
  * Peak memory per pixel while a picture is decoded, measured with sharp 0.35.5 on pictures of 49 megapixels and rounded up.
- * Codecs that give whole pictures (AVIF, WebP, GIF, progressive JPEG) hold several copies.
+ * Codecs that decode whole images at once (AVIF, WebP, GIF, progressive JPEG) keep several copies.
  */
 function bytesPerPixel({ format, depth, channels, isProgressive }: Metadata): number {
   if (format === "heif") return depth === "uchar" ? 20 : 26;
@@ -122,12 +123,12 @@ function bytesPerPixel({ format, depth, channels, isProgressive }: Metadata): nu
   return Math.max(5, 1.5 * channels * (SAMPLE_BYTES[depth] ?? 1) + coefficients);
 }
 
-function notAPicture(came: string): LabelmillError {
+function notAPicture(got: string): LabelmillError {
   const formats = "a JPEG, PNG, WebP, GIF, TIFF or AVIF picture";
-  return new LabelmillError("IMAGE_INVALID", `expected ${formats}, got ${came}`);
+  return new LabelmillError("IMAGE_INVALID", `expected ${formats}, got ${got}`);
 }
 
-/** What a file that is no picture seems to be, for the message. */
+/** A description of a file that is not an image, for the error message. */
 function describe(head: string): string {
   if (head === "") return "no bytes at all";
   if (head.startsWith("%PDF")) return "a PDF document";

@@ -1,9 +1,9 @@
-/** The tags of a TIFF's first page that decide how its samples are to be read. Absent ones have the values TIFF gives them. */
+/** The tags of a TIFF's first page that determine how its samples are read. Absent tags have TIFF's defaults. */
 export type TiffTags = {
-  /** PhotometricInterpretation; undefined where the file has none. */
+  /** PhotometricInterpretation; undefined if the file has none. */
   photometric: number | undefined;
   compression: number;
-  /** Of the first sample. */
+  /** Bits of the first sample. */
   bitsPerSample: number;
   /** Horizontal and vertical subsampling of the chroma samples. */
   subsampling: readonly [number, number];
@@ -12,7 +12,7 @@ export type TiffTags = {
 const TAGS = { bitsPerSample: 258, compression: 259, photometric: 262, subsampling: 530 } as const;
 const SHORT = 3;
 
-/** The pages (IFDs) of a TIFF, classic or BigTIFF, of either byte order, read without a library. */
+/** Reads the pages (IFDs) of a TIFF, classic or BigTIFF, in either byte order. */
 export class TiffPages {
   readonly #view: DataView;
   readonly #little: boolean;
@@ -24,7 +24,7 @@ export class TiffPages {
     this.#big = bytes[this.#little ? 2 : 3] === 43;
   }
 
-  /** Each page's number of entries, in the order of the chain. A chain with a loop has no end. */
+  /** Each page's number of entries, in the order of the chain. Endless if the chain has a loop. */
   *entries(): Generator<number> {
     for (let at = this.#first(); at > 0; ) {
       const count = this.#count(at);
@@ -60,12 +60,12 @@ export class TiffPages {
     return this.#big ? this.#offset(page) : this.#short(page);
   }
 
-  /** Where the entry `index` of the page at `page` lies; for its number of entries, where the next page's offset does. */
+  /** The offset of the entry `index` of a page. For `index` = number of entries, the next page's offset is there. */
   #entry(page: number, index: number): number {
     return this.#big ? page + 8 + 20 * index : page + 2 + 12 * index;
   }
 
-  /** The first two values of a SHORT entry. They lie in the entry itself if they fit, else where it points to. */
+  /** The first two values of a SHORT entry. They are in the entry itself if they fit, else at the offset that it contains. */
   #shorts(entry: number): number[] {
     if (this.#short(entry + 2) !== SHORT) return [];
     const [countAt, valueAt, fits] = this.#big ? [entry + 4, entry + 12, 4] : [entry + 4, entry + 8, 2];

@@ -1,9 +1,9 @@
-/** Gives back what was taken. Calling it again does nothing. */
+/** Releases a permit. Further calls have no effect. */
 export type Release = () => void;
 
 /**
- * Permits of different weights, first come, first served: a heavy one is not overtaken by light ones. A weight over the
- * capacity counts as the whole capacity, so its holder runs alone.
+ * Permits of different weights, first come, first served: light requests do not overtake a heavy one. A weight over the capacity
+ * counts as the whole capacity, so its holder runs alone.
  */
 export class WeightedSemaphore {
   readonly #capacity: number;
@@ -19,10 +19,10 @@ export class WeightedSemaphore {
     return this.#held;
   }
 
-  /** @throws what `close` was given */
-  async take(asked: number): Promise<Release> {
+  /** @throws the error passed to `close` */
+  async take(requested: number): Promise<Release> {
     if (this.#closed) throw this.#closed;
-    const weight = Math.min(asked, this.#capacity);
+    const weight = Math.min(requested, this.#capacity);
     if (this.#waiting.length === 0 && this.#held + weight <= this.#capacity) this.#held += weight;
     else await new Promise<void>((admit, reject) => this.#waiting.push({ weight, admit, reject }));
     let released = false;
@@ -34,7 +34,7 @@ export class WeightedSemaphore {
     };
   }
 
-  /** Rejects all who wait and all who come. */
+  /** Rejects waiting and future requests. */
   close(error: Error): void {
     this.#closed = error;
     for (const { reject } of this.#waiting.splice(0)) reject(error);

@@ -1,13 +1,13 @@
 import type { ItemError } from "../../../schemas/item.ts";
 import type { EncodedTexts } from "./tokenizer.ts";
 
-/** Texts as token ids, and why some of them, by their place, have none. */
+/** Texts as token ids, and the errors of those without ids, by index. */
 export type Chunk = EncodedTexts & { errors: ReadonlyMap<number, ItemError> };
 
-/** The most texts of a message to a thread, and, but for one alone, UTF-16 units of them: 50 ms, about. */
+/** Limits of a message to a thread: texts, and their UTF-16 units unless it is one text. A chunk takes about 50 ms. */
 const CHUNK = { texts: 500, chars: 100_000 };
 
-/** At least one chunk, be it empty. */
+/** Splits texts into chunks: at least one, which may be empty. */
 export function* chunksOf(texts: readonly string[]): Generator<readonly string[]> {
   let first = 0;
   let chars = 0;
@@ -22,7 +22,7 @@ export function* chunksOf(texts: readonly string[]): Generator<readonly string[]
   yield first === 0 ? texts : texts.slice(first);
 }
 
-/** One chunk of several, in their order. */
+/** Joins chunks, in their order. */
 export function joinChunks(chunks: readonly Chunk[]): Chunk {
   if (chunks.length === 1) return chunks[0]!;
   const texts = chunks.reduce((sum, { truncated }) => sum + truncated.length, 0);

@@ -8,41 +8,39 @@ import { readTokenizerFiles } from "../../model/tokenizer/files.ts";
 /** Texts as token ids, special tokens included: text i has `ids[offsets[i]]` up to, not including, `ids[offsets[i + 1]]`. */
 export type EncodedTexts = {
   ids: Int32Array<ArrayBuffer>;
-  /** One more than there are texts; the first is 0. */
+  /** One more entry than texts; the first one is 0. */
   offsets: Uint32Array<ArrayBuffer>;
-  /** 1 where something of the text was left out. */
+  /** 1 if the text was cut. */
   truncated: Uint8Array<ArrayBuffer>;
 };
 
 export type TextTokenizer = {
-  /** The most ids of a text, special tokens included. */
+  /** The most ids of a text, including special tokens. */
   maxTokens: number;
   padId: number;
-  /** @param begin told the place of each text before it is encoded */
+  /** @param begin called with the index of each text before it is encoded */
   encode(texts: readonly string[], begin?: (at: number) => void): EncodedTexts;
 };
 
 /**
- * Only the first `32 × maxTokens` UTF-16 units of a text are read: five to eight times what fills a model with ordinary
- * text. Tokenizers work from left to right, and a cut changes ids only in the word that it falls into, so the first
- * `maxTokens` ids are those of the whole text wherever the part gives some more than `maxTokens`. Where it gives fewer
- * (thousands of blanks in a row, a "word" of tens of thousands of letters), what lies behind is left out, and the text
- * counts as truncated.
+ * Only the first `32 × maxTokens` UTF-16 units of a text are read: five to eight times the ordinary text that fills a model.
+ * Tokenizers work from left to right, and a cut changes only the ids of the word that it falls into. So if this part has more than
+ * `maxTokens` ids, the first `maxTokens` are those of the whole text. If it has fewer (thousands of spaces in a row, a "word" of tens
+ * of thousands of letters), the rest is ignored, and the text counts as truncated.
  */
 const READ_CHARS_PER_TOKEN = 32;
 
 /**
- * Bringing combining marks into their order takes time with the square of their run's length (65,536 marks: 1.4 s), so
- * of a run the first 256 are kept. Characters that a normalizer deletes do not end a run. BERT's ids stay the same: it
- * deletes accents, and without that takes a word of over 100 characters for one unknown token.
+ * Sorting combining marks takes time that grows with the square of their number in a row (65,536 marks: 1.4 s), so only the first 256
+ * in a row are kept. Characters that a normalizer deletes do not interrupt a row. BERT's ids stay the same: it deletes accents or,
+ * without that, encodes a word of over 100 characters as one unknown token.
  */
 const MARK_RUN = /[[\p{M}\p{Cc}\p{Cf}\p{Co}\p{Cs}\ufffd]--[\t\n\r]]+/gv;
 const MARK_RUN_LENGTH = 256;
 
 /**
- * The tokenizer of a model folder in the Hugging Face layout: `tokenizer.json`, `tokenizer_config.json`, `config.json`.
- * `maxTokens` is `model_max_length`, bounded by the positions that the model has and by 8,192; 512 where neither is said.
- * Throws MODEL_INVALID, naming the file, for one that is missing or broken.
+ * Loads the tokenizer of a model folder in the Hugging Face layout: `tokenizer.json`, `tokenizer_config.json`, `config.json`.
+ * `maxTokens` is that of `readTokenLimits`. Throws MODEL_INVALID, naming the file, if one is missing or broken.
  */
 export async function loadTokenizer(dir: string): Promise<TextTokenizer> {
   const { file, config, padId, maxTokens, bounds } = await readTokenizerFiles(dir);
@@ -50,7 +48,10 @@ export async function loadTokenizer(dir: string): Promise<TextTokenizer> {
   checkBounds(join(dir, "tokenizer_config.json"), config, bounds, { before, after });
   const room = maxTokens - before.length - after.length;
   if (room < 1) {
-    throw invalidFile(join(dir, "tokenizer_config.json"), `model_max_length: ${maxTokens} leaves no room for a text`);
+    throw invalidFile(
+      join(dir, "tokenizer_config.json"),
+      `model_max_length: expected at least ${before.length + after.length + 1} (the special tokens and one of the text), got ${maxTokens}`,
+    );
   }
 
   function encodeOne(text: string): { ids: number[]; truncated: boolean } {
@@ -86,7 +87,7 @@ function pack(texts: readonly { ids: number[]; truncated: boolean }[]): EncodedT
   return { ids: packed, offsets, truncated };
 }
 
-/** The tokenizer, with the special tokens that it puts before and after a text: found by trying, whatever their kind. */
+/** Creates the tokenizer, and finds the special tokens that it adds before and after a text by encoding one. */
 function build(
   path: string,
   file: object,
@@ -96,15 +97,15 @@ function build(
     const tokenizer = new Tokenizer(file, config);
     const bare: number[] = tokenizer.encode("a", { add_special_tokens: false }).ids;
     const whole: number[] = tokenizer.encode("a").ids;
-    // What is in no vocabulary must come out as the token for it, or as nothing.
+    // A word that is not in the vocabulary must become the unknown token, or nothing.
     const known = tokenizer.encode("a 𓁏").ids.every(Number.isInteger);
-    if (!known) throw new Error("no id for words that are not in its vocabulary");
+    if (!known) throw new Error("one without an id for words that are not in its vocabulary");
     for (let start = 0; bare.length > 0 && start <= whole.length - bare.length; start++) {
       if (!bare.every((id, i) => id === whole[start + i])) continue;
       return { tokenizer, before: whole.slice(0, start), after: whole.slice(start + bare.length) };
     }
     throw new Error(
-      `the letter "a" comes out as ${JSON.stringify(bare)}, with special tokens as ${JSON.stringify(whole)}`,
+      `one that encodes the letter "a" as ${JSON.stringify(bare)}, and with special tokens as ${JSON.stringify(whole)}`,
     );
   } catch (error) {
     throw invalidFile(path, `expected a tokenizer that works, got: ${messageOf(error)}`, error);

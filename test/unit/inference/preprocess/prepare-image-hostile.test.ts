@@ -231,7 +231,11 @@ describe("too many parts, counted before a decoder walks through them", () => {
     const large = { width: 1000, height: 1000 };
     const largeTile = await gradient(16, 16).resize(1000, 1000).avif({ effort: 0 }).toBuffer();
     const hostile = avifGrid(largeTile, large, 10, 25, large);
-    await rejects(hostile, "IMAGE_TOO_LARGE", /at most 200 megapixels of tiles, each as often as it is used, got 250/);
+    await rejects(
+      hostile,
+      "IMAGE_TOO_LARGE",
+      /at most 200 megapixels of tiles, counting each as often as it is used, got 250/,
+    );
     // The tile is the grid itself.
     const itself = Buffer.from(four);
     itself.writeUInt16BE(1, itself.indexOf("dimg") + 8);

@@ -138,10 +138,10 @@ describe("refused, as libvips would read them in wrong colours or their range is
     ],
     ["CIELab of 8 bits", square([8, 8, 8], CIELAB!, three), /cannot be decoded/],
     ["CIELab of 16 bits", square([16, 16, 16], CIELAB!, floats(6)), /type short/],
-    ["ICCLab", square([8, 8, 8], ICCLAB!, three), /kind multiband/],
-    ["a sensor's mosaic", square([8], CFA!, GREY), /kind multiband/],
-    ["linear raw", square([8, 8, 8], LINEAR_RAW!, three), /kind multiband/],
-    ["inks that are not CMYK", square([8, 8, 8, 8], CMYK!, floats(4), [332, 2]), /kind multiband/],
+    ["ICCLab", square([8, 8, 8], ICCLAB!, three), /color space multiband/],
+    ["a sensor's mosaic", square([8], CFA!, GREY), /color space multiband/],
+    ["linear raw", square([8, 8, 8], LINEAR_RAW!, three), /color space multiband/],
+    ["inks that are not CMYK", square([8, 8, 8, 8], CMYK!, floats(4), [332, 2]), /color space multiband/],
   ];
   for (const [name, file, message] of cases) test(name, () => rejects(file, "IMAGE_INVALID", message, AS_IS));
 });

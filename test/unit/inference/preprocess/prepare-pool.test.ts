@@ -102,7 +102,7 @@ describe("the prepare pool", () => {
       assert.deepEqual([...errors.keys()], [...culprits]);
       for (const { code, message } of errors.values()) {
         assert.equal(code, "TEXT_TIMEOUT");
-        assert.match(message, /within 0\.5 s of processor time/);
+        assert.match(message, /within 0\.5 s of CPU time/);
       }
       assert.equal(truncated.length, texts.length);
       for (const [i, text] of texts.entries()) {
@@ -122,7 +122,7 @@ describe("the prepare pool", () => {
     const [run, other] = ["a".repeat(16), "b".repeat(16)];
     const few = await pool.tokenize([...Array.from({ length: 20 }, () => SPINS), "a text"], { run });
     assert.equal(few.errors.size, 20);
-    const invalid = isError("MODEL_INVALID", /tokenizer\.json: expected the texts of a run .* 0\.1 s .* got 21/);
+    const invalid = isError("MODEL_INVALID", /tokenizer\.json: expected each text of a run .* 0\.1 s .* got 21/);
     await assert.rejects(pool.tokenize(["a text", SPINS], { run }), invalid);
     await assert.rejects(pool.tokenize(["a text"], { run }), invalid);
     const { errors } = await pool.tokenize(["a text", SPINS], { run: other });

@@ -4,8 +4,8 @@ import { test } from "node:test";
 import { Worker } from "node:worker_threads";
 import {
   newProgress,
-  noteText,
-  noteThread,
+  recordText,
+  recordThread,
   TextWatchdog,
 } from "../../../../src/inference/preprocess/text/text-watchdog.ts";
 
@@ -15,9 +15,9 @@ test("a thread that goes on after it has exceeded its time: the text on which it
   await once(thread, "online");
   const progress = newProgress();
   using clock = new TextWatchdog(progress, { textMs: 20, loadMs: 60_000 }, () => [thread]);
-  noteThread(progress, thread.threadId);
-  noteText(progress, 3);
+  recordThread(progress, thread.threadId);
+  recordText(progress, 3);
   await once(clock.exceeded, "abort");
-  noteText(progress, 4);
+  recordText(progress, 4);
   assert.equal(clock.exceededAt, 3);
 });

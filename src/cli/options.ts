@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { CONFIG_KEYS, type ConfigKey, ConfigSchema, envName, flagName, isFlag } from "../config.ts";
 import { LANES } from "../schemas/names.ts";
-import { OUTPUT_FORMATS } from "../schemas/output.ts";
+import { COMPRESSIONS, OUTPUT_FORMATS } from "../schemas/output.ts";
 import { RunSpecSchema } from "../schemas/spec.ts";
 
 /** Settings of commands that only read and change state in Redis. */
@@ -94,11 +94,7 @@ function withOutputOptions(command: Command): Command {
       new Option("--output-format <format>", `format of the rows (default: ${format})`).choices(OUTPUT_FORMATS),
     )
     .addOption(
-      new Option("--compression <method>", `compression of JSONL (default: ${compression})`).choices([
-        "none",
-        "gzip",
-        "zstd",
-      ]),
+      new Option("--compression <method>", `compression of JSONL (default: ${compression})`).choices(COMPRESSIONS),
     )
     .option("--target-size <MB>", "combine parts into files of at least this size", megabytes)
     .addOption(new Option("--partition-by <column>", "write folders such as label=POSITIVE/").choices(["label"]))

@@ -1,6 +1,5 @@
 import { createHash } from "node:crypto";
 import { LabelmillError } from "../errors.ts";
-import { endingOf } from "../rows/data-file.ts";
 import type { FileEncoder } from "../rows/file-encoder.ts";
 import { keptColumns } from "../rows/kept-columns.ts";
 import { readPart } from "../rows/part.ts";
@@ -9,7 +8,7 @@ import type { RunLedger } from "../runs/ledger/ledger.ts";
 import type { CompactJob } from "../schemas/job.ts";
 import type { FileLine } from "../schemas/manifest.ts";
 import { dataFileName, ERRORS_FOLDER, partKey } from "../schemas/names.ts";
-import type { OutputOptions } from "../schemas/output.ts";
+import { fileExtension, type OutputOptions } from "../schemas/output.ts";
 import type { Row } from "../schemas/row.ts";
 import type { RunFile } from "../schemas/run.ts";
 import type { ObjectStore } from "../storage/store.ts";
@@ -38,9 +37,9 @@ export async function compactRange(
     if (runFile?.run !== run) throw new LabelmillError("RUN_UNKNOWN", `${store.uri} does not hold the run ${run}`);
     const files: FileLine[] = [];
     const kept = keptColumns(await columnTypes(runFile, compactions));
-    const ending = endingOf(runFile.spec.output);
+    const extension = fileExtension(runFile.spec.output);
     for (const [folder, { pieces, rows, ...place }] of await collect(job, runFile, store, ledger)) {
-      const key = folder + dataFileName(run, job.first, job.last, ending);
+      const key = folder + dataFileName(run, job.first, job.last, extension);
       const made = await encoder.encode(pieces, runFile.spec.output, kept);
       const bytes = (await store.putIfAbsent(key, made)) ? made : await store.get(key);
       const sha256 = createHash("sha256").update(bytes).digest("hex");

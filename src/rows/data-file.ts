@@ -1,6 +1,5 @@
-import { promisify } from "node:util";
-import { gunzip, gzip, zstdCompress, zstdDecompress } from "node:zlib";
 import type { OutputOptions } from "../schemas/output.ts";
+import { CODECS } from "./compression.ts";
 import { type FileRow, fileRowOf } from "./file-row.ts";
 import type { KeptColumn } from "./kept-columns.ts";
 import { readParquetRows } from "./parquet-reader.ts";
@@ -10,12 +9,6 @@ import { readPart } from "./part.ts";
 /** Bytes of JSON lines that are parsed at a time. */
 const PIECE_BYTES = 4 << 20;
 const NEWLINE = 0x0a;
-
-/** The extension of files of this format, without the dot. */
-export function endingOf({ format, compression }: OutputOptions): string {
-  if (format === "parquet") return "parquet";
-  return { none: "jsonl", gzip: "jsonl.gz", zstd: "jsonl.zst" }[compression];
-}
 
 /**
  * Encodes an output file. All of it is in memory twice: as JSON lines and as the result.
@@ -31,9 +24,7 @@ export async function encodeDataFile(
     for (const piece of pieces.flatMap((each) => [...piecesOf(each)])) file.add(readPart(piece).rows);
     return file.finish();
   }
-  const bytes = Buffer.concat(pieces);
-  if (compression === "gzip") return promisify(gzip)(bytes);
-  return compression === "zstd" ? promisify(zstdCompress)(bytes) : bytes;
+  return CODECS[compression].compress(Buffer.concat(pieces));
 }
 
 /**
@@ -48,12 +39,7 @@ export async function* decodeDataFile(
     yield* readParquetRows(bytes);
     return;
   }
-  const unpack = {
-    none: async (packed: Uint8Array) => packed,
-    gzip: promisify(gunzip),
-    zstd: promisify(zstdDecompress),
-  };
-  for (const piece of piecesOf(await unpack[compression](bytes))) yield readPart(piece).rows.map(fileRowOf);
+  for (const piece of piecesOf(await CODECS[compression].decompress(bytes))) yield readPart(piece).rows.map(fileRowOf);
 }
 
 /** Cuts JSON lines into pieces at the ends of lines. */

@@ -1,4 +1,5 @@
 /** Names that producers and workers must agree on: queues, job ids, part keys, the files of an output. */
+import { FILE_EXTENSIONS } from "./output.ts";
 
 /** Major version of the files of an output, of events, and of the registration of workers. */
 export const SCHEMA_VERSION = 1;
@@ -70,13 +71,14 @@ export function compactJobId(run: string, range: number): string {
 }
 
 /** The name of a file made of the parts of slices `first` to `last`, in any folder of its output. */
-export function dataFileName(run: string, first: number, last: number, ending: string): string {
-  return `data-${sliceNumber(first)}-${sliceNumber(last)}-${run.slice(0, 8)}.${ending}`;
+export function dataFileName(run: string, first: number, last: number, extension: string): string {
+  return `data-${sliceNumber(first)}-${sliceNumber(last)}-${run.slice(0, 8)}.${extension}`;
 }
 
 /** Whether a key in an output can be that of such a file, of any run. */
 export function isDataFileKey(key: string): boolean {
-  return /(^|\/)data-\d{7}-\d{7}-[0-9a-f]{8}\.(jsonl|jsonl\.gz|jsonl\.zst|parquet)$/.test(key);
+  const found = /(?:^|\/)data-\d{7}-\d{7}-[0-9a-f]{8}\.([^/]+)$/.exec(key);
+  return found !== null && FILE_EXTENSIONS.includes(found[1]!);
 }
 
 /**

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { DTYPES } from "./dtype.ts";
 import { DEFAULT_TOP_K, EventsSchema, MAX_SLICE_ITEMS } from "./job.ts";
 import { LANES } from "./names.ts";
-import { OutputOptionsSchema } from "./output.ts";
+import { COMPRESSIONS, OUTPUT_FORMATS, OutputOptionsSchema } from "./output.ts";
 import { RunSettingsSchema } from "./run.ts";
 
 /** A count, or a percentage such as `5%`. */
@@ -52,7 +52,7 @@ export const RunSpecSchema = z.strictObject({
   limit: z.number().int().min(1).optional().describe("Maximum number of rows to label: the first ones."),
   topK: z.number().int().min(1).max(1000).default(DEFAULT_TOP_K).describe("Number of labels in a row, best first."),
   output: OutputOptionsSchema.prefault({}).describe(
-    "`format` (`jsonl`, `parquet`), `compression` (`none`, `gzip`, `zstd`), `targetBytes`, `partitionBy` (`label`), `errors` (`inline`, `apart`).",
+    `\`format\` (${code(OUTPUT_FORMATS)}), \`compression\` (${code(COMPRESSIONS)}), \`targetBytes\`, \`partitionBy\` (\`label\`), \`errors\` (\`inline\`, \`apart\`).`,
   ),
   lane: z.enum(LANES).default("bulk").describe("`interactive` goes first, `bulk` keeps at least a fifth."),
   events: EventsSchema.optional().describe("What is published on the results queue: `none`, `parts` or `rows`."),
@@ -75,3 +75,8 @@ export const RunSpecSchema = z.strictObject({
     .describe("Price of a worker per hour. The manifest then has the cost of the run."),
 });
 export type RunSpec = z.infer<typeof RunSpecSchema>;
+
+/** Values as code in Markdown. */
+function code(values: readonly string[]): string {
+  return values.map((value) => `\`${value}\``).join(", ");
+}

@@ -1,9 +1,10 @@
 import { createHash, type Hash, hash as hashOf } from "node:crypto";
 import { messageOf } from "../../errors.ts";
-import { decodeDataFile, endingOf } from "../../rows/data-file.ts";
+import { decodeDataFile } from "../../rows/data-file.ts";
 import type { FileRow } from "../../rows/file-row.ts";
 import { type FileLine, type Manifest, type PartLine, type Range, selectedIn } from "../../schemas/manifest.ts";
 import { dataFileName, ERRORS_FOLDER, FILES_FILE, isDataFileKey, PARTS_FOLDER } from "../../schemas/names.ts";
+import { fileExtension } from "../../schemas/output.ts";
 import type { RunFile } from "../../schemas/run.ts";
 import type { ReadableStore } from "../../storage/store.ts";
 import { getIfExists } from "../output.ts";
@@ -102,7 +103,7 @@ export class FilesCheck {
     this.#sums.rows += line.rows;
     this.#sums.bytes += line.bytes;
     const folder = line.errors ? ERRORS_FOLDER : line.partition === undefined ? "" : labelFolder(line.partition);
-    const name = dataFileName(run, line.first, line.last, endingOf(spec.output));
+    const name = dataFileName(run, line.first, line.last, fileExtension(spec.output));
     findings.equal(`${FILES_FILE}: key`, line.key, folder + name);
     const bytes = await getIfExists(this.#store, line.key);
     if (!bytes) return findings.problem(`${line.key} is missing`);

@@ -5,12 +5,11 @@ import { fileURLToPath } from "node:url";
 import { LabelmillError } from "../errors.ts";
 import type { Input, ReadOptions } from "../schemas/input.ts";
 import type { S3 } from "../storage/s3/s3.ts";
-import { openArrow } from "./arrow/open.ts";
 import { stdinOrigin } from "./bytes/file-origin.ts";
 import { describeUrl } from "./bytes/input-identity.ts";
 import type { Origin } from "./bytes/origin.ts";
 import { isS3Uri } from "./bytes/s3-origin.ts";
-import { rowFormatOf } from "./columnar/formats.ts";
+import { columnarFormatOf } from "./columnar/formats.ts";
 import { withFormatHint } from "./discover/format-hint.ts";
 import type { FoundImages } from "./discover/found-images.ts";
 import { type InputList, listOf, openInputList } from "./discover/input-list.ts";
@@ -18,26 +17,25 @@ import { findLocalImages, localGrant } from "./discover/local-images.ts";
 import { imageRule } from "./discover/name-rules.ts";
 import { PassedOver } from "./discover/passed-over.ts";
 import { findS3Images, s3Grant } from "./discover/s3-images.ts";
-import { IMAGE_COLUMNS, imageId, imageItem, pictureItem, referenceItem } from "./item/image-item.ts";
+import { imageId, referenceItem } from "./item/image-item.ts";
 import { type Base, inFolder, type Reference, readReference } from "./item/image-reference.ts";
-import { openParquet } from "./parquet/open.ts";
+import { openTable } from "./open-table.ts";
 import { quoted, type Source } from "./source.ts";
 import { isTarName } from "./tar/archive-name.ts";
 import { openTarSource } from "./tar/open.ts";
 import { formatOfName } from "./text/detect-format.ts";
-import { openTable } from "./text/open.ts";
 
 export type OpenImages = {
-  /** Is told of what the argument covers and is left out. */
+  /** Receives what the argument covers and is passed over. */
   passedOver?: PassedOver;
-  /** Rejects with NOT_GRANTED where the data files of an inventory may not be opened. By default all may. */
+  /** Rejects with NOT_GRANTED if a data file of an inventory may not be opened. Default: all may be opened. */
   granted?: (uri: string) => Promise<void>;
 };
 
 /**
- * Opens images: a file, a folder, a pattern, an object or prefix of S3, a URL, a tar archive, or a list of paths and URLs (a file, an object,
- * standard input, or `@LIST`). Fails before anything is queued, with INPUT_NOT_FOUND, INPUT_UNREADABLE, INPUT_EMPTY, COLUMN_NOT_FOUND,
- * URL_REFUSED or USAGE.
+ * Opens images: a file, a folder, a pattern, an S3 object or prefix, a URL, a tar archive, or a list of paths and URLs (a file, an object,
+ * standard input, or `@LIST`).
+ * @throws LabelmillError INPUT_NOT_FOUND, INPUT_UNREADABLE, INPUT_EMPTY, COLUMN_NOT_FOUND, URL_REFUSED or USAGE, before anything is queued
  */
 export function openImageSource(
   from: string | { stdin: Readable },
@@ -61,13 +59,13 @@ async function openImages(
   const found = await find(from, s3, passedOver);
   if ("references" in found) return { ...listed(found.input, read, found.references), ids: found.ids };
   const isNamed = read.format !== "auto" || formatOfName(found.origin.name) !== "auto";
-  if (!isNamed && (await rowFormatOf(found.origin, read)) === undefined) {
+  if (!isNamed && (await columnarFormatOf(found.origin, read)) === undefined) {
     const expected = "expected an image, a folder or a list (.txt, .lst, .csv, .tsv, .json, .jsonl, .parquet, .arrow)";
-    throw new LabelmillError("INPUT_UNREADABLE", `${expected}, came ${quoted(from)}; if it is a list, say --format`);
+    throw new LabelmillError("INPUT_UNREADABLE", `${expected}, got ${quoted(from)}; if it is a list, set --format`);
   }
   const source = await openList(found.origin, found.base, read);
   if (isS3Uri(from) || isOwnFolder(from, source.input.uri)) return source;
-  // A link to a list: its paths are relative to where the link lies, which nobody else knows.
+  // For a symbolic link to a list, paths are relative to the folder of the link, which workers do not know: no splitter.
   const { splitter, ...rest } = source;
   return rest;
 }
@@ -77,8 +75,8 @@ function isOwnFolder(list: string, uri: string): boolean {
 }
 
 /**
- * The files and folders (real paths) that an argument makes readable: an image itself, a folder, a pattern's base folder, a list's
- * own folder (of `@LIST` too); for `-`, a list on standard input, the working folder; for a URL none. Fails where the argument names nothing.
+ * The files and folders (real paths) that an argument makes readable: an image, a folder, the base folder of a pattern, the folder of a list
+ * (or of `@LIST`), the working folder for `-` (a list on standard input), none for a URL. Throws if the argument names nothing.
  */
 export async function grantsOf(from: string): Promise<string[]> {
   if (from === "-") return [await realpath(process.cwd())];
@@ -88,8 +86,9 @@ export async function grantsOf(from: string): Promise<string[]> {
 }
 
 /**
- * The `s3://` URIs that an argument makes readable, as S3Grants takes them: a prefix, an image itself, the prefix that a list on S3
- * lies in. A list that lies elsewhere grants nothing on S3, whatever it names. Fails with URL_REFUSED.
+ * The `s3://` URIs that an argument makes readable, for S3Grants: a prefix, an image, or the prefix that contains a list on S3. A list that is
+ * not on S3 grants nothing there, even if it names objects.
+ * @throws LabelmillError URL_REFUSED
  */
 export function s3GrantsOf(from: string): string[] {
   const at = listOf(from) ?? from;
@@ -114,20 +113,20 @@ function findUrl(from: string): FoundImages {
   return { input: describeUrl(reference.image), references: () => [reference], ids: "data" };
 }
 
-/** What a list names: all of it, or the images of an inventory, which names all that there is. */
+/** The images that a list names. An inventory names all objects; those that are not images are passed over. */
 async function openListed(list: InputList, read: ReadOptions, passedOver: PassedOver): Promise<Source> {
   const { input, label } = list;
-  const references = async function* (told = new PassedOver()): AsyncGenerator<Reference> {
-    for await (const { reference, key } of list.entries(told)) {
+  const references = async function* (report = new PassedOver()): AsyncGenerator<Reference> {
+    for await (const { reference, key } of list.entries(report)) {
       const why = key === undefined ? undefined : imageRule(key);
       if (why === undefined) yield reference;
-      else told.add(why, reference.shown);
+      else report.add(why, reference.shown);
     }
   };
   let images = 0;
   for await (const _ of references(passedOver)) {
     images++;
-    // An inventory is read to its end: what is passed over has to be known before its run is made.
+    // An inventory is read to its end: the run needs what is passed over before it is created.
     if (!list.isInventory) break;
   }
   if (images > 0) return { ...listed(input, read, references), ids: "data" };
@@ -135,9 +134,9 @@ async function openListed(list: InputList, read: ReadOptions, passedOver: Passed
 }
 
 function listed(input: Input, read: ReadOptions, all: () => Iterable<Reference> | AsyncIterable<Reference>): Source {
-  const asked = read.column ?? read.idColumn ?? read.keep[0] ?? read.where?.[0]?.column;
-  if (asked !== undefined) {
-    const message = `only a list has columns, so there is no ${quoted(asked)} in ${quoted(input.uri)}`;
+  const requested = read.column ?? read.idColumn ?? read.keep[0] ?? read.where?.[0]?.column;
+  if (requested !== undefined) {
+    const message = `only a list has columns: ${quoted(input.uri)} has no column ${quoted(requested)}`;
     throw new LabelmillError("COLUMN_NOT_FOUND", message);
   }
   return {
@@ -151,9 +150,6 @@ function listed(input: Input, read: ReadOptions, all: () => Iterable<Reference> 
   };
 }
 
-async function openList(origin: Origin, base: Base, read: ReadOptions): Promise<Source> {
-  const wanted = { names: IMAGE_COLUMNS, toItem: imageItem(base), toPicture: pictureItem(base) };
-  const format = await rowFormatOf(origin, read);
-  if (format !== undefined) return await (format === "arrow" ? openArrow : openParquet)(origin, read, wanted);
-  return await openTable(origin, read, { names: IMAGE_COLUMNS, skipBlankLines: true }, imageItem(base));
+function openList(origin: Origin, base: Base, read: ReadOptions): Promise<Source> {
+  return openTable(origin, read, "image-classification", base);
 }

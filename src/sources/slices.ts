@@ -7,38 +7,38 @@ import type { Split } from "../schemas/split.ts";
 import { isSampled } from "./item/sample.ts";
 import type { Cursor, CutSize, Source } from "./source.ts";
 
-/** Where cutting goes on: `slice` is the number of the next slice, `input` that of the source it begins in. */
+/** Where cutting continues. `slice`: the number of the next slice. `input`: the index of the source that it begins in. */
 export type Place = { slice: number; input: number; items: number; cursor: Cursor };
 
-/** What was passed over in an input, by its number: told once, with the first slice that comes to the input. */
+/** What was passed over in an input, by its index. It is reported once, with the first slice that reaches the input. */
 export type PassedOverIn = { input: number; report: PassedOverReport };
 
-/** What one job carries, where it lies in the run's inputs, and where the next one begins. */
+/** The content of one job, its ranges in the run's inputs, and where the next slice begins. */
 export type Slice = { slice: number; ranges: Range[]; count: number; next: Place; passedOver?: PassedOverIn[] } & (
   | { sources: string[]; items: Item[]; splits?: undefined }
   | { splits: Split[]; sources?: undefined; items?: undefined }
 );
 
 export type SliceOptions = {
-  /** Items and bytes: of their JSON where the items travel (at most `inlineBytes`), of the input where they do not. */
+  /** Items and bytes of a slice: bytes of the input for splits, of the items' JSON (at most `inlineBytes`) for inline items. */
   size: CutSize & { inlineBytes?: number };
-  /** Whether a source's items are read by the workers; it must have a splitter. */
+  /** Whether jobs contain the splits of a source, which must have a splitter, or its items. Default: inline. */
   travels?: (input: number) => "split" | "inline";
-  /** What the made ids of an input begin with, where the run says it. */
+  /** The prefix of an input's made ids, if the run sets it. */
   idName?: (input: number) => string | undefined;
   sample?: number;
-  /** Items in all, the first ones. */
+  /** The most items of the run: the first ones. */
   limit?: number;
   from?: Place;
 };
 
-/** What `"source":12345` and a comma between two items add to a record's JSON, at most. */
+/** The most bytes that `"source":12345` and a comma between two items add to a record's JSON. */
 const SOURCE_BYTES = 16;
 
 /**
- * Cuts the records of all sources, in order, into slices of at most `size.items` items and `size.bytes` bytes, whichever comes
- * first; an item over that is a slice alone. A slice may span sources, but either its items travel or all are read by the worker. The
- * same sources and options give the same slices, and from `next` of one on the same as came after it.
+ * Cuts the records of all sources, in order, into slices of at most `size.items` items and `size.bytes` bytes. A larger item is a slice alone.
+ * A slice may span sources, but has either items or splits. The same sources and options give the same slices. Cutting from the `next` of a slice
+ * gives the slices that followed it.
  */
 export async function* cutSlices(sources: readonly Source[], options: SliceOptions): AsyncGenerator<Slice> {
   const {
@@ -64,7 +64,7 @@ export async function* cutSlices(sources: readonly Source[], options: SliceOptio
       continue;
     }
     if (source.onlySplits) {
-      const message = `the items of ${source.input.uri} cannot travel: expected workers that can read it`;
+      const message = `the items of ${source.input.uri} cannot be part of a job: expected workers that can read the input`;
       throw new LabelmillError("USAGE", message);
     }
     const isItem = (record: number) => sample === undefined || isSampled(source.input.uri, record, sample);
@@ -84,7 +84,7 @@ export async function* cutSlices(sources: readonly Source[], options: SliceOptio
   yield* open.rest();
 }
 
-type Beside = Omit<Place, "slice" | "items">;
+type InputPosition = Omit<Place, "slice" | "items">;
 
 /** The slice that is being filled. */
 class OpenSlice {
@@ -99,7 +99,7 @@ class OpenSlice {
   #splits: Split[] = [];
   #sources: string[] = [];
   #passedOver: PassedOverIn[] = [];
-  /** The input that the last of the sources is. */
+  /** The index of the input of the last source. */
   #sourceOf = -1;
 
   constructor(from: Place, size: SliceOptions["size"], limit: number) {
@@ -108,7 +108,7 @@ class OpenSlice {
     this.#limit = limit;
   }
 
-  /** The run has all the items that it may have. */
+  /** The run has reached its limit of items. */
   get isOver(): boolean {
     return this.#next.items >= this.#limit;
   }
@@ -118,11 +118,11 @@ class OpenSlice {
     const bytes = this.#size.bytes - this.#bytes;
     if (items > 0 && bytes > 0 && this.#splits.length < MAX_SLICE_SPLITS && this.#kind === "split")
       return { items, bytes };
-    // What comes next goes into a new slice.
+    // The next cut goes into a new slice.
     return { items: Math.min(this.#size.items, this.#limit - this.#next.items), bytes: this.#size.bytes };
   }
 
-  /** The slice, where what comes next is not for it any more. */
+  /** Yields the slice if the next content does not fit into it. */
   *before(kind: "split" | "inline", bytes: number, count: number): Generator<Slice> {
     if (count === 0) return;
     const { items, bytes: splitBytes, inlineBytes = splitBytes } = this.#size;
@@ -132,9 +132,9 @@ class OpenSlice {
     this.#kind = kind;
   }
 
-  addSplit(split: Split, bytes: number, place: Beside): void {
+  addSplit(split: Split, bytes: number, place: InputPosition): void {
     const { first, count, selected = count } = split;
-    // Nobody has to read what holds no item.
+    // A split without items does not have to be read.
     if (selected > 0) this.#splits.push(split);
     this.#add(
       { input: place.input, first, count, ...(selected === count ? {} : { selected }) },
@@ -144,7 +144,7 @@ class OpenSlice {
     );
   }
 
-  addItem(record: Omit<Item, "source"> & { skipped?: true }, uri: string, bytes: number, place: Beside): void {
+  addItem(record: Omit<Item, "source"> & { skipped?: true }, uri: string, bytes: number, place: InputPosition): void {
     if (this.#sources.length === 0 || this.#sourceOf !== place.input) this.#sources.push(uri);
     this.#sourceOf = place.input;
     this.#items.push({ ...record, source: this.#sources.length - 1 });
@@ -152,13 +152,13 @@ class OpenSlice {
     this.#add(undefined, 1, bytes, place);
   }
 
-  /** Goes with the slice to which the input was just added. */
+  /** Adds a report to the slice to which the input was just added. */
   passedOver(found: PassedOverIn): void {
     this.#passedOver.push(found);
   }
 
-  /** A record that is no item. */
-  pass(place: Beside, record: number): void {
+  /** Adds a record that is not an item. */
+  pass(place: InputPosition, record: number): void {
     this.#extend(record, 0, place);
     this.#add(undefined, 0, 0, place);
   }
@@ -177,14 +177,14 @@ class OpenSlice {
     yield { ...slice, ...content, next };
   }
 
-  #add(range: Range | undefined, count: number, bytes: number, { input, cursor }: Beside): void {
+  #add(range: Range | undefined, count: number, bytes: number, { input, cursor }: InputPosition): void {
     if (range) this.#ranges.push(range);
     this.#count += count;
     this.#bytes += bytes;
     this.#next = { slice: this.#next.slice, input, items: this.#next.items + count, cursor };
   }
 
-  #extend(record: number, selected: number, { input }: Beside): void {
+  #extend(record: number, selected: number, { input }: InputPosition): void {
     const last = this.#ranges.at(-1);
     if (last?.input !== input || last.first + last.count !== record) {
       this.#ranges.push({ input, first: record, count: 1, ...(selected === 1 ? {} : { selected: 0 }) });

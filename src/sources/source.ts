@@ -2,79 +2,77 @@ import type { ColumnType, Input, PassedOverReport, ReadOptions } from "../schema
 import type { ItemError } from "../schemas/item.ts";
 import type { Split } from "../schemas/split.ts";
 
-/** One record of an input: a text or image reference, or the reason why there is none. */
+/** One record of an input: a text, an image or image reference, or an error. */
 export type SourceRecord = {
-  /** The record's number in its input, from 0; a malformed record is one, a header or a skipped blank line is not. */
+  /** The record's number in its input, from 0. A malformed record counts; a header or a skipped blank line does not. */
   record: number;
   /** The line on which the record begins, from 1. */
   line?: number;
   id: string;
   text?: string;
   image?: string;
-  /** The image itself, where it lies in the input: never travels. */
+  /** The image itself, if the input contains it. It is never part of a job. */
   data?: Uint8Array;
   error?: ItemError;
   input?: Record<string, unknown>;
   repaired?: true;
-  /** A filter on its columns leaves it out: it is counted and has nothing else. */
+  /** The filter excludes the record. It is counted and has no other fields. */
   skipped?: true;
 };
 
 /**
- * An input that was found good when it was opened. `records()` reads it from its beginning: as often as wanted for files,
- * folders, URLs and S3, once for standard input.
+ * An open input. `records()` reads it from its beginning: repeatedly for files, folders, URLs and S3, only once for standard input.
  */
 export interface Source {
   /** The input's identity when it was opened. */
   readonly input: Input;
-  /** How it is read, with all that could be found by looking (format, delimiter, column) filled in. */
+  /** How it is read, with the detected options (format, delimiter, column). */
   readonly read: ReadOptions;
-  /** What the kept columns hold, as far as the input says. */
+  /** The types of the kept columns, if the input defines them. */
   readonly columns?: Readonly<Record<string, ColumnType>>;
-  /** @param idName what made ids begin with, before `#`; by default what the input alone says */
+  /** @param idName the prefix of made ids, before `#`. Default: the source's own */
   records(idName?: string): AsyncIterable<SourceRecord>;
   /**
-   * What ids are made of where the data have none: by default the numbers of records; the names of an archive's members; the paths of images
-   * below a folder; or they are always the data's own.
+   * What ids derive from if the data has none. Default: the numbers of records. Other values: the names of an archive's members; the paths of
+   * images below a folder; `data` if ids always come from the data.
    */
   readonly ids?: "numbers" | "members" | "data" | { paths(): Iterable<string> };
-  /** There where others can read a part of the input without the rest of it. */
+  /** Present if workers can read a part of the input without the rest. */
   readonly splitter?: Splitter;
-  /** The items lie in the input itself and cannot travel: `records()` is good for counting alone, and workers must read the splits. */
+  /** The items cannot be part of a job: `records()` only counts them, and workers must read the splits. */
   readonly onlySplits?: true;
 }
 
-/** Where reading goes on: after so many records. What else there is of it only its splitter understands. */
+/** Where reading continues: after `record` records. The other fields are only for the splitter that made them. */
 export type Cursor = { record: number; offset?: number; line?: number; discarding?: true; credit?: number };
 
 export type CutSize = { items: number; bytes: number };
 
 /**
- * A piece of an input, and where the next one begins. `bytes` is what it adds to a slice; `passedOver` is there with the input's first cut,
- * where the whole input holds what is passed over.
+ * A piece of an input, and where the next one begins. `bytes`: what it adds to a slice. `passedOver`: only in the first cut, if anything in the
+ * input is passed over.
  */
 export type Cut = { split: Split; bytes: number; next: Cursor; passedOver?: PassedOverReport };
 
-/** Finds the addresses of an input's records without taking more of them than it must. */
+/** Finds the addresses of an input's records. It reads as little of them as possible. */
 export interface Splitter {
   /**
-   * Cuts the input from a place on. Cuts follow one another without gap or overlap to the end of the input; each has one record at
-   * least. One ends with the item that fills the room it was given, or goes on over records that are no items, as far as one split can
-   * reach: so a cut can be without items.
-   * @param room items and bytes that the next cut may have; asked anew before each
-   * @param sample the share of the records that are items, of those that pass the filter (isSampled)
+   * Cuts the input from a place on. Cuts follow one another without gap or overlap to the end of the input. Each has at least one record. A cut
+   * ends with the item that fills its room, or after the records that one split can address. So a cut may have no items.
+   * @param room items and bytes that the next cut may have. It is called before each cut
+   * @param sample the share of the records that are items, among those that pass the filter (isSampled)
    */
   cuts(from: Cursor, room: () => CutSize, sample: number | undefined): AsyncIterable<Cut>;
 }
 
-/** The most bytes of one record of a table or list, its line break not counted: what a bad record may take of memory. */
+/** The most bytes of one record of a table or list, without its line break. It bounds the memory that a bad record can take. */
 export const MAX_RECORD_BYTES = 1 << 20;
 /** The most bytes, as JSON, that the kept columns of one record may have. */
 export const MAX_KEPT_BYTES = 64 * 1024;
-/** The longest id, in UTF-16 code units; a longer one is shortened (boundedId). */
+/** The longest id, in UTF-16 code units. A longer one is shortened (boundedId). */
 export const MAX_ID_LENGTH = 4096;
 
-/** A name of the user's for a message: in quotes, on one line, of bounded length. */
+/** A name given by the user, for a message: in quotes, on one line, of bounded length. */
 export function quoted(name: string): string {
   return JSON.stringify(name.length > 80 ? `${name.slice(0, 79)}…` : name);
 }

@@ -1,42 +1,42 @@
 import { ByteCache } from "../bytes/byte-cache.ts";
-import { ENTRY_BYTES, identityOf } from "../bytes/cache-key.ts";
+import { cacheKey, ENTRY_BYTES } from "../bytes/cache-key.ts";
 import type { Origin } from "../bytes/origin.ts";
 import type { FileBlocks } from "./check-metadata.ts";
 import { readAhead, schemaOf } from "./file.ts";
 import { type Message, type ReadBytes, readMessage, unreadable } from "./messages.ts";
 
-/** The most record batches of one input, and the most messages of dictionaries: where they lie is kept in memory. */
+/** The most record batches and dictionary messages of one input: their positions are kept in memory. */
 const MAX_BATCHES = 1_000_000;
 const MAX_DICTIONARIES = 100_000;
-/** The most messages that one dictionary is put together from. */
+/** The most messages that one dictionary may consist of. */
 const MAX_DELTAS = 200;
 
-/** What the place of a batch takes of memory. */
+/** Memory that the position of a batch takes. */
 const BATCH_BYTES = 128;
-/** Read at once: small messages come with those around them. */
+/** Bytes that are read at once: small messages are read together. */
 const SCANNED_BYTES = 128 << 10;
 
-/** A record batch with rows: where its message is, and its rows' numbers. */
+/** A record batch with rows. `at`: the offset of its message. `first`: the number of its first row. */
 export type Batch = { at: number; first: number; rows: number };
 
-/** Where the record batches and dictionaries of an input lie. */
+/** The positions of the record batches and dictionaries of an input. */
 export type BatchIndex = {
   batches: readonly Batch[];
-  /** Rows in all. */
+  /** Rows of all batches. */
   rows: number;
-  /** What it takes of memory. */
+  /** Memory that the index takes. */
   bytes: number;
-  /** The place of the batch that a row lies in. */
+  /** The index of the batch that contains a row. */
   batchAt(row: number): number;
-  /** The messages that make up a dictionary as a batch (by its place) has it: the first holds values, the rest adds to them. */
+  /** Offsets of the messages of a dictionary that apply to a batch (by its index): one with the first values, and its deltas. */
   dictionary(id: number, batch: number): readonly number[];
 };
 
 const indexes = new ByteCache<BatchIndex>(64 << 20, ({ bytes }) => bytes);
 
-/** Reads the heads of all messages, and nothing of what they hold. Fails with INPUT_UNREADABLE where the input is cut off or damaged. */
+/** Reads the metadata of all messages, not their bodies. @throws LabelmillError INPUT_UNREADABLE if the input is cut off or damaged */
 export function indexOf(origin: Origin): Promise<BatchIndex> {
-  return indexes.get(identityOf(origin), async () => {
+  return indexes.get(cacheKey(origin), async () => {
     const schema = await schemaOf(origin);
     const read = readAhead(origin, SCANNED_BYTES);
     const index = new OpenIndex(origin);
@@ -51,7 +51,7 @@ class OpenIndex implements BatchIndex {
   rows = 0;
   bytes = ENTRY_BYTES;
   readonly #origin: Origin;
-  /** By its id: from which batch on it is made up of which messages. */
+  /** By dictionary id: its messages, and the index of the first batch that they apply to. */
   readonly #dictionaries = new Map<number, { batch: number; messages: readonly number[] }[]>();
   #messages = 0;
 
@@ -63,7 +63,10 @@ class OpenIndex implements BatchIndex {
     if (message.kind === "batch") this.#addBatch(message.at, message.batch.rows);
     else if (message.kind === "dictionary") this.#addDictionary(message.at, message.id, message.isDelta);
     else
-      throw unreadable(this.#origin, `the message at byte ${message.at} is of the kind ${message.kind}, out of place`);
+      throw unreadable(
+        this.#origin,
+        `the message at byte ${message.at} is of the kind ${message.kind}, which is not allowed there`,
+      );
   }
 
   batchAt(row: number): number {
@@ -79,14 +82,14 @@ class OpenIndex implements BatchIndex {
   }
 
   #addBatch(at: number, rows: number): void {
-    // Nobody has to read what holds no row.
+    // A batch without rows does not have to be read.
     if (rows === 0) return;
     if (this.batches.length === MAX_BATCHES)
       throw unreadable(this.#origin, `expected at most ${MAX_BATCHES} record batches: write it with larger ones`);
     this.batches.push({ at, first: this.rows, rows });
     this.rows += rows;
     this.bytes += BATCH_BYTES;
-    if (!Number.isSafeInteger(this.rows)) throw unreadable(this.#origin, `it has ${this.rows} rows`);
+    if (!Number.isSafeInteger(this.rows)) throw unreadable(this.#origin, `expected fewer rows, got ${this.rows}`);
   }
 
   #addDictionary(at: number, id: number, isDelta: boolean): void {
@@ -105,7 +108,7 @@ class OpenIndex implements BatchIndex {
   }
 }
 
-/** The place of the last one that fits, -1 where none does. All that fit come before those that do not. */
+/** The index of the last element that fits, or -1. All elements that fit must be before those that do not. */
 function lastWhere<T>(all: readonly T[], fits: (one: T) => boolean): number {
   let [low, high] = [-1, all.length - 1];
   while (low < high) {
@@ -126,12 +129,12 @@ async function readStream(origin: Origin, read: ReadBytes, start: number, index:
     index.add(message);
   }
   if (at !== size) {
-    const why = `its stream ends at byte ${at} and ${size - at} bytes follow: write one stream to a file`;
+    const why = `its stream ends at byte ${at}, but ${size - at} bytes follow: write one stream to a file`;
     throw unreadable(origin, why);
   }
 }
 
-/** All dictionaries of a file hold for all of its batches, wherever they lie. */
+/** In a file, every dictionary applies to all batches, regardless of their order. */
 async function readBlocks(
   origin: Origin,
   read: ReadBytes,
@@ -143,7 +146,7 @@ async function readBlocks(
     for (const at of kind === "batch" ? batches : dictionaries) {
       if (!(at >= 0 && Number.isSafeInteger(at))) throw unreadable(origin, `its footer names a message at byte ${at}`);
       const message = await readMessage(origin, read, at, end);
-      if (message.kind !== kind) throw unreadable(origin, `expected a ${kind} at byte ${at}, it is a ${message.kind}`);
+      if (message.kind !== kind) throw unreadable(origin, `expected a ${kind} at byte ${at}, got a ${message.kind}`);
       index.add(message);
     }
 }

@@ -1,24 +1,24 @@
 import { quoted } from "../source.ts";
 import { FlatTable } from "./flatbuffer.ts";
 
-/** The kinds of messages, as their header's type says. */
+/** Kinds of messages, by the type of their header. */
 export const SCHEMA = 1;
 export const DICTIONARY_BATCH = 2;
 export const RECORD_BATCH = 3;
 
-/** The most columns, nested ones counted too, and the most buffers of a batch. */
+/** The most columns, including nested ones. A batch may have four times as many buffers. */
 const MAX_NODES = 100_000;
-/** What a file's types are called where the library does not know them. */
+/** Names of types that the library does not know. */
 const UNKNOWN_TYPES: Record<number, string> = { 22: "RunEndEncoded", 25: "ListView", 26: "LargeListView" };
 const LAST_TYPE = 24;
 
-/** A schema has a column whose type the library cannot even name. */
+/** A column has a type that the library does not know. */
 export class UnknownType extends Error {}
 
 /**
- * Checks a message's metadata before the library reads it: all that the library follows lies within the bytes.
+ * Checks a message's metadata before the library reads it: every offset that the library follows must be within the bytes.
  * @returns the kind of its header
- * @throws Error on what leads out of the bytes or has no end, UnknownType
+ * @throws Error if an offset is out of the bytes or tables nest without end; UnknownType
  */
 export function checkMessage(metadata: Buffer): number {
   const message = FlatTable.root(metadata);
@@ -34,7 +34,7 @@ export function checkMessage(metadata: Buffer): number {
   return kind;
 }
 
-/** The metadata's version of a message, from 0 (V1). */
+/** The metadata version of a message, from 0 (V1). */
 export function versionOf(metadata: Buffer): number {
   return FlatTable.root(metadata).int16(0);
 }
@@ -52,7 +52,7 @@ function checkField(field: FlatTable, column: string): void {
   const type = field.uint8(2);
   if (type > LAST_TYPE || Object.hasOwn(UNKNOWN_TYPES, type))
     throw new UnknownType(`column ${quoted(column)} is of the type ${UNKNOWN_TYPES[type] ?? `number ${type}`}`);
-  // Whatever a type is, its table holds numbers, the name of a zone or a union's numbers at most.
+  // The table of any type contains at most numbers, the name of a time zone, or the type ids of a union.
   const about = field.table(3);
   if (about) for (const slot of [0, 1, 2]) checkTypeField(about, type, slot);
   const dictionary = field.table(4);
@@ -63,7 +63,7 @@ function checkField(field: FlatTable, column: string): void {
   index?.checkScalar(1, 1);
   const children = field.tables(5);
   if (LISTS.includes(type) && children.length !== 1)
-    throw new Error(`column ${quoted(column)} is of lists without a type of their values`);
+    throw new Error(`column ${quoted(column)} has lists without a type of their values`);
   for (const child of children) checkField(child, column);
   checkKeyValues(field, 6);
 }
@@ -79,7 +79,7 @@ function checkTypeField(about: FlatTable, type: number, slot: number): void {
   else about.checkScalar(slot, widthOf(type, slot));
 }
 
-/** The bytes of a number in a type's table, as the library reads it. */
+/** The width in bytes of a number in a type's table, as the library reads it. */
 function widthOf(type: number, slot: number): number {
   const isInt = type === 2 || type === 7 || type === 15 || type === 16;
   const isUnit = [3, 8, 9, 10, 11, 14, 18].includes(type) && slot === 0;
@@ -92,7 +92,8 @@ function checkBatch(batch: FlatTable): void {
   batch.checkScalar(0, 8);
   for (const slot of [1, 2]) {
     const { length } = batch.vector(slot, 16);
-    if (length > 4 * MAX_NODES) throw new Error(`a batch of ${length} buffers`);
+    if (length > 4 * MAX_NODES)
+      throw new Error(`expected at most ${4 * MAX_NODES} columns and buffers in a batch, got ${length}`);
   }
   const compression = batch.table(3);
   compression?.checkScalar(0, 1);
@@ -115,12 +116,12 @@ function checkKeyValues(table: FlatTable, slot: number): void {
   }
 }
 
-/** Where the messages of a file begin: those of its dictionaries and of its record batches, in their order. */
+/** Offsets of the messages of a file: of its dictionaries and of its record batches, in order. */
 export type FileBlocks = { dictionaries: readonly number[]; batches: readonly number[] };
 
 const BLOCK_BYTES = 24;
 
-/** Checks a file's footer as `checkMessage` does a message, and reads what it says of its blocks. */
+/** Checks a file's footer as `checkMessage` checks a message, and reads the offsets of its blocks. */
 export function checkFooter(footer: Buffer): FileBlocks {
   const root = FlatTable.root(footer);
   root.checkScalar(0, 2);

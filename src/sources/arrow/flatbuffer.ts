@@ -1,13 +1,13 @@
-/** The most tables in one buffer, however often they are referred to, and how deep they may nest. */
+/** The most tables that are read in one buffer, counting each reference, and the most levels of nesting. */
 const MAX_TABLES = 100_000;
 const MAX_DEPTH = 64;
 
 type Vector = { at: number; length: number };
 
 /**
- * A table of a flatbuffer of unknown origin. Each read checks that what is referred to lies within the bytes: the readers of the
- * flatbuffers library do not. Slots are numbered from 0 in the order of the table's declaration.
- * @throws Error on what leads out of the bytes, on more than 100,000 tables, on tables nested deeper than 64
+ * A table of an untrusted flatbuffer. Each read checks that offsets are within the bytes; the readers of the flatbuffers library do
+ * not. Slots are numbered from 0 in the order of the table's declaration.
+ * @throws Error if an offset is out of the bytes, a buffer has more than 100,000 tables, or tables nest deeper than 64 levels
  */
 export class FlatTable {
   readonly #bytes: Buffer;
@@ -19,8 +19,8 @@ export class FlatTable {
   readonly #length: number;
 
   private constructor(bytes: Buffer, at: number, depth: number, seen: { tables: number }) {
-    if (++seen.tables > MAX_TABLES) throw new Error(`more than ${MAX_TABLES} tables`);
-    if (depth > MAX_DEPTH) throw new Error(`tables nest deeper than ${MAX_DEPTH}`);
+    if (++seen.tables > MAX_TABLES) throw new Error(`expected at most ${MAX_TABLES} tables`);
+    if (depth > MAX_DEPTH) throw new Error(`tables nest deeper than ${MAX_DEPTH} levels`);
     this.#bytes = bytes;
     this.#at = at;
     this.#depth = depth;
@@ -34,7 +34,7 @@ export class FlatTable {
     within(bytes, at, this.#length);
   }
 
-  /** The table that a buffer holds. */
+  /** The root table of a buffer. */
   static root(bytes: Buffer): FlatTable {
     within(bytes, 0, 4);
     return new FlatTable(bytes, bytes.readUInt32LE(0), 0, { tables: 0 });
@@ -50,7 +50,7 @@ export class FlatTable {
     return at === undefined ? 0 : this.#bytes.readInt16LE(at);
   }
 
-  /** Fails where a field of `width` bytes would not lie in its table. */
+  /** @throws Error if a field of `width` bytes does not fit into its table */
   checkScalar(slot: number, width: number): void {
     this.#field(slot, width);
   }
@@ -70,7 +70,7 @@ export class FlatTable {
     return this.#bytes.toString("utf8", at, at + length);
   }
 
-  /** Where the elements lie that have `width` bytes each; none where there is no such field. */
+  /** The offset and number of elements, each of `width` bytes. Without the field, the number is 0. */
   vector(slot: number, width: number): Vector {
     const field = this.#field(slot, 4);
     if (field === undefined) return { at: 0, length: 0 };
@@ -85,17 +85,18 @@ export class FlatTable {
     return new FlatTable(this.#bytes, at + this.#bytes.readUInt32LE(at), this.#depth + 1, this.#seen);
   }
 
-  /** Where a field lies; undefined where the table does not have it. */
+  /** The offset of a field. Undefined if the table does not have it. */
   #field(slot: number, width: number): number | undefined {
     const entry = 4 + 2 * slot;
     const offset = entry + 2 <= this.#slotsLength ? this.#bytes.readUInt16LE(this.#slots + entry) : 0;
     if (offset === 0) return undefined;
-    if (offset + width > this.#length) throw new Error(`a field at byte ${offset} of a table of ${this.#length} bytes`);
+    if (offset + width > this.#length)
+      throw new Error(`a field at byte ${offset} does not fit into a table of ${this.#length} bytes`);
     return this.#at + offset;
   }
 }
 
 function within(bytes: Buffer, at: number, length: number): void {
   if (at >= 0 && at + length <= bytes.length) return;
-  throw new Error(`an offset leads to byte ${at + length} of ${bytes.length}`);
+  throw new Error(`an offset leads to byte ${at + length} of ${bytes.length} bytes`);
 }

@@ -1,26 +1,26 @@
 import type { DataType, Dictionary } from "apache-arrow";
 import type { BatchHeader } from "./messages.ts";
 
-/** Numbers of the format's types, as the library has them. A dictionary column's is the library's own. */
+/** Type ids of the format, as in the library. The id of dictionary columns is specific to the library. */
 export const TYPE = {
   ...{ dictionary: -1, none: 0, null: 1, int: 2, float: 3, binary: 4, utf8: 5, bool: 6, decimal: 7, date: 8, time: 9 },
   ...{ timestamp: 10, interval: 11, list: 12, struct: 13, union: 14, fixedBinary: 15, fixedList: 16, map: 17 },
   ...{ duration: 18, largeBinary: 19, largeUtf8: 20, largeList: 21, binaryView: 23, utf8View: 24 },
 } as const;
 
-/** Where a column of a batch lies: its length and nulls, the numbers of its buffers, its children. */
+/** The layout of a column in a batch: its length and nulls, the numbers of its buffers, its children. */
 export type ColumnLayout = {
   type: DataType;
   length: number;
   nullCount: number;
-  /** In the order of the format, the one of its nulls first. */
+  /** In the order of the format: the validity bitmap first. */
   buffers: readonly number[];
   children: readonly ColumnLayout[];
 };
 
 type Typed = { type: DataType };
 
-/** Buffers that a type has of its own, by its number; of those that are not here two: nulls and values. */
+/** Number of buffers of a type without those of its children. Types that are not listed have two: validity and values. */
 const BUFFERS: Record<number, number> = {
   ...{ [TYPE.none]: 0, [TYPE.null]: 0, [TYPE.struct]: 1, [TYPE.fixedList]: 1 },
   ...{ [TYPE.binary]: 3, [TYPE.utf8]: 3, [TYPE.largeBinary]: 3, [TYPE.largeUtf8]: 3 },
@@ -29,21 +29,21 @@ const SPARSE = 0;
 const VERSION_5 = 4;
 
 /**
- * Where each column of a batch lies.
- * @param version of the format, from 0, on which unions depend
- * @throws Error where the batch does not have what the fields need, or has more
+ * The layout of each column of a batch.
+ * @param version metadata version, from 0: it decides on the buffers of unions
+ * @throws Error if the batch has fewer or more columns or buffers than the fields need
  */
 export function layoutOf(fields: readonly Typed[], header: BatchHeader, version: number): ColumnLayout[] {
   let [node, buffer, variadic] = [0, 0, 0];
   const take = ({ type }: Typed, rows: number | undefined): ColumnLayout => {
     const found = header.nodes[node++];
-    if (found === undefined) throw new Error(`its batch describes ${header.nodes.length} columns, there are more`);
+    if (found === undefined) throw new Error(`expected more columns in its batch, got ${header.nodes.length}`);
     if (rows !== undefined && found.length < rows)
-      throw new Error(`a column of ${found.length} values in a batch of ${rows} rows`);
+      throw new Error(`expected ${rows} values in a column, got ${found.length}`);
     const views = type.typeId === TYPE.binaryView || type.typeId === TYPE.utf8View;
     const count = ownBuffers(type, version) + (views ? (header.variadic[variadic++] ?? 0) : 0);
     if (buffer + count > header.buffers.length)
-      throw new Error(`its batch has ${header.buffers.length} buffers, its columns need more`);
+      throw new Error(`expected more buffers in its batch, got ${header.buffers.length}`);
     const buffers = Array.from({ length: count }, () => buffer++);
     const inner = type.typeId === TYPE.struct ? found.length : undefined;
     const children = childrenOf(type).map((child) => take(child, inner));
@@ -61,7 +61,7 @@ function ownBuffers(type: DataType, version: number): number {
   return (mode === SPARSE ? 1 : 2) + (version < VERSION_5 ? 1 : 0);
 }
 
-/** A dictionary column has the nodes of its indices alone: its values lie elsewhere. */
+/** A dictionary column has only the node of its indices. Its values are in other messages. */
 function childrenOf(type: DataType): readonly Typed[] {
   if (type.typeId === TYPE.dictionary) return [];
   return (type.children ?? []) as readonly Typed[];
@@ -71,12 +71,12 @@ export function isList({ typeId }: DataType): boolean {
   return typeId === TYPE.list || typeId === TYPE.largeList || typeId === TYPE.map;
 }
 
-/** The type of the values, whether they lie in a dictionary or not. */
+/** The type of the values, in a dictionary or not. */
 export function valueType(type: DataType): DataType {
   return type.typeId === TYPE.dictionary ? (type as Dictionary).dictionary : type;
 }
 
-/** The ids of the dictionaries that a column's values lie in, those within lists and structs too. */
+/** The ids of the dictionaries of a column, including those within lists and structs. */
 export function dictionaryIds(type: DataType): number[] {
   const own = type.typeId === TYPE.dictionary ? [(type as Dictionary).id] : [];
   const children = (valueType(type).children ?? []) as readonly Typed[];

@@ -5,15 +5,15 @@ import { type ColumnLayout, isBytes, isList, TYPE } from "./layout.ts";
 import { UNKNOWN_NULLS } from "./messages.ts";
 import { fixedReader } from "./scalars.ts";
 
-/** What one value may take of memory, nested ones and what a dictionary repeats counted: an image of the largest size, and some more. */
+/** Memory that one value may take, including nested values and repeated values of a dictionary: the largest image and some more. */
 const MAX_VALUE_BYTES = 24_000_000;
-/** What a value takes within a list, map or struct, beside its bytes. */
+/** Memory that a value within a list, map or struct takes in addition to its bytes. */
 const INNER_BYTES = 16;
 export const VIEW_BYTES = 16;
-/** Views of at most so many bytes hold them. */
+/** Values up to this length are stored in their view. */
 export const INLINE_BYTES = 12;
 
-/** Rows have more bytes than may be loaded at once: fewer of them may do. */
+/** Rows have more bytes than may be loaded at once. Fewer rows may fit. */
 export class TooManyBytes extends Error {
   readonly bytes: number;
   constructor(bytes: number) {
@@ -22,10 +22,10 @@ export class TooManyBytes extends Error {
   }
 }
 
-/** What one value takes. */
+/** Counts the memory that one value takes. */
 export class Budget {
   spent = 0;
-  /** Only `spent` is asked for: texts need not be decoded. */
+  /** Only `spent` is needed: texts are not decoded. */
   readonly onlyCounts: boolean;
 
   constructor({ onlyCounts = false } = {}) {
@@ -39,26 +39,26 @@ export class Budget {
   }
 }
 
-/** The value of a row, by its place among those that were loaded. @throws TooManyBytes, Error where the file is corrupt */
+/** The value of a row, by its index among the loaded rows. @throws TooManyBytes, or Error if the file is corrupt */
 export type ReadValue = (index: number, budget: Budget) => unknown;
 
-/** Where columns are loaded from. */
+/** What columns are loaded from, and how much was loaded. */
 export type Load = {
   buffers: BatchBuffers;
   dictionary(type: Dictionary): Promise<{ length: number; read: ReadValue }>;
-  /** Bytes that may be loaded in all, and that were. */
+  /** Bytes that may be loaded, and that were loaded. */
   limit: number;
   loaded: number;
-  /** Columns that were loaded, nested ones counted. */
+  /** Columns that were loaded, including nested ones. */
   columns: number;
 };
 
 /**
- * Loads rows `from` to `to`, excluded, of a column.
- * @throws TooManyBytes where they are more than `limit`; Error and LabelmillError where the file is corrupt
+ * Loads rows `from` to `to` (exclusive) of a column.
+ * @throws TooManyBytes if they have more bytes than `limit`; Error or LabelmillError if the file is corrupt
  */
 export async function loadColumn(column: ColumnLayout, from: number, to: number, load: Load): Promise<ReadValue> {
-  if (to > column.length) throw new Error(`a column of ${column.length} values where ${to} are needed`);
+  if (to > column.length) throw new Error(`expected ${to} values in a column, got ${column.length}`);
   load.columns++;
   const isValid = await loadValidity(column, from, to, load);
   const read = await loadValues(column, from, to, load, isValid);
@@ -118,7 +118,7 @@ async function loadValues(
       return textOr(column, await loadViews(column, from, to, load, isValid));
     case TYPE.fixedBinary: {
       const width = (type as FixedSizeBinary).byteWidth;
-      if (!(width >= 0)) throw new Error(`values of ${width} bytes`);
+      if (!(width >= 0)) throw new Error(`expected a width of 0 or more bytes, got ${width}`);
       const bytes = await bytesOf(load, buffers[1]!, from * width, to * width);
       return (index, budget) => {
         budget.spend(width);
@@ -147,7 +147,7 @@ async function loadVariable(column: ColumnLayout, from: number, to: number, load
   const offsets = await loadOffsets(column, from, to, load);
   const base = offsets[0]!;
   const total = offsets[to - from]! - base;
-  // Alone, a long value is the row's own matter.
+  // A single value that is too long is an error of its row only.
   if (load.loaded + total > load.limit && to - from === 1)
     return () => {
       throw new TooManyBytes(total);
@@ -160,7 +160,7 @@ async function loadVariable(column: ColumnLayout, from: number, to: number, load
   };
 }
 
-/** Where the values of rows begin, and the last ends. */
+/** Where the values of the rows begin, and where the last one ends. */
 async function loadOffsets(column: ColumnLayout, from: number, to: number, load: Load): Promise<Float64Array> {
   const offsets = new Float64Array(to - from + 1);
   if (to === from) return offsets;
@@ -170,7 +170,8 @@ async function loadOffsets(column: ColumnLayout, from: number, to: number, load:
   const bytes = await bytesOf(load, column.buffers[1]!, from * width, (to + 1) * width);
   for (let index = 0, last = 0; index < offsets.length; index++) {
     const offset = isLarge ? Number(bytes.readBigInt64LE(8 * index)) : bytes.readInt32LE(4 * index);
-    if (!(offset >= last && Number.isSafeInteger(offset))) throw new Error(`offset ${offset} after ${last}`);
+    if (!(offset >= last && Number.isSafeInteger(offset)))
+      throw new Error(`expected an offset of at least ${last}, got ${offset}`);
     offsets[index] = offset;
     last = offset;
   }
@@ -190,24 +191,24 @@ async function loadViews(
   let total = 0;
   for (let index = 0; index < to - from; index++) {
     const length = views.readInt32LE(index * VIEW_BYTES);
-    // Nothing is said of what a null's view holds.
+    // The view of a null is undefined.
     if (length <= INLINE_BYTES || isValid?.(index) === false) continue;
     const buffer = views.readInt32LE(index * VIEW_BYTES + 8);
     const start = views.readInt32LE(index * VIEW_BYTES + 12);
     if (data[buffer] === undefined || start < 0)
-      throw new Error(`a ${(type as BinaryView).toString()} at byte ${start} of buffer ${buffer}`);
+      throw new Error(`a ${(type as BinaryView).toString()} refers to byte ${start} of buffer ${buffer}`);
     total += length;
     const span = spans.get(buffer) ?? { start, end: start };
     spans.set(buffer, { start: Math.min(span.start, start), end: Math.max(span.end, start + length) });
   }
-  // Views may share their bytes: what is made of them does not.
+  // Views may share bytes, but the values made from them do not.
   if (load.loaded + total > load.limit) throw new TooManyBytes(total);
   const loaded = new Map<number, Buffer>();
   for (const [buffer, { start, end }] of spans) loaded.set(buffer, await bytesOf(load, data[buffer]!, start, end));
   return (index, budget) => {
     const at = index * VIEW_BYTES;
     const length = views.readInt32LE(at);
-    if (length < 0) throw new Error(`a value of ${length} bytes`);
+    if (length < 0) throw new Error(`expected a value of 0 or more bytes, got ${length}`);
     budget.spend(length);
     if (length <= INLINE_BYTES) return views.subarray(at + 4, at + 4 + length);
     const buffer = views.readInt32LE(at + 8);
@@ -223,7 +224,8 @@ async function loadDictionary(column: ColumnLayout, from: number, to: number, lo
   const { length, read: value } = await load.dictionary(type);
   return (index, budget) => {
     const at = Number(read(indices, index * width));
-    if (!(at >= 0 && at < length)) throw new Error(`value ${at} of a dictionary of ${length}`);
+    if (!(at >= 0 && at < length))
+      throw new Error(`expected an index into a dictionary of ${length} values, got ${at}`);
     return value(at, budget);
   };
 }
@@ -240,7 +242,7 @@ async function loadStruct(column: ColumnLayout, from: number, to: number, load: 
 
 async function loadFixedList(column: ColumnLayout, from: number, to: number, load: Load): Promise<ReadValue> {
   const size = (column.type as FixedSizeList).listSize;
-  if (!(size >= 0)) throw new Error(`lists of ${size} values`);
+  if (!(size >= 0)) throw new Error(`expected lists of 0 or more values, got ${size}`);
   const read = await loadColumn(column.children[0]!, from * size, to * size, load);
   return (index, budget) => listOf(read, index * size, size, budget);
 }
@@ -254,7 +256,7 @@ async function loadList(column: ColumnLayout, from: number, to: number, load: Lo
     const read = await loadColumn(child, base, end, load);
     return (index, budget) => listOf(read, offsets[index]! - base, length(index), budget);
   }
-  if (child.children.length !== 2) throw new Error("a map without keys and values");
+  if (child.children.length !== 2) throw new Error("expected a map of keys and values");
   const keys = await loadColumn(child.children[0]!, base, end, load);
   const values = await loadColumn(child.children[1]!, base, end, load);
   return (index, budget) => {

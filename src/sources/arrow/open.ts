@@ -1,7 +1,7 @@
 import { LabelmillError } from "../../errors.ts";
 import type { ReadOptions } from "../../schemas/input.ts";
 import type { Origin } from "../bytes/origin.ts";
-import { type RowFile, rowSource, type WantedColumn } from "../columnar/open.ts";
+import { type ColumnarFile, columnarSource, type WantedColumn } from "../columnar/open.ts";
 import { groupFinder, type RowGroup } from "../columnar/splitter.ts";
 import type { Source } from "../source.ts";
 import { type BatchIndex, indexOf } from "./batches.ts";
@@ -17,41 +17,42 @@ import {
   openBatch,
 } from "./windows.ts";
 
-/** The most batches that a split addresses. */
+/** The most record batches of a split. */
 const MAX_SPLIT_BATCHES = 1000;
 
 /**
- * Opens an Arrow file or stream: the heads of its messages are read, afterwards only the columns that are needed. Fails with INPUT_UNREADABLE
- * (none, cut off, damaged, standard input), INPUT_CODEC, INPUT_EMPTY (no rows) or COLUMN_NOT_FOUND.
+ * Opens an Arrow file or stream. The metadata of its messages is read, later only the needed columns.
+ * @throws LabelmillError INPUT_UNREADABLE (another format, cut off, damaged, standard input), INPUT_CODEC, INPUT_EMPTY (no rows),
+ * COLUMN_NOT_FOUND
  */
-export async function openArrow(origin: Origin, told: ReadOptions, wanted: WantedColumn): Promise<Source> {
+export async function openArrow(origin: Origin, read: ReadOptions, wanted: WantedColumn): Promise<Source> {
   if (origin.once)
     throw new LabelmillError(
       "INPUT_UNREADABLE",
-      `${origin.label} cannot be read as Arrow: it is read from its middle; name a file`,
+      `${origin.label} cannot be read as Arrow, which needs random access; name a file`,
     );
   const schema = await schemaOf(origin);
-  return rowSource(arrowFile(origin, schema, await indexOf(origin)), told, wanted);
+  return columnarSource(arrowFile(origin, schema, await indexOf(origin)), read, wanted);
 }
 
-function arrowFile(origin: Origin, schema: ArrowSchema, index: BatchIndex): RowFile {
+function arrowFile(origin: Origin, schema: ArrowSchema, index: BatchIndex): ColumnarFile {
   const typeOf = (name: string) => valueType(schema.columns.find((column) => column.name === name)!.type);
-  const isPictureStruct = (name: string) => {
+  const isImageStruct = (name: string) => {
     const { typeId, children } = typeOf(name);
     return typeId === TYPE.struct && children.some((child) => child.name === "bytes" && isBytes(valueType(child.type)));
   };
   return {
     ...{ origin, format: "arrow", rows: index.rows, columns: schema.columns.map(({ name }) => name) },
     columnType: (name) => columnType(typeOf(name)),
-    holdsPictures: (name) => isBytes(typeOf(name)) || isPictureStruct(name),
-    isPictureStruct,
+    mayHoldImages: (name) => isBytes(typeOf(name)) || isImageStruct(name),
+    isImageStruct,
     check: (names) => void placesOf(origin, schema, names),
     windows(names, rows) {
       const columns = columnsOf(origin, schema, names);
       return arrowWindows(columns, batchesOf(columns, index), rows);
     },
     groups: (names) => batchGroups(columnsOf(origin, schema, names), index),
-    place(names, first, count, pictures) {
+    place(names, first, count, images) {
       const columns = columnsOf(origin, schema, names);
       const begin = index.batchAt(first);
       const batches = index.batches.slice(begin, index.batchAt(first + count - 1) + 1);
@@ -59,7 +60,7 @@ function arrowFile(origin: Origin, schema: ArrowSchema, index: BatchIndex): RowF
       return {
         ...{ kind: "arrow", batches: batches.map(({ at }) => at), dictionaries: dictionariesOf(columns, index, begin) },
         ...(skip > 0 ? { skip } : {}),
-        ...(pictures ? { pictures: true } : {}),
+        ...(images ? { pictures: true } : {}),
       };
     },
   };
@@ -74,7 +75,7 @@ function* batchesOf(columns: ArrowColumns, index: BatchIndex): Generator<BatchPl
     yield { ...batch, dictionaries: dictionariesOf(columns, index, number) };
 }
 
-/** All batches of a split have the same dictionaries, and there are not too many of them. */
+/** Groups that end where a split must end: its batches have the same dictionaries, and their number is limited. */
 function batchGroups(columns: ArrowColumns, index: BatchIndex): (row: number) => Promise<RowGroup> {
   const find = groupFinder(index.batches);
   let last: { number: number; group: RowGroup } | undefined;

@@ -1,45 +1,31 @@
 import { LabelmillError } from "../../errors.ts";
 import type { ArrowPlace, Split } from "../../schemas/split.ts";
-import { type Origin, unchanged } from "../bytes/origin.ts";
-import { type RowRange, splitRecords } from "../columnar/open.ts";
-import { type Content, neededColumns } from "../columnar/row-reader.ts";
-import type { ToItem } from "../item/record.ts";
+import type { Origin } from "../bytes/origin.ts";
+import type { ColumnarFile } from "../columnar/open.ts";
+import { readColumnarSplit } from "../columnar/read-split.ts";
 import type { SourceRecord } from "../source.ts";
+import type { SplitContext } from "../split-context.ts";
 import { schemaOf } from "./file.ts";
 import { type ArrowColumns, arrowWindows, type BatchPlace, columnsOf, openBatch } from "./windows.ts";
 
 type ArrowSplit = Split & { at: ArrowPlace };
 
-/**
- * The items of a split of an Arrow file or stream: the schema is read, its own batches, and of these the columns that are needed. Fails with
- * INPUT_CHANGED where the file is not what it was when it was planned, with INPUT_UNREADABLE where it is corrupt.
- */
-export function readArrowSplit(
-  split: ArrowSplit,
-  origin: Origin,
-  content: Content,
-  toItem: ToItem,
-  signal: AbortSignal,
-): AsyncGenerator<SourceRecord> {
-  return unchanged(origin, itemsOf(split, origin, content, toItem, signal));
+/** The items of a split of an Arrow file or stream. Only the schema and the split's own record batches are read. */
+export function readArrowSplit(split: ArrowSplit, context: SplitContext): AsyncGenerator<SourceRecord> {
+  return readColumnarSplit(split, context, openWindows);
 }
 
-async function* itemsOf(
+async function openWindows(
   split: ArrowSplit,
   origin: Origin,
-  content: Content,
-  toItem: ToItem,
-  signal: AbortSignal,
-): AsyncGenerator<SourceRecord> {
-  signal.throwIfAborted();
-  const schema = await schemaOf(origin);
-  const columns = columnsOf(origin, schema, neededColumns(split.read));
+  names: readonly string[],
+): Promise<ColumnarFile["windows"]> {
+  const columns = columnsOf(origin, await schemaOf(origin), names);
   const batches = await batchesOf(split, columns);
-  const windows = (_names: readonly string[], rows: RowRange) => arrowWindows(columns, batches, rows);
-  yield* splitRecords({ origin, windows }, split, content, toItem, signal);
+  return (_names, rows) => arrowWindows(columns, batches, rows);
 }
 
-/** The batches that are addressed, as they are there. */
+/** The addressed batches, with the row counts that the input has. */
 async function batchesOf({ input, first, count, at }: ArrowSplit, columns: ArrowColumns): Promise<BatchPlace[]> {
   const { dictionaries, skip = 0 } = at;
   const batches: BatchPlace[] = [];
@@ -51,5 +37,5 @@ async function batchesOf({ input, first, count, at }: ArrowSplit, columns: Arrow
   }
   if (row >= first + count) return batches;
   const expected = `expected rows ${first} to ${first + count - 1} as planned`;
-  throw new LabelmillError("INPUT_CHANGED", `${input.uri}: ${expected}, its batches end at row ${row}`);
+  throw new LabelmillError("INPUT_CHANGED", `${input.uri}: ${expected}, got batches that end at row ${row}`);
 }

@@ -3,11 +3,11 @@ import type { ColumnType } from "../../schemas/input.ts";
 import { dayOf, decimalOf, instant, isExactNumber } from "../item/cell-values.ts";
 import { isBytes, isList, TYPE, valueType } from "./layout.ts";
 
-/** Bytes of a value, and how it is read at a byte of a buffer. */
+/** The width of a value in bytes, and a function that reads it at an offset of a buffer. */
 export type FixedReader = { width: number; read(bytes: Buffer, at: number): unknown };
 
 const MS_OF_DAY = 86_400_000;
-/** The largest scale of a decimal, either way: as many digits as the longest has. */
+/** The largest absolute scale of a decimal: the number of digits of the longest one. */
 const MAX_SCALE = 76;
 const UNITS_PER_SECOND = [1n, 1000n, 1_000_000n, 1_000_000_000n];
 const TYPE_NAMES: Record<number, string> = { [TYPE.interval]: "Interval", [TYPE.union]: "Union" };
@@ -15,7 +15,7 @@ const TYPE_NAMES: Record<number, string> = { [TYPE.interval]: "Interval", [TYPE.
 const int32: FixedReader = { width: 4, read: (bytes, at) => bytes.readInt32LE(at) };
 const int64 = { width: 8, read: (bytes: Buffer, at: number) => bytes.readBigInt64LE(at) };
 
-/** How values of a type are read whose width is fixed: numbers, decimals, dates and times. @throws Error for what it does not know */
+/** The reader of a type of fixed width: numbers, decimals, dates and times. @throws Error if the type is unknown */
 export function fixedReader(type: DataType): FixedReader {
   switch (type.typeId) {
     case TYPE.int:
@@ -35,7 +35,7 @@ export function fixedReader(type: DataType): FixedReader {
     case TYPE.timestamp:
       return timestampReader(type as Timestamp);
   }
-  throw new Error(`a type that is not read: ${type}`);
+  throw new Error(`the type ${type} is not supported`);
 }
 
 function intReader({ bitWidth, isSigned }: Int): FixedReader {
@@ -49,7 +49,7 @@ function intReader({ bitWidth, isSigned }: Int): FixedReader {
     case 64:
       return isSigned ? int64 : { width: 8, read: (bytes, at) => bytes.readBigUInt64LE(at) };
     default:
-      throw new Error(`a whole number of ${bitWidth} bits`);
+      throw new Error(`expected an integer of 8, 16, 32 or 64 bits, got ${bitWidth}`);
   }
 }
 
@@ -59,7 +59,7 @@ function floatReader({ precision }: Float): FixedReader {
   return { width: 8, read: (bytes, at) => bytes.readDoubleLE(at) };
 }
 
-/** A number of 16 bits: sign, five bits of exponent, ten of fraction. */
+/** A 16-bit floating-point number: sign, 5 bits of exponent, 10 bits of fraction. */
 function halfOf(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1;
   const exponent = (bits >> 10) & 31;
@@ -70,11 +70,12 @@ function halfOf(bits: number): number {
 
 function decimalReader({ bitWidth, scale, precision }: Decimal): FixedReader {
   const width = bitWidth / 8;
-  if (![4, 8, 16, 32].includes(width)) throw new Error(`a decimal of ${bitWidth} bits`);
+  if (![4, 8, 16, 32].includes(width))
+    throw new Error(`expected a decimal of 32, 64, 128 or 256 bits, got ${bitWidth}`);
   return { width, read: (bytes, at) => decimalOf(wholeOf(bytes, at, width), scale, precision) };
 }
 
-/** A whole number in two's complement, its last bytes first. */
+/** A little-endian integer in two's complement. */
 function wholeOf(bytes: Buffer, at: number, width: number): bigint {
   if (width === 4) return BigInt(bytes.readInt32LE(at));
   let whole = bytes.readBigInt64LE(at + width - 8);
@@ -95,7 +96,7 @@ function timestampReader({ unit, timezone }: Timestamp): FixedReader {
   };
 }
 
-/** The name of a type that is not read, of a column or within it; undefined where all are. */
+/** The name of an unsupported type of a column or within it. Undefined if all types are supported. */
 export function unreadableKind(type: DataType): string | undefined {
   const own = valueType(type);
   if (own.typeId === TYPE.decimal) {
@@ -108,7 +109,7 @@ export function unreadableKind(type: DataType): string | undefined {
   return children.map((child) => unreadableKind(child.type)).find((found) => found !== undefined);
 }
 
-/** What a column holds, as it is kept. */
+/** The type of a kept column. */
 export function columnType(type: DataType): ColumnType {
   const own = valueType(type);
   if (isList(own) || own.typeId === TYPE.struct || own.typeId === TYPE.fixedList) return "json";

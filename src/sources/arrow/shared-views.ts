@@ -3,18 +3,18 @@ import type { BatchBuffers } from "./buffers.ts";
 import type { ColumnLayout } from "./layout.ts";
 import { INLINE_BYTES, type Load, loadValidity, VIEW_BYTES } from "./load-column.ts";
 
-/** Views that are read at a time. */
+/** Views that are read at once. */
 const CHUNK_VIEWS = 1 << 19;
 
 /**
- * Bytes that a column of views takes beyond those of its buffers. Views may name the same bytes: where they name more than there are, each counts
- * as the longest, for which of them are used by how many rows is not known of a part of them.
- * @throws Error, LabelmillError where the file is corrupt
+ * Bytes that the values of a column of views take beyond its buffers. Views may share bytes. If they refer to more bytes than are stored, each
+ * value counts as the longest: how the sharing is distributed over the rows is unknown.
+ * @throws Error or LabelmillError if the file is corrupt
  */
 export async function sharedBytes(column: ColumnLayout, buffers: BatchBuffers): Promise<number> {
   let stored = 0;
   for (const index of column.buffers.slice(2)) stored += await buffers.size(index);
-  let [named, longest] = [0, 0];
+  let [referenced, longest] = [0, 0];
   for (let from = 0; from < column.length; from += CHUNK_VIEWS) {
     const to = Math.min(from + CHUNK_VIEWS, column.length);
     const load: Load = { buffers, dictionary: noDictionary, limit: Number.POSITIVE_INFINITY, loaded: 0, columns: 0 };
@@ -23,12 +23,12 @@ export async function sharedBytes(column: ColumnLayout, buffers: BatchBuffers): 
     for (let index = 0; index < to - from; index++) {
       const length = views.readInt32LE(index * VIEW_BYTES);
       if (length <= INLINE_BYTES || isValid?.(index) === false) continue;
-      named += length;
+      referenced += length;
       longest = Math.max(longest, length);
     }
     await turn();
   }
-  return named > stored ? column.length * longest : 0;
+  return referenced > stored ? column.length * longest : 0;
 }
 
 function noDictionary(): never {

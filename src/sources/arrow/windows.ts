@@ -2,7 +2,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import type { Dictionary } from "apache-arrow";
 import { LabelmillError, messageOf } from "../../errors.ts";
 import { ByteCache } from "../bytes/byte-cache.ts";
-import { ENTRY_BYTES, identityOf } from "../bytes/cache-key.ts";
+import { cacheKey, ENTRY_BYTES } from "../bytes/cache-key.ts";
 import type { Origin } from "../bytes/origin.ts";
 import type { Window } from "../columnar/splitter.ts";
 import { type Cells, LongValue } from "../item/cell-values.ts";
@@ -16,43 +16,43 @@ import { Budget, type Load, loadColumn, type ReadValue, TooManyBytes } from "./l
 import { type BatchHeader, readMessage, unreadable } from "./messages.ts";
 import { sharedBytes } from "./shared-views.ts";
 
-/** Rows that are loaded at a time, and their bytes on the average: many slices are cut of them. */
+/** Rows of a window, and their average bytes. Many slices are cut from one window. */
 const WINDOW_ROWS = 8 * 1024;
 const WINDOW_BYTES = 8 << 20;
-/** The most that a window may have where its rows are longer than the average. */
+/** The most bytes of a window whose rows are longer than the average. */
 const MAX_WINDOW_BYTES = 32 << 20;
 
-/** Rows of a batch that may take less than a bit each in the columns that are needed, as nulls without a type do. */
+/** Rows of a batch that may take less than a bit each in the needed columns, such as nulls without a type. */
 const FREE_ROWS = 1000;
 
-/** What a loaded column takes of memory beside its bytes, nested ones counted: its buffers' views and its readers. */
+/** Memory that a loaded column takes in addition to its bytes: views of its buffers and readers. Nested columns count too. */
 const COLUMN_BYTES = 2048;
 
-/** A batch, and where the messages of its dictionaries lie. */
+/** A batch, and the offsets of its dictionaries' messages. */
 export type BatchPlace = Batch & { dictionaries: readonly number[] };
 
-/** Columns of an input that were found good. */
+/** Readable columns of an input. */
 export type ArrowColumns = { origin: Origin; schema: ArrowSchema; names: readonly string[]; places: readonly number[] };
 
-/** The needed columns of a batch, and the bytes of a row in them, unpacked, on the average. */
+/** The needed columns of a batch, and the average uncompressed bytes of a row in them. */
 type OpenBatch = { header: BatchHeader; forms: BufferForms; columns: readonly ColumnLayout[]; rowBytes: number };
 type Loaded = { columns: readonly Cells[]; bytes: number };
 
 const batches = new ByteCache<OpenBatch>(16 << 20, ({ header }) => ENTRY_BYTES + 512 * header.buffers.length);
-/** Slices of one batch follow one another in a worker, and each would read its rows again. */
+/** A worker reads the slices of one batch in turn, so recent windows are kept. */
 const windows = new ByteCache<Loaded>(96 << 20, ({ bytes }) => bytes);
 
 export function columnsOf(origin: Origin, schema: ArrowSchema, names: readonly string[]): ArrowColumns {
   return { origin, schema, names, places: placesOf(origin, schema, names) };
 }
 
-/** The needed columns of a batch. Fails with INPUT_UNREADABLE where it is none, or does not have the rows that were planned. */
+/** The needed columns of a batch. @throws LabelmillError INPUT_UNREADABLE if there is no batch at the offset, or it is corrupt */
 export function openBatch(of: ArrowColumns, batch: Pick<BatchPlace, "at" | "dictionaries">): Promise<OpenBatch> {
   const { origin, schema, places } = of;
-  return batches.get(identityOf(origin, batch.at, batch.dictionaries, places), async () => {
+  return batches.get(cacheKey(origin, batch.at, batch.dictionaries, places), async () => {
     const message = await readMessage(origin, readAhead(origin), batch.at, origin.input.size!);
     if (message.kind !== "batch") throw unreadable(origin, `expected a record batch at byte ${batch.at}`);
-    return await explained(origin, `the record batch at byte ${batch.at}`, async () => {
+    return await withPlace(origin, `the record batch at byte ${batch.at}`, async () => {
       const all = layoutOf(schema.columns, message.batch, schema.version);
       const columns = places.map((place) => all[place]!);
       const header = message.batch;
@@ -61,15 +61,15 @@ export function openBatch(of: ArrowColumns, batch: Pick<BatchPlace, "at" | "dict
       const dictionaries = new Dictionaries(origin, schema, batch.dictionaries);
       let bytes = 0;
       for (const column of new Set(columns)) bytes += await bytesOf(column, buffers, dictionaries);
-      // Rows that take no bytes cost a file nothing, and a run as much as others.
+      // Rows without bytes do not make the file larger, but each costs a run as much as any other row.
       if (header.rows > 8 * bytes + FREE_ROWS)
-        throw new Error(`${header.rows} rows in ${bytes} bytes of their columns`);
+        throw new Error(`expected more bytes for ${header.rows} rows, got ${bytes}`);
       return { header, forms, columns, rowBytes: bytes / Math.max(1, header.rows) };
     });
   });
 }
 
-/** Bytes of a column, unpacked. Of a dictionary's values each counts as the longest: which of them are used often is not known. */
+/** Uncompressed bytes of a column. Each value of a dictionary counts as the longest: how often each is used is unknown. */
 async function bytesOf(column: ColumnLayout, buffers: BatchBuffers, dictionaries: Dictionaries): Promise<number> {
   let bytes = 0;
   for (const index of column.buffers) bytes += await buffers.size(index);
@@ -80,7 +80,7 @@ async function bytesOf(column: ColumnLayout, buffers: BatchBuffers, dictionaries
   return bytes + column.length * (await dictionaries.longest(column.type as Dictionary));
 }
 
-/** The needed columns, row `first` up to `end`, excluded, in windows that lie in one batch each. */
+/** The needed columns of rows `first` to `end` (exclusive), in windows. A window never spans batches. */
 export async function* arrowWindows(
   of: ArrowColumns,
   from: Iterable<BatchPlace>,
@@ -97,33 +97,33 @@ export async function* arrowWindows(
   }
 }
 
-/** The window, or, where its rows are too long to be loaded together, its halves. */
+/** The window. If its rows have too many bytes to be loaded at once, its halves. */
 async function* within(
   of: ArrowColumns,
   batch: BatchPlace,
   at: number,
   rows: number,
-  asked: { first: number; end: number },
+  requested: { first: number; end: number },
 ): AsyncGenerator<Window> {
-  if (at + rows <= asked.first || at >= asked.end) return;
+  if (at + rows <= requested.first || at >= requested.end) return;
   try {
     const { columns } = await loadedWindow(of, batch, at, rows);
-    yield { first: at, from: Math.max(at, asked.first), to: Math.min(at + rows, asked.end), columns };
+    yield { first: at, from: Math.max(at, requested.first), to: Math.min(at + rows, requested.end), columns };
   } catch (error) {
     if (!(error instanceof TooManyBytes)) throw error;
     const half = Math.ceil(rows / 2);
-    yield* within(of, batch, at, half, asked);
-    yield* within(of, batch, at + half, rows - half, asked);
+    yield* within(of, batch, at, half, requested);
+    yield* within(of, batch, at + half, rows - half, requested);
   }
-  // What is kept takes no waiting: others must have their turn all the same.
+  // A cached window does not wait for anything, but the event loop must run other tasks.
   await turn();
 }
 
 function loadedWindow(of: ArrowColumns, batch: BatchPlace, at: number, rows: number): Promise<Loaded> {
   const { origin, places } = of;
-  const key = identityOf(origin, batch.at, batch.dictionaries, at - batch.first, rows, places);
+  const key = cacheKey(origin, batch.at, batch.dictionaries, at - batch.first, rows, places);
   return windows.get(key, () =>
-    explained(origin, `rows ${at} to ${at + rows - 1}`, () => loadWindow(of, batch, at - batch.first, rows)),
+    withPlace(origin, `rows ${at} to ${at + rows - 1}`, () => loadWindow(of, batch, at - batch.first, rows)),
   );
 }
 
@@ -138,7 +138,7 @@ async function loadWindow(of: ArrowColumns, batch: BatchPlace, at: number, rows:
   for (const [index, column] of columns.entries()) {
     const what = `column ${quoted(of.names[index]!)}, rows from ${batch.first + at} on`;
     const read = await loadColumn(column, at, at + rows, load).catch((error: unknown) => {
-      // A row alone that is too long is its own matter.
+      // A single row that is too long is an error of that row only.
       if (error instanceof TooManyBytes && rows === 1) return tooLong(error);
       throw error;
     });
@@ -166,8 +166,8 @@ function cellsOf(origin: Origin, what: string, read: ReadValue): Cells {
   };
 }
 
-/** What fails says where, and that a file with another one in its place changed: this may look corrupt. */
-async function explained<T>(origin: Origin, what: string, make: () => Promise<T>): Promise<T> {
+/** Adds the place to an error. If the file was replaced, which may look corrupt, throws INPUT_CHANGED instead. */
+async function withPlace<T>(origin: Origin, what: string, make: () => Promise<T>): Promise<T> {
   try {
     return await make();
   } catch (error) {
@@ -183,7 +183,7 @@ function broken(origin: Origin, what: string, error: unknown): LabelmillError {
   return unreadable(origin, `${what} cannot be read, the file is corrupt there: ${why}`, error);
 }
 
-/** The messages of the dictionaries that the columns need, as a batch has them. */
+/** Offsets of the messages of the dictionaries that the columns need. @param messages those that apply to a batch, by dictionary id */
 export function neededDictionaries(
   { schema, places }: ArrowColumns,
   messages: (id: number) => readonly number[],

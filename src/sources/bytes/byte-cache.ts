@@ -1,4 +1,4 @@
-/** What was made a moment ago, the last used of it, up to so many bytes in all. What is asked for while it is made is made once. */
+/** A cache that keeps the last used values up to a number of bytes. Concurrent calls for one key make its value once. */
 export class ByteCache<T> {
   readonly #limit: number;
   readonly #sizeOf: (value: T) => number;
@@ -6,6 +6,7 @@ export class ByteCache<T> {
   readonly #entries = new Map<string, { value: Promise<T>; bytes: number }>();
   #bytes = 0;
 
+  /** @param limit bytes of all values @param sizeOf bytes of a value */
   constructor(limit: number, sizeOf: (value: T) => number) {
     this.#limit = limit;
     this.#sizeOf = sizeOf;
@@ -35,7 +36,7 @@ export class ByteCache<T> {
   #trim(): void {
     for (const [key, { bytes }] of this.#entries) {
       if (this.#bytes <= this.#limit) return;
-      // What has no size yet is still being made.
+      // A value without a size is still being made.
       if (bytes === 0) continue;
       this.#entries.delete(key);
       this.#bytes -= bytes;

@@ -1,9 +1,9 @@
 import type { Origin } from "./origin.ts";
 
-/** What an entry of a cache takes of memory beside its bytes: its key, and the objects that hold it. */
+/** Memory that a cache entry takes in addition to its bytes: its key and its objects. */
 export const ENTRY_BYTES = 2048;
 
-/** What names an input with its content, as a key. */
-export function identityOf({ input: { uri, size, modifiedAt, hash } }: Origin, ...rest: unknown[]): string {
+/** A cache key that identifies an input and its content. @param rest what is cached of the input */
+export function cacheKey({ input: { uri, size, modifiedAt, hash } }: Origin, ...rest: unknown[]): string {
   return JSON.stringify([uri, size, modifiedAt, hash, ...rest]);
 }

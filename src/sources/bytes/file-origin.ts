@@ -4,9 +4,9 @@ import type { Input } from "../../schemas/input.ts";
 import { quoted } from "../source.ts";
 import { checkUnchanged, describeFile, describeUrl } from "./input-identity.ts";
 import type { Origin } from "./origin.ts";
-import { checkFile, type FilePlace, inputError, namedFile, readFileBytes, readStdinBytes } from "./read.ts";
+import { checkFile, type FilePlace, inputError, namedFile, readFileBytes, readStdinBytes } from "./read-file.ts";
 
-/** A file that is there, readable and not empty: else INPUT_NOT_FOUND, INPUT_UNREADABLE, INPUT_EMPTY. */
+/** @throws LabelmillError INPUT_NOT_FOUND, INPUT_UNREADABLE or INPUT_EMPTY if the file does not exist, cannot be read or is empty */
 export async function fileOrigin(path: string): Promise<Origin> {
   await checkFile(path);
   const place = namedFile(path);
@@ -16,7 +16,7 @@ export async function fileOrigin(path: string): Promise<Origin> {
   );
 }
 
-/** A file that was found to be `input` at some time before. */
+/** A file that was described as `input` when the run was planned. */
 export function fileAsPlanned(place: FilePlace, input: Input): Origin {
   return {
     name: basename(place.path),

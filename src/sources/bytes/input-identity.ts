@@ -6,19 +6,19 @@ import { LabelmillError } from "../../errors.ts";
 import { IrregularFile } from "../../regular-file.ts";
 import type { Input } from "../../schemas/input.ts";
 import type { S3Found } from "../../storage/s3/s3.ts";
-import type { FilePlace } from "./read.ts";
+import type { FilePlace } from "./read-file.ts";
 
 const END_BYTES = 64 * 1024;
 
 /**
- * A file or object of a listing: `path` relative to what was listed with `/` between its segments, `size` in bytes, `version` its
- * modification time in ms, or its ETag.
+ * A file or object of a listing: `path` relative to the listed folder or prefix, with `/` between its segments, `size` in bytes,
+ * `version` the modification time in ms or the ETag.
  */
 export type Listed = { path: string; size: number; version: number | string };
 
 /**
- * A file's identity: the URL of its real path, size, modification time, and the SHA-256 (hex) over its first and last
- * 64 KiB and its size in decimal. A change in the middle that keeps size and time is not seen; reading it all would cost too much.
+ * A file's identity: the URL of its real path, size, modification time, and the SHA-256 (hex) over its first and last 64 KiB and
+ * its size in decimal. A change in the middle that keeps size and time is not detected: to read the whole file would take too long.
  */
 export async function describeFile({ path, open }: FilePlace): Promise<Input> {
   await using file = await open();
@@ -32,26 +32,26 @@ export async function describeFile({ path, open }: FilePlace): Promise<Input> {
   return { uri, size, modifiedAt: mtime.toISOString(), hash: hash.update(String(size)).digest("hex") };
 }
 
-/** An object's identity: its URI, size, modification time and, as the hash, `etag:` and its ETag. */
+/** An object's identity: its URI, size, modification time and, as the hash, `etag:` with its ETag. */
 export function describeObject(uri: string, { size, etag, modifiedAt }: S3Found): Input {
   return { uri, size, modifiedAt: modifiedAt.toISOString(), hash: `etag:${etag}` };
 }
 
-/** The identity of a listing (a folder's, a pattern's, a prefix's): the number of files, the SHA-256 (hex) over all of them in order. */
+/** The identity of a listing (of a folder, pattern or prefix): the number of files, and the SHA-256 (hex) over all of them in order. */
 export function describeListing(uri: string, files: readonly Listed[]): Input {
   const hash = createHash("sha256");
   for (const { path, size, version } of files) hash.update(`${JSON.stringify([path, size, version])}\n`);
   return { uri, size: files.length, modifiedAt: null, hash: hash.digest("hex") };
 }
 
-/** The identity of what cannot be looked at beforehand: a URL, or `stdin:`. */
+/** The identity of an input that cannot be examined in advance: a URL, or `stdin:`. */
 export function describeUrl(uri: string): Input {
   return { uri, size: null, modifiedAt: null, hash: null };
 }
 
-/** Fails with INPUT_CHANGED where an input is not what it was before it was read. */
+/** @throws LabelmillError INPUT_CHANGED if the input differs from what it was before it was read */
 export async function checkUnchanged(before: Input, describe: () => Promise<Input>): Promise<void> {
-  const now = await describe().catch(gone);
+  const now = await describe().catch(absence);
   if (isDeepStrictEqual(now, before)) return;
   const found = typeof now === "string" ? now : `${now.size} of ${now.modifiedAt} now`;
   throw new LabelmillError(
@@ -60,9 +60,9 @@ export async function checkUnchanged(before: Input, describe: () => Promise<Inpu
   );
 }
 
-/** What became of an input that cannot be looked at, in words. */
-function gone(error: unknown): string {
+/** Why an input can no longer be examined, in words. */
+function absence(error: unknown): string {
   const isThere =
     error instanceof IrregularFile || (error instanceof LabelmillError && error.code === "INPUT_UNREADABLE");
-  return isThere ? "now it cannot be read as a regular file" : "now it is gone";
+  return isThere ? "it is no longer a readable regular file" : "it no longer exists";
 }

@@ -1,47 +1,47 @@
 import { setImmediate as turn } from "node:timers/promises";
 
 const MAGIC = 0x184d2204;
-/** What is read and unpacked before others have their turn. */
+/** Bytes that are read and written before the event loop runs other tasks. */
 const TURN_BYTES = 4 << 20;
-/** Up to here a loop is faster than a call. */
+/** Up to this length, a loop is faster than a call. */
 const SHORT_MATCH = 32;
 
 /**
- * Unpacks one LZ4 frame, as Arrow writes them. Its checksums are not looked at, as Arrow's own readers do not.
- * @param length bytes of what it holds: nothing is written beyond them
- * @throws Error where it is no frame, is damaged, or holds another number of bytes
+ * Decompresses one LZ4 frame, as Arrow writes them. Checksums are not verified: Arrow's own readers do not verify them either.
+ * @param length bytes of the content: nothing is written beyond them
+ * @throws Error if the input is not a frame, is damaged, or contains a different number of bytes
  */
-export async function unpackLz4Frame(packed: Buffer, length: number): Promise<Buffer> {
+export async function decompressLz4Frame(frame: Buffer, length: number): Promise<Buffer> {
   const output = Buffer.allocUnsafeSlow(length);
-  const { start, hasBlockChecksums } = readHeader(packed);
+  const { start, hasBlockChecksums } = readHeader(frame);
   let at = start;
   let end = 0;
   let since = 0;
   for (;;) {
-    const size = packed.readUInt32LE(at);
+    const size = frame.readUInt32LE(at);
     at += 4;
     if (size === 0) break;
     const stored = size >= 0x8000_0000;
     const bytes = size & 0x7fff_ffff;
-    if (at + bytes > packed.length) throw new Error("a block of the LZ4 frame is cut off");
-    const block = packed.subarray(at, at + bytes);
+    if (at + bytes > frame.length) throw new Error("a block of the LZ4 frame is cut off");
+    const block = frame.subarray(at, at + bytes);
     const before = end;
-    end = stored ? copyStored(block, output, end) : unpackBlock(block, output, end);
+    end = stored ? copyStored(block, output, end) : decompressBlock(block, output, end);
     at += bytes + (hasBlockChecksums ? 4 : 0);
     since += end - before + bytes + 4;
     if (since < TURN_BYTES) continue;
     since = 0;
     await turn();
   }
-  if (end !== length) throw new Error(`expected ${length} bytes in the LZ4 frame, it holds ${end}`);
+  if (end !== length) throw new Error(`expected ${length} bytes in the LZ4 frame, got ${end}`);
   return output;
 }
 
-function readHeader(packed: Buffer): { start: number; hasBlockChecksums: boolean } {
-  if (packed.length < 7 || packed.readUInt32LE(0) !== MAGIC) throw new Error("expected an LZ4 frame");
-  const flags = packed[4]!;
-  if (flags >> 6 !== 1) throw new Error(`expected an LZ4 frame of version 1, its flags are ${flags}`);
-  // Magic, flags and block size; then, where the flags say so, the content's size and a dictionary's id; then a checksum.
+function readHeader(frame: Buffer): { start: number; hasBlockChecksums: boolean } {
+  if (frame.length < 7 || frame.readUInt32LE(0) !== MAGIC) throw new Error("expected an LZ4 frame");
+  const flags = frame[4]!;
+  if (flags >> 6 !== 1) throw new Error(`expected an LZ4 frame of version 1, got the flags ${flags}`);
+  // Magic, flags and block size; if the flags say so, the content's size and a dictionary's id; then a checksum.
   const start = 6 + (flags & 8 ? 8 : 0) + (flags & 1 ? 4 : 0) + 1;
   return { start, hasBlockChecksums: (flags & 16) !== 0 };
 }
@@ -52,15 +52,15 @@ function copyStored(block: Buffer, output: Buffer, at: number): number {
   return at + block.length;
 }
 
-/** Blocks refer to what those before them hold, so all are unpacked into one buffer. @returns where the block ends in it */
-function unpackBlock(block: Buffer, output: Buffer, at: number): number {
+/** Blocks refer to the content of earlier blocks, so all are decompressed into one buffer. @returns where the block ends in it */
+function decompressBlock(block: Buffer, output: Buffer, at: number): number {
   let from = 0;
   let to = at;
   while (from < block.length) {
     const token = block[from++]!;
     let literals = token >> 4;
     if (literals === 15) [literals, from] = longer(block, literals, from);
-    if (from + literals > block.length) throw new Error("the LZ4 frame is damaged: literals beyond their block");
+    if (from + literals > block.length) throw new Error("the LZ4 frame is damaged: literals extend beyond their block");
     if (to + literals > output.length) throw tooLong(output.length);
     block.copy(output, to, from, from + literals);
     from += literals;
@@ -80,7 +80,7 @@ function unpackBlock(block: Buffer, output: Buffer, at: number): number {
   return to;
 }
 
-/** A match may reach into itself: then what lies between is repeated. */
+/** A match may overlap its own output: then the bytes between are repeated. */
 function copyMatch(output: Buffer, to: number, distance: number, length: number): void {
   const start = to - distance;
   if (length <= SHORT_MATCH) {
@@ -99,12 +99,12 @@ function longer(block: Buffer, length: number, from: number): [number, number] {
   let sum = length;
   for (;;) {
     const more = block[at++];
-    if (more === undefined) throw new Error("the LZ4 frame is damaged: a length beyond its block");
+    if (more === undefined) throw new Error("the LZ4 frame is damaged: a length extends beyond its block");
     sum += more;
     if (more !== 255) return [sum, at];
   }
 }
 
 function tooLong(length: number): Error {
-  return new Error(`the LZ4 frame holds more than the ${length} bytes that were told`);
+  return new Error(`the LZ4 frame contains more than the expected ${length} bytes`);
 }

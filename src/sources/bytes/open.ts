@@ -5,13 +5,13 @@ import { fileAsPlanned, fileOrigin, stdinOrigin } from "./file-origin.ts";
 import type { InputPlace, Origin } from "./origin.ts";
 import { isS3Uri, objectAsPlanned, s3Origin } from "./s3-origin.ts";
 
-/** Finds a file, an object of S3 (an `s3://` URI) or standard input. Fails with INPUT_NOT_FOUND, INPUT_UNREADABLE or INPUT_EMPTY. */
+/** Opens a file, an S3 object (an `s3://` URI) or standard input. @throws LabelmillError INPUT_NOT_FOUND, INPUT_UNREADABLE, INPUT_EMPTY */
 export async function openOrigin(from: string | { stdin: Readable }, s3?: S3): Promise<Origin> {
   if (typeof from !== "string") return stdinOrigin(from.stdin);
   return isS3Uri(from) ? await s3Origin(from, s3) : await fileOrigin(from);
 }
 
-/** The input of a split, whose bytes must be those that were planned. */
+/** The input of a split. Its bytes must be those that were planned. */
 export function originAsPlanned(input: Input, place: InputPlace): Origin {
   return "path" in place ? fileAsPlanned(place, input) : objectAsPlanned(input, place.s3);
 }

@@ -1,8 +1,8 @@
 import { LabelmillError } from "../../errors.ts";
 import type { Origin } from "./origin.ts";
 
-/** Bytes `start` to `end`, excluded, of an input. Fails with INPUT_CHANGED where it ends before. */
-export async function rangeOf(origin: Origin, start: number, end: number): Promise<ArrayBuffer> {
+/** Bytes `start` to `end` (exclusive) of an input. @throws LabelmillError INPUT_CHANGED if the input is shorter */
+export async function readRange(origin: Origin, start: number, end: number): Promise<ArrayBuffer> {
   const bytes = new Uint8Array(end - start);
   let at = 0;
   if (end > start) {

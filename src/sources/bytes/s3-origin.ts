@@ -12,17 +12,17 @@ export function isS3Uri(from: string): boolean {
   return /^s3:\/\//i.test(from);
 }
 
-/** Whether it is no object but all that begins with it: a bucket, or what ends in `/`. */
+/** Whether a place means all objects below it: a bucket, or a key that ends in `/`. */
 export function isPrefix({ key }: S3Place): boolean {
   return key === "" || key.endsWith("/");
 }
 
 /**
- * An object that is there, readable and not empty: else INPUT_NOT_FOUND, INPUT_UNREADABLE, INPUT_EMPTY, STORE_FAILED. Its bytes are those of the
- * ETag that it had then, or reading them fails with INPUT_CHANGED.
+ * An S3 object. Its bytes are read with the ETag that it has now; if the object changes, reading fails with INPUT_CHANGED.
+ * @throws LabelmillError INPUT_NOT_FOUND, INPUT_UNREADABLE, INPUT_EMPTY, STORE_FAILED
  */
 export async function s3Origin(from: string, s3: S3 | undefined): Promise<Origin> {
-  const client = given(from, s3);
+  const client = requireS3(from, s3);
   const at = parseS3Uri(from);
   const uri = s3Uri(at);
   if (isPrefix(at)) {
@@ -33,7 +33,7 @@ export async function s3Origin(from: string, s3: S3 | undefined): Promise<Origin
   return objectAsPlanned(describeObject(uri, found), client);
 }
 
-/** An object that was found to be `input` at some time before. */
+/** An object that was described as `input` when the run was planned. */
 export function objectAsPlanned(input: Input, client: S3): Origin {
   const { uri } = input;
   const at = parseS3Uri(uri);
@@ -48,24 +48,24 @@ export function objectAsPlanned(input: Input, client: S3): Origin {
         yield* client.stream(at, { etag, ...(range ? { range } : {}), ...(signal ? { signal } : {}) });
       } catch (error) {
         const code = error instanceof LabelmillError && error.code;
-        // Says what is there now, as of a file.
+        // The message describes the object as it is now, as for a file.
         if (code === "INPUT_CHANGED" || code === "STORE_NOT_FOUND") await checkUnchanged(input, describe);
         throw error;
       }
     },
     once: false,
-    // The ETag holds for all that was read.
+    // Every read requires the ETag.
     checkUnchanged: async () => {},
   };
 }
 
-/** The S3 to read an `s3://` input from. */
-export function given(from: string, s3: S3 | undefined): S3 {
+/** The S3 client, which an `s3://` input needs. @throws LabelmillError INPUT_UNREADABLE if there is no client */
+export function requireS3(from: string, s3: S3 | undefined): S3 {
   if (s3 !== undefined) return s3;
-  throw new LabelmillError("INPUT_UNREADABLE", `${quoted(from)}: expected an S3 client with it, got none`);
+  throw new LabelmillError("INPUT_UNREADABLE", `${quoted(from)}: expected an S3 client to read it, got none`);
 }
 
-/** Why an input on S3 cannot be read: the store's own line (STORE_FAILED), unless it is only not there. */
+/** Why an input on S3 cannot be read: INPUT_NOT_FOUND if it does not exist, else the error of the store. */
 export function s3InputError(uri: string, error: unknown): unknown {
   if (!(error instanceof LabelmillError) || error.code !== "STORE_NOT_FOUND") return error;
   const message = `no such object: ${quoted(uri)}; a prefix ends in "/"`;

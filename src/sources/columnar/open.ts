@@ -5,83 +5,83 @@ import type { Origin } from "../bytes/origin.ts";
 import { idNameOf, type ToItem, toRecord } from "../item/record.ts";
 import { resolveColumns } from "../item/resolve-columns.ts";
 import type { Row } from "../item/row.ts";
-import { isSampled } from "../item/sample.ts";
 import type { Source, SourceRecord } from "../source.ts";
+import type { ColumnarFormat } from "./formats.ts";
 import { type Content, neededColumns, rowFilter, rowReader } from "./row-reader.ts";
-import { type RowGroup, rowSplitter, type Window } from "./splitter.ts";
+import { columnarSplitter, type RowGroup, type Window } from "./splitter.ts";
 
-/** Rows `first` to `end`, excluded. */
+/** Rows `first` to `end` (exclusive). */
 export type RowRange = { first: number; end: number };
 
-/** A file of rows in columns that can be read from anywhere in it: Parquet, Arrow. */
-export type RowFile = {
+/** A file of a columnar format. It can be read from any row on. */
+export type ColumnarFile = {
   origin: Origin;
-  format: "parquet" | "arrow";
+  format: ColumnarFormat;
   rows: number;
-  /** The names of its columns, in their order. */
+  /** The names of the columns, in the order of the file. */
   columns: readonly string[];
   columnType(name: string): ColumnType;
-  /** Whether a column's values may be images themselves: bytes, or structs with bytes. */
-  holdsPictures(name: string): boolean;
-  /** Whether it is a struct of an image's bytes and path, which nothing but images have. */
-  isPictureStruct(name: string): boolean;
-  /** Fails where one of the columns cannot be read. */
+  /** Whether the values of a column may be images: bytes, or structs with bytes. */
+  mayHoldImages(name: string): boolean;
+  /** Whether a column is a struct of an image's bytes and path, which only columns of images are. */
+  isImageStruct(name: string): boolean;
+  /** Throws if one of the columns cannot be read. */
   check(names: readonly string[]): void;
   windows(names: readonly string[], rows: RowRange): AsyncIterable<Window>;
-  /** The group that a row lies in, its bytes those of the named columns. */
+  /** The group of a row. Its bytes are those of the named columns. */
   groups(names: readonly string[]): (row: number) => RowGroup | Promise<RowGroup>;
-  place(names: readonly string[], first: number, count: number, pictures: boolean): Split["at"];
+  place(names: readonly string[], first: number, count: number, images: boolean): Split["at"];
 };
 
 export type WantedColumn = {
-  /** What the column may be called where none is told, in lower case. */
+  /** Names of the column to search for if the options name none, in lower case. */
   names: readonly string[];
   toItem: ToItem;
-  /** What a row becomes whose column may hold the image itself; without it images are not looked for. */
-  toPicture?: ToItem;
+  /** Makes the item of a row whose column may contain the image itself. If omitted, images are not searched for. */
+  toEmbedded?: ToItem;
 };
 
-/** The rows as a source of items. Fails with INPUT_EMPTY (no rows), COLUMN_NOT_FOUND, INPUT_UNREADABLE (a column's type). */
-export function rowSource(file: RowFile, told: ReadOptions, wanted: WantedColumn): Source {
+/** The rows as a source of items. @throws LabelmillError INPUT_EMPTY (no rows), COLUMN_NOT_FOUND, INPUT_UNREADABLE (type of a column) */
+export function columnarSource(file: ColumnarFile, options: ReadOptions, wanted: WantedColumn): Source {
   const { origin, format, rows } = file;
   if (rows === 0) throw new EmptyInput(`${origin.label} has no rows`);
-  const resolved = resolveColumns(file.columns, withPictures(file, told, wanted), wanted.names, origin.label);
+  const resolved = resolveColumns(file.columns, withImageColumn(file, options, wanted), wanted.names, origin.label);
   const read: ReadOptions = { ...resolved, format, delimiter: null };
   const needed = neededColumns(read);
   file.check(needed);
-  const pictures = wanted.toPicture !== undefined && file.holdsPictures(read.column!);
+  const images = wanted.toEmbedded !== undefined && file.mayHoldImages(read.column!);
   const whole = { first: 0, end: rows };
   return {
     input: origin.input,
     read,
     columns: Object.fromEntries(read.keep.map((name) => [name, file.columnType(name)])),
     async *records(idName) {
-      if (pictures) yield* countedRows(file, read, wanted.toItem, idName);
+      if (images) yield* countedRows(file, read, wanted.toItem, idName);
       else for await (const records of rowRecords(file, read, "text", wanted.toItem, whole, { idName })) yield* records;
       await origin.checkUnchanged();
     },
-    splitter: rowSplitter({
+    splitter: columnarSplitter({
       ...{ input: origin.input, read, rows },
       groupOf: file.groups(needed),
       filtered: (names, from) => file.windows(names, { first: from, end: rows }),
-      place: (first, count) => file.place(needed, first, count, pictures),
+      place: (first, count) => file.place(needed, first, count, images),
       checkUnchanged: () => origin.checkUnchanged(),
     }),
-    ...(pictures ? { onlySplits: true } : {}),
+    ...(images ? { onlySplits: true } : {}),
   };
 }
 
-/** With the column of images found where no name says which: the only one that is a struct of bytes and path. */
-function withPictures(file: RowFile, told: ReadOptions, { names, toPicture }: WantedColumn): ReadOptions {
-  if (told.column !== null || toPicture === undefined) return told;
-  if (file.columns.some((name) => names.includes(name.toLowerCase()))) return told;
-  const found = file.columns.filter((name) => file.isPictureStruct(name));
-  return found.length === 1 ? { ...told, column: found[0]! } : told;
+/** The options with the column of images, if no name matches and exactly one column is a struct of bytes and path. */
+function withImageColumn(file: ColumnarFile, options: ReadOptions, { names, toEmbedded }: WantedColumn): ReadOptions {
+  if (options.column !== null || toEmbedded === undefined) return options;
+  if (file.columns.some((name) => names.includes(name.toLowerCase()))) return options;
+  const found = file.columns.filter((name) => file.isImageStruct(name));
+  return found.length === 1 ? { ...options, column: found[0]! } : options;
 }
 
-/** The rows without what they hold, which is read by the workers alone. */
+/** The rows without their content, which only workers read. */
 async function* countedRows(
-  { origin, rows, windows }: RowFile,
+  { origin, rows, windows }: ColumnarFile,
   read: ReadOptions,
   toItem: ToItem,
   name = idNameOf(origin.input.uri),
@@ -100,39 +100,21 @@ async function* countedRows(
   }
 }
 
-/** The records of rows `first` to `end`, excluded, as they are decoded, together; those that are not wanted are left out. */
-async function* rowRecords(
-  { origin, windows }: Pick<RowFile, "origin" | "windows">,
+/** The records of a range of rows, one generator for each decoded window. Records that are not selected are left out. */
+export async function* rowRecords(
+  { origin, windows }: Pick<ColumnarFile, "origin" | "windows">,
   read: ReadOptions,
   content: Content,
   toItem: ToItem,
   rows: RowRange,
-  { isWanted = () => true, idName }: { isWanted?: (record: number) => boolean; idName?: string | undefined },
+  { isSelected = () => true, idName }: { isSelected?: (record: number) => boolean; idName?: string | undefined },
 ): AsyncGenerator<Generator<SourceRecord>> {
   const rowOf = rowReader(read, content);
   const name = idName ?? idNameOf(origin.input.uri);
   for await (const { first, from, to, columns } of windows(neededColumns(read), rows)) {
     yield (function* () {
       for (let record = from; record < to; record++)
-        if (isWanted(record)) yield toRecord(rowOf(columns, record - first, record), undefined, record, name, toItem);
+        if (isSelected(record)) yield toRecord(rowOf(columns, record - first, record), undefined, record, name, toItem);
     })();
-  }
-}
-
-/** The items of a split, its rows being there. */
-export async function* splitRecords(
-  file: Pick<RowFile, "origin" | "windows">,
-  { input, first, count, read, sample, only, idName }: Split,
-  content: Content,
-  toItem: ToItem,
-  signal: AbortSignal,
-): AsyncGenerator<SourceRecord> {
-  const numbers = only && new Set(only);
-  const isWanted = (record: number): boolean =>
-    (numbers?.has(record) ?? true) && (sample === undefined || isSampled(input.uri, record, sample));
-  const rows = { first, end: first + count };
-  for await (const records of rowRecords(file, read, content, toItem, rows, { isWanted, idName })) {
-    signal.throwIfAborted();
-    for (const record of records) if (!record.skipped) yield record;
   }
 }

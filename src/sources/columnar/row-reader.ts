@@ -1,20 +1,25 @@
 import { isUtf8 } from "node:buffer";
 import type { ReadOptions } from "../../schemas/input.ts";
 import { type Cells, LongValue, RepairedText } from "../item/cell-values.ts";
-import { pictureOf } from "../item/embedded-image.ts";
+import { embeddedImage } from "../item/embedded-image.ts";
 import { invalid, keptError, kindOf, type Row } from "../item/row.ts";
 import { quoted } from "../source.ts";
 
-/** What is read of a row: the column, the id column's, those kept, those filtered by, in this order. */
+/** The columns that are read: the column, the id column, the kept and the filtered columns, in this order. */
 export function neededColumns({ column, idColumn, keep, where = [] }: ReadOptions): string[] {
   const ids = idColumn === null ? [] : [idColumn];
   return [column!, ...ids, ...keep, ...where.map((filter) => filter.column)];
 }
 
-/** What the column holds: a text or reference, or the images themselves. */
-export type Content = "text" | "pictures";
+/** What the column contains: texts or references, or the images themselves. */
+export type Content = "text" | "images";
 
-/** Makes rows of the values of the needed columns; `record` is the row's number, for messages. */
+const READ_CONTENT: Record<Content, (value: unknown, expected: string, where: string) => Row> = {
+  text: textRow,
+  images: embeddedImage,
+};
+
+/** Makes rows from the values of the needed columns. `record`: the row's number, for messages. */
 export function rowReader(
   read: ReadOptions,
   content: Content,
@@ -22,13 +27,13 @@ export function rowReader(
   const { idColumn, keep } = read;
   const ids = idColumn === null ? 0 : 1;
   const passes = rowFilter(read, 1 + ids + keep.length);
-  const readContent = content === "pictures" ? pictureOf : textRow;
+  const readContent = READ_CONTENT[content];
   return (columns, at, record) => {
     if (!passes(columns, at)) return { skipped: true };
     const row: Row = {};
     if (ids > 0) {
       const id = textOf(columns[1]!.at(at));
-      // U+FFFD in the place of bytes would make one id of several.
+      // With U+FFFD in place of invalid bytes, different ids would become the same.
       if (id !== undefined && !id.repaired) row.id = id.text;
     }
     const where = `row ${record}`;
@@ -46,7 +51,7 @@ export function rowReader(
   };
 }
 
-/** Whether a row passes the filter; the filtered columns begin at `offset` among the columns. */
+/** Whether a row passes the filter. @param offset index of the first filtered column */
 export function rowFilter(
   { where = [] }: ReadOptions,
   offset: number,
@@ -58,9 +63,9 @@ function textRow(value: unknown, expected: string, where: string): Row {
   const text = textOf(value);
   if (text !== undefined) return { value: text.text, ...(text.repaired ? { repaired: true } : {}) };
   if (value instanceof LongValue)
-    return tooLong(`${expected} a text of a bounded length ${where}, it has ${value.bytes} bytes or more`);
-  const came = value instanceof Uint8Array ? "bytes that are not UTF-8" : kindOf(value);
-  return invalid(`${expected} a text ${where}, got ${came}`);
+    return tooLong(`${expected} a text of bounded length ${where}, got ${value.bytes} bytes or more`);
+  const found = value instanceof Uint8Array ? "bytes that are not UTF-8" : kindOf(value);
+  return invalid(`${expected} a text ${where}, got ${found}`);
 }
 
 function tooLong(message: string): Row {
@@ -72,18 +77,18 @@ function tooLongToKeep(values: readonly (readonly [string, unknown])[], where: s
   return found && tooLong(`${where}: column ${quoted(found[0])} is too long to be kept`).error;
 }
 
-/** A text, number or boolean as text; undefined for anything else. */
+/** A text, number or boolean as text. Undefined for any other value. */
 function textOf(value: unknown): { text: string; repaired?: true } | undefined {
   if (typeof value === "string") return { text: value };
   if (value instanceof RepairedText) return { text: value.text, repaired: true };
   if (typeof value === "number" || typeof value === "bigint" || typeof value === "boolean")
     return { text: String(value) };
-  // Older writers do not say which of their bytes are texts. What is not UTF-8 is none: a picture must not become an id.
+  // Older writers do not mark texts. Bytes that are not UTF-8 are not a text: an image must not become an id.
   if (!(value instanceof Uint8Array) || !isUtf8(value)) return undefined;
   return { text: Buffer.from(value.buffer, value.byteOffset, value.length).toString("utf8") };
 }
 
-/** A value as JSON can hold it. */
+/** A value as JSON can represent it. */
 function jsonOf(value: unknown): unknown {
   if (value === null || value === undefined) return null;
   if (typeof value === "number") return Number.isFinite(value) ? value : null;

@@ -9,33 +9,33 @@ import { rowFilter } from "./row-reader.ts";
 export type RowGroup = {
   first: number;
   rows: number;
-  /** Bytes of a row on the average: 1 or more. */
+  /** Average bytes of a row: 1 or more. */
   rowBytes: number;
-  /** A cut may not go on beyond this group. */
+  /** A cut must end with this group. */
   isLast?: boolean;
 };
 
-/** Rows `first` to `end`, excluded, of which `from` to `to` are asked for; a column of values each, in the order of the names. */
+/** Decoded rows from number `first` on, of which `from` to `to` (exclusive) are requested. `columns`: in the order of the requested names. */
 export type Window = { first: number; from: number; to: number; columns: readonly Cells[] };
 
-/** An input whose rows are addressed by their numbers. */
+/** An input whose rows are addressed by number. */
 export type RowTable = {
   input: Input;
   read: ReadOptions;
   rows: number;
-  /** The group that a row lies in. */
+  /** The group of a row. */
   groupOf(row: number): RowGroup | Promise<RowGroup>;
-  /** The columns that are filtered by, from a row on. */
+  /** The filtered columns, from a row on. */
   filtered(names: readonly string[], from: number): AsyncIterable<Window>;
   place(first: number, count: number): Split["at"];
   checkUnchanged(): Promise<void>;
 };
 
-/** Rows from one number up to another, excluded, that are or are no items, all alike. */
+/** Rows `from` to `to` (exclusive) that all are items, or all are not. */
 type Run = { from: number; to: number; isItem: boolean };
 
-/** Cuts by the row counts of the groups; a filter has its own columns read, and no others. */
-export function rowSplitter(table: RowTable): Splitter {
+/** Cuts by the row counts of the groups. A filter reads only its own columns. */
+export function columnarSplitter(table: RowTable): Splitter {
   const { input, read, rows } = table;
   return {
     async *cuts({ record }, room, sample) {
@@ -60,7 +60,7 @@ export function rowSplitter(table: RowTable): Splitter {
   };
 }
 
-/** The run of rows from `from` on, alike by filter and sample. */
+/** The runs of rows from `from` on, by filter and sample. */
 async function* runsOf(
   { input, read, rows, filtered }: RowTable,
   from: number,
@@ -91,7 +91,7 @@ class OpenCut {
     this.first = first;
   }
 
-  /** Takes rows of the run from `at` on, as many as there is room for and the group has. @returns where it stopped */
+  /** Takes rows of the run from `at` on, up to the room of the cut and the end of the group. @returns the row after them */
   take(at: number, { to, isItem }: Run, room: () => CutSize, group: RowGroup): number {
     this.#room ??= room();
     const until = group.first + group.rows;
@@ -116,7 +116,7 @@ class OpenCut {
   }
 }
 
-/** Finds the group of a row; rows are mostly asked for in their order. */
+/** Finds the group of a row. It is fast if rows are requested in order. */
 export function groupFinder(groups: readonly { first: number; rows: number }[]): (row: number) => number {
   let group = 0;
   return (row) => {

@@ -4,7 +4,7 @@ import type { PassOver } from "./passed-over.ts";
 
 type ArchiveFile = { name: string; path: string };
 
-/** Of the files that a folder, a prefix or an inventory of archives covers, those that are archives by their names; the others are passed over. */
+/** Selects the files of a folder, prefix or inventory that are archives by their names. The others are passed over. */
 export class ArchiveFiles {
   readonly #passOver: PassOver;
   readonly #files: ArchiveFile[] = [];
@@ -17,14 +17,14 @@ export class ArchiveFiles {
     return this.#files.length;
   }
 
-  /** @param path below what was named @param size in bytes, where it is known */
+  /** @param path below the argument @param size in bytes, if known */
   add(name: string, path: string, size?: number): void {
     const why = dataRule(path) ?? (isTarName(path) ? (size === 0 ? "empty" : undefined) : "other-format");
     if (why === undefined) this.#files.push({ name, path });
     else this.#passOver(why, name);
   }
 
-  /** In the order in which they were added. */
+  /** The archives, in the order in which they were added. */
   take(): readonly ArchiveFile[] {
     return this.#files;
   }

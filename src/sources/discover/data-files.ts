@@ -7,15 +7,15 @@ import type { PassOver } from "./passed-over.ts";
 
 const NAMES_SHOWN = 3;
 
-/** What was named, and how its files are to be read. */
+/** An argument, and the format in which its files are read. */
 export type Named = { argument: string; format: ReadOptions["format"]; isPattern: boolean };
 
 type DataFile = { name: string; path: string };
 
 /**
- * Of the files that a folder, a prefix, a pattern or an inventory covers, those that are read: the ones of a known format, all of one. Where
- * the format is told, those of others are passed over. A pattern names files by itself, unless its last segment is nothing but wildcards:
- * an extension that is not known is taken then, and several formats are where the pattern says the extensions.
+ * Selects the files of a folder, prefix, pattern or inventory that are read: those of a known format, which must be the same for all. If a
+ * format is given, files of other formats are passed over. A pattern whose last segment is more than wildcards also takes files with an
+ * unknown extension; if it contains extensions, it may take several formats.
  */
 export class DataFiles {
   readonly #named: Named;
@@ -24,7 +24,7 @@ export class DataFiles {
   readonly #mayMix: boolean;
   #files: DataFile[] = [];
 
-  /** @param passOver gets the names of the files that are passed over */
+  /** @param passOver receives the names of the files that are passed over */
   constructor(named: Named, passOver: PassOver) {
     this.#named = named;
     this.#passOver = passOver;
@@ -33,12 +33,12 @@ export class DataFiles {
     this.#mayMix = named.isPattern && /\.[^.*?]*$/.test(last);
   }
 
-  /** Files that may be read. */
+  /** Number of files that may be read. */
   get count(): number {
     return this.#files.length;
   }
 
-  /** @param path below what was named @param size in bytes, where it is known */
+  /** @param path below the argument @param size in bytes, if known */
   add(name: string, path: string, size?: number): void {
     const why = dataRule(path) ?? (size === 0 ? "empty" : undefined);
     if (why !== undefined) this.#passOver(why, name);
@@ -47,22 +47,22 @@ export class DataFiles {
     else this.#passOver("unknown-extension", name);
   }
 
-  /** In the order in which they were added. @throws LabelmillError USAGE where they are of several formats: with the counts and the fix */
+  /** The selected files, in the order in which they were added. @throws LabelmillError USAGE if they have several formats */
   take(): readonly DataFile[] {
     const { format } = this.#named;
     const known = this.#files.filter(({ path }) => dataFormatOf(path) !== undefined);
-    const told = known.filter(({ path }) => mayBe(dataFormatOf(path), format));
-    // Where no name says the format that was told, it is that of files whose names say nothing.
+    const matching = known.filter(({ path }) => mayBe(dataFormatOf(path), format));
+    // If no name has the given format, it is the format of files with unknown extensions.
     const takesAll = this.#takesUnknown || known.length === 0;
-    const files = told.length > 0 ? told : takesAll ? this.#files : known;
+    const files = matching.length > 0 ? matching : takesAll ? this.#files : known;
     const taken = new Set(files);
     for (const file of this.#files) if (!taken.has(file)) this.#passOver(reasonOf(file), file.name);
-    if (told.length === 0 && !this.#mayMix) checkOneFormat(files, this.#named);
+    if (matching.length === 0 && !this.#mayMix) checkOneFormat(files, this.#named);
     return files;
   }
 }
 
-/** Whether a file may be of a format, by what its name says: a `.json` is an array or JSONL. */
+/** Whether a file may have a format, by its name: a `.json` is an array or JSONL. */
 function mayBe(named: string | undefined, format: string): boolean {
   return named === format || (named === "json" && format === "jsonl");
 }
@@ -89,9 +89,8 @@ function checkOneFormat(files: readonly DataFile[], { argument, format, isPatter
   });
   const below = isPattern || argument.startsWith("@") ? "" : argument.replace(/\/?$/, "/");
   const pattern = `${below}**/*.${extensionOf(all[0]![1][0]!.path) || "csv"}`;
-  const by = `name those of one format with a pattern such as ${quoted(pattern)}`;
-  const fix =
-    format === "auto" ? `${by}, or say which with --format` : `none is named as one of --format ${format}: ${by}`;
+  const by = `select one format with a pattern such as ${quoted(pattern)}`;
+  const fix = format === "auto" ? `${by}, or with --format` : `no file name has the format ${format}: ${by}`;
   throw new LabelmillError(
     "USAGE",
     `expected files of one format in ${quoted(argument)}, got ${counts.join(", ")}; ${fix}`,

@@ -5,8 +5,8 @@ import { OUTPUT_FORMATS } from "../../schemas/output.ts";
 const OF_OUTPUTS: ReadonlySet<string> = new Set(OUTPUT_FORMATS);
 
 /**
- * Opens an input. Where it cannot be read in the format that the user named, and that format is one of outputs too, the error says how the
- * output's format is chosen: the two are easily mistaken for each other.
+ * Opens an input. If it cannot be read in the given format, and outputs can have that format too, the error says how to set the format of
+ * the output: the two options are easily confused.
  */
 export async function withFormatHint<T>({ format }: ReadOptions, open: () => Promise<T>): Promise<T> {
   try {

@@ -3,18 +3,18 @@ import { dirname } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { FileGrants } from "../../fetch/grants.ts";
 
-/** The files of this machine that a list may name. A list on S3 may name none. */
+/** The files of this machine that an input list may name. A list on S3 may not name any. */
 export class ListGrants {
   readonly #grants: FileGrants;
-  /** Folders that were asked for, and whether they are granted: a list names many files of few folders. */
+  /** Whether a folder is granted. Results are cached: a list names many files of few folders. */
   readonly #folders = new Map<string, Promise<boolean>>();
 
-  /** @param roots files and folders; only real paths count, so that no link leads out */
+  /** @param roots files and folders. Paths are resolved, so that a link cannot lead out of them */
   constructor(roots: readonly string[]) {
     this.#grants = new FileGrants(roots);
   }
 
-  /** Whether the file of a `file:` URI may be read; it need not be there. */
+  /** Whether the file of a `file:` URI may be read. It does not have to exist. */
   async has(uri: string): Promise<boolean> {
     const path = fileURLToPath(uri);
     if (!isLink(path) && (await this.#hasFolder(dirname(path)))) return true;
@@ -35,12 +35,12 @@ export class ListGrants {
   }
 }
 
-/** Not by a promise: a list of 100,000 names would wait for the thread pool most of its time. */
+/** Synchronous: a list of 100,000 names would spend most of its time waiting for the thread pool. */
 function isLink(path: string): boolean {
   try {
     return lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true;
   } catch {
-    // Whoever opens it says what is wrong with it.
+    // The error is reported when the file is opened.
     return false;
   }
 }

@@ -7,8 +7,8 @@ import { s3Uri } from "../../storage/s3/uri.ts";
 import { BrokenInput } from "../bytes/compressions.ts";
 import { openOrigin } from "../bytes/open.ts";
 import type { Origin } from "../bytes/origin.ts";
-import { utf8Bytes } from "../bytes/read.ts";
 import { isS3Uri } from "../bytes/s3-origin.ts";
+import { utf8Bytes } from "../bytes/utf8.ts";
 import {
   type Base,
   belowPrefix,
@@ -22,31 +22,30 @@ import { type Line, LineScanner } from "../text/line-scanner.ts";
 import { inventoryFile, inventoryObjects } from "./inventory.ts";
 import { PassedOver } from "./passed-over.ts";
 
-/** What a list names, and where it does, for messages. `key`: of an inventory, which names all that there is. */
+/** An entry of a list. `where`: its place in the list, for messages. `key`: only in an inventory, the key of the object. */
 export type ListEntry = { reference: Reference; where: string; key?: string };
 
 /**
- * A list of inputs, found good when it was opened: it can be read as often as wanted.
- * `isInventory`: it names all that there is, wanted or not.
+ * A list of inputs, whose entries can be read repeatedly. `isInventory`: it names all objects of a bucket, not only inputs.
  */
 export type InputList = {
   input: Input;
   label: string;
   isInventory: boolean;
-  /** @param passedOver is told of what an inventory names and holds nothing */
+  /** @param passedOver receives the entries of an inventory that have no content */
   entries(passedOver?: PassedOver): AsyncGenerator<ListEntry>;
 };
 
-/** What is behind the `@` of an argument that means a list of inputs; undefined for any other. */
+/** The list that an argument `@LIST` names. Undefined for any other argument. */
 export function listOf(argument: string): string | undefined {
   return argument.startsWith("@") && argument.length > 1 ? argument.slice(1) : undefined;
 }
 
 /**
- * Opens a list of inputs, a file or an object of S3: the `manifest.json` or a CSV file (`.csv`, `.csv.gz`) of an S3 inventory, else one path or URI
- * a line, paths relative to the list; blank lines and those that begin with `#` are passed over.
- * @param granted rejects where the data files of an inventory may not be opened
- * @throws LabelmillError INPUT_NOT_FOUND, INPUT_UNREADABLE, INPUT_EMPTY, STORE_FAILED; of what cannot be read in it, naming the line
+ * Opens a list of inputs, a file or S3 object: the `manifest.json` or a CSV file (`.csv`, `.csv.gz`) of an S3 inventory, or one path or URI per
+ * line. Paths are relative to the list. Blank lines and lines that begin with `#` are skipped.
+ * @param granted rejects if a data file of an inventory may not be opened
+ * @throws LabelmillError INPUT_NOT_FOUND, INPUT_UNREADABLE (with the line), INPUT_EMPTY, STORE_FAILED
  */
 export async function openInputList(
   list: string,

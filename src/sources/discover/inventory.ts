@@ -3,13 +3,13 @@ import { LabelmillError } from "../../errors.ts";
 import type { S3 } from "../../storage/s3/s3.ts";
 import { parseS3Uri, s3Uri } from "../../storage/s3/uri.ts";
 import type { Origin } from "../bytes/origin.ts";
-import { utf8Bytes } from "../bytes/read.ts";
 import { isS3Uri, s3Origin } from "../bytes/s3-origin.ts";
+import { utf8Bytes } from "../bytes/utf8.ts";
 import { quoted } from "../source.ts";
 import { type CsvRecord, CsvScanner } from "../text/csv-scanner.ts";
 import type { PassOver } from "./passed-over.ts";
 
-/** An object that an inventory names, and where it does. */
+/** An object that an inventory names. `where`: its line, for messages. */
 export type InventoryObject = { bucket: string; key: string; where: string };
 
 /** The `manifest.json` that S3 writes with an inventory. */
@@ -23,10 +23,10 @@ const ManifestSchema = z.object({
 const MAX_MANIFEST_BYTES = 16 << 20;
 
 /**
- * The objects of an S3 inventory by its `manifest.json`, in the order of its data files, which are read where S3 wrote them. Passed over is what
- * holds nothing: empty objects, folder markers, old versions and deletions.
- * @param passOver gets the URI of each
- * @param granted rejects where a data file may not be opened
+ * The objects of an S3 inventory, given by its `manifest.json`, in the order of its data files, which are read where S3 wrote them. Objects without
+ * content are passed over: empty objects, folder markers, old versions and delete markers.
+ * @param passOver receives the URI of each
+ * @param granted rejects if a data file may not be opened
  * @throws LabelmillError INPUT_UNREADABLE, INPUT_NOT_FOUND, STORE_FAILED
  */
 export async function* inventoryObjects(
@@ -37,11 +37,11 @@ export async function* inventoryObjects(
 ): AsyncGenerator<InventoryObject> {
   const { destinationBucket, fileFormat, fileSchema, files } = await readManifest(manifest);
   if (fileFormat !== "CSV") {
-    const mend = "let S3 write the inventory as CSV";
-    throw unreadable(`${manifest.label}: expected an inventory in CSV, came ${quoted(fileFormat)}; ${mend}`);
+    const fix = "configure S3 to write the inventory as CSV";
+    throw unreadable(`${manifest.label}: expected an inventory in CSV, got ${quoted(fileFormat)}; ${fix}`);
   }
   const bucket = destinationBucket.replace(/^arn:[^/]*:::/, "");
-  // S3 writes both into one bucket. One that names another would have a file read that its writer may not read.
+  // S3 writes the manifest and the data files to one bucket. Another bucket could make us read files that its author may not read.
   const { uri: at } = manifest.input;
   if (isS3Uri(at) && parseS3Uri(at).bucket !== bucket)
     throw unreadable(`${manifest.label}: expected data files in its own bucket, got ${quoted(bucket)}`);
@@ -54,8 +54,8 @@ export async function* inventoryObjects(
 }
 
 /**
- * The objects of one CSV file of an S3 inventory, packed or not: bucket and key (URL-encoded) come first, and there is no header.
- * @param columns what the columns are called, where a manifest says it
+ * The objects of one CSV file of an S3 inventory, compressed or not. It has no header; bucket and key (URL-encoded) are the first columns.
+ * @param columns names of the columns, if a manifest gives them
  * @throws LabelmillError INPUT_UNREADABLE, naming the line
  */
 export async function* inventoryFile(
@@ -73,10 +73,10 @@ export async function* inventoryFile(
     const [bucket, written] = [row.get("bucket"), row.get("key")];
     const key = written === undefined ? undefined : decoded(written);
     if (!bucket || !key || !/^[\w.-]{3,63}$/.test(bucket))
-      throw unreadable(`${where}: expected "BUCKET","KEY" as S3 inventory writes them, the key URL-encoded`);
-    const isGone = row.get("islatest") === "false" || row.get("isdeletemarker") === "true";
+      throw unreadable(`${where}: expected "BUCKET","KEY" as S3 writes them, with a URL-encoded key`);
+    const isOld = row.get("islatest") === "false" || row.get("isdeletemarker") === "true";
     const isEmpty = row.get("size") === "0";
-    const why = isGone ? "old-version" : key.endsWith("/") ? "folder-marker" : isEmpty ? "empty" : undefined;
+    const why = isOld ? "old-version" : key.endsWith("/") ? "folder-marker" : isEmpty ? "empty" : undefined;
     if (why === undefined) return { bucket, key, where };
     passOver(why, s3Uri({ bucket, key }));
     return undefined;
@@ -109,7 +109,7 @@ async function readManifest(manifest: Origin): Promise<z.infer<typeof ManifestSc
   }
 }
 
-/** By the first row: versions have three columns of their own behind the key, and the size comes first of those that can be chosen. */
+/** The columns by the first row: an inventory of versions has three more columns after the key, and the size is the first optional column. */
 function columnsOf(fields: readonly string[]): string[] {
   const isFlag = (field: string | undefined) => /^(true|false)$/i.test(field ?? "");
   const isVersioned = isFlag(fields[3]) && isFlag(fields[4]);

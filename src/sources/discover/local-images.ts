@@ -5,7 +5,7 @@ import { LabelmillError, systemCode } from "../../errors.ts";
 import { openRegular } from "../../regular-file.ts";
 import { fileOrigin } from "../bytes/file-origin.ts";
 import { describeFile, describeListing, type Listed } from "../bytes/input-identity.ts";
-import { checkFile, inputError, namedFile } from "../bytes/read.ts";
+import { checkFile, inputError, namedFile } from "../bytes/read-file.ts";
 import { beginsAsImage, IMAGE_MAGIC_BYTES, isImageName } from "../item/image-formats.ts";
 import { fileReference, inFolder, type Reference } from "../item/image-reference.ts";
 import { quoted } from "../source.ts";
@@ -15,7 +15,7 @@ import { globBase, isGlob, listFolder, listGlob } from "./local-listing.ts";
 import { imageRule } from "./name-rules.ts";
 import type { PassedOver } from "./passed-over.ts";
 
-/** What a path names: an image, the images of a folder or pattern, or a list. */
+/** The images or the list that a path names: an image, a folder, a pattern or a list. */
 export async function findLocalImages(from: string, passedOver: PassedOver): Promise<FoundImages> {
   const path = resolve(from);
   switch (await kindOf(from)) {
@@ -53,7 +53,7 @@ export async function findLocalImages(from: string, passedOver: PassedOver): Pro
   }
 }
 
-/** The real path of an image or archive itself, of a folder, of a pattern's base folder, of a list's own folder. */
+/** The real path that an argument grants: an image or archive, a folder, the base folder of a pattern, the folder of a list. */
 export async function localGrant(from: string): Promise<string> {
   switch (await kindOf(from)) {
     case "glob":
@@ -65,7 +65,7 @@ export async function localGrant(from: string): Promise<string> {
   }
 }
 
-/** What a path is; a file that is no image is taken for a list. */
+/** The kind of a path. A file that is not an image is assumed to be a list. */
 async function kindOf(from: string): Promise<"folder" | "glob" | "image" | "list"> {
   try {
     const found = await stat(from);

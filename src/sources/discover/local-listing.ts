@@ -1,14 +1,14 @@
 import { glob, lstat, readdir, realpath, stat } from "node:fs/promises";
 import { dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import type { Listed } from "../bytes/input-identity.ts";
-import { inputError } from "../bytes/read.ts";
+import { inputError } from "../bytes/read-file.ts";
 import type { NameRule } from "./name-rules.ts";
 import type { PassOver } from "./passed-over.ts";
 
 /**
- * The files in a folder and its subfolders that a rule takes by their paths, in the paths' byte order. Hidden files and folders are
- * passed over; a link is taken where it leads to a file in the folder, and folders behind links are not entered.
- * @param passOver gets the path, relative to the folder, of each file that is passed over; a hidden folder is told as one, `NAME/`
+ * The files in a folder and its subfolders that a rule takes, in the byte order of their paths. Hidden files and folders are passed
+ * over. A link is taken if it leads to a file in the folder; links to folders are not followed.
+ * @param passOver receives the path, relative to the folder, of each file that is passed over. A hidden folder is reported once, as `NAME/`
  */
 export async function listFolder(folder: string, rule: NameRule, passOver: PassOver): Promise<Listed[]> {
   const paths: string[] = [];
@@ -37,19 +37,19 @@ function readEntries(path: string) {
   return readdir(path, { withFileTypes: true });
 }
 
-/** The files that a pattern matches, relative to its base folder, with the same order and the same rules as in a folder. */
+/** The files that a pattern matches, relative to its base folder, in the same order and with the same rules as in a folder. */
 export async function listGlob(pattern: string, rule: NameRule, passOver: PassOver): Promise<Listed[]> {
   const base = globBase(pattern);
   const paths: string[] = [];
   for await (const found of glob(pattern)) {
     const path = relative(base, resolve(found)).replaceAll(sep, "/");
-    // A pattern means files: a folder that it matches is none.
+    // A pattern selects files only.
     if (await isFolder(resolve(found))) continue;
     const why = path.split("/").some((part) => part.startsWith(".")) ? "hidden" : rule(path);
     if (why === undefined) paths.push(path);
     else passOver(why, path);
   }
-  // The pattern itself enters folders behind links, and a link to a folder above would give each file twice.
+  // `glob` follows links to folders. With a link to a parent folder, each file would occur twice.
   const direct = new Map<string, boolean>();
   for (const path of paths) {
     const parent = join(base, dirname(path));
@@ -71,14 +71,14 @@ export function isGlob(path: string): boolean {
   return /[*?[{]/.test(path);
 }
 
-/** The folder that all matches of a pattern are in: the segments before the first with a wildcard. */
+/** The folder that contains all matches of a pattern: the segments before the first one with a wildcard. */
 export function globBase(pattern: string): string {
   const segments = pattern.split(sep);
   const base = segments.slice(0, segments.findIndex(isGlob)).join(sep);
   return resolve(base === "" && isAbsolute(pattern) ? sep : base);
 }
 
-/** Sizes and times of the paths that are files inside the folder, in the paths' byte order. */
+/** Sizes and times of the paths that are files inside the folder, in byte order. */
 async function describe(folder: string, paths: readonly string[], passOver: PassOver): Promise<Listed[]> {
   if (paths.length === 0) return [];
   const root = await realpath(folder);
@@ -91,7 +91,7 @@ async function describe(folder: string, paths: readonly string[], passOver: Pass
   return files;
 }
 
-/** Undefined for what is gone, is no file, or leads out of the root through a link. */
+/** Undefined if the path no longer exists, is not a file, or leads out of the root through a link. */
 async function fileInside(root: string, path: string): Promise<Omit<Listed, "path"> | undefined> {
   try {
     const real = await realpath(path);
@@ -99,12 +99,12 @@ async function fileInside(root: string, path: string): Promise<Omit<Listed, "pat
     const found = await stat(real);
     return found.isFile() ? { size: found.size, version: found.mtimeMs } : undefined;
   } catch {
-    // A name that is no UTF-8 cannot be opened by what is left of it: its row says so, where a dangling link is passed over.
+    // A name that is not UTF-8 cannot be opened by its decoded form. It is reported later; a dangling link is passed over.
     return path.includes("\uFFFD") ? { size: 0, version: 0 } : undefined;
   }
 }
 
-/** Sorted by their bytes in UTF-8, each byte read as one character: far cheaper than to compare buffers. */
+/** Sorted by their UTF-8 bytes. Each byte becomes one character: that is much faster than comparing buffers. */
 export function byteOrder(paths: readonly string[]): string[] {
   const keys = paths.map((path) => Buffer.from(path).toString("latin1"));
   return keys.sort().map((key) => Buffer.from(key, "latin1").toString());

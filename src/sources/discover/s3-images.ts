@@ -4,8 +4,8 @@ import type { S3 } from "../../storage/s3/s3.ts";
 import { type S3Place, s3Uri } from "../../storage/s3/uri.ts";
 import { describeListing, type Listed } from "../bytes/input-identity.ts";
 import type { Origin } from "../bytes/origin.ts";
-import { Peekable } from "../bytes/read.ts";
-import { given, isPrefix, s3Origin } from "../bytes/s3-origin.ts";
+import { Peekable } from "../bytes/peekable.ts";
+import { isPrefix, requireS3, s3Origin } from "../bytes/s3-origin.ts";
 import { beginsAsImage, IMAGE_MAGIC_BYTES, isImageName } from "../item/image-formats.ts";
 import { belowPrefix, objectReference, type Reference } from "../item/image-reference.ts";
 import { quoted } from "../source.ts";
@@ -17,7 +17,7 @@ import { imageRule } from "./name-rules.ts";
 import type { PassedOver } from "./passed-over.ts";
 import { s3Glob, s3Objects } from "./s3-listing.ts";
 
-/** What an `s3://` URI names: an image, the images below a prefix, or a list. */
+/** The images or the list that an `s3://` URI names: an image, a prefix, a pattern or a list. */
 export async function findS3Images(from: string, s3: S3 | undefined, passedOver: PassedOver): Promise<FoundImages> {
   const pattern = s3Glob(from);
   const at = pattern?.at ?? parseS3Reference(from);
@@ -30,7 +30,7 @@ export async function findS3Images(from: string, s3: S3 | undefined, passedOver:
       ids: pathsOf([{ path: from }]),
     };
   }
-  const files = await listImages(pattern ?? { at }, given(from, s3), passedOver);
+  const files = await listImages(pattern ?? { at }, requireS3(from, s3), passedOver);
   if (files.length === 0) {
     const what = pattern ? `no image matches ${quoted(from)}` : `there are no images below ${quoted(from)}`;
     const message = `${what}${passedOver.inWords}`;
@@ -41,8 +41,7 @@ export async function findS3Images(from: string, s3: S3 | undefined, passedOver:
 }
 
 /**
- * What an `s3://` argument makes readable: a prefix, that of a pattern, an image or archive itself, and with any other object, a list then,
- * what lies beside it.
+ * The URI that an `s3://` argument grants: a prefix, the prefix of a pattern, an image or archive, or, for a list, the prefix that contains it.
  */
 export function s3Grant(from: string): string {
   const pattern = s3Glob(from);
@@ -51,7 +50,7 @@ export function s3Grant(from: string): string {
   return s3Uri(isPrefix(at) || isImageName(at.key) || isTarName(at.key) ? at : prefixOf(at));
 }
 
-/** The prefix that an object lies in, as a file in its folder. */
+/** The prefix that contains an object, as a folder contains a file. */
 function prefixOf({ bucket, key }: S3Place): S3Place {
   return { bucket, key: key.slice(0, key.lastIndexOf("/") + 1) };
 }
@@ -66,7 +65,7 @@ async function isImage(origin: Origin): Promise<boolean> {
   }
 }
 
-/** The images below a prefix, or those that match, in the byte order of their keys, with the rules of a folder: nothing hidden. */
+/** The images below a prefix, or those that match a pattern, in the byte order of their keys, with the rules of a folder. */
 async function listImages(below: Parameters<typeof s3Objects>[0], s3: S3, passedOver: PassedOver): Promise<Listed[]> {
   const files = new Map<string, Listed>();
   for await (const { key, path, size, etag } of s3Objects(below, s3)) {
@@ -74,7 +73,7 @@ async function listImages(below: Parameters<typeof s3Objects>[0], s3: S3, passed
     if (why === undefined) files.set(path, { path, size, version: etag });
     else passedOver.add(why, s3Uri({ bucket: below.at.bucket, key }));
   }
-  // Not every server lists in that order.
+  // Some servers list in another order.
   return byteOrder([...files.keys()]).map((path) => files.get(path)!);
 }
 

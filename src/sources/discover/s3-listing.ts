@@ -3,16 +3,16 @@ import type { S3, S3Found } from "../../storage/s3/s3.ts";
 import { parseS3Uri, type S3Place, s3Uri } from "../../storage/s3/uri.ts";
 import { s3InputError } from "../bytes/s3-origin.ts";
 
-/** Objects whose keys a pattern matches; `at` is the prefix that all of them are below. */
+/** A pattern of keys. `at`: the prefix of all its matches. */
 export type S3Glob = { at: S3Place; matches(key: string): boolean };
 
-/** A pattern of keys: `*`, `**`, `{a,b}`, `[ab]` mean what they do in paths, and percent-encoded nothing. Undefined for any other URI. */
+/** Parses a pattern of keys. `*`, `**`, `{a,b}`, `[ab]` work as in paths; percent-encoded, they are literal. Undefined for any other URI. */
 export function s3Glob(uri: string): S3Glob | undefined {
   const [, bucket, pattern] = /^s3:\/\/([^/]*)\/(.*)$/is.exec(uri) ?? [];
   const wild = pattern?.search(/[*[{]/) ?? -1;
   if (pattern === undefined || wild === -1) return undefined;
   const at = parseS3Uri(`s3://${bucket}/${pattern.slice(0, pattern.lastIndexOf("/", wild) + 1)}`);
-  // The rest must be as fit for a key as any.
+  // The whole pattern must be a valid key.
   parseS3Uri(uri);
   const decoded = pattern.replace(/(?:%[0-9a-f]{2})+/gi, (written) =>
     decodeURIComponent(written).replace(/[*?{}[\]()!+@]/g, "[$&]"),
@@ -20,7 +20,7 @@ export function s3Glob(uri: string): S3Glob | undefined {
   return { at, matches: (key) => posix.matchesGlob(key, decoded) };
 }
 
-/** What is below a prefix or matches a pattern, `path` being the rest of the key behind the prefix. */
+/** The objects below a prefix, or that match a pattern. `path`: the key without the prefix. */
 export async function* s3Objects(
   { at, matches = () => true }: Pick<S3Glob, "at"> & Partial<S3Glob>,
   s3: S3,

@@ -1,9 +1,9 @@
 import { isUtf8 } from "node:buffer";
 
-/** Values of some rows of a column, by their place among these rows. An array is one. */
+/** Values of consecutive rows of a column, by index. An array is one. */
 export type Cells = { at(index: number): unknown };
 
-/** A text whose bytes are not UTF-8: U+FFFD stands for what is not. */
+/** A text whose bytes are not valid UTF-8. U+FFFD replaces the invalid bytes. */
 export class RepairedText {
   readonly text: string;
   constructor(text: string) {
@@ -11,7 +11,7 @@ export class RepairedText {
   }
 }
 
-/** A value that is too long to be read: how many bytes it has, as far as they were counted. */
+/** A value that is too long to be read. `bytes`: its length, or a lower bound of it. */
 export class LongValue {
   readonly bytes: number;
   constructor(bytes: number) {
@@ -19,13 +19,13 @@ export class LongValue {
   }
 }
 
-/** The text that bytes hold. */
+/** Decodes UTF-8. */
 export function decodeText(bytes: Uint8Array): string | RepairedText {
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("utf8");
   return text.includes("\ufffd") && !isUtf8(bytes) ? new RepairedText(text) : text;
 }
 
-/** A time since 1970 in ISO 8601, as exact as it is stored. @param perSecond 1000 or more; null where no date has it */
+/** A time since 1970 in ISO 8601, with the stored precision; null if it is out of the range of dates. @param perSecond units per second, 1000 or more */
 export function instant(value: bigint, perSecond: bigint): string | null {
   const perMs = perSecond / 1000n;
   const rest = ((value % perMs) + perMs) % perMs;
@@ -35,7 +35,7 @@ export function instant(value: bigint, perSecond: bigint): string | null {
   return iso.replace("Z", `${digits}Z`);
 }
 
-/** The day of a time in ms since 1970, `2024-01-02`; null where no date has it. */
+/** The day (`2024-01-02`) of a time in ms since 1970; null if it is out of the range of dates. */
 export function dayOf(ms: number): string | null {
   return isoOf(ms)?.slice(0, -14) ?? null;
 }
@@ -45,15 +45,15 @@ function isoOf(ms: number): string | undefined {
   return Number.isNaN(date.getTime()) ? undefined : date.toISOString();
 }
 
-/** Decimal digits that a double holds, whatever they are. */
+/** Any number of this many decimal digits is exact in a double. */
 const DOUBLE_DIGITS = 15;
 
-/** Whether decimals of this precision are numbers; else they are texts of digits. */
+/** Whether decimals of this precision become numbers. Others become texts of digits. */
 export function isExactNumber(precision: number): boolean {
   return precision <= DOUBLE_DIGITS;
 }
 
-/** A decimal of these digits: a number where a double holds it exactly, else the text of its digits. */
+/** A decimal: a number if a double represents it exactly, else the text of its digits. */
 export function decimalOf(unscaled: bigint, scale: number, precision: number): number | string {
   const text = withPoint(unscaled, scale);
   return isExactNumber(precision) ? Number(text) : text;

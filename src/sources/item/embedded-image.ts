@@ -4,17 +4,19 @@ import { LongValue, RepairedText } from "./cell-values.ts";
 import { beginsAsImage } from "./image-formats.ts";
 import { invalid, kindOf, type Row } from "./row.ts";
 
-/** The largest image that is read from a table: its slice's images lie in memory together. */
-const MAX_PICTURE_BYTES = DEFAULT_LIMITS.maxBytes;
-/** The longest reference among bytes that hold texts. */
+/** The largest image that is read from a table: the images of a slice are in memory together. */
+const MAX_EMBEDDED_BYTES = DEFAULT_LIMITS.maxBytes;
+/** The longest reference in a column of bytes. */
 const MAX_REFERENCE_BYTES = 8192;
 
 /**
- * The image that a value holds: bytes, or a struct of `bytes` and `path`, as data sets of the Hugging Face hub have them. Without bytes the path is
- * a reference. Older writers mark no texts, so short bytes that are a line of text are a reference too.
+ * The image in a value: bytes, or a struct of `bytes` and `path`, as data sets of the Hugging Face hub have them. Without bytes, the path is
+ * a reference. Older writers do not mark texts, so short bytes that are a line of text are a reference too.
+ * @param expected the beginning of an error message, which ends in "expected"
+ * @param where the end of an error message, which names the column
  * @returns `data`, the image, with its path as `value`, if any; or `value`, a reference; or an error
  */
-export function pictureOf(value: unknown, expected: string, where: string): Row {
+export function embeddedImage(value: unknown, expected: string, where: string): Row {
   if (value instanceof LongValue || value instanceof Uint8Array) return bytesOf(value, "", expected, where);
   if (typeof value === "object" && value !== null && !Array.isArray(value) && "bytes" in value) {
     const { bytes, path } = value as { bytes: unknown; path?: unknown };
@@ -37,29 +39,29 @@ function bytesOf(
   name: string,
   expected: string,
   where: string,
-  onlyPictures = false,
+  onlyImages = false,
 ): Row {
   const length = bytes instanceof LongValue ? bytes.bytes : bytes.length;
-  if (bytes instanceof LongValue || length > MAX_PICTURE_BYTES) {
-    const message = `${expected} an image of at most ${MAX_PICTURE_BYTES} bytes ${where}, it has ${length}`;
+  if (bytes instanceof LongValue || length > MAX_EMBEDDED_BYTES) {
+    const message = `${expected} an image of at most ${MAX_EMBEDDED_BYTES} bytes ${where}, got ${length}`;
     return { error: { code: "FETCH_TOO_LARGE", message } };
   }
-  const reference = onlyPictures ? undefined : lineOf(bytes);
+  const reference = onlyImages ? undefined : lineOf(bytes);
   if (reference !== undefined) return { value: reference };
   return { value: name, data: copyOf(bytes) };
 }
 
-/** Rows that share one value, as those of a dictionary do, share its copy too: else a small file could fill the memory. */
+/** Rows that share one value, as in a dictionary, share its copy too. Otherwise a small file could fill the memory. */
 const copies = new WeakMap<Uint8Array, Uint8Array>();
 
-/** A copy: what was read with it would stay in memory. */
+/** A copy. A view would keep everything that was read with it in memory. */
 function copyOf(bytes: Uint8Array): Uint8Array {
   const made = copies.get(bytes) ?? Uint8Array.from(bytes);
   copies.set(bytes, made);
   return made;
 }
 
-/** Bytes that are one line of text and no image. */
+/** The text of bytes that are one line of text and not an image. */
 function lineOf(bytes: Uint8Array): string | undefined {
   if (bytes.length === 0 || bytes.length > MAX_REFERENCE_BYTES || !isUtf8(bytes)) return undefined;
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);

@@ -4,24 +4,24 @@ import { type Base, type Reference, readReference } from "./image-reference.ts";
 import type { ToItem } from "./record.ts";
 import { invalid } from "./row.ts";
 
-/** What an image column may be called where none is told, the best name first. */
+/** Names of the image column to search for if the options name none, the best one first. */
 export const IMAGE_COLUMNS = ["image", "url", "path", "file", "image_url", "uri"];
 
-/** What a row of a list of images becomes. */
+/** Makes the item of a row of a list of images. */
 export function imageItem(base: Base): ToItem {
   return ({ value, id, input: kept, repaired }) => {
-    // Bytes that are no text would give an id and a path of U+FFFD, and others the same.
+    // Invalid UTF-8 would become U+FFFD in the id and the path, so that different references would look the same.
     if (repaired && value.includes("\ufffd")) return invalid("expected an image's path or URL in UTF-8");
     const reference = readReference(value, base);
     const item = referenceItem(reference, kept);
-    // The reference names the record where no id column does.
+    // If the row has no id, the reference becomes its id.
     if (!id && reference.shown !== "") item.id = imageId(reference);
     return item;
   };
 }
 
-/** What a row becomes whose column holds images themselves, or references where it has no bytes. No id is made from either. */
-export function pictureItem(base: Base): ToItem {
+/** Makes the item of a row whose column contains the image itself, or a reference if it has no bytes. The id does not derive from it. */
+export function embeddedImageItem(base: Base): ToItem {
   return ({ value, data, input: kept }) => {
     if (data === undefined) return referenceItem(readReference(value, base), kept);
     const name = value.slice(0, MAX_ID_LENGTH).toWellFormed();

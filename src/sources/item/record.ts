@@ -6,16 +6,16 @@ import type { SourceRecord } from "../source.ts";
 import { boundedId } from "./bounded-id.ts";
 import type { Row } from "./row.ts";
 
-/** What becomes of a row that has a value; undefined fields are left out. */
+/** Makes the fields of a record from a row that has a value. Undefined fields are left out. */
 export type ToItem = (row: Row & { value: string }) => Partial<SourceRecord>;
 
-/** What ids made from an input's name begin with: that of the file itself, whatever links led to it. */
+/** The default prefix of an input's made ids: the name of the file itself, even if a link led to it. */
 export function idNameOf(uri: string): string {
   if (uri.startsWith("file:")) return basename(fileURLToPath(uri));
   return isS3Uri(uri) ? posix.basename(parseS3Uri(uri).key) : "stdin";
 }
 
-/** The record that a row becomes; `line`: where there are lines; `name`: what a made id begins with, idNameOf its input or what the run says. */
+/** The record of a row. @param line if the format has lines @param name the prefix of a made id: idNameOf the input, or the one of the run */
 export function toRecord(
   row: Row,
   line: number | undefined,

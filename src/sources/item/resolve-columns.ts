@@ -5,10 +5,11 @@ import { quoted } from "../source.ts";
 const LISTED_COLUMNS = 30;
 
 /**
- * The options with their column found: the told one, else the first of `names` that is there (in any case). A lone column of another name
- * may be the first record of a file without header, so it is not guessed. `columns`: in the input's order, with all names that stand twice.
- * @throws LabelmillError COLUMN_NOT_FOUND where it, the id column, a kept or a filtered column is not among them; COLUMN_AMBIGUOUS where one
- * is twice. The message has the names or the positions
+ * The options with the column resolved: the given one, else the first of `names` that the input has (in any case). A single column with
+ * another name is not assumed: it may be the first record of a file without a header.
+ * @param columns all columns in the order of the input, with duplicate names
+ * @throws LabelmillError COLUMN_NOT_FOUND if the column, the id column, a kept or a filtered column is missing; COLUMN_AMBIGUOUS if one of
+ * them occurs twice. The message lists the names or the positions
  */
 export function resolveColumns(
   columns: readonly string[],
@@ -21,7 +22,10 @@ export function resolveColumns(
     const expected = `expected a column named ${names.slice(0, -1).join(", ")} or ${names.at(-1)}`;
     const headerless = "; if it has no header and each line is a text, add --format lines";
     const fix = `name one with --column${columns.length === 1 && read.format === "csv" ? headerless : ""}`;
-    throw new LabelmillError("COLUMN_NOT_FOUND", `${label}: ${expected}, it has ${list(columns)}; ${fix}`);
+    throw new LabelmillError(
+      "COLUMN_NOT_FOUND",
+      `${label}: ${expected}, got ${columns.length === 0 ? "no columns" : `the columns ${list(columns)}`}; ${fix}`,
+    );
   }
   for (const wanted of wantedOf({ ...read, column })) {
     if (columns.includes(wanted)) {
@@ -32,18 +36,18 @@ export function resolveColumns(
     const hint = near === undefined ? "" : `; did you mean ${quoted(near)}?`;
     throw new LabelmillError(
       "COLUMN_NOT_FOUND",
-      `${label} has no column ${quoted(wanted)}: it has ${list(columns)}${hint}`,
+      `${label} has no column ${quoted(wanted)}: the columns are ${list(columns)}${hint}`,
     );
   }
   return { ...read, column };
 }
 
-/** The columns that are asked for by their names. */
+/** The names of all requested columns. */
 export function wantedOf({ column, idColumn, keep, where = [] }: ReadOptions): string[] {
   return [column, idColumn, ...keep, ...where.map((filter) => filter.column)].filter((name) => name !== null);
 }
 
-/** Whether one of `names` is among the columns, whatever the case of its letters. */
+/** Whether a column has one of `names`, in any case. */
 export function hasNamed(columns: readonly string[], names: readonly string[]): boolean {
   return columns.some((column) => names.includes(column.toLowerCase()));
 }
@@ -68,7 +72,7 @@ function refuseTwice(
   const places = columns.flatMap((column, index) => (isNamed(column) ? [index + 1] : []));
   if (places.length < 2) return;
   const found = places.slice(0, LISTED_COLUMNS).join(", ");
-  const fix = `rename them so that one is ${quoted(name)}, or name another with --column`;
+  const fix = `rename them so that only one is ${quoted(name)}, or name another with --column`;
   throw new LabelmillError(
     "COLUMN_AMBIGUOUS",
     `${label} has ${places.length} columns named ${quoted(name)} (columns ${found}): ${fix}`,
@@ -76,12 +80,11 @@ function refuseTwice(
 }
 
 function list(columns: readonly string[]): string {
-  if (columns.length === 0) return "no columns";
   const more = columns.length > LISTED_COLUMNS ? ` and ${columns.length - LISTED_COLUMNS} more` : "";
   return columns.slice(0, LISTED_COLUMNS).map(quoted).join(", ") + more;
 }
 
-/** The column that takes the fewest edits to become `wanted`, if they are not more than two fifths of its letters. */
+/** The column with the smallest edit distance to `wanted`, if that is at most two fifths of its length. */
 export function nearest(wanted: string, columns: readonly string[]): string | undefined {
   let best: { column: string; edits: number } | undefined;
   for (const column of columns.slice(0, 1000)) {
@@ -91,7 +94,7 @@ export function nearest(wanted: string, columns: readonly string[]): string | un
   return best?.column;
 }
 
-/** Levenshtein's distance of the first 64 letters. */
+/** The Levenshtein distance of the first 64 characters. */
 function editDistance(left: string, right: string): number {
   let above = Array.from({ length: Math.min(right.length, 64) + 1 }, (_, index) => index);
   for (let row = 1; row <= Math.min(left.length, 64); row++) {

@@ -1,10 +1,10 @@
 import type { FileMetaData, SchemaElement, SchemaTree } from "hyparquet";
 import { decimalOf, isExactNumber } from "../item/cell-values.ts";
 
-/** A value of a column as it is stored, nulls included, as the project has it. */
+/** Converts a stored value of a column, or null, to the value of a row. */
 export type ExactReader = (value: unknown) => unknown;
 
-/** Whether a decimal column's values are numbers; else they are texts of digits. */
+/** Whether the values of a decimal column become numbers. Otherwise they become texts of digits. */
 export function isNumber({ precision = 0 }: SchemaElement): boolean {
   return isExactNumber(precision);
 }
@@ -13,16 +13,17 @@ export function isDecimal({ converted_type: converted, logical_type: logical }: 
   return converted === "DECIMAL" || logical?.type === "DECIMAL";
 }
 
-/** Whether a timestamp is one of no zone: a date and a time of day, wherever. */
+/** Whether a column has timestamps without a time zone. */
 export function isLocal({ logical_type: logical }: SchemaElement): boolean {
   return logical?.type === "TIMESTAMP" && !logical.isAdjustedToUTC;
 }
 
 /**
- * The library makes doubles of decimals, and instants of times without a zone. Here it is told nothing of the first, so that it hands
- * over what is stored, and the second lose the zone again. Only columns of their own: those within lists and structs stay as they come.
+ * The library converts decimals to doubles, and timestamps without a zone to UTC. For exact values, the returned metadata hides the type of
+ * decimals, so that the library returns the stored value, and the readers remove the zone from timestamps. Only top-level columns are
+ * converted, not those within lists and structs.
  */
-export function exactly(
+export function exactReaders(
   metadata: FileMetaData,
   columns: Iterable<SchemaTree>,
 ): { metadata: FileMetaData; readers: Map<string, ExactReader> } {

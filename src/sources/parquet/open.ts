@@ -1,31 +1,32 @@
 import { LabelmillError } from "../../errors.ts";
 import type { ReadOptions } from "../../schemas/input.ts";
 import type { Origin } from "../bytes/origin.ts";
-import { type RowFile, rowSource, type WantedColumn } from "../columnar/open.ts";
+import { type ColumnarFile, columnarSource, type WantedColumn } from "../columnar/open.ts";
 import { groupFinder } from "../columnar/splitter.ts";
 import type { Source } from "../source.ts";
-import { bytesPerRow, checkColumns, columnType, type Footer, footerOf, isBytes, isPictureStruct } from "./footer.ts";
+import { bytesPerRow, checkColumns, columnType, type Footer, footerOf, isBytes, isImageStruct } from "./footer.ts";
 import { windowsOf } from "./windows.ts";
 
 /**
- * Opens a Parquet file by its footer; afterwards only the columns that are needed are read. Fails with INPUT_UNREADABLE (none, cut off,
- * encrypted, standard input), INPUT_CODEC, INPUT_EMPTY (no rows) or COLUMN_NOT_FOUND.
+ * Opens a Parquet file. Its footer is read, later only the needed columns.
+ * @throws LabelmillError INPUT_UNREADABLE (another format, cut off, encrypted, standard input), INPUT_CODEC, INPUT_EMPTY (no rows),
+ * COLUMN_NOT_FOUND
  */
-export async function openParquet(origin: Origin, told: ReadOptions, wanted: WantedColumn): Promise<Source> {
+export async function openParquet(origin: Origin, read: ReadOptions, wanted: WantedColumn): Promise<Source> {
   if (origin.once)
     throw new LabelmillError(
       "INPUT_UNREADABLE",
-      `${origin.label} cannot be read as Parquet: its end comes first; name a file`,
+      `${origin.label} cannot be read as Parquet, which needs random access; name a file`,
     );
-  return rowSource(parquetFile(origin, await footerOf(origin)), told, wanted);
+  return columnarSource(parquetFile(origin, await footerOf(origin)), read, wanted);
 }
 
-export function parquetFile(origin: Origin, footer: Footer): RowFile {
+export function parquetFile(origin: Origin, footer: Footer): ColumnarFile {
   return {
     ...{ origin, format: "parquet", rows: footer.rows, columns: footer.names },
     columnType: (name) => columnType(footer.columns.get(name)!),
-    holdsPictures: (name) => isBytes(footer.columns.get(name)!) || isPictureStruct(footer.columns.get(name)!),
-    isPictureStruct: (name) => isPictureStruct(footer.columns.get(name)!),
+    mayHoldImages: (name) => isBytes(footer.columns.get(name)!) || isImageStruct(footer.columns.get(name)!),
+    isImageStruct: (name) => isImageStruct(footer.columns.get(name)!),
     check: (names) => checkColumns(origin, footer, names),
     windows: (names, rows) => windowsOf(origin, footer, names, rows),
     groups(names) {
@@ -34,6 +35,6 @@ export function parquetFile(origin: Origin, footer: Footer): RowFile {
       const find = groupFinder(groups);
       return (row) => groups[find(row)]!;
     },
-    place: (_names, _first, _count, pictures) => ({ kind: "parquet", ...(pictures ? { pictures: true } : {}) }),
+    place: (_names, _first, _count, images) => ({ kind: "parquet", ...(images ? { pictures: true } : {}) }),
   };
 }

@@ -1,47 +1,31 @@
 import { LabelmillError } from "../../errors.ts";
 import type { Split } from "../../schemas/split.ts";
-import { type Origin, unchanged } from "../bytes/origin.ts";
-import { splitRecords } from "../columnar/open.ts";
-import { type Content, neededColumns } from "../columnar/row-reader.ts";
-import type { ToItem } from "../item/record.ts";
+import type { Origin } from "../bytes/origin.ts";
+import type { ColumnarFile } from "../columnar/open.ts";
+import { type ColumnarSplit, readColumnarSplit } from "../columnar/read-split.ts";
 import type { SourceRecord } from "../source.ts";
+import type { SplitContext } from "../split-context.ts";
 import { checkColumns, footerOf } from "./footer.ts";
 import { windowsOf } from "./windows.ts";
 
-/**
- * The items of a split of a Parquet file: of its columns, those that are needed, and no row groups but those that it lies in. Fails with
- * INPUT_CHANGED where the file is not what it was when it was planned, with INPUT_UNREADABLE where it is corrupt.
- */
-export function readParquetSplit(
-  split: Split,
-  origin: Origin,
-  content: Content,
-  toItem: ToItem,
-  signal: AbortSignal,
-): AsyncGenerator<SourceRecord> {
-  return unchanged(origin, itemsOf(split, origin, content, toItem, signal));
+/** The items of a split of a Parquet file. Only the footer and the row groups that contain the split are read. */
+export function readParquetSplit(split: ColumnarSplit, context: SplitContext): AsyncGenerator<SourceRecord> {
+  return readColumnarSplit(split, context, openWindows);
 }
 
-async function* itemsOf(
-  split: Split,
+async function openWindows(
+  { input, first, count }: Split,
   origin: Origin,
-  content: Content,
-  toItem: ToItem,
-  signal: AbortSignal,
-): AsyncGenerator<SourceRecord> {
-  signal.throwIfAborted();
-  const { input, first, count } = split;
+  names: readonly string[],
+): Promise<ColumnarFile["windows"]> {
   const footer = await footerOf(origin);
-  const names = neededColumns(split.read);
   if (first + count > footer.rows || names.some((name) => !footer.columns.has(name))) {
-    const expected = `expected rows ${first} to ${first + count - 1} with the columns that were planned`;
+    const expected = `expected rows ${first} to ${first + count - 1} with the planned columns`;
     throw new LabelmillError(
       "INPUT_CHANGED",
-      `${input.uri}: ${expected}, it has ${footer.rows} rows: label it into another --out`,
+      `${input.uri}: ${expected}, got ${footer.rows} rows with ${footer.columns.size} columns: label it into another --out`,
     );
   }
   checkColumns(origin, footer, names);
-  const windows = (needed: readonly string[], rows: { first: number; end: number }) =>
-    windowsOf(origin, footer, needed, rows);
-  yield* splitRecords({ origin, windows }, split, content, toItem, signal);
+  return (needed, rows) => windowsOf(origin, footer, needed, rows);
 }

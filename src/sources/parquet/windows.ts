@@ -2,8 +2,9 @@ import { setImmediate as turn } from "node:timers/promises";
 import { type DecodedArray, type ParquetParsers, parquetScan } from "hyparquet";
 import { LabelmillError, messageOf } from "../../errors.ts";
 import { ByteCache } from "../bytes/byte-cache.ts";
+import { cacheKey } from "../bytes/cache-key.ts";
 import type { Origin } from "../bytes/origin.ts";
-import { rangeOf } from "../bytes/read-range.ts";
+import { readRange } from "../bytes/read-range.ts";
 import type { Window } from "../columnar/splitter.ts";
 import { dayOf, decodeText, instant } from "../item/cell-values.ts";
 import { quoted } from "../source.ts";
@@ -11,22 +12,21 @@ import { parseJson } from "../text/json/parse.ts";
 import { COMPRESSORS } from "./codecs.ts";
 import { bytesPerRow, type Footer, unreadable } from "./footer.ts";
 
-/** Rows that are decoded at a time, and their bytes, unpacked: a page or two, of which many slices are cut. */
+/** Rows of a window, and their uncompressed bytes: one or two pages. Many slices are cut from one window. */
 const WINDOW_ROWS = 8 * 1024;
 const WINDOW_BYTES = 8 << 20;
-/** What a decoded value takes of memory beside its bytes. */
+/** Memory that a decoded value takes in addition to its bytes. */
 const VALUE_BYTES = 32;
 
 type Decoded = { columns: readonly DecodedArray[]; bytes: number };
 
 /**
- * Slices of one row group follow one another in a worker, and each would read the group's columns again: what was read and decoded last
- * is kept, 224 MB of it in the process.
+ * A worker reads the slices of one row group in turn, so recent column chunks and windows are kept: up to 224 MB in the process.
  */
 const chunks = new ByteCache<ArrayBuffer>(128 << 20, (bytes) => bytes.byteLength);
 const windows = new ByteCache<Decoded>(96 << 20, ({ bytes }) => bytes);
 
-/** Dates become what JSON has for them; what is out of their range becomes null. */
+/** Dates and times become texts in ISO 8601. Values out of the range of dates become null. */
 const PARSERS: Partial<ParquetParsers> = {
   timestampFromMilliseconds: (value) => timeOf(value, 1000n),
   timestampFromMicroseconds: (value) => timeOf(value, 1_000_000n),
@@ -38,7 +38,7 @@ const PARSERS: Partial<ParquetParsers> = {
   geographyFromBytes: (bytes) => bytes,
 };
 
-/** The columns of these names, from row `first` up to `end`, excluded, in windows that lie in one row group each. */
+/** The named columns of rows `first` to `end` (exclusive), in windows. A window never spans row groups. */
 export async function* windowsOf(
   origin: Origin,
   footer: Footer,
@@ -58,13 +58,13 @@ export async function* windowsOf(
         windowAt(origin, footer, names, { at, rows, perRow: perRow[index]! }),
       );
       yield { first: at, from: Math.max(at, first), to: Math.min(at + rows, end), columns };
-      // What is kept takes no waiting: others must have their turn all the same.
+      // A cached window does not wait for anything, but the event loop must run other tasks.
       await turn();
     }
   }
 }
 
-/** A file with another one in its place looks corrupt: that it changed says more. */
+/** A replaced file may look corrupt: then INPUT_CHANGED is thrown instead. */
 async function unlessChanged<T>(origin: Origin, made: Promise<T>): Promise<T> {
   try {
     return await made;
@@ -77,9 +77,7 @@ async function unlessChanged<T>(origin: Origin, made: Promise<T>): Promise<T> {
 type Place = { at: number; rows: number; perRow: number };
 
 function windowAt(origin: Origin, footer: Footer, names: readonly string[], place: Place): Promise<Decoded> {
-  const { uri, size, modifiedAt, hash } = origin.input;
-  const key = JSON.stringify([uri, size, modifiedAt, hash, place.at, ...names]);
-  return windows.get(key, () => decode(origin, footer, names, place));
+  return windows.get(cacheKey(origin, place.at, ...names), () => decode(origin, footer, names, place));
 }
 
 async function decode(
@@ -106,7 +104,7 @@ async function decode(
     const values = await scan
       .readColumn({ column, ...range })
       .catch((error: unknown) => Promise.reject(broken(origin, what, error)));
-    if (values.length !== rows) throw broken(origin, what, new Error(`expected ${rows} values, came ${values.length}`));
+    if (values.length !== rows) throw broken(origin, what, new Error(`expected ${rows} values, got ${values.length}`));
     const reader = exact.get(column);
     columns.push(reader ? Array.from(values, reader) : values);
   }
@@ -114,11 +112,11 @@ async function decode(
 }
 
 function cachedRange(origin: Origin, start: number, end = origin.input.size!): Promise<ArrayBuffer> {
-  const { uri, size, modifiedAt, hash } = origin.input;
-  // Where pages lie is said in the file, which may say anything.
-  if (!(start >= 0 && start <= end && end <= size!))
-    throw unreadable(origin, `expected pages within ${size} bytes, its index says ${start} to ${end}`);
-  return chunks.get(JSON.stringify([uri, size, modifiedAt, hash, start, end]), () => rangeOf(origin, start, end));
+  const size = origin.input.size!;
+  // The offsets of pages come from the file and are not trusted.
+  if (!(start >= 0 && start <= end && end <= size))
+    throw unreadable(origin, `expected pages within ${size} bytes, got ${start} to ${end} in its index`);
+  return chunks.get(cacheKey(origin, start, end), () => readRange(origin, start, end));
 }
 
 function broken(origin: Origin, what: string, error: unknown): LabelmillError {
@@ -131,11 +129,11 @@ function broken(origin: Origin, what: string, error: unknown): LabelmillError {
 }
 
 function textOf(bytes: Uint8Array): unknown {
-  // Nulls have no bytes.
+  // Nulls are not bytes.
   return bytes instanceof Uint8Array ? decodeText(bytes) : bytes;
 }
 
-/** What cannot be read as JSON is the text that it is. */
+/** Content that is not valid JSON stays a text. */
 function jsonOf(bytes: Uint8Array): unknown {
   const text = textOf(bytes);
   if (typeof text !== "string") return text;

@@ -1,8 +1,9 @@
 import { isUtf8 } from "node:buffer";
 
 /**
- * A member's name is compared by its bytes, each held as one character (latin1). What is shown of it is UTF-8, as it is; where it is not that, each
- * byte that is not is written `\xE9`, and a backslash twice, as in names that hold such a thing themselves: two names are never shown alike.
+ * The displayed form of a member's name. Names are compared by their bytes, each stored as one character (latin1). A name in UTF-8 is shown
+ * unchanged. In a name that is not UTF-8, or that contains such an escape itself, each invalid byte is written as `\xE9` and each backslash is
+ * doubled. So different names are never displayed the same.
  */
 export function shownMember(raw: string): string {
   const bytes = Buffer.from(raw, "latin1");
@@ -24,23 +25,23 @@ export function keyOf(raw: string): string | undefined {
   return dot <= base ? undefined : raw.slice(0, dot);
 }
 
-/** Whether a member's name, not its folders', begins with a dot: the system's own files in an archive are named so (`._a.jpg`). */
+/** Whether a member's own name, without folders, begins with a dot: operating systems add such files to archives (`._a.jpg`). */
 export function isHiddenMember(raw: string): boolean {
   return raw.startsWith(".", raw.lastIndexOf("/") + 1);
 }
 
 /**
- * What stands before the extension in the name of a member that lies beside an image: the image's key, or its name up to its last dot. Undefined
- * where the member has another extension.
- * @param extension as it was asked for, without the first dot
+ * The name of a member without the given extension: it is the key of an image, or its name up to the last dot. Undefined if the member has
+ * another extension.
+ * @param extension of the option --keep, without the first dot
  */
 export function stemBefore(raw: string, extension: string): string | undefined {
   const stem = raw.slice(0, -extension.length - 1);
-  const isIt = raw.slice(stem.length).toLowerCase() === `.${extension.toLowerCase()}`;
-  return isIt && stem !== "" && !stem.endsWith("/") ? stem : undefined;
+  const hasExtension = raw.slice(stem.length).toLowerCase() === `.${extension.toLowerCase()}`;
+  return hasExtension && stem !== "" && !stem.endsWith("/") ? stem : undefined;
 }
 
-/** The stems by which what lies beside an image is found, the closest first. */
+/** The stems of members that belong to an image, the closest first. */
 export function stemsOf(image: string): string[] {
   const stem = image.slice(0, image.lastIndexOf("."));
   const key = keyOf(image)!;

@@ -4,16 +4,16 @@ import { isSampled } from "../item/sample.ts";
 import type { Cursor, Cut, CutSize, Splitter } from "../source.ts";
 import type { TarEntry, TarIndex } from "./tar-index.ts";
 
-/** The most that a split may list: images that later ones replace, and ranges of records with their whole names for ids. It travels in a job. */
+/** The most entries in the lists of a split, which is part of a job: replaced images, and ranges of records whose ids are their whole names. */
 const MAX_LISTED = 500;
-/** The most records of a split, items or not: a worker keeps the header of each. */
+/** The most records of a split, items or not: a worker keeps the header of each in memory. */
 const MAX_RECORDS = 50_000;
-/** The most bytes that a split may span if something is kept: a worker may load all of it that lies beside images, whether an image has it or not. */
+/** The most bytes that a split may span if members are kept: a worker may load all of them, even those that belong to no image. */
 const MAX_SPAN_BYTES = 128 << 20;
 
 type Piece = { first: number; count: number; selected: number; bytes: number; at: TarPlace; room: CutSize };
 
-/** Cuts an archive between its images, whose directory is read once for it. What a cut adds to a slice is the bytes of its items. */
+/** Cuts an archive between its images. The directory of the archive is read once. The bytes of a cut are those of its items. */
 export class TarSplitter implements Splitter {
   readonly #input: Input;
   readonly #read: ReadOptions;
@@ -28,11 +28,11 @@ export class TarSplitter implements Splitter {
 
   async *cuts(from: Cursor, room: () => CutSize, sample: number | undefined): AsyncGenerator<Cut> {
     const index = await this.#index();
-    // Whoever goes on behind the first record had it told before.
-    let told = from.record === 0 && index.report.count > 0 ? { passedOver: index.report } : {};
+    // The first cut has the report. A caller that continues after the first record already has it.
+    let report = from.record === 0 && index.report.count > 0 ? { passedOver: index.report } : {};
     const cut = (piece: Piece): Cut => {
-      const made = { ...this.#cut(piece, sample), ...told };
-      told = {};
+      const made = { ...this.#cut(piece, sample), ...report };
+      report = {};
       return made;
     };
     let record = from.record;
@@ -58,7 +58,7 @@ export class TarSplitter implements Splitter {
     if (piece) yield cut(piece);
   }
 
-  /** Whether a split would be too long for a worker or a job if it went on to an entry. */
+  /** Whether a split with one more entry would be too long for a worker or a job. */
   #isTooLong({ at, count }: Piece, { offset, end, replaced }: TarEntry): boolean {
     if (count >= MAX_RECORDS) return true;
     // An entry adds one range at most.

@@ -4,21 +4,21 @@ import type { Input } from "../../schemas/input.ts";
 import type { S3 } from "../../storage/s3/s3.ts";
 import { parseS3Uri } from "../../storage/s3/uri.ts";
 import type { InputPlace } from "../bytes/origin.ts";
-import { inputError } from "../bytes/read.ts";
+import { inputError } from "../bytes/read-file.ts";
 
-/** What is read of a file at once while its headers are looked for: small members come with the headers around them. */
+/** Bytes of a file that are read at once: small members are read together with the headers around them. */
 const WINDOW_BYTES = 4096;
-/** What is rather read and thrown away than passed over by another request. */
+/** A gap up to this size is read and discarded. A larger one is skipped with a new request. */
 const PASSED_BYTES = 1 << 20;
 
-/** The bytes of an archive up to `end`, read forward: no call begins before the end of the one before. */
+/** The bytes of an archive up to `end`. They are read forward: no call may begin before the end of the previous one. */
 export interface TarBytes extends AsyncDisposable {
   readonly end: number;
-  /** `length` bytes at `offset`, none beyond `end`. @throws LabelmillError INPUT_CHANGED, and what the store says */
+  /** `length` bytes at `offset`; they must be before `end`. @throws LabelmillError INPUT_CHANGED, and errors of the store */
   read(offset: number, length: number): Promise<Buffer>;
 }
 
-/** The bytes of a file as it is, or of the object that had the input's ETag. */
+/** The bytes of a file, or of the object with the input's ETag. */
 export async function openTarBytes(
   input: Input,
   place: InputPlace,
@@ -55,10 +55,10 @@ class FileBytes implements TarBytes {
 
   async #readAt(offset: number, length: number): Promise<Buffer> {
     const buffer = Buffer.allocUnsafeSlow(length);
-    for (let have = 0; have < length; ) {
-      const { bytesRead } = await this.#file.read(buffer, have, length - have, offset + have);
+    for (let done = 0; done < length; ) {
+      const { bytesRead } = await this.#file.read(buffer, done, length - done, offset + done);
       if (bytesRead === 0) throw shrunk(this.#input);
-      have += bytesRead;
+      done += bytesRead;
     }
     return buffer;
   }
@@ -75,7 +75,7 @@ class ObjectBytes implements TarBytes {
   readonly #signal: AbortSignal | undefined;
   #stream: AsyncGenerator<Buffer> | undefined;
   #piece: Buffer = Buffer.alloc(0);
-  /** Where the piece begins. */
+  /** The offset of the piece. */
   #at = 0;
 
   constructor(s3: S3, input: Input, end: number, signal: AbortSignal | undefined) {
@@ -92,11 +92,11 @@ class ObjectBytes implements TarBytes {
       this.#take(Math.min(offset - this.#at, this.#piece.length));
     }
     const taken: Buffer[] = [];
-    for (let have = 0; have < length; ) {
+    for (let done = 0; done < length; ) {
       if (this.#piece.length === 0) await this.#next();
-      const bytes = this.#take(Math.min(length - have, this.#piece.length));
+      const bytes = this.#take(Math.min(length - done, this.#piece.length));
       taken.push(bytes);
-      have += bytes.length;
+      done += bytes.length;
     }
     return taken.length === 1 ? taken[0]! : Buffer.concat(taken);
   }
@@ -134,6 +134,6 @@ class ObjectBytes implements TarBytes {
 function shrunk({ uri }: Input): LabelmillError {
   return new LabelmillError(
     "INPUT_CHANGED",
-    `${uri} changed while it was read: it is shorter now; label it into another --out`,
+    `${uri} changed while it was read: it became shorter; label it into another --out`,
   );
 }

@@ -6,57 +6,58 @@ import { isDecodableName, isImageName } from "../item/image-formats.ts";
 import { isHiddenMember, keyOf, shownMember, stemBefore, stemsOf } from "./member-name.ts";
 import type { TarMember } from "./members.ts";
 
-/** The most images of one archive, and the most members beside them that are kept: each takes some 100 bytes of memory while it is planned. */
+/** The most images and the most kept members of one archive: each takes about 100 bytes of memory during planning. */
 const MAX_MEMBERS = 5_000_000;
-/** How far what is kept may lie from its image: a worker reads the headers of all that lies between. */
+/** The largest distance between an image and its kept members: a worker reads all headers between them. */
 const NEAR_BYTES = 32 << 20;
-/** Names of members beside images that are held until all images are known, so that those without one can be told. */
-const MAX_HELD_NAMES = 1000;
+/** Names of kept members in memory. Those that belong to no image are reported when all images are known. */
+const MAX_NAMES = 1000;
 
-/** A record of an archive: the member that is its image, and what is kept with it, lie from `offset` to `end`. */
+/** A record of an archive. Its image and its kept members are between `offset` and `end`. */
 export type TarEntry = {
-  /** Where the header of the image begins, and where its bytes end. */
+  /** Offsets of the image's header and of its end. */
   image: { start: number; end: number };
   offset: number;
   end: number;
-  /** Bytes of all of them, headers included. */
+  /** Bytes of these members, including their headers. */
   bytes: number;
-  /** Another image has its key: its whole name is its id. */
+  /** Its id is its whole name, because another image has the same key. */
   byName: boolean;
-  /** Where the headers of images begin, behind the record before this one, that later members of the same names replace. */
+  /** Offsets of images after the previous record that later members of the same names replace. */
   replaced: number[];
 };
 
-type Beside = { start: number; end: number; name: string | undefined; isTaken: boolean };
+type Sidecar = { start: number; end: number; name: string | undefined; isTaken: boolean };
 
-/** Whether a member is an image that is a record, unless a later one of its name replaces it. */
+/** Whether a member is an image. It is a record unless a later member of the same name replaces it. */
 export function isImageMember({ name }: TarMember): boolean {
   return !isHiddenMember(name) && isDecodableName(name);
 }
 
 /**
- * The directory of an archive, which is read once: which members are records, what lies beside them, what is passed over. Every image by its
- * last extension is a record. Of members of one name the last counts, as when the archive is unpacked. Memory: numbers alone.
+ * The directory of an archive: which members are records, which are kept with them, and which are passed over. Every member with the last
+ * extension of an image is a record. If several members have one name, the last one counts, as when the archive is unpacked. To save memory,
+ * names are stored as hashes.
  */
 export class TarIndex {
   readonly #label: string;
   readonly #keep: readonly string[];
   readonly #nameOf: (member: string) => string;
   readonly #passedOver: PassedOver;
-  // Of each image, in the order of the archive.
+  // One entry for each image, in the order of the archive.
   readonly #starts: number[] = [];
   readonly #ends: number[] = [];
   readonly #keys: number[] = [];
   readonly #names: [number[], number[]] = [[], []];
-  /** For each extension that is kept two hashes, of both stems with it. */
+  /** For each image and kept extension: the hashes of both stems with the extension. */
   readonly #wanted: number[] = [];
   /** The first image of a key, by its hash. */
   readonly #ofKey = new Map<number, number>();
-  /** Of keys that have several images: how many have different names; and these images by the first hashes of their names. */
+  /** For keys with several images: the number of different names, and these images by the first hash of their names. */
   readonly #several = new Map<number, number>();
   readonly #ofName = new Map<number, number>();
   readonly #replaced = new Set<number>();
-  readonly #beside = new Map<number, Beside>();
+  readonly #sidecars = new Map<number, Sidecar>();
 
   private constructor(label: string, archive: string, keep: readonly string[], passedOver: PassedOver) {
     this.#label = label;
@@ -67,9 +68,9 @@ export class TarIndex {
 
   /**
    * @param members of the whole archive
-   * @param archive its name, for what is passed over in it
-   * @param passedOver what was passed over while the members were read, to which is added
-   * @throws LabelmillError INPUT_UNREADABLE where there are too many members, or what is kept lies far from its image
+   * @param archive its name, for the report of what is passed over
+   * @param passedOver receives what is passed over
+   * @throws LabelmillError INPUT_UNREADABLE if there are too many members, or a kept member is far from its image
    */
   static async of(
     members: AsyncIterable<TarMember>,
@@ -98,10 +99,10 @@ export class TarIndex {
     }
   }
 
-  /** Notes what no record takes. */
+  /** Reports the kept members that belong to no record. */
   #finish(): void {
     for (const entry of this.entries()) void entry;
-    for (const { name, isTaken } of this.#beside.values()) if (!isTaken) this.#passedOver.add("not-an-image", name);
+    for (const { name, isTaken } of this.#sidecars.values()) if (!isTaken) this.#passedOver.add("not-an-image", name);
   }
 
   #entry(at: number, replaced: number[]): TarEntry {
@@ -109,7 +110,7 @@ export class TarIndex {
     const entry = { image, offset: image.start, end: image.end, bytes: image.end - image.start };
     for (let extension = 0; extension < this.#keep.length; extension++) {
       const from = 2 * (at * this.#keep.length + extension);
-      const found = this.#beside.get(this.#wanted[from]!) ?? this.#beside.get(this.#wanted[from + 1]!);
+      const found = this.#sidecars.get(this.#wanted[from]!) ?? this.#sidecars.get(this.#wanted[from + 1]!);
       if (found === undefined) continue;
       found.isTaken = true;
       if (Math.abs(found.start - image.start) > NEAR_BYTES) throw this.#far(this.#keep[extension]!, image.start, found);
@@ -125,9 +126,9 @@ export class TarIndex {
     if (isImageMember(member)) this.#addImage(member);
     else if (isHiddenMember(name)) this.#pass("hidden", name);
     else if (isImageName(name)) this.#pass("image-not-decodable", name);
-    else if (!this.#addBeside(member)) this.#pass("not-an-image", name);
-    if (Math.max(this.#starts.length, this.#beside.size) <= MAX_MEMBERS) return;
-    const expected = `expected at most ${MAX_MEMBERS} images, and as many members beside them that are kept, in an archive`;
+    else if (!this.#addSidecar(member)) this.#pass("not-an-image", name);
+    if (Math.max(this.#starts.length, this.#sidecars.size) <= MAX_MEMBERS) return;
+    const expected = `expected at most ${MAX_MEMBERS} images and as many kept members in an archive`;
     throw new LabelmillError("INPUT_UNREADABLE", `${this.#label}: ${expected}; split it into several`);
   }
 
@@ -141,7 +142,7 @@ export class TarIndex {
     this.#names[0].push(one);
     this.#names[1].push(other);
     for (const extension of this.#keep) {
-      const [closest, next = closest] = stemsOf(name).map((stem) => besideHash(stem, extension));
+      const [closest, next = closest] = stemsOf(name).map((stem) => sidecarHash(stem, extension));
       this.#wanted.push(closest!, next!);
     }
     const first = this.#ofKey.get(key);
@@ -161,16 +162,16 @@ export class TarIndex {
     } else this.#several.set(key, this.#several.get(key)! + 1);
   }
 
-  #addBeside({ name, start, end }: TarMember): boolean {
+  #addSidecar({ name, start, end }: TarMember): boolean {
     let isKept = false;
     for (const extension of this.#keep) {
       const stem = stemBefore(name, extension);
       if (stem === undefined) continue;
       isKept = true;
-      const key = besideHash(stem, extension);
-      if (this.#beside.has(key)) this.#pass("replaced", name);
-      const held = this.#beside.size < MAX_HELD_NAMES ? this.#nameOf(shownMember(name)) : undefined;
-      this.#beside.set(key, { start, end, name: held, isTaken: false });
+      const key = sidecarHash(stem, extension);
+      if (this.#sidecars.has(key)) this.#pass("replaced", name);
+      const shown = this.#sidecars.size < MAX_NAMES ? this.#nameOf(shownMember(name)) : undefined;
+      this.#sidecars.set(key, { start, end, name: shown, isTaken: false });
     }
     return isKept;
   }
@@ -179,18 +180,18 @@ export class TarIndex {
     this.#passedOver.add(reason, this.#nameOf(shownMember(name)));
   }
 
-  #far(extension: string, image: number, { start }: Beside): LabelmillError {
-    const where = `${this.#label}: what --keep ${extension} takes for the image at byte ${image} lies at byte ${start}`;
-    const fix = "pack the archive anew with its members sorted by name (tar --sort=name)";
+  #far(extension: string, image: number, { start }: Sidecar): LabelmillError {
+    const where = `${this.#label}: the member of --keep ${extension} for the image at byte ${image} is at byte ${start}`;
+    const fix = "create the archive again with its members sorted by name (tar --sort=name)";
     return new LabelmillError("INPUT_UNREADABLE", `${where}: expected it within ${NEAR_BYTES} bytes; ${fix}`);
   }
 }
 
-function besideHash(stem: string, extension: string): number {
+function sidecarHash(stem: string, extension: string): number {
   return hashesOf(`${stem}\0${extension.toLowerCase()}`)[0];
 }
 
-/** Two numbers of 52 bits. */
+/** Two hashes of 52 bits. */
 function hashesOf(text: string): [number, number] {
   const digest = hash("sha256", text);
   return [Number.parseInt(digest.slice(0, 13), 16), Number.parseInt(digest.slice(13, 26), 16)];

@@ -1,21 +1,21 @@
 /**
- * A moving window over a stream of bytes: what was appended and not yet dropped, in one piece. Its memory is at most four
- * times the most that is held at once, and each byte is moved a bounded number of times however small the chunks are.
+ * A moving window over a stream of bytes: the bytes that were appended and not yet dropped, in one buffer. The buffer has at most four
+ * times the most bytes that were in the window at once. Each byte is moved a bounded number of times, even with small chunks.
  */
 export class ByteWindow {
   bytes: Buffer = Buffer.allocUnsafe(128 * 1024);
-  /** The held bytes are `bytes[start]` up to `bytes[end]`, excluded. Both may change with each `append`. */
+  /** The window is `bytes[start]` to `bytes[end]` (exclusive). `append` may change both. */
   start = 0;
   end = 0;
-  /** Where in the stream `bytes[0]` lies. */
+  /** Offset of `bytes[0]` in the input. */
   #base: number;
 
-  /** @param position where in its input the stream begins */
+  /** @param position offset in the input at which the stream begins */
   constructor(position = 0) {
     this.#base = position;
   }
 
-  /** Where in its input `bytes[start]` lies. */
+  /** Offset of `bytes[start]` in the input. */
   get position(): number {
     return this.#base + this.start;
   }
@@ -27,12 +27,12 @@ export class ByteWindow {
   }
 
   #makeRoom(more: number): void {
-    const held = this.end - this.start;
-    const target = (held + more) * 2 <= this.bytes.length ? this.bytes : Buffer.allocUnsafe((held + more) * 2);
+    const length = this.end - this.start;
+    const target = (length + more) * 2 <= this.bytes.length ? this.bytes : Buffer.allocUnsafe((length + more) * 2);
     this.bytes.copy(target, 0, this.start, this.end);
     this.bytes = target;
     this.#base += this.start;
     this.start = 0;
-    this.end = held;
+    this.end = length;
   }
 }

@@ -5,8 +5,8 @@ import { ByteWindow } from "./byte-window.ts";
 import { recordsIn, type Scanner, type ScanPlace } from "./scanner.ts";
 
 /**
- * A record of a CSV file and the line on which it begins, from 1: the picked fields and how many fields there are in all;
- * or why it cannot be read.
+ * A record of a CSV file and the line on which it begins, from 1. `fields`: the picked ones. `count`: number of all fields. Or the error of a
+ * record that cannot be read.
  */
 export type CsvRecord =
   | { line: number; fields: string[]; count: number; repaired: boolean }
@@ -19,49 +19,49 @@ const QUOTE = 0x22;
 const FIELD_START = 0;
 const PLAIN = 1;
 const QUOTED = 2;
-/** After a quote within a quoted field: either its end, or the first of two that stand for one. */
+/** After a quote within a quoted field: either the end of the field, or the first quote of a doubled one. */
 const QUOTE_SEEN = 3;
-/** Passing over the rest of a line. */
+/** Skipping the rest of a line. */
 const DISCARDING = 4;
 
-/** The most bytes that may be read a second time after bad records; what was spent is earned again by going on. */
+/** The most bytes that may be read a second time after bad records. Spent credit is regained with each byte that is read. */
 const MAX_CREDIT = 16 * MAX_RECORD_BYTES;
 
 type Bad = { code: "RECORD_INVALID" | "RECORD_TOO_LARGE"; why: string };
 
 /**
- * Reads RFC 4180 CSV from UTF-8 bytes in chunks of any size; what comes out does not depend on how they were cut. Lines end in
- * LF, CRLF or CR; blank ones are passed over. A quote opens a field only as its first byte, elsewhere it is data.
+ * Reads RFC 4180 CSV from UTF-8 bytes in chunks of any size. The result does not depend on the chunks. Lines end in LF, CRLF or CR;
+ * blank lines are skipped. A quote opens a field only as its first byte. Elsewhere it is data.
  *
- * A record whose quotes do not fit together, or of 1 MiB or more, becomes one error, and reading resumes at the line after
- * the one on which it began. So a quote that is never closed costs its own line only. Memory is bounded by that 1 MiB, and
- * the work is linear: where bad records would have more than about twice the input read, the lines up to the failure are left out.
+ * A record with unbalanced quotes, or of 1 MiB or more, becomes one error. Reading resumes at the line after the one on which the record
+ * began, so that an unclosed quote costs only its own line. Memory is bounded by 1 MiB. The work is linear: if bad records would require
+ * reading more than about twice the input, the lines up to the failure are left out.
  */
 export class CsvScanner implements Scanner<CsvRecord> {
   line: number;
-  /** The columns to decode, in the order of `fields`; undefined: all. Set between two records. */
+  /** The columns to decode, in the order of `fields`. Default: all. It may be changed between records. */
   pick: readonly number[] | undefined;
 
   readonly #delimiter: number;
   readonly #window: ByteWindow;
   #state: number;
-  /** Offsets below count from the record's first byte, which is the window's start. The next byte to look at: */
+  /** Offset of the next byte to examine. This and the following offsets count from the record's first byte, the start of the window. */
   #at = 0;
   #fieldStart = 0;
-  /** Three numbers a field: begin, end, and 1 where quotes are doubled within. Never shortened: `#count` says what holds. */
+  /** Three numbers for each field: begin, end, and 1 if it contains doubled quotes. Never shortened: only the first `#count` fields are valid. */
   readonly #bounds: number[] = [];
   #count = 0;
   #doubled = 0;
   /** Line breaks within the record's quoted fields. */
   #breaks = 0;
-  /** The byte before the record was a CR: an LF that follows belongs to the same line break. */
+  /** The byte before the record was a CR. An LF that follows belongs to the same line break. */
   #afterCr = false;
-  /** What there was at `#creditedAt`. By the place alone, not by the chunks that came: who begins at a cut has the same. */
+  /** Credit at the offset `#creditedAt`. It depends only on the position, not on the chunks, so a scanner that begins at a cut has the same. */
   #credit: number;
   #creditedAt: number;
   #reach = 0;
 
-  /** `delimiter`: one ASCII character, neither a quote nor a line break. */
+  /** @param delimiter one ASCII character, neither a quote nor a line break */
   constructor(delimiter: string, at: ScanPlace = { position: 0, line: 1 }) {
     this.#delimiter = delimiter.charCodeAt(0);
     this.#window = new ByteWindow(at.position);
@@ -71,7 +71,7 @@ export class CsvScanner implements Scanner<CsvRecord> {
     this.#creditedAt = at.position;
   }
 
-  /** Right after the last record, before its line break. */
+  /** The offset after the last record, before its line break. */
   get position(): number {
     return this.#window.position;
   }
@@ -92,13 +92,13 @@ export class CsvScanner implements Scanner<CsvRecord> {
     return reach;
   }
 
-  /** The records that end in this chunk; to be taken to the end before the next call. */
+  /** The records that end in this chunk. The caller must read all of them before the next call. */
   push(chunk: Uint8Array): Generator<CsvRecord> {
     this.append(chunk);
     return recordsIn(this, false);
   }
 
-  /** What is left at the end of the input. */
+  /** The last record of the input, if any. */
   end(): Generator<CsvRecord> {
     return recordsIn(this, true);
   }
@@ -130,7 +130,7 @@ export class CsvScanner implements Scanner<CsvRecord> {
     return "record";
   }
 
-  /** Reads on to the end of a record (its line break not taken), to what is wrong with it, or to the end of the bytes. */
+  /** Reads to the end of a record (without its line break), to an error in it, or to the end of the bytes. */
   #advance(): "record" | "more" | Bad {
     if (this.#state === DISCARDING) this.#discard();
     if (this.#at === 0) this.#skipBlank();
@@ -176,7 +176,7 @@ export class CsvScanner implements Scanner<CsvRecord> {
           this.#doubled = 1;
           state = QUOTED;
         } else {
-          const why = `the closing quote of ${this.#column()} is followed by more than a delimiter or a line break`;
+          const why = `the closing quote of ${this.#column()} is followed by text, expected a delimiter or a line break`;
           found = { code: "RECORD_INVALID", why };
           break;
         }
@@ -185,18 +185,19 @@ export class CsvScanner implements Scanner<CsvRecord> {
     }
     this.#state = state;
     this.#at = at - start;
-    if (found === "more" && this.#at === MAX_RECORD_BYTES) {
-      const open = state === QUOTED ? `; the quote that opens ${this.#column()} may never be closed` : "";
-      return { code: "RECORD_TOO_LARGE", why: `expected less than ${MAX_RECORD_BYTES} bytes${open}` };
-    }
-    return found;
+    return found === "more" && this.#at === MAX_RECORD_BYTES ? this.#tooLarge() : found;
+  }
+
+  #tooLarge(): Bad {
+    const open = this.#state === QUOTED ? `; the quote that opens ${this.#column()} may never be closed` : "";
+    return { code: "RECORD_TOO_LARGE", why: `expected less than ${MAX_RECORD_BYTES} bytes${open}` };
   }
 
   #column(): string {
     return `column ${this.#count + 1}`;
   }
 
-  /** Closes the field that ends before the byte at `at`. */
+  /** Closes the field that ends before offset `at`. */
   #closeField(state: number, at: number): void {
     const quotes = state === QUOTE_SEEN ? 1 : 0;
     const place = this.#count * 3;
@@ -206,7 +207,7 @@ export class CsvScanner implements Scanner<CsvRecord> {
     this.#count++;
   }
 
-  /** The record that ends before the next byte. */
+  /** Decodes the record that ends before the next byte. */
   #take(): CsvRecord {
     const { bytes, start } = this.#window;
     const bounds = this.#bounds;
@@ -215,7 +216,7 @@ export class CsvScanner implements Scanner<CsvRecord> {
       const text = bytes.toString("utf8", start + bounds[column * 3]!, start + bounds[column * 3 + 1]!);
       return bounds[column * 3 + 2] === 1 ? text.replaceAll('""', '"') : text;
     };
-    // A picked column that the record does not have is empty: whoever picks compares `count`.
+    // A picked column that the record does not have is empty. The caller checks `count`.
     const fields = this.pick
       ? this.pick.map((column) => (column < count ? decode(column) : ""))
       : Array.from({ length: count }, (_, column) => decode(column));
@@ -234,7 +235,7 @@ export class CsvScanner implements Scanner<CsvRecord> {
     return Math.min(MAX_CREDIT, this.#credit + this.position - this.#creditedAt);
   }
 
-  /** Begins a record `length` bytes after the begin of the last. */
+  /** Begins a record `length` bytes after the start of the last one. */
   #begin(length: number): void {
     this.#window.start += length;
     this.#at = 0;
@@ -243,7 +244,7 @@ export class CsvScanner implements Scanner<CsvRecord> {
     this.#state = FIELD_START;
   }
 
-  /** Takes the line breaks before a record: the one that ends the record before it, and blank lines. */
+  /** Skips the line breaks before a record: the one that ends the previous record, and blank lines. */
   #skipBlank(): void {
     const window = this.#window;
     for (; window.start < window.end; window.start++) {
@@ -257,7 +258,7 @@ export class CsvScanner implements Scanner<CsvRecord> {
     }
   }
 
-  /** The error of the record that is being read, and back to the line after the one on which it began. */
+  /** The error of the current record. Reading returns to the line after the one on which the record began. */
   #fail({ code, why }: Bad): CsvRecord {
     const { bytes, start } = this.#window;
     const line = this.line;
@@ -265,7 +266,7 @@ export class CsvScanner implements Scanner<CsvRecord> {
     let next = start;
     while (next < stop && bytes[next] !== LF && bytes[next] !== CR) next++;
     const again = stop - next;
-    // Where something follows a closing quote, that was looked at.
+    // If text follows a closing quote, its first byte was examined.
     this.#reach = Math.max(this.#reach, this.position + this.#at + (this.#state === QUOTE_SEEN ? 1 : 0));
     this.#credit = this.#earned();
     this.#creditedAt = this.position;
@@ -277,7 +278,7 @@ export class CsvScanner implements Scanner<CsvRecord> {
       this.#leave();
       left = `; lines ${line + 1} to ${this.line} are left out`;
     }
-    // Either at a line break already, or before the rest of a line that goes with the bad record.
+    // The position is at a line break, or before the rest of a line that belongs to the bad record.
     this.#state = DISCARDING;
     const message = `line ${line}: the record that begins here cannot be read: ${why}${left}`;
     return { line, error: { code, message } };

@@ -1,5 +1,6 @@
 import { LabelmillError } from "../../errors.ts";
 import type { ReadOptions } from "../../schemas/input.ts";
+import { withoutCompression } from "../bytes/compressions.ts";
 import { hasNamed } from "../item/resolve-columns.ts";
 import { quoted } from "../source.ts";
 import { CsvScanner } from "./csv-scanner.ts";
@@ -7,7 +8,7 @@ import type { Head } from "./head.ts";
 import { arrayBegin, jsonShape, refuseOtherJson } from "./json/shape.ts";
 
 const DELIMITERS = [",", ";", "\t", "|"];
-/** The share of records as wide as the header above which a `.tsv` is one with another delimiter than its name says. */
+/** A `.tsv` has another delimiter if that one gives at least this share of records with as many columns as the header. */
 const EVEN_SHARE = 0.9;
 const FORMATS: Record<string, ReadOptions["format"]> = {
   csv: "csv",
@@ -27,23 +28,23 @@ const FORMATS: Record<string, ReadOptions["format"]> = {
   log: "lines",
 };
 
-/** The name's extension in lower case, without its dot, that of the packed file for a `.gz` or `.zst`; "" where there is none. */
+/** The extension of a name in lower case, without the dot and without the ending of a compression; "" if it has no extension. */
 export function extensionOf(name: string): string {
-  return /\.([^./\\]+)$/.exec(name.toLowerCase().replace(/\.(gz|zst)$/, ""))?.[1] ?? "";
+  return /\.([^./\\]+)$/.exec(withoutCompression(name.toLowerCase()))?.[1] ?? "";
 }
 
-/** What the name of a file says of its format; of `json` the content says whether it is an array or JSONL. */
+/** The format by the name of a file. A file named `.json` may be an array or JSONL: its content decides. */
 export function formatOfName(name: string): ReadOptions["format"] {
   const extension = extensionOf(name);
   return Object.hasOwn(FORMATS, extension) ? FORMATS[extension]! : "auto";
 }
 
 /**
- * The options with format and delimiter found: as told, else by the name, else by the input's beginning. By its content an
- * input is a JSON array or JSONL if it begins so, CSV if columns were asked for or its header holds one of `names`,
- * else plain lines: a comma in prose makes no table.
- * @throws LabelmillError USAGE (a delimiter that cannot be one), COLUMN_NOT_FOUND (columns are asked of plain lines), INPUT_UNREADABLE
- * (JSON that is no list of records)
+ * The options with format and delimiter resolved: as given, else by the name, else by the beginning of the input. By its content, an input is a
+ * JSON array or JSONL if it begins like one; CSV if columns are requested or its header contains one of `names`; else plain lines, because
+ * prose contains commas too.
+ * @throws LabelmillError USAGE (invalid delimiter), COLUMN_NOT_FOUND (columns are requested of plain lines), INPUT_UNREADABLE (JSON that is not
+ * a list of records)
  */
 export function detectFormat(
   from: { name: string; label: string },
@@ -51,25 +52,25 @@ export function detectFormat(
   read: ReadOptions,
   names: readonly string[],
 ): ReadOptions {
-  const told = read.delimiter;
-  if (told !== null && !/^[\t\x20-\x7e]$/.test(told.replace('"', ""))) {
-    const came = quoted(told);
-    throw new LabelmillError("USAGE", `expected one ASCII character other than a quote as the delimiter, came ${came}`);
+  const given = read.delimiter;
+  if (given !== null && !/^[\t\x20-\x7e]$/.test(given.replace('"', ""))) {
+    const message = `expected one ASCII character other than a quote as the delimiter, got ${quoted(given)}`;
+    throw new LabelmillError("USAGE", message);
   }
   const sep = sepLineOf(head.bytes);
-  const asked = read.column ?? read.idColumn ?? read.keep[0] ?? read.where?.[0]?.column;
+  const requested = read.column ?? read.idColumn ?? read.keep[0] ?? read.where?.[0]?.column;
   const format = read.format === "auto" ? foundFormat() : read.format;
-  if (format === "lines" && asked !== undefined) {
-    const mend = "read it as a table with --format csv or --format jsonl";
-    const message = `${from.label} is read as plain lines, which have no columns, so there is no ${quoted(asked)}; ${mend}`;
+  if (format === "lines" && requested !== undefined) {
+    const fix = "read it as a table with --format csv or --format jsonl";
+    const message = `${from.label} is read as plain lines, which have no columns: there is no column ${quoted(requested)}; ${fix}`;
     throw new LabelmillError("COLUMN_NOT_FOUND", message);
   }
   if (format !== "csv") return { ...read, format, delimiter: null };
-  if (sep !== undefined && told !== null && told !== sep.delimiter) {
-    const message = `${from.label} says ${quoted(`sep=${sep.delimiter}`)} in its first line, but the delimiter ${quoted(told)} was given: leave --delimiter out`;
+  if (sep !== undefined && given !== null && given !== sep.delimiter) {
+    const message = `${from.label} has ${quoted(`sep=${sep.delimiter}`)} in its first line, but --delimiter is ${quoted(given)}: omit --delimiter`;
     throw new LabelmillError("USAGE", message);
   }
-  return { ...read, format, delimiter: told ?? sep?.delimiter ?? delimiterOf(head, extensionOf(from.name)) };
+  return { ...read, format, delimiter: given ?? sep?.delimiter ?? delimiterOf(head, extensionOf(from.name)) };
 
   function foundFormat(): ReadOptions["format"] {
     const named = formatOfName(from.name);
@@ -80,16 +81,16 @@ export function detectFormat(
     if (named === "jsonl" || shape === "lines") return "jsonl";
     if (named === "json" && arrayBegin(head.bytes) !== undefined) return "json";
     if (named === "json" && isText(head)) refuseOtherJson(from.label, head);
-    // It is empty, or binary: the caller says so.
+    // It is empty or binary: the caller reports that.
     if (named === "json") return "jsonl";
-    if (told !== null || asked !== undefined || sep !== undefined) return "csv";
+    if (given !== null || requested !== undefined || sep !== undefined) return "csv";
     return bestDelimiter(head, names) === undefined ? "lines" : "csv";
   }
 }
 
 /**
- * Whether a head that holds NULs is of the format all the same: it begins as JSON does, or its header has a column that is
- * asked for or known. Plain lines may be anything.
+ * Whether an input with NUL characters has the format nevertheless: it begins like JSON, or its header has a requested or known column.
+ * Plain lines cannot be recognised.
  */
 export function isRecognised({ bytes }: Head, read: ReadOptions, names: readonly string[]): boolean {
   const { format, delimiter, column, idColumn, keep } = read;
@@ -104,13 +105,13 @@ function isText({ bytes, whole }: Head): boolean {
   return !bytes.includes(0) && !(whole && bytes.toString().trim() === "");
 }
 
-/** Excel's first line `sep=;`: the delimiter that it says, and the line's bytes with its line break. */
+/** The first line `sep=;` that Excel writes: its delimiter, and its length in bytes with the line break. */
 export function sepLineOf(head: Buffer): { delimiter: string; bytes: number } | undefined {
   const found = /^"?sep=([\t\x20\x21\x23-\x7e])"?(?:\r\n|\r|\n)/i.exec(head.toString("latin1", 0, 16));
   return found ? { delimiter: found[1]!, bytes: found[0].length } : undefined;
 }
 
-/** A `.tsv` has tabs, unless its header has none and another delimiter cuts nearly all records evenly. */
+/** The delimiter of a `.tsv` is the tab, unless its header has none and another delimiter gives nearly all records the same width. */
 function delimiterOf(head: Head, extension: string): string {
   const best = bestDelimiter(head);
   if (extension !== "tsv") return best?.delimiter ?? ",";
@@ -119,8 +120,8 @@ function delimiterOf(head: Head, extension: string): string {
 }
 
 /**
- * The delimiter that cuts most of the records into as many columns as the first, at least two; among equals the one that gives more
- * columns. With `names`, only those by which the first record holds one of them.
+ * The delimiter that gives most records as many columns as the first one, at least two. In a tie, the one that gives more columns.
+ * @param names if given, the first record must contain one of them
  */
 function bestDelimiter(head: Head, names?: readonly string[]): { delimiter: string; share: number } | undefined {
   let best: { delimiter: string; share: number; columns: number } | undefined;
@@ -136,7 +137,7 @@ function bestDelimiter(head: Head, names?: readonly string[]): { delimiter: stri
   return best;
 }
 
-/** How the head reads with a delimiter: its header, the records in it (header included), and how many are as wide as the header. */
+/** Parses the head with a delimiter: its header, the number of records (with the header), and how many of them are as wide as the header. */
 function cut({ bytes, whole }: Head, delimiter: string): { header: string[]; records: number; even: number } {
   const scanner = new CsvScanner(delimiter);
   let header: string[] = [];
@@ -151,7 +152,7 @@ function cut({ bytes, whole }: Head, delimiter: string): { header: string[]; rec
     }
   };
   count(scanner.push(bytes));
-  // Where the head is only a part of the input, its last record may be cut off.
+  // If the head is only a part of the input, its last record may be cut off.
   if (whole) count(scanner.end());
   return { header, records, even };
 }

@@ -4,20 +4,20 @@ import { MAX_RECORD_BYTES } from "../source.ts";
 import { ByteWindow } from "./byte-window.ts";
 import { recordsIn, type Scanner, type ScanPlace } from "./scanner.ts";
 
-/** A line without its break, and its number from 1; or why it cannot be read. */
+/** A line without its line break, and its number from 1. Or the error of a line that cannot be read. */
 export type Line = { line: number; text: string; repaired: boolean } | { line: number; error: ItemError };
 
 const LF = 0x0a;
 const CR = 0x0d;
 
-/** Cuts UTF-8 bytes, in chunks of any size, into lines that end in LF or CRLF. A line over 1 MiB becomes an error. */
+/** Splits UTF-8 bytes, in chunks of any size, into lines that end in LF or CRLF. A line over 1 MiB becomes an error. */
 export class LineScanner implements Scanner<Line> {
   line: number;
   readonly #window: ByteWindow;
   readonly #skipBlank: boolean;
-  /** Bytes from the window's start on that are known to hold no line break. */
+  /** Bytes from the start of the window that were searched and contain no line break. */
   #searched = 0;
-  /** The rest of a line that was too long is passed over. */
+  /** The rest of a line that is too long is skipped. */
   #discarding: boolean;
 
   constructor({ skipBlank = false, at }: { skipBlank?: boolean; at?: ScanPlace | undefined } = {}) {
@@ -35,18 +35,18 @@ export class LineScanner implements Scanner<Line> {
     return { position: this.position, line: this.line, ...(this.#discarding ? { discarding: true } : {}) };
   }
 
-  /** A line that is too long is left right after the byte that made it so. */
+  /** Always 0: no byte after a line that is too long is examined. */
   takeReach(): number {
     return 0;
   }
 
-  /** The lines that end in this chunk; to be taken to the end before the next call. */
+  /** The lines that end in this chunk. The caller must read all of them before the next call. */
   push(chunk: Uint8Array): Generator<Line> {
     this.append(chunk);
     return recordsIn(this, false);
   }
 
-  /** The last line, where it has no line break. */
+  /** The last line, if it has no line break. */
   end(): Generator<Line> {
     return recordsIn(this, true);
   }
@@ -76,8 +76,8 @@ export class LineScanner implements Scanner<Line> {
   }
 
   /**
-   * Goes past the next line, or, where it is too long, that far into it, which `#discarding` says: where it begins in the window.
-   * Undefined where its end is not there yet.
+   * Moves past the next line. If it is too long, moves past the allowed length and sets `#discarding`.
+   * @returns the start of the line in the window. Undefined if its end is not in the window yet
    */
   #advance(last: boolean): number | undefined {
     const window = this.#window;
@@ -110,7 +110,7 @@ export class LineScanner implements Scanner<Line> {
     }
   }
 
-  /** Where the line ends that began at `start` and was just passed. */
+  /** The end of the line that began at `start` and was just passed. */
   #stopOf(start: number): number {
     const { bytes, start: next } = this.#window;
     const stop = next > start && bytes[next - 1] === LF ? next - 1 : next;
@@ -119,7 +119,7 @@ export class LineScanner implements Scanner<Line> {
 
   #isBlank(start: number): boolean {
     const { bytes } = this.#window;
-    // The first byte of most lines is no space, nor the beginning of one of the longer ones.
+    // The first byte of most lines is neither a space nor the first byte of a longer white space character.
     const first = bytes[start]!;
     if (first > 0x20 && first < 0x80) return false;
     return bytes.toString("utf8", start, this.#stopOf(start)).trim() === "";

@@ -3,7 +3,8 @@ import type { ReadOptions } from "../../schemas/input.ts";
 import { BrokenInput } from "../bytes/compressions.ts";
 import { EmptyInput } from "../bytes/empty-input.ts";
 import type { Origin } from "../bytes/origin.ts";
-import { MAGIC_BYTES, Peekable, plainTextStart, utf8Bytes, without } from "../bytes/read.ts";
+import { Peekable } from "../bytes/peekable.ts";
+import { MAGIC_BYTES, plainTextStart, utf8Bytes, without } from "../bytes/utf8.ts";
 import { idNameOf, type ToItem, toRecord } from "../item/record.ts";
 import { resolveColumns, wantedOf } from "../item/resolve-columns.ts";
 import type { Row } from "../item/row.ts";
@@ -18,12 +19,12 @@ import { recordsIn } from "./scanner.ts";
 import { textSplitter } from "./splitter.ts";
 
 /**
- * Opens a table (CSV, JSONL, a JSON array) or plain lines: finds out how it is to be read and reads as far as its first record.
- * Fails with INPUT_EMPTY (no record), INPUT_UNREADABLE (no header, nothing that is an object, binary data), COLUMN_NOT_FOUND,
- * COLUMN_AMBIGUOUS, USAGE (the delimiter). Afterwards a bad record is an error of its own and reading goes on; an archive that breaks is
- * the last record.
+ * Opens a table (CSV, JSONL, a JSON array) or plain lines: detects the format and reads the first record. Later, each bad record becomes an
+ * error and reading continues. Compressed data that is cut off or corrupt becomes the error of a last record.
+ * @throws LabelmillError INPUT_EMPTY (no record), INPUT_UNREADABLE (no header, no object, binary data), COLUMN_NOT_FOUND, COLUMN_AMBIGUOUS,
+ * USAGE (the delimiter)
  */
-export async function openTable(
+export async function openText(
   origin: Origin,
   read: ReadOptions,
   wanted: Omit<Wanted, "label">,
@@ -32,15 +33,15 @@ export async function openTable(
   const raw = new Peekable(origin.bytes());
   const start = plainTextStart(await raw.peek(MAGIC_BYTES));
   const bytes = new Peekable(utf8Bytes(raw));
-  const asked = { ...wanted, label: origin.label };
+  const named = { ...wanted, label: origin.label };
   let found: Found;
   let reader: RowReader;
   let rows: AsyncGenerator<SourceRecord>;
   let first: SourceRecord;
   try {
-    found = await findOut(bytes, origin, read, wanted.names);
+    found = await detect(bytes, origin, read, wanted.names);
     const { begin } = found;
-    reader = readerOf(found.read, asked, { at: { position: 0, line: begin.line } });
+    reader = readerOf(found.read, named, { at: { position: 0, line: begin.line } });
     rows = readRows(without(bytes, begin.position), reader, origin, toItem);
     const { value, done } = await rows.next();
     if (done) throw new EmptyInput(`${origin.label} has no records`);
@@ -59,25 +60,25 @@ export async function openTable(
     input,
     read: reader.read,
     async *records(idName) {
-      const again = readerOf(reader.read, asked, { at: { position: 0, line } });
+      const again = readerOf(reader.read, named, { at: { position: 0, line } });
       yield* readRows(without(utf8Bytes(origin.bytes()), position), again, origin, toItem, idName);
       await origin.checkUnchanged();
     },
     ...(start === undefined
       ? {}
       : {
-          splitter: textSplitter(origin, reader.read, asked, { begin: { position: start + position, line }, header }),
+          splitter: textSplitter(origin, reader.read, named, { begin: { position: start + position, line }, header }),
         }),
   };
 }
 
-/** How an input is to be read, where its header or its records begin in its text, and what its first records are as JSON. */
+/** How an input is read. `begin`: where its header or records begin in the text. `json`: the keys of its first records. */
 type Found = { read: ReadOptions; begin: { position: number; line: number }; json?: JsonColumns };
 
-async function findOut(bytes: Peekable, origin: Origin, read: ReadOptions, names: readonly string[]): Promise<Found> {
+async function detect(bytes: Peekable, origin: Origin, read: ReadOptions, names: readonly string[]): Promise<Found> {
   const { label } = origin;
   const isAuto = read.format === "auto";
-  // Lines need no more, and JSON looks for its columns.
+  // Plain lines need no larger head. JSON reads a larger one later, if it needs one to find the columns.
   const isTable = !["lines", "jsonl", "json"].includes(
     read.format === "auto" ? formatOfName(origin.name) : read.format,
   );
@@ -90,7 +91,7 @@ async function findOut(bytes: Peekable, origin: Origin, read: ReadOptions, names
   if (found.format !== "json" && found.format !== "jsonl") return { read: found, begin };
   const columnsOf = (of: Head): JsonColumns => jsonColumns(of, found, names, begin);
   const json = columnsOf(await headOf(bytes, (longer) => columnsOf(longer).isEnough));
-  // Where a column is told and no record is an object, each of them says so.
+  // If the column is given and no record is an object, each record reports that.
   if (json.objects === 0) return { read: found, begin, json };
   const resolved = resolveColumns(json.columns, found, byRecords(json, names, label), label);
   const twice = wantedOf(resolved).find((name) => json.twice.has(name));
@@ -99,7 +100,7 @@ async function findOut(bytes: Peekable, origin: Origin, read: ReadOptions, names
   throw new LabelmillError("COLUMN_AMBIGUOUS", message);
 }
 
-/** Where the header or the first record is looked for: behind Excel's `sep=` line, behind the bracket of an array. */
+/** Where the header or the first record begins: after Excel's `sep=` line, or after the opening bracket of an array. */
 function beginOf({ bytes }: Head, { format }: ReadOptions, label: string): Found["begin"] {
   if (format === "csv") {
     const sep = sepLineOf(bytes);
@@ -115,15 +116,18 @@ function checkFirst(reader: RowReader, first: SourceRecord, { read, json }: Foun
   const why = first.error?.message ?? "";
   if (!reader.ready) throw new LabelmillError("INPUT_UNREADABLE", `${label}: ${why}`);
   if (json === undefined) return;
-  // JSONL whose column is told may be bad in all its lines: each of them says so.
+  // JSONL with a given column may be bad in all its lines: each of them reports that.
   if (json.objects === 0 && (read.column === null || read.format === "json")) {
     const fix = read.format === "jsonl" ? "; if each line is a text, add --format lines" : "";
     const message = `${label}: none of the first ${Math.max(1, json.records)} records can be read; ${why}${fix}`;
     throw new LabelmillError("INPUT_UNREADABLE", message);
   }
   if (extensionOf(name) === "json" && read.format === "jsonl" && json.isWhole && json.records === 1 && why !== "") {
-    const fix = "take the list of records out of it (jq '.NAME')";
-    throw new LabelmillError("INPUT_UNREADABLE", `${label}: it is one JSON object, no list of records: ${why}; ${fix}`);
+    const fix = "extract the list of records (jq '.NAME')";
+    throw new LabelmillError(
+      "INPUT_UNREADABLE",
+      `${label}: expected a list of records, got one JSON object: ${why}; ${fix}`,
+    );
   }
 }
 
@@ -158,10 +162,10 @@ async function* readRows(
 }
 
 function once(first: SourceRecord, rest: AsyncGenerator<SourceRecord>): () => AsyncIterable<SourceRecord> {
-  let begun = false;
+  let hasBegun = false;
   return async function* () {
-    if (begun) throw new LabelmillError("INPUT_UNREADABLE", "standard input can be read once only");
-    begun = true;
+    if (hasBegun) throw new LabelmillError("INPUT_UNREADABLE", "standard input can be read only once");
+    hasBegun = true;
     try {
       yield first;
       yield* rest;

@@ -1,18 +1,20 @@
 import { isUtf8 } from "node:buffer";
 import { LabelmillError } from "../../errors.ts";
+import { COMPRESSIONS } from "../bytes/compressions.ts";
 import { ARROW_FILE_BEGIN, FEATHER_V1_BEGIN, PARQUET_BEGIN } from "../columnar/formats.ts";
 import { beginsAsImage, IMAGE_MAGIC_BYTES } from "../item/image-formats.ts";
 import { beginsAsTar } from "../tar/members.ts";
 
 const UNPACK = "unpack it";
-const RECOMPRESS = "unpack it, or pack it with gzip or zstd";
+const NAMES = COMPRESSIONS.map(({ name }) => name).join(" or ");
+const RECOMPRESS = `decompress it, or compress it with ${NAMES}`;
 const CONVERT = "convert it to Parquet, CSV or JSONL";
-const AS_PARQUET = "name it unpacked, as a file of its own, with --format parquet";
-const AS_ARROW = "name it unpacked, as a file of its own, with --format arrow";
+const AS_PARQUET = "decompress it, and name it as a separate file with --format parquet";
+const AS_ARROW = "decompress it, and name it as a separate file with --format arrow";
 
 /**
- * Kinds of files that are not text: the first bytes, as a pattern of hexadecimal digits; what it is; what the user can do with it. The
- * first match counts. Where a kind begins with letters, as a text may, what follows them is looked at too.
+ * Kinds of files that are not text: a pattern of the first bytes in hexadecimal digits, the kind, and the fix. The first match counts. If a
+ * kind begins with letters, as a text may, the pattern includes the bytes after them.
  */
 const KINDS: readonly (readonly [RegExp, string, string])[] = [
   [ARROW_FILE_BEGIN, "an Arrow file", AS_ARROW],
@@ -25,8 +27,11 @@ const KINDS: readonly (readonly [RegExp, string, string])[] = [
   [/^255044462d/, "a PDF", "extract its text first (pdftotext)"],
   [/^504b(?:0304|0506|0708)/, "a zip archive (.zip, .xlsx, .docx, .npz)", "unpack it; save a spreadsheet as CSV"],
   [/^d0cf11e0a1b11ae1/, "an old Office document (.xls, .doc)", "save a spreadsheet as CSV"],
-  [/^1f8b/, "gzip data in packed data", "unpack it once"],
-  [/^28b52ffd/, "zstd data in packed data", "unpack it once"],
+  ...COMPRESSIONS.map(({ name, magic }): [RegExp, string, string] => [
+    new RegExp(`^${magic.toString("hex")}`),
+    `${name} data in compressed data`,
+    "decompress it once",
+  ]),
   [/^425a68(?:3[1-9]314159265359|3[1-9]177245385090)/, "a bzip2 file", `${RECOMPRESS} (bunzip2)`],
   [/^fd377a585a00/, "an xz file", `${RECOMPRESS} (unxz)`],
   [/^377abcaf271c/, "a 7z archive", `${UNPACK} (7z x)`],
@@ -34,7 +39,7 @@ const KINDS: readonly (readonly [RegExp, string, string])[] = [
   [/^04224d18/, "an LZ4 file", `${RECOMPRESS} (unlz4)`],
   [/^ff060000734e61507059/, "a Snappy file", RECOMPRESS],
   [/^1f(?:9d|a0)/, "a compress file (.Z)", `${RECOMPRESS} (uncompress)`],
-  [/^7f454c46/, "a program", "name a file of texts"],
+  [/^7f454c46/, "a program", "label a file of texts"],
   [PARQUET_BEGIN, "a Parquet file", AS_PARQUET],
   [/^50415245.{4}0000/, "an encrypted Parquet file", CONVERT],
   [FEATHER_V1_BEGIN, "a Feather V1 file", "write it again with pyarrow.feather.write_feather(…, version=2)"],
@@ -43,27 +48,27 @@ const KINDS: readonly (readonly [RegExp, string, string])[] = [
   [/^4c5a49500[01]/, "a lzip file", `${RECOMPRESS} (lunzip)`],
 ];
 
-/** Kinds of documents that are text but no list of texts, by their first characters. */
+/** Kinds of documents that are text but not a list of texts, by their first characters. */
 const DOCUMENTS: typeof KINDS = [
   [/^\s*<\?xml\s/, "an XML document", `${CONVERT}, or add --format lines if each line is a text`],
   [/^\s*<!doctype\s+html/i, "an HTML page", "extract its text first, or add --format lines if each line is a text"],
   [/^\{\\rtf/, "an RTF document", "save it as plain text"],
 ];
 
-/** Enough for all of the kinds. */
-const LOOKED_AT = 512;
+/** Bytes that are enough for all kinds. */
+const MAGIC_BYTES = 512;
 const CONTROL_BYTES = Uint8Array.from({ length: 256 }, (_, byte) =>
   byte < 0x20 && !(byte >= 0x09 && byte <= 0x0d) && byte !== 0x1b ? 1 : 0,
 );
 
 /**
- * Refuses an input, unpacked and decoded from UTF-16, that begins as a known kind of file that is no list of texts. Only for inputs whose
- * format was not told.
- * @throws LabelmillError INPUT_UNREADABLE, with what it is and the fix
+ * Refuses an input of a known kind that is not a list of texts. Only for inputs whose format is not given.
+ * @param head the first bytes, decompressed and in UTF-8
+ * @throws LabelmillError INPUT_UNREADABLE, with the kind and the fix
  */
 export function refuseKnownBinary(label: string, head: Buffer): void {
-  const hex = head.toString("hex", 0, LOOKED_AT);
-  const text = head.toString("latin1", 0, LOOKED_AT);
+  const hex = head.toString("hex", 0, MAGIC_BYTES);
+  const text = head.toString("latin1", 0, MAGIC_BYTES);
   const kind = KINDS.find(([begins]) => begins.test(hex)) ?? DOCUMENTS.find(([begins]) => begins.test(text));
   if (kind !== undefined) throw refused(label, `it is ${kind[1]}`, kind[2]);
   if (beginsAsTar(head)) throw refused(label, "it is a tar archive", `${UNPACK}: texts in archives are not read`);
@@ -72,12 +77,12 @@ export function refuseKnownBinary(label: string, head: Buffer): void {
 }
 
 /**
- * Refuses an input that holds NULs and is no known text format.
- * @param isNamed its name is one of plain lines: a NUL is the row's matter there, where all else is UTF-8
+ * Refuses an input that contains NUL characters and has no known text format.
+ * @param isNamed its name is one of plain lines: then it is accepted if it is valid UTF-8
  * @throws LabelmillError INPUT_UNREADABLE
  */
 export function refuseNuls(label: string, head: Buffer, isNamed: boolean): void {
-  // In UTF-16 and UTF-32 of most languages, every second byte of most characters is zero.
+  // In UTF-16 and UTF-32, every second byte of most characters is zero in most languages.
   const begin = head.subarray(0, 4096);
   const nulsAt: [number, number] = [0, 0];
   for (const [at, byte] of begin.entries()) if (byte === 0) nulsAt[at % 2 === 0 ? 0 : 1]++;
@@ -85,10 +90,10 @@ export function refuseNuls(label: string, head: Buffer, isNamed: boolean): void 
   if (most > begin.length * 0.2 && (least < most * 0.1 || most > begin.length * 0.4))
     throw refused(label, "it looks like UTF-16 or UTF-32 without a byte order mark", "convert it to UTF-8 (iconv)");
   if (isNamed && isUtf8(wholeCharacters(head))) return;
-  throw refused(label, "it holds NUL bytes, so it is no text", `${CONVERT}, or name its format with --format`);
+  throw refused(label, "it contains NUL bytes, so it is not a text", `${CONVERT}, or name its format with --format`);
 }
 
-/** Without the bytes of a character that the head's end cuts off. */
+/** The head without the bytes of an incomplete character at its end. */
 function wholeCharacters(head: Buffer): Buffer {
   let end = head.length;
   while (end > 0 && end > head.length - 3 && (head[end - 1]! & 0xc0) === 0x80) end--;

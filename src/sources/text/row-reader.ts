@@ -9,32 +9,32 @@ import { parseJson } from "./json/parse.ts";
 import { type Line, LineScanner } from "./line-scanner.ts";
 import type { Scanner, ScanPlace } from "./scanner.ts";
 
-/** One pass over a table: `take` is given what the scanner finds, in order; undefined is no record (a header). */
+/** One pass over a table. `take` converts what the scanner finds, in order. Undefined: it is a header, not a record. */
 export type RowReader = {
   readonly scanner: Scanner<CsvRecord | Line>;
   take(raw: CsvRecord | Line): Row | undefined;
   read: ReadOptions;
-  /** The columns are known, and those that were asked for are there. */
+  /** The columns are known, and the requested ones exist. */
   ready: boolean;
-  /** Of CSV that is `ready`: columns of the header, and where those asked for are among them (column, id, kept, filtered). */
+  /** Only for CSV that is `ready`: the number of columns, and the indices of the requested ones (column, id, kept, filtered). */
   header?: Header;
 };
 
 export type Header = { width: number; places: readonly number[] };
 
-/** What an earlier pass found out; `at`: where this one begins, behind a header. */
+/** The result of an earlier pass. `at`: where this pass begins, after a header. */
 export type Settled = { header?: Header | undefined; at?: ScanPlace | undefined };
 
 export type Wanted = {
-  /** How the input is called in messages. */
+  /** The input's name in messages. */
   label: string;
-  /** What the column may be called where none is told, in lower case. */
+  /** Names of the column to search for if the options name none, in lower case. */
   names: readonly string[];
-  /** In plain lines, blank ones are no records. */
+  /** Blank lines of plain lines are not records. */
   skipBlankLines: boolean;
 };
 
-/** `settled`: the columns are known from an earlier pass, those of CSV where it does not begin with its header. */
+/** @param settled if the columns are known from an earlier pass: then CSV does not begin with its header */
 export function readerOf(read: ReadOptions, wanted: Wanted, settled?: Settled): RowReader {
   if (read.format === "csv") return csvReader(read, wanted, settled);
   if (read.format === "jsonl" || read.format === "json") return jsonReader(read, settled);
@@ -69,7 +69,7 @@ function csvReader(read: ReadOptions, wanted: Wanted, settled?: Settled): RowRea
       if ("error" in raw) return { error: raw.error };
       const { line, fields, count, repaired } = raw as Extract<CsvRecord, { count: number }>;
       const { width } = reader.header!;
-      if (count !== width) return invalid(`line ${line}: expected ${width} columns as in the header, came ${count}`);
+      if (count !== width) return invalid(`line ${line}: expected ${width} columns as in the header, got ${count}`);
       if (filters.some(({ value }, index) => fields[filtered + index] !== value)) return { skipped: true };
       const row: Row = { value: fields[0]!, repaired };
       if (read.idColumn !== null) row.id = fields[1]!;
@@ -82,7 +82,7 @@ function csvReader(read: ReadOptions, wanted: Wanted, settled?: Settled): RowRea
   return reader;
 }
 
-/** Of JSONL and JSON arrays, whose columns are known (jsonColumns). */
+/** The reader of JSONL and JSON arrays. Their columns are known (jsonColumns). */
 function jsonReader(read: ReadOptions, settled?: Settled): RowReader {
   const { column, idColumn, keep } = read;
   return {
@@ -93,16 +93,14 @@ function jsonReader(read: ReadOptions, settled?: Settled): RowReader {
       if ("error" in raw) return { error: raw.error };
       const { line, text, repaired } = raw as Extract<Line, { text: string }>;
       const object = parseObject(text);
-      if (object === undefined) return invalid(`line ${line}: expected a JSON object, came ${kindOfLine(text)}`);
+      if (object === undefined) return invalid(`line ${line}: expected a JSON object, got ${kindOfLine(text)}`);
       if (!passesFilter(object, read)) return { skipped: true };
       const row: Row = { repaired };
       if (idColumn !== null) row.id = scalar(object, idColumn);
       row.value = scalar(object, column!);
       if (row.value === undefined) {
-        const came = Object.hasOwn(object, column!)
-          ? `came ${kindOf(object[column!])}`
-          : "which this record does not have";
-        return { ...row, ...invalid(`line ${line}: expected a text in column ${quoted(column!)}, ${came}`) };
+        const found = Object.hasOwn(object, column!) ? kindOf(object[column!]) : "a record without the column";
+        return { ...row, ...invalid(`line ${line}: expected a text in column ${quoted(column!)}, got ${found}`) };
       }
       return keepIn(row, line, keep.length, () =>
         keep.filter((name) => Object.hasOwn(object, name)).map((name) => [name, object[name]]),
@@ -128,7 +126,7 @@ function linesReader(read: ReadOptions, wanted: Wanted, settled?: Settled): RowR
   };
 }
 
-/** The row with what is kept of its record, or, where that is too much, with an error in the place of its value. */
+/** The row with its kept columns. If they are too large, the row has an error instead of a value. */
 function keepIn(row: Row, line: number, count: number, entries: () => [string, unknown][]): Row {
   if (count === 0) return row;
   const input = Object.fromEntries(entries());
@@ -136,7 +134,7 @@ function keepIn(row: Row, line: number, count: number, entries: () => [string, u
   return error === undefined ? { ...row, input } : { id: row.id, repaired: row.repaired, error };
 }
 
-/** A JSON object; undefined where the text is none. */
+/** Parses a JSON object. Undefined if the text is not one. */
 export function parseObject(text: string): Record<string, unknown> | undefined {
   const value = parseJson(text);
   return typeof value === "object" && value !== null && !Array.isArray(value)
@@ -144,12 +142,12 @@ export function parseObject(text: string): Record<string, unknown> | undefined {
     : undefined;
 }
 
-/** Whether a record of JSON has the values that the filter asks for. */
+/** Whether a record of JSON passes the filter. */
 export function passesFilter(object: Record<string, unknown>, { where = [] }: ReadOptions): boolean {
   return where.every(({ column, value }) => scalar(object, column) === value);
 }
 
-/** A column's text, number or boolean as text; undefined where there is none. */
+/** A column's text, number or boolean as text. Undefined for any other value. */
 function scalar(object: Record<string, unknown>, column: string): string | undefined {
   const value = Object.hasOwn(object, column) ? object[column] : undefined;
   if (typeof value === "string") return value;
@@ -158,5 +156,5 @@ function scalar(object: Record<string, unknown>, column: string): string | undef
 
 function kindOfLine(text: string): string {
   const value = parseJson(text);
-  return value === undefined ? "what is no JSON" : kindOf(value);
+  return value === undefined ? "text that is not JSON" : kindOf(value);
 }

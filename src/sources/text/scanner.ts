@@ -1,33 +1,33 @@
-/** Where a scanner begins in its input: the byte, its line from 1, and what was left of an earlier scanner's state there. */
+/** Where a scanner begins in its input: the byte, the line from 1, and the state of an earlier scanner there. */
 export type ScanPlace = {
   position: number;
   line: number;
-  /** It lies in the rest of a bad record's line, which is passed over. */
+  /** The place is in the rest of a bad record's line, which is skipped. */
   discarding?: true;
-  /** Bytes that may be read a second time after bad records; undefined: as many as at the beginning. */
+  /** Bytes that may be read a second time after bad records. Default: as many as at the beginning of an input. */
   credit?: number;
 };
 
 /**
- * Cuts bytes, in chunks of any size, into records; what it finds does not depend on how they were cut. Between two records it can
- * be left: one that begins at its `place` finds the same records from there on.
+ * Splits bytes, in chunks of any size, into records. The result does not depend on the chunks. Between two records it can be replaced: a new
+ * scanner that begins at its `place` finds the same records from there on.
  */
 export interface Scanner<R> {
-  /** The number of the line at `place`; while a record is read, of the one on which it begins. */
+  /** The number of the line at `place`. While a record is read, the line on which it begins. */
   readonly line: number;
   append(chunk: Uint8Array): void;
-  /** The next record, or undefined where it takes more bytes. `last`: there are none, so what is left is the last one. */
+  /** The next record. Undefined: more bytes are needed. @param last there are no more bytes, so the rest is the last record */
   next(last: boolean): R | undefined;
-  /** As `next`, but only whether there is one: nothing is decoded. */
+  /** As `next`, but nothing is decoded. @returns whether there was a record */
   pass(last: boolean): boolean;
-  /** The byte where the next record is looked for, and all there is to say of it. */
+  /** The offset at which the search for the next record begins; and the same with the state there. */
   readonly position: number;
   readonly place: ScanPlace;
-  /** The byte up to which bad records made it look; 0 where none did since the last call. */
+  /** The offset up to which bytes were examined because of bad records; 0 if no bad record was found since the last call. */
   takeReach(): number;
 }
 
-/** The records that end in what the scanner was given; to be taken to the end before it is given more. */
+/** The records that end in the appended bytes. The caller must read all of them before it appends more. */
 export function* recordsIn<R>(scanner: Scanner<R>, last: boolean): Generator<R> {
   for (let raw = scanner.next(last); raw !== undefined; raw = scanner.next(last)) yield raw;
 }

@@ -6,12 +6,12 @@ import type { Cursor, Cut, CutSize, Splitter } from "../source.ts";
 import { type Header, type RowReader, readerOf, type Wanted } from "./row-reader.ts";
 import type { ScanPlace } from "./scanner.ts";
 
-/** What was found when the input was opened: the place where its records or its header begin, and the header of CSV. */
+/** What was found when the input was opened. `begin`: where its records or its header begin. `header`: only for CSV. */
 export type Opened = { begin: ScanPlace; header: Header | undefined };
 
 /**
- * Cuts plain UTF-8 text (CSV, JSONL, JSON arrays, lines) by the parser's own steps, decoding no more than the filter needs. Fails with INPUT_CHANGED
- * where the input does not stay what it was.
+ * Cuts plain UTF-8 text (CSV, JSONL, JSON arrays, lines) with the scanner that workers use. Only what the filter needs is decoded.
+ * @throws LabelmillError INPUT_CHANGED if the input changes
  */
 export function textSplitter(origin: Origin, read: ReadOptions, wanted: Wanted, opened: Opened): Splitter {
   return {
@@ -22,12 +22,12 @@ export function textSplitter(origin: Origin, read: ReadOptions, wanted: Wanted, 
     const begin = placeOf(from, opened.begin);
     const reader = readerOf(read, wanted, { header: opened.header, at: begin });
     const { scanner } = reader;
-    // A header stands before the first record.
+    // A header comes before the first record.
     let toPass = from.offset === undefined && opened.header !== undefined;
     const next = stepOf(reader);
     const { uri } = origin.input;
     const filling = new FillingCut(from.record, begin, room);
-    // S3 gives no range that begins at an object's end.
+    // S3 refuses a range that begins at the end of an object.
     const isOver = origin.input.size !== null && begin.position >= origin.input.size;
     for await (const { last, chunk } of withLast(isOver ? [] : origin.bytes({ start: begin.position }))) {
       if (chunk) scanner.append(chunk);
@@ -44,10 +44,10 @@ export function textSplitter(origin: Origin, read: ReadOptions, wanted: Wanted, 
     if (filling.count > 0) yield take();
 
     function take(): Cut {
-      const { at, next, ...part } = filling.take(scanner.takeReach());
+      const { at, next, ...range } = filling.take(scanner.takeReach());
       const header = opened.header && { width: opened.header.width, places: [...opened.header.places] };
       const rest = { read, ...(sample === undefined ? {} : { sample }) };
-      return { split: { input: origin.input, ...part, at: { ...at, ...header }, ...rest }, bytes: at.bytes, next };
+      return { split: { input: origin.input, ...range, at: { ...at, ...header }, ...rest }, bytes: at.bytes, next };
     }
   }
 }
@@ -61,7 +61,7 @@ function placeOf({ offset, line, discarding, credit }: Cursor, begin: ScanPlace)
   };
 }
 
-/** Goes past one record, and says whether the filter lets it through; undefined where it takes more bytes. */
+/** Skips one record. @returns whether it passes the filter. Undefined: more bytes are needed */
 function stepOf({ scanner, take, read }: RowReader): (last: boolean) => boolean | undefined {
   if (!read.where?.length) return (last) => scanner.pass(last) || undefined;
   return (last) => {
@@ -84,7 +84,7 @@ class FillingCut {
   count = 0;
   #selected = 0;
   #begin: ScanPlace;
-  /** Right after the last record. */
+  /** The place after the last record. */
   #end: ScanPlace;
   #size: CutSize | undefined;
   readonly #room: () => CutSize;
@@ -100,7 +100,7 @@ class FillingCut {
     this.#begin = place;
   }
 
-  /** Counts a record that ends at this place. True: with it the cut is full. */
+  /** Adds a record that ends at this place. @returns whether the cut is full */
   add(isItem: boolean, end: ScanPlace): boolean {
     this.#size ??= this.#room();
     this.#end = end;
@@ -111,7 +111,7 @@ class FillingCut {
     return this.#selected >= items || (this.#selected > 0 && end.position - this.#begin.position >= bytes);
   }
 
-  /** @param reach the byte up to which its bad records made the parser look */
+  /** @param reach the offset up to which bytes were examined because of bad records */
   take(reach: number): Pick<Split, "first" | "count" | "selected"> & { at: TextPlace; next: Cursor } {
     const { position: offset, ...state } = this.#begin;
     const { position: end, ...next } = this.#end;

@@ -92,7 +92,7 @@ test("files without records are passed over and counted, and are INPUT_EMPTY if 
   for (const [nothing, message] of [
     [["named.csv"], /named\.csv.*has no records/],
     [["none"], /no data in "none"/],
-    [["spark/part-0.csv", "named.csv"], /none of the 2 inputs has a record; of the first: .*part-0\.csv/],
+    [["spark/part-0.csv", "named.csv"], /none of the 2 inputs has records; the first: .*part-0\.csv/],
     [["none", "none/_SUCCESS"], /_SUCCESS" is empty/],
     [["spark", "missing/*.csv"], /no data in "missing/],
   ] as const) {

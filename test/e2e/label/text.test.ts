@@ -88,9 +88,7 @@ describe("label text", { concurrency: 2 }, () => {
       [5, "truncated", 6, "repaired"],
     );
     const malformed = of("hostile.csv")[4]!;
-    assert.ok(
-      "error" in malformed && malformed.error.message === "line 7: expected 3 columns as in the header, came 4",
-    );
+    assert.ok("error" in malformed && malformed.error.message === "line 7: expected 3 columns as in the header, got 4");
     assert.equal(short(of("hostile.csv")[7]!)[1], "RECORD_INVALID");
     assert.equal(of("hostile.csv")[7]!.source.line, 10);
     assert.deepEqual(short(of("hostile.csv").at(-1)!), ["14", "POSITIVE", 11]);

@@ -4,19 +4,14 @@ import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { Binary, Table, tableToIPC, Utf8, vectorFromArray } from "apache-arrow";
-import type { ReadOptions } from "../../../src/schemas/input.ts";
 import { expandInputs } from "../../../src/sources/discover/expand-inputs.ts";
 import { openImageSource } from "../../../src/sources/open-images.ts";
 import { openTextSource } from "../../../src/sources/open-texts.ts";
-import { readSplit } from "../../../src/sources/read-split.ts";
-import type { Source, SourceRecord } from "../../../src/sources/source.ts";
 import { S3 } from "../../../src/storage/s3/s3.ts";
 import { s3Uri } from "../../../src/storage/s3/uri.ts";
 import { arrowOfPictures } from "../../helpers/inputs/image-tables.ts";
+import { AUTO, readSplits, recordsOf, splitsOf } from "../../helpers/inputs/read-source.ts";
 import { openTestBucket } from "../../helpers/servers/s3-bucket.ts";
-
-const READ: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };
-const never = new AbortController().signal;
 
 const { server, s3, bucket } = await openTestBucket();
 
@@ -35,13 +30,6 @@ class CountingS3 extends S3 {
   }
 }
 
-async function readSplits(source: Source, client: S3, task: Parameters<typeof readSplit>[1]): Promise<SourceRecord[]> {
-  const found: SourceRecord[] = [];
-  for await (const { split } of source.splitter!.cuts({ record: 0 }, () => ({ items: 40, bytes: 1e6 }), undefined))
-    found.push(...(await Array.fromAsync(readSplit(split, task, { s3: client }, never))));
-  return found;
-}
-
 test("Arrow on S3: of a batch only the columns that are needed are read, by ranges, and splits give what the whole does", async () => {
   const at = { bucket, key: `${randomBytes(4).toString("hex")}/data.arrow` };
   const text = vectorFromArray(
@@ -57,13 +45,13 @@ test("Arrow on S3: of a batch only the columns that are needed are read, by rang
     await s3.put(at, bytes);
     const counting = new CountingS3(server.settings);
     try {
-      const source = await openTextSource(s3Uri(at), READ, counting);
-      const records = await Array.fromAsync(source.records());
+      const source = await openTextSource(s3Uri(at), AUTO, counting);
+      const records = await recordsOf(source);
       assert.deepEqual(
         records.map((record) => record.text),
         Array.from({ length: 200 }, (_, row) => `text ${row}`),
       );
-      assert.deepEqual(await readSplits(source, counting, "text-classification"), records);
+      assert.deepEqual(await readSplits(await splitsOf(source, { items: 40 }), { place: { s3: counting } }), records);
       assert.ok(counting.bytes < bytes.length / 4, `${counting.bytes} of ${bytes.length} bytes`);
     } finally {
       counting.close();
@@ -74,16 +62,16 @@ test("Arrow on S3: of a batch only the columns that are needed are read, by rang
 test("Arrow on S3: packed batches, and another object in its place fails the split with INPUT_CHANGED", async () => {
   const at = { bucket, key: `${randomBytes(4).toString("hex")}/data.arrows` };
   await s3.put(at, await fixture("zstd.arrows"));
-  const source = await openTextSource(s3Uri(at), { ...READ, keep: ["kind"] }, s3);
-  const records = await Array.fromAsync(source.records());
+  const source = await openTextSource(s3Uri(at), { ...AUTO, keep: ["kind"] }, s3);
+  const records = await recordsOf(source);
   assert.equal(records.length, 90);
-  assert.deepEqual(await readSplits(source, s3, "text-classification"), records);
+  assert.deepEqual(await readSplits(await splitsOf(source, { items: 40 }), { place: { s3 } }), records);
   // What was read of it before is kept, and right: another object has to be planned.
   await s3.put(at, await fixture("file.arrow"));
-  const other = await openTextSource(s3Uri(at), READ, s3);
+  const other = await openTextSource(s3Uri(at), AUTO, s3);
   await s3.put(at, await fixture("stream.arrows"));
   const isChanged = { code: "INPUT_CHANGED", message: /data\.arrows changed while it was read/ };
-  await assert.rejects(readSplits(other, s3, "text-classification"), isChanged);
+  await assert.rejects(readSplits(await splitsOf(other, { items: 40 }), { place: { s3 } }), isChanged);
   await assert.rejects(Array.fromAsync(other.records()), isChanged);
 });
 
@@ -100,8 +88,11 @@ test("a prefix of tables: their images are read by ranges, and a path without by
     s3Uri({ bucket, key: `${prefix}/data/a.arrow` }),
     s3Uri({ bucket, key: `${prefix}/data/b.arrow` }),
   ]);
-  const source = await openImageSource(named[0]!, READ, s3);
-  const items = await readSplits(source, s3, "image-classification");
+  const source = await openImageSource(named[0]!, AUTO, s3);
+  const items = await readSplits(await splitsOf(source, { items: 40 }), {
+    task: "image-classification",
+    place: { s3 },
+  });
   assert.deepEqual(
     items.map(({ id, image: reference, data }) => [id, reference ?? data?.length]),
     [

@@ -8,19 +8,17 @@ import { gzipSync } from "node:zlib";
 import { LabelmillError } from "../../../src/errors.ts";
 import { readManifest } from "../../../src/outputs/output.ts";
 import { verifyOutput } from "../../../src/outputs/verify/verify.ts";
-import type { ReadOptions } from "../../../src/schemas/input.ts";
 import { partKey } from "../../../src/schemas/names.ts";
 import { openImageSource } from "../../../src/sources/open-images.ts";
 import { openTextSource } from "../../../src/sources/open-texts.ts";
 import { readSplit } from "../../../src/sources/read-split.ts";
 import { namesOf } from "../../helpers/inputs/expand.ts";
+import { AUTO, NEVER } from "../../helpers/inputs/read-source.ts";
 import { tarOf } from "../../helpers/inputs/tar.ts";
 import { TestPipeline } from "../../helpers/runs/pipeline.ts";
 import { openTestBucket } from "../../helpers/servers/s3-bucket.ts";
 
-const AUTO: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };
 const PICTURES = fileURLToPath(new URL("../../../examples/images/", import.meta.url));
-const NEVER = new AbortController().signal;
 
 const { s3, bucket } = await openTestBucket();
 

@@ -3,16 +3,13 @@ import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import type { ReadOptions } from "../../../src/schemas/input.ts";
 import { openImageSource } from "../../../src/sources/open-images.ts";
 import { openTextSource } from "../../../src/sources/open-texts.ts";
 import { readSplit } from "../../../src/sources/read-split.ts";
 import { S3 } from "../../../src/storage/s3/s3.ts";
 import { s3Uri } from "../../../src/storage/s3/uri.ts";
+import { AUTO, NEVER } from "../../helpers/inputs/read-source.ts";
 import { openTestBucket } from "../../helpers/servers/s3-bucket.ts";
-
-const READ: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };
-const never = new AbortController().signal;
 
 const { server, s3, bucket } = await openTestBucket();
 
@@ -36,7 +33,7 @@ test("Parquet on S3: only the footer and the columns that are needed are read, a
   await s3.put(at, bytes);
   const counting = new CountingS3(server.settings);
   try {
-    const source = await openTextSource(s3Uri(at), { ...READ, column: "kind" }, counting);
+    const source = await openTextSource(s3Uri(at), { ...AUTO, column: "kind" }, counting);
     counting.ranges.length = 0;
     const records = await Array.fromAsync(source.records());
     assert.equal(records.length, 90);
@@ -46,9 +43,9 @@ test("Parquet on S3: only the footer and the columns that are needed are read, a
     const cuts = await Array.fromAsync(
       source.splitter!.cuts({ record: 0 }, () => ({ items: 40, bytes: 1e6 }), undefined),
     );
-    const parts = cuts.map(({ split }) => Array.fromAsync(readSplit(split, "text-classification", { s3 }, never)));
+    const parts = cuts.map(({ split }) => Array.fromAsync(readSplit(split, "text-classification", { s3 }, NEVER)));
     assert.deepEqual((await Promise.all(parts)).flat(), records);
-    const images = await openImageSource(s3Uri(at), { ...READ, column: "kind" }, s3);
+    const images = await openImageSource(s3Uri(at), { ...AUTO, column: "kind" }, s3);
     const [first] = await Array.fromAsync(images.records());
     assert.equal(first!.image, s3Uri({ ...at, key: at.key.replace("data.parquet", "even") }));
   } finally {
@@ -59,10 +56,10 @@ test("Parquet on S3: only the footer and the columns that are needed are read, a
 test("Parquet on S3: another object in its place fails the split with INPUT_CHANGED", async () => {
   const at = { bucket, key: `${randomBytes(4).toString("hex")}/data.parquet` };
   await s3.put(at, await fixture("gzip"));
-  const source = await openTextSource(s3Uri(at), READ, s3);
+  const source = await openTextSource(s3Uri(at), AUTO, s3);
   const cuts = source.splitter!.cuts({ record: 0 }, () => ({ items: 40, bytes: 1e6 }), undefined);
   const { split } = (await Array.fromAsync(cuts))[0]!;
   await s3.put(at, await fixture("zstd"));
-  const read = Array.fromAsync(readSplit(split, "text-classification", { s3 }, never));
+  const read = Array.fromAsync(readSplit(split, "text-classification", { s3 }, NEVER));
   await assert.rejects(read, { code: "INPUT_CHANGED", message: /data\.parquet changed while it was read/ });
 });

@@ -11,18 +11,18 @@ import { FileGrants } from "../../../src/fetch/grants.ts";
 import { S3Grants } from "../../../src/fetch/s3-grants.ts";
 import { InputSchema, type ReadOptions } from "../../../src/schemas/input.ts";
 import { ItemSchema } from "../../../src/schemas/item.ts";
-import { openInputs } from "../../../src/sources/discover/expand-inputs.ts";
 import { openImageSource, s3GrantsOf } from "../../../src/sources/open-images.ts";
+import { openInputs } from "../../../src/sources/open-inputs.ts";
 import { openTextSource } from "../../../src/sources/open-texts.ts";
 import { readSplit } from "../../../src/sources/read-split.ts";
 import type { Cut, Source, SourceRecord } from "../../../src/sources/source.ts";
 import { S3 } from "../../../src/storage/s3/s3.ts";
 import { parseS3Uri, s3Uri } from "../../../src/storage/s3/uri.ts";
 import { namesOf } from "../../helpers/inputs/expand.ts";
+import { AUTO, NEVER, rejectsWith } from "../../helpers/inputs/read-source.ts";
 import { type Answer, hostileServer } from "../../helpers/servers/hostile-server.ts";
 import { openTestBucket } from "../../helpers/servers/s3-bucket.ts";
 
-const AUTO: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };
 const PNG = Buffer.from("89504e470d0a1a0a0000000d49484452", "hex");
 const FAST = { tries: 2, delayMs: 1 };
 const TOO_LARGE = "fauxqs takes no object as large as this needs";
@@ -161,7 +161,7 @@ test("an object that is replaced or removed after it was opened is not read as i
     await s3.put(parseS3Uri(uri), Buffer.from("text\nbetter\n"));
     await assert.rejects(records(source), { code: "INPUT_CHANGED", message: /list\.csv changed.* 12 of / });
     await s3.delete(parseS3Uri(uri));
-    await assert.rejects(records(source), { code: "INPUT_CHANGED", message: /list\.csv changed.*now it is gone/ });
+    await assert.rejects(records(source), { code: "INPUT_CHANGED", message: /list\.csv changed.*it no longer exists/ });
   }
 });
 
@@ -185,25 +185,23 @@ test("what cannot be read is told before anything is, with what S3 says of it", 
   const xml = "<Error><Code>AccessDenied</Code><Message>m</Message></Error>";
   const forbidding = await inItsPlace(t, (response) => response.writeHead(403).end(xml));
   const busy = await inItsPlace(t, (response) => response.writeHead(503).end());
-  const refuses = async (opening: Promise<unknown>, code: string, message: RegExp): Promise<void> =>
-    assert.rejects(opening, { code, message });
   for (const open of [openTextSource, openImageSource]) {
-    await refuses(open(`s3://${bucket}/no.csv`, AUTO, s3), "INPUT_NOT_FOUND", /no\.csv"; a prefix ends in "\/"/);
-    await refuses(open(`s3://${bucket}-none/a.csv`, AUTO, s3), "STORE_FAILED", /no such bucket/);
-    await refuses(open(await object("empty.csv", ""), AUTO, s3), "INPUT_EMPTY", /empty\.csv" is empty/);
-    await refuses(open("s3://bucket/a.csv", AUTO, forbidding), "STORE_FAILED", /forbidden/);
-    await refuses(open("s3://bucket/a.csv", AUTO, busy), "STORE_FAILED", /503/);
-    await refuses(open("s3://bucket/a.csv", AUTO), "INPUT_UNREADABLE", /S3 client/);
+    await rejectsWith(open(`s3://${bucket}/no.csv`, AUTO, s3), "INPUT_NOT_FOUND", /no\.csv"; a prefix ends in "\/"/);
+    await rejectsWith(open(`s3://${bucket}-none/a.csv`, AUTO, s3), "STORE_FAILED", /no such bucket/);
+    await rejectsWith(open(await object("empty.csv", ""), AUTO, s3), "INPUT_EMPTY", /empty\.csv" is empty/);
+    await rejectsWith(open("s3://bucket/a.csv", AUTO, forbidding), "STORE_FAILED", /forbidden/);
+    await rejectsWith(open("s3://bucket/a.csv", AUTO, busy), "STORE_FAILED", /503/);
+    await rejectsWith(open("s3://bucket/a.csv", AUTO), "INPUT_UNREADABLE", /S3 client/);
   }
   for (const client of [forbidding, busy]) {
-    await refuses(openImageSource("s3://bucket/a/", AUTO, client), "STORE_FAILED", /forbidden|503/);
-    await refuses(namesOf(["s3://bucket/a/"], client), "STORE_FAILED", /forbidden|503/);
+    await rejectsWith(openImageSource("s3://bucket/a/", AUTO, client), "STORE_FAILED", /forbidden|503/);
+    await rejectsWith(namesOf(["s3://bucket/a/"], client), "STORE_FAILED", /forbidden|503/);
   }
-  await refuses(openTextSource(`s3://${bucket}/a/`, AUTO, s3), "INPUT_UNREADABLE", /is a bucket or prefix/);
-  await refuses(openTextSource("s3://a", AUTO, s3), "USAGE", /s3:\/\/BUCKET\/KEY/);
-  await refuses(openImageSource("s3://a", AUTO, s3), "URL_REFUSED", /s3:\/\/BUCKET\/KEY/);
-  await refuses(openImageSource(`s3://${bucket}/no/`, AUTO, s3), "INPUT_EMPTY", /no images below/);
-  await refuses(openImageSource(await object("x.bin", "?"), AUTO, s3), "INPUT_UNREADABLE", /say --format/);
+  await rejectsWith(openTextSource(`s3://${bucket}/a/`, AUTO, s3), "INPUT_UNREADABLE", /is a bucket or prefix/);
+  await rejectsWith(openTextSource("s3://a", AUTO, s3), "USAGE", /s3:\/\/BUCKET\/KEY/);
+  await rejectsWith(openImageSource("s3://a", AUTO, s3), "URL_REFUSED", /s3:\/\/BUCKET\/KEY/);
+  await rejectsWith(openImageSource(`s3://${bucket}/no/`, AUTO, s3), "INPUT_EMPTY", /no images below/);
+  await rejectsWith(openImageSource(await object("x.bin", "?"), AUTO, s3), "INPUT_UNREADABLE", /set --format/);
 });
 
 test("a prefix of texts is its objects in the order of their keys, without what is no data", async () => {
@@ -386,8 +384,6 @@ test("lists as tables name objects in a column, on S3 and on this machine", asyn
     ["RECORD_INVALID", `s3://${bucket}/t/b.jpg`],
   );
 });
-
-const NEVER = new AbortController().signal;
 
 async function cutsOf(source: Source, items: number): Promise<Cut[]> {
   return await Array.fromAsync(source.splitter!.cuts({ record: 0 }, () => ({ items, bytes: 1e9 }), undefined));

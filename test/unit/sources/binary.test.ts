@@ -10,9 +10,9 @@ import type { ReadOptions } from "../../../src/schemas/input.ts";
 import { openImageSource } from "../../../src/sources/open-images.ts";
 import { openTextSource } from "../../../src/sources/open-texts.ts";
 import { ownFiles } from "../../helpers/files.ts";
+import { AUTO } from "../../helpers/inputs/read-source.ts";
 import { tarOf } from "../../helpers/inputs/tar.ts";
 
-const AUTO: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };
 const file = await ownFiles();
 
 function latin1(text: string): Buffer {
@@ -43,7 +43,7 @@ const KINDS: [string, Buffer | (() => Promise<Buffer>), RegExp][] = [
   ["Avro", latin1("Obj\x01\x04\x14avro.codec\x08null\x16avro.schema\x02{}"), /an Avro file: convert/],
   ["ORC", latin1("ORC\x08\x03\x10\x02text\ngood"), /an ORC file: convert/],
   ["DuckDB", latin1(DUCKDB), /a DuckDB database: export/],
-  ["lzip", latin1("LZIP\x01\x0c\0\x3a"), /a lzip file: unpack/],
+  ["lzip", latin1("LZIP\x01\x0c\0\x3a"), /a lzip file: decompress/],
   ["encrypted Parquet", latin1("PARE\x2b\x01\0\0\x9a"), /an encrypted Parquet file: convert/],
   ["Feather V1", latin1("FEA1\x00\x00\x00\x00text"), /version 1 of Feather|a Feather V1 file: write it again/],
   ["PDF", latin1("%PDF-1.7\n1 0 obj\n<<>>\nendobj\n"), /a PDF: extract/],
@@ -54,11 +54,11 @@ const KINDS: [string, Buffer | (() => Promise<Buffer>), RegExp][] = [
     ),
     /a zip archive .*: unpack it; save a spreadsheet as CSV/,
   ],
-  ["bzip2", base64("QlpoOTFBWSZTWVWJUdkAAAPBgAAQMgAEQCAAMMAGTaJYCNN4u5IpwoSCrEqOyA=="), /a bzip2 file: unpack/],
+  ["bzip2", base64("QlpoOTFBWSZTWVWJUdkAAAPBgAAQMgAEQCAAMMAGTaJYCNN4u5IpwoSCrEqOyA=="), /a bzip2 file: decompress/],
   [
     "xz",
     base64("/Td6WFoAAATm1rRGAgAhARYAAAB0L+WjAQAIdGV4dAphCmIKAAAAAPX+bZtNF7UkAAEhCWwYxdUftvN9AQAAAAAEWVo="),
-    /an xz file: unpack/,
+    /an xz file: decompress/,
   ],
   ["7z", latin1("7z\xbc\xaf\x27\x1c\x00\x04"), /a 7z archive: unpack/],
   ["RAR", latin1("Rar!\x1a\x07\x01\x00"), /a RAR archive/],
@@ -98,7 +98,7 @@ test("Parquet that is packed once more, and packed data in packed data, are refu
   for (const inner of [gzipSync("a\n"), zstdCompressSync("a\n")])
     await assert.rejects(openTextSource(await file("x.txt.gz", gzipSync(inner)), AUTO), {
       code: "INPUT_UNREADABLE",
-      message: /data in packed data: unpack it once/,
+      message: /data in compressed data: decompress it once/,
     });
 });
 

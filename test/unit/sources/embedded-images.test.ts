@@ -3,32 +3,22 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { Binary, Table, tableToIPC, vectorFromArray } from "apache-arrow";
-import type { ReadOptions } from "../../../src/schemas/input.ts";
-import { SplitSchema } from "../../../src/schemas/split.ts";
-import { namedFile } from "../../../src/sources/bytes/read.ts";
+import { namedFile } from "../../../src/sources/bytes/read-file.ts";
 import { openImageSource } from "../../../src/sources/open-images.ts";
 import { openTextSource } from "../../../src/sources/open-texts.ts";
-import { readSplit } from "../../../src/sources/read-split.ts";
 import type { Source, SourceRecord } from "../../../src/sources/source.ts";
 import { ownFiles } from "../../helpers/files.ts";
 import { arrowOfPictures, parquetOfBytes } from "../../helpers/inputs/image-tables.ts";
+import { AUTO, readSplits, splitsOf } from "../../helpers/inputs/read-source.ts";
 
 /** Made by `make.py` there. */
 const FIXTURES = fileURLToPath(new URL("../../fixtures/arrow/", import.meta.url));
-const READ: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };
-const never = new AbortController().signal;
 const PNG = "89504e47";
 
 const file = await ownFiles();
 
 async function itemsOf(source: Source, path: string, items = 3): Promise<SourceRecord[]> {
-  const cuts = source.splitter!.cuts({ record: 0 }, () => ({ items, bytes: 1e6 }), undefined);
-  const found: SourceRecord[] = [];
-  for await (const { split } of cuts) {
-    SplitSchema.parse(split);
-    found.push(...(await Array.fromAsync(readSplit(split, "image-classification", namedFile(path), never))));
-  }
-  return found;
+  return await readSplits(await splitsOf(source, { items }), { task: "image-classification", place: namedFile(path) });
 }
 
 /** What an item carries: the beginning of its image, its reference, or its error's code. */
@@ -39,7 +29,7 @@ function carried({ data, image, error }: SourceRecord): string {
 for (const name of ["images.parquet", "images.arrows"])
   test(`${name}: structs of bytes and path, some without either; ids are made, never from bytes`, async () => {
     const path = join(FIXTURES, name);
-    const source = await openImageSource(path, { ...READ, keep: ["label"] });
+    const source = await openImageSource(path, { ...AUTO, keep: ["label"] });
     assert.deepEqual([source.read.column, source.onlySplits, source.columns], ["image", true, { label: "integer" }]);
     const items = await itemsOf(source, path);
     const beside = pathToFileURL(join(FIXTURES, "beside.png")).href;
@@ -71,7 +61,7 @@ for (const name of ["images.parquet", "images.arrows"])
 for (const name of ["binary.parquet", "binary.arrow"])
   test(`${name}: a column of bytes, with an id column; bytes that are a line of text are a reference`, async () => {
     const path = join(FIXTURES, name);
-    const source = await openImageSource(path, { ...READ, column: "img", idColumn: "key" });
+    const source = await openImageSource(path, { ...AUTO, column: "img", idColumn: "key" });
     const items = await itemsOf(source, path);
     const reference = pathToFileURL(join(FIXTURES, "no picture")).href;
     assert.deepEqual(items.map(carried), [PNG, PNG, "RECORD_INVALID", reference, "RECORD_INVALID", PNG]);
@@ -80,7 +70,7 @@ for (const name of ["binary.parquet", "binary.arrow"])
       ["k0", "k1", "k2", "k3", "k4", "k5"],
     );
     // The images as ids: never.
-    const made = await itemsOf(await openImageSource(path, { ...READ, column: "img", idColumn: "img" }), path);
+    const made = await itemsOf(await openImageSource(path, { ...AUTO, column: "img", idColumn: "img" }), path);
     assert.deepEqual([made[0]!.id, made[5]!.id], [`${name}#0`, `${name}#5`]);
   });
 
@@ -93,7 +83,7 @@ test("the only struct of bytes is the image column, whatever its name; a filter 
       { bytes: Buffer.from("ff", "hex") },
     ]),
   );
-  const source = await openImageSource(path, { ...READ, where: [{ column: "name", value: "n2" }] });
+  const source = await openImageSource(path, { ...AUTO, where: [{ column: "name", value: "n2" }] });
   assert.equal(source.read.column, "photo");
   const items = await itemsOf(source, path);
   assert.deepEqual(
@@ -127,16 +117,13 @@ test("an image over the limit costs its own row", async () => {
     ],
   ] as const) {
     const path = await file(name, bytes);
-    const items = await itemsOf(await openImageSource(path, READ), path, 100);
+    const items = await itemsOf(await openImageSource(path, AUTO), path, 100);
     assert.deepEqual(
       items.map(({ data, error }) => data?.length ?? error!.code),
       [name === "longer.arrow" ? 5 : 20_000_000, "FETCH_TOO_LARGE", 2],
       name,
     );
-    assert.match(
-      items[1]!.error!.message,
-      /expected an image of at most 20000000 bytes in column "image", it has \d{8}/,
-    );
+    assert.match(items[1]!.error!.message, /expected an image of at most 20000000 bytes in column "image", got \d{8}/);
   }
 });
 
@@ -144,7 +131,7 @@ test("bytes as texts: those in UTF-8 are read, others are a row in error each, a
   const values = [Buffer.from("a fine text"), Buffer.from("89504e470d0a1a0a00", "hex"), Buffer.from("last")];
   const path = await file("texts.parquet", parquetOfBytes("image", values));
   const records = await Array.fromAsync(
-    (await openTextSource(path, { ...READ, column: "image", idColumn: "image" })).records(),
+    (await openTextSource(path, { ...AUTO, column: "image", idColumn: "image" })).records(),
   );
   assert.deepEqual(
     records.map(({ id, text, error }) => [id, text ?? error!.message]),
@@ -155,7 +142,7 @@ test("bytes as texts: those in UTF-8 are read, others are a row in error each, a
     ],
   );
   const arrow = await file("texts.arrow", tableToIPC(new Table({ text: vectorFromArray(values, new Binary()) })));
-  const found = await Array.fromAsync((await openTextSource(arrow, READ)).records());
+  const found = await Array.fromAsync((await openTextSource(arrow, AUTO)).records());
   assert.deepEqual(
     found.map(({ text, error }) => text ?? error!.code),
     ["a fine text", "RECORD_INVALID", "last"],
@@ -167,14 +154,14 @@ test("a reference whose bytes are not UTF-8 is a row in error, and gives no id",
     "list.csv",
     Buffer.concat([Buffer.from("image,n\n"), Buffer.from("fffe2e706e672c310a", "hex")]),
   );
-  const [record] = await Array.fromAsync((await openImageSource(path, READ)).records());
+  const [record] = await Array.fromAsync((await openImageSource(path, AUTO)).records());
   assert.deepEqual([record!.id, record!.error!.code], ["list.csv#0", "RECORD_INVALID"]);
 });
 
 test("rows of Parquet that share one image share its copy: a small file does not fill the memory", async () => {
   const image = Buffer.alloc(5_000_000, 7);
   const path = await file("same.parquet", parquetOfBytes("image", Array(400).fill(image)));
-  const items = await itemsOf(await openImageSource(path, READ), path, 400);
+  const items = await itemsOf(await openImageSource(path, AUTO), path, 400);
   assert.equal(items.length, 400);
   assert.equal(new Set(items.map(({ data }) => data)).size, 1);
 });
@@ -191,7 +178,7 @@ test("a path that is not UTF-8 is no reference, and an id that is not UTF-8 is m
   odd.copy(bytes, at);
   odd.copy(bytes, bytes.indexOf("n0n1"));
   const path = await file("paths.arrow", bytes);
-  const items = await itemsOf(await openImageSource(path, { ...READ, idColumn: "name" }), path);
+  const items = await itemsOf(await openImageSource(path, { ...AUTO, idColumn: "name" }), path);
   assert.deepEqual(
     items.map(({ id, error, data }) => [id, error?.message ?? data?.length]),
     [

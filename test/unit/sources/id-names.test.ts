@@ -6,9 +6,8 @@ import { after, before, test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { newRunFile } from "../../../src/outputs/run-file.ts";
 import { decodePlanned, encodePlanned, splitsOf } from "../../../src/runs/ledger/codec.ts";
-import type { ReadOptions } from "../../../src/schemas/input.ts";
 import { SplitSchema } from "../../../src/schemas/split.ts";
-import { namedFile } from "../../../src/sources/bytes/read.ts";
+import { namedFile } from "../../../src/sources/bytes/read-file.ts";
 import { expandInputs } from "../../../src/sources/discover/expand-inputs.ts";
 import { idNames } from "../../../src/sources/item/id-names.ts";
 import { openImageSource } from "../../../src/sources/open-images.ts";
@@ -18,10 +17,9 @@ import { cutSlices } from "../../../src/sources/slices.ts";
 import type { Source } from "../../../src/sources/source.ts";
 import { S3 } from "../../../src/storage/s3/s3.ts";
 import { namesOf } from "../../helpers/inputs/expand.ts";
+import { AUTO, NEVER } from "../../helpers/inputs/read-source.ts";
 import { tarOf } from "../../helpers/inputs/tar.ts";
 
-const AUTO: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };
-const NEVER = new AbortController().signal;
 const PARQUET = fileURLToPath(new URL("../../fixtures/parquet/none.parquet", import.meta.url));
 const s3 = new S3();
 

@@ -7,11 +7,10 @@ import { after, before, test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
 import type { ReadOptions } from "../../../src/schemas/input.ts";
-import { ItemSchema } from "../../../src/schemas/item.ts";
 import { grantsOf, openImageSource, s3GrantsOf } from "../../../src/sources/open-images.ts";
 import type { SourceRecord } from "../../../src/sources/source.ts";
+import { AUTO, rejectsWith, validRecordsOf } from "../../helpers/inputs/read-source.ts";
 
-const AUTO: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };
 const PNG = Buffer.from("89504e470d0a1a0a0000000d49484452", "hex");
 
 let root: string;
@@ -50,26 +49,17 @@ after(() => rm(root, { recursive: true }));
 
 const IN_ORDER = ["B.PNG", "a.webp", "b 50%#?.jfif", "b/1.tiff", "b/deep/2.avif", "in.jpg", "n.JPE", "z.jpg", "é.gif"];
 
-async function file(name: string, content: string | Uint8Array): Promise<string> {
-  await writeFile(join(root, name), content);
-  return join(root, name);
-}
-
 async function records(from: string | { stdin: Readable }, read: Partial<ReadOptions> = {}): Promise<SourceRecord[]> {
-  const found = await Array.fromAsync((await openImageSource(from, { ...AUTO, ...read })).records());
-  for (const [index, record] of found.entries()) {
-    ItemSchema.parse({ ...record, source: 0 });
-    assert.equal(record.record, index);
-  }
-  return found;
+  return await validRecordsOf(await openImageSource(from, { ...AUTO, ...read }));
 }
 
 async function refuses(from: string, code: string, message: RegExp, read: Partial<ReadOptions> = {}): Promise<void> {
-  await assert.rejects(openImageSource(from, { ...AUTO, ...read }), (error: Error & { code: string }) => {
-    assert.equal(error.code, code, error.message);
-    assert.match(error.message, message);
-    return true;
-  });
+  await rejectsWith(openImageSource(from, { ...AUTO, ...read }), code, message);
+}
+
+async function file(name: string, content: string | Uint8Array): Promise<string> {
+  await writeFile(join(root, name), content);
+  return join(root, name);
 }
 
 test("a folder: images of all subfolders in the byte order of their paths, nothing hidden, nothing outside", async () => {

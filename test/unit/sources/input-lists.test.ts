@@ -5,14 +5,12 @@ import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
-import type { ReadOptions } from "../../../src/schemas/input.ts";
-import { ItemSchema } from "../../../src/schemas/item.ts";
 import { grantsOf, openImageSource, s3GrantsOf } from "../../../src/sources/open-images.ts";
 import type { SourceRecord } from "../../../src/sources/source.ts";
 import { S3 } from "../../../src/storage/s3/s3.ts";
 import { namesOf } from "../../helpers/inputs/expand.ts";
+import { AUTO, rejectsWith, validRecordsOf } from "../../helpers/inputs/read-source.ts";
 
-const AUTO: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };
 const s3 = new S3();
 
 let root: string;
@@ -35,21 +33,8 @@ async function expanded(...inputs: string[]): Promise<string[]> {
   return (await namesOf(inputs, s3, { fileRoots: ["/"] })).map((path) => path.replace(`${root}/`, ""));
 }
 
-async function refuses(work: Promise<unknown>, code: string, message: RegExp): Promise<void> {
-  await assert.rejects(work, (error: Error & { code: string }) => {
-    assert.equal(error.code, code, error.message);
-    assert.match(error.message, message);
-    return true;
-  });
-}
-
-async function imagesOf(from: string, client = s3): Promise<SourceRecord[]> {
-  const found = await Array.fromAsync((await openImageSource(from, AUTO, client)).records());
-  for (const [index, record] of found.entries()) {
-    ItemSchema.parse({ ...record, source: 0 });
-    assert.equal(record.record, index);
-  }
-  return found;
+async function imagesOf(from: string): Promise<SourceRecord[]> {
+  return await validRecordsOf(await openImageSource(from, AUTO, s3));
 }
 
 test("a folder or pattern of texts means the data files there, in the order of their paths", async () => {
@@ -79,9 +64,9 @@ test("a folder or pattern of texts means the data files there, in the order of t
     "d/[x].csv",
     "d/_tmp/c.csv",
   ]);
-  await refuses(expanded(join(root, "d/*.jsonl")), "INPUT_EMPTY", /no data in .*\*\.jsonl/);
+  await rejectsWith(expanded(join(root, "d/*.jsonl")), "INPUT_EMPTY", /no data in .*\*\.jsonl/);
   await mkdir(join(root, "nothing"));
-  await refuses(expanded(join(root, "nothing")), "INPUT_EMPTY", /no data in .*nothing/);
+  await rejectsWith(expanded(join(root, "nothing")), "INPUT_EMPTY", /no data in .*nothing/);
 });
 
 test("a list names a path or URI a line", async () => {
@@ -115,21 +100,21 @@ test("a bad line of a list is named, and nothing secret of it", async () => {
     [Buffer.from([0x61, 0xff, 0x0a]), /line 1: .*UTF-8/],
   ];
   for (const [content, message] of cases) {
-    await refuses(expanded(`@${await file("list.txt", content)}`), "INPUT_UNREADABLE", message);
+    await rejectsWith(expanded(`@${await file("list.txt", content)}`), "INPUT_UNREADABLE", message);
   }
   const secret = await file("list.txt", "https://me:hunter2@host/a.csv?sig=hunter2\n");
   await assert.rejects(expanded(`@${secret}`), (error: Error) => !error.message.includes("hunter2"));
-  await refuses(expanded(`@${await file("none.txt", "# nothing\n")}`), "INPUT_EMPTY", /no data in/);
-  await refuses(expanded(`@${join(root, "gone.txt")}`), "INPUT_NOT_FOUND", /gone\.txt/);
+  await rejectsWith(expanded(`@${await file("none.txt", "# nothing\n")}`), "INPUT_EMPTY", /no data in/);
+  await rejectsWith(expanded(`@${join(root, "gone.txt")}`), "INPUT_NOT_FOUND", /gone\.txt/);
   const half = gzipSync("a.csv\n".repeat(10_000));
-  await refuses(expanded(`@${await file("half.txt.gz", half.subarray(0, 60))}`), "INPUT_UNREADABLE", /gzip/);
+  await rejectsWith(expanded(`@${await file("half.txt.gz", half.subarray(0, 60))}`), "INPUT_UNREADABLE", /gzip/);
 });
 
 test("a list names no more inputs than a run takes", async () => {
   const most = await file("most.txt", Array.from({ length: 100_000 }, (_, number) => `${number}.csv`).join("\n"));
   assert.equal((await expanded(`@${most}`)).length, 100_000);
   const more = await file("more.txt", `${"a.csv\n".repeat(100_001)}`);
-  await refuses(expanded(`@${more}`), "USAGE", /at most 100000 inputs/);
+  await rejectsWith(expanded(`@${more}`), "USAGE", /at most 100000 inputs/);
 });
 
 test("a CSV file of an S3 inventory names objects, their keys encoded", async () => {
@@ -160,7 +145,7 @@ test("a CSV file of an S3 inventory names objects, their keys encoded", async ()
     ['"bucket","a.csv"\n"x/y","a.csv"', /line 2/],
     ['"bucket","a.csv"\n"bucket","a', /line 2/],
   ] as const) {
-    await refuses(expanded(`@${await file("bad.csv", bad)}`), "INPUT_UNREADABLE", where);
+    await rejectsWith(expanded(`@${await file("bad.csv", bad)}`), "INPUT_UNREADABLE", where);
   }
 });
 
@@ -169,10 +154,10 @@ test("what is no manifest of an inventory is refused", async () => {
   for (const [content, message] of [
     ["{", /manifest\.json": expected the manifest\.json/],
     ['{"files":[]}', /destinationBucket/],
-    [JSON.stringify(manifest), /in CSV, came "Parquet"/],
+    [JSON.stringify(manifest), /in CSV, got "Parquet"/],
     [Buffer.alloc((16 << 20) + 1, 0x20), /at most 16777216 bytes/],
   ] as const) {
-    await refuses(expanded(`@${await file("manifest.json", content)}`), "INPUT_UNREADABLE", message);
+    await rejectsWith(expanded(`@${await file("manifest.json", content)}`), "INPUT_UNREADABLE", message);
   }
 });
 
@@ -206,7 +191,7 @@ test("a list of images is one input, its bad lines rows in error; one of archive
       ["b//c.png", "URL_REFUSED"],
     ],
   );
-  await refuses(imagesOf(`@${await file("texts.csv", '"bucket","a.txt"\n')}`), "INPUT_EMPTY", /no images/);
+  await rejectsWith(imagesOf(`@${await file("texts.csv", '"bucket","a.txt"\n')}`), "INPUT_EMPTY", /no images/);
 
   const archives = await file("shards/list.txt", "1.tar\n2.tar\n");
   for (const name of ["shards/1.tar", "shards/2.tar", "shards/_3.tar"]) await file(name);
@@ -231,7 +216,7 @@ test("a list names what lies beside it, or what is granted, and nothing else of 
   const secret = pathToFileURL(join(root, "secret/x.csv")).href;
   for (const line of ["../secret/x.csv", join(root, "secret/x.csv"), secret, "link.csv", "folder/x.csv", "/gone.csv"]) {
     const hostile = await file("own/hostile.txt", `a.csv\n\n${line}\n`);
-    await refuses(namesOf([`@${hostile}`], s3), "INPUT_UNREADABLE", /hostile\.txt", line 3: .*--file-roots/);
+    await rejectsWith(namesOf([`@${hostile}`], s3), "INPUT_UNREADABLE", /hostile\.txt", line 3: .*--file-roots/);
     const granted = { fileRoots: [join(root, "secret"), "/gone.csv"] };
     assert.equal((await namesOf([`@${hostile}`], s3, granted)).length, 2, line);
   }

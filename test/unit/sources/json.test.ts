@@ -3,7 +3,6 @@ import { Readable } from "node:stream";
 import { test } from "node:test";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import type { ReadOptions } from "../../../src/schemas/input.ts";
-import { ItemSchema } from "../../../src/schemas/item.ts";
 import { openImageSource } from "../../../src/sources/open-images.ts";
 import { openTextSource } from "../../../src/sources/open-texts.ts";
 import type { SourceRecord } from "../../../src/sources/source.ts";
@@ -11,26 +10,21 @@ import { memberId } from "../../../src/sources/tar/read-split.ts";
 import { JsonArrayScanner } from "../../../src/sources/text/json/array-scanner.ts";
 import { recordsIn } from "../../../src/sources/text/scanner.ts";
 import { ownFiles } from "../../helpers/files.ts";
+import { AUTO, rejectsWith, shortRecords, validRecordsOf } from "../../helpers/inputs/read-source.ts";
 
-const AUTO: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };
 const file = await ownFiles();
 
-async function records(path: string | { stdin: Readable }, read: Partial<ReadOptions> = {}): Promise<SourceRecord[]> {
-  const found = await Array.fromAsync((await openTextSource(path, { ...AUTO, ...read })).records());
-  for (const [index, record] of found.entries()) {
-    ItemSchema.parse({ ...record, source: 0 });
-    assert.equal(record.record, index);
-  }
-  return found;
+async function records(from: string | { stdin: Readable }, read: Partial<ReadOptions> = {}): Promise<SourceRecord[]> {
+  return await validRecordsOf(await openTextSource(from, { ...AUTO, ...read }));
 }
 
-/** Records as `[line, text]`, or `[line, code]`. */
-function short(found: SourceRecord[]): unknown[] {
-  return found.map(({ line, text, error }) => [line, error === undefined ? text : error.code]);
-}
-
-async function refuses(path: string, read: Partial<ReadOptions>, code: string, message: RegExp): Promise<void> {
-  await assert.rejects(openTextSource(path, { ...AUTO, ...read }), { code, message });
+async function refuses(
+  from: string | { stdin: Readable },
+  read: Partial<ReadOptions>,
+  code: string,
+  message: RegExp,
+): Promise<void> {
+  await rejectsWith(openTextSource(from, { ...AUTO, ...read }), code, message);
 }
 
 const REVIEWS = [
@@ -79,16 +73,16 @@ test("an array is found by its content where the name says nothing, or JSONL", a
     assert.equal((await Array.fromAsync(source.records())).length, 2);
   }
   const stdin = () => ({ stdin: Readable.from([...Buffer.from(pretty)].map((byte) => Buffer.of(byte))) });
-  assert.deepEqual(short(await records(stdin())), [
+  assert.deepEqual(shortRecords(await records(stdin())), [
     [2, "a"],
     [5, "b"],
   ]);
   assert.equal((await records(stdin(), { format: "json" })).length, 2);
-  assert.deepEqual(short(await records(await file("x", "[Verse 1]\nHello\n"))), [
+  assert.deepEqual(shortRecords(await records(await file("x", "[Verse 1]\nHello\n"))), [
     [1, "[Verse 1]"],
     [2, "Hello"],
   ]);
-  assert.deepEqual(short(await records(await file("x.jsonl", '[{"text":"a"}]\n{"text":"b"}\n'))), [
+  assert.deepEqual(shortRecords(await records(await file("x.jsonl", '[{"text":"a"}]\n{"text":"b"}\n'))), [
     [1, "RECORD_INVALID"],
     [2, "b"],
   ]);
@@ -108,11 +102,11 @@ test("JSONL in a .json file is JSONL", async () => {
       ["a", "b"],
     );
   }
-  assert.deepEqual(short(await records(await file("x.json", '{"text":"a"}'))), [[1, "a"]]);
+  assert.deepEqual(shortRecords(await records(await file("x.json", '{"text":"a"}'))), [[1, "a"]]);
   // A damaged first line is its own row.
   for (const name of ["x.json", "x.jsonl", "x"])
     for (const damaged of ['{"text":"a', '{"text":"a","n":[1'])
-      assert.deepEqual(short(await records(await file(name, `${damaged}\n{"text":"b"}\n`))), [
+      assert.deepEqual(shortRecords(await records(await file(name, `${damaged}\n{"text":"b"}\n`))), [
         [1, "RECORD_INVALID"],
         [2, "b"],
       ]);
@@ -120,21 +114,21 @@ test("JSONL in a .json file is JSONL", async () => {
 
 test("other JSON is refused with what it is", async () => {
   const object = { data: [{ text: "a" }, { text: "b" }] };
-  const over = /it is an object over several lines: take the list of records out of it \(jq/;
+  const over = /got an object over several lines: extract the list of records \(jq/;
   for (const name of ["x.json", "x", "x.jsonl"])
     await refuses(await file(name, JSON.stringify(object, undefined, 2)), {}, "INPUT_UNREADABLE", over);
-  await refuses(await file("x.json", JSON.stringify(object)), {}, "COLUMN_NOT_FOUND", /it has "data"/);
+  await refuses(await file("x.json", JSON.stringify(object)), {}, "COLUMN_NOT_FOUND", /got the columns "data"/);
   // As pandas writes a table by default.
   const columns = await file("x.json", '{"text":{"0":"a","1":"b"}}');
-  await refuses(columns, {}, "INPUT_UNREADABLE", /one JSON object, no list of records: .*came an object/);
+  await refuses(columns, {}, "INPUT_UNREADABLE", /expected a list of records, got one JSON object: .*got an object/);
   for (const [content, found] of [
-    ['"a text"', /begins with "\\"a text\\""/],
-    ["12\n", /begins with "12/],
-    ["null", /begins with "null"/],
-    ["not JSON at all", /begins with "not JSON/],
+    ['"a text"', /\(JSONL\), got "\\"a text\\""/],
+    ["12\n", /got "12/],
+    ["null", /got "null"/],
+    ["not JSON at all", /got "not JSON/],
   ] as const)
     await refuses(await file("x.json", content), {}, "INPUT_UNREADABLE", found);
-  const none = /none of the first 2 records can be read; line 1: expected a JSON object, came/;
+  const none = /none of the first 2 records can be read; line 1: expected a JSON object, got/;
   await refuses(await file("x.json", '["a","b"]'), {}, "INPUT_UNREADABLE", none);
   await refuses(await file("x.json", '["a","b"]'), { column: "text" }, "INPUT_UNREADABLE", none);
   await refuses(await file("x.json", "[[1],2]"), {}, "INPUT_UNREADABLE", none);
@@ -142,24 +136,24 @@ test("other JSON is refused with what it is", async () => {
     await file("x.json", "["),
     {},
     "INPUT_UNREADABLE",
-    /cut off: expected a record or \], found the input's end/,
+    /cut off: expected a record or \], got the end of the input/,
   );
   await refuses(await file("x.json", '[{"text":'), {}, "INPUT_UNREADABLE", /cut off in the record/);
   for (const empty of ["[]", " [ \n ] \n", "\uFEFF", " \n"])
     await refuses(await file("x.json", empty), {}, "INPUT_EMPTY", /no records/);
   await refuses(await file("x.json", '{"text":"a"}'), { format: "json" }, "INPUT_UNREADABLE", /begins with \[/);
-  await refuses(await file("x.json", '[{"words":"a"}]'), {}, "COLUMN_NOT_FOUND", /it has "words"/);
+  await refuses(await file("x.json", '[{"words":"a"}]'), {}, "COLUMN_NOT_FOUND", /got the columns "words"/);
 });
 
 test("the columns of an array are what any of its first records has", async () => {
   const path = await file("x.json", '[1, {"id":1}, {"text":"a","lang":"en"}]');
   const found = await records(path, { keep: ["lang"] });
-  assert.deepEqual(short(found), [
+  assert.deepEqual(shortRecords(found), [
     [1, "RECORD_INVALID"],
     [1, "RECORD_INVALID"],
     [1, "a"],
   ]);
-  assert.match(found[1]!.error!.message, /"text", which this record does not have/);
+  assert.match(found[1]!.error!.message, /"text", got a record without the column/);
 });
 
 test("the column is the known name that most of the first records have", async () => {
@@ -204,8 +198,12 @@ test("an array that is cut off, or followed by more, is one error more that says
     [whole.slice(0, 16), ["a", "RECORD_INVALID"], cut],
     [whole.slice(0, 15), ["a", "RECORD_INVALID"], cut],
     [`${whole}[\n{"text":"c"}`, ["a", "b", "c", "RECORD_INVALID"], cut],
-    [`${whole}\n{"text":"c"}`, ["a", "b", "RECORD_INVALID"], /line 6: expected the input's end or another array after/],
-    [gzipSync(whole.repeat(1)).subarray(0, -12), undefined, /gzip data breaks/],
+    [
+      `${whole}\n{"text":"c"}`,
+      ["a", "b", "RECORD_INVALID"],
+      /line 6: expected the end of the input or another array after/,
+    ],
+    [gzipSync(whole.repeat(1)).subarray(0, -12), undefined, /gzip data is cut off or corrupt/],
   ] as const) {
     const found = await records(await file("x.json", content));
     if (expected)
@@ -230,20 +228,20 @@ test("a record that is no JSON costs its own row", async () => {
       '"',
     );
   const pretty = await records(await file("x.json", damaged(2)));
-  assert.deepEqual(short(pretty), [
+  assert.deepEqual(shortRecords(pretty), [
     [2, "a"],
     [5, "RECORD_INVALID"],
     [11, "d"],
   ]);
-  assert.match(pretty[1]!.error!.message, /line 5: a string in the record .* reading goes on after line 10/);
+  assert.match(pretty[1]!.error!.message, /line 5: a string in the record .* reading continues after line 10/);
   const perLine = damaged().replaceAll("},{", "},\n{");
-  assert.deepEqual(short(await records(await file("x.json", perLine))), [
+  assert.deepEqual(shortRecords(await records(await file("x.json", perLine))), [
     [1, "a"],
     [2, "RECORD_INVALID"],
     [3, "d"],
   ]);
   const compact = await records(await file("x.json", damaged()));
-  assert.deepEqual(short(compact), [
+  assert.deepEqual(shortRecords(compact), [
     [1, "a"],
     [1, "RECORD_INVALID"],
   ]);
@@ -282,7 +280,7 @@ test("arrays one after another are read as one", async () => {
   for (const between of ["\n", "", " \n\n "]) {
     const path = await file("x.json", `[{"text":"a"}, {"text":"b"}]${between}[]${between}[{"text":"c"}]\n`);
     const line = 1 + 2 * (between.split("\n").length - 1);
-    assert.deepEqual(short(await records(path)), [
+    assert.deepEqual(shortRecords(await records(path)), [
       [1, "a"],
       [1, "b"],
       [line, "c"],
@@ -294,7 +292,7 @@ test("a record over 1 MiB is an error of its own, and takes no memory", async ()
   const long = `{"text":"${"x".repeat(1 << 20)}"}`;
   const path = await file("x.json", `[${long},\n{"text":"a"},${long.replaceAll("x", "xx")}, {"text":"b"}]`);
   const found = await records(path, { column: "text" });
-  assert.deepEqual(short(found), [
+  assert.deepEqual(shortRecords(found), [
     [1, "RECORD_TOO_LARGE"],
     [2, "a"],
     [2, "RECORD_TOO_LARGE"],
@@ -305,7 +303,7 @@ test("a record over 1 MiB is an error of its own, and takes no memory", async ()
     gzipSync(Buffer.concat([Buffer.from('[{"text":"a"},"'), Buffer.alloc(100_000_000, "x")])),
   );
   const before = process.memoryUsage.rss();
-  assert.deepEqual(short(await records(bomb)), [
+  assert.deepEqual(shortRecords(await records(bomb)), [
     [1, "a"],
     [1, "RECORD_INVALID"],
   ]);

@@ -6,14 +6,10 @@ import { after, test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import type { ReadOptions } from "../../../src/schemas/input.ts";
-import {
-  type ExpandedInput,
-  expandInputs,
-  openFullInputs,
-  openInputs,
-} from "../../../src/sources/discover/expand-inputs.ts";
+import { type ExpandedInput, expandInputs } from "../../../src/sources/discover/expand-inputs.ts";
 import { PassedOver } from "../../../src/sources/discover/passed-over.ts";
 import { openImageSource } from "../../../src/sources/open-images.ts";
+import { openFullInputs, openInputs } from "../../../src/sources/open-inputs.ts";
 import type { Source } from "../../../src/sources/source.ts";
 import { S3 } from "../../../src/storage/s3/s3.ts";
 import { ownFiles } from "../../helpers/files.ts";
@@ -88,7 +84,7 @@ test("of archives and images, too, what holds nothing is passed over among other
   });
   await assert.rejects(opened(empty, list), {
     code: "INPUT_EMPTY",
-    message: /none of the 2 inputs has a record; of the first: .*empty\.tar/,
+    message: /none of the 2 inputs has records; the first: .*empty\.tar/,
   });
   await assert.rejects(opened(full, `${full}-none`), { code: "INPUT_NOT_FOUND" });
 });

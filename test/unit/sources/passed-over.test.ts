@@ -5,13 +5,13 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
 import { passedOverLines } from "../../../src/cli/terminal/passed-over.ts";
-import { PassedOverSchema, type ReadOptions, sumPassedOver } from "../../../src/schemas/input.ts";
+import { PassedOverSchema, sumPassedOver } from "../../../src/schemas/input.ts";
 import { PassedOver } from "../../../src/sources/discover/passed-over.ts";
 import { openImageSource } from "../../../src/sources/open-images.ts";
 import { S3 } from "../../../src/storage/s3/s3.ts";
 import { namesOf } from "../../helpers/inputs/expand.ts";
+import { AUTO } from "../../helpers/inputs/read-source.ts";
 
-const AUTO: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };
 const s3 = new S3();
 
 let root: string;
@@ -194,7 +194,7 @@ test("a folder of several formats is refused with the counts, unless the format 
   assert.equal((await namesOf([tables], s3, { format: "lines" })).length, 2);
   // Where the format was told, it is not asked for.
   await assert.rejects(namesOf([folder], s3, { format: "lines" }), (error: Error) => {
-    assert.match(error.message, /none is named as one of --format lines: name those of one format with a pattern/);
+    assert.match(error.message, /no file name has the format lines: select one format with a pattern/);
     return !error.message.includes("say which");
   });
   // A .json may be JSONL.

@@ -4,22 +4,18 @@ import { appendFile, mkdir, mkdtemp, open, realpath, rm, truncate, writeFile } f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import type { ReadOptions } from "../../../src/schemas/input.ts";
 import { type Split, SplitSchema } from "../../../src/schemas/split.ts";
-import { namedFile } from "../../../src/sources/bytes/read.ts";
+import { namedFile } from "../../../src/sources/bytes/read-file.ts";
 import { grantsOf, openImageSource } from "../../../src/sources/open-images.ts";
 import { openTextSource } from "../../../src/sources/open-texts.ts";
 import { readSplit } from "../../../src/sources/read-split.ts";
 import { cutSlices } from "../../../src/sources/slices.ts";
-import type { Cursor, Cut, Source, SourceRecord } from "../../../src/sources/source.ts";
+import type { Cut, SourceRecord } from "../../../src/sources/source.ts";
+import { ALL, AUTO, NEVER, readSplits, rejectsWith, splitsOf } from "../../helpers/inputs/read-source.ts";
 import { type Entry, tarOf } from "../../helpers/inputs/tar.ts";
-
-const AUTO: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };
-const NEVER = new AbortController().signal;
-const ALL = { items: 20_000, bytes: 8_000_000 };
 
 let root: string;
 before(async () => {
@@ -34,25 +30,8 @@ async function archive(content: readonly Entry[] | Uint8Array): Promise<string> 
   return path;
 }
 
-async function splitsOf(source: Source, size = ALL, sample?: number, from?: Cursor): Promise<Split[]> {
-  const cuts = await Array.fromAsync(source.splitter!.cuts(from ?? { record: 0 }, () => size, sample));
-  return cuts.map(({ split }) => SplitSchema.parse(split));
-}
-
-async function itemsOf(splits: readonly Split[]): Promise<SourceRecord[]> {
-  const read = splits.map(async (split) => {
-    const path = fileURLToPath(split.input.uri);
-    return await Array.fromAsync(readSplit(split, "image-classification", namedFile(path), NEVER));
-  });
-  return (await Promise.all(read)).flat();
-}
-
-async function refuses(work: Promise<unknown>, code: string, message: RegExp): Promise<void> {
-  await assert.rejects(work, (error: Error & { code: string }) => {
-    assert.equal(error.code, code, error.message);
-    assert.match(error.message, message);
-    return true;
-  });
+function itemsOf(splits: readonly Split[]): Promise<SourceRecord[]> {
+  return readSplits(splits, { task: "image-classification" });
 }
 
 /** What planning and reading the whole of it says. */
@@ -226,10 +205,10 @@ test("hostile and damaged archives are refused when they are planned, with the p
   const flipped = Buffer.from(tarOf([image, { name: "b.jpg", content: "b" }]));
   flipped[1024]! ^= 1;
   const cases: [Uint8Array, RegExp][] = [
-    [tarOf([image, { name: "b.jpg", size: negative }]), /byte 1024: expected a member's size/],
-    [tarOf([image, { name: "b.jpg", size: huge }]), /byte 1024: expected a member's size/],
-    [tarOf([image, { name: "b.jpg", size: "77777777777\0" }]), /byte 1024: 8589934591 bytes were to follow/],
-    [tarOf([image, { name: "b.jpg", size: "elephant\0\0\0\0" }]), /expected a member's size/],
+    [tarOf([image, { name: "b.jpg", size: negative }]), /byte 1024: expected the size of a member/],
+    [tarOf([image, { name: "b.jpg", size: huge }]), /byte 1024: expected the size of a member/],
+    [tarOf([image, { name: "b.jpg", size: "77777777777\0" }]), /byte 1024: expected 8589934591 more bytes/],
+    [tarOf([image, { name: "b.jpg", size: "elephant\0\0\0\0" }]), /expected the size of a member/],
     [tarOf([image, { name: "x/../../b.jpg", content: "b" }]), /"\.\."/],
     [tarOf([image, { name: "x", type: "x", content: "nonsense" }]), /pax records/],
     [tarOf([image, { name: "x", type: "x", content: "99 path=b\n" }]), /pax records/],
@@ -239,19 +218,19 @@ test("hostile and damaged archives are refused when they are planned, with the p
     [good.subarray(0, 1024), /end mark/],
     [tarOf([image, { name: "b.jpg", content: Buffer.alloc(5000) }]).subarray(0, 4000), /cut off/],
   ];
-  for (const [content, message] of cases) await refuses(all(await archive(content)), "INPUT_UNREADABLE", message);
-  await refuses(all(await archive(Buffer.alloc(4096, 65))), "INPUT_UNREADABLE", /byte 0: expected the header/);
+  for (const [content, message] of cases) await rejectsWith(all(await archive(content)), "INPUT_UNREADABLE", message);
+  await rejectsWith(all(await archive(Buffer.alloc(4096, 65))), "INPUT_UNREADABLE", /byte 0: expected the header/);
 });
 
 test("what is no archive of images is refused with the mend", async () => {
   const packed = join(root, "packed.tar.gz");
   await writeFile(packed, gzipSync(tarOf([{ name: "a.jpg", content: "a" }])));
-  await refuses(openImageSource(packed, AUTO), "INPUT_UNREADABLE", /gunzip it/);
-  await refuses(openImageSource(await archive([{ name: "a.txt" }]), AUTO), "INPUT_EMPTY", /no images/);
+  await rejectsWith(openImageSource(packed, AUTO), "INPUT_UNREADABLE", /gunzip/);
+  await rejectsWith(openImageSource(await archive([{ name: "a.txt" }]), AUTO), "INPUT_EMPTY", /no images/);
   const path = await archive([{ name: "a.jpg", content: "a" }]);
-  await refuses(openTextSource(path, AUTO), "INPUT_UNREADABLE", /unpack it/);
+  await rejectsWith(openTextSource(path, AUTO), "INPUT_UNREADABLE", /unpack it/);
   for (const read of [{ column: "x" }, { idColumn: "x" }, { keep: ["jpg"] }, { where: [{ column: "x", value: "" }] }])
-    await refuses(openImageSource(path, { ...AUTO, ...read }), "COLUMN_NOT_FOUND", /by its extension/);
+    await rejectsWith(openImageSource(path, { ...AUTO, ...read }), "COLUMN_NOT_FOUND", /--keep takes the extension/);
 });
 
 test("an archive that changed since it was planned is not read as if it had not", async () => {
@@ -260,12 +239,12 @@ test("an archive that changed since it was planned is not read as if it had not"
   const splits = await splitsOf(await openImageSource(path, AUTO), { items: 1, bytes: 1 });
   assert.equal((await itemsOf(splits)).length, 3);
   await appendFile(path, "x");
-  await refuses(itemsOf(splits), "INPUT_CHANGED", /\.tar changed/);
+  await rejectsWith(itemsOf(splits), "INPUT_CHANGED", /\.tar changed/);
   await truncate(path, 700);
-  await refuses(itemsOf(splits), "INPUT_CHANGED", /\.tar changed/);
+  await rejectsWith(itemsOf(splits), "INPUT_CHANGED", /\.tar changed/);
   // One that lies about its count is found out too.
   const other = await splitsOf(await openImageSource(await archive(entries), AUTO));
-  await refuses(itemsOf([{ ...other[0]!, count: 2 }]), "INPUT_CHANGED", /expected 2 images/);
+  await rejectsWith(itemsOf([{ ...other[0]!, count: 2 }]), "INPUT_CHANGED", /expected 2 images/);
 });
 
 test("slices of archives hold whole keys, and a retry only what it names", async () => {
@@ -289,7 +268,7 @@ test("slices of archives hold whole keys, and a retry only what it names", async
       [10, [[5, 10]]],
     ],
   );
-  await refuses(Array.fromAsync(cutSlices(sources, { size: ALL })), "USAGE", /cannot travel/);
+  await rejectsWith(Array.fromAsync(cutSlices(sources, { size: ALL })), "USAGE", /cannot be part of a job/);
   const only = await itemsOf([{ ...slices[1]!.splits![0]!, only: [12, 19] }]);
   assert.deepEqual(
     only.map(({ record, id }) => [record, id]),
@@ -443,7 +422,7 @@ test("what is kept is found wherever it lies near its image, and refused where i
   }
   const far = await archive([...images, { name: "big.bin", content: Buffer.alloc(33 << 20) }, ...beside]);
   const source = await openImageSource(far, { ...AUTO, keep: ["json"] });
-  await refuses(splitsOf(source), "INPUT_UNREADABLE", /--keep json .*byte 0 lies at byte .*--sort=name/);
+  await rejectsWith(splitsOf(source), "INPUT_UNREADABLE", /--keep json .*byte 0 is at byte .*--sort=name/);
   // What nobody asked for may lie anywhere.
   assert.equal((await all(far)).length, 3);
 });
@@ -483,5 +462,5 @@ test("a split that an older version planned is refused", async () => {
   const [split] = await splitsOf(await openImageSource(path, AUTO));
   const { offset, bytes } = split!.at as { offset: number; bytes: number };
   const old: Split = SplitSchema.parse({ ...split!, at: { kind: "tar", offset, bytes } });
-  await refuses(itemsOf([old]), "INPUT_CHANGED", /older version/);
+  await rejectsWith(itemsOf([old]), "INPUT_CHANGED", /older version/);
 });

@@ -12,7 +12,7 @@ import type { ReadOptions } from "../../../src/schemas/input.ts";
 import type { Job } from "../../../src/schemas/job.ts";
 import { type Split, SplitSchema } from "../../../src/schemas/split.ts";
 import type { Task } from "../../../src/schemas/task.ts";
-import { namedFile } from "../../../src/sources/bytes/read.ts";
+import { namedFile } from "../../../src/sources/bytes/read-file.ts";
 import { isSampled } from "../../../src/sources/item/sample.ts";
 import { openImageSource } from "../../../src/sources/open-images.ts";
 import { openTextSource } from "../../../src/sources/open-texts.ts";
@@ -22,10 +22,9 @@ import { type Cut, MAX_RECORD_BYTES, type Source, type SourceRecord } from "../.
 import { S3 } from "../../../src/storage/s3/s3.ts";
 import { itemLoader } from "../../../src/workers/slice/load-items.ts";
 import { ownFiles } from "../../helpers/files.ts";
+import { AUTO, NEVER } from "../../helpers/inputs/read-source.ts";
 
-const AUTO: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };
 const TEXT: Task = "text-classification";
-const never = new AbortController().signal;
 
 const file = await ownFiles();
 /** A folder of its own. */
@@ -66,7 +65,7 @@ async function read(cuts: Cut[], path: string, task = TEXT): Promise<SourceRecor
     end = split.at.offset + split.at.bytes;
     record += split.count;
     assert.deepEqual([next.record, next.offset], [record, end]);
-    const items = await Array.fromAsync(readSplit(JSON.parse(JSON.stringify(split)), task, namedFile(path), never));
+    const items = await Array.fromAsync(readSplit(JSON.parse(JSON.stringify(split)), task, namedFile(path), NEVER));
     assert.equal(items.length, split.selected ?? split.count);
     if (index < cuts.length - 1) assert.ok(items.length > 0, "only the last cut may have no item");
     found.push(...items);
@@ -251,7 +250,7 @@ test("only the numbers that are asked for are read again", async () => {
   const path = await file("x.txt", "a\nb\nc\nd\n");
   const [cut] = await cutsOf(await openTextSource(path, AUTO), [{ items: 9, bytes: 1e6 }]);
   const split = { ...cut!.split, only: [1, 3] };
-  const found = await Array.fromAsync(readSplit(split, TEXT, namedFile(path), never));
+  const found = await Array.fromAsync(readSplit(split, TEXT, namedFile(path), NEVER));
   assert.deepEqual(
     found.map(({ record, id, text }) => [record, id, text]),
     [
@@ -312,7 +311,7 @@ test("a file that is not what it was fails the cut and the split, whatever chang
     await change(path);
     const changed = { code: "INPUT_CHANGED", message: /x\.csv/ };
     await assert.rejects(cutsOf(source, [{ items: 2, bytes: 1e6 }]), changed);
-    await assert.rejects(Array.fromAsync(readSplit(cuts[1]!.split, TEXT, namedFile(path), never)), changed);
+    await assert.rejects(Array.fromAsync(readSplit(cuts[1]!.split, TEXT, namedFile(path), NEVER)), changed);
   }
 });
 
@@ -323,7 +322,7 @@ test("a split whose records do not end where they are said to fails", async () =
   assert.ok(split.at.kind === "text");
   const { at } = split;
   for (const lie of [{ count: 3 }, { count: 1 }, { at: { ...at, bytes: 4 } }, { at: { ...at, bytes: 9 } }])
-    await assert.rejects(Array.fromAsync(readSplit({ ...split, ...lie }, TEXT, namedFile(path), never)), {
+    await assert.rejects(Array.fromAsync(readSplit({ ...split, ...lie }, TEXT, namedFile(path), NEVER)), {
       code: "INPUT_CHANGED",
       message: /records 0 to \d of file:.*x\.csv: expected \d in the bytes/,
     });
@@ -336,9 +335,9 @@ test("a job whose splits hold another number of items than was planned fails, th
   const grants = { files: new FileGrants([path]), s3: new S3Grants([]) };
   const load = itemLoader(grants, new S3());
   const jobOf = (split: Split) => ({ splits: [split], model: { task: TEXT } }) as Job;
-  assert.equal((await load(jobOf(cut!.split), never)).items.length, 2);
+  assert.equal((await load(jobOf(cut!.split), NEVER)).items.length, 2);
   for (const selected of [1, 3])
-    await assert.rejects(load(jobOf({ ...cut!.split, selected }), never), {
+    await assert.rejects(load(jobOf({ ...cut!.split, selected }), NEVER), {
       code: "INPUT_CHANGED",
       message: new RegExp(`records 0 to 2 of .*: expected ${selected} items, as planned, got 2`),
     });
@@ -356,7 +355,7 @@ test("a FIFO that takes a planned file's place fails its slices at once, and no 
   const [cut] = await cutsOf(await openTextSource(path, AUTO), [{ items: 9, bytes: 1e6 }]);
   const load = itemLoader({ files: new FileGrants([dirname(path)]), s3: new S3Grants([]) }, new S3());
   const jobOf = (split: Split, task: Task = TEXT) => ({ splits: [split], model: { task } }) as Job;
-  assert.equal((await load(jobOf(cut!.split), never)).items.length, 2);
+  assert.equal((await load(jobOf(cut!.split), NEVER)).items.length, 2);
   await rm(path);
   assert.equal(spawnSync("mkfifo", [path]).status, 0);
   const tar: Split = { ...cut!.split, at: { kind: "tar", offset: 0, bytes: 1024, images: [0, 512] } };
@@ -368,8 +367,8 @@ test("a FIFO that takes a planned file's place fails its slices at once, and no 
   // More than libuv's pool has threads.
   for (let i = 0; i < 5; i++)
     for (const job of jobs)
-      await assert.rejects(load(job, never), {
+      await assert.rejects(load(job, NEVER), {
         code: "INPUT_CHANGED",
-        message: /now it cannot be read as a regular file/,
+        message: /it is no longer a readable regular file/,
       });
 });

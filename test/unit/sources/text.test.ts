@@ -5,41 +5,24 @@ import { test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import type { ReadOptions } from "../../../src/schemas/input.ts";
-import { ItemSchema } from "../../../src/schemas/item.ts";
 import { openTextSource } from "../../../src/sources/open-texts.ts";
 import type { SourceRecord } from "../../../src/sources/source.ts";
 import { ownFiles } from "../../helpers/files.ts";
-
-const AUTO: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };
+import { AUTO, rejectsWith, shortRecords, validRecordsOf } from "../../helpers/inputs/read-source.ts";
 
 const file = await ownFiles();
 
-/** All records; each of them must be fit to travel. */
-async function records(path: string | { stdin: Readable }, read: Partial<ReadOptions> = {}): Promise<SourceRecord[]> {
-  const found = await Array.fromAsync((await openTextSource(path, { ...AUTO, ...read })).records());
-  for (const [index, record] of found.entries()) {
-    ItemSchema.parse({ ...record, source: 0 });
-    assert.equal(record.record, index);
-  }
-  return found;
-}
-
-/** Records as `[line, text]`, or `[line, code]` with the error's message left to the caller. */
-function short(found: SourceRecord[]): unknown[] {
-  return found.map(({ line, text, error }) => [line, error === undefined ? text : error.code]);
+async function records(from: string | { stdin: Readable }, read: Partial<ReadOptions> = {}): Promise<SourceRecord[]> {
+  return await validRecordsOf(await openTextSource(from, { ...AUTO, ...read }));
 }
 
 async function refuses(
-  path: string | { stdin: Readable },
+  from: string | { stdin: Readable },
   read: Partial<ReadOptions>,
   code: string,
   message: RegExp,
 ): Promise<void> {
-  await assert.rejects(openTextSource(path, { ...AUTO, ...read }), (error: Error & { code: string }) => {
-    assert.equal(error.code, code, error.message);
-    assert.match(error.message, message);
-    return true;
-  });
+  await rejectsWith(openTextSource(from, { ...AUTO, ...read }), code, message);
 }
 
 test("CSV: column, ids, kept columns, and all that was found out", async () => {
@@ -78,15 +61,20 @@ for (const [delimiter, name] of [
 }
 
 test("a lone column is read where its name is known or told, and not guessed otherwise", async () => {
-  assert.deepEqual(short(await records(await file("x.csv", "Review\nhello; you\nthere\n"))), [
+  assert.deepEqual(shortRecords(await records(await file("x.csv", "Review\nhello; you\nthere\n"))), [
     [2, "hello; you"],
     [3, "there"],
   ]);
   const words = "words\nhello\n";
-  assert.deepEqual(short(await records(await file("x.csv", words), { column: "words" })), [[2, "hello"]]);
+  assert.deepEqual(shortRecords(await records(await file("x.csv", words), { column: "words" })), [[2, "hello"]]);
   const headerless = await file("x.csv", "I like it\nI do not\n");
-  await refuses(headerless, {}, "COLUMN_NOT_FOUND", /it has "I like it"; name one with --column; .*--format lines$/);
-  assert.deepEqual(short(await records(headerless, { format: "lines" })), [
+  await refuses(
+    headerless,
+    {},
+    "COLUMN_NOT_FOUND",
+    /got the columns "I like it"; name one with --column; .*--format lines$/,
+  );
+  assert.deepEqual(shortRecords(await records(headerless, { format: "lines" })), [
     [1, "I like it"],
     [2, "I do not"],
   ]);
@@ -124,7 +112,7 @@ test("a .tsv of commas or semicolons is read by them, one of tabs by tabs", asyn
     assert.deepEqual([source.read.delimiter, source.read.column], [delimiter, "text"]);
   }
   const prose = await file("x.tsv", "Well, text\nI like it\nThis, and that, is bad\n");
-  await refuses(prose, {}, "COLUMN_NOT_FOUND", /it has "Well, text"/);
+  await refuses(prose, {}, "COLUMN_NOT_FOUND", /got the columns "Well, text"/);
 });
 
 test("Excel's first line `sep=;` says the delimiter and is no record", async () => {
@@ -145,8 +133,8 @@ test("Excel's first line `sep=;` says the delimiter and is no record", async () 
     assert.deepEqual(await Array.fromAsync((await openTextSource(path, source.read)).records()), expected, "reopened");
   }
   const path = await file("x.csv", "sep=;\nid;text\n1;a\n");
-  await refuses(path, { delimiter: "," }, "USAGE", /"sep=;" in its first line.*leave --delimiter out/);
-  assert.deepEqual(short(await records(await file("x.txt", "sep=;\na\n"))), [
+  await refuses(path, { delimiter: "," }, "USAGE", /"sep=;" in its first line.*omit --delimiter/);
+  assert.deepEqual(shortRecords(await records(await file("x.txt", "sep=;\na\n"))), [
     [1, "sep=;"],
     [2, "a"],
   ]);
@@ -159,10 +147,10 @@ test("two columns of one name are refused where one of them is asked for, with t
   await refuses(path, { column: "id", keep: ["n"] }, "COLUMN_AMBIGUOUS", /"n" \(columns 3, 5\)/);
   await refuses(path, { column: "id", idColumn: "n" }, "COLUMN_AMBIGUOUS", /"n"/);
   await refuses(path, { column: "id", where: [{ column: "n", value: "2" }] }, "COLUMN_AMBIGUOUS", /"n"/);
-  assert.deepEqual(short(await records(path, { column: "id" })), [[2, "1"]], "nobody asks for the others");
+  assert.deepEqual(shortRecords(await records(path, { column: "id" })), [[2, "1"]], "nobody asks for the others");
   const cases = await file("x.csv", "Text,text\na,b\n");
   await refuses(cases, {}, "COLUMN_AMBIGUOUS", /2 columns named "text"/);
-  assert.deepEqual(short(await records(cases, { column: "Text" })), [[2, "a"]]);
+  assert.deepEqual(shortRecords(await records(cases, { column: "Text" })), [[2, "a"]]);
 });
 
 test("JSONL: a key that a record has twice is refused where it is asked for", async () => {
@@ -172,7 +160,7 @@ test("JSONL: a key that a record has twice is refused where it is asked for", as
   const two = (name: string) => new RegExp(`x\\.jsonl" has a record with two values of "${name}"`);
   await refuses(path, {}, "COLUMN_AMBIGUOUS", two("text"));
   await refuses(path, { column: "id", keep: ["n"] }, "COLUMN_AMBIGUOUS", two("n"));
-  assert.deepEqual(short(await records(path, { column: "id", keep: ["in"] })), [[1, '\\"']]);
+  assert.deepEqual(shortRecords(await records(path, { column: "id", keep: ["in"] })), [[1, '\\"']]);
 });
 
 test("JSONL: columns are what any of the first 1,000 records has", async () => {
@@ -187,11 +175,11 @@ test("JSONL: columns are what any of the first 1,000 records has", async () => {
       ["a", { lang: "en" }],
     ],
   );
-  assert.match(found[0]!.error!.message, /line 1: .*"text", which this record does not have/);
+  assert.match(found[0]!.error!.message, /line 1: .*"text", got a record without the column/);
   const late = (before: number) => `${'{"text":"a"}\n'.repeat(before)}{"text":"b","lang":"en"}\n`;
   assert.equal((await records(await file("x.jsonl", late(999)), { keep: ["lang"] })).length, 1000);
   const path = await file("x.jsonl", late(1000));
-  await refuses(path, { keep: ["lang"] }, "COLUMN_NOT_FOUND", /no column "lang": it has "text"/);
+  await refuses(path, { keep: ["lang"] }, "COLUMN_NOT_FOUND", /no column "lang": the columns are "text"/);
   // As far as 8 MiB, whatever the records' size.
   const large = (before: number) => `${`{"text":"${"x".repeat(900_000)}"}\n`.repeat(before)}{"text":"b","lang":"en"}\n`;
   assert.equal((await records(await file("x.jsonl", large(8)), { keep: ["lang"] })).length, 9);
@@ -223,20 +211,20 @@ test("JSONL: NaN and Infinity, which Python writes, are read as null", async () 
       ["RECORD_INVALID", undefined],
     ],
   );
-  assert.match(found[3]!.error!.message, /"text", came null/);
+  assert.match(found[3]!.error!.message, /"text", got null/);
 });
 
 test("records that are too short or too long are errors that say so, and the rest goes on", async () => {
   const found = await records(await file("x.csv", 'id,text\n1,a\n2\n3,b,c\n"4","d\ne"\n5,f\n'));
-  assert.deepEqual(short(found), [
+  assert.deepEqual(shortRecords(found), [
     [2, "a"],
     [3, "RECORD_INVALID"],
     [4, "RECORD_INVALID"],
     [5, "d\ne"],
     [7, "f"],
   ]);
-  assert.match(found[1]!.error!.message, /line 3: expected 2 columns as in the header, came 1/);
-  assert.match(found[2]!.error!.message, /line 4: expected 2 columns as in the header, came 3/);
+  assert.match(found[1]!.error!.message, /line 3: expected 2 columns as in the header, got 1/);
+  assert.match(found[2]!.error!.message, /line 4: expected 2 columns as in the header, got 3/);
 });
 
 test("JSONL: values, own types of kept columns, and each kind of bad line", async () => {
@@ -271,11 +259,11 @@ test("JSONL: values, own types of kept columns, and each kind of bad line", asyn
     ],
   );
   const why: [number, RegExp][] = [
-    [0, /line 2: .*came an array/],
-    [4, /line 7: .*"text", came null/],
-    [5, /came an object/],
-    [6, /line 9: .*"text", which this record does not have/],
-    [7, /came what is no JSON/],
+    [0, /line 2: .*got an array/],
+    [4, /line 7: .*"text", got null/],
+    [5, /got an object/],
+    [6, /line 9: .*"text", got a record without the column/],
+    [7, /got text that is not JSON/],
   ];
   for (const [index, pattern] of why) assert.match(found[index]!.error!.message, pattern);
 });
@@ -298,7 +286,7 @@ test("JSONL: what nests too deep is an error of its record", async () => {
   const deep = "[".repeat(20_000) + "]".repeat(20_000);
   const lines = `{"text":"a","n":1}\n{"text":"b","n":${deep}}\n{"id":12345678901234567890,"m":${deep},"text":"c"}\n`;
   const found = await records(await file("x.jsonl", lines), { idColumn: null, keep: ["n"] });
-  assert.deepEqual(short(found), [
+  assert.deepEqual(shortRecords(found), [
     [1, "a"],
     [2, "RECORD_INVALID"],
     [3, "c"],
@@ -306,13 +294,13 @@ test("JSONL: what nests too deep is an error of its record", async () => {
 });
 
 test("plain lines: empty ones are records, the last line break ends none", async () => {
-  assert.deepEqual(short(await records(await file("x.txt", "one, two\r\n\r\n\nthree\n"))), [
+  assert.deepEqual(shortRecords(await records(await file("x.txt", "one, two\r\n\r\n\nthree\n"))), [
     [1, "one, two"],
     [2, ""],
     [3, ""],
     [4, "three"],
   ]);
-  assert.deepEqual(short(await records(await file("y.txt", "\n"))), [[1, ""]]);
+  assert.deepEqual(shortRecords(await records(await file("y.txt", "\n"))), [[1, ""]]);
 });
 
 test("without a telling name the content says the format", async () => {
@@ -442,7 +430,7 @@ test("a zstd file that breaks: what is before stands, then one error that says w
     const last = found.at(-1)!;
     assert.match(
       last.error?.message ?? "",
-      /^line \d+: the input ends here: the zstd data breaks after \d+ unpacked bytes/,
+      /^line \d+: the input ends here: the zstd data is cut off or corrupt after \d+ decompressed bytes/,
     );
     const wrong = found.findIndex(({ id, text }, index) => `${id},${text}\n` !== rows[index]);
     assert.ok(wrong >= good, `${name}: record ${wrong} differs`);
@@ -457,7 +445,7 @@ test("a zstd file that unpacks to far more than it holds takes little memory", a
   const head = Buffer.from("28b52ffd0038", "hex");
   const path = await file("bomb.txt", Buffer.concat([head, ...Array<Buffer>(7999).fill(block), last]));
   const before = process.memoryUsage.rss();
-  assert.deepEqual(short(await records(path)), [[1, "RECORD_TOO_LARGE"]]);
+  assert.deepEqual(shortRecords(await records(path)), [[1, "RECORD_TOO_LARGE"]]);
   assert.ok(process.memoryUsage.rss() - before < 120_000_000);
 });
 
@@ -478,7 +466,10 @@ test("a gzip file that breaks: what is before stands, then one error that says w
     const found = await records(await file(`${name}.csv.gz`, bytes), { idColumn: "id" });
     const last = found.at(-1)!;
     assert.equal(last.error?.code, "RECORD_INVALID", name);
-    assert.match(last.error!.message, /^line \d+: the input ends here: the gzip data breaks after \d+ unpacked bytes/);
+    assert.match(
+      last.error!.message,
+      /^line \d+: the input ends here: the gzip data is cut off or corrupt after \d+ decompressed bytes/,
+    );
     // Compared one by one: the difference of two arrays of this length would take all memory to print.
     const wrong = found.findIndex(({ id, text }, index) => `${id},${text}\n` !== rows[index]);
     assert.ok(wrong >= good, `${name}: record ${wrong} differs`);
@@ -489,7 +480,7 @@ test("a gzip file that breaks: what is before stands, then one error that says w
 test("a gzip file that unpacks to far more than it holds takes little memory", async () => {
   const path = await file("bomb.txt", gzipSync(Buffer.alloc(100_000_000, "x")));
   const before = process.memoryUsage.rss();
-  assert.deepEqual(short(await records(path)), [[1, "RECORD_TOO_LARGE"]]);
+  assert.deepEqual(shortRecords(await records(path)), [[1, "RECORD_TOO_LARGE"]]);
   assert.ok(process.memoryUsage.rss() - before < 90_000_000);
 });
 
@@ -528,22 +519,27 @@ test("what cannot be read is refused before anything is queued", async () => {
     await file("x.csv.gz", gzipSync("id,text\n1,a\n").subarray(0, 12)),
     {},
     "INPUT_UNREADABLE",
-    /gzip data breaks/,
+    /gzip data is cut off or corrupt/,
   );
 });
 
 test("a column that is not there: the message lists them and suggests the nearest", async () => {
   const path = await file("x.csv", "id,titel,words\n1,a,b\n");
-  await refuses(path, {}, "COLUMN_NOT_FOUND", /expected a column named text, review.*it has "id", "titel", "words"/);
+  await refuses(
+    path,
+    {},
+    "COLUMN_NOT_FOUND",
+    /expected a column named text, review.*got the columns "id", "titel", "words"/,
+  );
   await refuses(path, { column: "title" }, "COLUMN_NOT_FOUND", /no column "title".*did you mean "titel"\?/);
   await refuses(path, { column: "words", idColumn: "ID" }, "COLUMN_NOT_FOUND", /no column "ID".*did you mean "id"\?/);
   await refuses(
     path,
     { column: "words", keep: ["stars"] },
     "COLUMN_NOT_FOUND",
-    /no column "stars": it has "id", "titel", "words"$/,
+    /no column "stars": the columns are "id", "titel", "words"$/,
   );
-  await refuses(await file("x.jsonl", '{"a":1,"b":2}\n'), {}, "COLUMN_NOT_FOUND", /it has "a", "b"/);
+  await refuses(await file("x.jsonl", '{"a":1,"b":2}\n'), {}, "COLUMN_NOT_FOUND", /got the columns "a", "b"/);
   await refuses(
     await file("x.txt", "a\n"),
     { column: "text" },

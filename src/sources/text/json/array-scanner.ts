@@ -16,44 +16,44 @@ const CLOSE_ARRAY = 0x5d;
 const OPEN_OBJECT = 0x7b;
 const CLOSE_OBJECT = 0x7d;
 
-/** Before a record or the array's end. */
+/** Before a record or the end of the array. */
 const BETWEEN = 0;
 /** In an object, an array or a string. */
 const NESTED = 1;
-/** In anything else: a number, a word, or what is no JSON. */
+/** In anything else: a number, a word, or invalid JSON. */
 const WORD = 2;
-/** In a record with a string that is not closed on its line: looking for the line on which the next record begins. */
+/** In a record with a string that is not closed on its line. The line on which the next record begins is searched. */
 const DAMAGED = 3;
-/** After the array's end, with nothing but white space until now; with more. */
+/** After the end of the array: with only white space so far; with other content. */
 const AFTER = 4;
 const MORE_AFTER = 5;
-/** No record any more: the rest is passed over. */
+/** There are no more records. The rest is skipped. */
 const OVER = 6;
 
-/** A record in the window, or why it cannot be read, and the line on which it begins. */
+/** A record in the window, or its error, and the line on which it begins. */
 type Found = { line: number; start: number; stop: number } | { line: number; error: ItemError };
 
 /**
- * Finds the records of a JSON array, of UTF-8 bytes in chunks of any size, from the byte after its opening bracket on: each comes as the text
- * that it is, not parsed. Commas are not checked: white space and any number of them may stand between two records. Arrays may follow one another.
+ * Finds the records of a JSON array in UTF-8 bytes, in chunks of any size, from the byte after the opening bracket on. Records are returned as
+ * text, not parsed. Commas are not checked: any number of them and white space may separate two records. Several arrays may follow one another.
  *
- * A record over 1 MiB becomes an error and is passed over. So does one with a string that is not closed on its line; the next record is then
- * the next line that is indented as the record's first and begins an object, and the rest is left out if there is none. Such a line also ends a
- * record that is not closed, if an object cannot stand there. An array without its end, and what comes after its end and is no array, is one error
- * more, the last record. Memory is bounded by that 1 MiB, and each byte is looked at a bounded number of times.
+ * A record over 1 MiB becomes an error and is skipped. So does a record with a string that is not closed on its line. Then the next record begins
+ * on the next line that has the indentation of the record's first line and begins an object; without such a line, the rest is left out. Such a line
+ * also ends a record that is not closed, if an object is not allowed there. An array without its end, or content after its end that is not an array,
+ * becomes an error of a last record. Memory is bounded by 1 MiB. Each byte is examined a bounded number of times.
  */
 export class JsonArrayScanner implements Scanner<Line> {
   line: number;
   readonly #window: ByteWindow;
   #state: number;
-  /** Offset of the next byte to look at, from the window's start; within a record, which may have lost its first bytes: */
+  /** Offset of the next byte to examine, from the start of the window. `#dropped`: bytes of the record before the window. */
   #at = 0;
   #dropped = 0;
   readonly #open = new OpenBrackets();
   #isQuoted = false;
   /** Line breaks within the record. */
   #breaks = 0;
-  /** Bytes before the record on its line, if it is the first there; -1: it is not. */
+  /** Indentation of the record in bytes; -1 if it is not the first on its line. */
   #indent = -1;
   #reach = 0;
 
@@ -63,7 +63,7 @@ export class JsonArrayScanner implements Scanner<Line> {
     this.#state = at.discarding ? OVER : BETWEEN;
   }
 
-  /** Right after the last record. */
+  /** The offset after the last record. */
   get position(): number {
     return this.#window.position;
   }
@@ -106,7 +106,7 @@ export class JsonArrayScanner implements Scanner<Line> {
     return found ?? (last ? this.#finish() : undefined);
   }
 
-  /** Goes to the next record or to the array's end. */
+  /** Moves to the next record or to the end of the array. */
   #skip(): void {
     const window = this.#window;
     const { bytes, end } = window;
@@ -127,7 +127,7 @@ export class JsonArrayScanner implements Scanner<Line> {
     } else this.#state = byte === OPEN_OBJECT || byte === OPEN_ARRAY || byte === QUOTE ? NESTED : WORD;
   }
 
-  /** After an array's end: goes into the array that follows, if one does. */
+  /** After the end of an array: enters the array that follows. @returns whether one follows */
   #beginsAnother(): boolean {
     const window = this.#window;
     const { bytes, end } = window;
@@ -153,13 +153,13 @@ export class JsonArrayScanner implements Scanner<Line> {
     while (at < end && stop === undefined) {
       let byte = bytes[at++]!;
       if (isQuoted) {
-        // Most bytes are letters of texts.
+        // A fast loop: most bytes are in strings.
         while (byte !== QUOTE && byte !== BACKSLASH && byte !== LF && at < end) byte = bytes[at++]!;
         if (byte === QUOTE) {
           isQuoted = false;
           if (open.depth === 0) stop = at;
         } else if (byte === BACKSLASH) {
-          // What is escaped may come with the next chunk.
+          // The escaped character may be in the next chunk.
           if (at === end) {
             at--;
             break;
@@ -183,10 +183,10 @@ export class JsonArrayScanner implements Scanner<Line> {
     return this.#found(stop ?? at, stop);
   }
 
-  /** Where the record ends if it is not closed and the object that begins at `at` is the next one. */
+  /** The end of the record, if it is not closed and the object that begins at `at` is the next record. */
   #missedEnd(at: number): number | undefined {
     const { bytes, start } = this.#window;
-    // Of a longer record the first bytes may be gone, which depends on the chunks.
+    // The first bytes of a longer record may have been dropped, which depends on the chunks.
     if (this.#dropped + at - start > MAX_RECORD_BYTES) return undefined;
     const end = missedEnd(bytes, at, this.#indent);
     if (end === undefined) return undefined;
@@ -202,7 +202,7 @@ export class JsonArrayScanner implements Scanner<Line> {
     return this.#found(at, at < end || last ? at : undefined);
   }
 
-  /** What was looked at up to `at`: a record that ends at `stop`, or the part of one, which is held as long as it may be read. */
+  /** The record that ends at `stop`. Without `stop`, the record goes on after `at`: its bytes stay in the window, unless it is too long. */
   #found(at: number, stop: number | undefined): Found | undefined {
     const window = this.#window;
     const { start } = window;
@@ -211,7 +211,7 @@ export class JsonArrayScanner implements Scanner<Line> {
     if (stop !== undefined) {
       this.#leave(stop);
       if (length <= MAX_RECORD_BYTES) return { line, start, stop };
-      const message = `line ${line}: the record that begins here is too long: expected at most ${MAX_RECORD_BYTES} bytes, it has ${length}`;
+      const message = `line ${line}: the record that begins here is too long: expected at most ${MAX_RECORD_BYTES} bytes, got ${length}`;
       return { line, error: { code: "RECORD_TOO_LARGE", message } };
     }
     this.#at = at - start;
@@ -221,7 +221,7 @@ export class JsonArrayScanner implements Scanner<Line> {
     return undefined;
   }
 
-  /** From a line break on, the line on which the next record begins. */
+  /** Searches, from a line break on, the line on which the next record begins. */
   #findNext(): Found | undefined {
     const { bytes, start, end } = this.#window;
     let at = start + this.#at;
@@ -248,30 +248,30 @@ export class JsonArrayScanner implements Scanner<Line> {
     }
   }
 
-  /** The error of a record with an open string; the next record follows the line break at `stop`, if there is one. */
+  /** The error of a record with an open string. @param stop the line break before the next record, if there is one */
   #damaged(stop?: number): Found {
     const { line } = this;
     if (stop === undefined) this.line += this.#breaks;
     else this.#leave(stop);
-    const left =
-      stop === undefined ? "; the rest of the input is left out" : `; reading goes on after line ${this.line}`;
-    return this.#invalid(line, `a string in the record that begins here is not closed on its line${left}`);
+    const rest =
+      stop === undefined ? "; the rest of the input is left out" : `; reading continues after line ${this.line}`;
+    return this.#invalid(line, `a string in the record that begins here is not closed on its line${rest}`);
   }
 
-  /** What there is to say at the input's end. */
+  /** The error, if any, at the end of the input. */
   #finish(): Found | undefined {
     const state = this.#state;
     const { line } = this;
     this.#drop(this.#window.end);
     this.#state = OVER;
     if (state === BETWEEN)
-      return this.#invalid(line, "the array is cut off: expected a record or ], found the input's end");
+      return this.#invalid(line, "the array is cut off: expected a record or ], got the end of the input");
     if (state === NESTED) return this.#invalid(line, "the array is cut off in the record that begins here");
     if (state === DAMAGED) return this.#damaged();
     if (state !== MORE_AFTER) return undefined;
     return this.#invalid(
       line,
-      "expected the input's end or another array after the array's ], found more, which is left out",
+      "expected the end of the input or another array after the array's ], got other content, which is left out",
     );
   }
 

@@ -8,31 +8,31 @@ import { recordsIn } from "../scanner.ts";
 
 /** The records whose keys are an input's columns. */
 const SEARCHED_RECORDS = 1000;
-/** So many records are enough to choose a column by. */
+/** This many records are enough to select a column. */
 const ENOUGH_RECORDS = 20;
 
 /** The keys of the first records of JSONL or a JSON array. */
 export type JsonColumns = {
-  /** In the order in which they were met. */
+  /** In the order in which they were found. */
   columns: string[];
-  /** Those of them that one record has twice: JSON.parse takes the last. */
+  /** Those that one record has twice. JSON.parse would take the last value. */
   twice: ReadonlySet<string>;
   /** Records that were searched, and how many of them are objects. */
   records: number;
   objects: number;
-  /** Objects that pass the filter, and how many of them have a column of each known name; empty where the column is told. */
+  /** Objects that pass the filter, and how many of them have a column of each known name. Empty if the column is given. */
   passing: number;
   named: ReadonlyMap<string, number>;
-  /** The head is all of the input. */
+  /** The head is the whole input. */
   isWhole: boolean;
-  /** More records would not change what is found. */
+  /** More records would not change the result. */
   isEnough: boolean;
 };
 
 /**
- * The columns that any of the first 1,000 records has, as far as the head goes. Where the column is told, the search ends with the record by which
- * all that is asked for is there; else it counts the records of the whole head.
- * @param begin where the first record is looked for
+ * The columns of the first 1,000 records, or of those in the head. If the column is given, the search ends when all requested columns are found.
+ * Otherwise all these records are counted.
+ * @param begin where the first record begins
  */
 export function jsonColumns(
   head: Head,
@@ -76,8 +76,8 @@ export function jsonColumns(
 }
 
 /**
- * The known names, the one that most of the records have first, in their own order where as many have them.
- * @throws LabelmillError COLUMN_AMBIGUOUS where there are several, and none is in half of the records
+ * The known names, sorted by the number of records that have them. Names with equal numbers keep their order.
+ * @throws LabelmillError COLUMN_AMBIGUOUS if several occur, and none is in half of the records
  */
 export function byRecords({ named, passing }: JsonColumns, names: readonly string[], label: string): readonly string[] {
   const count = (name: string): number => named.get(name) ?? 0;
@@ -92,7 +92,7 @@ function coversMost(named: ReadonlyMap<string, number>, records: number): boolea
   return Math.max(0, ...named.values()) * 2 >= records;
 }
 
-/** The keys of an object as they are written, in a text that is known to be one. */
+/** The keys of an object, with duplicates. The text must be a valid JSON object. */
 function keysOf(text: string): string[] {
   const keys: string[] = [];
   let depth = 0;

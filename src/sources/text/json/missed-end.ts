@@ -3,10 +3,10 @@ const COMMA = 0x2c;
 const COLON = 0x3a;
 
 /**
- * Where a record of a JSON array ends that is not closed, if the object that begins at `at`, within one of the record's own, is the next
- * record: it begins a line as the record does, and no colon stands before it. `breaks`: the line breaks between them.
- * @param bytes hold the record, which begins before `at` with what is no white space
- * @param indent bytes before the record on its line; -1: it is not the first there
+ * The end of a record of a JSON array that is not closed, if the object that begins at `at`, nested in an object of the record, is the next
+ * record: it begins a line with the record's indentation, and there is no colon before it. `breaks`: the line breaks between them.
+ * @param bytes contain the record, which begins before `at` and not with white space
+ * @param indent indentation of the record in bytes; -1 if it is not the first on its line
  */
 export function missedEnd(bytes: Buffer, at: number, indent: number): { stop: number; breaks: number } | undefined {
   let line = at;

@@ -1,15 +1,15 @@
 const OPEN_OBJECT = 0x7b;
-/** A closing bracket's code is that of its opening one and this. */
+/** The code of a closing bracket is that of the opening one plus this number. */
 const TO_CLOSING = 2;
-/** A bound for the search of a bracket that fits, which is made for each one that does not. */
+/** Limits the search for a matching bracket, which every mismatched bracket causes. */
 const KNOWN_LEVELS = 64;
 
-/** The brackets, `{` and `[`, that are open in a text of JSON. Of those deeper than 64 levels only their number is known. */
+/** The brackets `{` and `[` that are open in a JSON text. Deeper than 64 levels, only their number is known. */
 export class OpenBrackets {
   depth = 0;
   readonly #bytes = Buffer.alloc(KNOWN_LEVELS);
 
-  /** The innermost is known and that of an object. */
+  /** Whether the innermost bracket is known and opens an object. */
   get isInObject(): boolean {
     return this.depth > 0 && this.depth <= KNOWN_LEVELS && this.#bytes[this.depth - 1] === OPEN_OBJECT;
   }
@@ -19,7 +19,7 @@ export class OpenBrackets {
     this.depth++;
   }
 
-  /** Closes the innermost bracket that fits, with all that were left open in it; the innermost of all if none fits. At least one is open. */
+  /** Closes the innermost matching bracket with all brackets in it. If none matches, closes the innermost one. At least one must be open. */
   close(byte: number): void {
     const innermost = this.depth - 1;
     const fits = innermost >= KNOWN_LEVELS ? -1 : this.#bytes.lastIndexOf(byte - TO_CLOSING, innermost);

@@ -1,9 +1,9 @@
-/** What may hold a number that a double does not: only then is it looked for. */
+/** Texts that may contain a number that a double cannot represent. Only these are checked for such numbers. */
 const LONG_NUMBER = /\d{16}|[eE]\+?\d{3}/;
 
 /**
- * What a text is as JSON; undefined where it is none. A whole number that a double would round (many ids are such), or one beyond its range,
- * comes as a string: as it is written. NaN and the infinities, which are no JSON but which Python writes, come as null.
+ * Parses JSON. Undefined if the text is invalid. An integer that a double would round (many ids are such), and a number out of its range, become
+ * strings as they are written. NaN and the infinities, which are not JSON but which Python writes, become null.
  */
 export function parseJson(text: string): unknown {
   const value = parseStrict(text);
@@ -18,7 +18,7 @@ function parseStrict(text: string): unknown {
   }
 }
 
-/** The text with null in the place of NaN and the infinities outside of strings. One pass: the text may be hostile. */
+/** Replaces NaN and the infinities outside of strings by null. It needs one pass, because the text may be hostile. */
 function withoutNonFinite(text: string): string {
   const parts: string[] = [];
   let from = 0;
@@ -44,7 +44,7 @@ function parseLong(text: string): unknown {
       return /^-?\d+$/.test(source) || !Number.isFinite(value) ? source : value;
     });
   } catch {
-    // No JSON, or it nests too deep to be walked, which whoever keeps it will say.
+    // The text is invalid, or it nests too deep for a reviver. The code that keeps the value reports that.
     return JSON.parse(text);
   }
 }

@@ -11,13 +11,13 @@ const OPENING: readonly (number | undefined)[] = [OPEN_ARRAY, OPEN_OBJECT];
 const CLOSING: readonly (number | undefined)[] = [0x5d, 0x7d];
 
 /**
- * What JSON the head begins as: an array of records, records in lines (JSONL), or one object over several lines. Undefined for all
- * else, which may be text in brackets.
+ * The kind of JSON that the head begins with: an array of records, one record per line (JSONL), or one object over several lines. Undefined
+ * for anything else, such as text in brackets.
  */
 export function jsonShape({ bytes, whole }: Head): "array" | "lines" | "object" | undefined {
   const at = skipSpace(bytes, 0);
   if (bytes[at] === OPEN_OBJECT) {
-    // A line that is cut off is followed by the next record; an object over several lines goes on with a key.
+    // After a line that is cut off, the next record begins. An object over several lines continues with a key.
     const next = skipSpace(bytes, bytes.indexOf(LF, at));
     return spansLines(bytes, at) && bytes[next] !== OPEN_OBJECT ? "object" : "lines";
   }
@@ -25,33 +25,33 @@ export function jsonShape({ bytes, whole }: Head): "array" | "lines" | "object" 
   const inner = skipSpace(bytes, at + 1);
   if (bytes[inner] === CLOSING[0] && whole && skipSpace(bytes, inner + 1) === bytes.length) return "array";
   if (bytes[inner] !== OPEN_OBJECT) return undefined;
-  // An array in one line and more lines after it: lines that are arrays, no records.
+  // An array on one line with more lines after it: lines of arrays, which are not records.
   const end = bytes.indexOf(LF, at);
   const isLine = end !== -1 && skipSpace(bytes, end) < bytes.length && !spansLines(bytes, at);
   return isLine ? undefined : "array";
 }
 
-/** Where the head's JSON array begins: the byte after its bracket, and the line of that. Undefined where it is none. */
+/** The byte after the opening bracket of the head's JSON array, and its line. Undefined if it is not an array. */
 export function arrayBegin(head: Buffer): { position: number; line: number } | undefined {
   const at = skipSpace(head, 0);
   if (head[at] !== OPEN_ARRAY) return undefined;
   return { position: at + 1, line: 1 + head.subarray(0, at).filter((byte) => byte === LF).length };
 }
 
-/** @throws LabelmillError INPUT_UNREADABLE: says what was found in the place of records, and the fix */
+/** @throws LabelmillError INPUT_UNREADABLE, with what was found instead of records, and the fix */
 export function refuseOtherJson(label: string, { bytes }: Head): never {
   const at = skipSpace(bytes, 0);
-  const expected = `${label}: expected an array of records, or a record a line (JSONL)`;
+  const expected = `${label}: expected an array of records, or one record per line (JSONL)`;
   if (bytes[at] === OPEN_OBJECT) {
     const fix =
-      "take the list of records out of it (jq '.NAME'), write each record on a line (jq -c .), or add --format lines if each line is a text";
-    throw new LabelmillError("INPUT_UNREADABLE", `${expected}, but it is an object over several lines: ${fix}`);
+      "extract the list of records (jq '.NAME'), write each record on a line (jq -c .), or add --format lines if each line is a text";
+    throw new LabelmillError("INPUT_UNREADABLE", `${expected}, got an object over several lines: ${fix}`);
   }
   const found = bytes.toString("utf8", at, at + 40);
-  throw new LabelmillError("INPUT_UNREADABLE", `${expected}, but it begins with ${quoted(found)}`);
+  throw new LabelmillError("INPUT_UNREADABLE", `${expected}, got ${quoted(found)}`);
 }
 
-/** Whether the JSON value at `at` goes on after its line. A string cannot: a line break in it means that the line is damaged. */
+/** Whether the JSON value at `from` continues after its line. A string cannot: a line break in it means that the line is damaged. */
 function spansLines(bytes: Buffer, from: number): boolean {
   let depth = 0;
   let isQuoted = false;

@@ -1,16 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { BinaryView, Dictionary, Int32, makeData, Table, tableToIPC, Utf8View, Vector } from "apache-arrow";
-import type { ReadOptions } from "../../../../src/schemas/input.ts";
-import { namedFile } from "../../../../src/sources/bytes/read.ts";
+import { namedFile } from "../../../../src/sources/bytes/read-file.ts";
 import { openImageSource } from "../../../../src/sources/open-images.ts";
 import { openTextSource } from "../../../../src/sources/open-texts.ts";
 import { readSplit } from "../../../../src/sources/read-split.ts";
 import type { Cut, Source } from "../../../../src/sources/source.ts";
 import { ownFiles } from "../../../helpers/files.ts";
+import { AUTO, NEVER } from "../../../helpers/inputs/read-source.ts";
 
-const READ: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };
-const never = new AbortController().signal;
 const file = await ownFiles();
 
 /** Views that name `length` bytes from each of the places on. */
@@ -46,12 +44,12 @@ test("views that name the same bytes count as often as they do, in slices and wi
   ] as const) {
     const table = new Table({ [name]: viewsOf(type, bytes, 900_000, places) });
     const path = await file(`${name}.arrow`, tableToIPC(table, "stream"));
-    const source = await (name === "image" ? openImageSource(path, READ) : openTextSource(path, READ));
+    const source = await (name === "image" ? openImageSource(path, AUTO) : openTextSource(path, AUTO));
     const cuts = await firstCuts(source, 5);
     for (const { split } of cuts) assert.ok(split.count <= 9, `${split.count} values of 900,000 bytes`);
     const { split } = cuts.at(-1)!;
     const kind = name === "image" ? "image-classification" : "text-classification";
-    const items = await Array.fromAsync(readSplit(split, kind, namedFile(path), never));
+    const items = await Array.fromAsync(readSplit(split, kind, namedFile(path), NEVER));
     assert.deepEqual(
       items.map(({ record, data, text }) => [record, data?.length ?? text!.length]),
       Array.from({ length: split.count }, (_, row) => [split.first + row, 900_000]),
@@ -66,7 +64,7 @@ test("views that share nothing count as what they hold", async () => {
     "own.arrow",
     tableToIPC(new Table({ text: viewsOf(new Utf8View(), bytes, 100, places) }), "stream"),
   );
-  const [cut] = await firstCuts(await openTextSource(path, READ), 1);
+  const [cut] = await firstCuts(await openTextSource(path, AUTO), 1);
   assert.equal(cut!.split.count, 1000);
   assert.ok(cut!.bytes >= 116_000 && cut!.bytes < 117_000, String(cut!.bytes));
 });
@@ -78,5 +76,5 @@ test("a dictionary of views that name one long text is refused: it holds more th
   const data = makeData({ type, length: 10, nullCount: 0, data: new Int32Array(10), dictionary } as never);
   const path = await file("dictionary.arrow", tableToIPC(new Table({ text: new Vector([data]) }), "stream"));
   const message = /dictionary 1: expected at most 134217728 bytes/;
-  await assert.rejects(firstCuts(await openTextSource(path, READ), 1), { code: "INPUT_UNREADABLE", message });
+  await assert.rejects(firstCuts(await openTextSource(path, AUTO), 1), { code: "INPUT_UNREADABLE", message });
 });

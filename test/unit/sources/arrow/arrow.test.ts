@@ -7,52 +7,33 @@ import { fileURLToPath } from "node:url";
 import { Table, tableToIPC, vectorFromArray } from "apache-arrow";
 import fc from "fast-check";
 import { decodePlanned, encodePlanned } from "../../../../src/runs/ledger/codec.ts";
-import type { ReadOptions, Where } from "../../../../src/schemas/input.ts";
+import type { Where } from "../../../../src/schemas/input.ts";
 import { ItemSchema } from "../../../../src/schemas/item.ts";
-import { type Split, SplitSchema } from "../../../../src/schemas/split.ts";
-import { namedFile } from "../../../../src/sources/bytes/read.ts";
+import type { Split } from "../../../../src/schemas/split.ts";
+import { namedFile } from "../../../../src/sources/bytes/read-file.ts";
 import { isSampled } from "../../../../src/sources/item/sample.ts";
 import { openImageSource } from "../../../../src/sources/open-images.ts";
 import { openTextSource } from "../../../../src/sources/open-texts.ts";
 import { readSplit } from "../../../../src/sources/read-split.ts";
-import type { Source, SourceRecord } from "../../../../src/sources/source.ts";
+import type { SourceRecord } from "../../../../src/sources/source.ts";
+import { AUTO, readSplits, recordsOf, splitsOf } from "../../../helpers/inputs/read-source.ts";
 import { temporaryFolder } from "../../../helpers/runs/pipeline.ts";
 
 /** Made by `make.py` there: most have 90 rows in batches of 35. */
 const FIXTURES = fileURLToPath(new URL("../../../fixtures/arrow/", import.meta.url));
-const READ: ReadOptions = { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] };
-const never = new AbortController().signal;
-
-async function recordsOf(source: Source): Promise<SourceRecord[]> {
-  return await Array.fromAsync(source.records());
-}
-
-async function splitsOf(source: Source, items: number, bytes = 1e9, sample?: number, record = 0): Promise<Split[]> {
-  const cuts = await Array.fromAsync(source.splitter!.cuts({ record }, () => ({ items, bytes }), sample));
-  for (const { split, next } of cuts) {
-    SplitSchema.parse(split);
-    assert.equal(next.record, split.first + split.count);
-  }
-  return cuts.map(({ split }) => split);
-}
-
-function readAll(splits: readonly Split[], path: string): Promise<SourceRecord[]> {
-  const all = splits.map((split) => Array.fromAsync(readSplit(split, "text-classification", namedFile(path), never)));
-  return Promise.all(all).then((parts) => parts.flat());
-}
 
 async function textsOf(name: string): Promise<(string | undefined)[]> {
   const path = join(FIXTURES, name);
-  const source = await openTextSource(path, READ);
+  const source = await openTextSource(path, AUTO);
   const records = await recordsOf(source);
-  assert.deepEqual(await readAll(await splitsOf(source, 3), path), records);
+  assert.deepEqual(await readSplits(await splitsOf(source, { items: 3 }), { place: namedFile(path) }), records);
   return records.map(({ text }) => text);
 }
 
 for (const name of ["stream.arrows", "file.arrow", "lz4.arrow", "zstd.arrows", "feather2.feather"])
   test(`${name}: every row in its order, with its number, id and kept column, and the same by splits`, async () => {
     const path = join(FIXTURES, name);
-    const source = await openTextSource(path, { ...READ, idColumn: "id", keep: ["kind"] });
+    const source = await openTextSource(path, { ...AUTO, idColumn: "id", keep: ["kind"] });
     assert.deepEqual([source.read.format, source.read.column, source.onlySplits], ["arrow", "text", undefined]);
     const records = await recordsOf(source);
     assert.equal(records.length, 90);
@@ -69,7 +50,7 @@ for (const name of ["stream.arrows", "file.arrow", "lz4.arrow", "zstd.arrows", "
       code: "RECORD_INVALID",
       message: 'row 7: expected a text in column "text", got null',
     });
-    assert.deepEqual(await readAll(await splitsOf(source, 20), path), records);
+    assert.deepEqual(await readSplits(await splitsOf(source, { items: 20 }), { place: namedFile(path) }), records);
   });
 
 test("LZ4 blocks that refer to one another, and values longer than one of them", async () => {
@@ -102,8 +83,8 @@ test("dictionaries that grow by deltas or are replaced between batches", async (
 });
 
 test("a split never spans batches whose dictionaries differ", async () => {
-  const source = await openTextSource(join(FIXTURES, "deltas.arrows"), READ);
-  const splits = await splitsOf(source, 1000);
+  const source = await openTextSource(join(FIXTURES, "deltas.arrows"), AUTO);
+  const splits = await splitsOf(source, { items: 1000 });
   assert.deepEqual(
     splits.map(({ at }) => at.kind === "arrow" && [at.batches.length, at.dictionaries.length]),
     [
@@ -113,10 +94,9 @@ test("a split never spans batches whose dictionaries differ", async () => {
       [1, 1],
     ],
   );
-  const unneeded = await splitsOf(
-    await openTextSource(join(FIXTURES, "deltas.arrows"), { ...READ, column: "n" }),
-    1000,
-  );
+  const unneeded = await splitsOf(await openTextSource(join(FIXTURES, "deltas.arrows"), { ...AUTO, column: "n" }), {
+    items: 1000,
+  });
   assert.deepEqual(
     unneeded.map(({ at }) => at.kind === "arrow" && [at.batches.length, at.dictionaries.length]),
     [[4, 0]],
@@ -171,7 +151,7 @@ const KINDS: Record<string, [type: string, value: unknown]> = {
 for (const name of ["kinds.arrows", "kinds.arrow"])
   test(`${name}: kept columns of every type have their exact values`, async () => {
     const keep = Object.keys(KINDS);
-    const source = await openTextSource(join(FIXTURES, name), { ...READ, keep });
+    const source = await openTextSource(join(FIXTURES, name), { ...AUTO, keep });
     assert.deepEqual(source.columns, Object.fromEntries(keep.map((column) => [column, KINDS[column]![0]])));
     const records = await recordsOf(source);
     assert.deepEqual(records[0]!.input, Object.fromEntries(keep.map((column) => [column, KINDS[column]![1]])));
@@ -194,9 +174,9 @@ for (const name of ["kinds.arrows", "kinds.arrow"])
 
 test("a type that is not read is refused by its name, where its column is asked for", async () => {
   const path = join(FIXTURES, "kinds.arrow");
-  const message = /column "interval" is of the type Interval, which is not read/;
-  await assert.rejects(openTextSource(path, { ...READ, keep: ["interval"] }), { code: "INPUT_UNREADABLE", message });
-  await assert.rejects(openTextSource(path, { ...READ, column: "interval" }), { code: "INPUT_UNREADABLE", message });
+  const message = /column "interval" has the type Interval, which is not supported/;
+  await assert.rejects(openTextSource(path, { ...AUTO, keep: ["interval"] }), { code: "INPUT_UNREADABLE", message });
+  await assert.rejects(openTextSource(path, { ...AUTO, column: "interval" }), { code: "INPUT_UNREADABLE", message });
 });
 
 test("what the library for JavaScript writes is read", async () => {
@@ -205,7 +185,7 @@ test("what the library for JavaScript writes is read", async () => {
   for (const form of ["stream", "file"] as const) {
     const path = join(folder.path, `${form}.arrow`);
     await writeFile(path, tableToIPC(new Table({ text }), form));
-    const records = await recordsOf(await openTextSource(path, READ));
+    const records = await recordsOf(await openTextSource(path, AUTO));
     assert.deepEqual(
       records.map((record) => record.text),
       Array.from({ length: 40 }, (_, row) => (row === 3 ? undefined : `wrote ${row % 7}`)),
@@ -227,18 +207,18 @@ test("an input is Arrow by its name, by what is told, or by its first bytes; its
   ] as const) {
     const path = join(folder.path, name);
     await copyFile(join(FIXTURES, fixture), path);
-    assert.equal((await openTextSource(path, { ...READ, format })).read.format, "arrow", name);
-    const images = await openImageSource(path, { ...READ, format, column: "kind" });
+    assert.equal((await openTextSource(path, { ...AUTO, format })).read.format, "arrow", name);
+    const images = await openImageSource(path, { ...AUTO, format, column: "kind" });
     const [first] = await recordsOf(images);
     assert.ok(first!.image!.endsWith("/even"), name);
     assert.deepEqual([first!.id, first!.input, images.onlySplits], ["even", { image: "even" }, undefined]);
   }
-  await assert.rejects(openTextSource(join(FIXTURES, "file.arrow"), { ...READ, column: "txt" }), {
+  await assert.rejects(openTextSource(join(FIXTURES, "file.arrow"), { ...AUTO, column: "txt" }), {
     code: "COLUMN_NOT_FOUND",
-    message: /has no column "txt": it has "id", "text", "kind"; did you mean "text"/,
+    message: /has no column "txt": the columns are "id", "text", "kind"; did you mean "text"/,
   });
   const stdin = { code: "INPUT_UNREADABLE", message: /standard input cannot be read as Arrow/ };
-  await assert.rejects(openTextSource({ stdin: Readable.from([]) }, { ...READ, format: "arrow" }), stdin);
+  await assert.rejects(openTextSource({ stdin: Readable.from([]) }, { ...AUTO, format: "arrow" }), stdin);
 });
 
 test("Feather's first version is refused with the fix, by any name", async () => {
@@ -246,13 +226,13 @@ test("Feather's first version is refused with the fix, by any name", async () =>
   const other = join(folder.path, "unnamed");
   await copyFile(join(FIXTURES, "feather1.feather"), other);
   const message =
-    /version 1 of Feather, which is not read: write it again with pyarrow\.feather\.write_feather\(…, version=2\)/;
+    /version 1 of Feather is not supported: write it again with pyarrow\.feather\.write_feather\(…, version=2\)/;
   for (const path of [other, join(FIXTURES, "feather1.feather")])
-    await assert.rejects(openTextSource(path, READ), { code: "INPUT_UNREADABLE", message });
+    await assert.rejects(openTextSource(path, AUTO), { code: "INPUT_UNREADABLE", message });
 });
 
 test("an input without rows is empty", async () => {
-  await assert.rejects(openTextSource(join(FIXTURES, "empty.arrows"), READ), {
+  await assert.rejects(openTextSource(join(FIXTURES, "empty.arrows"), AUTO), {
     code: "INPUT_EMPTY",
     message: /has no rows/,
   });
@@ -273,10 +253,10 @@ test("the splits of any room, filter and sample tile the rows, and their items a
       const deltas = name === "deltas.arrows";
       const column = deltas ? "text" : "kind";
       const where: Where[] = odd === undefined ? [] : [{ column, value: deltas ? "zero" : odd }];
-      const source = await openTextSource(path, { ...READ, keep: keep ? [column] : [], where });
+      const source = await openTextSource(path, { ...AUTO, keep: keep ? [column] : [], where });
       const isItem = ({ record, skipped }: SourceRecord) =>
         !skipped && (sample === undefined || isSampled(source.input.uri, record, sample));
-      const splits = await splitsOf(source, items, bytes, sample);
+      const splits = await splitsOf(source, { items, bytes }, sample);
       let next = 0;
       for (const { first, count, selected = count } of splits) {
         assert.equal(first, next);
@@ -285,9 +265,13 @@ test("the splits of any room, filter and sample tile the rows, and their items a
       }
       const records = await recordsOf(source);
       assert.equal(next, records.length);
-      assert.deepEqual(await readAll(splits, path), records.filter(isItem));
+      assert.deepEqual(await readSplits(splits, { place: namedFile(path) }), records.filter(isItem));
       const later = splits.at(-1)!;
-      assert.deepEqual(await splitsOf(source, items, bytes, sample, later.first), [later], "goes on at a place");
+      assert.deepEqual(
+        await splitsOf(source, { items, bytes }, sample, { record: later.first }),
+        [later],
+        "goes on at a place",
+      );
     }),
     { numRuns: 60 },
   );
@@ -301,7 +285,7 @@ test("the address of a split survives the ledger", () => {
     { kind: "parquet", pictures: true },
   ];
   const input = { uri: "file:///a.arrow", size: 1, modifiedAt: null, hash: null };
-  const splits = at.map((place): Split => ({ input, first: 0, count: 1, at: place, read: READ }));
+  const splits = at.map((place): Split => ({ input, first: 0, count: 1, at: place, read: AUTO }));
   const ranges = splits.map(() => ({ input: 0, first: 0, count: 1 }));
   assert.deepEqual(decodePlanned(encodePlanned({ ranges, splits })).places, at);
 });
@@ -312,8 +296,8 @@ test("a file that is not what it was fails the split, whatever is in its place",
     const path = join(folder.path, name);
     await copyFile(join(FIXTURES, name), path);
     const { atime, mtime } = await stat(path);
-    const source = await openTextSource(path, READ);
-    const [split] = await splitsOf(source, 1000);
+    const source = await openTextSource(path, AUTO);
+    const [split] = await splitsOf(source, { items: 1000 });
     const isChanged = { code: "INPUT_CHANGED", message: /changed while it was read/ };
     for (const other of [
       await readFile(join(FIXTURES, "zstd.arrows")),
@@ -322,24 +306,24 @@ test("a file that is not what it was fails the split, whatever is in its place",
     ]) {
       await writeFile(path, other);
       await utimes(path, atime, mtime);
-      await assert.rejects(readAll([split!], path), isChanged);
+      await assert.rejects(readSplits([split!], { place: namedFile(path) }), isChanged);
       await assert.rejects(recordsOf(source), isChanged);
-      await assert.rejects(splitsOf(source, 10), isChanged);
+      await assert.rejects(splitsOf(source, { items: 10 }), isChanged);
     }
   }
   // Planned by an input that is there, with more rows than it has.
   const there = join(FIXTURES, "stream.arrows");
-  const [split] = await splitsOf(await openTextSource(there, READ), 1000);
-  await assert.rejects(readAll([{ ...split!, count: 91 }], there), {
+  const [split] = await splitsOf(await openTextSource(there, AUTO), { items: 1000 });
+  await assert.rejects(readSplits([{ ...split!, count: 91 }], { place: namedFile(there) }), {
     code: "INPUT_CHANGED",
-    message: /rows 0 to 90 as planned, its batches end at row 90/,
+    message: /rows 0 to 90 as planned, got batches that end at row 90/,
   });
 });
 
 test("a split reads the numbers that it is told alone, and stops by its signal", async () => {
   const path = join(FIXTURES, "zstd.arrows");
-  const [split] = await splitsOf(await openTextSource(path, READ), 1000);
-  const found = await readAll([{ ...split!, only: [1, 40, 89] }], path);
+  const [split] = await splitsOf(await openTextSource(path, AUTO), { items: 1000 });
+  const found = await readSplits([{ ...split!, only: [1, 40, 89] }], { place: namedFile(path) });
   assert.deepEqual(
     found.map(({ record }) => record),
     [1, 40, 89],

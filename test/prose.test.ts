@@ -22,11 +22,7 @@ const NOT_YET: readonly string[] = [
 
   "src/models/",
 
-  "src/sources/",
-
   "src/storage/",
-
-  "test/helpers/inputs/",
 
   "test/helpers/models/",
 

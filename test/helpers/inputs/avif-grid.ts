@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 
 type Size = { width: number; height: number };
 
-/** An AVIF that shows one tile, an AVIF of one image, `rows` times `columns` times. `size` is what the header says of the whole. */
+/** An AVIF that repeats one tile, an AVIF of one image, in `rows` and `columns`. `size`: the size of the whole image in the header. */
 export function avifGrid(tile: Buffer, tileSize: Size, rows: number, columns: number, size: Size): Buffer {
   const [av1C, pixi] = ["av1C", "pixi"].map((type) => boxIn(tile, type));
   const data = boxIn(tile, "mdat").subarray(8);
@@ -19,7 +19,7 @@ export function avifGrid(tile: Buffer, tileSize: Size, rows: number, columns: nu
       "meta",
       fullBox("hdlr", u32(0), Buffer.from("pict"), new Array(13).fill(0)),
       fullBox("pitm", u16(1)),
-      // The grid's own bytes are in `idat`, those of the tile in `mdat`.
+      // The bytes of the grid are in `idat`, those of the tile in `mdat`.
       box(
         "iloc",
         [1, 0, 0, 0, 0x44, 0],
@@ -34,7 +34,7 @@ export function avifGrid(tile: Buffer, tileSize: Size, rows: number, columns: nu
   return Buffer.concat([type, meta(type.length + meta(0).length + 8), box("mdat", data)]);
 }
 
-/** The first box of a type, wherever it is. */
+/** The first box of a type, at any depth. */
 function boxIn(file: Buffer, type: string): Buffer {
   const at = file.indexOf(type, 0, "latin1") - 4;
   assert.ok(at >= 0, `${type} is in the file`);

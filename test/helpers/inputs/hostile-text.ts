@@ -1,4 +1,4 @@
-/** Moves the cursor, names the window, writes to the clipboard, colours by C1, turns the reading direction, hides. */
+/** Sequences that move the cursor, set the window title, write to the clipboard, set colours by C1, reverse the text direction or hide text. */
 export const HOSTILE =
   "\u001b[2J\u001b]0;owned\u0007\u001b]52;c;YQ==\u001b\\\u009b31m\u0090q\u009c\u202eevil\u2066\u200b\u2028\ufeff\u007f\b";
 
@@ -13,7 +13,7 @@ const HIDDEN: readonly (readonly [from: number, to: number])[] = [
   [0xfeff, 0xfeff],
 ];
 
-/** What of a text a terminal would act on or a reader would not see, as code points. */
+/** The code points of a text that a terminal would interpret or a reader would not see. */
 export function hidden(text: string): string[] {
   const found = [...text].map((character) => character.codePointAt(0)!);
   return found

@@ -1,4 +1,4 @@
-/** Tables whose column holds images, as files of Arrow and Parquet. */
+/** Tables with a column of images, as Arrow and Parquet files. */
 import {
   Field,
   Int32,
@@ -16,7 +16,7 @@ import { ByteWriter, ParquetWriter } from "hyparquet-writer";
 
 export type PictureValue = { bytes: Uint8Array | null; path?: string | null };
 
-/** A stream of Arrow with a column of structs of bytes and path, and a column `name` (`n0`, `n1`, …). */
+/** An Arrow stream with a column of structs of bytes and path, and a column `name` (`n0`, `n1`, …). */
 export function arrowOfPictures(column: string, values: readonly PictureValue[]): Uint8Array {
   const bytes = new LargeBinary();
   const type = new Struct([new Field("bytes", bytes, true), new Field("path", new Utf8(), true)]);
@@ -53,7 +53,7 @@ export function arrowOfPictures(column: string, values: readonly PictureValue[])
   return tableToIPC(new Table([new RecordBatch(new Schema(fields), data)]), "stream");
 }
 
-/** A file of Parquet with a column of bytes. */
+/** A Parquet file with a column of bytes. */
 export function parquetOfBytes(column: string, values: readonly Uint8Array[]): Uint8Array {
   const writer = new ByteWriter();
   const schema = [

@@ -19,7 +19,7 @@ export const LARGE: ImageRecipe = { ...TINY, width: 224, height: 224, resize: { 
 
 export const fixture = (name: string) => readFile(new URL(`../../fixtures/images/${name}`, import.meta.url));
 
-/** That decoding `bytes` is refused with this code, and a message like this one. */
+/** Checks that decoding `bytes` is refused with this code and a matching message. */
 export async function rejects(bytes: Uint8Array, code: string, message?: RegExp, recipe = TINY): Promise<void> {
   await assert.rejects(decodeImage(bytes, recipe), (error) => {
     assert.ok(error instanceof LabelmillError);
@@ -29,7 +29,7 @@ export async function rejects(bytes: Uint8Array, code: string, message?: RegExp,
   });
 }
 
-/** A picture without symmetry: every turn and flip of it differs. */
+/** An image without symmetry: all rotations and reflections differ. */
 export function gradient(width: number, height: number): Sharp {
   const data = new Uint8Array(width * height * 3);
   for (let y = 0; y < height; y++) {
@@ -43,7 +43,7 @@ export function gradient(width: number, height: number): Sharp {
   return sharp(data, { raw: { width, height, channels: 3 } });
 }
 
-/** Mean of the absolute differences of two pictures' bytes, 0 to 255. */
+/** Mean absolute difference of the bytes of two images, 0 to 255. */
 export function meanDifference(a: Uint8Array, b: Uint8Array): number {
   assert.equal(a.length, b.length);
   return a.reduce((sum, value, i) => sum + Math.abs(value - b[i]!), 0) / a.length;
@@ -58,7 +58,7 @@ export function pngChunk(type: string, data: Uint8Array): Buffer {
   return Buffer.concat([length, body, sum]);
 }
 
-/** A PNG whose header says `width` × `height` and whose pixels are `data`, zipped, whatever they are. */
+/** A PNG whose header says `width` × `height` and whose pixel data is `data`, compressed but not checked. */
 export function png(width: number, height: number, data: Uint8Array, header = [8, 2, 0, 0, 0]): Buffer {
   const size = Buffer.alloc(8);
   size.writeUInt32BE(width, 0);

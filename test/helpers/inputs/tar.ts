@@ -4,13 +4,13 @@ export type Entry = {
   name: string;
   content?: Uint8Array | string;
   type?: string;
-  /** How a name that is longer than the header has room is written; such a one needs it. */
+  /** How a name is written that does not fit into the header. */
   long?: "pax" | "gnu" | "ustar";
-  /** The size as it is written, whatever the content has. */
+  /** The size in the header, independent of the content. */
   size?: string;
 };
 
-/** A tar archive as its writers make them; the end mark is two empty blocks. @param encoding of the names that the headers hold */
+/** A tar archive, as common programs write it. The end mark is two empty blocks. @param encoding of the names in headers */
 export function tarOf(entries: readonly Entry[], end = Buffer.alloc(1024), encoding: BufferEncoding = "utf8"): Buffer {
   return Buffer.concat([...entries.map((entry) => entryOf(entry, encoding)), end]);
 }
@@ -22,11 +22,12 @@ function entryOf({ name, content = "", type = "0", long, size }: Entry, encoding
     return Buffer.concat([header(name.slice(cut + 1), body.length, type, name.slice(0, cut)), padded(body)]);
   }
   if (long === undefined) return Buffer.concat([header(name, size ?? body.length, type, "", encoding), padded(body)]);
-  const told = long === "gnu" ? Buffer.from(`${name}\0`) : pax({ path: name, size: String(body.length), mtime: "1.5" });
+  const extension =
+    long === "gnu" ? Buffer.from(`${name}\0`) : pax({ path: name, size: String(body.length), mtime: "1.5" });
   return Buffer.concat([
-    header("././@Extension", told.length, long === "gnu" ? "L" : "x"),
-    padded(told),
-    // Whoever reads the extension does not ask the header.
+    header("././@Extension", extension.length, long === "gnu" ? "L" : "x"),
+    padded(extension),
+    // A reader of the extension ignores the header.
     header(`cut-${randomInt(1e6)}`, long === "gnu" ? body.length : 0, type),
     padded(body),
   ]);

@@ -1,11 +1,11 @@
-/** A tag of a TIFF's page: its number and its values, as SHORTs. */
+/** A tag of a TIFF page: its number and its values, as SHORTs. */
 export type Tag = readonly [tag: number, ...values: number[]];
 
 const SHORT = 3;
 const LONG = 4;
 const FIRST_PAGE = 8;
 
-/** A classic little-endian TIFF of one strip: `tags` besides those that say where the strip lies. */
+/** A classic little-endian TIFF of one strip. `tags`: in addition to those with the position of the strip. */
 export function tiff(tags: readonly Tag[], strip: Uint8Array): Buffer {
   const count = tags.length + 2;
   const beyondAt = FIRST_PAGE + 2 + 12 * count + 4;
@@ -25,7 +25,7 @@ export function tiff(tags: readonly Tag[], strip: Uint8Array): Buffer {
   return Buffer.concat([head(), short(count), ...entries, long(0), ...beyond, strip]);
 }
 
-/** The size, depth and kind of a picture's samples, for `tiff`. */
+/** The size, depth and kind of an image's samples, for `tiff`. */
 export function samples(width: number, height: number, bits: readonly number[], photometric: number): Tag[] {
   return [
     ...([
@@ -42,7 +42,7 @@ export function samples(width: number, height: number, bits: readonly number[], 
   ];
 }
 
-/** A TIFF of `count` pages of one grey pixel each; they share it. */
+/** A TIFF of `count` pages that share one grey pixel. */
 export function pages(count: number): Buffer {
   const tags = samples(1, 1, [8], 1).map(([tag, value]) => entry(tag, SHORT, 1, long(value!)));
   const page = [...tags.slice(0, 5), entry(273, LONG, 1, long(0)), ...tags.slice(5), entry(279, LONG, 1, long(1))];

@@ -19,7 +19,7 @@ function fixture(name: string): Promise<Buffer> {
   return readFile(fileURLToPath(new URL(`../../fixtures/arrow/${name}`, import.meta.url)));
 }
 
-/** The ranges of the object that are asked for, by a client of its own. */
+/** A client that counts the bytes that it reads. */
 class CountingS3 extends S3 {
   bytes = 0;
   override async *stream(...asked: Parameters<S3["stream"]>): ReturnType<S3["stream"]> {
@@ -30,7 +30,7 @@ class CountingS3 extends S3 {
   }
 }
 
-test("Arrow on S3: of a batch only the columns that are needed are read, by ranges, and splits give what the whole does", async () => {
+test("Arrow on S3: only the needed columns of a batch are read, by ranges, and splits give the records of the whole object", async () => {
   const at = { bucket, key: `${randomBytes(4).toString("hex")}/data.arrow` };
   const text = vectorFromArray(
     Array.from({ length: 200 }, (_, row) => `text ${row}`),
@@ -59,23 +59,23 @@ test("Arrow on S3: of a batch only the columns that are needed are read, by rang
   }
 });
 
-test("Arrow on S3: packed batches, and another object in its place fails the split with INPUT_CHANGED", async () => {
+test("Arrow on S3: compressed batches are read, and a replaced object fails its cuts with INPUT_CHANGED", async () => {
   const at = { bucket, key: `${randomBytes(4).toString("hex")}/data.arrows` };
   await s3.put(at, await fixture("zstd.arrows"));
   const source = await openTextSource(s3Uri(at), { ...AUTO, keep: ["kind"] }, s3);
   const records = await recordsOf(source);
   assert.equal(records.length, 90);
   assert.deepEqual(await readSplits(await splitsOf(source, { items: 40 }), { place: { s3 } }), records);
-  // What was read of it before is kept, and right: another object has to be planned.
+  // Cached data of the object stays valid, so an object that was not read yet has to be planned.
   await s3.put(at, await fixture("file.arrow"));
   const other = await openTextSource(s3Uri(at), AUTO, s3);
   await s3.put(at, await fixture("stream.arrows"));
   const isChanged = { code: "INPUT_CHANGED", message: /data\.arrows changed while it was read/ };
-  await assert.rejects(readSplits(await splitsOf(other, { items: 40 }), { place: { s3 } }), isChanged);
+  await assert.rejects(splitsOf(other, { items: 40 }), isChanged);
   await assert.rejects(Array.fromAsync(other.records()), isChanged);
 });
 
-test("a prefix of tables: their images are read by ranges, and a path without bytes lies beside its table", async () => {
+test("a prefix of tables: images are read by ranges, and a path without bytes is relative to its table", async () => {
   const prefix = randomBytes(4).toString("hex");
   const put = async (name: string, bytes: Uint8Array) => await s3.put({ bucket, key: `${prefix}/${name}` }, bytes);
   const image = Buffer.from("89504e470000", "hex");

@@ -27,7 +27,7 @@ async function object(key: string, content: string | Uint8Array): Promise<string
   return `s3://${bucket}/${encodeURI(key)}`;
 }
 
-test("pictures in an archive get the labels that they get as files", async () => {
+test("images in an archive get the same labels as files", async () => {
   await using pipeline = await TestPipeline.open();
   await pipeline.worker({ threads: 1 }, { models: ["tiny-image"] });
   const folder = join(pipeline.folder, "pictures");
@@ -56,7 +56,7 @@ test("pictures in an archive get the labels that they get as files", async () =>
   const files = await run(folder, "of-files", "inline");
   const shard = await run(join(pipeline.folder, "shard.tar"), "of-shard", "split");
   assert.deepEqual([files.state, shard.state], ["succeeded", "finished_with_errors"]);
-  // The metadata beside the pictures, which nobody asked to keep.
+  // The metadata beside the images, which is not kept.
   assert.deepEqual(
     shard.passedOver?.reasons.map(({ reason, count }) => [reason, count]),
     [["not-an-image", names.length]],
@@ -70,7 +70,7 @@ test("pictures in an archive get the labels that they get as files", async () =>
   assert.deepEqual([shard.rows.at(-1).id, shard.rows.at(-1).error.code], ["zz", "IMAGE_INVALID"]);
 });
 
-test("an archive on S3 is read like a file, what is large in it by its own request, and never another one", async () => {
+test("an archive on S3 is read like a file, large members by separate requests, and a replaced archive is refused", async () => {
   const large = randomBytes(3_000_000);
   const shard = tarOf([
     { name: "a.cls", content: "1" },
@@ -107,7 +107,7 @@ test("an archive on S3 is read like a file, what is large in it by its own reque
   await assert.rejects(Array.fromAsync(source.records()), { code: "INPUT_CHANGED", message: /shards\/1\.tar/ });
 });
 
-test("a pattern of keys means the objects that match, nothing hidden below its beginning", async () => {
+test("a pattern of keys gives the matching objects, nothing hidden below its fixed prefix", async () => {
   for (const key of [
     "g/a/1.jsonl.gz",
     "g/a/b/2.jsonl.gz",
@@ -141,7 +141,7 @@ test("a pattern of keys means the objects that match, nothing hidden below its b
   await assert.rejects(openImageSource(`s3://${bucket}/i/*.gif`, AUTO, s3), { code: "INPUT_NOT_FOUND" });
 });
 
-test("a list on S3 names keys beside it, and an inventory by its manifest all that its files do", async () => {
+test("a list on S3 names keys below its prefix, and the manifest of an inventory all objects of its data files", async () => {
   const list = await object("l/list.txt", `a.csv\nb/c.csv\ns3://other/d.csv\n`);
   assert.deepEqual(await namesOf([`@${list}`], s3), [
     `s3://${bucket}/l/a.csv`,
@@ -166,7 +166,7 @@ test("a list on S3 names keys beside it, and an inventory by its manifest all th
     files: [1, 2, 3].map((file) => ({ key: `inv/data/${file}.csv.gz`, size: 1, MD5checksum: "" })),
   };
   const uri = await object("inv/manifest.json", JSON.stringify(manifest));
-  // Of texts all but the pictures.
+  // For texts: all but the images.
   assert.deepEqual(await namesOf([`@${uri}`], s3), [`s3://${bucket}/in/a%20b.csv`]);
   const images = await Array.fromAsync((await openImageSource(`@${uri}`, AUTO, s3)).records());
   assert.deepEqual(
@@ -176,7 +176,7 @@ test("a list on S3 names keys beside it, and an inventory by its manifest all th
       [1, "in/y.png"],
     ],
   );
-  // Its data files are read with the rights of whoever reads the manifest, and their keys become ids.
+  // Its data files are read with the rights of the process that reads the manifest, and their keys become ids.
   const elsewhere = await object(
     "inv/other/manifest.json",
     JSON.stringify({ ...manifest, destinationBucket: "other" }),
@@ -196,14 +196,14 @@ test("a list on S3 names keys beside it, and an inventory by its manifest all th
   await assert.rejects(namesOf([`@${broken}`], s3), { code: "INPUT_NOT_FOUND", message: /4\.csv\.gz/ });
 });
 
-test("an object that is replaced between its opening and its reading is named", async () => {
+test("the error of an object that is replaced between opening and reading has its name", async () => {
   const uri = await object("changing.csv", "text\na\n");
   const source = await openTextSource(uri, AUTO, s3);
   await object("changing.csv", "text\nb\n");
   await assert.rejects(Array.fromAsync(source.records()), { code: "INPUT_CHANGED", message: /changing\.csv changed/ });
 });
 
-test("a list or table that lies on S3 names no file of this machine, whatever is granted", async () => {
+test("a list or table on S3 cannot name files of this machine, even granted ones", async () => {
   const everything = { fileRoots: ["/"] };
   for (const line of ["file:///etc/passwd", "FILE:///etc/passwd", "file:/etc/passwd"]) {
     const list = await object("remote/list.txt", `a.csv\n${line}\n`);
@@ -211,7 +211,7 @@ test("a list or table that lies on S3 names no file of this machine, whatever is
       const archives = await object("remote/archives.txt", `a.tar\n${line}\n`);
       await assert.rejects(namesOf([`@${kind === "text" ? list : archives}`], s3, { kind, ...everything }), {
         code: "INPUT_UNREADABLE",
-        message: /line 2: .*no file of this machine/,
+        message: /line 2: .*cannot name files of this machine/,
       });
     }
     const pictures = await object("remote/pictures.txt", `a.jpg\n${line}\n`);
@@ -220,7 +220,7 @@ test("a list or table that lies on S3 names no file of this machine, whatever is
       const source = await openImageSource(from, AUTO, s3);
       const found = await Array.fromAsync(source.records());
       const read = [found];
-      // As workers read it.
+      // As a worker reads it.
       for await (const { split } of source.splitter?.cuts(
         { record: 0 },
         () => ({ items: 9, bytes: 9999 }),

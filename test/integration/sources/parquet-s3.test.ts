@@ -17,7 +17,7 @@ function fixture(codec: string): Promise<Buffer> {
   return readFile(fileURLToPath(new URL(`../../fixtures/parquet/${codec}.parquet`, import.meta.url)));
 }
 
-/** The ranges of the object that are asked for, by a client of its own. */
+/** A client that records the requested ranges. */
 class CountingS3 extends S3 {
   readonly ranges: { start: number; end?: number }[] = [];
   override stream(...asked: Parameters<S3["stream"]>): ReturnType<S3["stream"]> {
@@ -26,9 +26,9 @@ class CountingS3 extends S3 {
   }
 }
 
-test("Parquet on S3: only the footer and the columns that are needed are read, and a split's rows are those of the whole", async () => {
+test("Parquet on S3: only the footer and the needed columns are read, and a split has the rows of the whole object", async () => {
   const at = { bucket, key: `${randomBytes(4).toString("hex")}/data.parquet` };
-  // The column that is not asked for makes most of the object.
+  // The columns that are not requested are most of the object.
   const bytes = await fixture("snappy");
   await s3.put(at, bytes);
   const counting = new CountingS3(server.settings);
@@ -53,7 +53,7 @@ test("Parquet on S3: only the footer and the columns that are needed are read, a
   }
 });
 
-test("Parquet on S3: another object in its place fails the split with INPUT_CHANGED", async () => {
+test("Parquet on S3: a replaced object fails the split with INPUT_CHANGED", async () => {
   const at = { bucket, key: `${randomBytes(4).toString("hex")}/data.parquet` };
   await s3.put(at, await fixture("gzip"));
   const source = await openTextSource(s3Uri(at), AUTO, s3);

@@ -29,14 +29,14 @@ const TOO_LARGE = "fauxqs takes no object as large as this needs";
 
 const { server, s3, bucket } = await openTestBucket();
 
-/** Writes an object, under a prefix of its own where none is told, and gives its URI. */
+/** Writes an object. @param under its prefix. Default: a new one @returns its URI */
 let objects = 0;
 async function object(key: string, content: string | Uint8Array, under = `${objects++}/`): Promise<string> {
   await s3.put({ bucket, key: under + key }, Buffer.from(content));
   return s3Uri({ bucket, key: under + key });
 }
 
-/** All records; each of them must be fit to travel. */
+/** All records. Each must be valid as an item of a job. */
 async function records(source: Source): Promise<SourceRecord[]> {
   InputSchema.parse(source.input);
   const found = await Array.fromAsync(source.records());
@@ -47,7 +47,7 @@ async function records(source: Source): Promise<SourceRecord[]> {
   return found;
 }
 
-/** A server in S3's place that answers as the test says. */
+/** A server that answers as the test defines, in place of S3. */
 async function inItsPlace(t: TestContext, answer: Answer): Promise<S3> {
   const hostile = await hostileServer(answer);
   const client = new S3({ ...server.settings, endpoint: hostile.origin, pathStyle: true }, FAST);
@@ -58,7 +58,7 @@ async function inItsPlace(t: TestContext, answer: Answer): Promise<S3> {
   return client;
 }
 
-/** A way to the server that counts the bytes that come back, and can be cut. */
+/** A proxy to the server that counts the bytes of responses and can cut connections. */
 async function wayTo(t: TestContext): Promise<{ s3: S3; bytes: () => number; cut: () => void }> {
   const target = new URL(server.endpoint);
   const sockets = new Set<Socket>();
@@ -101,12 +101,12 @@ function listing(keys: readonly string[], more = ""): string {
   return `<?xml version="1.0"?><ListBucketResult>${more}${objects.join("")}</ListBucketResult>`;
 }
 
-/** CSV of about `megabytes`. */
+/** A CSV file of about `megabytes`. */
 function table(megabytes: number): Buffer {
   return Buffer.concat([Buffer.from("id,text\n"), Buffer.alloc(megabytes << 20, "a7,a text of some length\n")]);
 }
 
-test("a table on S3 is read as a file is, as often as wanted, and is known by its ETag", async () => {
+test("a table on S3 is read like a file, repeatedly, and is identified by its ETag", async () => {
   const csv = 'id,stars,Review\na7,5,"Good, ""really"""\n,1,bad\n';
   const uri = await object("reviews é#1.csv", csv);
   const source = await openTextSource(uri, { ...AUTO, idColumn: "id", keep: ["stars"] }, s3);
@@ -123,7 +123,7 @@ test("a table on S3 is read as a file is, as often as wanted, and is known by it
   assert.match(etag, /^[^"]+$/);
 });
 
-test("each format is known by name or content, packed or not", async () => {
+test("each format is detected by name or content, compressed or not", async () => {
   const cases: [string, string | Uint8Array, ReadOptions["format"]][] = [
     ["a.csv.gz", gzipSync("text\ngood\nbad\n"), "csv"],
     ["packed", gzipSync('{"text":"good"}\n{"text":"bad"}\n'), "jsonl"],
@@ -142,7 +142,7 @@ test("each format is known by name or content, packed or not", async () => {
   }
 });
 
-test("opening looks at an object's beginning and leaves the rest where it is", async (t) => {
+test("opening reads only the beginning of an object", async (t) => {
   if (!server.conditionalWrites) return t.skip(TOO_LARGE);
   const uri = await object("large.csv", table(64));
   const way = await wayTo(t);
@@ -151,10 +151,10 @@ test("opening looks at an object's beginning and leaves the rest where it is", a
   const found = source.records()[Symbol.asyncIterator]();
   await found.next();
   await found.return?.();
-  assert.ok(way.bytes() < 32 << 20, `${way.bytes()} bytes came`);
+  assert.ok(way.bytes() < 32 << 20, `${way.bytes()} bytes received`);
 });
 
-test("an object that is replaced or removed after it was opened is not read as if it were the same", async () => {
+test("an object that is replaced or removed after it was opened is refused", async () => {
   for (const open of [openTextSource, openImageSource]) {
     const uri = await object("list.csv", "text\ngood\n");
     const source = await open(uri, { ...AUTO, column: "text" }, s3);
@@ -165,7 +165,7 @@ test("an object that is replaced or removed after it was opened is not read as i
   }
 });
 
-test("an object that is replaced in the middle of reading ends the reading when the connection does", async (t) => {
+test("an object that is replaced during reading fails the reading when the connection ends", async (t) => {
   if (!server.conditionalWrites) return t.skip(TOO_LARGE);
   const uri = await object("large.csv", table(64));
   const way = await wayTo(t);
@@ -181,7 +181,7 @@ test("an object that is replaced in the middle of reading ends the reading when 
   await assert.rejects(drain(), { code: "INPUT_CHANGED", message: /large\.csv changed/ });
 });
 
-test("what cannot be read is told before anything is, with what S3 says of it", async (t) => {
+test("unreadable input is refused before anything is read, with the answer of S3", async (t) => {
   const xml = "<Error><Code>AccessDenied</Code><Message>m</Message></Error>";
   const forbidding = await inItsPlace(t, (response) => response.writeHead(403).end(xml));
   const busy = await inItsPlace(t, (response) => response.writeHead(503).end());
@@ -204,7 +204,7 @@ test("what cannot be read is told before anything is, with what S3 says of it", 
   await rejectsWith(openImageSource(await object("x.bin", "?"), AUTO, s3), "INPUT_UNREADABLE", /set --format/);
 });
 
-test("a prefix of texts is its objects in the order of their keys, without what is no data", async () => {
+test("a prefix of texts gives its objects in the order of their keys, without files that are not data", async () => {
   const own = await server.makeBucket();
   const contents: Record<string, string> = {
     "in/b.csv": "text\nb\n",
@@ -229,7 +229,7 @@ test("a prefix of texts is its objects in the order of their keys, without what 
   const sources = await openInputs(below, (uri) => openTextSource(uri, AUTO, s3));
   const texts = await Promise.all(sources.map(async (source) => (await records(source)).map(({ text }) => text)));
   assert.deepEqual(texts, [["a10"], ["a2"], ["b"], ["é"]]);
-  // What hides is below the prefix, not in it.
+  // Hidden segments count only below the prefix.
   assert.deepEqual(await namesOf([`s3://${own}/_out/`], s3), [`s3://${own}/_out/in/d.csv`]);
   for (const all of [`s3://${own}`, `s3://${own}/`]) {
     assert.deepEqual(await namesOf([all], s3), [`s3://${own}/in.csv`, ...below]);
@@ -241,7 +241,7 @@ test("a prefix of texts is its objects in the order of their keys, without what 
   });
 });
 
-test("more objects than a run takes are not gathered", async (t) => {
+test("listing stops when a run would have too many objects", async (t) => {
   let pages = 0;
   const endless = await inItsPlace(t, (response) => {
     const keys = Array.from({ length: 1000 }, (_, index) => `in/${pages * 1000 + index}.csv`);
@@ -252,13 +252,13 @@ test("more objects than a run takes are not gathered", async (t) => {
   assert.equal(pages, 101);
 });
 
-test("a server that lists in another order changes nothing", async (t) => {
+test("the result does not depend on the order of the server's listing", async (t) => {
   const client = await inItsPlace(t, (response) => response.end(listing(["in/a.csv", "in/é.csv", "in/B.csv"])));
   const named = await namesOf(["s3://bucket/in/"], client);
   assert.deepEqual(named, ["s3://bucket/in/B.csv", "s3://bucket/in/a.csv", "s3://bucket/in/%C3%A9.csv"]);
 });
 
-test("images whose keys another reader would resolve are rows in error, and their neighbours are none", async (t) => {
+test("images whose keys other readers would resolve are rows in error, and their neighbours are not", async (t) => {
   const keys = ["in/a.jpg", "in//b.jpg", "in/c//d.jpg", "in/e.jpg"];
   const client = await inItsPlace(t, (response) => response.end(listing(keys)));
   const found = await records(await openImageSource("s3://bucket/in/", AUTO, client));
@@ -273,7 +273,7 @@ test("images whose keys another reader would resolve are rows in error, and thei
   );
 });
 
-test("a prefix of images is like a folder, and what it grants is what it names", async (t) => {
+test("a prefix of images works like a folder, and grants what it names", async (t) => {
   const under = "photos/of/";
   const keys = ["z.jpg", "B.PNG", "a.webp", "é.gif", "b/1.tiff", "b 50%#?.jfif"];
   const others = ["notes.txt", ".x.jpg", ".hidden/y.jpg", "folder.jpg/", "o.bmp"];
@@ -307,7 +307,7 @@ test("a prefix of images is like a folder, and what it grants is what it names",
   await assert.rejects(openImageSource(prefix, { ...AUTO, column: "x" }, s3), { code: "COLUMN_NOT_FOUND" });
 });
 
-test("a single image is known by its name or its first bytes", async () => {
+test("a single image is detected by its name or its first bytes", async () => {
   for (const uri of [await object("broken.jpg", "no image"), await object("unnamed", PNG)]) {
     const source = await openImageSource(uri, AUTO, s3);
     assert.deepEqual(await records(source), [{ record: 0, id: uri, image: uri, input: { image: uri } }]);
@@ -315,7 +315,7 @@ test("a single image is known by its name or its first bytes", async () => {
   }
 });
 
-test("a list on S3: paths below its own prefix, and URLs; what leads out of it is refused", async (t) => {
+test("a list on S3: paths below its prefix and URLs are read; paths that lead out of it are refused", async (t) => {
   const lines = [
     "a.webp",
     "./deep/b 50%#.jpg",
@@ -359,7 +359,7 @@ test("a list on S3: paths below its own prefix, and URLs; what leads out of it i
   await assert.rejects(fetcher.get(found[3]!.image!, signal), { code: "NOT_GRANTED" });
 });
 
-test("lists as tables name objects in a column, on S3 and on this machine", async (t) => {
+test("lists as tables name objects in a column, on S3 and locally", async (t) => {
   const folder = await mkdtemp(join(tmpdir(), "labelmill-s3-lists-"));
   t.after(() => rm(folder, { recursive: true }));
   const csv = `id,label,Image\nx1,cat,s3://${bucket}/t/a.webp\n,dog,t/b.jpg\n`;
@@ -389,7 +389,7 @@ async function cutsOf(source: Source, items: number): Promise<Cut[]> {
   return await Array.fromAsync(source.splitter!.cuts({ record: 0 }, () => ({ items, bytes: 1e9 }), undefined));
 }
 
-test("cutting that is begun anew after any cut of an object on S3, the last one too, goes on to its end", async () => {
+test("cutting an S3 object can be restarted after any cut, including the last one", async () => {
   for (const [key, content, items] of [
     ["x.txt", "a\nb\n", ["a", "b"]],
     ["x.txt", "a\nb", ["a", "b"]],
@@ -419,7 +419,7 @@ test("cutting that is begun anew after any cut of an object on S3, the last one 
   }
 });
 
-test("a split on S3 is read by its range alone, and gives the records of the whole", async (t) => {
+test("a split on S3 is read by its range, and gives the records of the whole object", async (t) => {
   const way = await wayTo(t);
   const rows = Array.from({ length: 20_000 }, (_, row) => `${row},"text\r\nnumber é ${row}"\r\n`);
   const uri = await object("large.csv", `\uFEFFid,text\r\n${rows.join("")}`);
@@ -440,7 +440,7 @@ test("a split on S3 is read by its range alone, and gives the records of the who
   assert.deepEqual(resumed, cuts.slice(5));
 });
 
-test("an object that was replaced fails its cuts and its splits, and they say which it is", async () => {
+test("a replaced object fails its cuts and splits, and the error has its name", async () => {
   const uri = await object("list.csv", "id,text\n1,a\n2,b\n3,c\n");
   const source = await openTextSource(uri, AUTO, s3);
   const [first, second] = await cutsOf(source, 2);
@@ -455,7 +455,7 @@ test("an object that was replaced fails its cuts and its splits, and they say wh
   );
 });
 
-test("splits of a list on S3 name what lies below its own prefix", async () => {
+test("splits of a list on S3 name objects below its prefix", async () => {
   const uri = await object("list.txt", "a.png\n\n./b/c.png\n");
   const source = await openImageSource(uri, AUTO, s3);
   const found: SourceRecord[] = [];
@@ -464,7 +464,7 @@ test("splits of a list on S3 name what lies below its own prefix", async () => {
   assert.deepEqual(found, await records(source));
 });
 
-test("a range is taken up where its connection broke, from a server that knows ranges and one that does not", async (t) => {
+test("a range is resumed after a broken connection, from servers with and without support for ranges", async (t) => {
   const content = Buffer.from("0123456789abcdefghij");
   for (const ranged of [true, false]) {
     const asked: (string | undefined)[] = [];

@@ -35,7 +35,7 @@ async function sqlite(): Promise<Buffer> {
   return await readFile(path);
 }
 
-/** As DuckDB writes it: a checksum, the letters, a version. */
+/** The header that DuckDB writes: a checksum, the letters, a version. */
 const DUCKDB = "\x8b\x1c\xf2\x90\x11\xa0\x3e\xd1DUCK\x40\0\0\0\0\0\0\0";
 
 const KINDS: [string, Buffer | (() => Promise<Buffer>), RegExp][] = [
@@ -79,10 +79,10 @@ const KINDS: [string, Buffer | (() => Promise<Buffer>), RegExp][] = [
 ];
 
 for (const [kind, made, message] of KINDS) {
-  test(`${kind} is refused, packed or not, whatever its name`, async () => {
+  test(`${kind} is refused, compressed or not, under any name`, async () => {
     const bytes = Buffer.isBuffer(made) ? made : await made();
     for (const name of ["x.dat", "x", "x.txt", "x.csv", "x.jsonl", "x.json"]) {
-      // Their content is JSON or a table by the name, and the NUL is a row's matter there.
+      // By these names, the content is JSON or a table, and a NUL is an error of its row.
       for (const content of [bytes, gzipSync(bytes), zstdCompressSync(bytes)])
         await assert.rejects(openTextSource(await file(name, content), AUTO), { code: "INPUT_UNREADABLE", message });
     }
@@ -91,7 +91,7 @@ for (const [kind, made, message] of KINDS) {
   });
 }
 
-test("Parquet that is packed once more, and packed data in packed data, are refused", async () => {
+test("compressed Parquet and doubly compressed data are refused", async () => {
   const parquet = await fixture("parquet/snappy.parquet");
   const packed = await file("x.gz", gzipSync(parquet));
   await assert.rejects(openTextSource(packed, AUTO), { code: "INPUT_UNREADABLE", message: /a Parquet file/ });
@@ -102,12 +102,12 @@ test("Parquet that is packed once more, and packed data in packed data, are refu
     });
 });
 
-test("a list of images that is no list is refused too", async () => {
+test("a binary file is refused as a list of images too", async () => {
   const path = await file("list.csv", await sqlite());
   await assert.rejects(openImageSource(path, AUTO), { code: "INPUT_UNREADABLE", message: /SQLite/ });
 });
 
-test("a NUL in a recognised table, in a file named as text, or in a format that was told is its row's matter", async () => {
+test("a NUL in a recognised table, a file named as text, or a given format concerns only its row", async () => {
   const texts = async (name: string, content: string, read: Partial<ReadOptions> = {}) =>
     (await Array.fromAsync((await openTextSource(await file(name, content), { ...AUTO, ...read })).records())).map(
       ({ text, error }) => text ?? error!.code,
@@ -120,7 +120,7 @@ test("a NUL in a recognised table, in a file named as text, or in a format that 
   assert.deepEqual(await texts("x", "a\0b\nc\n", { format: "lines" }), ["a\0b", "c"]);
 });
 
-test("texts that begin with the letters of such a file are texts", async () => {
+test("texts that begin with the letters of a binary file are accepted", async () => {
   for (const content of [
     "ORC is a format\n",
     "PAR1 was read\n",
@@ -140,7 +140,7 @@ test("texts that begin with the letters of such a file are texts", async () => {
     }
 });
 
-test("a table that begins with the letters of a binary file is a table, with control characters too", async () => {
+test("tables that begin with the letters of a binary file are accepted, even with control characters", async () => {
   for (const name of ["PARENT_ID", "PAR1", "ORCHID", "ORC", "DUCK_IDSDUCKS", "FEA1", "LZIP", "GIF89a", "ARROW1", "BMI"])
     for (const control of ["\0", "\x01", "\x7f"]) {
       const path = await file("x.csv", `${name},text\n1,a${control}b\n`);
@@ -153,14 +153,14 @@ test("a table that begins with the letters of a binary file is a table, with con
     }
 });
 
-test("a text with the letters of a tar archive in their place is a text", async () => {
+test("a text with the letters of a tar header is accepted", async () => {
   for (const word of ["ustar", "ustar\0", "ustar  \0"])
     for (const [name, head] of [
       ["x.csv", "id,text\n1,"],
       ["x.jsonl", '{"text":"'],
       ["x.txt", ""],
     ] as const) {
-      // JSON has no NUL in a string.
+      // A string in JSON cannot contain a NUL.
       if (name === "x.jsonl" && word.includes("\0")) continue;
       const rest = name === "x.jsonl" ? '"}\n' : "\n";
       const content = head + "m".repeat(257 - head.length) + word + "d".repeat(400) + rest;

@@ -7,7 +7,7 @@ import { LineScanner } from "../../../src/sources/text/line-scanner.ts";
 
 type Scanner<R> = { push(chunk: Uint8Array): Iterable<R>; end(): Iterable<R> };
 
-/** Everything a scanner finds in bytes that are cut at `sizes`, over and over. */
+/** All records of a scanner. The bytes are appended in chunks of `sizes`, which repeat. */
 function scan<R>(scanner: Scanner<R>, bytes: Buffer, sizes: number[] = [bytes.length || 1]): R[] {
   const found: R[] = [];
   for (let at = 0, turn = 0; at < bytes.length; turn++) {
@@ -19,7 +19,7 @@ function scan<R>(scanner: Scanner<R>, bytes: Buffer, sizes: number[] = [bytes.le
   return found;
 }
 
-/** Records as `[line, ...fields]`, errors as `[line, code]` and a mark. */
+/** Records as `[line, ...fields]`, errors as `[line, code]` with a mark. */
 function short(records: CsvRecord[]): unknown[] {
   return records.map((record) =>
     "error" in record ? { line: record.line, code: record.error.code } : [record.line, ...record.fields],
@@ -149,7 +149,7 @@ for (const { name, csv, delimiter, is } of cases) {
   });
 }
 
-test("any table that is written as RFC 4180 reads back the same, however its bytes are cut", () => {
+test("any table in RFC 4180 is read back unchanged, in chunks of any size", () => {
   const piece = fc.constantFrom(
     '"',
     '""',
@@ -206,7 +206,7 @@ test("any table that is written as RFC 4180 reads back the same, however its byt
   );
 });
 
-test("what is found in any bytes at all does not depend on how they are cut", () => {
+test("the records of any bytes do not depend on the chunks", () => {
   const bytes = fc.array(fc.constantFrom('"', '"', ",", "\n", "\r", "a", "\xff"), { maxLength: 200 });
   fc.assert(
     fc.property(bytes, fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 5 }), (parts, cuts) => {
@@ -218,7 +218,7 @@ test("what is found in any bytes at all does not depend on how they are cut", ()
   );
 });
 
-test("only the picked columns are decoded, in the order asked for", () => {
+test("only the picked columns are decoded, in the given order", () => {
   const scanner = new CsvScanner(",");
   scanner.pick = [2, 0];
   assert.deepEqual(scan(scanner, Buffer.from("1,2,3\n4,5\n")), [
@@ -227,7 +227,7 @@ test("only the picked columns are decoded, in the order asked for", () => {
   ]);
 });
 
-test("bytes that are not UTF-8 are replaced, and only their records say so", () => {
+test("bytes that are not UTF-8 are replaced, and only their records are marked", () => {
   const bad = Buffer.from("bad\xff\xc3,x\n", "latin1");
   const bytes = Buffer.concat([Buffer.from("ok,é\n"), bad, Buffer.from("fine \uFFFD,y\n")]);
   for (const size of [1, 3, 100]) {
@@ -243,7 +243,7 @@ test("bytes that are not UTF-8 are replaced, and only their records say so", () 
   }
 });
 
-test("a record over the limit is an error of its own, and the next line is read", () => {
+test("a record over the limit becomes one error, and the next line is read", () => {
   const long = "x".repeat(MAX_RECORD_BYTES);
   const plain = short(scan(new CsvScanner(","), Buffer.from(`a\n1${long}\n2\n`), [65_536]));
   assert.deepEqual(plain, [[1, "a"], { line: 2, code: "RECORD_TOO_LARGE" }, [3, "2"]]);
@@ -260,7 +260,7 @@ test("a record over the limit is an error of its own, and the next line is read"
   );
 });
 
-test("a quote that never closes in 200 MB costs one line and no memory", () => {
+test("an unclosed quote in 200 MB costs one line and no memory", () => {
   const scanner = new CsvScanner(",");
   const chunk = Buffer.from(`7,${"a line without any quotes in it ".repeat(20)}\n`.repeat(150));
   const before = process.memoryUsage().rss;
@@ -286,7 +286,7 @@ test("a quote that never closes in 200 MB costs one line and no memory", () => {
   assert.ok(highest - before < 100_000_000, `grew by ${(highest - before) / 1e6} MB`);
 });
 
-test("200 MB in one line, quoted or not, hold no memory", () => {
+test("200 MB in one line, quoted or not, take no memory", () => {
   for (const scanner of [new CsvScanner(","), new LineScanner()] as Scanner<{ line: number }>[]) {
     const before = process.memoryUsage().rss;
     let found = [...scanner.push(Buffer.from('"open'))].length;
@@ -301,8 +301,8 @@ test("200 MB in one line, quoted or not, hold no memory", () => {
   }
 });
 
-test("lines made so that each opens a quote anew cost linear work", () => {
-  // Read on its own, each line opens a quote that it does not close; read within that quote, it closes one and opens another.
+test("lines that each open another quote take linear time", () => {
+  // Each line alone opens a quote and does not close it. Within an open quote, it closes that quote and opens another.
   const input = Buffer.from('5",5,"b\n'.repeat(1_000_000));
   const begun = performance.now();
   const found = scan(new CsvScanner(","), input, [65_536]);

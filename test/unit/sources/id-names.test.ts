@@ -46,13 +46,13 @@ function named(name: string, path?: string, ids?: Ids): Parameters<typeof idName
   return { input, ...(ids ? { ids } : {}), ...(path === undefined ? {} : { path }) };
 }
 
-test("an id begins with the path below its argument, or the file's name; with the input's URI where two would be alike", () => {
+test("the prefix of ids is the path below the argument or the file's name; the input's URI if two would be equal", () => {
   assert.deepEqual(idNames([named("x.csv"), named("d/a/p.csv", "a/p.csv"), named("d/b/p.csv", "b/p.csv")]), [
     undefined,
     "a/p.csv",
     "b/p.csv",
   ]);
-  // A file at the top of a folder is named as it would be by itself.
+  // A file at the top of a folder has the same name as a file that is named itself.
   assert.deepEqual(idNames([named("d/x.csv", "x.csv")]), [undefined]);
   assert.deepEqual(idNames([named("a/p.csv"), named("b/p.csv"), named("q.csv")]), [
     uriOf("a/p.csv"),
@@ -65,24 +65,28 @@ test("an id begins with the path below its argument, or the file's name; with th
   ]);
   const stdin = { input: { uri: "stdin:", size: null, modifiedAt: null, hash: null } };
   assert.deepEqual(idNames([stdin, named("stdin")]), [undefined, uriOf("stdin")]);
-  // Whether a link or the file itself is named, the name is that of the input.
+  // If a link is named, the name is that of the file.
   assert.deepEqual(idNames([named("a/p.csv"), named("d/q.csv", "p.csv")]), [uriOf("a/p.csv"), uriOf("d/q.csv")]);
 });
 
-test("archives: keys alone where one is named itself, else its path or URI before them", () => {
+test("archives: ids are keys if one archive is named itself, else keys with its path or URI", () => {
   assert.deepEqual(idNames([named("a.tar", undefined, "members")]), [undefined]);
   assert.deepEqual(idNames([named("s/0.tar", "0.tar", "members"), named("s/1.tar", "1.tar", "members")]), [
     "0.tar",
     "1.tar",
   ]);
-  assert.deepEqual(idNames([named("s/0.tar", "0.tar", "members")]), ["0.tar"], "whatever else is in the run");
+  assert.deepEqual(
+    idNames([named("s/0.tar", "0.tar", "members")]),
+    ["0.tar"],
+    "independent of other inputs of the run",
+  );
   assert.deepEqual(idNames([named("a.tar", undefined, "members"), named("b.tar", undefined, "members")]), [
     uriOf("a.tar"),
     uriOf("b.tar"),
   ]);
 });
 
-test("folders of images: paths alone, but where two have one in common", () => {
+test("folders of images: ids are paths, unless two folders share a path", () => {
   const of = (...paths: string[]): Ids => ({ paths: () => paths });
   assert.deepEqual(
     idNames([
@@ -95,7 +99,7 @@ test("folders of images: paths alone, but where two have one in common", () => {
   );
 });
 
-test("by whatever way an item comes, its id is the same: as a record, by a split, by a split that got lost", async () => {
+test("an item has the same id as a record, in a split, and in a split that is planned again", async () => {
   const csv = await file("in/a.csv");
   const parquet = await file("in/b.parquet", "");
   await copyFile(PARQUET, parquet);
@@ -137,7 +141,7 @@ test("by whatever way an item comes, its id is the same: as a record, by a split
     }
 });
 
-test("an expanded input knows its path below the argument that it was found by", async () => {
+test("an expanded input has its path below the argument that covers it", async () => {
   for (const name of ["tree/a/p.csv", "tree/b/p.csv"]) await file(name);
   const list = await file("tree/list.txt", "a/p.csv\n./b/p.csv\n");
   const tree = join(root, "tree");

@@ -62,7 +62,7 @@ async function file(name: string, content: string | Uint8Array): Promise<string>
   return join(root, name);
 }
 
-test("a folder: images of all subfolders in the byte order of their paths, nothing hidden, nothing outside", async () => {
+test("a folder gives the images of all subfolders in the byte order of their paths, nothing hidden, nothing outside", async () => {
   const source = await openImageSource(photos, AUTO);
   const found = await Array.fromAsync(source.records());
   assert.deepEqual(
@@ -81,7 +81,7 @@ test("a folder: images of all subfolders in the byte order of their paths, nothi
   assert.deepEqual(await grantsOf(photos), [photos]);
 });
 
-test("a folder's identity changes with a file's time, size or name, and with nothing else", async () => {
+test("a folder's identity changes only with a file's time, size or name", async () => {
   const folder = join(root, "changing");
   await mkdir(folder);
   const hash = async (): Promise<string | null> => (await openImageSource(folder, AUTO)).input.hash;
@@ -98,7 +98,7 @@ test("a folder's identity changes with a file's time, size or name, and with not
   assert.notEqual(await hash(), first);
 });
 
-test("a pattern: matches in byte order, relative to its base folder; no way out through links", async () => {
+test("a pattern gives matches in byte order, relative to its base folder, and links cannot lead out of it", async () => {
   const found = await records(join(photos, "**/*"));
   assert.deepEqual(
     found.map(({ id }) => id),
@@ -117,7 +117,7 @@ test("a pattern: matches in byte order, relative to its base folder; no way out 
   assert.deepEqual([source.input.uri, source.input.size], [pathToFileURL(join(photos, "*.jpg")).href, 2]);
 });
 
-test("a name that is no UTF-8 is a record all the same", {
+test("a file name that is not UTF-8 is a record", {
   skip: process.platform !== "linux" && "such names are Linux's",
 }, async () => {
   const folder = join(root, "names");
@@ -137,7 +137,7 @@ test("a file whose name looks like a pattern is a file", async () => {
   assert.deepEqual(await grantsOf(path), [path]);
 });
 
-test("a single image is known by its extension or its first bytes", async () => {
+test("a single image is detected by its extension or its first bytes", async () => {
   const magics = [
     "ffd8ffe000104a4649460001",
     "89504e470d0a1a0a00000000",
@@ -155,7 +155,7 @@ test("a single image is known by its extension or its first bytes", async () => 
   await refuses(await file("zero.jpg", ""), "INPUT_EMPTY", /zero\.jpg/);
 });
 
-test("a URL", async () => {
+test("a URL is one image", async () => {
   assert.deepEqual(await records("https://example.com/a b.jpg?x=1"), [
     {
       record: 0,
@@ -170,7 +170,7 @@ test("a URL", async () => {
   await refuses("https://joe:hunter2@example.com/a.jpg", "URL_REFUSED", /^(?!.*hunter2).*password/);
 });
 
-test("a plain list: paths against the list's own folder, URLs, and each reference that is refused", async () => {
+test("a plain list: paths relative to the list's folder, URLs, and each refused reference", async () => {
   const lines = [
     "photos/a.webp",
     "",
@@ -211,7 +211,7 @@ test("a plain list: paths against the list's own folder, URLs, and each referenc
   assert.deepEqual(await grantsOf(path), [root]);
 });
 
-test("a local list may name objects of S3, and grants none of them", async () => {
+test("a local list may name S3 objects, and grants none of them", async () => {
   const lines = [
     "s3://bucket/a b%20%23é%25.jpg",
     "S3://bucket/x.jpg",
@@ -239,7 +239,7 @@ test("a local list may name objects of S3, and grants none of them", async () =>
   assert.deepEqual(s3GrantsOf(path), []);
 });
 
-test("an argument on S3 grants the prefix it is or lies in, an image itself, and no file", async () => {
+test("an argument on S3 grants a prefix, the prefix of a list, or an image, and no file", async () => {
   const granted: Record<string, string> = {
     "s3://bucket": "s3://bucket/",
     "s3://bucket/a/": "s3://bucket/a/",
@@ -257,7 +257,7 @@ test("an argument on S3 grants the prefix it is or lies in, an image itself, and
   }
 });
 
-test("lists as tables, packed or not: column, ids, kept columns", async () => {
+test("lists as tables, compressed or not: column, ids, kept columns", async () => {
   const csv = "id,label,File\nx1,cat,photos/a.webp\n,dog,\nx3\n,fish,photos/z.jpg\n";
   for (const path of [await file("list.csv", csv), await file("packed.csv.gz", gzipSync(csv))]) {
     const found = await records(path, { idColumn: "id", keep: ["label"] });
@@ -277,7 +277,7 @@ test("lists as tables, packed or not: column, ids, kept columns", async () => {
   assert.deepEqual(jsonl[0]!.input, { n: 1, image: "https://example.com/1.jpg" });
 });
 
-test("a list on standard input is read against the working folder", async () => {
+test("paths of a list on standard input are relative to the working folder", async () => {
   const found = await records({ stdin: Readable.from(["photos/a.webp\n", "https://example.com/x.jpg\n"]) });
   assert.deepEqual(
     found.map(({ image }) => image),
@@ -286,7 +286,7 @@ test("a list on standard input is read against the working folder", async () => 
   assert.deepEqual(await grantsOf("-"), [await realpath(process.cwd())]);
 });
 
-test("what is no image, folder, pattern or list is refused", async () => {
+test("an argument that is not an image, folder, pattern or list is refused", async () => {
   await refuses(join(root, "none.jpg"), "INPUT_NOT_FOUND", /none\.jpg/);
   await refuses(join(photos, "*.xyz"), "INPUT_NOT_FOUND", /no image matches/);
   await refuses(join(root, "nowhere/*.jpg"), "INPUT_NOT_FOUND", /no image matches/);

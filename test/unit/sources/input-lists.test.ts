@@ -37,7 +37,7 @@ async function imagesOf(from: string): Promise<SourceRecord[]> {
   return await validRecordsOf(await openImageSource(from, AUTO, s3));
 }
 
-test("a folder or pattern of texts means the data files there, in the order of their paths", async () => {
+test("a folder or pattern of texts gives its data files, in the order of their paths", async () => {
   const names = ["d/b.csv", "d/a/2.tsv", "d/a/10.csv", "d/é.csv", "d/[x].csv", "d/B.csv"];
   for (const name of names) await file(name);
   for (const name of ["d/_SUCCESS", "d/_tmp/c.csv", "d/.hidden.csv", "d/.h/x.csv"]) await file(name);
@@ -58,7 +58,7 @@ test("a folder or pattern of texts means the data files there, in the order of t
     "d/é.csv",
   ]);
   assert.deepEqual(await expanded(join(root, "d/{a,b}*")), ["d/b.csv"]);
-  // A name that is there is no pattern; what hides is below what was named, not in it.
+  // An existing name is not a pattern. A hidden segment of the argument itself does not hide its files.
   assert.deepEqual(await expanded("-", join(root, "d/[x].csv"), join(root, "d/_tmp")), [
     "-",
     "d/[x].csv",
@@ -69,7 +69,7 @@ test("a folder or pattern of texts means the data files there, in the order of t
   await rejectsWith(expanded(join(root, "nothing")), "INPUT_EMPTY", /no data in .*nothing/);
 });
 
-test("a list names a path or URI a line", async () => {
+test("a list has one path or URI per line", async () => {
   const lines = ["# the data", "", "a.csv", "  ../up/b.csv  ", "/abs/c.csv", "s3://bucket/k%20ey.csv", "x y#z*.csv"];
   const url = pathToFileURL(join(root, "é.csv")).href;
   for (const end of ["\n", "\r\n"]) {
@@ -87,7 +87,7 @@ test("a list names a path or URI a line", async () => {
   assert.deepEqual(await expanded(`@${packed}`), ["lists/a.csv"]);
 });
 
-test("a bad line of a list is named, and nothing secret of it", async () => {
+test("the error of a bad line in a list has the line number, and no secrets", async () => {
   const cases: [string | Uint8Array, RegExp][] = [
     [`a.csv\n${"x".repeat(1_100_000)}\nb.csv\n`, /"list\.txt"|list\.txt", line 2: .*too long/],
     [`a.csv\n\n${"x".repeat(9000)}\n`, /line 3: .*8192/],
@@ -110,14 +110,14 @@ test("a bad line of a list is named, and nothing secret of it", async () => {
   await rejectsWith(expanded(`@${await file("half.txt.gz", half.subarray(0, 60))}`), "INPUT_UNREADABLE", /gzip/);
 });
 
-test("a list names no more inputs than a run takes", async () => {
+test("a list with more inputs than a run may have is refused", async () => {
   const most = await file("most.txt", Array.from({ length: 100_000 }, (_, number) => `${number}.csv`).join("\n"));
   assert.equal((await expanded(`@${most}`)).length, 100_000);
   const more = await file("more.txt", `${"a.csv\n".repeat(100_001)}`);
   await rejectsWith(expanded(`@${more}`), "USAGE", /at most 100000 inputs/);
 });
 
-test("a CSV file of an S3 inventory names objects, their keys encoded", async () => {
+test("a CSV file of an S3 inventory names objects, with encoded keys", async () => {
   const rows = [
     '"bucket","in/a+b%2Bc.csv","12","2026-01-01T00:00:00.000Z"',
     '"bucket","in/empty.csv","0",""',
@@ -149,7 +149,7 @@ test("a CSV file of an S3 inventory names objects, their keys encoded", async ()
   }
 });
 
-test("what is no manifest of an inventory is refused", async () => {
+test("a file that is not the manifest of an inventory is refused", async () => {
   const manifest = { destinationBucket: "arn:aws:s3:::to", fileFormat: "Parquet", fileSchema: "", files: [] };
   for (const [content, message] of [
     ["{", /manifest\.json": expected the manifest\.json/],
@@ -161,7 +161,7 @@ test("what is no manifest of an inventory is refused", async () => {
   }
 });
 
-test("a list of images is one input, its bad lines rows in error; one of archives is many", async () => {
+test("a list of images is one input with bad lines as rows in error; a list of archives is several inputs", async () => {
   const list = await file("photos/list", "# photos\na.jpg\nhttps://host/b\nftp://host/c.jpg\n\ns3://bucket/d.jpg\n");
   assert.deepEqual(await namesOf([`@${list}`, "https://host/list.csv"], s3, { kind: "images" }), [
     `@${list}`,
@@ -205,7 +205,7 @@ test("a list of images is one input, its bad lines rows in error; one of archive
   ]);
 });
 
-test("a list names what lies beside it, or what is granted, and nothing else of this machine", async () => {
+test("a list may name only files in its own folder and granted files", async () => {
   const list = await file("own/list.txt", "a.csv\nin/b.csv\nin/../c.csv\n");
   const names = ["a.csv", "in/b.csv", "c.csv"].map((name) => join(root, "own", name));
   for (const name of ["own/a.csv", "own/in/b.csv", "own/c.csv", "secret/x.csv"]) await file(name);

@@ -40,7 +40,7 @@ const EXPECTED = [
   ["4", "last", { lang: "en" }],
 ];
 
-test("a JSON array of records is read however it is written", async () => {
+test("a JSON array of records is read in any layout", async () => {
   const pretty = JSON.stringify(REVIEWS, undefined, 2);
   const compact = JSON.stringify(REVIEWS);
   const lines = `[\n${REVIEWS.map((review) => JSON.stringify(review)).join(",\n")}\n]\n`;
@@ -65,7 +65,7 @@ test("a JSON array of records is read however it is written", async () => {
   );
 });
 
-test("an array is found by its content where the name says nothing, or JSONL", async () => {
+test("an array is detected by its content if the name has no format, or that of JSONL", async () => {
   const pretty = JSON.stringify([{ text: "a" }, { text: "b" }], undefined, 1);
   for (const name of ["x", "x.data", "x.jsonl", "x.ndjson.gz"]) {
     const source = await openTextSource(await file(name, pretty), AUTO);
@@ -88,7 +88,7 @@ test("an array is found by its content where the name says nothing, or JSONL", a
   ]);
 });
 
-test("JSONL in a .json file is JSONL", async () => {
+test("JSONL in a .json file is read", async () => {
   for (const content of [
     '{"text":"a"}\n{"text":"b"}\n',
     '\n{"text":"a"}\r\n\r\n{"text":"b"}',
@@ -103,7 +103,7 @@ test("JSONL in a .json file is JSONL", async () => {
     );
   }
   assert.deepEqual(shortRecords(await records(await file("x.json", '{"text":"a"}'))), [[1, "a"]]);
-  // A damaged first line is its own row.
+  // A damaged first line is one row in error.
   for (const name of ["x.json", "x.jsonl", "x"])
     for (const damaged of ['{"text":"a', '{"text":"a","n":[1'])
       assert.deepEqual(shortRecords(await records(await file(name, `${damaged}\n{"text":"b"}\n`))), [
@@ -112,13 +112,13 @@ test("JSONL in a .json file is JSONL", async () => {
       ]);
 });
 
-test("other JSON is refused with what it is", async () => {
+test("other JSON is refused, with what was found", async () => {
   const object = { data: [{ text: "a" }, { text: "b" }] };
   const over = /got an object over several lines: extract the list of records \(jq/;
   for (const name of ["x.json", "x", "x.jsonl"])
     await refuses(await file(name, JSON.stringify(object, undefined, 2)), {}, "INPUT_UNREADABLE", over);
   await refuses(await file("x.json", JSON.stringify(object)), {}, "COLUMN_NOT_FOUND", /got the columns "data"/);
-  // As pandas writes a table by default.
+  // The default layout of pandas.
   const columns = await file("x.json", '{"text":{"0":"a","1":"b"}}');
   await refuses(columns, {}, "INPUT_UNREADABLE", /expected a list of records, got one JSON object: .*got an object/);
   for (const [content, found] of [
@@ -145,7 +145,7 @@ test("other JSON is refused with what it is", async () => {
   await refuses(await file("x.json", '[{"words":"a"}]'), {}, "COLUMN_NOT_FOUND", /got the columns "words"/);
 });
 
-test("the columns of an array are what any of its first records has", async () => {
+test("the columns of an array are those of all of its first records", async () => {
   const path = await file("x.json", '[1, {"id":1}, {"text":"a","lang":"en"}]');
   const found = await records(path, { keep: ["lang"] });
   assert.deepEqual(shortRecords(found), [
@@ -170,7 +170,7 @@ test("the column is the known name that most of the first records have", async (
   }
   const even = [{ review: "a" }, { text: "b" }];
   assert.equal((await openTextSource(await file("x.jsonl", lines(even)), AUTO)).read.column, "text");
-  // Only the records that the filter lets through count.
+  // Only records that pass the filter count.
   const where = [{ column: "kind", value: "note" }];
   const kinds = [...reviews.map((review) => ({ kind: "review", ...review })), { kind: "note", text: "a" }];
   assert.equal((await openTextSource(await file("x.jsonl", lines(kinds)), { ...AUTO, where })).read.column, "text");
@@ -180,7 +180,7 @@ test("the column is the known name that most of the first records have", async (
   assert.equal((await records(await file("x.jsonl", lines(mixed)), { column: "text" })).length, 5);
 });
 
-test("long records are looked at beyond the first 64 KiB to choose the column", async () => {
+test("to select the column, long records are searched beyond the first 64 KiB", async () => {
   const long = "x".repeat(60_000);
   const first = { text: "odd", review: long, comment: "odd" };
   const rest = Array.from({ length: 30 }, () => ({ review: long }));
@@ -188,7 +188,7 @@ test("long records are looked at beyond the first 64 KiB to choose the column", 
   assert.equal((await openTextSource(await file("x.jsonl", content), AUTO)).read.column, "review");
 });
 
-test("an array that is cut off, or followed by more, is one error more that says so", async () => {
+test("an array that is cut off, or followed by other content, has one more record with an error", async () => {
   const whole = '[\n{"text":"a"},\n{"text":"b"}\n]\n';
   const cut = /line \d: the array is cut off/;
   for (const [content, expected, message] of [
@@ -215,13 +215,13 @@ test("an array that is cut off, or followed by more, is one error more that says
   }
 });
 
-test("a record that is no JSON costs its own row", async () => {
+test("a record that is not JSON costs its own row", async () => {
   const lines = ['{"text":"a"}', '{"text":"b","n":}', '{"text":"c"', '{"text":"d"}}', "nonsense", '{"text":"e"}'];
   const found = await records(await file("x.json", `[\n${lines.join(",\n")}\n]`));
   assert.equal(found[0]!.text, "a");
   assert.equal(found[1]!.error!.code, "RECORD_INVALID");
   assert.ok(found.length >= 4);
-  // A quote too many: the record that it is in is lost, in any layout but one line for all.
+  // An extra quote: its record is lost. This works in all layouts except one line for all records.
   const damaged = (space?: number) =>
     JSON.stringify([{ text: "a" }, { text: "b!c", user: { text: "no" } }, { text: "d" }], undefined, space).replace(
       "!",
@@ -247,7 +247,7 @@ test("a record that is no JSON costs its own row", async () => {
   ]);
 });
 
-test("a bracket that is missing or wrong costs its own record, not those after it", async () => {
+test("a missing or wrong bracket costs its own record, not the following ones", async () => {
   const texts = async (content: string) =>
     (await records(await file("x.json", content))).map(({ line, text, error }) => [line, text ?? error!.code]);
   const good = (count: number) => Array.from({ length: count }, (_, index) => `{"text":"t${index}","n":{"m":[1]}}`);
@@ -267,16 +267,16 @@ test("a bracket that is missing or wrong costs its own record, not those after i
       assert.deepEqual(found, expected, damaged);
     }
   }
-  // Without line breaks too, where the bracket is a wrong one.
+  // A wrong bracket is also handled without line breaks.
   assert.deepEqual((await texts(`[${good(9).with(1, '{"text":"x","tags":[1,2}').join(",")}]`)).length, 9);
-  // A value on a line of its own is none.
+  // A value on a separate line is not a record.
   assert.deepEqual(await texts('[\n{"text":"a","n":\n{"m":\n{}}},\n{"text":"b","n":[\n{},\n{}]}\n]'), [
     [2, "a"],
     [5, "b"],
   ]);
 });
 
-test("arrays one after another are read as one", async () => {
+test("consecutive arrays are read as one", async () => {
   for (const between of ["\n", "", " \n\n "]) {
     const path = await file("x.json", `[{"text":"a"}, {"text":"b"}]${between}[]${between}[{"text":"c"}]\n`);
     const line = 1 + 2 * (between.split("\n").length - 1);
@@ -288,7 +288,7 @@ test("arrays one after another are read as one", async () => {
   }
 });
 
-test("a record over 1 MiB is an error of its own, and takes no memory", async () => {
+test("a record over 1 MiB becomes one error, and takes no memory", async () => {
   const long = `{"text":"${"x".repeat(1 << 20)}"}`;
   const path = await file("x.json", `[${long},\n{"text":"a"},${long.replaceAll("x", "xx")}, {"text":"b"}]`);
   const found = await records(path, { column: "text" });
@@ -310,7 +310,7 @@ test("a record over 1 MiB is an error of its own, and takes no memory", async ()
   assert.ok(process.memoryUsage.rss() - before < 120_000_000);
 });
 
-test("a record that never ends is not held", () => {
+test("a record that never ends does not fill the memory", () => {
   for (const begin of ['{"text":"', "[[", "x", '{"a":"b\n']) {
     const scanner = new JsonArrayScanner();
     const chunk = Buffer.alloc(1 << 20, "x");
@@ -325,7 +325,7 @@ test("a record that never ends is not held", () => {
   }
 });
 
-test("what is found does not depend on the chunks", () => {
+test("the records do not depend on the chunks", () => {
   const text = Buffer.from(
     '{"text":"é \\" \\\\"}, 12.5 ,\n"s","\\\n", [1,[2]], true\n{"a":"b\n\n}"},\n{"c":{}},"end]"\n] [{"d":[1}\n,{"e":{\n{"f":1}, {]\n\n]] x',
   );
@@ -349,7 +349,7 @@ test("what is found does not depend on the chunks", () => {
     );
 });
 
-test("ids stay different where they are too long: of records, of members of archives, and those that the data have", async () => {
+test("ids that are too long stay different: of records, of members of archives, and of the data", async () => {
   const long = "d/".repeat(2048);
   const source = await openTextSource(await file("x.json", '[{"text":"a"},{"text":"b"}]'), AUTO);
   const idsOf = async (name: string) => (await Array.fromAsync(source.records(name))).map(({ id }) => id);
@@ -370,12 +370,12 @@ test("ids stay different where they are too long: of records, of members of arch
     ids.slice(0, 2).map((id) => id.slice(-4)),
     ["/x#0", "/x#1"],
   );
-  // One that fits is as it was.
+  // An id that fits is unchanged.
   const name = long.slice(0, 4094);
   assert.deepEqual(await idsOf(name), [`${name}#0`, `${name}#1`]);
 });
 
-test("a JSON array is a list of images too", async () => {
+test("a JSON array can be a list of images", async () => {
   const path = await file("list.json", '[{"image":"a.png","n":1},{"image":"https://host.test/b.png"}]');
   const found = await Array.fromAsync((await openImageSource(path, { ...AUTO, keep: ["n"] })).records());
   assert.deepEqual(

@@ -25,12 +25,12 @@ function sourceOf(uri: string): Source {
   };
 }
 
-test("inputs are opened side by side, 16 at most, and come in their order", async () => {
+test("inputs are opened concurrently, at most 16, and the sources are in the order of the inputs", async () => {
   let open = 0;
   let most = 0;
   const sources = await openInputs(inputs, async (input) => {
     most = Math.max(most, ++open);
-    // The later, the faster.
+    // Later inputs open faster.
     for (let turns = 100 - Number(input); turns > 0; turns--) await setImmediate();
     open--;
     return sourceOf(input);
@@ -43,7 +43,7 @@ test("inputs are opened side by side, 16 at most, and come in their order", asyn
   assert.deepEqual(await openInputs([], async (input) => sourceOf(input)), []);
 });
 
-test("the first input that cannot be opened is the one that is told, and little is opened after it", async () => {
+test("the error is that of the first input that cannot be opened, and few are opened after it", async () => {
   const asked: string[] = [];
   const opening = openInputs(inputs, async (input) => {
     asked.push(input);
@@ -52,10 +52,10 @@ test("the first input that cannot be opened is the one that is told, and little 
     return sourceOf(input);
   });
   await assert.rejects(opening, { message: "20" });
-  assert.ok(asked.length <= 20 + 16, `${asked.length} were asked for`);
+  assert.ok(asked.length <= 20 + 16, `${asked.length} were opened`);
 });
 
-test("of archives and images, too, what holds nothing is passed over among others, and other faults are not", async () => {
+test("empty archives and images are passed over if there are other inputs; other errors are not", async () => {
   const file = await ownFiles();
   const empty = await file("empty.tar", "");
   const without = await file("texts.tar", tarOf([{ name: "a.txt", content: "x" }]));
@@ -89,7 +89,7 @@ test("of archives and images, too, what holds nothing is passed over among other
   await assert.rejects(opened(full, `${full}-none`), { code: "INPUT_NOT_FOUND" });
 });
 
-test("a folder of archives means each of them, and what lies beside them is told or refused", async () => {
+test("a folder of archives gives each archive, and other files are reported or refused", async () => {
   const root = await mkdtemp(join(tmpdir(), "labelmill-shards-"));
   after(() => rm(root, { recursive: true }));
   const put = async (path: string, content: string | Uint8Array = "x") => {
@@ -127,7 +127,7 @@ test("a folder of archives means each of them, and what lies beside them is told
   assert.deepEqual((await expand("shards", "tar")).paths, ["a/0.tar", "b.tar"]);
   assert.deepEqual((await expand("shards", "parquet")).paths, ["index.parquet"]);
 
-  // With an image it is a folder of images, and its own source counts what it passes over.
+  // With an image, it is a folder of images. Its own source counts what is passed over.
   await put("shards/logo.png");
   assert.deepEqual((await expand("shards")).paths, [undefined]);
   const passedOver = new PassedOver();

@@ -19,14 +19,14 @@ import type { SourceRecord } from "../../../src/sources/source.ts";
 import { AUTO, readSplits, recordsOf, splitsOf } from "../../helpers/inputs/read-source.ts";
 import { temporaryFolder } from "../../helpers/runs/pipeline.ts";
 
-/** Each has 90 rows in groups of 35; `snappy` has a column of each kind. */
+/** Each has 90 rows in groups of 35. `snappy` has a column of each kind. */
 const FIXTURES = fileURLToPath(new URL("../../fixtures/parquet/", import.meta.url));
 
 function fixture(codec: string): string {
   return join(FIXTURES, `${codec}.parquet`);
 }
 
-/** A fixture whose bytes `change` replaces, in a folder of its own. */
+/** Writes a fixture that `change` modified to a folder. */
 async function changed(folder: string, codec: string, change: (bytes: Buffer) => Buffer): Promise<string> {
   const path = join(folder, `${codec}.parquet`);
   await writeFile(path, change(await readFile(fixture(codec))));
@@ -40,7 +40,7 @@ function replaceAll(bytes: Buffer, from: string, to: string): Buffer {
 }
 
 for (const codec of ["snappy", "gzip", "zstd", "brotli", "lz4", "none"])
-  test(`${codec}: every row in its order, with its number, id and kept column`, async () => {
+  test(`${codec}: every row is read in order, with number, id and kept column`, async () => {
     const source = await openTextSource(fixture(codec), { ...AUTO, idColumn: "id", keep: ["kind"] });
     assert.deepEqual([source.read.format, source.read.column], ["parquet", "text"]);
     const records = await recordsOf(source);
@@ -49,7 +49,7 @@ for (const codec of ["snappy", "gzip", "zstd", "brotli", "lz4", "none"])
       ItemSchema.parse({ ...record, source: 0 });
       const kept = { kind: index % 2 === 0 ? "even" : "odd" };
       assert.equal(record.record, index);
-      // Above what a double can hold.
+      // More than a double can represent.
       assert.equal(record.id, String(2n ** 60n + BigInt(index)));
       if (index === 7) continue;
       const text = index % 10 === 0 ? `ünïcode ${index} 😀\nline two` : `a text of row ${index}`;
@@ -61,7 +61,7 @@ for (const codec of ["snappy", "gzip", "zstd", "brotli", "lz4", "none"])
     });
   });
 
-test("kept columns have the types of the schema, and values that JSON can hold", async () => {
+test("kept columns have the types of the schema, and values that JSON can represent", async () => {
   const keep = ["id", "flag", "small", "score", "price", "at", "day", "tags", "place", "raw", "kind"];
   const source = await openTextSource(fixture("snappy"), { ...AUTO, keep });
   assert.deepEqual(source.columns, {
@@ -99,11 +99,11 @@ test("kept columns have the types of the schema, and values that JSON can hold",
   const [second, third, fourth, fifth] = records.slice(2, 6).map(({ input }) => input!);
   assert.equal(second!.tags, null);
   assert.equal(third!.small, null);
-  // NaN and infinite.
+  // NaN and infinity.
   assert.deepEqual([fourth!.score, fifth!.score], [null, null]);
 });
 
-test("decimals are exact, as digits where a double cannot hold them, and what has no zone gets none", async () => {
+test("decimals are exact, as digits if a double cannot represent them, and timestamps without a zone get none", async () => {
   const keep = ["long_decimal", "decimal", "int_decimal", "local", "utc"];
   const where = [{ column: "int_decimal", value: "-7" }];
   const source = await openTextSource(fixture("exact"), { ...AUTO, idColumn: "long_decimal", keep });
@@ -133,7 +133,7 @@ test("decimals are exact, as digits where a double cannot hold them, and what ha
 });
 
 for (const codec of ["snappy", "lz4"])
-  test(`${codec}: a column of nulls, which has an empty dictionary`, async () => {
+  test(`${codec}: a column of nulls is read, which has an empty dictionary`, async () => {
     const records = await recordsOf(await openTextSource(fixture(`nulls-${codec}`), { ...AUTO, keep: ["n"] }));
     assert.deepEqual(
       records.map(({ input }) => input),
@@ -141,7 +141,7 @@ for (const codec of ["snappy", "lz4"])
     );
   });
 
-test("two columns of one name are refused where one of them is asked for", async () => {
+test("two columns with the same name are refused if one of them is requested", async () => {
   const twice = { code: "COLUMN_AMBIGUOUS", message: /2 columns named "text" \(columns 1, 3\)/ };
   await assert.rejects(openTextSource(fixture("same-name"), AUTO), twice);
   await assert.rejects(openTextSource(fixture("same-name"), { ...AUTO, column: "n", keep: ["text"] }), twice);
@@ -149,7 +149,7 @@ test("two columns of one name are refused where one of them is asked for", async
   assert.equal(record!.text, "x");
 });
 
-test("an input is Parquet by its name, by what is told, or by its first bytes; its columns are found by name", async () => {
+test("Parquet is detected by name, option or first bytes, and columns are found by name", async () => {
   await using folder = await temporaryFolder();
   for (const [name, format] of [
     ["a.PARQUET", "auto"],
@@ -175,7 +175,7 @@ test("an input is Parquet by its name, by what is told, or by its first bytes; i
   await assert.rejects(openTextSource({ stdin: Readable.from([]) }, { ...AUTO, format: "parquet" }), stdin);
 });
 
-test("the splits of any room, filter and sample tile the rows, and their items are those of the whole", async () => {
+test("splits cover all rows without overlap for any size, filter and sample, and have the items of the whole input", async () => {
   const path = fixture("zstd");
   const options = fc.record({
     items: fc.integer({ min: 1, max: 100 }),
@@ -194,7 +194,7 @@ test("the splits of any room, filter and sample tile the rows, and their items a
       for (const { first, count, selected = count } of splits) {
         assert.equal(first, next);
         assert.ok(selected <= items);
-        assert.ok(selected > 0 || first + count === 90, "only the last is without items");
+        assert.ok(selected > 0 || first + count === 90, "only the last split may have no items");
         next = first + count;
       }
       assert.equal(next, 90);
@@ -215,7 +215,7 @@ test("the splits of any room, filter and sample tile the rows, and their items a
   );
 });
 
-test("a split reads the numbers that it is told alone, and stops by its signal", async () => {
+test("a split reads only the given record numbers, and stops on its signal", async () => {
   const path = fixture("gzip");
   const [split] = await splitsOf(await openTextSource(path, AUTO), { items: 1000 });
   const found = await readSplits([{ ...split!, only: [1, 40, 89] }], { place: namedFile(path) });
@@ -227,7 +227,7 @@ test("a split reads the numbers that it is told alone, and stops by its signal",
   await assert.rejects(stopped, { name: "AbortError" });
 });
 
-test("a file that is not what it was fails the split, whatever is in its place", async () => {
+test("a changed, replaced or deleted file fails the split", async () => {
   await using folder = await temporaryFolder();
   const path = await changed(folder.path, "none", (bytes) => bytes);
   const { atime, mtime } = await stat(path);
@@ -245,7 +245,7 @@ test("a file that is not what it was fails the split, whatever is in its place",
     await assert.rejects(recordsOf(source), isChanged);
     await assert.rejects(splitsOf(source, { items: 10 }), isChanged);
   }
-  // Planned by an input that is there, with more rows than it has.
+  // Planned with an existing input, but with more rows than it has.
   const there = (await openTextSource(fixture("none"), AUTO)).input;
   await assert.rejects(readSplits([{ ...split!, input: there, count: 91 }], { place: namedFile(fixture("none")) }), {
     code: "INPUT_CHANGED",
@@ -253,7 +253,7 @@ test("a file that is not what it was fails the split, whatever is in its place",
   });
 });
 
-test("a file of the same name and size in the place of one that was read is read anew", async () => {
+test("a file that replaces one of the same name and size is read again", async () => {
   await using folder = await temporaryFolder();
   const path = await changed(folder.path, "none", (bytes) => bytes);
   const before = await recordsOf(await openTextSource(path, AUTO));
@@ -269,7 +269,7 @@ test("a file of the same name and size in the place of one that was read is read
   );
 });
 
-test("what cannot be read is refused when it is opened, by its name", async () => {
+test("an unreadable file is refused when it is opened, with its name", async () => {
   await using folder = await temporaryFolder();
   const footer = (length: number) => (bytes: Buffer) => {
     bytes.writeUInt32LE(length, bytes.length - 8);
@@ -299,13 +299,13 @@ test("what cannot be read is refused when it is opened, by its name", async () =
     const path = await changed(folder.path, name, change);
     await assert.rejects(openTextSource(path, AUTO), { code, message });
   }
-  // Another column's codec costs nothing.
+  // The codec of a column that is not requested does not matter.
   const path = await changed(folder.path, "zstd", codec("\x06"));
   assert.equal((await recordsOf(await openTextSource(path, { ...AUTO, column: "kind" }))).length, 90);
   await assert.rejects(openTextSource(fixture("empty"), AUTO), { code: "INPUT_EMPTY", message: /has no rows/ });
 });
 
-test("a decimal of a scale that nothing has is refused: it would be written out", async () => {
+test("a decimal with an extreme scale is refused, because all its digits would be written out", async () => {
   const writer = new ByteWriter();
   const decimal = {
     name: "price",
@@ -330,7 +330,7 @@ test("a decimal of a scale that nothing has is refused: it would be written out"
   assert.equal((await recordsOf(await openTextSource(path, AUTO))).length, 1);
 });
 
-test("a footer over 64 MB is not read", async () => {
+test("a footer over 64 MB is refused", async () => {
   await using folder = await temporaryFolder();
   const path = join(folder.path, "big.parquet");
   const bytes = Buffer.alloc((64 << 20) + 100);
@@ -340,7 +340,7 @@ test("a footer over 64 MB is not read", async () => {
   await assert.rejects(openTextSource(path, AUTO), { code: "INPUT_UNREADABLE", message: /at most 67108864 bytes/ });
 });
 
-test("a page that is corrupt fails what reads it, with its column and rows, and nothing else", async () => {
+test("a corrupt page fails only the splits that read it, with the column and the rows", async () => {
   await using folder = await temporaryFolder();
   for (const codec of ["snappy", "gzip", "zstd", "brotli", "lz4"]) {
     // The texts of the first row group.
@@ -360,7 +360,7 @@ test("a page that is corrupt fails what reads it, with its column and rows, and 
   }
 });
 
-test("the cache makes a thing once, keeps what was used last, and forgets what failed", async () => {
+test("the cache makes a value once, keeps the last used ones, and does not keep failures", async () => {
   const cache = new ByteCache<string>(10, (value) => value.length);
   let made = 0;
   const get = (key: string, value = key.repeat(4)) =>
@@ -377,7 +377,7 @@ test("the cache makes a thing once, keeps what was used last, and forgets what f
   await get("a");
   assert.equal(made, 3, "a was used after b");
   await get("b");
-  assert.equal(made, 4, "b had to go");
+  assert.equal(made, 4, "b was removed");
   await assert.rejects(get("d", ""));
   assert.equal(await get("d"), "dddd");
 });

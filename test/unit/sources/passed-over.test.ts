@@ -45,7 +45,7 @@ function shown(passedOver: PassedOver): [string, number, string[]][] {
   ]);
 }
 
-test("all is counted, the first ten names of each reason are kept, and nothing of them reaches a terminal", () => {
+test("everything is counted, the first ten names of each reason are kept, and names are safe to print", () => {
   const passedOver = new PassedOver();
   for (let number = 0; number < 1000; number++) passedOver.add("empty", `${number}.csv`);
   passedOver.add("hidden", "a\u001b[31m\n\u202eb\ud800");
@@ -71,7 +71,7 @@ test("all is counted, the first ten names of each reason are kept, and nothing o
   );
 });
 
-test("a folder and a pattern of texts tell what they pass over", async () => {
+test("a folder and a pattern of texts report what they pass over", async () => {
   const folder = await files("texts", ["a.csv", ".git/x", ".hidden", "_tmp/b.csv", "_SUCCESS", "cat.jpg", "in/d.csv"]);
   await files("texts", ["none.csv"], "");
   await symlink(join(folder, "gone.csv"), join(folder, "link.csv"));
@@ -97,7 +97,7 @@ test("a folder and a pattern of texts tell what they pass over", async () => {
   ]);
 });
 
-test("a folder and a pattern of images tell what they pass over", async () => {
+test("a folder and a pattern of images report what they pass over", async () => {
   const folder = await files("images", ["a.jpg", "b/c.png", "notes.txt", "b/.d.jpg", "data.csv"]);
   const passedOver = new PassedOver();
   await openImageSource(folder, AUTO, s3, { passedOver });
@@ -110,7 +110,7 @@ test("a folder and a pattern of images tell what they pass over", async () => {
   assert.deepEqual(shown(ofPattern), [["not-an-image", 2, ["images/data.csv", "images/notes.txt"]]]);
 });
 
-test("an inventory tells what it names and is not taken", async () => {
+test("an inventory reports what it names and is passed over", async () => {
   const rows = [
     '"bucket","a.csv","v2","true","false","9"',
     '"bucket","a.csv","v1","false","false","9"',
@@ -139,7 +139,7 @@ test("an inventory tells what it names and is not taken", async () => {
   assert.deepEqual(shown(images), [...gone, ["not-an-image", 2, ["_tmp/b.csv", "a.csv"]], old]);
 });
 
-test("a cloned data set of a hub: its data are read, and what describes them is not", async () => {
+test("in a cloned data set of a hub, the data is read and the files that describe it are not", async () => {
   const folder = await files("hub", ["README.md", "LICENSE", "dataset_infos.json", "reviews.py", "data/train.csv"]);
   await files("hub", [".gitattributes", "data/README.txt", "data/dataset_info.json", "data/test.csv.gz", "run.sh"]);
   const passedOver = new PassedOver();
@@ -156,7 +156,7 @@ test("a cloned data set of a hub: its data are read, and what describes them is 
     ],
     ["unknown-extension", 2, ["hub/reviews.py", "hub/run.sh"]],
   ]);
-  // Named itself, a file is what it is said to be.
+  // A file that is named itself is read in the given format.
   assert.deepEqual(await namesOf([join(folder, "README.md")], s3), [join(folder, "README.md")]);
 });
 
@@ -164,19 +164,19 @@ function inHub(name: string): string {
   return `hub/${name}`;
 }
 
-test("a folder of several formats is refused with the counts, unless the format is told or a pattern says it", async () => {
+test("a folder of several formats is refused with the counts, unless an option or a pattern selects one", async () => {
   const folder = await files("several", ["a.csv", "b.tsv", "c.parquet", "d/e.json", "part-0", "notes.dat"]);
   const several =
     /USAGE|expected files of one format in .*several", got 2 as csv \("a\.csv", "b\.tsv"\), 1 as parquet .*, 1 as json .*several\/\*\*\/\*\.csv".*--format/;
   for (const argument of [folder, join(folder, "**/*"), join(folder, "*.*")])
     await assert.rejects(namesOf([argument], s3), { code: "USAGE", message: /expected files of one format in/ });
   await assert.rejects(namesOf([folder], s3), { code: "USAGE", message: several });
-  const told = new PassedOver();
-  assert.deepEqual(await namesOf([folder], s3, { format: "csv", passedOver: told }), [
+  const passedOver = new PassedOver();
+  assert.deepEqual(await namesOf([folder], s3, { format: "csv", passedOver }), [
     join(folder, "a.csv"),
     join(folder, "b.tsv"),
   ]);
-  assert.deepEqual(shown(told), [
+  assert.deepEqual(shown(passedOver), [
     ["unknown-extension", 2, ["several/notes.dat", "several/part-0"]],
     ["other-format", 2, ["several/c.parquet", "several/d/e.json"]],
   ]);
@@ -186,25 +186,25 @@ test("a folder of several formats is refused with the counts, unless the format 
   ]);
   assert.deepEqual(await namesOf([join(folder, "part-*")], s3), [join(folder, "part-0")]);
   assert.deepEqual(await namesOf([join(folder, "*.dat")], s3), [join(folder, "notes.dat")]);
-  // A folder whose names say nothing is what the format says; one whose names say one other format too.
+  // The given format applies to a folder whose names have no format, or all have another one.
   const parts = await files("parts", ["part-0", "part-1"]);
   await assert.rejects(namesOf([parts], s3), { code: "INPUT_EMPTY", message: /2 unknown-extension \(.*part-0\)/ });
   assert.equal((await namesOf([parts], s3, { format: "csv" })).length, 2);
   const tables = await files("tables", ["a.csv", "b.csv"]);
   assert.equal((await namesOf([tables], s3, { format: "lines" })).length, 2);
-  // Where the format was told, it is not asked for.
+  // If the format is given, the error does not suggest --format.
   await assert.rejects(namesOf([folder], s3, { format: "lines" }), (error: Error) => {
     assert.match(error.message, /no file name has the format lines: select one format with a pattern/);
     return !error.message.includes("say which");
   });
-  // A .json may be JSONL.
+  // A .json file may be JSONL.
   const json = await files("json", ["extra.jsonl", "more.ndjson", "part-0.json"]);
   const all = ["extra.jsonl", "more.ndjson", "part-0.json"].map((name) => join(json, name));
   for (const format of ["auto", "jsonl"] as const) assert.deepEqual(await namesOf([json], s3, { format }), all);
   assert.deepEqual(await namesOf([json], s3, { format: "json" }), all.slice(2));
 });
 
-test("an inventory of several formats is refused as a folder is, and its unknown extensions are passed over", async () => {
+test("an inventory of several formats is refused like a folder, and unknown extensions are passed over", async () => {
   const row = (key: string) => `"bucket","${key}","9"`;
   const folder = await files("mixed-inventory", ["list.csv"], ["a.csv", "b.pdf", "c.csv"].map(row).join("\n"));
   const passedOver = new PassedOver();
@@ -215,7 +215,7 @@ test("an inventory of several formats is refused as a folder is, and its unknown
   await assert.rejects(namesOf([list], s3), { code: "USAGE", message: /1 as csv .*1 as parquet/ });
 });
 
-test("images of all extensions that can be decoded are taken, the others passed over, or rows where they are named", async () => {
+test("images with decodable extensions are taken; others are passed over, or rows if they are named", async () => {
   const decodable = ["a.jpg", "b.JPEG", "c.jpe", "d.jfif", "e.png", "f.webp", "g.gif", "h.tif", "i.tiff", "j.avif"];
   const others = ["k.heic", "l.heif", "m.jp2", "n.bmp", "o.svg", "p.jxl"];
   const folder = await files("kinds", [...decodable, ...others]);

@@ -23,7 +23,7 @@ function sourceOf(uri: string, texts: readonly string[]): Source {
 
 type Content = Pick<Slice, "slice" | "sources" | "items" | "ranges">;
 
-/** Without the count, which is that of the items, and the next place. */
+/** The content of the slices. The counts and the numbers of the next slices are checked here. */
 async function cut(sources: Source[], items: number, bytes: number): Promise<Content[]> {
   const slices = await Array.fromAsync(cutSlices(sources, { size: { items, bytes } }));
   return slices.map(({ count, next, ...content }) => {
@@ -33,7 +33,7 @@ async function cut(sources: Source[], items: number, bytes: number): Promise<Con
   });
 }
 
-test("slices of two items over three sources, one of them empty", async () => {
+test("slices of two items span three sources, one of them empty", async () => {
   const sources = [sourceOf("a:", ["1", "2", "3"]), sourceOf("b:", []), sourceOf("c:", ["4", "5"])];
   const item = (source: number, uri: string, record: number, text: string): unknown => ({
     id: `${uri}#${record}`,
@@ -62,7 +62,7 @@ test("slices of two items over three sources, one of them empty", async () => {
   ]);
 });
 
-test("an item over the limit of bytes is a slice alone", async () => {
+test("an item over the limit of bytes is a separate slice", async () => {
   const slices = await cut([sourceOf("a:", ["1", "2", "x".repeat(5000), "3", "4"])], 100, 1000);
   assert.deepEqual(
     slices.map(({ items }) => items!.map(({ record }) => record)),
@@ -70,7 +70,7 @@ test("an item over the limit of bytes is a slice alone", async () => {
   );
 });
 
-test("the same input given twice is two inputs", async () => {
+test("an input that is given twice is two inputs", async () => {
   const slices = await cut([sourceOf("a:", ["1"]), sourceOf("a:", ["1"])], 10, 1e6);
   assert.deepEqual(slices[0]!.sources, ["a:", "a:"]);
   assert.deepEqual(slices[0]!.ranges, [
@@ -79,7 +79,7 @@ test("the same input given twice is two inputs", async () => {
   ]);
 });
 
-test("however they are cut, slices hold all records in order, ranges tile them, and both limits hold", async () => {
+test("slices of any size contain all records in order, their ranges do not overlap, and both limits are respected", async () => {
   const texts = fc.array(fc.string({ unit: "grapheme", maxLength: 60 }), { maxLength: 30 });
   await fc.assert(
     fc.asyncProperty(
@@ -121,7 +121,7 @@ test("however they are cut, slices hold all records in order, ranges tile them, 
   );
 });
 
-test("records are taken as slices are: nothing is read ahead", async () => {
+test("records are read only as slices are requested", async () => {
   let read = 0;
   const source: Source = {
     ...sourceOf("a:", []),
@@ -133,7 +133,7 @@ test("records are taken as slices are: nothing is read ahead", async () => {
   assert.ok(read <= 31, `${read} records were read`);
 });
 
-/** Its splits are addresses of a Parquet file's rows. */
+/** A source whose splits are rows of a Parquet file. */
 function splittable(uri: string, count: number): Source {
   const source = sourceOf(uri, new Array(count).fill("x"));
   const { input, read } = source;
@@ -155,7 +155,7 @@ function splittable(uri: string, count: number): Source {
   return { ...source, splitter: { cuts } };
 }
 
-test("of a sample and up to a limit, read here or by workers: each item once, ranges that tile, and from any place the same slices", async () => {
+test("with a sample and a limit, inline or in splits: each item once, ranges without gap, and the same slices from any place", async () => {
   const inputs = fc.array(fc.record({ count: fc.nat(30), travels: fc.constantFrom("split", "inline") }), {
     maxLength: 4,
   });
@@ -209,7 +209,7 @@ test("of a sample and up to a limit, read here or by workers: each item once, ra
   );
 });
 
-test("what travels is a megabyte at most in a slice, however large the slices are that do not", async () => {
+test("inline slices have at most a megabyte, even if slices of splits are larger", async () => {
   const source = sourceOf("a:", new Array(30).fill("x".repeat(100_000)));
   const spec = { sliceItems: 1000, sliceBytes: 8_000_000 };
   const runFile = { spec, inputs: [{ travels: "inline" }] } as unknown as RunFile;

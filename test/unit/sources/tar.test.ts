@@ -34,12 +34,12 @@ function itemsOf(splits: readonly Split[]): Promise<SourceRecord[]> {
   return readSplits(splits, { task: "image-classification" });
 }
 
-/** What planning and reading the whole of it says. */
+/** All items of an archive, planned and read. */
 async function all(path: string, read: Partial<ReadOptions> = {}): Promise<SourceRecord[]> {
   return await itemsOf(await splitsOf(await openImageSource(path, { ...AUTO, ...read })));
 }
 
-test("an image is a record, by its key where no other has it, and what lies beside it is kept where asked", async () => {
+test("an image is a record with its unique key as id, and requested members beside it are kept", async () => {
   const path = await archive([
     { name: "./a/", type: "5" },
     { name: "./a/000.cls", content: "3" },
@@ -85,7 +85,7 @@ test("an image is a record, by its key where no other has it, and what lies besi
   ]);
 });
 
-test("the records of any cuts are those of the whole, from any place on", async () => {
+test("the records of any cuts are those of the whole archive, from any place on", async () => {
   const part = fc.record({
     extension: fc.constantFrom("jpg", "png", "json", "cls", "txt", "b.jpg"),
     bytes: fc.integer({ min: 0, max: 3000 }),
@@ -107,7 +107,7 @@ test("the records of any cuts are those of the whole, from any place on", async 
       const expected: string[] = [];
       for (const [number, { parts }] of keys.entries()) {
         const images = parts.filter(({ extension, type }) => /(jpg|png)$/.test(extension) && !/[25]/.test(type));
-        // Of one name the last counts.
+        // If members have one name, the last one counts.
         const last = images.filter(
           ({ extension }, at) => images.findLastIndex((each) => each.extension === extension) === at,
         );
@@ -147,7 +147,7 @@ test("the records of any cuts are those of the whole, from any place on", async 
   );
 });
 
-test("archives of the system's own tar are read, whatever their format", async () => {
+test("archives of the system's tar are read in all formats", async () => {
   const folder = join(root, "made");
   const deep = "d".repeat(70);
   await mkdir(join(folder, deep, deep), { recursive: true });
@@ -167,7 +167,7 @@ test("archives of the system's own tar are read, whatever their format", async (
   }
 });
 
-test("an image or what lies beside it that is too large costs its own row", async () => {
+test("an image or kept member that is too large costs its own row", async () => {
   const big = Buffer.alloc(20_000_001);
   const deep = `${"[".repeat(30_000)}${"]".repeat(30_000)}`;
   const path = await archive([
@@ -197,7 +197,7 @@ test("an image or what lies beside it that is too large costs its own row", asyn
   );
 });
 
-test("hostile and damaged archives are refused when they are planned, with the place", async () => {
+test("hostile and damaged archives are refused when they are planned, with the offset", async () => {
   const image = { name: "a.jpg", content: "a" };
   const good = tarOf([image]);
   const huge = Buffer.from([0x80, 0, 0, 0, 0x7f, 255, 255, 255, 255, 255, 255, 255]).toString("latin1");
@@ -222,7 +222,7 @@ test("hostile and damaged archives are refused when they are planned, with the p
   await rejectsWith(all(await archive(Buffer.alloc(4096, 65))), "INPUT_UNREADABLE", /byte 0: expected the header/);
 });
 
-test("what is no archive of images is refused with the mend", async () => {
+test("a file that is not an archive of images is refused with the fix", async () => {
   const packed = join(root, "packed.tar.gz");
   await writeFile(packed, gzipSync(tarOf([{ name: "a.jpg", content: "a" }])));
   await rejectsWith(openImageSource(packed, AUTO), "INPUT_UNREADABLE", /gunzip/);
@@ -233,7 +233,7 @@ test("what is no archive of images is refused with the mend", async () => {
     await rejectsWith(openImageSource(path, { ...AUTO, ...read }), "COLUMN_NOT_FOUND", /--keep takes the extension/);
 });
 
-test("an archive that changed since it was planned is not read as if it had not", async () => {
+test("an archive that changed since it was planned is refused", async () => {
   const entries = ["a", "b", "c"].map((name) => ({ name: `${name}.jpg`, content: name }));
   const path = await archive(entries);
   const splits = await splitsOf(await openImageSource(path, AUTO), { items: 1, bytes: 1 });
@@ -242,12 +242,12 @@ test("an archive that changed since it was planned is not read as if it had not"
   await rejectsWith(itemsOf(splits), "INPUT_CHANGED", /\.tar changed/);
   await truncate(path, 700);
   await rejectsWith(itemsOf(splits), "INPUT_CHANGED", /\.tar changed/);
-  // One that lies about its count is found out too.
+  // A wrong count is detected too.
   const other = await splitsOf(await openImageSource(await archive(entries), AUTO));
   await rejectsWith(itemsOf([{ ...other[0]!, count: 2 }]), "INPUT_CHANGED", /expected 2 images/);
 });
 
-test("slices of archives hold whole keys, and a retry only what it names", async () => {
+test("slices of archives contain whole keys, and a retry only the named records", async () => {
   const entries = Array.from({ length: 25 }, (_, number) => ({ name: `${number}.jpg`, content: String(number) }));
   const sources = await Promise.all([0, 1].map(async () => openImageSource(await archive(entries), AUTO)));
   const slices = await Array.fromAsync(
@@ -279,7 +279,7 @@ test("slices of archives hold whole keys, and a retry only what it names", async
   );
 });
 
-test("images with dots in their names are records: no id twice, whatever lies between", async () => {
+test("images with dots in their names are records with unique ids, with any members between them", async () => {
   const names = ["22.05.png", "IMG_2024.01.05.jpg", "IMG_2024.01.06.jpg", "a.jfif", "4.image.jpg", "x.txt", "b.jpg"];
   const path = await archive([...names, "b.seg.png", "c/b.jpg"].map((name) => ({ name, content: name })));
   const expected = ["22", "IMG_2024.01.05.jpg", "IMG_2024.01.06.jpg", "a", "4", "b.jpg", "b.seg.png", "c/b"];
@@ -298,13 +298,13 @@ test("images with dots in their names are records: no id twice, whatever lies be
   }
 });
 
-test("names that are not UTF-8 are compared by their bytes and shown escaped", async () => {
+test("names that are not UTF-8 are compared by their bytes and displayed with escapes", async () => {
   const entries = [0xe9, 0xe8, 0xe7].map((byte) => ({
     name: `caf${String.fromCharCode(byte)}.jpg`,
     content: String(byte),
   }));
   const names = [...entries, { name: "caf\\xE9.jpg", content: "escape" }, { name: "x\\y.jpg", content: "backslash" }];
-  // As other systems write them, one byte a character.
+  // Names of other systems, with one byte per character.
   const path = await archive(tarOf(names, undefined, "latin1"));
   const found = await all(path);
   assert.deepEqual(
@@ -319,7 +319,7 @@ test("names that are not UTF-8 are compared by their bytes and shown escaped", a
   );
 });
 
-/** A place whose reads are counted. */
+/** A file that counts the bytes that are read. */
 function countedPlace(path: string): { place: ReturnType<typeof namedFile>; bytes: () => number } {
   const place = namedFile(path);
   let bytes = 0;
@@ -336,7 +336,7 @@ function countedPlace(path: string): { place: ReturnType<typeof namedFile>; byte
   return { place: { ...place, open }, bytes: () => bytes };
 }
 
-test("of what is kept a worker loads only what the items of a sample or retry have", async () => {
+test("a worker loads only the kept members of the items of a sample or retry", async () => {
   const content = JSON.stringify("j".repeat(60_000));
   const keys = Array.from({ length: 200 }, (_, key) => String(key).padStart(3, "0"));
   const beside = (key: string) => [
@@ -359,7 +359,7 @@ test("of what is kept a worker loads only what the items of a sample or retry ha
   }
 });
 
-test("a split spans at most 128 MiB where something is kept, and has at most 50,000 records", async () => {
+test("a split with kept members spans at most 128 MiB, and a split has at most 50,000 records", async () => {
   const path = join(root, "wide.tar");
   const file = await open(path, "w");
   let at = 0;
@@ -402,7 +402,7 @@ test("a split lists a bounded number of replaced images and of ids that are whol
   }
 });
 
-test("what is kept is found wherever it lies near its image, and refused where it lies far", async () => {
+test("a kept member is found before or after its image, and refused if it is far away", async () => {
   const keys = ["a", "b.c", "d"];
   const images = keys.map((key) => ({ name: `${key}.jpg`, content: key }));
   const beside = keys.map((key) => ({ name: `${key}.JSON`, content: JSON.stringify({ key }) }));
@@ -423,11 +423,11 @@ test("what is kept is found wherever it lies near its image, and refused where i
   const far = await archive([...images, { name: "big.bin", content: Buffer.alloc(33 << 20) }, ...beside]);
   const source = await openImageSource(far, { ...AUTO, keep: ["json"] });
   await rejectsWith(splitsOf(source), "INPUT_UNREADABLE", /--keep json .*byte 0 is at byte .*--sort=name/);
-  // What nobody asked for may lie anywhere.
+  // Members that are not kept may be anywhere.
   assert.equal((await all(far)).length, 3);
 });
 
-test("of images of one name the last is the record, in every cut, and the others are told", async () => {
+test("if images have one name, the last one is the record in every cut, and the others are reported", async () => {
   const entries = ["a", "b", "a", "c", "b", "a"].map((name, at) => ({ name: `${name}.jpg`, content: `${name}${at}` }));
   const path = await archive([...entries, { name: "._a.jpg" }, { name: "z.heic" }]);
   const source = await openImageSource(path, AUTO);
@@ -457,7 +457,7 @@ test("of images of one name the last is the record, in every cut, and the others
   );
 });
 
-test("a split that an older version planned is refused", async () => {
+test("a split that was planned by an older version is refused", async () => {
   const path = await archive([{ name: "a.jpg", content: "a" }]);
   const [split] = await splitsOf(await openImageSource(path, AUTO));
   const { offset, bytes } = split!.at as { offset: number; bytes: number };

@@ -27,12 +27,12 @@ import { AUTO, NEVER } from "../../helpers/inputs/read-source.ts";
 const TEXT: Task = "text-classification";
 
 const file = await ownFiles();
-/** A folder of its own. */
+/** A new folder. */
 const elsewhere = async () => dirname(await file("empty", ""));
 
 type Rooms = { items: number; bytes: number }[];
 
-/** All cuts; after each `stop`-th one, cutting is begun anew from its cursor, as a planner that was restarted does. */
+/** All cuts. After each `stop`-th one, cutting starts again from its cursor, as in a restarted planner. */
 async function cutsOf(source: Source, rooms: Rooms, sample?: number, stop = Number.POSITIVE_INFINITY): Promise<Cut[]> {
   const cuts: Cut[] = [];
   const room = () => rooms[cuts.length % rooms.length]!;
@@ -50,7 +50,7 @@ async function cutsOf(source: Source, rooms: Rooms, sample?: number, stop = Numb
   return cuts;
 }
 
-/** What workers find in the cuts, which must tile the input. */
+/** The records that workers read in the cuts. The cuts must cover the input without overlap. */
 async function read(cuts: Cut[], path: string, task = TEXT): Promise<SourceRecord[]> {
   const found: SourceRecord[] = [];
   let record = 0;
@@ -59,7 +59,10 @@ async function read(cuts: Cut[], path: string, task = TEXT): Promise<SourceRecor
     SplitSchema.parse(split);
     assert.equal(split.first, record);
     assert.ok(split.at.kind === "text");
-    assert.ok(split.at.bytes > 0 || index === cuts.length - 1, "only an array's end that is missing has no bytes");
+    assert.ok(
+      split.at.bytes > 0 || index === cuts.length - 1,
+      "only the error of a missing end of an array has no bytes",
+    );
     if (end !== undefined) assert.equal(split.at.offset, end);
     assert.equal(bytes, split.at.bytes);
     end = split.at.offset + split.at.bytes;
@@ -67,7 +70,7 @@ async function read(cuts: Cut[], path: string, task = TEXT): Promise<SourceRecor
     assert.deepEqual([next.record, next.offset], [record, end]);
     const items = await Array.fromAsync(readSplit(JSON.parse(JSON.stringify(split)), task, namedFile(path), NEVER));
     assert.equal(items.length, split.selected ?? split.count);
-    if (index < cuts.length - 1) assert.ok(items.length > 0, "only the last cut may have no item");
+    if (index < cuts.length - 1) assert.ok(items.length > 0, "only the last cut may have no items");
     found.push(...items);
   }
   return found;
@@ -99,7 +102,7 @@ const rooms = fc.array(fc.record({ items: fc.integer({ min: 1, max: 6 }), bytes:
   maxLength: 4,
 });
 
-test("the records of any cut of any text equal those of the whole", async () => {
+test("the records of any cuts of any text equal those of the whole text", async () => {
   let withErrors = 0;
   let splits = 0;
   await fc.assert(
@@ -145,12 +148,12 @@ test("the records of any cut of any text equal those of the whole", async () => 
   assert.ok(withErrors > 50 && splits > 1000, `${withErrors} with errors, ${splits} splits`);
 });
 
-/** U+FFFE becomes the one byte that no UTF-8 has. */
+/** U+FFFE becomes a byte that is invalid in UTF-8. */
 function hexed(body: Buffer): Uint8Array {
   return Buffer.from(body.toString("hex").replaceAll(/efbfbe/g, "ff"), "hex");
 }
 
-test("records over 1 MiB, and quotes that never close, read the same from any cut", async () => {
+test("records over 1 MiB and unclosed quotes are read the same from any cut", async () => {
   const long = "x".repeat(MAX_RECORD_BYTES);
   const lines = `a,1\n${long}y,2\nb,3\n"open,4\n${"c,5\n".repeat(40_000)}"${long.slice(9)}\nd",6\n"${long}${long}\ne,7\n"f\n`;
   for (const [format, head] of [
@@ -173,20 +176,20 @@ test("records over 1 MiB, and quotes that never close, read the same from any cu
   }
 });
 
-/** Compared one by one: the difference of two arrays of this length would take all memory to print. */
+/** Compares records one by one: printing the difference of two arrays of this length would take all memory. */
 function same(found: readonly unknown[], whole: readonly unknown[]): void {
   for (const [index, record] of whole.entries()) assert.deepEqual(found[index], record);
   assert.equal(found.length, whole.length);
 }
 
-test("where the lines after bad records are left out, they are in any cut", async () => {
+test("lines that are left out after bad records are left out in any cut", async () => {
   const path = await file("x.csv", `a,b,c\n${'5",5,"b\n'.repeat(700_000)}`);
   const source = await openTextSource(path, { ...AUTO, column: "a" });
   const whole = await Array.fromAsync(source.records());
   assert.ok(whole.some(({ error }) => / are left out$/.test(error?.message ?? "")));
   const rooms = [{ items: 3, bytes: 1e9 }];
   const cuts = await cutsOf(source, rooms);
-  // Else whoever begins at a cut would read far too much again, which takes forever here.
+  // Otherwise a scanner that begins at a cut would read far too much again, which would take too long here.
   assert.ok(cuts.some(({ split }) => split.at.kind === "text" && split.at.credit !== undefined));
   same(
     (await cutsOf(source, rooms, undefined, 2)).map(({ split }) => split),
@@ -195,7 +198,7 @@ test("where the lines after bad records are left out, they are in any cut", asyn
   same(await read(cuts, path), whole);
 });
 
-test("cuts fill the room they are given, and begin after the byte order mark and the header", async () => {
+test("cuts fill their room, and begin after the byte order mark and the header", async () => {
   const path = await file("x.csv", "\uFEFFn,text\r\n1,aaaa\r\n\r\n2,bbbb\r\n3,cccc\r\n");
   const source = await openTextSource(path, AUTO);
   const cuts = await cutsOf(source, [{ items: 2, bytes: 1000 }]);
@@ -209,7 +212,7 @@ test("cuts fill the room they are given, and begin after the byte order mark and
   assert.equal((await cutsOf(source, [{ items: 9, bytes: 1 }])).length, 3);
 });
 
-test("a row that the filter leaves out is counted, one that cannot be read is none of its business", async () => {
+test("a row that the filter excludes is counted, and a row that cannot be read is not filtered", async () => {
   const path = await file("x.csv", 'text,n\na,1\nb,2\n"c"x,2\nd,1,1\ne,1\nf,2\n');
   const source = await openTextSource(path, { ...AUTO, where: [{ column: "n", value: "1" }] });
   const whole = await Array.fromAsync(source.records());
@@ -229,7 +232,7 @@ test("a row that the filter leaves out is counted, one that cannot be read is no
   );
 });
 
-test("JSONL: what is filtered is compared as text; lines have no columns to filter by", async () => {
+test("JSONL: filtered values are compared as text; plain lines have no columns to filter by", async () => {
   const path = await file(
     "x.jsonl",
     '{"text":"a","n":1}\n{"text":"b","n":true}\n{"text":"c"}\n{"text":"d","n":"1"}\nnone\n',
@@ -246,7 +249,7 @@ test("JSONL: what is filtered is compared as text; lines have no columns to filt
   await assert.rejects(openTextSource(lines, { ...AUTO, where }), { code: "COLUMN_NOT_FOUND", message: /"m"/ });
 });
 
-test("only the numbers that are asked for are read again", async () => {
+test("only the requested record numbers are read again", async () => {
   const path = await file("x.txt", "a\nb\nc\nd\n");
   const [cut] = await cutsOf(await openTextSource(path, AUTO), [{ items: 9, bytes: 1e6 }]);
   const split = { ...cut!.split, only: [1, 3] };
@@ -260,7 +263,7 @@ test("only the numbers that are asked for are read again", async () => {
   );
 });
 
-test("a list of images: paths are relative to the list, wherever it is cut", async () => {
+test("a list of images: paths are relative to the list in any cut", async () => {
   const list = "a.png\n\n  \nsub/b.png\nhttps://host.test/c.png\ndata:x\n./d.png\n";
   for (const [name, content] of [
     ["list.txt", list],
@@ -278,7 +281,7 @@ test("a list of images: paths are relative to the list, wherever it is cut", asy
   }
 });
 
-test("ids are made of the name of the file itself, so that who reads a split makes the same", async () => {
+test("made ids derive from the name of the file itself, so that a worker makes the same ids", async () => {
   const path = await file("x.txt", "a\nb\n");
   const link = join(await elsewhere(), "link.txt");
   await symlink(path, link);
@@ -287,7 +290,7 @@ test("ids are made of the name of the file itself, so that who reads a split mak
   assert.deepEqual(await read(cuts, fileURLToPath(source.input.uri)), await Array.fromAsync(source.records()));
 });
 
-test("what is packed or is no UTF-8 has no splitter", async () => {
+test("compressed input and input that is not UTF-8 have no splitter", async () => {
   const text = "text\na\nb\n";
   for (const content of [gzipSync(text), zstdCompressSync(text), Buffer.from(`\uFEFF${text}`, "utf16le")]) {
     const source = await openTextSource(await file("x.csv", content), AUTO);
@@ -296,7 +299,7 @@ test("what is packed or is no UTF-8 has no splitter", async () => {
   }
 });
 
-test("a file that is not what it was fails the cut and the split, whatever changed", async () => {
+test("a changed file fails the cut and the split", async () => {
   const content = "text\naa\nbb\ncc\n";
   for (const change of [
     (path: string) => writeFile(path, "text\naa\nb\nb\ncc\n"),
@@ -315,7 +318,7 @@ test("a file that is not what it was fails the cut and the split, whatever chang
   }
 });
 
-test("a split whose records do not end where they are said to fails", async () => {
+test("a split whose records do not end at the planned offset fails", async () => {
   const path = await file("x.csv", "text\naa\nbb\ncc\ndd\n");
   const [cut] = await cutsOf(await openTextSource(path, AUTO), [{ items: 2, bytes: 1e6 }]);
   const { split } = cut!;
@@ -328,7 +331,7 @@ test("a split whose records do not end where they are said to fails", async () =
     });
 });
 
-test("a job whose splits hold another number of items than was planned fails, though its records end where they should", async () => {
+test("a job whose splits have another number of items than planned fails, even if its records end at the planned offset", async () => {
   const path = await file("x.csv", "text,n\na,1\nb,2\nc,1\n");
   const source = await openTextSource(path, { ...AUTO, where: [{ column: "n", value: "1" }] });
   const [cut] = await cutsOf(source, [{ items: 9, bytes: 1e6 }]);
@@ -343,14 +346,14 @@ test("a job whose splits hold another number of items than was planned fails, th
     });
 });
 
-test("a reader of a split stops when it is told to", async () => {
+test("a reader of a split stops on its signal", async () => {
   const path = await file("x.txt", "a\nb\n");
   const [cut] = await cutsOf(await openTextSource(path, AUTO), [{ items: 9, bytes: 1e6 }]);
   const aborted = AbortSignal.abort(new Error("told to"));
   await assert.rejects(Array.fromAsync(readSplit(cut!.split, TEXT, namedFile(path), aborted)), /told to/);
 });
 
-test("a FIFO that takes a planned file's place fails its slices at once, and no thread waits for it", async () => {
+test("a FIFO that replaces a planned file fails its slices immediately, and no thread waits for it", async () => {
   const path = await file("x.csv", "text\na\nb\n");
   const [cut] = await cutsOf(await openTextSource(path, AUTO), [{ items: 9, bytes: 1e6 }]);
   const load = itemLoader({ files: new FileGrants([dirname(path)]), s3: new S3Grants([]) }, new S3());
@@ -364,7 +367,7 @@ test("a FIFO that takes a planned file's place fails its slices at once, and no 
     jobOf({ ...cut!.split, at: { kind: "parquet" } }),
     jobOf(tar, "image-classification"),
   ];
-  // More than libuv's pool has threads.
+  // More than the threads of libuv's pool.
   for (let i = 0; i < 5; i++)
     for (const job of jobs)
       await assert.rejects(load(job, NEVER), {

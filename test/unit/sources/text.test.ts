@@ -25,7 +25,7 @@ async function refuses(
   await rejectsWith(openTextSource(from, { ...AUTO, ...read }), code, message);
 }
 
-test("CSV: column, ids, kept columns, and all that was found out", async () => {
+test("CSV: column, ids, kept columns and detected options", async () => {
   const path = await file("reviews.csv", 'id,stars,Review\na7,5,"Good, ""really"""\n,1,bad\n');
   const source = await openTextSource(path, { ...AUTO, idColumn: "id", keep: ["stars"] });
   assert.deepEqual(source.read, { format: "csv", delimiter: ",", column: "Review", idColumn: "id", keep: ["stars"] });
@@ -48,7 +48,7 @@ for (const [delimiter, name] of [
   ["|", "x.csv"],
   ["\t", "x.tsv"],
 ] as const) {
-  test(`the delimiter ${JSON.stringify(delimiter)} of ${name} is found`, async () => {
+  test(`the delimiter ${JSON.stringify(delimiter)} of ${name} is detected`, async () => {
     const row = (...fields: string[]): string => `${fields.join(delimiter)}\n`;
     const path = await file(
       name,
@@ -60,7 +60,7 @@ for (const [delimiter, name] of [
   });
 }
 
-test("a lone column is read where its name is known or told, and not guessed otherwise", async () => {
+test("a single column is read if its name is known or given, and is not assumed otherwise", async () => {
   assert.deepEqual(shortRecords(await records(await file("x.csv", "Review\nhello; you\nthere\n"))), [
     [2, "hello; you"],
     [3, "there"],
@@ -82,7 +82,7 @@ test("a lone column is read where its name is known or told, and not guessed oth
   await refuses(await file("x.jsonl", '{"words":"a"}\n'), {}, "COLUMN_NOT_FOUND", /name one with --column$/);
 });
 
-test("the delimiter is found by the first records, whatever their size", async () => {
+test("the delimiter is detected from the first records, of any size", async () => {
   const names = Array.from({ length: 9000 }, (_, column) => `column number ${column}`);
   const header = `${names.join(";")};text\n`;
   assert.ok(header.length > 2 * 64 * 1024);
@@ -93,7 +93,7 @@ test("the delimiter is found by the first records, whatever their size", async (
     (await Array.fromAsync(wide.records())).map(({ text }) => text),
     ["a, b", "a, b", "a, b"],
   );
-  // The header says little: the records that are over 64 KiB tell what the delimiter is.
+  // The header is ambiguous: the records, which are over 64 KiB, decide on the delimiter.
   const long = `"${"x,y\n".repeat(30_000)}";good\n`;
   const source = await openTextSource(await file("x.csv", `"a,b";text\n${long.repeat(3)}`), AUTO);
   assert.equal(source.read.delimiter, ";");
@@ -101,7 +101,7 @@ test("the delimiter is found by the first records, whatever their size", async (
   await refuses(over, {}, "INPUT_UNREADABLE", /has no header: .*expected less than 1048576 bytes/);
 });
 
-test("a .tsv of commas or semicolons is read by them, one of tabs by tabs", async () => {
+test("a .tsv may have commas or semicolons as delimiters instead of tabs", async () => {
   for (const [content, delimiter] of [
     ["id,text\n1,a\n2,b\n", ","],
     ["id;text\n1;a, b\n", ";"],
@@ -115,7 +115,7 @@ test("a .tsv of commas or semicolons is read by them, one of tabs by tabs", asyn
   await refuses(prose, {}, "COLUMN_NOT_FOUND", /got the columns "Well, text"/);
 });
 
-test("Excel's first line `sep=;` says the delimiter and is no record", async () => {
+test("Excel's first line `sep=;` sets the delimiter and is not a record", async () => {
   for (const [first, name] of [
     ["sep=;\n", "x.csv"],
     ["sep=;\r\n", "x"],
@@ -140,20 +140,24 @@ test("Excel's first line `sep=;` says the delimiter and is no record", async () 
   ]);
 });
 
-test("two columns of one name are refused where one of them is asked for, with their places", async () => {
+test("two columns with the same name are refused if one of them is requested, with their positions", async () => {
   const path = await file("x.csv", "id,text,n, text ,n\n1,a,2,b,3\n");
   await refuses(path, {}, "COLUMN_AMBIGUOUS", /2 columns named "text" \(columns 2, 4\): rename/);
   await refuses(path, { column: "text" }, "COLUMN_AMBIGUOUS", /columns 2, 4/);
   await refuses(path, { column: "id", keep: ["n"] }, "COLUMN_AMBIGUOUS", /"n" \(columns 3, 5\)/);
   await refuses(path, { column: "id", idColumn: "n" }, "COLUMN_AMBIGUOUS", /"n"/);
   await refuses(path, { column: "id", where: [{ column: "n", value: "2" }] }, "COLUMN_AMBIGUOUS", /"n"/);
-  assert.deepEqual(shortRecords(await records(path, { column: "id" })), [[2, "1"]], "nobody asks for the others");
+  assert.deepEqual(
+    shortRecords(await records(path, { column: "id" })),
+    [[2, "1"]],
+    "the duplicate columns are not requested",
+  );
   const cases = await file("x.csv", "Text,text\na,b\n");
   await refuses(cases, {}, "COLUMN_AMBIGUOUS", /2 columns named "text"/);
   assert.deepEqual(shortRecords(await records(cases, { column: "Text" })), [[2, "a"]]);
 });
 
-test("JSONL: a key that a record has twice is refused where it is asked for", async () => {
+test("JSONL: a key that a record has twice is refused if it is requested", async () => {
   const record =
     '{"text":"a","in":{"n":1,"n":2},"n":[{"text":1},","],"t\\u0065xt":"b","id":"\\\\\\"","n":"x,\\"n\\":1"}\n';
   const path = await file("x.jsonl", record);
@@ -163,7 +167,7 @@ test("JSONL: a key that a record has twice is refused where it is asked for", as
   assert.deepEqual(shortRecords(await records(path, { column: "id", keep: ["in"] })), [[1, '\\"']]);
 });
 
-test("JSONL: columns are what any of the first 1,000 records has", async () => {
+test("JSONL: the columns are those of all of the first 1,000 records", async () => {
   const first = '{"id":0}\n[]\n';
   const lines = `${first}{"text":"a","lang":"en"}\n`;
   const found = await records(await file("x.jsonl", lines), { keep: ["lang"] });
@@ -180,11 +184,11 @@ test("JSONL: columns are what any of the first 1,000 records has", async () => {
   assert.equal((await records(await file("x.jsonl", late(999)), { keep: ["lang"] })).length, 1000);
   const path = await file("x.jsonl", late(1000));
   await refuses(path, { keep: ["lang"] }, "COLUMN_NOT_FOUND", /no column "lang": the columns are "text"/);
-  // As far as 8 MiB, whatever the records' size.
+  // Up to 8 MiB, for records of any size.
   const large = (before: number) => `${`{"text":"${"x".repeat(900_000)}"}\n`.repeat(before)}{"text":"b","lang":"en"}\n`;
   assert.equal((await records(await file("x.jsonl", large(8)), { keep: ["lang"] })).length, 9);
   await refuses(await file("x.jsonl", large(10)), { keep: ["lang"] }, "COLUMN_NOT_FOUND", /no column "lang"/);
-  // The name in most of the records counts, then the order of the names.
+  // The name in most records is used; in a tie, the order of the names decides.
   const columnOf = async (lines: string) => (await openTextSource(await file("x.jsonl", lines), AUTO)).read.column;
   assert.equal(await columnOf('{"body":"a"}\n{"body":"b","text":"c"}\n'), "body");
   assert.equal(await columnOf('{"body":"b","text":"c"}\n'), "text");
@@ -214,7 +218,7 @@ test("JSONL: NaN and Infinity, which Python writes, are read as null", async () 
   assert.match(found[3]!.error!.message, /"text", got null/);
 });
 
-test("records that are too short or too long are errors that say so, and the rest goes on", async () => {
+test("records with too few or too many columns are errors, and reading continues", async () => {
   const found = await records(await file("x.csv", 'id,text\n1,a\n2\n3,b,c\n"4","d\ne"\n5,f\n'));
   assert.deepEqual(shortRecords(found), [
     [2, "a"],
@@ -227,7 +231,7 @@ test("records that are too short or too long are errors that say so, and the res
   assert.match(found[2]!.error!.message, /line 4: expected 2 columns as in the header, got 3/);
 });
 
-test("JSONL: values, own types of kept columns, and each kind of bad line", async () => {
+test("JSONL: values, types of kept columns, and each kind of bad line", async () => {
   const lines = [
     "",
     "[1]",
@@ -268,7 +272,7 @@ test("JSONL: values, own types of kept columns, and each kind of bad line", asyn
   for (const [index, pattern] of why) assert.match(found[index]!.error!.message, pattern);
 });
 
-test("JSONL: numbers that a double would round are kept as they are written, wherever they stand", async () => {
+test("JSONL: numbers that a double would round are kept as they are written, at any depth", async () => {
   const long = "9007199254740993";
   const path = await file(
     "long.jsonl",
@@ -282,7 +286,7 @@ test("JSONL: numbers that a double would round are kept as they are written, whe
   });
 });
 
-test("JSONL: what nests too deep is an error of its record", async () => {
+test("JSONL: a value that nests too deep is an error of its record", async () => {
   const deep = "[".repeat(20_000) + "]".repeat(20_000);
   const lines = `{"text":"a","n":1}\n{"text":"b","n":${deep}}\n{"id":12345678901234567890,"m":${deep},"text":"c"}\n`;
   const found = await records(await file("x.jsonl", lines), { idColumn: null, keep: ["n"] });
@@ -293,7 +297,7 @@ test("JSONL: what nests too deep is an error of its record", async () => {
   ]);
 });
 
-test("plain lines: empty ones are records, the last line break ends none", async () => {
+test("plain lines: empty lines are records, and there is no record after the last line break", async () => {
   assert.deepEqual(shortRecords(await records(await file("x.txt", "one, two\r\n\r\n\nthree\n"))), [
     [1, "one, two"],
     [2, ""],
@@ -303,7 +307,7 @@ test("plain lines: empty ones are records, the last line break ends none", async
   assert.deepEqual(shortRecords(await records(await file("y.txt", "\n"))), [[1, ""]]);
 });
 
-test("without a telling name the content says the format", async () => {
+test("without a known extension, the content decides on the format", async () => {
   const formatOf = async (content: string, read: Partial<ReadOptions> = {}): Promise<string> =>
     (await openTextSource({ stdin: Readable.from([Buffer.from(content)]) }, { ...AUTO, ...read })).read.format;
   assert.equal(await formatOf('\n{"text":"a"}\n'), "jsonl");
@@ -313,7 +317,7 @@ test("without a telling name the content says the format", async () => {
   assert.equal(await formatOf("id;text\n1;a\n", { format: "lines" }), "lines");
 });
 
-test("standard input: any chunks, its own identity, read once", async () => {
+test("standard input: chunks of any size, its own identity, read once", async () => {
   const bytes = Buffer.from("\uFEFFid,text\n1,é\n2,🦊\n");
   const source = await openTextSource({ stdin: Readable.from([...bytes].map((byte) => Buffer.of(byte))) }, AUTO);
   assert.deepEqual(source.input, { uri: "stdin:", size: null, modifiedAt: null, hash: null });
@@ -328,7 +332,7 @@ test("standard input: any chunks, its own identity, read once", async () => {
   await assert.rejects(Array.fromAsync(source.records()), /once/);
 });
 
-test("UTF-16 in both orders, with pairs, and halves that stand alone", async () => {
+test("UTF-16 in both byte orders, with surrogate pairs and unpaired surrogates", async () => {
   const text = "text\nplain\n🦊 é\nhalf \ud83e here\nend\ud83e";
   const little = Buffer.from(`\uFEFF${text}`, "utf16le");
   for (const [name, bytes] of [
@@ -356,7 +360,7 @@ test("UTF-16 in both orders, with pairs, and halves that stand alone", async () 
   assert.equal(odd.at(-1)!.repaired, true);
 });
 
-test("invalid UTF-8 is replaced and flagged where it is", async () => {
+test("invalid UTF-8 is replaced, and its record is marked", async () => {
   const bytes = Buffer.concat([Buffer.from("good\n"), Buffer.of(0x62, 0xff, 0x0a), Buffer.from("é\n")]);
   assert.deepEqual(
     (await records(await file("x.txt", bytes))).map(({ text, repaired }) => [text, repaired]),
@@ -368,7 +372,7 @@ test("invalid UTF-8 is replaced and flagged where it is", async () => {
   );
 });
 
-test("gzip is found by its content, whatever the name; members are one stream", async () => {
+test("gzip is detected by its content under any name, and members are one stream", async () => {
   const packed = Buffer.concat([gzipSync("text,n\nab"), gzipSync("c,1\ndef,2\n")]);
   for (const name of ["x.csv.gz", "x.csv"]) {
     const found = await records(await file(name, packed));
@@ -382,7 +386,7 @@ test("gzip is found by its content, whatever the name; members are one stream", 
   }
 });
 
-test("zstd is found by its content; frames are one stream, what is to be skipped between them too", async () => {
+test("zstd is detected by its content, and frames are one stream, with skippable frames between them", async () => {
   const skipped = Buffer.from("502a4d1803000000616263", "hex");
   const frames = ["text,n\nab", "c,1\nde", "", "f,2\n"].map((part) => zstdCompressSync(part));
   const [first, ...more] = frames as [Buffer, ...Buffer[]];
@@ -402,7 +406,7 @@ test("zstd is found by its content; frames are one stream, what is to be skipped
   assert.deepEqual([source.read.format, source.read.delimiter], ["csv", "\t"]);
 });
 
-test("many frames of many sizes unpack to what was packed", async () => {
+test("frames of many sizes decompress to the original text", async () => {
   const rows = Array.from({ length: 20_000 }, (_, row) => `${row},text number ${(row * 7919) % 20_000}\n`);
   const frames: Buffer[] = [zstdCompressSync("id,text\n")];
   for (let at = 0, size = 1; at < rows.length; at += size, size = (size * 3) % 1009)
@@ -415,7 +419,7 @@ test("many frames of many sizes unpack to what was packed", async () => {
   );
 });
 
-test("a zstd file that breaks: what is before stands, then one error that says where", async () => {
+test("a zstd file that is cut off or corrupt: the records before the error are read, then one error says where it is", async () => {
   const rows = Array.from({ length: 100_000 }, (_, row) => `${row},text number ${(row * 7919) % 100_000}\n`);
   const whole = zstdCompressSync(`id,text\n${rows.join("")}`);
   const corrupt = Buffer.from(whole);
@@ -438,8 +442,8 @@ test("a zstd file that breaks: what is before stands, then one error that says w
   }
 });
 
-test("a zstd file that unpacks to far more than it holds takes little memory", async () => {
-  // Blocks of 4 bytes that each stand for 128 KiB of the same byte, a million times what they take.
+test("a zstd file that expands enormously takes little memory", async () => {
+  // Blocks of 4 bytes that each expand to 128 KiB of the same byte, a million times their size.
   const block = Buffer.of(0x02, 0x00, 0x10, 0x78);
   const last = Buffer.of(0x03, 0x00, 0x10, 0x78);
   const head = Buffer.from("28b52ffd0038", "hex");
@@ -449,7 +453,7 @@ test("a zstd file that unpacks to far more than it holds takes little memory", a
   assert.ok(process.memoryUsage.rss() - before < 120_000_000);
 });
 
-test("a gzip file that breaks: what is before stands, then one error that says where", async () => {
+test("a gzip file that is cut off or corrupt: the records before the error are read, then one error says where it is", async () => {
   const rows = Array.from({ length: 50_000 }, (_, row) => `${row},text number ${(row * 7919) % 50_000}\n`);
   const whole = gzipSync(`id,text\n${rows.join("")}`);
   const cut = whole.subarray(0, whole.length / 2);
@@ -470,14 +474,14 @@ test("a gzip file that breaks: what is before stands, then one error that says w
       last.error!.message,
       /^line \d+: the input ends here: the gzip data is cut off or corrupt after \d+ decompressed bytes/,
     );
-    // Compared one by one: the difference of two arrays of this length would take all memory to print.
+    // Compared one by one: printing the difference of two arrays of this length would take all memory.
     const wrong = found.findIndex(({ id, text }, index) => `${id},${text}\n` !== rows[index]);
     assert.ok(wrong >= good, `${name}: record ${wrong} differs`);
     assert.equal(found.filter(({ error }) => error?.message.includes("the input ends here")).length, 1);
   }
 });
 
-test("a gzip file that unpacks to far more than it holds takes little memory", async () => {
+test("a gzip file that expands enormously takes little memory", async () => {
   const path = await file("bomb.txt", gzipSync(Buffer.alloc(100_000_000, "x")));
   const before = process.memoryUsage.rss();
   assert.deepEqual(shortRecords(await records(path)), [[1, "RECORD_TOO_LARGE"]]);
@@ -498,7 +502,7 @@ test("limits: a text, the kept columns, an id", async () => {
   );
 });
 
-test("what cannot be read is refused before anything is queued", async () => {
+test("unreadable input is refused before anything is queued", async () => {
   const folder = dirname(await file("some.csv", "text\na\n"));
   await refuses(join(folder, "none.csv"), {}, "INPUT_NOT_FOUND", /none\.csv/);
   await refuses(folder, {}, "INPUT_UNREADABLE", /is a folder/);
@@ -523,7 +527,7 @@ test("what cannot be read is refused before anything is queued", async () => {
   );
 });
 
-test("a column that is not there: the message lists them and suggests the nearest", async () => {
+test("an unknown column: the message lists the columns and suggests the nearest", async () => {
   const path = await file("x.csv", "id,titel,words\n1,a,b\n");
   await refuses(
     path,
@@ -549,7 +553,7 @@ test("a column that is not there: the message lists them and suggests the neares
   for (const delimiter of ['"', "\n", "é"]) await refuses(path, { delimiter, column: "words" }, "USAGE", /delimiter/);
 });
 
-test("a reader that stops early leaves nothing open", async () => {
+test("a reader that stops early leaves no file open", async () => {
   const path = await file("x.csv", `text\n${"some words\n".repeat(100_000)}`);
   for (const packed of [path, await file("y.csv", gzipSync(`text\n${"some words\n".repeat(100_000)}`))]) {
     for await (const record of (await openTextSource(packed, AUTO)).records()) if (record.record === 3) break;

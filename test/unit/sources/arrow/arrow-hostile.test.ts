@@ -38,7 +38,7 @@ function fixture(name: string): Promise<Buffer> {
   return readFile(join(FIXTURES, name));
 }
 
-/** All records, from the whole and by splits, which must be the same. */
+/** All records. Those of the whole input and those of its splits must be the same. */
 async function readAll(path: string, read: Partial<ReadOptions> = {}): Promise<SourceRecord[]> {
   const source = await openTextSource(path, { ...AUTO, ...read });
   const records = await recordsOf(source);
@@ -49,7 +49,7 @@ async function readAll(path: string, read: Partial<ReadOptions> = {}): Promise<S
 const KEPT = ["kind"];
 const KINDS = ["struct", "map", "list", "categories", "view_text", "decimal128", "fixed_list", "large_list"];
 
-test("any damage to any form ends in rows or in an error with a code, soon", async () => {
+test("damaged files of any form give rows or an error with a code, quickly", async () => {
   const originals = new Map<string, Buffer>();
   for (const name of [
     "stream.arrows",
@@ -92,7 +92,7 @@ test("any damage to any form ends in rows or in an error with a code, soon", asy
           () => ({ items: 50, bytes: 1e6 }),
           undefined,
         )) {
-          // A batch may say that it has any number of rows: a few of them tell.
+          // A damaged batch may state any number of rows: it is enough to read a few.
           const { first, count } = split;
           const part = { ...split, count: Math.min(count, 100), first };
           for await (const _ of readSplit(part, "text-classification", namedFile(path), NEVER)) read++;
@@ -109,7 +109,7 @@ test("any damage to any form ends in rows or in an error with a code, soon", asy
   assert.ok(read > 1000 && refused > 200, `${read} rows, ${refused} refused`);
 });
 
-test("every cut of a stream and a file is refused when it is opened: no row is lost in silence", async () => {
+test("a stream or file that is cut off at any byte is refused when it is opened", async () => {
   for (const name of ["stream.arrows", "file.arrow"]) {
     const bytes = await fixture(name);
     const path = await file("cut", "");
@@ -130,7 +130,7 @@ test("every cut of a stream and a file is refused when it is opened: no row is l
   });
 });
 
-test("what a message says of itself is not believed", async () => {
+test("the sizes and offsets of a message are not trusted", async () => {
   const stream = await fixture("stream.arrows");
   const huge = (at: number, value: number) => {
     const bytes = Buffer.from(stream);
@@ -151,7 +151,7 @@ test("what a message says of itself is not believed", async () => {
   }
 });
 
-test("a packed buffer that says that it is huge, or holds more than it says, is refused unread", async () => {
+test("a compressed buffer with a huge or wrong size is refused before it is decompressed", async () => {
   const zstd = await fixture("zstd.arrows");
   const frame = zstd.indexOf(Buffer.from("28b52ffd", "hex"));
   for (const [size, message] of [
@@ -168,11 +168,11 @@ test("a packed buffer that says that it is huge, or holds more than it says, is 
   }
 });
 
-test("an LZ4 frame never writes beyond what it was told, and says what is wrong with it", async () => {
+test("decompressing an LZ4 frame never writes beyond the given length, and errors say what is wrong", async () => {
   const header = Buffer.from("04224d18604082", "hex");
   const block = (bytes: number[]) => Buffer.concat([uint32(bytes.length), Buffer.from(bytes)]);
   const frame = (...blocks: Buffer[]) => Buffer.concat([header, ...blocks, uint32(0)]);
-  // One literal, then a match of it that goes on for 4 + 15 + 255 + 10.
+  // One literal, then a match that repeats it 4 + 15 + 255 + 10 times.
   const long = block([0x1f, 65, 1, 0, 255, 10]);
   assert.equal((await decompressLz4Frame(frame(long), 285)).toString(), "A".repeat(285));
   for (const [packed, length, message] of [
@@ -189,12 +189,12 @@ test("an LZ4 frame never writes beyond what it was told, and says what is wrong 
     [header, 5, /range|cut off/],
   ] as const)
     await assert.rejects(decompressLz4Frame(packed, length), { message });
-  // Stored as it is.
+  // Stored uncompressed.
   const stored = Buffer.concat([header, uint32(0x8000_0003), Buffer.from("abc"), uint32(0)]);
   assert.equal((await decompressLz4Frame(stored, 3)).toString(), "abc");
 });
 
-test("a dictionary whose values rows repeat makes no slice larger than it may be", async () => {
+test("a dictionary with repeated values does not make a slice too large", async () => {
   const rows = 5000;
   const dictionary = vectorFromArray(["x".repeat(900_000), "y"], new Utf8());
   const type = new Dictionary(new Utf8(), new Int8(), 1);
@@ -218,7 +218,7 @@ async function nextCut(source: Awaited<ReturnType<typeof openTextSource>>) {
   throw new Error("no cut");
 }
 
-test("a value that repeats more than it holds costs its own row, and not the memory", async () => {
+test("a value that expands to too many bytes costs its own row and no memory", async () => {
   const many = 2 ** 31 - 1;
   const nothing = new List(new Field("item", new Null(), true));
   const child = makeData({ type: new Null(), length: many });
@@ -249,7 +249,7 @@ test("a value that repeats more than it holds costs its own row, and not the mem
   }
 });
 
-test("offsets that are out of order fail what reads them, and nothing else", async () => {
+test("offsets that are out of order fail only the columns that use them", async () => {
   const bytes = await fixture("kinds.arrows");
   const offsets = bytes.indexOf(Buffer.from(new BigInt64Array([0n, 2n, 4n, 6n, 8n, 8n, 10n]).buffer));
   assert.ok(offsets > 0);
@@ -261,7 +261,7 @@ test("offsets that are out of order fail what reads them, and nothing else", asy
   assert.equal((await readAll(path, { keep: ["list"] })).length, 10);
 });
 
-test("a dictionary of more values than it may have is refused, though they take no byte", async () => {
+test("a dictionary of too many values is refused, even if they have no bytes", async () => {
   const values = makeData({ type: new Null(), length: 2 ** 31 - 1 });
   const type = new Dictionary(new Null(), new Int8(), 1);
   const data = makeData({ type, length: 2, nullCount: 0, data: new Int8Array(2), dictionary: new Vector([values]) });
@@ -272,7 +272,7 @@ test("a dictionary of more values than it may have is refused, though they take 
   assert.equal((await readAll(path)).length, 2);
 });
 
-test("a batch cannot have any number of rows that take no bytes", async () => {
+test("a batch with too many rows without bytes is refused", async () => {
   const table = (length: number) => new Table({ text: new Vector([makeData({ type: new Null(), length })]) });
   const few = await readAll(await file("few.arrow", tableToIPC(table(1000), "stream")));
   assert.deepEqual([few.length, few[0]!.error!.code], [1000, "RECORD_INVALID"]);
@@ -281,7 +281,7 @@ test("a batch cannot have any number of rows that take no bytes", async () => {
   await assert.rejects(readAll(path), { code: "INPUT_UNREADABLE", message });
 });
 
-test("a schema that nests without an end, or says the same over and over, is refused", async () => {
+test("a schema that nests without end, or repeats tables too often, is refused", async () => {
   let type: DataType = new Utf8();
   for (let depth = 0; depth < 80; depth++) type = new List(new Field("item", type, true));
   const schema = new Schema([new Field("text", new Utf8(), true), new Field("deep", type, true)]);
@@ -289,7 +289,7 @@ test("a schema that nests without an end, or says the same over and over, is ref
   const message = /is invalid: tables nest deeper than 64/;
   await assert.rejects(openTextSource(path, AUTO), { code: "INPUT_UNREADABLE", message });
 
-  // Each table refers a hundred times to the next one, ten deep: a hundred to the tenth in 4 kB.
+  // Each table refers a hundred times to the next one, over ten levels: 100^10 references in 4 kB.
   const [levels, times] = [10, 100];
   const size = 12 + 4 + 4 + 4 * times;
   const bytes = Buffer.alloc(4 + levels * size + size);

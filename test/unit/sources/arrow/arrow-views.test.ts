@@ -11,7 +11,7 @@ import { AUTO, NEVER } from "../../../helpers/inputs/read-source.ts";
 
 const file = await ownFiles();
 
-/** Views that name `length` bytes from each of the places on. */
+/** Views that refer to `length` bytes at each of the offsets. */
 function viewsOf<T extends BinaryView | Utf8View>(type: T, bytes: Buffer, length: number, places: readonly number[]) {
   const views = Buffer.alloc(16 * places.length);
   for (const [index, place] of places.entries()) {
@@ -35,7 +35,7 @@ function firstCuts(source: Source, many: number): Promise<Cut[]> {
   );
 }
 
-test("views that name the same bytes count as often as they do, in slices and windows", async () => {
+test("shared bytes of views count once for each view, in slices and windows", async () => {
   const bytes = Buffer.alloc(1_000_000, "view ");
   const places = Array.from({ length: 100 }, (_, row) => 10 * row);
   for (const [type, name] of [
@@ -57,7 +57,7 @@ test("views that name the same bytes count as often as they do, in slices and wi
   }
 });
 
-test("views that share nothing count as what they hold", async () => {
+test("views without shared bytes count their own bytes", async () => {
   const bytes = Buffer.alloc(100_000, "view ");
   const places = Array.from({ length: 1000 }, (_, row) => 100 * row);
   const path = await file(
@@ -69,7 +69,7 @@ test("views that share nothing count as what they hold", async () => {
   assert.ok(cut!.bytes >= 116_000 && cut!.bytes < 117_000, String(cut!.bytes));
 });
 
-test("a dictionary of views that name one long text is refused: it holds more than it has bytes", async () => {
+test("a dictionary whose views share one long text is refused if its values have too many bytes", async () => {
   const bytes = Buffer.alloc(3_000_000, "view ");
   const dictionary = viewsOf(new Utf8View(), bytes, 2_900_000, Array(1000).fill(0));
   const type = new Dictionary(new Utf8View(), new Int32(), 1);

@@ -13,19 +13,19 @@ import { showUrl } from "./show.ts";
 
 const READ_BYTES = 256 * 1024;
 
-/** Brings the bytes behind an item's reference: `file:` and `s3:` inside the grants, http and https through the guard. */
+/** Fetches the bytes that an item's reference names: `file:` and `s3:` inside the grants, http and https through the guard. */
 export class Fetcher {
   readonly #grants: FileGrants;
-  /** Without an S3, none of it is granted. */
+  /** Undefined: no `s3:` reference is granted. */
   readonly #s3: { s3: S3; grants: S3Grants } | undefined;
   readonly #limits: FetchLimits;
   readonly #http: HttpFetcher;
 
   /**
-   * @param options.s3 what `s3:` references are read with, the caller's to close; none: nothing on S3 is granted
+   * @param options.s3 reads `s3:` references; the caller closes it. If omitted, nothing on S3 is granted
    * @param options.allowPrivate whether hosts may have private and loopback addresses
-   * @param options.limits those that differ from DEFAULT_LIMITS
-   * @param options.resolve the name resolver, the system's by default
+   * @param options.limits replaces some of DEFAULT_LIMITS
+   * @param options.resolve the name resolver. Default: the system's
    */
   constructor(options: {
     grants: FileGrants;
@@ -46,23 +46,24 @@ export class Fetcher {
   }
 
   /**
-   * The bytes of one image, undecoded and unjudged: they may be empty.
+   * The bytes of one image, neither decoded nor checked. They may be empty.
    *
    * @param ref an absolute URL
    * @throws LabelmillError URL_REFUSED, NOT_GRANTED, IMAGE_NOT_FOUND, IMAGE_INVALID (not a regular file, a prefix),
-   * FETCH_TOO_LARGE, FETCH_FAILED, FETCH_UNAVAILABLE, ABORTED, STORE_FAILED (S3's credentials are refused). Messages hold no credentials and no queries.
+   * FETCH_TOO_LARGE, FETCH_FAILED, FETCH_UNAVAILABLE, ABORTED, STORE_FAILED (S3 refuses the credentials). Messages contain no
+   * credentials and no queries.
    */
   async get(ref: string, signal: AbortSignal): Promise<Uint8Array> {
-    // Not for the URL parser, which resolves `..`.
+    // Not parsed as a URL: the parser would resolve `..`.
     if (/^s3:/i.test(ref)) return await this.#getObject(ref, signal);
     const url = URL.parse(ref);
-    // Not shown: what does not parse may hold a password anywhere.
-    if (!url) throw new LabelmillError("URL_REFUSED", "expected an absolute URL, got something that is none");
+    // The text is not shown: without parsing, a password in it cannot be found.
+    if (!url) throw new LabelmillError("URL_REFUSED", "expected an absolute URL, got another text");
     if (url.protocol === "file:") return await this.#readFile(url, signal);
     return await this.#http.get(url, signal);
   }
 
-  /** Drops the connections; fetches under way end with ABORTED. */
+  /** Closes the connections. Running fetches end with ABORTED. */
   async close(): Promise<void> {
     await this.#http.close();
   }
@@ -70,7 +71,7 @@ export class Fetcher {
   async #getObject(ref: string, signal: AbortSignal): Promise<Uint8Array> {
     if (this.#s3 === undefined) {
       const message =
-        "expected a file or an http(s) URL, for nothing on S3 is granted: see s3Roots (LABELMILL_S3_ROOTS)";
+        "expected a file or an http(s) URL, got an s3: reference, and nothing on S3 is granted: set s3Roots (LABELMILL_S3_ROOTS)";
       throw new LabelmillError("NOT_GRANTED", message);
     }
     return await getObject(ref, { ...this.#s3, maxBytes: this.#limits.maxFileBytes, signal });
@@ -85,7 +86,7 @@ export class Fetcher {
     const over = () => tooLarge(maxFileBytes, shown);
     if (size > maxFileBytes) throw over();
     try {
-      // The size is no bound: a file may grow while it is read.
+      // The limit is needed again here: a file may grow while it is read.
       return await collect(chunksOf(handle, size, signal), {
         maxBytes: maxFileBytes,
         tooLarge: over,
@@ -99,9 +100,9 @@ export class Fetcher {
   }
 }
 
-/** One buffer for all chunks: each holds until the next is asked for. */
+/** All chunks share one buffer: a chunk is valid until the next is read. */
 async function* chunksOf(handle: FileHandle, size: number, signal: AbortSignal): AsyncIterable<Uint8Array> {
-  // One byte more than the file has: most files are then read in one go, and their end is seen in the next.
+  // One byte more than the file's size: most files take one read, and the second finds the end.
   const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, size + 1));
   for (;;) {
     if (signal.aborted) throw aborted(signal.reason);

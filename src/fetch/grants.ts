@@ -6,23 +6,23 @@ import { IrregularFile, openReal, REPLACED } from "../regular-file.ts";
 import { show, showUrl } from "./show.ts";
 
 /**
- * Where a path really lies, its links followed. `fault` says why it is not there: a system error code, or `link` where
- * a link on the way leads to nothing that can be reached; then `real` is where it would lie but for the fault.
+ * The real location of a path, with links resolved. `fault` is set if nothing can be reached there: a system error code, or
+ * `link` for a link that leads nowhere. Then `real` is where the path would be without the fault.
  */
 type Place = { real: string; fault?: string };
 
 /**
- * The files and folders that `file:` URLs may open. Only real paths count, so neither a link nor `..` leads out.
- * Outside of the grants the answer is the same whether something is there or not.
+ * The files and folders that `file:` URLs may open. Real paths are compared, so that neither a link nor `..` leads out of
+ * them. Outside of the grants, the error is the same whether the path exists or not.
  */
 export class FileGrants {
-  /** Real paths, as they were when the grants were made: a root replaced by a link later on grants nothing new. */
+  /** Real paths, resolved once: a root that is replaced by a link later grants nothing new. */
   readonly #roots: Promise<string[]>;
 
   /**
-   * @param roots paths, relative ones to the working directory: a file grants itself, a folder all that is in it.
-   * One that is not there yet grants what will be made at its place.
-   * @throws LabelmillError CONFIG_INVALID for a path that is empty (it would grant the working directory) or holds a NUL
+   * @param roots paths, relative to the working directory: a file grants itself, a folder everything in it. A path that
+   * does not exist yet grants what is created there.
+   * @throws LabelmillError CONFIG_INVALID for a path that is empty (it would grant the working directory) or contains a NUL
    */
   constructor(roots: Iterable<string>) {
     const paths = [...roots];
@@ -36,7 +36,7 @@ export class FileGrants {
   }
 
   /**
-   * The real path of a file or folder that is there.
+   * The real path of an existing file or folder.
    *
    * @throws LabelmillError URL_REFUSED (not a `file:` URL of this machine), NOT_GRANTED, IMAGE_NOT_FOUND (granted, but
    * missing or not readable)
@@ -49,7 +49,7 @@ export class FileGrants {
   }
 
   /**
-   * The real path of a folder that need not be there yet: that of its nearest ancestor which is, and the rest.
+   * The real path of a folder that need not exist: the real path of its nearest existing ancestor, and the rest.
    *
    * @throws LabelmillError URL_REFUSED, NOT_GRANTED
    */
@@ -58,8 +58,8 @@ export class FileGrants {
   }
 
   /**
-   * Opens a regular file for reading. What was opened is checked again by itself, because a folder on the way may have
-   * been replaced since its path was checked.
+   * Opens a regular file for reading. The opened file is checked again, because a folder of its path may have been replaced
+   * after the first check.
    *
    * @throws LabelmillError those of `resolve`, and IMAGE_INVALID for a folder, FIFO, socket or device
    */
@@ -77,7 +77,7 @@ export class FileGrants {
       const code = systemCode(error);
       const isReplaced = error instanceof IrregularFile && error.kind === REPLACED;
       if (isReplaced || code === "EMFILE" || code === "ENFILE" || code === "EIO") {
-        const why = code ?? "it is replaced over and over";
+        const why = code ?? "it is replaced repeatedly";
         throw new LabelmillError("FETCH_UNAVAILABLE", `${show(asked)}: could not be opened (${why})`, { cause: error });
       }
       if (error instanceof IrregularFile) throw error.kind === "a link" ? notGranted(asked) : notAFile(asked);
@@ -97,7 +97,7 @@ export class FileGrants {
   }
 }
 
-/** The path of a `file:` URL; the URL parser has taken `..` out by then, in its encoded forms too. */
+/** The path of a `file:` URL. The URL parser has removed `..`, in its encoded forms too. */
 function pathOf(uri: string): string {
   const url = URL.parse(uri);
   if (url?.protocol !== "file:") throw new LabelmillError("URL_REFUSED", "expected a file: URL, got something else");
@@ -105,16 +105,16 @@ function pathOf(uri: string): string {
     const path = fileURLToPath(url);
     if (!path.includes("\0")) return path;
   } catch {
-    // A host, or an encoded slash: said below.
+    // A host, or an encoded slash: the error below names both.
   }
   throw new LabelmillError("URL_REFUSED", `${showUrl(url)}: expected a file: URL without host, encoded "/" and NUL`);
 }
 
-/** Never fails: whatever hinders is the `fault`, and is told only once the place is known to be granted. */
+/** Never throws: an obstacle becomes `fault`. The caller reports it only if the place is granted. */
 async function locate(path: string): Promise<Place> {
   const there = await realpath(path).catch(() => undefined);
   if (there !== undefined) return { real: there };
-  // Down from the root, so that a path with thousands of missing folders costs no more than one.
+  // From the root downwards, so that a path with thousands of missing folders costs no more than one.
   let { root: real } = parse(path);
   const names = path.slice(real.length).split(sep);
   for (const [index, name] of names.entries()) {
@@ -133,7 +133,7 @@ async function locate(path: string): Promise<Place> {
   return { real };
 }
 
-/** The path of what is open. Linux knows it; elsewhere the path has to lead to the very file still, and by no link. */
+/** The real path of an open file. Linux knows it. Elsewhere the path must still lead to this file, without links; else "". */
 async function openedPath(handle: FileHandle, path: string): Promise<string> {
   if (process.platform === "linux") return await readlink(`/proc/self/fd/${handle.fd}`);
   const [held, there, real] = await Promise.all([handle.stat(), lstat(path), realpath(path)]);
@@ -141,8 +141,8 @@ async function openedPath(handle: FileHandle, path: string): Promise<string> {
 }
 
 function notGranted(asked: string): LabelmillError {
-  const mend = "add it or its folder to fileRoots (LABELMILL_FILE_ROOTS)";
-  return new LabelmillError("NOT_GRANTED", `${show(asked)}: expected a path inside the granted folders; ${mend}`);
+  const fix = "add it or its folder to fileRoots (LABELMILL_FILE_ROOTS)";
+  return new LabelmillError("NOT_GRANTED", `${show(asked)}: expected a path inside the granted folders; ${fix}`);
 }
 
 function notFound(asked: string, reason: string): LabelmillError {

@@ -5,24 +5,25 @@ import { LabelmillError } from "../errors.ts";
 import { show, showUrl } from "./show.ts";
 
 /**
- * Where an address leads: `public` is open to all, `private` to those who allowed it, `refused` to nobody: link-local
- * and metadata addresses hand out a machine's credentials, and the others never lead to one host.
+ * Which fetches may connect to an address: `public` any, `private` those with private addresses allowed, `refused` none.
+ * Refused are link-local and metadata addresses, which hand out a machine's credentials, and addresses that never mean one
+ * host.
  */
 export type Reach = { kind: "public" | "private" | "refused"; range: string };
 
-/** Ranges that stay closed when private addresses are allowed. The last three carry an IPv4 address of the writer's choice. */
+/** Ranges that stay closed when private addresses are allowed. Addresses of the last three contain any IPv4 address. */
 const NEVER = new Set(["linkLocal", "multicast", "unspecified", "broadcast", "6to4", "teredo", "rfc6052"]);
 
 /** Metadata and control services of clouds at addresses that are otherwise ordinary (Azure, Alibaba, Oracle, AWS). */
 const METADATA = new Set(["168.63.129.16", "100.100.100.200", "192.0.0.192", "fd00:ec2::254"]);
 
-/** IPv6 prefixes whose last 32 bits are an IPv4 address that the packet really goes to (RFC 4291, 6052, 6145). */
+/** IPv6 prefixes whose last 32 bits are the IPv4 address that the packet is sent to (RFC 4291, 6052, 6145). */
 const CARRIERS = ["::ffff:0:0/96", "64:ff9b::/96", "::ffff:0:0:0/96"].map((cidr) => ipaddr.IPv6.parseCIDR(cidr));
 
-/** All global unicast addresses of IPv6 (RFC 4291): what lies outside is unassigned, whatever else it is called. */
+/** All global unicast addresses of IPv6 (RFC 4291). Others are unassigned, even if the library calls them unicast. */
 const GLOBAL_IPV6 = ipaddr.IPv6.parseCIDR("2000::/3");
 
-/** Classifies an IPv4 or IPv6 address in text form. What is not an address is refused. */
+/** Classifies an IPv4 or IPv6 address in text form. Any other text is refused. */
 export function reachOf(address: string): Reach {
   if (!ipaddr.isValid(address)) return { kind: "refused", range: "invalid" };
   const parsed = ipaddr.parse(address);
@@ -38,9 +39,9 @@ export function reachOf(address: string): Reach {
 }
 
 /**
- * Refuses a URL before anything is connected: other schemes than http and https, credentials, literal addresses that
- * are not open. `net` asks no look-up for literal addresses, so they are checked here, after the URL parser has
- * brought decimal, octal and hexadecimal forms to the usual one; names are checked by `guardedLookup`.
+ * Refuses a URL before a connection is opened: schemes other than http and https, credentials, literal addresses that are
+ * closed. `net` looks up no literal addresses, so they are checked here, after the URL parser has normalized decimal, octal
+ * and hexadecimal forms. `guardedLookup` checks names.
  *
  * @throws LabelmillError URL_REFUSED, its message without credentials and query
  */
@@ -63,10 +64,10 @@ export type Resolve = (
 ) => void;
 
 /**
- * The `lookup` for a connection: what it checks is what `net` then connects to, so an answer that changes afterwards
- * changes nothing. One address that is not open refuses the name: a mixed answer is an attack or a mistake.
+ * The `lookup` of a connection. `net` connects to the addresses that were checked here, so a later change of the name's
+ * answer has no effect. One closed address refuses the name: a mixed answer is an attack or a mistake.
  *
- * @param resolve the resolver asked, once a connection
+ * @param resolve the name resolver, called once a connection
  */
 export function guardedLookup(allowPrivate: boolean, resolve: Resolve = systemLookup): LookupFunction {
   return (hostname, options, callback) => {
@@ -92,14 +93,14 @@ export function guardedLookup(allowPrivate: boolean, resolve: Resolve = systemLo
   };
 }
 
-/** The addresses that a name resolved to are not told: they are nobody's business but the network's owner's. */
+/** The message does not contain the addresses of a name: they would show the inside of a network. */
 function refuseUnlessOpen(host: string, addresses: string[], allowPrivate: boolean): void {
   for (const { kind, range } of addresses.map(reachOf)) {
     if (kind === "public" || (kind === "private" && allowPrivate)) continue;
-    const mend = kind === "private" ? "; --allow-private opens it" : "";
+    const fix = kind === "private" ? "; --allow-private opens it" : "";
     throw new LabelmillError(
       "URL_REFUSED",
-      `expected a host with public addresses, ${show(host)} has one that is ${range}${mend}`,
+      `expected a host with public addresses, ${show(host)} has one that is ${range}${fix}`,
     );
   }
 }

@@ -58,7 +58,7 @@ export class HttpFetcher {
     });
   }
 
-  /** Closes the connections; running fetches end with ABORTED. */
+  /** Closes the connections. Running fetches end with ABORTED. */
   async close(): Promise<void> {
     await this.#agent.destroy();
   }
@@ -97,7 +97,7 @@ export class HttpFetcher {
       throw new LabelmillError("IMAGE_NOT_FOUND", `${showUrl(url)}: expected an image, got status ${status}`);
     }
     if (status < 200 || status > 299) throw failed(url, "an image", `status ${status}`);
-    // The request asks for no encoding, and a body that grows when it is decoded would need a limit of its own.
+    // The request accepts no encoding, and a body that grows when it is decoded would need another limit.
     const encoding = String(headers["content-encoding"] ?? "identity").trim();
     if (!/^(identity)?$/i.test(encoding)) throw failed(url, "an image as it is", `content-encoding ${show(encoding)}`);
     const { maxBytes } = this.#limits;

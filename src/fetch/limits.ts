@@ -1,17 +1,17 @@
-/** What one fetch may cost. Sizes in bytes, times in milliseconds. */
+/** The limits of one fetch. Sizes in bytes, times in milliseconds. */
 export type FetchLimits = {
   /** The longest body over http(s). */
   maxBytes: number;
   /** The longest file or S3 object. */
   maxFileBytes: number;
-  /** Name look-up, TCP and TLS of one connection. */
+  /** For the name look-up, TCP and TLS of one connection. */
   connectTimeoutMs: number;
-  /** One try from its start to the body's last byte, redirects included. */
+  /** For one try, from its start to the body's last byte, redirects included. */
   timeoutMs: number;
   maxRedirects: number;
-  /** How often a fetch is tried in all, at least 1. */
+  /** All tries of a fetch, the first one included: at least 1. */
   tries: number;
-  /** The wait before the second try; it doubles before each further one. Half to all of it is waited, at random. */
+  /** The wait before the second try. It doubles before each further one; a random share of up to a half is left out. */
   backoffMs: number;
   /** The longest wait that a server's Retry-After is granted. */
   maxRetryAfterMs: number;

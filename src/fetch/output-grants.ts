@@ -1,15 +1,15 @@
 import { FileGrants } from "./grants.ts";
 import { S3Grants } from "./s3-grants.ts";
 
-/** What a worker was granted: for reading, and for outputs where that is said apart. */
+/** The grants of a worker: for reading and, if set separately, for outputs. */
 export type Granted = {
   fileRoots: readonly string[];
   s3Roots: readonly string[];
-  /** Folders and `s3://` prefixes; undefined: outputs may lie wherever may be read. */
+  /** Folders and `s3://` prefixes. Default: the roots for reading. */
   outputRoots?: readonly string[] | undefined;
 };
 
-/** The places in which outputs may lie, to be read and written. */
+/** The places where outputs may be written and read. */
 export class OutputGrants {
   readonly #files: FileGrants;
   readonly #s3: S3Grants;

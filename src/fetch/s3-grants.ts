@@ -3,37 +3,37 @@ import { parseS3Uri, type S3Place } from "../storage/s3/uri.ts";
 import { show } from "./show.ts";
 
 /**
- * The buckets, prefixes and objects that `s3:` URIs may open. What is compared is the decoded key, as S3 is asked for it, and nothing
- * is resolved in it: S3 does not either.
+ * The buckets, prefixes and objects that `s3:` URIs may open. The decoded key is compared, as it is sent to S3. Nothing in it
+ * is resolved, because S3 resolves nothing either.
  */
 export class S3Grants {
   readonly #roots: readonly S3Place[];
 
   /**
-   * @param roots `s3://bucket` grants the bucket, `s3://bucket/a/` what begins with `a/`, `s3://bucket/a` the object `a` and
-   * what begins with `a/`
-   * @throws LabelmillError CONFIG_INVALID for what is no such URI
+   * @param roots `s3://bucket` grants the bucket, `s3://bucket/a/` the keys that begin with `a/`, `s3://bucket/a` the object
+   * `a` and the keys that begin with `a/`
+   * @throws LabelmillError CONFIG_INVALID for any other text
    */
   constructor(roots: Iterable<string>) {
     this.#roots = [...roots].map(rootOf);
   }
 
   /**
-   * The bucket and key of a granted object or, where the URI ends in `/` or has no key, prefix.
+   * The bucket and key of a granted object, or of a prefix if the URI ends in `/` or has no key.
    *
    * @throws LabelmillError URL_REFUSED (those of `parseS3Reference`), NOT_GRANTED
    */
   check(uri: string): S3Place {
     const asked = parseS3Reference(uri);
     if (this.#roots.some((root) => covers(root, asked))) return asked;
-    const mend = "add its bucket or prefix to s3Roots (--s3-roots, LABELMILL_S3_ROOTS)";
-    throw new LabelmillError("NOT_GRANTED", `${showS3(uri)}: expected an object inside the granted prefixes; ${mend}`);
+    const fix = "add its bucket or prefix to s3Roots (--s3-roots, LABELMILL_S3_ROOTS)";
+    throw new LabelmillError("NOT_GRANTED", `${showS3(uri)}: expected an object inside the granted prefixes; ${fix}`);
   }
 }
 
 /**
- * The bucket and key of an `s3:` URI that others wrote. Segments that are empty, `.` or `..` are refused rather than resolved: they
- * are names like any other to S3, but not to whoever reads the URI next. One `/` at the end is a prefix's.
+ * The bucket and key of an `s3:` URI from an input. Segments that are empty, `.` or `..` are refused, not resolved: to S3 they
+ * are names like any other, but another program may resolve them. One `/` at the end means a prefix.
  *
  * @throws LabelmillError URL_REFUSED, its message without credentials and query
  */
@@ -52,7 +52,7 @@ export function parseS3Reference(uri: string): S3Place {
   return at;
 }
 
-/** An `s3:` URI as a message may show it: no credentials, no query, no fragment. */
+/** An `s3:` URI for a message: without credentials, query and fragment. */
 export function showS3(uri: string): string {
   return show(uri.replace(/^(s3:[\\/]*)[^\\/?#]*@/i, "$1***@").replace(/[?#].*$/s, ""));
 }

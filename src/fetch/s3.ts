@@ -10,8 +10,8 @@ import { type S3Grants, showS3 } from "./s3-grants.ts";
  *
  * @param ref an `s3:` URI
  * @throws LabelmillError URL_REFUSED, NOT_GRANTED, IMAGE_INVALID (a prefix), IMAGE_NOT_FOUND, FETCH_TOO_LARGE (over `maxBytes`,
- * unread), FETCH_FAILED (refused by the server), FETCH_UNAVAILABLE (after all the store's tries), ABORTED (by `signal`, at once),
- * STORE_FAILED (credentials that have expired or are not known: no fault of the object)
+ * unread), FETCH_FAILED (refused by the server), FETCH_UNAVAILABLE (after all tries), ABORTED (by `signal`, at once),
+ * STORE_FAILED (expired or unknown credentials)
  */
 export async function getObject(
   ref: string,
@@ -29,17 +29,17 @@ export async function getObject(
   }
 }
 
-/** What the store says of an object, as what it means for an image. */
+/** The error of an image, from S3's error of its object. */
 function translate(error: unknown, shown: string, maxBytes: number): unknown {
   if (!(error instanceof LabelmillError)) return error;
-  // Expired keys say nothing of the image: the slice waits until they are renewed.
+  // Expired keys are no error of the image: the slice waits until they are renewed.
   if (isCredentialsError(error)) return error;
   const { code, message, retryable } = error;
   if (code === "FETCH_TOO_LARGE") return tooLarge(maxBytes, shown);
   if (code === "STORE_NOT_FOUND") {
     return new LabelmillError("IMAGE_NOT_FOUND", `${shown}: expected an object, got none`, { cause: error });
   }
-  // Replaced over and over while it was read: it may keep still later.
+  // INPUT_CHANGED: replaced repeatedly while it was read. A later try may succeed.
   if (code === "INPUT_CHANGED" || (code === "STORE_FAILED" && retryable)) {
     return new LabelmillError("FETCH_UNAVAILABLE", message, { cause: error });
   }

@@ -14,19 +14,19 @@ export type AddRequest = {
   file: string;
 };
 
-/** A model of a gigabyte is read, optimized and run well within. */
+/** Long enough to load, optimize and run a model of a gigabyte. */
 const TRIAL_MS = 120_000;
 
 /**
- * Checks a model's folder (files, labels, task, inputs and outputs by a trial run, each precision that is there) and, if all of it
- * is right, gives it a name in the user's catalog, with the hashes of its files.
- * @returns the model, by precision
- * @throws LabelmillError MODEL_NOT_FOUND, MODEL_INVALID with the file and what was expected of it; nothing is written then
+ * Checks a model's folder (files, labels, task, inputs and outputs by a trial run, in each precision found) and adds it to the
+ * user's catalog by a name, with the hashes of its files.
+ * @returns the model, once for each precision
+ * @throws LabelmillError MODEL_NOT_FOUND, MODEL_INVALID with the file and what was expected; then nothing is written
  */
 export async function addModel({ dir, id, file }: AddRequest): Promise<Model[]> {
   const folder = await realpath(dir).catch(() => dir);
   const found = await dtypesIn(folder);
-  // Where there is none, loading says what is missing.
+  // Without any precision, loading reports the missing file.
   const dtypes: Dtype[] = found.length > 0 ? found : ["fp32"];
   const models: Model[] = [];
   for (const dtype of dtypes) models.push(await checked(folder, id, dtype));
@@ -40,7 +40,7 @@ async function checked(dir: string, id: string, dtype: Dtype): Promise<Model> {
   await CHECK_PREPARATION[model.task](dir);
   const problem = await probeSession(dir, "cpu", dtype, TRIAL_MS);
   if (problem === undefined) return model;
-  // Errors of a session name the file; those of a process that ended do not.
+  // A session's errors name the file. Those of a process that died do not.
   const named = problem.includes(model.modelFile) ? problem : `${model.modelFile}: ${problem}`;
   throw new LabelmillError("MODEL_INVALID", `model ${dir}: ${named}`);
 }

@@ -4,12 +4,12 @@ import { withAside } from "../storage/fs/aside.ts";
 import { type CatalogFile, type FileEntry, parseCatalog, readCatalog } from "./catalog.ts";
 
 /**
- * Puts entries into a user's catalog, in the place of those of the same id, and keeps whatever else is in it. The file is written
- * aside and renamed: a reader meets the old one or the new one.
- * @throws LabelmillError CONFIG_INVALID for a file that does not parse, which is left as it is
+ * Adds entries to a user's catalog, or replaces those of the same id. The rest of the file is kept. The file is written aside
+ * and renamed: a reader sees the old one or the new one.
+ * @throws LabelmillError CONFIG_INVALID for a file that does not parse; it remains unchanged
  */
 export async function putEntries(file: string, entries: readonly FileEntry[]): Promise<void> {
-  // Of a link, what it leads to is replaced.
+  // If the file is a link, its target is replaced.
   const path = await realpath(file).catch(() => file);
   const old: CatalogFile = (await readCatalog(path)) ?? { schemaVersion: 1, models: [] };
   const byId = new Map(old.models.map((entry) => [entry.id, entry]));

@@ -9,7 +9,7 @@ import { PinsSchema, RepoSchema, RevisionSchema } from "./lock.ts";
 
 const SHIPPED = join(BUILT_IN_DIR, "catalog.json");
 
-/** What a model is called: a word, or `hf:OWNER/NAME@REVISION`, which names a repository of the hub as it is. */
+/** The name of a model: a word, or `hf:OWNER/NAME@REVISION` for a repository of the hub without another name. */
 const IdSchema = z
   .string()
   .max(300)
@@ -18,24 +18,24 @@ const IdSchema = z
     "expected a name of letters, digits, `_`, `.` and `-` (64 at most), or hf:OWNER/NAME@REVISION",
   );
 
-/** Of files in a folder, which has no commit. */
+/** The pins of a folder have no commit. */
 const PinSchema = PinsSchema.partial({ commit: true });
 
 const EntrySchema = z
   .strictObject({
     id: IdSchema,
     task: TaskSchema,
-    /** On the hub, in the layout for ONNX. */
+    /** A repository of the hub in the layout for ONNX. */
     repo: RepoSchema.optional(),
-    /** Of `repo`: a branch, a tag or a commit; `main` if none is said. */
+    /** The branch, tag or commit of `repo`. Default: `main`. */
     revision: RevisionSchema.optional(),
-    /** In the Hugging Face layout; relative to the catalog's own folder. */
+    /** A folder in the Hugging Face layout, relative to the catalog's folder. */
     folder: z.string().min(1).max(4096).optional(),
-    /** On the hub, without ONNX: the user exports it once, and adds the folder. */
+    /** A repository of the hub without ONNX: the user exports it once and adds the folder. */
     export: RepoSchema.optional(),
-    /** For people. */
+    /** A description for users. */
     about: z.string().max(300).optional(),
-    /** What the files have to be, by dtype. */
+    /** The required files, by dtype. */
     pins: z.partialRecord(DtypeSchema, PinSchema).optional(),
   })
   .superRefine(({ repo, revision, folder, export: exported, pins }, context) => {
@@ -53,7 +53,7 @@ const EntrySchema = z
 const FileSchema = z
   .strictObject({
     schemaVersion: z.literal(1),
-    /** The model of each task where none is named. */
+    /** The default model of each task. */
     defaults: z.partialRecord(TaskSchema, IdSchema).optional(),
     models: z.array(EntrySchema).max(10_000),
   })
@@ -65,31 +65,31 @@ const FileSchema = z
         context.addIssue({
           code: "custom",
           path: ["models", at, "id"],
-          message: `expected an id that is not models[${first}]'s too`,
+          message: `expected a unique id, models[${first}] has the same`,
         });
       places.set(id, at);
     }
   });
 
-/** A catalog as it is written. */
+/** The content of a catalog file. */
 export type CatalogFile = z.infer<typeof FileSchema>;
 export type FileEntry = CatalogFile["models"][number];
 
-/** `folder` is absolute here. */
+/** An entry whose `folder` is absolute. */
 export type CatalogEntry = FileEntry & { builtIn: boolean };
 
-/** The models that have names: those that come with the program, with the user's own over them. */
+/** The named models: the built-in catalog, overridden by the user's. */
 export type Catalog = {
   /** By id, in the order of the files. */
   entries: ReadonlyMap<string, CatalogEntry>;
-  /** The id of the model that a task takes where none is named. */
+  /** The id of the default model of each task. */
   defaults: Readonly<Record<Task, string>>;
 };
 
 /**
- * @param file the user's own catalog, whose entries go over those of the same id
- * @param needed false: it need not be there
- * @throws LabelmillError CONFIG_INVALID naming the file, the path within it and the reason
+ * @param file the user's catalog, whose entries replace built-in ones of the same id
+ * @param needed whether the file must exist
+ * @throws LabelmillError CONFIG_INVALID with the file, the path in it and the reason
  */
 export async function openCatalog(file: string, needed: boolean): Promise<Catalog> {
   const shipped = await readCatalog(SHIPPED);
@@ -98,7 +98,7 @@ export async function openCatalog(file: string, needed: boolean): Promise<Catalo
   if (!own && needed)
     throw new LabelmillError(
       "CONFIG_INVALID",
-      `catalog ${file}: expected this file, but it is missing: \`labelmill models add\` and \`models lock\` make it`,
+      `catalog ${file}: expected this file, but it is missing: \`labelmill models add\` and \`models lock\` create it`,
     );
   const entries = new Map<string, CatalogEntry>();
   for (const entry of shipped.models) entries.set(entry.id, placed(entry, SHIPPED, entry.folder !== undefined));
@@ -106,7 +106,7 @@ export async function openCatalog(file: string, needed: boolean): Promise<Catalo
   return { entries, defaults: defaultsOf(shipped, own, entries, file) };
 }
 
-/** @returns undefined where there is no such file */
+/** @returns undefined if the file does not exist */
 export async function readCatalog(file: string): Promise<CatalogFile | undefined> {
   let text: string;
   try {
@@ -129,11 +129,11 @@ export function parseCatalog(content: unknown, file: string): CatalogFile {
   const parsed = FileSchema.safeParse(content);
   if (parsed.success) return parsed.data;
   const { code, path, message } = parsed.error.issues[0]!;
-  const came = code === "unrecognized_keys" ? "" : `, got ${show(valueAt(content, path))}`;
-  throw invalid(file, pathText(path), `${message}${came}`);
+  const got = code === "unrecognized_keys" ? "" : `, got ${show(valueAt(content, path))}`;
+  throw invalid(file, pathText(path), `${message}${got}`);
 }
 
-/** The names of the models that need no network. */
+/** The names of the built-in models. */
 export function builtInNames({ entries }: Catalog): string {
   return [...entries.values()].flatMap(({ id, builtIn }) => (builtIn ? [id] : [])).join(", ");
 }

@@ -1,19 +1,19 @@
 import { z } from "zod";
 import { DtypeSchema } from "../schemas/dtype.ts";
 
-/** Stands beside a pulled model's files and says what they are. */
+/** The file beside a pulled model's files that describes them. */
 export const LOCK_FILE_NAME = "labelmill.lock.json";
 
-/** Above any model's number of files, with a file of external weights for each tensor. */
+/** More files than any model has, even with a file of external weights for each tensor. */
 export const MAX_FILES = 1100;
 
-/** `owner/name`. The hub allows neither `--` nor `..` within, so `owner--name` is one repository's alone. */
+/** `owner/name`. The hub allows neither `--` nor `..` in it, so `owner--name` is unique to one repository. */
 export const RepoSchema = z
   .string()
   .max(192)
   .regex(/^(?!.*(--|\.\.))[A-Za-z0-9_]([\w.-]{0,94}\w)?\/[A-Za-z0-9_]([\w.-]{0,94}\w)?$/, "expected OWNER/NAME");
 
-/** A branch, a tag or a commit, by a name that is safe in a URL and, encoded, as a file's. */
+/** A branch, a tag or a commit. The name is safe in a URL and, encoded, as a file name. */
 export const RevisionSchema = z
   .string()
   .max(100)
@@ -22,7 +22,7 @@ export const RevisionSchema = z
 export const CommitSchema = z.string().regex(/^[0-9a-f]{40}$/, "expected a commit, 40 hex digits");
 
 const FileSchema = z.strictObject({
-  /** Relative, with `/`, never upwards. */
+  /** Relative, with `/`, without `..`. */
   path: z
     .string()
     .max(255)
@@ -38,19 +38,19 @@ const FilesSchema = z
   .max(MAX_FILES)
   .refine((files) => new Set(files.map(({ path }) => path)).size === files.length, "expected each path once");
 
-/** What a model has to be, file by file: a catalog's word. */
+/** The commit and the files that a model must have, as a catalog pins them. */
 export const PinsSchema = z.strictObject({ commit: CommitSchema, files: FilesSchema });
 export type Pins = z.infer<typeof PinsSchema>;
 
-/** What a pulled model is: the content of `labelmill.lock.json`. The SHA-256s were computed here, over what was written. */
+/** The description of a pulled model: the content of `labelmill.lock.json`. The SHA-256s are of the files as written here. */
 export const LockSchema = z.strictObject({
   schemaVersion: z.literal(1),
   repo: RepoSchema,
-  /** As it was asked for when the files were downloaded. */
+  /** The revision by which the files were downloaded. */
   revision: RevisionSchema,
   dtype: DtypeSchema,
   commit: CommitSchema,
-  /** By path. */
+  /** Sorted by path. */
   files: FilesSchema,
 });
 export type Lock = z.infer<typeof LockSchema>;

@@ -6,11 +6,11 @@ import type { Task } from "../schemas/task.ts";
 import { builtInNames, type Catalog, type CatalogEntry } from "./catalog.ts";
 import { type Pins, RepoSchema, RevisionSchema } from "./lock.ts";
 
-/** A model on the hub. `name` is what the catalog calls it, or would. */
+/** A model on the hub. `name`: its name in the catalog, or `hf:OWNER/NAME@REVISION`. */
 export type HubModel = {
   kind: "hub";
   name: string;
-  /** What runs and workers call it: `name` without the revision. */
+  /** Its id in runs and workers: `name` without the revision. */
   id: string;
   repo: string;
   revision: string;
@@ -19,7 +19,7 @@ export type HubModel = {
   task?: Task;
 };
 
-/** A model in a folder. `pins`: what the catalog says that its files are, where it says it. */
+/** A model in a folder. `pins`: its files as the catalog pins them. */
 export type FolderModel = {
   kind: "folder";
   name: string;
@@ -33,13 +33,13 @@ export type FolderModel = {
 export type NamedModel = HubModel | FolderModel;
 
 export const DEFAULT_REVISION = "main";
-/** Before the name of a repository of the hub that needs no entry in a catalog. */
+/** The prefix of a repository of the hub that needs no catalog entry. */
 export const HUB_PREFIX = "hf:";
 
 /**
- * What a name means: an id of the catalog, `hf:OWNER/NAME@REVISION`, or a folder.
- * @throws LabelmillError MODEL_NOT_FOUND naming what there is, USAGE for an `hf:` name that is none, MODEL_INVALID for a model
- * that has to be exported first
+ * Finds the model of a name: an id of the catalog, `hf:OWNER/NAME@REVISION`, or a folder.
+ * @throws LabelmillError MODEL_NOT_FOUND with the known names, USAGE for an invalid `hf:` name, MODEL_INVALID for a model that
+ * must be exported first
  */
 export async function readName(name: string, catalog: Catalog): Promise<NamedModel> {
   if (name.startsWith(HUB_PREFIX)) return readHubName(name, catalog);
@@ -53,26 +53,26 @@ export async function readName(name: string, catalog: Catalog): Promise<NamedMod
   );
 }
 
-/** @throws LabelmillError MODEL_INVALID for a model that has to be exported first */
+/** @throws LabelmillError MODEL_INVALID for a model that must be exported first */
 export function ofEntry(entry: CatalogEntry): NamedModel {
   const { id, task, repo, revision = DEFAULT_REVISION, folder, pins, builtIn } = entry;
   if (folder !== undefined)
     return { kind: "folder", name: id, id, dir: folder, task, builtIn, ...(pins ? { pins } : {}) };
-  // The schema sees to it that pins of a repository have a commit.
+  // The schema requires a commit for the pins of a repository.
   if (repo !== undefined)
     return { kind: "hub", name: id, id: idOf(id), repo, revision, pins: (pins ?? {}) as HubModel["pins"], task };
   throw new LabelmillError(
     "MODEL_INVALID",
-    `${id} is published without ONNX, so it has to be exported once: \`${exportCommand(entry.export!)}\`, then \`labelmill models add DIR --id ${id}\``,
+    `${id} is published without ONNX and must be exported once: \`${exportCommand(entry.export!)}\`, then \`labelmill models add DIR --id ${id}\``,
   );
 }
 
-/** Hugging Face Optimum's; it writes the model's folder. */
+/** The command of Hugging Face Optimum that writes the model's folder. */
 export function exportCommand(repo: string): string {
   return `optimum-cli export onnx --model ${repo} --task text-classification DIR`;
 }
 
-/** The mend where a model is not here and may not be pulled. */
+/** The error for a model that is not on this machine and may not be pulled. */
 export function notHere(name: string, catalog: Catalog): LabelmillError {
   return new LabelmillError(
     "MODEL_NOT_FOUND",

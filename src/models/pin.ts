@@ -7,14 +7,14 @@ import type { Pins } from "./lock.ts";
 import { type HubModel, readName } from "./names.ts";
 import { loadPulled, type ModelSettings, sourceOf } from "./resolve.ts";
 
-/** What a model is pinned to now. */
+/** A model that was pinned, and its commit. */
 export type Pinned = { name: string; dtype: Dtype; commit: string; files: number };
 
 /**
- * Writes into a catalog what the pulled models are, each dtype with its commit and the SHA-256 of its files.
- * @param names of the catalog, or `hf:` ones; none: all of the catalog that are pulled
- * @param file the user's own catalog
- * @throws LabelmillError MODEL_NOT_FOUND for what is not pulled, USAGE for a folder, MODEL_HASH for files that changed since
+ * Pins pulled models in a catalog: for each dtype, the commit and the SHA-256 of its files.
+ * @param names ids of the catalog, or `hf:` names. If empty: all pulled models of the catalog
+ * @param file the user's catalog
+ * @throws LabelmillError MODEL_NOT_FOUND for a model that is not pulled, USAGE for a folder, MODEL_HASH for changed files
  */
 export async function pinPulled(names: readonly string[], settings: ModelSettings, file: string): Promise<Pinned[]> {
   const { catalog } = settings;
@@ -61,6 +61,6 @@ async function pinnedEntry(model: HubModel, settings: ModelSettings): Promise<Fi
 function notPulled(what: string): LabelmillError {
   return new LabelmillError(
     "MODEL_NOT_FOUND",
-    `expected ${what} on this machine, to pin what it is: \`labelmill models pull ID\` pulls one`,
+    `expected ${what} on this machine, to pin its files: \`labelmill models pull ID\` downloads one`,
   );
 }

@@ -7,16 +7,16 @@ import type { Catalog } from "./catalog.ts";
 import { findPulled, type ModelSource, type Pulled, type PullProgress, pullModel } from "./hub/pull.ts";
 import { type FolderModel, type HubModel, type NamedModel, notHere, otherwise, readName } from "./names.ts";
 
-/** Where models are looked for, and which of their files are wanted. */
+/** Where to look for models, and which of their files to use. */
 export type ModelSettings = {
   catalog: Catalog;
-  /** Where pulled models are kept. */
+  /** The folder of pulled models. */
   modelsDir: string;
-  /** Never ask the hub. */
+  /** Never connects to the hub. */
   offline: boolean;
   endpoint: string;
   token?: string;
-  /** `auto`: fp16 on CUDA where the model has it, else fp32; of a pinned model, what is pinned of these. */
+  /** `auto`: fp16 on CUDA if the model has it, else fp32. A pinned model is used in its pinned precisions only. */
   dtype: Dtype | "auto";
   device: DeviceKind;
 };
@@ -24,19 +24,19 @@ export type ModelSettings = {
 /** The precisions that `auto` takes, the best first. */
 const AUTO_DTYPES: Record<DeviceKind, readonly Dtype[]> = { cpu: ["fp32"], cuda: ["fp16", "fp32"] };
 
-/** Told how pulls go. */
+/** Receives the progress of pulls. */
 export type PullListener = {
   began(model: HubModel, dtype: Dtype): void;
   progress(progress: PullProgress): void;
-  /** Undefined: it failed. */
+  /** @param pulled undefined for a failed pull */
   ended(pulled: Pulled | undefined): void;
   say(line: string): void;
 };
 
 /**
- * The model of a name, with its files: what is here is taken as it is, what is not is pulled from the hub.
- * @throws LabelmillError MODEL_NOT_FOUND, MODEL_INVALID, MODEL_HASH (files are not what is pinned: nothing is used), and what a
- * pull throws
+ * Loads the model of a name. A model on this machine is used as it is, another one is pulled from the hub.
+ * @throws LabelmillError MODEL_NOT_FOUND, MODEL_INVALID, MODEL_HASH (files differ from the pins: nothing is used), and the errors
+ * of a pull
  */
 export async function resolveModel(
   name: string,
@@ -50,8 +50,8 @@ export async function resolveModel(
 }
 
 /**
- * The same without ever asking the hub.
- * @returns undefined where the model would have to be pulled
+ * Loads the model of a name, without connecting to the hub.
+ * @returns undefined if the model must be pulled first
  * @throws LabelmillError as `resolveModel`
  */
 export async function findModel(named: NamedModel, settings: ModelSettings): Promise<Model | undefined> {
@@ -63,8 +63,8 @@ export async function findModel(named: NamedModel, settings: ModelSettings): Pro
   return undefined;
 }
 
-/** Pulls a model though it may be here: the hub is asked what it has now. @throws LabelmillError as `resolveModel`, and USAGE */
-export async function pullAnew(
+/** Pulls a model even if it is on this machine: the hub may have a newer one. @throws LabelmillError as `resolveModel`, and USAGE */
+export async function pullAgain(
   name: string,
   settings: ModelSettings,
   listener: PullListener,
@@ -74,7 +74,7 @@ export async function pullAnew(
   if (named.kind === "folder")
     throw new LabelmillError("USAGE", `${name} is the folder ${named.dir}: there is nothing to pull`);
   if (settings.offline)
-    throw new LabelmillError("USAGE", "pulling asks the hub: leave --offline (LABELMILL_OFFLINE) out");
+    throw new LabelmillError("USAGE", "pulling needs the hub: remove --offline (LABELMILL_OFFLINE)");
   const pulled = await firstOf(named, settings, listener, (dtype) => pull(named, dtype, settings, listener, signal));
   return loadPulled(named, pulled!, settings);
 }
@@ -94,7 +94,7 @@ async function obtain(
   throw notHere(named.name, catalog);
 }
 
-/** The first dtype that there is, and, where that is not the best one, a word about it. */
+/** The first available dtype. Reports a dtype that is not the best one. */
 async function firstOf(
   named: HubModel,
   settings: ModelSettings,
@@ -106,12 +106,12 @@ async function firstOf(
   for (const dtype of [best!, ...others]) {
     const isLast = dtype === (others.at(-1) ?? best);
     const found = await get(dtype).catch((error: unknown) => {
-      // A repository that has no such file may have another.
+      // A repository without this file may have another one.
       if (isLast || !(error instanceof LabelmillError) || error.code !== "MODEL_NOT_FOUND") throw error;
       return undefined;
     });
     if (found && missing.length > 0)
-      listener.say(`${named.name}: no ${missing.join(", ")} to be had: taking ${ONNX_FILES[dtype]} (${dtype})`);
+      listener.say(`${named.name}: ${missing.join(", ")} is not available: using ${ONNX_FILES[dtype]} (${dtype})`);
     if (found) return found;
     missing.push(ONNX_FILES[dtype]);
   }
@@ -146,24 +146,24 @@ async function pull(
   }
 }
 
-/** What was pulled, as a model, its files checked against what the pull noted of them. @throws LabelmillError MODEL_HASH, MODEL_INVALID */
+/** Loads a pulled model and checks its files against its lock. @throws LabelmillError MODEL_HASH, MODEL_INVALID */
 export async function loadPulled(
   { name, id, task }: HubModel,
   { dir, lock }: Pulled,
   settings: ModelSettings,
 ): Promise<Model> {
   const model = await loadModel(dir, { id, revision: lock.commit, dtype: lock.dtype });
-  const mend = settings.offline
+  const fix = settings.offline
     ? otherwise(name, settings.catalog)
     : `pull it again (\`labelmill models pull ${name}\`)`;
-  checkFiles(model, lock.files, mend);
+  checkFiles(model, lock.files, fix);
   return checkTask(model, name, task);
 }
 
 async function loadFolder({ name, id, dir, pins, task }: FolderModel, settings: ModelSettings): Promise<Model> {
   const dtype = settings.dtype === "auto" ? await bestIn(dir, settings.device) : settings.dtype;
   const model = await loadModel(dir, { dtype, ...(id === undefined ? {} : { id }) });
-  // What was not there when the folder was added is as foreign as what has changed since.
+  // A file that was added later is an error like one that changed.
   if (pins) checkFiles(model, pins[dtype]?.files ?? [], `add it again (\`labelmill models add ${dir} --id ${name}\`)`);
   return checkTask(model, name, task);
 }
@@ -180,19 +180,18 @@ async function bestIn(dir: string, device: ModelSettings["device"]): Promise<Dty
   return AUTO_DTYPES[device].find((dtype) => present.includes(dtype)) ?? "fp32";
 }
 
-/** What is pinned is asked for by its commit: it stays what it is when its branch moves on. */
+/** A pinned model is requested by its commit, so that it stays the same when its branch changes. */
 export function sourceOf({ repo, revision, pins }: HubModel, dtype: Dtype): ModelSource {
   return { repo, revision: pins[dtype]?.commit ?? revision, dtype };
 }
 
-function checkFiles({ dir, files }: Model, expected: readonly ModelFile[], mend: string): void {
+function checkFiles({ dir, files }: Model, expected: readonly ModelFile[], fix: string): void {
   const known = new Map(expected.map(({ path, sha256 }) => [path, sha256]));
   for (const { path, sha256 } of files) {
     const pinned = known.get(path);
     if (pinned === sha256) continue;
-    const wanted =
-      pinned === undefined ? "no such file among those that are pinned" : `SHA-256 ${pinned}, as it is pinned`;
-    throw new LabelmillError("MODEL_HASH", `model ${dir}: ${path}: expected ${wanted}, got ${sha256}: ${mend}`);
+    const wanted = pinned === undefined ? "a pinned file" : `the pinned SHA-256 ${pinned}`;
+    throw new LabelmillError("MODEL_HASH", `model ${dir}: ${path}: expected ${wanted}, got ${sha256}: ${fix}`);
   }
 }
 
@@ -200,6 +199,6 @@ function checkTask(model: Model, name: string, task: Task | undefined): Model {
   if (task === undefined || task === model.task) return model;
   throw new LabelmillError(
     "MODEL_INVALID",
-    `model ${model.dir}: expected a model for ${task}, as the catalog says of ${name}, got one for ${model.task}`,
+    `model ${model.dir}: expected a model for ${task}, as the catalog has for ${name}, got one for ${model.task}`,
   );
 }

@@ -2,16 +2,16 @@ import { LabelmillError } from "../errors.ts";
 import { checkKey, sortKeys } from "./key.ts";
 import type { Body, ObjectStore, StoredObject } from "./store.ts";
 
-/** Every store of this process by name: two workers of one process that open one name see one store. */
+/** All stores of this process, by name: two workers of one process that open the same name share a store. */
 const STORES = new Map<string, Map<string, Uint8Array>>();
 
 const PIECE_BYTES = 1 << 18;
 
-/** A store in this process's memory, for tests and for trying things out: gone when the process ends. */
+/** A store in the memory of this process, for tests and demonstrations. Its content is lost when the process ends. */
 export class MemoryStore implements ObjectStore {
   readonly uri: string;
   readonly conditionalWrites = true;
-  /** Nobody else has these bytes: they are copied on their way in and out. */
+  /** The bytes are copied when they are written and read, so that callers cannot change them. */
   readonly #objects: Map<string, Uint8Array>;
 
   constructor(name: string) {
@@ -60,7 +60,7 @@ export class MemoryStore implements ObjectStore {
   #find(key: string): Uint8Array {
     checkKey(key);
     const bytes = this.#objects.get(key);
-    if (!bytes) throw new LabelmillError("STORE_NOT_FOUND", `${this.uri}${key} is not there`);
+    if (!bytes) throw new LabelmillError("STORE_NOT_FOUND", `${this.uri}${key} does not exist`);
     return bytes;
   }
 }

@@ -9,9 +9,9 @@ import type { ObjectStore, ReadableStore } from "./store.ts";
 const KNOWN = "file:///FOLDER, s3://BUCKET/PREFIX/, memory:NAME";
 
 /**
- * The store at a URI, as `ObjectStore.uri` gives it: `file:///FOLDER` (made if it is not there), `s3://BUCKET/PREFIX/` (the
- * bucket has to be there) or `memory:NAME`.
- * @throws LabelmillError USAGE for any other URI, and for S3 where no `s3` is given; STORE_FAILED if there is no such place
+ * Opens the store at a URI in the form of `ObjectStore.uri`: `file:///FOLDER` (made if it does not exist),
+ * `s3://BUCKET/PREFIX/` (the bucket must exist) or `memory:NAME`.
+ * @throws LabelmillError USAGE for any other URI, and for S3 without `s3`; STORE_FAILED if the place cannot be used
  */
 export async function openStore(uri: string, s3?: S3): Promise<ObjectStore> {
   const place = placeOf(uri, s3);
@@ -20,8 +20,8 @@ export async function openStore(uri: string, s3?: S3): Promise<ObjectStore> {
 }
 
 /**
- * The store at a URI, to be read: nothing is made, probed or cleaned there.
- * @throws LabelmillError as `openStore`; STORE_NOT_FOUND for a folder that is not there
+ * Opens the store at a URI for reading: nothing is made, probed or removed.
+ * @throws LabelmillError as `openStore`; STORE_NOT_FOUND for a missing folder
  */
 export async function openToRead(uri: string, s3?: S3): Promise<ReadableStore> {
   const place = placeOf(uri, s3);
@@ -32,7 +32,10 @@ export async function openToRead(uri: string, s3?: S3): Promise<ReadableStore> {
 function placeOf(uri: string, s3: S3 | undefined): { s3: S3 } | { folder: string } | { name: string } {
   if (/^s3:/i.test(uri)) {
     if (s3) return { s3 };
-    throw new LabelmillError("USAGE", `${shown(uri)} is on S3, which is not set up here: use file:///FOLDER`);
+    throw new LabelmillError(
+      "USAGE",
+      `expected a store that is configured here, got ${shown(uri)} on S3, which is not: use file:///FOLDER`,
+    );
   }
   if (/^file:\/\//i.test(uri)) return { folder: folderOf(uri) };
   const name = /^memory:([A-Za-z0-9._-]{1,100})\/?$/.exec(uri)?.[1];
@@ -42,7 +45,7 @@ function placeOf(uri: string, s3: S3 | undefined): { s3: S3 } | { folder: string
 
 function folderOf(uri: string): string {
   const url = URL.parse(uri);
-  // A NUL is in no path. `?` and `#` in a folder's name must come escaped: unescaped they would silently cut the path.
+  // No path contains a NUL. `?` and `#` in a folder's name must be escaped: unescaped they would cut the path silently.
   if (!url || /[?#]|%00/.test(uri)) throw unknown(uri);
   try {
     return fileURLToPath(url);

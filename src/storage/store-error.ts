@@ -1,16 +1,17 @@
 import { LabelmillError } from "../errors.ts";
 
 /**
- * What an error may say about the whole store, not only about one key. `outage`: it does not answer, or answers 5xx or 429.
- * `refused`: it answers, and stays as it is until an operator changes something (403, no such bucket, a full or read-only disk).
+ * The meaning of an error for the whole store, not only for one key. `outage`: the store does not answer, or answers 5xx or
+ * 429. `refused`: it answers, and will refuse until an operator changes something (403, a missing bucket, a full or read-only
+ * disk).
  */
 export type StoreTrouble = {
   kind: "outage" | "refused";
-  /** It cannot be about one key alone: a wrong access key, a full disk. Else a second key or a probe has to confirm it. */
+  /** The error cannot concern one key only (a wrong access key, a full disk). If false, a second key or a probe must confirm it. */
   certain: boolean;
 };
 
-/** STORE_FAILED with what is needed to tell a store that is out from one key that fails. */
+/** STORE_FAILED with the details that distinguish an outage of the store from a failure of one key. */
 export class StoreError extends LabelmillError {
   /** `s3://BUCKET`; undefined for files, whose caller knows the store. */
   readonly place: string | undefined;
@@ -28,7 +29,7 @@ export class StoreError extends LabelmillError {
   }
 }
 
-/** The store's error behind whatever was thrown: readers of formats wrap it. */
+/** The StoreError among an error and its causes: readers of formats wrap it. */
 export function storeErrorOf(thrown: unknown): StoreError | undefined {
   let error = thrown;
   for (let depth = 0; depth < 8 && error instanceof Error; depth += 1) {
@@ -38,17 +39,17 @@ export function storeErrorOf(thrown: unknown): StoreError | undefined {
   return undefined;
 }
 
-/** The store that a URI lies in, as outages are counted: the bucket, or the folder. */
+/** The store of a URI, for outages: the bucket, or the folder. */
 export function placeOf(uri: string): string {
   return /^s3:\/\/[^/?#]+/i.exec(uri)?.[0] ?? uri;
 }
 
-/** All keys in the folder of a key that is read, as outages are counted. Never the URI of an output. */
+/** The keys in the same folder as a key for reading, as one place for outages. It is never the URI of an output. */
 export function keysBeside(uri: string): string {
   return `${uri.slice(0, uri.lastIndexOf("/") + 1)}*`;
 }
 
-/** Where a right that was refused is missing, as far as is known: the output, or the folder of another key. */
+/** The place for which S3 refused a right, as far as known: the output, or the folder of another key. */
 export function scopeOf({ place, key }: StoreError, output: string): string {
   const uri = `${place}/${key}`;
   return place === undefined || uri.startsWith(output.replace(/\/*$/, "/")) ? output : keysBeside(uri);

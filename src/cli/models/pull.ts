@@ -1,5 +1,5 @@
 import type { Model } from "../../inference/model/model.ts";
-import { pullAnew } from "../../models/resolve.ts";
+import { pullAgain } from "../../models/resolve.ts";
 import type { CommandContext } from "../context.ts";
 import { EXIT } from "../exit.ts";
 import { openModels } from "./open-models.ts";
@@ -15,7 +15,7 @@ export async function pullModels(
   const settings = await openModels(config);
   const pulled: ReturnType<typeof filesOf>[] = [];
   for (const name of names) {
-    const model = await pullAnew(name, settings, new PullBar(terminal), signal);
+    const model = await pullAgain(name, settings, new PullBar(terminal), signal);
     pulled.push(filesOf(model));
     terminal.print(`${model.id}@${model.digest.slice(0, 8)}  ${model.dtype}  commit ${model.revision}`);
   }

@@ -20,7 +20,7 @@ export function workerLines({ id, host, pid, models, deviceReason, outages = [] 
 
 function outageLine({ place, since, nextTryAt, reason, kept }: OutageInfo): string {
   const retry = spoken(Math.max(0, Date.parse(nextTryAt) - Date.now()));
-  return `store ${place} is unavailable since ${clock(new Date(since))}: ${reason}; ${kept} labeled slices kept, next try in ${retry}`;
+  return `store ${place} has been unavailable since ${clock(new Date(since))}: ${reason}; ${kept} labeled slices kept, next try in ${retry}`;
 }
 
 function headOf({ id, digest, device, slots, itemsPerSecond, batches, items, held, work }: ServedModel): string {

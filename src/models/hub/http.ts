@@ -194,7 +194,7 @@ function checkEndpoint(endpoint: string): string {
 
 function checkToken(token: string | undefined): string | undefined {
   if (token === undefined || token === "") return undefined;
-  // What fetch says of a header that it refuses holds the header.
+  // fetch's own error for an invalid header would contain the token.
   if (/^[\x21-\x7e]{1,1000}$/.test(token)) return token;
   throw new LabelmillError("CONFIG_INVALID", "HF_TOKEN: expected a token of printable ASCII characters, got another");
 }

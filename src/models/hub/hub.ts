@@ -3,23 +3,23 @@ import { CommitSchema } from "../lock.ts";
 import type { HubHttp, HubRequest } from "./http.ts";
 import { checkAccess, hubNames } from "./refusal.ts";
 
-/** What the hub announces of a file's content: the SHA-256 of an LFS file, git's blob id (a SHA-1) of any other. */
+/** The hash of a file that the hub announces: the SHA-256 of an LFS file, git's blob id (a SHA-1) of any other. */
 export type HubHash = { algorithm: "sha256" | "git"; hex: string };
 
 /** `size` in bytes. */
 export type HubFile = { path: string; size: number; hash: HubHash };
 
-/** Above any published ONNX model: a file of it has 2 GB at most, external weights as much as they like. */
+/** Larger than any published file. An ONNX file has at most 2 GB, but external weights have no limit. */
 const MAX_FILE_BYTES = 64 * 1024 ** 3;
 
 /**
- * The files of one model repository on a hub, by the protocol that its own clients speak: `HEAD` of a file's address tells
- * the commit that a revision is at, the size and the hash; `GET` gives the bytes, mostly by a redirect to a CDN. Plain HTTP
- * rather than a client library, because ranges, hashes and the commit are what resuming and pinning need.
+ * The files of one model repository on a hub, by the protocol of its own clients. `HEAD` of a file's URL returns the commit of
+ * the revision, the size and the hash; `GET` returns the bytes, usually by a redirect to a CDN. This is plain HTTP without a
+ * client library, because resuming and pinning need ranges, hashes and the commit.
  */
 export class HubRepo {
   readonly repo: string;
-  /** As it was asked for. */
+  /** The revision as requested. */
   readonly revision: string;
   readonly #http: HubHttp;
 
@@ -30,8 +30,10 @@ export class HubRepo {
   }
 
   /**
-   * @param at the revision, or the commit that it was found to be at
-   * @returns undefined if the repository has no such file
+   * Finds the size, the hash and the commit of a file.
+   *
+   * @param at the revision, or its commit
+   * @returns undefined if the repository does not have the file
    * @throws LabelmillError MODEL_NOT_FOUND (no such repository or revision), MODEL_FORBIDDEN, MODEL_UNAVAILABLE, ABORTED
    */
   async find(path: string, at: string): Promise<{ commit: string; file: HubFile } | undefined> {
@@ -49,10 +51,10 @@ export class HubRepo {
         checkAccess(answer, this.#http, this.repo);
         const isRedirect = status >= 300 && status < 400;
         if (!isRedirect && status !== 200) throw this.#unexpected(path, `status ${status}`);
-        // A CDN's own etag looks like a hash and is another one: only who names the commit is the hub.
+        // The etag of a CDN looks like a hash but is not this one. Only the hub's own answers name the commit.
         commit = isRedirect ? commit : headers.get("x-repo-commit");
         const etag = headers.get("x-linked-etag") ?? headers.get("etag");
-        // The length of a redirect is not the file's.
+        // The content length of a redirect is not that of the file.
         const length = headers.get("x-linked-size") ?? (isRedirect ? null : headers.get("content-length"));
         return { file: { path, size: this.#size(path, length), hash: this.#hash(path, etag) } };
       },
@@ -66,11 +68,11 @@ export class HubRepo {
   }
 
   /**
-   * Bytes of a file, from `from` (included) to `to` (not included), to `read`; a server that knows no ranges answers 200
-   * with all of them.
+   * Requests the bytes of a file from `from` (included) to `to` (excluded), for `read`. A server without ranges answers 200 with
+   * the whole file.
    *
    * @param range called for each try
-   * @param done bytes of the file that are here so far
+   * @param done bytes of the file downloaded so far
    * @throws LabelmillError MODEL_FORBIDDEN, MODEL_UNAVAILABLE, ABORTED, and what `read` throws
    */
   async get(
@@ -96,12 +98,12 @@ export class HubRepo {
     );
   }
 
-  /** MODEL_NOT_FOUND for a file that a model cannot do without, with the files that are there. */
+  /** MODEL_NOT_FOUND for a required file, with the files that exist. */
   async missing(path: string, commit: string): Promise<LabelmillError> {
     const pick = path.endsWith(".onnx") ? (name: string) => name.endsWith(".onnx") : () => true;
     const there = await hubNames(this.#http, `api/models/${this.repo}/revision/${commit}`, ["siblings"], pick);
     const what = path.endsWith(".onnx") ? "its ONNX files" : "its files";
-    const message = `${this.#name(commit)}: expected the file ${path}, but it is not there; ${what}: ${there}`;
+    const message = `${this.#name(commit)}: expected the file ${path}, but it does not exist; ${what}: ${there}`;
     return new LabelmillError("MODEL_NOT_FOUND", message);
   }
 
@@ -112,7 +114,7 @@ export class HubRepo {
       return new LabelmillError("MODEL_NOT_FOUND", message);
     }
     const who = this.#http.hasToken ? " that HF_TOKEN may see" : "";
-    const message = `${this.#http.endpoint} has no model ${this.repo}${who}: mend the name (OWNER/NAME)`;
+    const message = `${this.#http.endpoint} has no model ${this.repo}${who}: correct the name (OWNER/NAME)`;
     return new LabelmillError("MODEL_NOT_FOUND", message);
   }
 
@@ -131,7 +133,7 @@ export class HubRepo {
     return size;
   }
 
-  /** Etags come quoted, and may be weak. Which hash it is, its length says. */
+  /** Etags are quoted, and may be weak. The length shows which hash it is. */
   #hash(path: string, etag: string | null): HubHash {
     const hex = /^(?:W\/)?"?([0-9a-f]{40}|[0-9a-f]{64})"?$/.exec(etag ?? "")?.[1];
     if (hex === undefined) throw this.#unexpected(path, "no hash (an etag of 40 or 64 hex digits)");
@@ -139,7 +141,7 @@ export class HubRepo {
   }
 
   #unexpected(path: string, got: string): LabelmillError {
-    const message = `${this.#name(this.revision)}: ${path}: expected what a hub says of a file, got ${got}`;
+    const message = `${this.#name(this.revision)}: ${path}: expected the description of a file by a hub, got ${got}`;
     return new LabelmillError("MODEL_UNAVAILABLE", message, { retryable: false });
   }
 }

@@ -8,23 +8,23 @@ type Download = {
   repo: HubRepo;
   commit: string;
   partials: readonly PartialFile[];
-  /** Requests at once, over all files. */
+  /** Concurrent requests, over all files. */
   atOnce: number;
-  /** Called after each piece that came. */
+  /** Called after each received piece. */
   onPiece: (file: string) => void;
-  /** Aborted with the first failure; the requests of `repo` have its signal. */
+  /** Aborted with the first failure. The requests of `repo` use its signal. */
   stop: AbortController;
 };
 
 /**
- * Fills the partial files. A large file's first range goes ahead: only where its answer is a range (206) do the others
- * follow, several at once. A server that sends the whole file instead is read to the end, and fills them all.
+ * Fills the partial files. The first range of a large file is requested first. If its answer is a range (206), the others
+ * follow concurrently. If the server sends the whole file instead, this answer is read to its end and fills all ranges.
  *
- * Every request names the commit, so that ranges of different answers belong together; what they make up is hashed at the
- * end, which is why nothing here depends on If-Range.
+ * Every request names the commit, so that the ranges belong to the same file. The whole file is hashed at the end, so If-Range
+ * is not needed.
  *
  * @throws LabelmillError MODEL_HASH (another size than announced), MODEL_FORBIDDEN, MODEL_UNAVAILABLE, ABORTED; errors of
- * the file system as they are
+ * the file system, unchanged
  */
 export async function download({ repo, commit, partials, atOnce, onPiece, stop }: Download): Promise<void> {
   const limit = pLimit(atOnce);
@@ -49,7 +49,7 @@ export async function download({ repo, commit, partials, atOnce, onPiece, stop }
     for (const range of partial.missing()) {
       const task = limit(fetchRange, partial, range, ranges.resolve).catch((error: unknown) => stop.abort(error));
       running.push(task);
-      // Until there is an answer that is a range, one after the other.
+      // One request at a time until an answer is a range.
       await Promise.race([task, ranges.promise]);
     }
     await Promise.all(running);
@@ -76,14 +76,14 @@ async function receive(
       onPiece();
     }
   } catch (error) {
-    // The rest of what came would have been for other ranges, which ask for it themselves.
+    // The missing bytes belong to other ranges, which request them themselves.
     if (partial.isFull(range) && (error instanceof TypeError || error instanceof TransientError)) return;
     throw error;
   }
   if (!partial.isFull(range)) throw new TransientError("an answer that ended too early");
 }
 
-/** The place in the file of an answer's first byte. */
+/** The position in the file of an answer's first byte. */
 function startOf({ status, headers }: Response, path: string, size: number): number {
   if (status === 416) throw differs(path, size, "fewer");
   if (status === 200) {
@@ -92,12 +92,12 @@ function startOf({ status, headers }: Response, path: string, size: number): num
     return 0;
   }
   const [, from, total] = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(headers.get("content-range") ?? "") ?? [];
-  if (from === undefined) throw new TransientError("a range that does not say where it begins");
+  if (from === undefined) throw new TransientError("a range without its position");
   if (total !== "*" && Number(total) !== size) throw differs(path, size, total!);
   return Number(from);
 }
 
 function differs(path: string, size: number, got: string): LabelmillError {
-  const message = `${path}: expected ${size} bytes, as the hub announced, got ${got}: nothing of it is used`;
+  const message = `${path}: expected ${size} bytes, as the hub announced, got ${got}: the file is not used`;
   return new LabelmillError("MODEL_HASH", message);
 }

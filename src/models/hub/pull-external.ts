@@ -10,19 +10,19 @@ import { byPath, findAt, type Plan } from "./pull-plan.ts";
 const AT_ONCE = 8;
 
 /**
- * The plan with the files in which the ONNX file says that its weights are.
- * @param onnxFile where the ONNX file lies on this machine; its content must have been checked
- * @throws LabelmillError MODEL_INVALID (a place outside of the model's folder, a file that the repository lacks), and as `planPull`
+ * Adds the files with external weights, as the ONNX file names them.
+ * @param onnxFile the path of the downloaded ONNX file, whose content must have been checked
+ * @throws LabelmillError MODEL_INVALID (a path outside of the model's folder, a file missing in the repository), and as `planPull`
  */
 export async function withExternal(repo: HubRepo, plan: Plan, onnxFile: string): Promise<Plan> {
   const paths = await externalIn(repo, plan, onnxFile);
   return withFiles(repo, plan, paths, (path) => {
-    const message = `model ${repo.repo}@${plan.commit}: ${plan.onnx} has weights in ${path}: expected this file in the repository, but it is not there`;
+    const message = `model ${repo.repo}@${plan.commit}: ${plan.onnx} has weights in ${path}: expected this file in the repository, but it does not exist`;
     throw new LabelmillError("MODEL_INVALID", message);
   });
 }
 
-/** The plan with the files that are pinned besides, so that all of them are compared before anything is downloaded. */
+/** Adds the pinned files that the plan lacks, so that all of them are compared before any download. */
 export async function withPinned(repo: HubRepo, plan: Plan, pins: Pins): Promise<Plan> {
   if (plan.commit !== pins.commit) return plan;
   const paths = pins.files.map(({ path }) => path);
@@ -48,7 +48,7 @@ async function withFiles(
   }
 }
 
-/** Of a file that is no ONNX model: none. The loader, which reads it by the same scan, refuses it. */
+/** Empty for a file that is not an ONNX model: the loader uses the same scan and refuses it. */
 async function externalIn(repo: HubRepo, plan: Plan, onnxFile: string): Promise<string[]> {
   const scan = await scanOnnx(onnxFile).catch((error: unknown) => {
     if (systemCode(error) !== undefined) throw error;

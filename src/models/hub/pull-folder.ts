@@ -10,10 +10,10 @@ import { lockOutput } from "../../storage/lease/output-lock.ts";
 import { CommitSchema, LOCK_FILE_NAME, type Lock, LockSchema } from "../lock.ts";
 import { throwIfAborted } from "./http.ts";
 
-/** How often another process's lock is looked at. */
+/** The interval between two checks of another process's lock. */
 const LOCK_LOOK_MS = 250;
 
-/** Where what is pulled of one repository lies: `<modelsDir>/<owner>--<name>/`. */
+/** The folder of all that is pulled from one repository: `<modelsDir>/<owner>--<name>/`. */
 export class PullFolder {
   readonly folder: string;
   readonly #dtype: Dtype;
@@ -23,19 +23,19 @@ export class PullFolder {
     this.#dtype = dtype;
   }
 
-  /** The model's own folder. It is made by one rename, so what stands there was whole. */
+  /** The folder of a complete model. One rename creates it, so it is never incomplete. */
   model(commit: string): string {
     return join(this.folder, `${commit}-${this.#dtype}`);
   }
 
-  /** Where it is downloaded to: `model/` will be the model's folder, `counts/` says how far each file is. */
+  /** The folder of a download: `model/` becomes the model's folder, `counts/` has the progress of each file. */
   aside(commit: string): string {
     return join(this.folder, `.${commit}-${this.#dtype}.partial`);
   }
 
   /**
-   * What was pulled as `commit`, if each file that its lock names is there with its size. Contents are not read.
-   * @returns undefined as well for a lock that does not parse, or is of something else
+   * The lock of the model pulled as `commit`, if each of its files exists with the right size. Contents are not read.
+   * @returns undefined also for an invalid lock, and for the lock of another model
    */
   async read(repo: string, commit: string): Promise<Lock | undefined> {
     const dir = this.model(commit);
@@ -49,7 +49,7 @@ export class PullFolder {
     return (await Promise.all(sizes)).every(Boolean) ? lock : undefined;
   }
 
-  /** The commit that a revision's name was pulled as. */
+  /** The commit that a revision had when it was pulled. */
   async readRef(revision: string): Promise<string | undefined> {
     const text = await readRegularText(join(this.#refs(), this.#ref(revision))).catch(() => "");
     return CommitSchema.safeParse(text.trim()).data;
@@ -62,7 +62,7 @@ export class PullFolder {
     await withAside(refs, name, Buffer.from(`${commit}\n`), (aside) => rename(aside, join(refs, name)));
   }
 
-  /** Waits for other processes that pull from this repository. A process that ended holds nobody off. */
+  /** Waits for other processes that pull from this repository. The lock of a process that ended does not count. */
   async lock(signal: AbortSignal): Promise<OutputLock> {
     for (;;) {
       throwIfAborted(signal);
@@ -76,8 +76,8 @@ export class PullFolder {
   }
 
   /**
-   * Makes what was downloaded the model: all of it, safe on the disk, in one step.
-   * Removes what interrupted downloads of other commits left.
+   * Turns the download into the model, in one step, after syncing all of it to the disk. Removes interrupted downloads of other
+   * commits.
    */
   async publish(lock: Lock): Promise<void> {
     const aside = this.aside(lock.commit);
@@ -86,7 +86,7 @@ export class PullFolder {
     for (const entry of await readdir(made, { recursive: true, withFileTypes: true }))
       if (entry.isDirectory()) await syncFolder(join(entry.parentPath, entry.name));
     await syncFolder(made);
-    // One that is damaged goes out of the way; killed between the two, the next pull finds everything downloaded.
+    // Moves a damaged model away. After a kill between the two renames, the next pull finds the whole download.
     await rename(this.model(lock.commit), join(aside, "damaged")).catch((error: unknown) => {
       if (systemCode(error) !== "ENOENT") throw error;
     });
@@ -97,7 +97,7 @@ export class PullFolder {
       if (leftover.test(name)) await rm(join(this.folder, name), { recursive: true, force: true });
   }
 
-  /** Bytes that may still be written here; infinite where the file system does not say. */
+  /** The free bytes for this folder; infinite if the file system does not report them. */
   async freeBytes(): Promise<number> {
     const { blocks, bavail, bsize } = await statfs(this.folder);
     return blocks === 0 ? Number.POSITIVE_INFINITY : bavail * bsize;

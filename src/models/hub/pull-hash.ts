@@ -5,7 +5,7 @@ import type { HubFile } from "./hub.ts";
 
 const PIECE_BYTES = 1 << 20;
 
-/** @returns the SHA-256 of the file at `path`; undefined if it is not there, or not what the hub announced */
+/** @returns the SHA-256 of the file at `path`; undefined if it does not exist, or differs from what the hub announced */
 export async function hashAnnounced(path: string, { size, hash }: HubFile): Promise<string | undefined> {
   const found = await stat(path).catch(() => undefined);
   if (!found?.isFile() || found.size !== size) return undefined;

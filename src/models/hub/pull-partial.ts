@@ -8,16 +8,16 @@ const HEADER_BYTES = 32;
 const COUNT_BYTES = 8;
 
 /**
- * A file that is being downloaded, in ranges of `rangeBytes` that are each filled from the front. How far each is stands in a
- * second file beside, written after the bytes themselves, so that a killed process has lost nothing that it counted. What a
- * crash of the machine leaves may be wrong; the hash of the whole finds that.
+ * A file that is being downloaded, in ranges of `rangeBytes`, each filled from its start. A second file has the progress of each
+ * range. It is written after the bytes, so that after a kill all counted bytes are in the file. After a crash of the machine
+ * they may be wrong; the hash of the whole file detects that.
  */
 export class PartialFile implements AsyncDisposable {
   readonly file: HubFile;
   readonly #data: FileHandle;
   readonly #counts: FileHandle;
   readonly #rangeBytes: number;
-  /** By range: bytes that are there. */
+  /** The bytes downloaded of each range. */
   readonly #done: number[];
   #doneBytes = 0;
 
@@ -29,7 +29,7 @@ export class PartialFile implements AsyncDisposable {
     this.#done = new Array<number>(Math.ceil(file.size / rangeBytes)).fill(0);
   }
 
-  /** Opens what an earlier download of the same content left, or begins. @param dir holds `model/` and `counts/` */
+  /** Continues an earlier download of the same content, or starts one. @param dir the folder with `model/` and `counts/` */
   static async open(dir: string, file: HubFile, rangeBytes: number): Promise<PartialFile> {
     const path = join(dir, "model", file.path);
     const counts = join(dir, "counts", encodeURIComponent(file.path));
@@ -52,7 +52,7 @@ export class PartialFile implements AsyncDisposable {
     return this.#doneBytes;
   }
 
-  /** The ranges that are not full yet, by their indexes. */
+  /** The indexes of the incomplete ranges. */
   missing(): number[] {
     return [...this.#done.keys()].filter((range) => !this.isFull(range));
   }
@@ -61,12 +61,12 @@ export class PartialFile implements AsyncDisposable {
     return this.#done[range] === this.#end(range) - range * this.#rangeBytes;
   }
 
-  /** What a range still needs: from the first byte to after the last. */
+  /** The missing bytes of a range: from the first (included) to the last (excluded). */
   rest(range: number): { from: number; to: number } {
     return { from: range * this.#rangeBytes + this.#done[range]!, to: this.#end(range) };
   }
 
-  /** Keeps what is new of bytes that begin at `at`; what is there already, or would leave a gap, is passed over. */
+  /** Writes bytes that begin at `at`. Bytes that are present already, or would leave a gap, are skipped. */
   async write(at: number, bytes: Uint8Array): Promise<void> {
     for (let taken = 0; taken < bytes.length; ) {
       const range = Math.floor((at + taken) / this.#rangeBytes);
@@ -78,9 +78,9 @@ export class PartialFile implements AsyncDisposable {
     }
   }
 
-  /** Forgets all bytes. */
+  /** Discards all bytes. */
   async restart(): Promise<void> {
-    // In this order: counts never say more than the data has.
+    // In this order, so that the counts never exceed the data.
     await this.#counts.truncate(0);
     await this.#data.truncate(0);
     await this.#data.truncate(this.file.size);
@@ -90,7 +90,7 @@ export class PartialFile implements AsyncDisposable {
     await writeAll(this.#counts, Buffer.concat([this.#identity(), zeros]), 0);
   }
 
-  /** Makes the bytes safe on the disk. */
+  /** Syncs the bytes to the disk. */
   async sync(): Promise<void> {
     await this.#data.sync();
   }
@@ -111,7 +111,7 @@ export class PartialFile implements AsyncDisposable {
     this.#doneBytes += done - before;
   }
 
-  /** @returns false if what is there is not of this content, or no whole pair of files */
+  /** @returns false if the files are of another content or incomplete */
   async #read(): Promise<boolean> {
     const counts = await this.#counts.readFile();
     const isOurs = counts.subarray(0, HEADER_BYTES).equals(this.#identity());
@@ -136,7 +136,7 @@ export class PartialFile implements AsyncDisposable {
   }
 }
 
-/** On a disk that gets full, a write may take a part and leave it to the next to fail. */
+/** On a disk that becomes full, a write may write only some bytes, and the next one fails. */
 async function writeAll(file: FileHandle, bytes: Uint8Array, at: number): Promise<void> {
   for (let written = 0; written < bytes.length; ) {
     const { bytesWritten } = await file.write(bytes, written, bytes.length - written, at + written);

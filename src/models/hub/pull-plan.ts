@@ -4,23 +4,23 @@ import type { Dtype } from "../../schemas/dtype.ts";
 import { type Lock, MAX_FILES, type Pins } from "../lock.ts";
 import type { HubFile, HubRepo } from "./hub.ts";
 
-/** What there is to download: the commit that the revision is at, and the files with what the hub announces of them. */
+/** What to download: the commit of the revision, and its files with the sizes and hashes that the hub announces. */
 export type Plan = {
   commit: string;
-  /** By path. */
+  /** Sorted by path. */
   files: HubFile[];
-  /** The ONNX file's path. */
+  /** The path of the ONNX file. */
   onnx: string;
 };
 
 const CONFIG = "config.json";
-/** The task decides which of them a model needs. The loading reports those that are missing or contradict each other. */
+/** The task decides which of them a model needs. Loading the model reports missing and contradictory ones. */
 const OPTIONAL = ["tokenizer.json", "tokenizer_config.json", "preprocessor_config.json", "processor_config.json"];
 const MAX_SHOWN = 5;
 
 /**
- * Asks the hub for a model's files. The revision is resolved to a commit once, by the first file; the others are asked for
- * by it, so that a branch that moves meanwhile mixes nothing.
+ * Finds a model's files on the hub. The first file resolves the revision to a commit. The others are requested by this commit,
+ * so that a change of the branch meanwhile cannot mix files.
  *
  * @throws LabelmillError MODEL_NOT_FOUND (no such repository, revision or weights), MODEL_HASH (a commit that answers with
  * another), MODEL_FORBIDDEN, MODEL_UNAVAILABLE, ABORTED
@@ -53,12 +53,12 @@ export async function findAt(repo: HubRepo, commit: string, path: string): Promi
   return found?.file;
 }
 
-/** For sorting. */
+/** Compares by path, for sorting. */
 export function byPath(a: { path: string }, b: { path: string }): number {
   return a.path < b.path ? -1 : 1;
 }
 
-/** `model.onnx_data`, `model.onnx_data_1`, …: what ONNX files above 2 GB keep beside themselves. */
+/** `model.onnx_data`, `model.onnx_data_1`, …: the usual names of external weights, which models above 2 GB need. */
 async function externalWeights(onnx: string, find: (path: string) => Promise<HubFile | undefined>): Promise<HubFile[]> {
   const files: HubFile[] = [];
   for (let i = 0; files.length < MAX_FILES - OPTIONAL.length - 2; i++) {
@@ -70,7 +70,7 @@ async function externalWeights(onnx: string, find: (path: string) => Promise<Hub
 }
 
 /**
- * Compares what the hub announces with the pins, before anything is downloaded; hashes where it announces SHA-256s.
+ * Compares the announced files with the pins before any download: sizes, and hashes if the hub announces SHA-256s.
  * @throws LabelmillError MODEL_HASH
  */
 export function checkPlan(repo: HubRepo, { commit, files }: Plan, pins: Pins): void {
@@ -83,7 +83,7 @@ export function checkPlan(repo: HubRepo, { commit, files }: Plan, pins: Pins): v
   checkFiles(repo, announced, pins);
 }
 
-/** @throws LabelmillError MODEL_HASH, with the files that are not what the pins say */
+/** @throws LabelmillError MODEL_HASH, with the files that differ from the pins */
 export function checkFiles(
   repo: HubRepo,
   files: readonly (Pick<HubFile, "path" | "size"> & { sha256: string | undefined })[],
@@ -92,11 +92,11 @@ export function checkFiles(
   const differences = pinDifferences(files, pins.files);
   if (differences.length === 0) return;
   const shown = differences.slice(0, MAX_SHOWN).join("; ");
-  const message = `model ${repo.repo}@${repo.revision}: expected the files that are pinned, got others: ${shown}: nothing of it is used`;
+  const message = `model ${repo.repo}@${repo.revision}: expected the pinned files, got others: ${shown}: the model is not used`;
   throw new LabelmillError("MODEL_HASH", message);
 }
 
-/** What is not as pinned, in words; empty if all is. */
+/** The differences from the pins, as text; empty if nothing differs. */
 export function pinDifferences(
   files: readonly { path: string; size: number; sha256: string | undefined }[],
   pins: Lock["files"],
@@ -106,13 +106,13 @@ export function pinDifferences(
     const pin = wanted.get(path);
     wanted.delete(path);
     if (!pin) return [`${path} is not pinned`];
-    if (pin.size !== size) return [`${path} has ${size} bytes, pinned are ${pin.size}`];
-    return pin.sha256 === sha256 ? [] : [`${path} has the SHA-256 ${sha256}, pinned is ${pin.sha256}`];
+    if (pin.size !== size) return [`${path} has ${size} bytes instead of the pinned ${pin.size}`];
+    return pin.sha256 === sha256 ? [] : [`${path} has the SHA-256 ${sha256} instead of the pinned ${pin.sha256}`];
   });
-  return [...others, ...[...wanted.keys()].map((path) => `${path} is pinned and not there`)];
+  return [...others, ...[...wanted.keys()].map((path) => `${path} is pinned but missing`)];
 }
 
 function anotherCommit({ repo, revision }: HubRepo, expected: string, got: string): LabelmillError {
-  const message = `model ${repo}@${revision}: expected the commit ${expected}, got ${got}: the revision moved; nothing of it is used. Ask for the commit that is meant, or pin the model anew`;
+  const message = `model ${repo}@${revision}: expected the commit ${expected}, got ${got}: the revision has changed, and the model is not used. Name the commit that you want, or pin the model again`;
   return new LabelmillError("MODEL_HASH", message);
 }

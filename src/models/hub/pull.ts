@@ -23,9 +23,9 @@ export type ModelSource = {
 };
 
 export type Pulled = {
-  /** The model's folder, in the repository's own layout. */
+  /** The model's folder, in the layout of the repository. */
   dir: string;
-  /** What stands in it; its `revision` is the one that it was downloaded by. */
+  /** Its content. `revision` is the one by which it was downloaded. */
   lock: Lock;
 };
 
@@ -33,27 +33,27 @@ export type PullProgress = { doneBytes: number; totalBytes: number; file: string
 
 export type PullOptions = {
   modelsDir: string;
-  /** The hub's address, `https://huggingface.co` for one. */
+  /** The hub's address, such as `https://huggingface.co`. */
   endpoint: string;
-  /** Sent to the hub's origin only, and printed nowhere. */
+  /** Sent to the hub's origin only, and never printed. */
   token?: string | undefined;
-  /** What the model has to be. */
+  /** The files that the model must have. */
   pins?: Pins | undefined;
-  /** Called for each piece that came, some ten thousand times for a large model. What an earlier process downloaded counts as done. */
+  /** Called for each received piece: about ten thousand times for a large model. Bytes of an earlier download count as done. */
   onProgress?: ((progress: PullProgress) => void) | undefined;
   signal?: AbortSignal | undefined;
   limits?: Partial<HubLimits> | undefined;
 };
 
 /**
- * Finds what was pulled before, without the network: by the pins' commit, by the revision if it is a commit, or by the
- * commit that the revision's name was pulled as, which it keeps meaning until it is pulled again.
+ * Finds a pulled model without the network: by the commit of the pins, by the revision if it is a commit, or by the commit that
+ * the revision had when it was last pulled.
  *
- * Looks at the lock and at the size of each file. Contents were hashed when they were pulled, and are hashed again by
- * whoever loads the model for its digest.
+ * Checks the lock and the size of each file. Contents were hashed by the pull, and loading the model hashes them again for its
+ * digest.
  *
- * @returns undefined if nothing is there that fits the source and the pins
- * @throws LabelmillError USAGE for a source that can be none
+ * @returns undefined if no pulled model matches the source and the pins
+ * @throws LabelmillError USAGE for an invalid source
  */
 export async function findPulled(source: ModelSource, modelsDir: string, pins?: Pins): Promise<Pulled | undefined> {
   checkSource(source);
@@ -67,12 +67,12 @@ export async function findPulled(source: ModelSource, modelsDir: string, pins?: 
 }
 
 /**
- * Downloads a model from a hub, or makes sure that the one here is what the hub has: asks what the revision is now, goes on
- * where an earlier download stopped, and checks every file's size and hash before anything can be used. Of several
- * processes at once one downloads, and the others wait for it and use what it made.
+ * Downloads a model from a hub, unless the one on this machine is equal. It requests the current commit of the revision, continues
+ * an interrupted download, and checks the size and hash of every file before the model can be used. Of concurrent processes,
+ * one downloads; the others wait and use its result.
  *
  * @throws LabelmillError USAGE, CONFIG_INVALID (endpoint, token), MODEL_NOT_FOUND (no such repository, revision or weights),
- * MODEL_HASH (not what was announced or pinned), MODEL_FORBIDDEN, MODEL_UNAVAILABLE, STORE_FAILED (the folder; a full disk),
+ * MODEL_HASH (other files than announced or pinned), MODEL_FORBIDDEN, MODEL_UNAVAILABLE, STORE_FAILED (the folder; a full disk),
  * ABORTED (by `signal`)
  */
 export async function pullModel(source: ModelSource, options: PullOptions): Promise<Pulled> {
@@ -109,7 +109,7 @@ type Pulling = {
   stop: AbortController;
 };
 
-/** The lock of what is here already, if its contents are what the hub announces. */
+/** The lock of the pulled model, if its contents are equal to the hub's. */
 async function readIntact({ source, options, folder, plan, repo }: Pulling): Promise<Lock | undefined> {
   const lock = await folder.read(source.repo, plan.commit);
   if (!lock) return undefined;
@@ -128,7 +128,7 @@ async function readIntact({ source, options, folder, plan, repo }: Pulling): Pro
   return options.pins && pinDifferences(lock.files, options.pins.files).length > 0 ? undefined : lock;
 }
 
-/** @throws LabelmillError MODEL_HASH, after all that was downloaded is removed, so that the next try begins anew */
+/** @throws LabelmillError MODEL_HASH, after removing the download, so that the next try starts from the beginning */
 async function fetchAll(pulling: Pulling): Promise<Lock> {
   const { folder, plan, options, repo } = pulling;
   const aside = folder.aside(plan.commit);
@@ -146,7 +146,7 @@ async function fetchAll(pulling: Pulling): Promise<Lock> {
   }
 }
 
-/** The ONNX file has to be here, and checked, before it is known which files it has its weights in: so there are two steps. */
+/** Downloads in two steps: the checked ONNX file is needed to find the files with its weights. */
 async function fetchWhole(pulling: Pulling, aside: string): Promise<Lock["files"]> {
   const { plan, repo } = pulling;
   const first = await fetchFiles(pulling, aside, plan.files, 0);
@@ -163,7 +163,7 @@ function newIn(whole: Plan, plan: Plan): HubFile[] {
   return whole.files.filter(({ path }) => !known.has(path));
 }
 
-/** @param beforeBytes what earlier steps brought, for the progress */
+/** @param beforeBytes the bytes of earlier steps, for the progress */
 async function fetchFiles(
   pulling: Pulling,
   aside: string,
@@ -192,7 +192,7 @@ async function fetchFiles(
   }
 }
 
-/** Hashes what was downloaded, and makes it safe on the disk. */
+/** Hashes the downloaded files and syncs them to the disk. */
 async function checkContents(
   { source, plan }: Pulling,
   aside: string,
@@ -203,7 +203,7 @@ async function checkContents(
     const { path, size, hash } = partial.file;
     const sha256 = await hashAnnounced(join(aside, "model", path), partial.file);
     if (sha256 === undefined) {
-      const message = `model ${source.repo}@${plan.commit}: ${path}: expected ${size} bytes with the hash ${hash.hex}, as the hub announced, got others: they are removed, and nothing is used. Pull it again`;
+      const message = `model ${source.repo}@${plan.commit}: ${path}: expected ${size} bytes with the hash ${hash.hex}, as the hub announced, got others: the download is removed. Pull the model again`;
       throw new LabelmillError("MODEL_HASH", message);
     }
     await partial.sync();
@@ -213,8 +213,8 @@ async function checkContents(
 }
 
 function noSpace({ folder }: PullFolder, needed: number, free?: number, cause?: unknown): LabelmillError {
-  const got = free === undefined ? "the disk got full" : `${free} are free`;
-  const message = `${folder}: expected room for ${needed} more bytes of the model, but ${got}: free space there, or choose another folder for models; what is downloaded stays for the next try`;
+  const got = free === undefined ? "the disk is full" : `only ${free} are free`;
+  const message = `${folder}: expected space for ${needed} more bytes of the model, but ${got}: free space there, or choose another folder for models; the next try continues the download`;
   return new LabelmillError("STORE_FAILED", message, { cause });
 }
 

@@ -17,13 +17,13 @@ export function checkAccess({ response: { status, headers }, byHub }: HubAnswer,
   const gated = headers.get("x-error-code") === "GatedRepo" ? `ask for access at ${http.endpoint}/${repo}, and ` : "";
   const message = http.hasToken
     ? `${model}: HF_TOKEN has no access to it, or is no longer valid: ${gated}set HF_TOKEN to a token that may read it`
-    : `${model}: it is not there, or not for everybody: mend the name, or ${gated}set HF_TOKEN to a token that may read it`;
+    : `${model}: it does not exist, or is not public: correct the name, or ${gated}set HF_TOKEN to a token that may read it`;
   throw new LabelmillError("MODEL_FORBIDDEN", message);
 }
 
 /**
- * Names that the hub's API lists, for a message that says what there is. Not every mirror has that API, so nothing depends on it.
- * @param keys of the lists in the answer; their entries have a `name` or an `rfilename`
+ * Names that the hub's API lists, for the message of an error. Not every mirror has this API, so nothing else depends on it.
+ * @param keys the keys of the lists in the answer. Their entries have a `name` or an `rfilename`
  */
 export async function hubNames(
   http: HubHttp,
@@ -42,11 +42,11 @@ export async function hubNames(
     return names.length === 0 ? "none" : `${names.slice(0, MAX_SHOWN).join(", ")}${more}`;
   } catch (error) {
     if (http.signal.aborted) throw error;
-    return "not known, because the hub does not list them";
+    return "unknown, because the hub does not list them";
   }
 }
 
-/** Printed, so only what a path or a branch is made of. */
+/** The name is printed, so only the characters of a path or a branch are accepted. */
 function nameOf(entry: unknown): string | undefined {
   const { name, rfilename } = (entry ?? {}) as { name?: unknown; rfilename?: unknown };
   const found = rfilename ?? name;

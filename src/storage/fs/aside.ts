@@ -4,19 +4,19 @@ import { join } from "node:path";
 import { systemCode } from "../../errors.ts";
 import type { Body } from "../store.ts";
 
-/** A writer touches its aside as it writes; one that has not for an hour is dead. */
+/** A running writer changes its aside file. One without a change for an hour belongs to a dead writer. */
 const LEFTOVER_MS = 3_600_000;
 
-/** Of a file system without hard links, FAT for one. */
+/** The error codes of a file system without hard links, such as FAT. */
 const NO_LINKS = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK"]);
 
-/** Of systems that sync no folders, and of a folder that may be written but not read. */
+/** The error codes of systems that cannot sync folders, and of a folder that may be written but not read. */
 const NO_SYNC = new Set(["EINVAL", "ENOTSUP", "EOPNOTSUPP", "EISDIR", "EPERM", "EACCES"]);
 
 /**
- * Writes a file beside its place, hidden and safe on the disk, and hands its path to `place`, which links or renames it.
- * Whatever happens, the aside is gone at the end, unless the process is killed. What `place` did to the folder is safe on
- * the disk when this returns.
+ * Writes a hidden file beside its final place and syncs it. Then `place` receives its path, to link or rename it. The aside
+ * file is always removed at the end, unless the process is killed. The changes that `place` made in the folder are synced
+ * when this returns.
  */
 export async function withAside<T>(
   folder: string,
@@ -42,7 +42,7 @@ export async function withAside<T>(
   return placed;
 }
 
-/** Makes `path` a second name of `aside` if nothing is there. @returns whether it did */
+/** Makes `path` a second name of `aside` if `path` does not exist. @returns whether it did */
 export async function linkIfAbsent(aside: string, path: string): Promise<boolean> {
   try {
     await link(aside, path);
@@ -57,7 +57,7 @@ export function isNoLinks(error: unknown): boolean {
   return NO_LINKS.has(systemCode(error) ?? "");
 }
 
-/** Whether hard links work in a folder. True where it cannot be tried (a read-only folder): writes will say why they fail. */
+/** Whether hard links work in a folder. True if that cannot be tried (a read-only folder): the error of a write says why. */
 export async function linksWork(folder: string): Promise<boolean> {
   const aside = asidePath(folder, "probe");
   const second = asidePath(folder, "probe");
@@ -73,7 +73,7 @@ export async function linksWork(folder: string): Promise<boolean> {
   }
 }
 
-/** Removes what killed writers left in a folder (not below it) an hour ago or earlier. */
+/** Removes the aside files that killed writers left in a folder (not below it) an hour ago or earlier. */
 export async function removeLeftovers(folder: string): Promise<void> {
   for (const name of await readdir(folder)) {
     if (!/^\..+\.[0-9a-f]{16}\.aside$/s.test(name)) continue;
@@ -83,7 +83,7 @@ export async function removeLeftovers(folder: string): Promise<void> {
   }
 }
 
-/** Makes what was created, renamed and removed in a folder safe on the disk, where system and rights allow that. */
+/** Syncs the entries of a folder to the disk, if the system and the rights allow it. */
 export async function syncFolder(folder: string): Promise<void> {
   try {
     const handle = await open(folder, "r");
@@ -97,13 +97,13 @@ export async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-/** A new name beside `name`, hidden, that no key and no other aside has. */
+/** The path of a new hidden file beside `name`. No key and no other aside file has this name. */
 export function asidePath(folder: string, name: string): string {
-  // Cut so that the whole stays under 255 bytes, the limit of a name, whatever the characters.
+  // Cut so that the name stays below the limit of 255 bytes with any characters.
   return join(folder, `.${name.slice(0, 60)}.${randomBytes(8).toString("hex")}.aside`);
 }
 
-/** What cannot be removed is hidden and goes with the leftovers; the error that brought us here says more. */
+/** A file that cannot be removed stays hidden until `removeLeftovers`. The caller's own error is the more useful one. */
 export async function remove(path: string): Promise<void> {
   await rm(path, { force: true }).catch(() => {});
 }

@@ -1,36 +1,36 @@
 import { LabelmillError, messageOf, systemCode } from "../../errors.ts";
 import { StoreError, type StoreTrouble } from "../store-error.ts";
 
-/** What mends it, by system code. What is named here without `retryable` stays as it is until somebody mends it. */
-const MENDS: Record<string, { mend: string; retryable?: true }> = {
-  ENOSPC: { mend: "free space there, or choose another folder", retryable: true },
-  EDQUOT: { mend: "free space there or raise the quota, or choose another folder", retryable: true },
-  EMFILE: { mend: "raise the limit of open files (ulimit -n)", retryable: true },
-  EACCES: { mend: "give this user the right to it, or choose another folder" },
-  EPERM: { mend: "give this user the right to it, or choose another folder" },
-  EROFS: { mend: "mount it writable, or choose another folder" },
-  ENOTDIR: { mend: "a file stands where a folder is needed: move it away, or choose another folder" },
-  EEXIST: { mend: "a file stands where a folder is needed: move it away, or choose another folder" },
-  EISDIR: { mend: "a folder stands where a file is needed: move it away, or choose another folder" },
-  ENAMETOOLONG: { mend: "choose a shorter name" },
-  ERR_FS_FILE_TOO_LARGE: { mend: "read it as a stream" },
+/** The fix by system code. Without `retryable`, the error remains until a user fixes its cause. */
+const FIXES: Record<string, { fix: string; retryable?: true }> = {
+  ENOSPC: { fix: "free space there, or choose another folder", retryable: true },
+  EDQUOT: { fix: "free space there or raise the quota, or choose another folder", retryable: true },
+  EMFILE: { fix: "raise the limit of open files (ulimit -n)", retryable: true },
+  EACCES: { fix: "give this user the right to it, or choose another folder" },
+  EPERM: { fix: "give this user the right to it, or choose another folder" },
+  EROFS: { fix: "mount it writable, or choose another folder" },
+  ENOTDIR: { fix: "a file is where a folder is needed: move it away, or choose another folder" },
+  EEXIST: { fix: "a file is where a folder is needed: move it away, or choose another folder" },
+  EISDIR: { fix: "a folder is where a file is needed: move it away, or choose another folder" },
+  ENAMETOOLONG: { fix: "choose a shorter name" },
+  ERR_FS_FILE_TOO_LARGE: { fix: "read it as a stream" },
 };
 
-/** Of a write: the disk is full or read-only, or this user may not write there. Never about one key, since all lie in one folder. */
+/** Error codes of a write to a full or read-only disk, or without the right to write. They affect all keys of the folder. */
 const REFUSALS = new Set(["ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM"]);
 
-/** A network file system whose server is away, or a disk that fails. */
+/** Error codes of a network file system whose server does not answer, and of a failing disk. */
 const OUTAGES = new Set(["EIO", "ESTALE", "ETIMEDOUT", "EHOSTDOWN", "EHOSTUNREACH", "ENOTCONN", "EREMOTEIO", "ENODEV"]);
 
 /**
- * What the file system refused, as STORE_FAILED that names the path, the reason and the mend. What did not come from the
- * system (ours, or a caller's own) comes back as it is.
+ * STORE_FAILED for an error of the file system, with the path, the reason and the fix. Errors without a system code (ours, and
+ * the caller's own) are returned unchanged.
  */
 export function storeError(error: unknown, doing: "read" | "write" | "list" | "lock", path: string): unknown {
   const code = systemCode(error);
   if (error instanceof LabelmillError || code === undefined) return error;
-  const known = MENDS[code];
-  const message = `could not ${doing} ${path}: ${messageOf(error)}${known ? `; ${known.mend}` : ""}`;
+  const known = FIXES[code];
+  const message = `could not ${doing} ${path}: ${messageOf(error)}${known ? `; ${known.fix}` : ""}`;
   const retryable = !known || known.retryable === true;
   return new StoreError(message, { cause: error, retryable, key: path, trouble: troubleOf(code, doing) });
 }

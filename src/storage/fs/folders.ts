@@ -3,9 +3,9 @@ import { dirname } from "node:path";
 import { systemCode } from "../../errors.ts";
 
 /**
- * Makes a folder and what is missing above it. Node's own `recursive` goes round for ever in a folder that takes none and says ENOENT,
- * as `/proc` does.
- * @returns the topmost folder that it made; undefined where all of them were there
+ * Makes a folder and the missing folders above it. Node's own `recursive` loops without end where `mkdir` always fails with
+ * ENOENT, as in `/proc`.
+ * @returns the topmost folder that was made; undefined if all of them existed
  */
 export async function makeFolders(folder: string): Promise<string | undefined> {
   try {

@@ -11,19 +11,20 @@ import { storeError } from "./error.ts";
 import { makeFolders } from "./folders.ts";
 
 const PIECE_BYTES = 1 << 18;
+/** Files in one page of a list. Only the sizes of one page are in memory. */
 const STATS_AT_ONCE = 64;
 
 /**
- * Objects as files in a folder. Where the file system has no hard links, `putIfAbsent` looks and then renames: what stands
- * there is always whole, but of two writers at the same moment both may win, and `conditionalWrites` says so. A folder
- * swapped for a symbolic link between our look and our use is not noticed: who can do that has the store already.
+ * Objects as files in a folder. On a file system without hard links, `putIfAbsent` checks and then renames: an object is always
+ * whole, but two concurrent writers may both succeed, and `conditionalWrites` is false. A folder that is replaced by a symbolic
+ * link between our check and our use is not noticed: a process that can do this can change the store anyway.
  */
 export class FsStore implements ObjectStore {
   readonly uri: string;
   readonly conditionalWrites: boolean;
   /** Real path. */
   readonly #root: string;
-  /** Folders below the root that are safe on the disk, and whose leftovers are removed. */
+  /** Folders below the root that are synced, and whose leftovers are removed. */
   readonly #known = new Set<string>();
 
   private constructor(root: string, conditionalWrites: boolean) {
@@ -33,7 +34,7 @@ export class FsStore implements ObjectStore {
   }
 
   /**
-   * Makes the folder if it is not there, and removes what killed writers left in it more than an hour ago.
+   * Makes the folder if it does not exist, and removes what killed writers left in it more than an hour ago.
    * @throws LabelmillError STORE_FAILED
    */
   static async open(folder: string): Promise<FsStore> {
@@ -53,7 +54,7 @@ export class FsStore implements ObjectStore {
     } catch (error) {
       const code = systemCode(error);
       if (code !== "ENOENT" && code !== "ENOTDIR") throw storeError(error, "read", folder);
-      throw new LabelmillError("STORE_NOT_FOUND", `${folder} is not there`);
+      throw new LabelmillError("STORE_NOT_FOUND", `${folder} does not exist`);
     }
   }
 
@@ -115,7 +116,7 @@ export class FsStore implements ObjectStore {
     await this.#removeEmptyFolders(dirname(path));
   }
 
-  /** Folders are no more than the names of keys: one goes with its last key. */
+  /** A folder exists only for its keys: it is removed with the last of them. */
   async #removeEmptyFolders(folder: string): Promise<void> {
     for (let at = folder; at !== this.#root; at = dirname(at)) {
       this.#known.delete(at);
@@ -165,7 +166,7 @@ export class FsStore implements ObjectStore {
     }
   }
 
-  /** Goes down the folders of a key one by one, none of them a link, and makes those that are missing if `make`. */
+  /** Checks the folders of a key from the root downwards: none may be a link. Makes the missing ones if `make`. */
   async #enter(key: string, make: boolean): Promise<void> {
     let folder = this.#root;
     for (const segment of key.split("/").slice(0, -1)) {
@@ -176,7 +177,7 @@ export class FsStore implements ObjectStore {
       if (found.isSymbolicLink()) throw this.#notAFile(key);
       if (make && !this.#known.has(folder)) {
         await removeLeftovers(folder);
-        // Whoever made it: it must be safe on the disk before we say that of what lies in it.
+        // Even a folder of another process must be synced before the objects in it count as safe.
         await syncFolder(above);
         this.#known.add(folder);
       }
@@ -184,16 +185,16 @@ export class FsStore implements ObjectStore {
   }
 
   #notFound(key: string): LabelmillError {
-    return new LabelmillError("STORE_NOT_FOUND", `${this.#path(key)} is not there`);
+    return new LabelmillError("STORE_NOT_FOUND", `${this.#path(key)} does not exist`);
   }
 
   #notAFile(key: string): LabelmillError {
-    const message = `${this.#path(key)} is no plain file in plain folders, and links are not followed: remove it, or choose another folder`;
+    const message = `${this.#path(key)}: expected a regular file in folders without links, got something else: remove it, or choose another folder`;
     return new LabelmillError("NOT_GRANTED", message);
   }
 }
 
-/** Makes a folder and what is missing above it. @returns its real path */
+/** Makes a folder and the missing folders above it. @returns its real path */
 async function makeRoot(folder: string): Promise<string> {
   const made = await makeFolders(folder);
   const root = await realpath(folder);
@@ -220,14 +221,14 @@ async function lstatIfThere(path: string): Promise<Stats | undefined> {
   }
 }
 
-/** The objects in a folder and below it. `above` is the folder's place in the store, with a `/` at its end. */
+/** The objects in a folder and below it. `above` is the folder's key prefix, with a `/` at its end. */
 async function* walk(root: string, above: string, prefix: string): AsyncGenerator<StoredObject> {
   const found: string[] = [];
   for (const entry of await readdir(join(root, above), { withFileTypes: true })) {
     const key = above + entry.name;
-    // What is no key could not be read by it: asides, links, names of other programs that no store takes.
+    // Aside files and names that no store accepts: no key could read them.
     if (!isKey(key)) continue;
-    // A folder is sorted by its name with the `/`, so that its keys come in their place among the others.
+    // The `/` in a folder's name sorts it so that its keys are in order among the others.
     if (entry.isDirectory()) found.push(`${key}/`);
     else if (entry.isFile() && key.startsWith(prefix)) found.push(key);
   }

@@ -1,22 +1,22 @@
 import type { OutageInfo } from "../../schemas/worker.ts";
 import type { StoreError, StoreTrouble } from "../store-error.ts";
 
-/** A store that is out, from the moment it is known to be until it works again. */
+/** An outage of a store, from its detection until the store works again. */
 export class Outage {
   readonly place: string;
   readonly kind: StoreTrouble["kind"];
   readonly since: Date;
   readonly error: StoreError;
-  /** Keys that failed when it began: one of them that works again ends it. */
+  /** The keys that failed when it began. If no probe can be trusted, a successful request of one of them ends it. */
   readonly keys: ReadonlySet<string>;
-  /** Slices whose rows wait in memory. */
+  /** Slices whose rows are kept in memory. */
   kept = 0;
   nextTryAt = Date.now();
-  /** Set when the limit has passed: what fails from then on fails with its own reason. */
+  /** Set when the limit has passed: from then on, a failing request is reported with its own error. */
   givenUp = false;
-  /** Whether the log says that the store is out. */
-  told = false;
-  /** The store may be tried by whoever waits: no probe can tell whether it works. */
+  /** Whether the outage is in the log. */
+  reported = false;
+  /** The waiting slices may try the store, because no probe can find out whether it works. */
   onTrial = false;
   #turn = Promise.withResolvers<void>();
 
@@ -28,7 +28,7 @@ export class Outage {
     this.keys = keys;
   }
 
-  /** Settles when the store is to be tried again, or is given up. @throws what `signal` was aborted with */
+  /** Resolves when the store is to be tried again, or is given up. @throws the reason of an aborted `signal` */
   async wait(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     const { promise, reject } = Promise.withResolvers<never>();
@@ -41,13 +41,13 @@ export class Outage {
     }
   }
 
-  /** Has all that wait try again. */
+  /** Ends all waits. */
   release(): void {
     this.#turn.resolve();
     this.#turn = Promise.withResolvers();
   }
 
-  /** How long until the next try, in ms: at least 100. */
+  /** The time until the next try, in ms: at least 100. */
   get retryMs(): number {
     return Math.max(100, this.nextTryAt - Date.now());
   }

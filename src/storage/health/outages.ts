@@ -10,76 +10,76 @@ import { fails, probeReads, probeWrites } from "./probe.ts";
 import { StoreHealth } from "./store-health.ts";
 
 export type OutageTimes = {
-  /** How long an outage is waited for. */
+  /** The longest wait for the end of an outage. */
   limitMs: number;
-  /** How long a store that refuses is: an operator may fix it. */
+  /** The longest wait for a store that refuses requests: an operator may fix it. */
   refusedLimitMs: number;
-  /** The wait before the first probe; it doubles with each, up to `mostProbeMs`. */
+  /** The wait before the first probe. It doubles with each probe, up to `mostProbeMs`. */
   firstProbeMs: number;
   mostProbeMs: number;
 };
 
 export type OutageOptions = OutageTimes & {
-  /** A request that has had no answer for this long is a reason to probe. */
+  /** A request without an answer for this long is a reason to probe. Default: 10,000. */
   silentMs?: number;
-  tell: (level: "warn" | "error", line: string) => void;
+  log: (level: "warn" | "error", line: string) => void;
 };
 
 const SILENT_MS = 10_000;
-/** One try, which must not take long. */
+/** One try, so that a probe is short. */
 const PROBE_LIMITS = { tries: 1, sockets: 8 };
-/** Changes so close together are told as one. */
-const TELL_AFTER_MS = 100;
-/** What fails again so soon after it worked is the same outage: a disk with room for a probe and for nothing else. */
+/** Changes within this time are reported as one. */
+const CHANGE_DELAY_MS = 100;
+/** A store that fails again within this time is in the same outage: a disk may have room for a probe but not for a part. */
 const SAME_OUTAGE_MS = 60_000;
-/** How long a store is on trial where nobody tries it. */
+/** The end of a trial that no slice takes part in. */
 const TRIAL_MS = 60_000;
 
 /**
- * The stores that this process uses, and which of them are out. A store is out when a request has failed in all its tries and
- * a probe of the store, or another of its keys, fails too. From then on it is probed, with backoff, until it works.
+ * The stores that this process uses, and their outages. An outage begins when all tries of a request have failed and a probe of
+ * the store, or another of its keys, fails too. From then on the store is probed, with backoff, until it works.
  */
 export class Outages implements S3Watch, Disposable {
   readonly #options: Required<OutageOptions>;
   readonly #prober: S3;
   readonly #stores = new Map<string, StoreHealth>();
   readonly #closing = new AbortController();
-  readonly #looking: NodeJS.Timeout;
+  readonly #watching: NodeJS.Timeout;
   #changed: NodeJS.Timeout | undefined;
-  /** Is called soon after a store went out, came back, or has more or fewer labeled slices waiting for it. */
+  /** Called shortly after an outage began or ended, or the number of labeled slices that wait for it changed. */
   onChange: () => void = () => {};
 
-  /** @param s3 has its requests watched from now on */
+  /** @param s3 reports its requests to this object from now on */
   constructor(s3: S3, options: OutageOptions) {
     const { silentMs = SILENT_MS } = options;
     this.#options = { ...options, silentMs };
     this.#prober = s3.withLimits({ ...PROBE_LIMITS, silentMs, connectMs: silentMs / 2 });
-    s3.watchBy(this);
-    this.#looking = setInterval(() => this.#look(silentMs), silentMs / 5).unref();
+    s3.setWatch(this);
+    this.#watching = setInterval(() => this.#checkSilence(silentMs), silentMs / 5).unref();
   }
 
-  asked(bucket: string, key: string, item?: boolean): (error?: unknown) => void {
+  onRequest(bucket: string, key: string, item?: boolean): (error?: unknown) => void {
     const place = `s3://${bucket}`;
     const health = this.#health(place);
-    const ended = health.asked(key, item);
+    const ended = health.requestStarted(key, item);
     return (error) => {
-      // What was aborted here has no answer, nor has what was never sent.
+      // A request that was aborted here, or never sent, says nothing about the store.
       if (error !== undefined)
         return ended(s3Trouble(error) ?? (s3Status(error) === undefined ? "abandoned" : "answered"));
       ended("answered");
-      // Where no probe can tell, a key that failed and works again does.
+      // A key that failed and works again ends an outage that no probe can end.
       for (const each of [health, this.#stores.get(keysBeside(`${place}/${key}`))])
         if (each?.outage?.keys.has(key)) this.#proved(each);
     };
   }
 
-  /** A part was written to this output: an outage of it that no probe can end is over. */
+  /** Call it after writing a part to this output: it ends an outage that no probe can end. */
   wrote(output: string): void {
     const health = this.#stores.get(output);
     if (health) this.#proved(health);
   }
 
-  /** The outage of one of the stores that these URIs lie in, if there is one that is waited for. */
+  /** The outage to wait for of one of the stores of these URIs, if any. */
   of(uris: readonly string[]): Outage | undefined {
     for (const uri of uris) {
       for (const place of new Set([placeOf(uri), uri, keysBeside(uri)])) {
@@ -91,9 +91,9 @@ export class Outages implements S3Watch, Disposable {
   }
 
   /**
-   * Whether an error comes from a store that is out. Asks the store where that is not known: it may take a probe's time.
-   * @param output the URI of the store that is written to: it is probed by a write
-   * @returns undefined where the error is about the key, the request, or no store at all
+   * Whether an error comes from an outage of its store. Probes the store if that is unknown.
+   * @param output the URI of the store for writing: it is probed by a write
+   * @returns undefined if the error concerns the key, the request, or no store
    */
   async judge(thrown: unknown, output: string): Promise<Outage | undefined> {
     const error = storeErrorOf(thrown);
@@ -101,7 +101,7 @@ export class Outages implements S3Watch, Disposable {
     const at = error.place ?? placeOf(output);
     const isOutput = at === placeOf(output);
     const probe = () => (isOutput ? probeWrites(output, this.#prober) : probeReads(at, this.#prober));
-    // Rights are given by prefix: what is forbidden here may be allowed to other runs on the same bucket.
+    // Rights are granted by prefix: a request that is forbidden here may be allowed to other runs on the same bucket.
     const mayBeHereOnly = error.trouble.kind === "refused" && !error.trouble.certain;
     const place = mayBeHereOnly ? scopeOf(error, output) : at;
     const health = this.#health(place);
@@ -113,7 +113,7 @@ export class Outages implements S3Watch, Disposable {
     return this.#begin(health, place, error, undefined, new Set([error.key, ...others]));
   }
 
-  /** Does the work, again and again where a store that it needs is out. @throws what it throws otherwise; `signal`'s reason */
+  /** Does the work, and repeats it after each outage of its store. @throws any other error of it; the reason of `signal` */
   async through<T>(output: string, work: () => Promise<T>, signal: AbortSignal): Promise<T> {
     for (;;) {
       try {
@@ -124,7 +124,7 @@ export class Outages implements S3Watch, Disposable {
     }
   }
 
-  /** Waits while the store that an error comes from is out. @returns false where that is not so, or it was out for too long */
+  /** Waits for the end of the outage that an error comes from. @returns false without an outage, or if it exceeded its limit */
   async outlast(error: unknown, output: string, signal: AbortSignal): Promise<boolean> {
     const outage = await this.judge(error, output);
     if (!outage || outage.givenUp) return false;
@@ -132,13 +132,13 @@ export class Outages implements S3Watch, Disposable {
     return true;
   }
 
-  /** How long the stores of these URIs did not work, up to now: for what must not be counted against a time limit. In ms. */
+  /** The total time in which the stores of these URIs did not work, in ms. It must not count against a time limit. */
   troubleMs(uris: readonly string[]): number {
     const places = new Set(uris.map(placeOf));
     return [...places].reduce((sum, place) => sum + (this.#stores.get(place)?.troubleMs ?? 0), 0);
   }
 
-  /** Waits as `Outage.wait` does, with the rows of a labeled slice in memory. */
+  /** Waits as `Outage.wait` does, and counts a labeled slice that is kept in memory. */
   async waitWithRows(outage: Outage, signal: AbortSignal): Promise<void> {
     outage.kept += 1;
     this.#change();
@@ -155,7 +155,7 @@ export class Outages implements S3Watch, Disposable {
   }
 
   [Symbol.dispose](): void {
-    clearInterval(this.#looking);
+    clearInterval(this.#watching);
     clearTimeout(this.#changed);
     this.#closing.abort();
     this.#prober.close();
@@ -167,8 +167,8 @@ export class Outages implements S3Watch, Disposable {
     return health;
   }
 
-  /** A server that has frozen does not refuse: it is noticed by its silence. */
-  #look(silentMs: number): void {
+  /** A frozen server refuses nothing: only its silence shows the outage. */
+  #checkSilence(silentMs: number): void {
     for (const [place, health] of this.#stores) {
       if (health.outage || health.checking || health.silentMs < silentMs) continue;
       health.checking = true;
@@ -190,36 +190,36 @@ export class Outages implements S3Watch, Disposable {
     probe: (() => Promise<void>) | undefined,
     keys: ReadonlySet<string> = new Set([error.key]),
   ): Outage {
-    // Two may have found out at once.
+    // Two requests may detect the outage at the same time.
     if (health.outage) return health.outage;
     health.failed(error.key, error.trouble!.kind);
     const { last } = health;
     const same = last && last.outage.kind === error.trouble!.kind && Date.now() - last.endedAt < SAME_OUTAGE_MS;
-    // Only a request that really worked starts the time anew: a probe that worked may have been wrong.
+    // Only a successful request starts the time again: a successful probe may have been wrong.
     const since = same && !last.proved ? last.outage.since : health.troubleSince;
     const outage = new Outage(place, since, error, keys);
     health.begin(outage);
     const failed = same ? last.failed + 1 : 1;
     outage.nextTryAt = Date.now() + this.#waitMs(failed);
-    if (!same) this.#tellBegin(outage);
+    if (!same) this.#logBegin(outage);
     if (same && Date.now() >= this.#giveUpAt(outage)) this.#giveUp(outage, !last.outage.givenUp);
     this.#change();
-    // A store that certainly refused although its probe worked a moment ago: the probe cannot tell.
+    // The store certainly refused although its probe succeeded a moment ago: the probe is not reliable.
     const trusted = !(same && error.trouble!.certain);
-    void this.#outlast(health, outage, failed, { probe, trusted }).catch(() => {});
+    void this.#probeUntilItWorks(health, outage, failed, { probe, trusted }).catch(() => {});
     return outage;
   }
 
-  #tellBegin(outage: Outage): void {
-    outage.told = true;
-    this.#options.tell("warn", outageBegins(outage, this.#limitOf(outage)));
+  #logBegin(outage: Outage): void {
+    outage.reported = true;
+    this.#options.log("warn", outageBegins(outage, this.#limitOf(outage)));
   }
 
-  #giveUp(outage: Outage, tell: boolean): void {
+  #giveUp(outage: Outage, log: boolean): void {
     outage.givenUp = true;
-    if (!tell) return;
-    outage.told = true;
-    this.#options.tell("error", outageGivenUp(outage));
+    if (!log) return;
+    outage.reported = true;
+    this.#options.log("error", outageGivenUp(outage));
   }
 
   /** The wait before the next probe. */
@@ -227,8 +227,8 @@ export class Outages implements S3Watch, Disposable {
     return backoffMs(failed, { firstMs: this.#options.firstProbeMs, maxMs: this.#options.mostProbeMs });
   }
 
-  /** Probes until the store works; tells once when that has taken too long. Where no probe can be trusted, others try. */
-  async #outlast(
+  /** Probes until the store works; logs once when the limit has passed. If no probe can be trusted, the waiting slices try. */
+  async #probeUntilItWorks(
     health: StoreHealth,
     outage: Outage,
     failedBefore: number,
@@ -248,12 +248,12 @@ export class Outages implements S3Watch, Disposable {
       const works = !probe || !(await fails(probe));
       if (works && probe && trusted) this.#end(health, { failed });
       else if (works) await this.#onTrial(health, outage, signal);
-      // One that began again soon after it ended is told only now: it does last.
-      if (health.outage === outage && !outage.told && !outage.givenUp) this.#tellBegin(outage);
+      // An outage that began again soon after its end is logged only now, when it has lasted.
+      if (health.outage === outage && !outage.reported && !outage.givenUp) this.#logBegin(outage);
     }
   }
 
-  /** Those who wait try the store themselves. It is out still where one of them fails. */
+  /** The waiting slices try the store themselves. The outage continues if one of them fails. */
   async #onTrial(health: StoreHealth, outage: Outage, signal: AbortSignal): Promise<void> {
     outage.onTrial = true;
     outage.release();
@@ -267,7 +267,7 @@ export class Outages implements S3Watch, Disposable {
     if (health.outage === outage) outage.onTrial = false;
   }
 
-  /** A request that failed in the outage has worked. */
+  /** A request that failed in the outage has succeeded. */
   #proved(health: StoreHealth): void {
     if (health.outage?.onTrial) this.#end(health, { proved: true });
   }
@@ -277,7 +277,7 @@ export class Outages implements S3Watch, Disposable {
     if (!outage) return;
     health.end(outage.error.key);
     health.last = { outage, endedAt: Date.now(), failed, proved };
-    if (outage.told) this.#options.tell("warn", outageEnds(outage));
+    if (outage.reported) this.#options.log("warn", outageEnds(outage));
     outage.release();
     this.#change();
   }
@@ -286,7 +286,7 @@ export class Outages implements S3Watch, Disposable {
     this.#changed ??= setTimeout(() => {
       this.#changed = undefined;
       this.onChange();
-    }, TELL_AFTER_MS).unref();
+    }, CHANGE_DELAY_MS).unref();
   }
 
   #giveUpAt(outage: Outage): number {

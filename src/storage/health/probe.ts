@@ -6,18 +6,18 @@ import { storeError } from "../fs/error.ts";
 import { s3Trouble } from "../s3/error.ts";
 import { parseS3Uri, type S3 } from "../s3/s3.ts";
 
-/** In the form of a name that stores keep for themselves. Not that by which S3Store finds out about conditional writes: both may run at once. */
+/** A reserved name, so that no object has it. It differs from S3Store's probe of conditional writes: both may run at once. */
 const PROBE_KEY = ".probe.0000000000000001.aside";
 
-/** Enough that a disk with no room left refuses it. */
+/** Large enough for a full disk to refuse them. */
 const PROBE_BYTES = new Uint8Array(65_536);
 
-/** Room for a part or two. On a small disk, a tenth of it will do. */
+/** Space for one or two parts. On a small disk, a tenth of its size is enough. */
 const ROOM_BYTES = 16_000_000;
 
 /**
- * Whether a store takes writes now: writes below it and removes what it wrote.
- * @param s3 with limits that suit a probe: one try
+ * Checks whether a store accepts writes now: writes an object below it and removes it.
+ * @param s3 with limits for a probe: one try
  * @throws LabelmillError as the store's own writes do
  */
 export async function probeWrites(uri: string, s3: S3): Promise<void> {
@@ -32,7 +32,7 @@ export async function probeWrites(uri: string, s3: S3): Promise<void> {
   const aside = asidePath(folder, "probe");
   try {
     const { bavail, bsize, blocks } = await statfs(folder);
-    // Some file systems do not tell their size.
+    // Some file systems do not report their size.
     if (blocks > 0 && bavail * bsize < Math.min(ROOM_BYTES, (blocks * bsize) / 10))
       throw Object.assign(new Error("ENOSPC: little space is left"), { code: "ENOSPC" });
     await writeFile(aside, PROBE_BYTES, { flag: "wx", flush: true });
@@ -43,7 +43,7 @@ export async function probeWrites(uri: string, s3: S3): Promise<void> {
   }
 }
 
-/** Whether a bucket answers at all: that an object is not there, or may not be read, is an answer. @throws LabelmillError */
+/** Checks whether a bucket answers. A missing or forbidden object is an answer. @throws LabelmillError */
 export async function probeReads(place: string, s3: S3): Promise<void> {
   if (!place.startsWith("s3:")) return;
   try {

@@ -3,48 +3,50 @@ import { storeErrorOf } from "../store-error.ts";
 import type { OutputLock } from "./lock.ts";
 
 export const LOCK_TIMES = {
-  beatMs: 5_000,
-  /** A holder whose process we cannot look at is taken for dead after this time without a beat. */
+  renewMs: 5_000,
+  /** A holder whose process cannot be observed from here counts as dead after this time without a renewal. */
   staleMs: 60_000,
 };
 export type LockTimes = typeof LOCK_TIMES;
 
-/** How a lock is kept where it lies. */
-export type Keeping = {
+export type LockOwner = "ours" | "taken" | "removed";
+
+/** The operations on a lock in its store. */
+export type LockBackend = {
   /** The lock itself, as a path or a URI. */
   place: string;
-  /** It lies with a server by whose clock it gets old: while that server is out, it cannot become another's. */
+  /** The lock is on a server and ages by the server's clock: during an outage of the server, no command can take it. */
   remote?: boolean;
-  /** Renews it, and says whose it is. An error may pass. */
-  beat(): Promise<"ours" | "taken" | "gone">;
-  /** Removes it if it is still ours. */
-  letGo(): Promise<void>;
+  /** Renews the lock, and returns who holds it. An error may be temporary. */
+  renew(): Promise<LockOwner>;
+  /** Removes the lock if it is still ours. */
+  remove(): Promise<void>;
 };
 
-/** A lock that is ours, renewed until it is released or lost. */
+/** A lock of this process, renewed until it is released or lost. */
 export class HeldLock implements OutputLock {
   readonly lost: AbortSignal;
   readonly #lose = new AbortController();
-  readonly #keeping: Keeping;
+  readonly #backend: LockBackend;
   readonly #staleMs: number;
   readonly #timer: NodeJS.Timeout;
-  #beating: Promise<void> | undefined;
-  #beatAt = performance.now();
+  #renewing: Promise<void> | undefined;
+  #renewedAt = performance.now();
   #failure: unknown;
   #released: Promise<void> | undefined;
 
-  constructor(keeping: Keeping, { beatMs, staleMs }: LockTimes = LOCK_TIMES) {
+  constructor(backend: LockBackend, { renewMs, staleMs }: LockTimes = LOCK_TIMES) {
     this.lost = this.#lose.signal;
-    this.#keeping = keeping;
+    this.#backend = backend;
     this.#staleMs = staleMs;
     this.#timer = setInterval(() => {
-      // What fails, or hangs, may pass, but whoever sees no beat for that long may take the lock.
-      const isStale = performance.now() - this.#beatAt > this.#staleMs;
-      if (isStale && !this.#isOut()) this.#giveUp("it could not be renewed", this.#failure);
-      this.#beating ??= this.#beat().finally(() => {
-        this.#beating = undefined;
+      // A renewal that fails or hangs may succeed later. But after this time without one, another command may take the lock.
+      const isStale = performance.now() - this.#renewedAt > this.#staleMs;
+      if (isStale && !this.#isInOutage()) this.#giveUp("it could not be renewed", this.#failure);
+      this.#renewing ??= this.#renew().finally(() => {
+        this.#renewing = undefined;
       });
-    }, beatMs).unref();
+    }, renewMs).unref();
   }
 
   release(): Promise<void> {
@@ -56,34 +58,34 @@ export class HeldLock implements OutputLock {
     return this.release();
   }
 
-  /** Never fails. */
-  async #beat(): Promise<void> {
+  /** Never rejects. */
+  async #renew(): Promise<void> {
     const began = performance.now();
     try {
-      const whose = await this.#keeping.beat();
+      const owner = await this.#backend.renew();
       this.#failure = undefined;
-      if (whose === "ours") this.#beatAt = began;
-      else this.#giveUp(whose === "taken" ? "another command took it" : "somebody removed it");
+      if (owner === "ours") this.#renewedAt = began;
+      else this.#giveUp(owner === "taken" ? "another command took it" : "it was removed");
     } catch (error) {
       this.#failure = error;
     }
   }
 
-  /** The first beat after the outage tells whose it is by then. */
-  #isOut(): boolean {
-    const failed = storeErrorOf(this.#failure)?.trouble?.kind === "outage";
-    return this.#keeping.remote === true && (failed || this.#beating !== undefined);
+  /** During an outage the lock is not given up: the first renewal after it shows who holds the lock. */
+  #isInOutage(): boolean {
+    const isOutage = storeErrorOf(this.#failure)?.trouble?.kind === "outage";
+    return this.#backend.remote === true && (isOutage || this.#renewing !== undefined);
   }
 
   #giveUp(why: string, cause?: unknown): void {
     clearInterval(this.#timer);
-    const message = `the lock ${this.#keeping.place} is lost: ${why}`;
+    const message = `the lock ${this.#backend.place} is lost: ${why}`;
     this.#lose.abort(new LabelmillError("OUTPUT_LOCKED", message, { cause }));
   }
 
   async #end(): Promise<void> {
     clearInterval(this.#timer);
-    await this.#beating;
-    await this.#keeping.letGo();
+    await this.#renewing;
+    await this.#backend.remove();
   }
 }

@@ -6,36 +6,36 @@ import { LabelmillError, systemCode } from "../../errors.ts";
 import { IrregularFile, openReal } from "../../regular-file.ts";
 import { LOCK_FILE } from "../../schemas/names.ts";
 
-/** Far above what a holder comes to: anything longer is somebody else's file. */
+/** Far above the size of a holder's record: a longer file belongs to another program. */
 export const MAX_HOLDER_BYTES = 4096;
 
-/** Who holds a lock: the content of its file. Printed to people, so without control characters. */
+/** The holder of a lock: the content of its file. It is printed, so it contains no control characters. */
 export const HolderSchema = z.strictObject({
   host: z.string().regex(/^[^\p{Cc}]{1,255}$/u),
   pid: z.int().positive(),
-  /** When the process began, in the kernel's ticks, against an id used again; null where the system does not say. */
+  /** The start of the process in kernel ticks, which detects a reused process id; null if the system does not report it. */
   started: z.string().max(40).nullable(),
-  /** The boot and the process namespace in which `pid` means something: hosts and containers may share their names. */
+  /** The boot and the process namespace of `pid`: hosts and containers may have the same name. */
   machine: z.string().max(200).nullable(),
   since: z.iso.datetime(),
-  /** Of this one holding: a process may hold the lock again later. */
+  /** Identifies this acquisition: a process may take the lock again later. */
   token: z.string().regex(/^[0-9a-f]{16}$/),
-  /** How often it was renewed: where no time can be set without writing, each writing must differ from the one before. */
+  /** The number of renewals. On S3 only a write sets the time, and each write must differ from the last. */
   beat: z.int().nonnegative().optional(),
 });
 export type Holder = z.infer<typeof HolderSchema>;
 
-/** What stands in a lock's file. */
-export type Held = {
+/** A lock as it was read. */
+export type LockRecord = {
   /** Undefined for a torn file. */
   holder: Holder | undefined;
-  /** The holder's; for a torn file one that stays the same as long as that file does. */
+  /** The holder's token. For a torn file, a token that is constant until the file changes. */
   token: string;
-  /** The last sign of life, in ms, by the clock of the file system. */
-  beatAt: number;
+  /** The last renewal, in ms, by the clock of the file system. */
+  renewedAt: number;
 };
 
-/** A new holding by this process. */
+/** The record of a new acquisition by this process. */
 export async function newHolder(): Promise<Holder> {
   const status = await statusOf(process.pid);
   return {
@@ -53,10 +53,10 @@ export function encodeHolder(holder: Holder): Uint8Array {
 }
 
 /**
- * @returns what stands at `path`, undefined if nothing does
- * @throws LabelmillError OUTPUT_FOREIGN for a file that is not a lock's
+ * @returns the lock at `path`; undefined if the file does not exist
+ * @throws LabelmillError OUTPUT_FOREIGN for a file that is not a lock
  */
-export async function readHeld(path: string): Promise<Held | undefined> {
+export async function readLock(path: string): Promise<LockRecord | undefined> {
   try {
     const file = await openReal(path);
     try {
@@ -64,10 +64,10 @@ export async function readHeld(path: string): Promise<Held | undefined> {
       if (found.size > MAX_HOLDER_BYTES) throw foreign(path);
       const text = await file.readFile("utf8");
       const holder = parseHolder(text);
-      // A crash of the whole machine may leave nothing, NULs or a beginning of what was written.
+      // A crash of the machine may leave an empty file, NULs or the beginning of the text.
       if (!holder && !/^(\0*|\{"host":[^\n]*\n?)$/.test(text)) throw foreign(path);
-      const beatAt = found.mtimeMs;
-      return { holder, token: holder?.token ?? Math.trunc(beatAt).toString(16).padStart(16, "0"), beatAt };
+      const renewedAt = found.mtimeMs;
+      return { holder, token: holder?.token ?? Math.trunc(renewedAt).toString(16).padStart(16, "0"), renewedAt };
     } finally {
       await file.close();
     }
@@ -78,17 +78,17 @@ export async function readHeld(path: string): Promise<Held | undefined> {
   }
 }
 
-/** Whether this is the machine that the holder's process runs, or ran, on. */
+/** Whether the holder's process runs, or ran, on this machine. */
 export async function isOnThisMachine(holder: Holder): Promise<boolean> {
   return holder.host === hostname() && holder.machine === (await machine());
 }
 
-/** Whether the holder's process is no more, on this machine: ended, ended and not yet buried, or another of the same id. */
-export async function isGone(holder: Holder): Promise<boolean> {
+/** Whether the holder's process on this machine has ended: no such process, a zombie, or another process with the same id. */
+export async function hasEnded(holder: Holder): Promise<boolean> {
   try {
     process.kill(holder.pid, 0);
   } catch (error) {
-    // EPERM: it runs, as another user.
+    // EPERM: it runs as another user.
     if (systemCode(error) === "ESRCH") return true;
   }
   const status = await statusOf(holder.pid);
@@ -96,7 +96,7 @@ export async function isGone(holder: Holder): Promise<boolean> {
   return "ZX".includes(status.state) || (holder.started !== null && holder.started !== status.started);
 }
 
-/** From /proc/PID/stat, proc(5): fields 3 and 22. The name before them, in brackets, may hold anything. */
+/** From /proc/PID/stat, proc(5): fields 3 and 22. The name in brackets before them may contain any character. */
 async function statusOf(pid: number): Promise<{ state: string; started: string } | undefined> {
   try {
     const text = await readFile(`/proc/${pid}/stat`, "latin1");
@@ -116,7 +116,7 @@ async function machine(): Promise<string | null> {
   }
 }
 
-/** @returns undefined for what is no whole holder */
+/** @returns undefined for an invalid or incomplete record */
 export function parseHolder(text: string): Holder | undefined {
   try {
     return HolderSchema.parse(JSON.parse(text));
@@ -126,13 +126,16 @@ export function parseHolder(text: string): Holder | undefined {
 }
 
 /** @param place the output, as a path or a URI */
-export function lockedBy(place: string, { holder, beatAt }: Pick<Held, "holder" | "beatAt">): LabelmillError {
+export function lockedBy(
+  place: string,
+  { holder, renewedAt }: Pick<LockRecord, "holder" | "renewedAt">,
+): LabelmillError {
   const who = holder
     ? `process ${holder.pid} on ${holder.host}, since ${holder.since}`
-    : `a command that was writing ${LOCK_FILE} at ${new Date(beatAt).toISOString()}`;
+    : `a command that was writing ${LOCK_FILE} at ${new Date(renewedAt).toISOString()}`;
   return new LabelmillError(
     "OUTPUT_LOCKED",
-    `${place} is in use by ${who}: wait for it, stop it, or choose another output (if its machine is gone, try again in a minute)`,
+    `${place} is in use by ${who}: wait for it, stop it, or choose another output (if its machine no longer runs, try again in a minute)`,
   );
 }
 

@@ -6,26 +6,26 @@ import { LOCK_FILE } from "../../schemas/names.ts";
 import { asidePath, isNoLinks, linkIfAbsent, remove } from "../fs/aside.ts";
 import { storeError } from "../fs/error.ts";
 import { makeFolders } from "../fs/folders.ts";
-import { HeldLock, LOCK_TIMES } from "./held-lock.ts";
+import { HeldLock, LOCK_TIMES, type LockOwner } from "./held-lock.ts";
 import type { OutputLock } from "./lock.ts";
 import {
   encodeHolder,
-  type Held,
   type Holder,
-  isGone,
+  hasEnded,
   isOnThisMachine,
+  type LockRecord,
   lockedBy,
   newHolder,
-  readHeld,
+  readLock,
 } from "./lock-holder.ts";
 
-/** Each try that fails means that another command got further meanwhile. */
+/** A try fails only when another command has changed the lock at the same time. */
 const MAX_TRIES = 100;
 
 /**
- * Takes the exclusive lock of an output folder, which is made if it is not there: the file `_lock` in it. A holder on this
- * machine whose process is gone loses it at once; one elsewhere, 60 s after its last sign of life.
- * @throws LabelmillError OUTPUT_LOCKED (another has it), OUTPUT_FOREIGN (`_lock` is something else), STORE_FAILED
+ * Takes the exclusive lock of an output folder: the file `_lock` in it. The folder is made if it does not exist. A holder on
+ * this machine loses the lock as soon as its process has ended; a holder elsewhere, 60 s after its last renewal.
+ * @throws LabelmillError OUTPUT_LOCKED (another command holds it), OUTPUT_FOREIGN (`_lock` is another file), STORE_FAILED
  */
 export async function lockOutput(folder: string): Promise<OutputLock> {
   const lock = join(folder, LOCK_FILE);
@@ -33,17 +33,17 @@ export async function lockOutput(folder: string): Promise<OutputLock> {
   const holder = await newHolder();
   try {
     await makeFolders(folder);
-    // Not synced: what a crash of the machine leaves is a torn file of a command that is gone, and that is dealt with.
+    // Not synced: a crash of the machine leaves at most a torn file of a dead command, which the next command handles.
     await writeFile(aside, encodeHolder(holder), { flag: "wx" });
     await acquire(folder, aside, holder);
     return new HeldLock({
       place: lock,
-      beat: () => beat(lock, holder),
-      letGo: () => end(lock, holder.token),
+      renew: () => renew(lock, holder),
+      remove: () => end(lock, holder.token),
     });
   } catch (error) {
-    // It may have become ours before something failed, and nobody could take it while this process lives.
-    await letGo(lock, holder.token).catch(() => {});
+    // We may hold the lock although a later step failed. No command could take it while this process runs.
+    await removeOurs(lock, holder.token).catch(() => {});
     throw storeError(error, "lock", folder);
   } finally {
     await remove(aside);
@@ -51,12 +51,12 @@ export async function lockOutput(folder: string): Promise<OutputLock> {
 }
 
 /**
- * `_lock` names its holder. The right to follow a dead holder is a file too, the claim named by the dead one's token, made
- * exclusively: so one command alone may replace `_lock`, and if it dies before it has, it is followed in the same way. Dead
- * holders form a chain, whose last link decides.
+ * `_lock` names its holder. The right to succeed a dead holder is a file too: a claim, named by the dead holder's token and
+ * created exclusively. So only one command may replace `_lock`. If it dies before, it is succeeded in the same way. Dead
+ * holders form a chain, and the last one decides.
  *
- * A claim made late, on a chain that another has replaced since, is harmless: whoever claims reads the chain again before
- * touching `_lock`, and while `_lock` still is what it was, nobody but the holder of its claim may change it.
+ * A late claim on a chain that was replaced since is harmless: a command reads the chain again before it changes `_lock`, and
+ * while `_lock` is unchanged, only the holder of its claim may change it.
  */
 async function acquire(folder: string, aside: string, holder: Holder): Promise<void> {
   const lock = join(folder, LOCK_FILE);
@@ -70,11 +70,11 @@ async function acquire(folder: string, aside: string, holder: Holder): Promise<v
     if (!(await isDead(last, aside))) throw lockedBy(folder, last);
     if (await takeOver(folder, aside, holder, chain)) return;
   }
-  throw new LabelmillError("OUTPUT_LOCKED", `${folder} is wanted by too many commands at once: try again`);
+  throw new LabelmillError("OUTPUT_LOCKED", `${folder}: too many commands want its lock at once: try again`);
 }
 
-/** @returns false if another command got further meanwhile: look again */
-async function takeOver(folder: string, aside: string, holder: Holder, chain: Held[]): Promise<boolean> {
+/** @returns false if another command changed the chain meanwhile: read it again */
+async function takeOver(folder: string, aside: string, holder: Holder, chain: LockRecord[]): Promise<boolean> {
   const tokens = chain.map(({ token }) => token);
   const ourClaim = claimPath(folder, tokens.at(-1)!);
   if (!(await claim(aside, ourClaim, holder))) return false;
@@ -89,13 +89,13 @@ async function takeOver(folder: string, aside: string, holder: Holder, chain: He
   }
 }
 
-/** The holder in `_lock` and, one after the other, those who claimed to follow it. */
-async function readChain(folder: string): Promise<Held[]> {
-  const chain: Held[] = [];
-  let held = await readHeld(join(folder, LOCK_FILE));
+/** The holder in `_lock` and, in order, the claims to succeed it. */
+async function readChain(folder: string): Promise<LockRecord[]> {
+  const chain: LockRecord[] = [];
+  let held = await readLock(join(folder, LOCK_FILE));
   while (held && chain.length < MAX_TRIES) {
     chain.push(held);
-    held = await readHeld(claimPath(folder, held.token));
+    held = await readLock(claimPath(folder, held.token));
   }
   return chain;
 }
@@ -108,7 +108,7 @@ async function claim(aside: string, place: string, holder: Holder): Promise<bool
     if (!isNoLinks(error)) throw error;
   }
   try {
-    // Exclusive too. Who reads it before it is whole takes it for a torn one with a fresh beat, so for held.
+    // Exclusive too. A reader that sees an incomplete file treats it as torn and recently renewed, so as held.
     await writeFile(place, encodeHolder(holder), { flag: "wx" });
     return true;
   } catch (error) {
@@ -117,23 +117,23 @@ async function claim(aside: string, place: string, holder: Holder): Promise<bool
   }
 }
 
-async function isDead(held: Held, aside: string): Promise<boolean> {
-  if (held.holder && (await isOnThisMachine(held.holder))) return isGone(held.holder);
-  // Our aside was written a moment ago: both times are of the file system's clock, which need not agree with ours.
-  return (await stat(aside)).mtimeMs - held.beatAt > LOCK_TIMES.staleMs;
+async function isDead(lock: LockRecord, aside: string): Promise<boolean> {
+  if (lock.holder && (await isOnThisMachine(lock.holder))) return hasEnded(lock.holder);
+  // The aside file was written a moment ago: both times come from the file system's clock, which may differ from ours.
+  return (await stat(aside)).mtimeMs - lock.renewedAt > LOCK_TIMES.staleMs;
 }
 
-/** Removes `_lock` if it is still this holding's. */
-async function letGo(path: string, token: string): Promise<void> {
-  if ((await readHeld(path))?.token === token) await rm(path, { force: true });
+/** Removes `_lock` if it still has our token. */
+async function removeOurs(path: string, token: string): Promise<void> {
+  if ((await readLock(path))?.token === token) await rm(path, { force: true });
 }
 
 function claimPath(folder: string, token: string): string {
   return join(folder, `.${LOCK_FILE}.${token}.claim`);
 }
 
-/** Writes the same bytes again, which sets the file's time by the file system's own clock. */
-async function beat(path: string, holder: Holder): Promise<"ours" | "taken" | "gone"> {
+/** Writes the same bytes again: this sets the file's time by the file system's own clock. */
+async function renew(path: string, holder: Holder): Promise<LockOwner> {
   const bytes = encodeHolder(holder);
   try {
     const file = await open(path, constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK);
@@ -145,16 +145,16 @@ async function beat(path: string, holder: Holder): Promise<"ours" | "taken" | "g
       await file.close();
     }
   } catch (error) {
-    if (systemCode(error) === "ENOENT") return "gone";
+    if (systemCode(error) === "ENOENT") return "removed";
     throw error;
   }
 }
 
 async function end(path: string, token: string): Promise<void> {
   try {
-    await letGo(path, token);
+    await removeOurs(path, token);
   } catch (error) {
-    // Something else stands there by now, so the lock is not ours to remove.
+    // OUTPUT_FOREIGN: another file is there by now, so there is no lock of ours to remove.
     if (error instanceof LabelmillError) return;
     throw storeError(error, "lock", path);
   }

@@ -1,19 +1,19 @@
 import type * as Sdk from "@aws-sdk/client-s3";
 import type { S3Limits } from "./tries.ts";
 
-/** What is not given, the SDK finds as it always does: the environment, the profile, the machine's role. So, always, the credentials. */
+/** The SDK finds the rest in its usual places (environment, profile, the machine's role): omitted settings, and the credentials. */
 export type S3Settings = {
   endpoint?: string;
   region?: string;
-  /** Buckets in the path, not in the host's name. */
+  /** The bucket is in the URL's path, not in the host name. */
   pathStyle?: boolean;
 };
 
 export type S3Client = { sdk: typeof Sdk; client: Sdk.S3Client };
-/** What we note of an answer beside what the SDK makes of it. */
+/** A field that we add to an answer's metadata. */
 type Noted = { date?: string };
 
-/** The SDK is loaded here, when it is first needed: a command without S3 starts faster without. `host` is told where requests go. */
+/** Loads the SDK, which is imported only here, so that commands without S3 start faster. `host` receives the server of each request. */
 export async function openS3Client(
   { endpoint, region, pathStyle }: S3Settings,
   limits: S3Limits,
@@ -25,11 +25,11 @@ export async function openS3Client(
     ...(endpoint === undefined ? {} : { endpoint }),
     ...(region === undefined ? {} : { region }),
     ...(pathStyle === undefined ? {} : { forcePathStyle: pathStyle }),
-    // We try again ourselves, bodies included: the SDK stops at the headers, and at a budget that all requests share.
+    // We retry ourselves, bodies included: the SDK retries only until the headers, and all requests share one budget.
     maxAttempts: 1,
     requestHandler: {
       connectionTimeout: limits.connectMs,
-      // Not requestTimeout: that one counts the sending too, and by default it only warns.
+      // Not requestTimeout: it includes the time to send the body, and by default it only warns.
       socketTimeout: limits.silentMs,
       httpAgent: agent,
       httpsAgent: agent,
@@ -54,7 +54,7 @@ export async function openS3Client(
   return { sdk, client };
 }
 
-/** When the server answered, by its own clock; by ours if it did not say. */
+/** The time of the answer by the server's clock; by ours if the server sent none. */
 export function answeredAt({ $metadata }: { $metadata: object }): Date {
   return new Date(($metadata as Noted).date ?? Date.now());
 }

@@ -1,10 +1,10 @@
 import { LabelmillError, messageOf, systemCode } from "../../errors.ts";
 import { placeOf, StoreError, type StoreTrouble } from "../store-error.ts";
 
-/** What was asked of S3, of what and where: the words of an error's message. */
-export type S3Asked = { doing: "read" | "write" | "list" | "delete"; what: string; host: string };
+/** An operation, its object or prefix, and the server: for the message of an error. */
+export type S3Operation = { doing: "read" | "write" | "list" | "delete"; what: string; host: string };
 
-/** What the SDK throws: an answer of the server that is no success, or what happened instead of an answer. */
+/** An error of the SDK: an answer with an error status, or the reason why there was no answer. */
 type S3Failure = Error & {
   $metadata?: { httpStatusCode?: number };
   $response?: { headers?: Record<string, string> };
@@ -12,7 +12,7 @@ type S3Failure = Error & {
   Region?: string;
 };
 
-/** The network's: another time it may work. A name that does not resolve is among them, for the resolver may be out. */
+/** Network errors, which may be temporary. An unresolved name is one of them, because the resolver may fail. */
 const OUTAGES = new Set([
   "ECONNREFUSED",
   "ECONNRESET",
@@ -25,7 +25,7 @@ const OUTAGES = new Set([
   "EAI_AGAIN",
 ]);
 
-/** S3's own codes for "not now", whatever their status. The 409s: another request on the same key is under way. */
+/** S3's own codes for a temporary error, with any status. The last two (409): another request on the same key is running. */
 const NOT_NOW = new Set([
   "TimeoutError",
   "RequestTimeout",
@@ -38,27 +38,27 @@ const NOT_NOW = new Set([
   "ConditionalRequestConflict",
 ]);
 
-/** What stays as it is until somebody mends it, by S3's code. */
-const MENDS: Record<string, string> = {
-  NoSuchBucket: "there is no such bucket: make it, or name another (is the endpoint the right one?)",
+/** The reason and the fix, by S3's code, of an error that remains until a user fixes its cause. */
+const FIXES: Record<string, string> = {
+  NoSuchBucket: "the bucket does not exist: make it, or name another (is the endpoint correct?)",
   AccessDenied:
     "forbidden: give these credentials s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket there (without the last, a missing object looks like this too)",
-  InvalidAccessKeyId: "the access key is not known there: set AWS_ACCESS_KEY_ID, or AWS_PROFILE, to one that is",
+  InvalidAccessKeyId: "the server does not know the access key: set AWS_ACCESS_KEY_ID, or AWS_PROFILE, to a valid one",
   SignatureDoesNotMatch:
-    "the secret does not fit the access key: set AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, to the right one",
+    "the secret does not match the access key: set AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, to the correct one",
   ExpiredToken: "the credentials have expired: get new ones",
   InvalidToken: "the session token is not valid: get new credentials, or unset AWS_SESSION_TOKEN",
   RequestTimeTooSkewed: "this machine's clock is off by more than 15 min: set it",
-  NotImplemented: "the server cannot do that: name one that can with LABELMILL_S3_ENDPOINT",
+  NotImplemented: "the server does not support this operation: set LABELMILL_S3_ENDPOINT to one that does",
   CredentialsProviderError:
     "no credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
   RegionMissing: "no region was found: set LABELMILL_S3_REGION or AWS_REGION",
-  ENOTFOUND: "the endpoint's name does not resolve: set LABELMILL_S3_ENDPOINT right, or mend the network",
-  EAI_AGAIN: "the endpoint's name does not resolve now: try again, or mend the network",
-  ECONNREFUSED: "nothing listens there: start the server, or set LABELMILL_S3_ENDPOINT right",
+  ENOTFOUND: "the endpoint's name does not resolve: correct LABELMILL_S3_ENDPOINT, or fix the network",
+  EAI_AGAIN: "the endpoint's name does not resolve now: try again, or fix the network",
+  ECONNREFUSED: "nothing listens there: start the server, or correct LABELMILL_S3_ENDPOINT",
 };
 
-/** Another region's bucket, by status or code. */
+/** The bucket is in another region. */
 const ELSEWHERE = new Set([
   "PermanentRedirect",
   "TemporaryRedirect",
@@ -66,7 +66,7 @@ const ELSEWHERE = new Set([
   "IllegalLocationConstraintException",
 ]);
 
-/** Of the credentials, the account or the clock, whatever was asked for. */
+/** S3 refuses the credentials, the account or the clock: any request would fail. */
 const CREDENTIALS = new Set([
   "InvalidAccessKeyId",
   "ExpiredToken",
@@ -76,10 +76,10 @@ const CREDENTIALS = new Set([
   "AccountProblem",
 ]);
 
-/** These, or of the bucket, whichever key was asked for. AccessDenied is not among them: it may be about one key. */
+/** The same, or S3 refuses the bucket: a request for any of its keys would fail. AccessDenied may concern one key only. */
 const REFUSALS = new Set([...CREDENTIALS, "NoSuchBucket", "SignatureDoesNotMatch", "AllAccessDisabled"]);
 
-/** What an error of S3 may say about the whole bucket; undefined where it is about the request or the key. */
+/** The meaning of an S3 error for the whole bucket; undefined if it concerns the request or the key. */
 export function s3Trouble(error: unknown): StoreTrouble | undefined {
   if (error instanceof LabelmillError) return error instanceof StoreError ? error.trouble : undefined;
   if (isS3Outage(error)) return { kind: "outage", certain: false };
@@ -90,49 +90,49 @@ export function s3Trouble(error: unknown): StoreTrouble | undefined {
 }
 
 /**
- * Whether S3 refused the credentials, whatever bucket and key were asked for. A signature that does not match is left out: a
- * server that spells keys in its own way answers so for one key.
+ * Whether S3 refused the credentials for any bucket and key. A signature that does not match is left out: a server that
+ * encodes keys in its own way answers so for a single key.
  */
 export function isCredentialsError(error: unknown): boolean {
   return error instanceof StoreError && CREDENTIALS.has(s3Code(error.cause));
 }
 
-/** Whether the same request may succeed a moment later. */
+/** Whether the same request may succeed soon. */
 export function isS3Outage(error: unknown): boolean {
   if (error instanceof LabelmillError) return error.retryable;
   if (OUTAGES.has(systemCode(error) ?? "") || NOT_NOW.has(s3Code(error))) return true;
   const status = s3Status(error);
-  // A success that cannot be read is one that was cut.
+  // A success that cannot be parsed was cut off.
   if (status === undefined) return systemCode(error)?.startsWith("HPE_") ?? false;
   return (status >= 500 && status !== 501) || status === 429 || (status >= 200 && status < 300);
 }
 
-/** The status of the answer; undefined where there was none. */
+/** The status of the answer; undefined without an answer. */
 export function s3Status(error: unknown): number | undefined {
   return (error as S3Failure | undefined)?.$metadata?.httpStatusCode;
 }
 
-/** S3's code for what it refused, `NoSuchKey` for one; the SDK's name for what came instead of an answer. */
+/** S3's code of the error, such as `NoSuchKey`. Without an answer: the SDK's name of the error. */
 export function s3Code(error: unknown): string {
   const { name } = error as S3Failure;
   const status = s3Status(error);
-  // Of answers without a body, the SDK names some by their status alone.
+  // The SDK names some answers without a body by their status.
   if (name === "Forbidden" || (status === 403 && isNoCode(name))) return "AccessDenied";
-  // Not whatever says 404: a server that is no S3 does too.
+  // Not every 404: a server that does not speak S3 sends one too.
   if (name === "NotFound") return "NoSuchKey";
   if (status === 301 || status === 307) return "PermanentRedirect";
   return name;
 }
 
 /**
- * What S3, or the way to it, refused: one line that names the place, the server and the mend. STORE_NOT_FOUND for a key that
- * is not there, STORE_FAILED for the rest, retryable where it is an outage. What is ours already comes back as it is.
+ * An error of S3 or of the network as one line with the object, the server and the fix. STORE_NOT_FOUND for a missing key,
+ * STORE_FAILED for the rest, retryable if it may be temporary. A LabelmillError is returned unchanged.
  */
-export function s3Error(error: unknown, { doing, what, host }: S3Asked): LabelmillError {
+export function s3Error(error: unknown, { doing, what, host }: S3Operation): LabelmillError {
   if (error instanceof LabelmillError) return error;
   const code = s3Code(error);
   if (code === "NoSuchKey" && (doing === "read" || doing === "delete"))
-    return new LabelmillError("STORE_NOT_FOUND", `${what} is not there (S3 at ${host})`, { cause: error });
+    return new LabelmillError("STORE_NOT_FOUND", `${what} does not exist (S3 at ${host})`, { cause: error });
   const message = `could not ${doing} ${what} (S3 at ${host}): ${reasonOf(error as S3Failure, code)}`;
   const place = placeOf(what);
   return new StoreError(message, {
@@ -147,25 +147,25 @@ function reasonOf(error: S3Failure, code: string): string {
     const known = region && /^[\w-]{1,40}$/.test(region);
     return `the bucket is in ${known ? `the region ${region}: set LABELMILL_S3_REGION=${region}` : "another region: set LABELMILL_S3_REGION to it"}`;
   }
-  const mend = MENDS[code] ?? MENDS[systemCode(error) ?? ""];
+  const fix = FIXES[code] ?? FIXES[systemCode(error) ?? ""];
   const status = s3Status(error);
-  if (mend) return status === undefined ? mend : `${mend} (${code})`;
+  if (fix) return status === undefined ? fix : `${fix} (${code})`;
   if (status !== undefined && status >= 300) {
-    if (isS3Outage(error)) return `it answers ${status}${isNoCode(code) ? "" : ` ${code}`}, again and again: try later`;
-    if (isNoCode(code)) return `it answers ${status}, and not as S3 does: is LABELMILL_S3_ENDPOINT right?`;
+    if (isS3Outage(error)) return `it answers ${status}${isNoCode(code) ? "" : ` ${code}`} repeatedly: try later`;
+    if (isNoCode(code)) return `it answers ${status}, but not in the form of S3: is LABELMILL_S3_ENDPOINT correct?`;
     return `it answers ${status} ${code}: ${oneLine(messageOf(error))}`;
   }
   if (!isS3Outage(error)) return oneLine(messageOf(error));
-  // The SDK calls every broken connection a time-out.
+  // The SDK reports every broken connection as a timeout.
   const broken = systemCode(error) !== undefined && systemCode(error) !== "ETIMEDOUT";
-  return `${broken ? oneLine(messageOf(error)) : "no answer in time"}, again and again: try later, or mend the network`;
+  return `${broken ? oneLine(messageOf(error)) : "no answer in time"}, repeatedly: try later, or fix the network`;
 }
 
 function isNoCode(name: string): boolean {
   return /^(Error|\d+|Unknown\w*|S3ServiceException|SyntaxError)$/.test(name);
 }
 
-/** A server may say anything, at any length. */
+/** A server's text may have any length and characters. */
 function oneLine(text: string): string {
   return text.replaceAll(/\s+/g, " ").trim().slice(0, 200);
 }

@@ -3,22 +3,22 @@ import { LabelmillError, messageOf } from "../../errors.ts";
 import type { Tries } from "../../retry/retry.ts";
 import { s3Status } from "./error.ts";
 
-/** Bytes of an object or file, from `start` up to `end`, excluded; undefined: to its end. */
+/** Bytes of an object or file, from `start` (included) to `end` (excluded). Default of `end`: the end of the object. */
 export type ByteRange = { start: number; end?: number };
 
-/** What a server answers to a GET. `left` is the length of the body, undefined where the server does not say. */
+/** The answer to a GET. `left`: the length of the body; undefined if the server does not send it. */
 export type S3Answer = { body: Readable; left: number | undefined; etag: string; ranged: boolean };
 
 export type S3Reading = {
   what: string;
-  /** The object's bytes from `offset` on, if it has that ETag. */
+  /** Requests the object's bytes from `offset` on, if it has this ETag. */
   get(offset: number, etag: string | undefined): Promise<S3Answer>;
   tries: Tries;
 };
 
 /**
- * One object, or a range of it, in pieces, whatever breaks on the way: a connection that breaks is taken up where it broke.
- * @throws LabelmillError INPUT_CHANGED if another object stands there than at first, or than `expected`
+ * One object, or a range of it, in pieces. After a broken connection, the next request continues at the same byte.
+ * @throws LabelmillError INPUT_CHANGED if the object's ETag changes, or differs from `expected`
  */
 export async function* readPieces(
   { what, get, tries }: S3Reading,
@@ -30,13 +30,13 @@ export async function* readPieces(
   for (;;) {
     try {
       const answer = await get(offset, etag);
-      // Its errors come by the reading; one that comes when nobody reads any more must not end the process.
+      // Reading reports its errors. One that occurs after reading has ended must not end the process.
       const body = answer.body.on("error", () => {});
       try {
         etag ??= answer.etag;
         if (answer.etag !== etag) throw changed(what);
         let { left } = answer;
-        // A server that knows no ranges sends all of it again.
+        // A server without ranges sends the whole object again.
         let skip = answer.ranged ? 0 : offset;
         for await (const piece of received(body)) {
           if (left !== undefined) left -= piece.length;
@@ -49,7 +49,7 @@ export async function* readPieces(
           yield fresh;
           if (offset === end) return;
         }
-        if (left !== undefined && left !== 0) throw brokenOff();
+        if (left !== undefined && left !== 0) throw connectionBroke();
         return;
       } finally {
         body.destroy();
@@ -62,21 +62,21 @@ export async function* readPieces(
   }
 }
 
-/** A body whose connection breaks says so in many ways, all of which are the same to us. */
+/** Reports every error of a body as a broken connection, because Node has many errors for one. */
 async function* received(body: Readable): AsyncGenerator<Buffer> {
   const pieces = body[Symbol.asyncIterator]();
   for (;;) {
     const next = await pieces.next().catch((error) => {
-      throw brokenOff(error);
+      throw connectionBroke(error);
     });
     if (next.done) return;
     yield next.value;
   }
 }
 
-function brokenOff(cause?: unknown): Error {
+function connectionBroke(cause?: unknown): Error {
   const why = cause === undefined ? "" : `: ${messageOf(cause)}`;
-  return Object.assign(new Error(`the connection broke in the middle${why}`, { cause }), { code: "ECONNRESET" });
+  return Object.assign(new Error(`the connection broke within the body${why}`, { cause }), { code: "ECONNRESET" });
 }
 
 function changed(what: string): LabelmillError {

@@ -2,10 +2,10 @@ import type { Readable } from "node:stream";
 import { LabelmillError } from "../../errors.ts";
 import { retry, Tries } from "../../retry/retry.ts";
 import { answeredAt, openS3Client, type S3Client, type S3Settings } from "./client.ts";
-import { type S3Asked, s3Code, s3Status } from "./error.ts";
+import { type S3Operation, s3Code, s3Status } from "./error.ts";
 import { type ByteRange, readPieces } from "./pieces.ts";
 import { S3_LIMITS, type S3Limits, s3Retry, throwIfAborted } from "./tries.ts";
-import { type AskS3, inPieces, PIECE_BYTES, uploadPieces } from "./upload.ts";
+import { inPieces, PIECE_BYTES, type RequestS3, uploadPieces } from "./upload.ts";
 import { type S3Place, s3Uri } from "./uri.ts";
 
 export type { S3Settings } from "./client.ts";
@@ -13,35 +13,35 @@ export { parseS3Uri, type S3Place, s3Uri } from "./uri.ts";
 
 /** `size` in bytes; `etag` without its quotes. */
 export type S3Found = { size: number; etag: string; modifiedAt: Date };
-/** An object as it was at one moment; `readAt` is that moment by the server's clock. */
+/** An object at one moment. `readAt` is this moment by the server's clock. */
 export type S3Snapshot = S3Found & { bytes: Uint8Array; readAt: Date };
 
-/** Is told of every request, so that it can see when a bucket does not answer. `key` is the object's, or a prefix. */
+/** Observes every request, to detect a bucket that does not answer. `key` is an object's key or a prefix. */
 export interface S3Watch {
-  /** @param item an item refers to that key @returns what is to be called once, with the error if the request failed */
-  asked(bucket: string, key: string, item?: boolean): (error?: unknown) => void;
+  /** @param item whether an item refers to the key @returns a function to call once at the end, with the error of a failed request */
+  onRequest(bucket: string, key: string, item?: boolean): (error?: unknown) => void;
 }
 
 type S3Condition = { IfMatch?: string; IfNoneMatch?: string };
-type Begun = S3Found & { readAt: Date };
+type ReadStart = S3Found & { readAt: Date };
 type ReadOptions = { signal?: AbortSignal; item?: boolean };
 type StreamOptions = ReadOptions & { etag?: string; range?: ByteRange };
 
 /**
- * S3, or a server that speaks its language. One a process, handed down; `close` ends its connections.
+ * A client of S3 or a compatible server. A process has one and passes it on; `close` ends its connections.
  *
- * Every method tries again, with jitter, what may pass. What it throws in the end is a LabelmillError: STORE_NOT_FOUND for a
- * key that is not there, STORE_FAILED for the rest, retryable if it is an outage; ABORTED by the caller's signal.
+ * Every method retries temporary errors, with jitter. The final error is a LabelmillError: STORE_NOT_FOUND for a missing key,
+ * STORE_FAILED for the rest, retryable if it may be temporary; ABORTED by the caller's signal.
  */
 export class S3 {
   readonly #settings: S3Settings;
   readonly #limits: S3Limits;
   #opened: Promise<S3Client> | undefined;
   #watch: S3Watch | undefined;
-  /** Without the bucket that may stand before it. */
+  /** The server. The bucket's name may come before it. */
   #host = "an unknown host";
 
-  /** @throws LabelmillError CONFIG_INVALID for an endpoint that is no http(s) URL */
+  /** @throws LabelmillError CONFIG_INVALID for an invalid endpoint */
   constructor(settings: S3Settings = {}, limits: Partial<S3Limits> = {}) {
     const { endpoint } = settings;
     if (endpoint !== undefined) {
@@ -49,7 +49,7 @@ export class S3 {
       if (!url || !/^https?:$/.test(url.protocol) || url.username || url.password)
         throw new LabelmillError(
           "CONFIG_INVALID",
-          "expected S3's endpoint as http(s)://HOST[:PORT], without credentials",
+          "expected S3's endpoint as http(s)://HOST[:PORT] without credentials, got another text",
         );
       this.#host = url.host;
     }
@@ -57,25 +57,25 @@ export class S3 {
     this.#limits = { ...S3_LIMITS, ...limits };
   }
 
-  /** Has `watch` told of the requests from now on; there is one at most. */
-  watchBy(watch: S3Watch): void {
+  /** Reports requests to `watch` from now on. It replaces an earlier one. */
+  setWatch(watch: S3Watch): void {
     this.#watch = watch;
   }
 
-  /** The same S3 with other limits, and connections of its own to close. */
+  /** A client with other limits and separate connections. The caller closes it. */
   withLimits(limits: Partial<S3Limits>): S3 {
     return new S3(this.#settings, { ...this.#limits, ...limits });
   }
 
   async head(at: S3Place): Promise<S3Found> {
-    return this.#ask("read", at, async ({ sdk, client }) => {
+    return this.#request("read", at, async ({ sdk, client }) => {
       const asked = { Bucket: at.bucket, Key: at.key };
       try {
         return foundOf(await client.send(new sdk.HeadObjectCommand(asked)));
       } catch (error) {
         const status = s3Status(error);
         if (status === undefined || status < 300 || status >= 500) throw error;
-        // Its answer has no body, so no reason: a bucket that is not there looks like an object that is not.
+        // The answer to HEAD has no body and no reason: a missing bucket looks like a missing object. GET has both.
         const output = await client.send(new sdk.GetObjectCommand(asked));
         drop(output.Body as Readable);
         return foundOf(output);
@@ -88,30 +88,30 @@ export class S3 {
     return (await this.snapshot(at, options)).bytes;
   }
 
-  /** The whole object with what is known of it. Throws as `get` does. */
+  /** The whole object with its metadata. Throws as `get` does. */
   async snapshot(at: S3Place, options: ReadOptions & { maxBytes?: number } = {}): Promise<S3Snapshot> {
     const { maxBytes = Number.POSITIVE_INFINITY } = options;
     for (let tries = 1; ; tries += 1) {
       const pieces: Buffer[] = [];
-      let found: Begun | undefined;
+      let found: ReadStart | undefined;
       let size = 0;
       const check = () => {
         if (Math.max(size, found?.size ?? 0) > maxBytes)
-          throw new LabelmillError("FETCH_TOO_LARGE", `${s3Uri(at)}: expected at most ${maxBytes} bytes, it has more`);
+          throw new LabelmillError("FETCH_TOO_LARGE", `${s3Uri(at)}: expected at most ${maxBytes} bytes, got more`);
       };
-      const begin = (answer: Begun) => {
+      const onStart = (answer: ReadStart) => {
         found = answer;
         check();
       };
       try {
-        for await (const piece of this.#read(at, options, begin)) {
+        for await (const piece of this.#read(at, options, onStart)) {
           pieces.push(piece);
           size += piece.length;
           check();
         }
         return { ...found!, size, bytes: Buffer.concat(pieces) };
       } catch (error) {
-        // Replaced between two pieces: what is there now is as good, if it keeps still.
+        // Replaced between two pieces: the new object is as good, if it does not change.
         const changed = error instanceof LabelmillError && error.code === "INPUT_CHANGED";
         if (!changed || tries >= this.#limits.tries) throw error;
       }
@@ -119,14 +119,14 @@ export class S3 {
   }
 
   /**
-   * The object in pieces, or a range of it, all of the one that stood there at first, or of `etag`: a connection that breaks is
-   * taken up where it broke. @throws LabelmillError INPUT_CHANGED if another object stands there (by then)
+   * The object, or a range of it, in pieces. All pieces are of the object that was there first, or of `etag`. After a broken
+   * connection, the next request continues at the same byte. @throws LabelmillError INPUT_CHANGED if the object was replaced
    */
   stream(at: S3Place, options: StreamOptions = {}): AsyncGenerator<Buffer> {
     return this.#read(at, options);
   }
 
-  /** Writes or replaces. A body in pieces that breaks off leaves what was there; its error comes through as it is. */
+  /** Writes or replaces. If a body in pieces fails, the old object remains and the body's error is thrown unchanged. */
   async put(at: S3Place, body: Uint8Array | AsyncIterable<Uint8Array>): Promise<void> {
     if (body instanceof Uint8Array) return this.#putWhole(at, body);
     const pieces = inPieces(body);
@@ -134,37 +134,37 @@ export class S3 {
       const first = await pieces.next();
       if (first.done) return await this.#putWhole(at, new Uint8Array());
       if (first.value.length < PIECE_BYTES) return await this.#putWhole(at, first.value);
-      const ask: AskS3 = (doing, request) => this.#ask(doing, at, request);
-      await uploadPieces({ ask, size: async () => (await this.head(at)).size }, at, first.value, pieces);
+      const request: RequestS3 = (doing, send) => this.#request(doing, at, send);
+      await uploadPieces({ request, size: async () => (await this.head(at)).size }, at, first.value, pieces);
     } finally {
       await pieces.return(undefined);
     }
   }
 
   /**
-   * Writes if nothing is there, where the server honours `If-None-Match`. False: something stands there, which may be what an
-   * earlier try of this very call wrote, if the server wrote and then answered an error.
+   * Writes if the key does not exist, on a server that supports `If-None-Match`. False: an object exists. It may be of an
+   * earlier try of this same call, if the server wrote it and then answered with an error.
    */
   async putIfAbsent(at: S3Place, body: Uint8Array): Promise<boolean> {
     return this.#putIf(at, body, { IfNoneMatch: "*" });
   }
 
-  /** Replaces the object that has this ETag, where the server honours `If-Match`. False as for `putIfAbsent`: read and see. */
+  /** Replaces the object with this ETag, on a server that supports `If-Match`. False as for `putIfAbsent`: read it to know. */
   async replace(at: S3Place, body: Uint8Array, etag: string): Promise<boolean> {
     return this.#putIf(at, body, { IfMatch: quoted(etag) });
   }
 
-  /** What is not there is fine. With an ETag, only that object, where the server honours `If-Match`. */
+  /** Deletes an object, if it exists. With `etag`, only this one, on a server that supports `If-Match`. */
   async delete(at: S3Place, etag?: string): Promise<void> {
     try {
-      await this.#ask("delete", at, ({ sdk, client }) => {
+      await this.#request("delete", at, ({ sdk, client }) => {
         const condition = etag === undefined ? {} : { IfMatch: quoted(etag) };
         return client.send(new sdk.DeleteObjectCommand({ Bucket: at.bucket, Key: at.key, ...condition }));
       });
     } catch (error) {
       if (!(error instanceof LabelmillError)) throw error;
       if (error.code === "STORE_NOT_FOUND" || s3Status(error.cause) === 412) return;
-      // A younger condition than that of PUT.
+      // Not every server that supports conditions on PUT has them on DELETE.
       if (etag !== undefined && s3Code(error.cause) === "NotImplemented") return this.delete(at);
       throw error;
     }
@@ -174,12 +174,12 @@ export class S3 {
   async *list(bucket: string, prefix: string): AsyncGenerator<{ key: string } & S3Found> {
     let token: string | undefined;
     do {
-      const page = await this.#ask("list", { bucket, key: prefix }, ({ sdk, client }) =>
+      const page = await this.#request("list", { bucket, key: prefix }, ({ sdk, client }) =>
         client.send(
           new sdk.ListObjectsV2Command({
             Bucket: bucket,
             Prefix: prefix,
-            // A key may hold what XML cannot.
+            // A key may contain characters that XML cannot.
             EncodingType: "url",
             ...(token === undefined ? {} : { ContinuationToken: token }),
           }),
@@ -187,7 +187,7 @@ export class S3 {
       );
       for (const { Key, Size, ETag, LastModified } of page.Contents ?? []) {
         const key = page.EncodingType === "url" ? decodeURIComponent(Key!.replaceAll("+", " ")) : Key!;
-        // Some servers take `//` for `/`.
+        // Some servers treat `//` as `/`.
         if (key.startsWith(prefix)) yield { key, ...foundOf({ ContentLength: Size, ETag, LastModified }) };
       }
       token = page.IsTruncated ? page.NextContinuationToken : undefined;
@@ -206,34 +206,34 @@ export class S3 {
   }
 
   async #watched<T>(at: S3Place, request: (opened: S3Client) => Promise<T>, item = false): Promise<T> {
-    const ended = this.#watch?.asked(at.bucket, at.key, item);
+    const onEnd = this.#watch?.onRequest(at.bucket, at.key, item);
     try {
       const answer = await this.#send(request);
-      ended?.();
+      onEnd?.();
       return answer;
     } catch (error) {
-      ended?.(error);
+      onEnd?.(error);
       throw error;
     }
   }
 
-  async #ask<T>(doing: S3Asked["doing"], at: S3Place, request: (opened: S3Client) => Promise<T>): Promise<T> {
+  async #request<T>(doing: S3Operation["doing"], at: S3Place, request: (opened: S3Client) => Promise<T>): Promise<T> {
     return retry(
       () => this.#watched(at, request),
-      s3Retry(() => this.#asked(doing, at), this.#limits),
+      s3Retry(() => this.#operation(doing, at), this.#limits),
     );
   }
 
-  #asked(doing: S3Asked["doing"], at: S3Place): S3Asked {
+  #operation(doing: S3Operation["doing"], at: S3Place): S3Operation {
     const host = this.#host.startsWith(`${at.bucket}.`) ? this.#host.slice(at.bucket.length + 1) : this.#host;
     return { doing, what: s3Uri(at), host };
   }
 
-  /** `begin` is told what the first answer says, before any piece, and may throw. */
+  /** `onStart` receives the metadata of the first answer before any piece, and may throw. */
   #read(
     at: S3Place,
     { etag, range, signal, item }: StreamOptions,
-    begin?: (found: Begun) => void,
+    onStart?: (found: ReadStart) => void,
   ): AsyncGenerator<Buffer> {
     const end = range?.end === undefined ? "" : range.end - 1;
     const get = async (offset: number, ifMatch: string | undefined) => {
@@ -249,19 +249,19 @@ export class S3 {
       const body = output.Body as Readable;
       const found = foundOf(output);
       try {
-        if (offset === 0) begin?.({ ...found, readAt: answeredAt(output) });
+        if (offset === 0) onStart?.({ ...found, readAt: answeredAt(output) });
       } catch (error) {
         drop(body);
         throw error;
       }
       return { body, left: output.ContentLength, etag: found.etag, ranged: output.ContentRange !== undefined };
     };
-    const tries = new Tries(s3Retry(() => this.#asked("read", at), this.#limits, signal));
+    const tries = new Tries(s3Retry(() => this.#operation("read", at), this.#limits, signal));
     return readPieces({ what: s3Uri(at), get, tries }, etag, range);
   }
 
   async #putWhole(at: S3Place, body: Uint8Array, condition: S3Condition = {}): Promise<void> {
-    await this.#ask("write", at, ({ sdk, client }) =>
+    await this.#request("write", at, ({ sdk, client }) =>
       client.send(new sdk.PutObjectCommand({ Bucket: at.bucket, Key: at.key, Body: body, ...condition })),
     );
   }
@@ -272,7 +272,7 @@ export class S3 {
       return true;
     } catch (error) {
       if (!(error instanceof LabelmillError)) throw error;
-      // Nothing there at all is another thing than what was to be replaced.
+      // With If-Match, a missing object is not the one to replace.
       const gone = condition.IfMatch !== undefined && error.code === "STORE_NOT_FOUND";
       if (gone || s3Status(error.cause) === 412) return false;
       throw error;

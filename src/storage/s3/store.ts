@@ -4,22 +4,22 @@ import type { Body, ObjectStore, ReadableStore, StoredObject } from "../store.ts
 import { s3Code } from "./error.ts";
 import { parseS3Uri, type S3, type S3Place, s3Uri } from "./s3.ts";
 
-/** In the form of a name that stores keep for themselves, so that no object has it and no list shows it. */
+/** A reserved name, so that no object has it and no list shows it. */
 const PROBE_KEY = ".probe.0000000000000000.aside";
 
-/** By bucket: whether it refuses a second write. Found out once. */
+/** Whether a bucket refuses a second write, by bucket. Probed once. */
 const KNOWN = new WeakMap<S3, Map<string, Promise<boolean>>>();
 
 /**
- * Objects below a prefix of a bucket. Where the server ignores conditions, `putIfAbsent` looks and then puts: of two writers
- * at the same moment both may win, and `conditionalWrites` says so.
+ * Objects below a prefix of a bucket. On a server that ignores conditions, `putIfAbsent` checks and then writes: two concurrent
+ * writers may both succeed, and `conditionalWrites` is false.
  */
 export class S3Store implements ObjectStore {
   readonly uri: string;
   readonly conditionalWrites: boolean;
   readonly #s3: S3;
   readonly #bucket: string;
-  /** Empty, or with a `/` at its end. */
+  /** A key prefix: empty, or with a `/` at its end. */
   readonly #root: string;
 
   private constructor(s3: S3, { bucket, key }: S3Place, conditionalWrites: boolean) {
@@ -31,7 +31,7 @@ export class S3Store implements ObjectStore {
   }
 
   /**
-   * Finds out what the server can by writing below the prefix, and removes what it wrote.
+   * Probes conditional writes by writing an object below the prefix, and removes it.
    * @param uri `s3://BUCKET/PREFIX`, with or without a `/` at its end
    * @throws LabelmillError USAGE, STORE_FAILED
    */
@@ -72,7 +72,7 @@ export class S3Store implements ObjectStore {
   async *list(prefix: string): AsyncGenerator<StoredObject> {
     for await (const { key, size } of this.#s3.list(this.#bucket, this.#root + prefix)) {
       const ours = key.slice(this.#root.length);
-      // What is no key could not be read by it: our own probe, the markers of folders, names that no store takes.
+      // Our own probe, folder markers and names that no store accepts: no key could read them.
       if (isKey(ours)) yield { key: ours, size };
     }
   }
@@ -97,7 +97,7 @@ function conditionalWrites(s3: S3, root: S3Place): Promise<boolean> {
   return answer;
 }
 
-/** Of several that probe at once, only who made the object removes it: for the others it was there, which is an answer too. */
+/** Of concurrent probes, only the one that made the object removes it. The others find it, which is an answer too. */
 async function probe(s3: S3, at: S3Place): Promise<boolean> {
   try {
     if (!(await s3.putIfAbsent(at, new Uint8Array()))) return true;
@@ -107,7 +107,7 @@ async function probe(s3: S3, at: S3Place): Promise<boolean> {
   } catch (error) {
     const code = error instanceof LabelmillError && error.code === "STORE_FAILED" ? s3Code(error.cause) : "";
     if (code === "NotImplemented") return false;
-    // Who may only read never writes; who should, is told why it cannot by the first write.
+    // Without the right to write, a reader does not need the answer, and a writer gets this error at its first write.
     if (code === "AccessDenied") return true;
     throw error;
   }

@@ -1,6 +1,6 @@
 import { LabelmillError } from "../../errors.ts";
 import type { RetryOptions } from "../../retry/retry.ts";
-import { isS3Outage, type S3Asked, s3Error } from "./error.ts";
+import { isS3Outage, type S3Operation, s3Error } from "./error.ts";
 
 export const S3_LIMITS = {
   /** Tries of one request, the first one included. Progress of a stream starts the count again. */
@@ -16,9 +16,9 @@ export const S3_LIMITS = {
 };
 export type S3Limits = typeof S3_LIMITS;
 
-/** @param asked describes the request for the final error; called when a try has failed */
+/** @param operation for the final error; called when a try has failed */
 export function s3Retry(
-  asked: () => S3Asked,
+  operation: () => S3Operation,
   { tries, delayMs, maxDelayMs }: S3Limits,
   signal?: AbortSignal,
 ): RetryOptions {
@@ -29,7 +29,7 @@ export function s3Retry(
     aborted,
     onFailure: (error, { isLast }) => {
       throwIfAborted(signal);
-      if (error instanceof LabelmillError || isLast || !isS3Outage(error)) throw s3Error(error, asked());
+      if (error instanceof LabelmillError || isLast || !isS3Outage(error)) throw s3Error(error, operation());
       return 0;
     },
   };
@@ -41,5 +41,5 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
 }
 
 function aborted(reason: unknown): LabelmillError {
-  return new LabelmillError("ABORTED", "stopped before S3 had answered", { cause: reason });
+  return new LabelmillError("ABORTED", "stopped before S3 answered", { cause: reason });
 }

@@ -1,10 +1,10 @@
 import { LabelmillError } from "../../errors.ts";
 
-/** An object, or the beginning of keys; the key may be empty. */
+/** An object or a key prefix. The key may be empty. */
 export type S3Place = { bucket: string; key: string };
 
 /**
- * `s3://BUCKET/KEY`, the key percent-encoded where need be, as in any URI: `?`, `#` and `%` have to be; the key may be missing.
+ * Parses `s3://BUCKET/KEY`. The key is percent-encoded, as in any URI: `?`, `#` and `%` must be encoded. It may be missing.
  * @throws LabelmillError USAGE
  */
 export function parseS3Uri(uri: string): S3Place {
@@ -23,7 +23,7 @@ export function parseS3Uri(uri: string): S3Place {
   );
 }
 
-/** The one URI of a place: `parseS3Uri` gives it back. */
+/** The URI that `parseS3Uri` parses to the same place. */
 export function s3Uri({ bucket, key }: S3Place): string {
   return `s3://${bucket}/${encodeURI(key).replaceAll("?", "%3F").replaceAll("#", "%23")}`;
 }

@@ -6,7 +6,7 @@ import { loadModel, type Model } from "../../../src/inference/model/model.ts";
 import { addModel } from "../../../src/models/add.ts";
 import { openCatalog } from "../../../src/models/catalog.ts";
 import { pinPulled } from "../../../src/models/pin.ts";
-import { type ModelSettings, pullAnew, resolveModel } from "../../../src/models/resolve.ts";
+import { type ModelSettings, pullAgain, resolveModel } from "../../../src/models/resolve.ts";
 import { writeTextModel } from "../../helpers/models/onnx.ts";
 import { MODELS, temporaryFolder } from "../../helpers/runs/pipeline.ts";
 import { type Hub, startHub } from "../../helpers/servers/hub-server.ts";
@@ -65,7 +65,7 @@ class World implements AsyncDisposable {
   }
 
   async pull(name: string, changes: Partial<ModelSettings> = {}): Promise<Model> {
-    return pullAnew(name, await this.settings(changes), this.listener, signal);
+    return pullAgain(name, await this.settings(changes), this.listener, signal);
   }
 
   async lock(...names: string[]) {
@@ -179,7 +179,7 @@ describe("a model by its name", () => {
     await writeFile(world.catalogFile, JSON.stringify({ schemaVersion: 1, models }));
     await assert.rejects(world.resolve("x"), {
       code: "MODEL_INVALID",
-      message: /expected a model for image-classification, as the catalog says of x, got one for text-classification/,
+      message: /expected a model for image-classification, as the catalog has for x, got one for text-classification/,
     });
   });
 });
@@ -199,7 +199,7 @@ describe("dtype", () => {
     assert.equal((await world.resolve("resnet50", cuda)).dtype, "fp32");
     assert.match(
       world.said.at(-1)!,
-      /resnet50: no onnx\/model_fp16\.onnx to be had: taking onnx\/model\.onnx \(fp32\)/,
+      /resnet50: onnx\/model_fp16\.onnx is not available: using onnx\/model\.onnx \(fp32\)/,
     );
     assert.equal((await world.resolve("resnet50", { ...cuda, offline: true })).dtype, "fp32");
     await assert.rejects(world.resolve("resnet50", { dtype: "q8" }), {

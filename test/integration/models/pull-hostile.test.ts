@@ -168,7 +168,7 @@ describe("access", { concurrency: 2 }, () => {
     );
     await assert.rejects(pull({ repo: "tests/nothing" }), {
       code: "MODEL_FORBIDDEN",
-      message: /not there, or not for everybody/,
+      message: /does not exist, or is not public/,
     });
     await assert.rejects(
       pull({ revision: "v9" }),
@@ -176,7 +176,7 @@ describe("access", { concurrency: 2 }, () => {
     );
     await assert.rejects(
       pull({ dtype: "q8" }),
-      notFound(/expected the file onnx\/model_quantized\.onnx, but it is not there; its ONNX files: onnx\/model\.onnx/),
+      notFound(/expected the file onnx\/model_quantized\.onnx, but it does not exist; its ONNX files: onnx\/model\.onnx/),
     );
     await assert.rejects(
       pull({ repo: "tests/empty" }),

@@ -163,8 +163,8 @@ describe("a full disk", () => {
 
   for (const [title, fill, message, doneBytes, answers] of [
     ["from the beginning: refused, and nothing is asked for", { leaveBytes: 300_000 }, /\d+ are free/, 0, 1],
-    ["before the first byte", { fillAtBytes: 0, leaveBytes: 0 }, /the disk got full/, 0, 2],
-    ["in the middle: what came stays", { fillAtBytes: 200_000, leaveBytes: 0 }, /the disk got full/, 1, 2],
+    ["before the first byte", { fillAtBytes: 0, leaveBytes: 0 }, /the disk is full/, 0, 2],
+    ["in the middle: what came stays", { fillAtBytes: 200_000, leaveBytes: 0 }, /the disk is full/, 1, 2],
   ] as const)
     test(`${title}; with room again, the next pull goes on`, async (t) => {
       if (!(await canMount))
@@ -174,7 +174,7 @@ describe("a full disk", () => {
       const order = { source: TINY, modelsDir: join(modelsDir, "disk"), endpoint: hub.endpoint, ...fill };
       const { error, found, left, ...then } = await onDisk(2_000_000, order);
       assert.deepEqual([error.code, error.retryable, found], ["STORE_FAILED", true, false], error.message);
-      const room = /tests--tiny-image: expected room for \d{6} more bytes of the model, but .*: free space there/;
+      const room = /tests--tiny-image: expected space for \d{6} more bytes of the model, but .*: free space there/;
       assert.match(error.message, room);
       assert.match(error.message, message);
       assert.deepEqual(

@@ -239,16 +239,16 @@ describe("pins", { concurrency: 2 }, () => {
     const onOnnx = (change: object) =>
       lock.files.map((file) => (file.path === "onnx/model.onnx" ? { ...file, ...change } : file));
     const wrong: [Pins, RegExp][] = [
-      [{ ...pins, commit: "0".repeat(40) }, /expected the commit 0{40}, got [0-9a-f]{40}: the revision moved/],
-      [{ ...pins, files: onOnnx({ size: 5 }) }, /onnx\/model\.onnx has 704490 bytes, pinned are 5/],
+      [{ ...pins, commit: "0".repeat(40) }, /expected the commit 0{40}, got [0-9a-f]{40}: the revision has changed/],
+      [{ ...pins, files: onOnnx({ size: 5 }) }, /onnx\/model\.onnx has 704490 bytes instead of the pinned 5/],
       [
         { ...pins, files: onOnnx({ sha256: "0".repeat(64) }) },
-        /onnx\/model\.onnx has the SHA-256 .{64}, pinned is 0{64}/,
+        /onnx\/model\.onnx has the SHA-256 .{64} instead of the pinned 0{64}/,
       ],
       [{ ...pins, files: lock.files.slice(1) }, /config\.json is not pinned/],
       [
         { ...pins, files: [...lock.files, { ...lock.files[0]!, path: "tokenizer.json" }] },
-        /tokenizer\.json is pinned and not there/,
+        /tokenizer\.json is pinned but missing/,
       ],
     ];
     for (const [each, message] of wrong) {

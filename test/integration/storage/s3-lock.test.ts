@@ -20,7 +20,7 @@ after(async () => {
 });
 
 const skip = !server.conditionalWrites && server.name;
-const FAST = { ...LOCK_TIMES, beatMs: 20 };
+const FAST = { ...LOCK_TIMES, renewMs: 20 };
 
 async function makePlace() {
   const bucket = await server.makeBucket();
@@ -124,7 +124,7 @@ describe(`the lock of an output on S3 (${server.name})`, () => {
 
     await using proxy = await FaultProxy.start(server.endpoint);
     const far = new S3({ ...server.settings, endpoint: proxy.endpoint }, { tries: 1 });
-    const cutOff = await lockS3Output(far, `${uri}second/`, { beatMs: 20, staleMs: 200 });
+    const cutOff = await lockS3Output(far, `${uri}second/`, { renewMs: 20, staleMs: 200 });
     proxy.failRandomly(["forbidden"], 1, 0);
     if (!cutOff.lost.aborted) await once(cutOff.lost, "abort");
     assert.match(cutOff.lost.reason.message, /could not be renewed/);
@@ -137,7 +137,7 @@ describe(`the lock of an output on S3 (${server.name})`, () => {
     const { uri, at } = await makePlace();
     await using proxy = await FaultProxy.start(server.endpoint);
     const far = new S3({ ...server.settings, endpoint: proxy.endpoint }, { tries: 1 });
-    const lock = await lockS3Output(far, uri, { beatMs: 20, staleMs: 200 });
+    const lock = await lockS3Output(far, uri, { renewMs: 20, staleMs: 200 });
     const { promise: many, resolve } = Promise.withResolvers<void>();
     proxy.onFault = () => proxy.count() >= 30 && resolve();
     proxy.failRandomly(["error"], 1, 0);

@@ -24,12 +24,12 @@ test("labelmill label with its own worker waits for S3, reports this once, and s
     ["label", "text", `${inputs.uri}rows.jsonl`, "--out", out, "--model", "tiny-sentiment", "--slice-items", "20"],
     { env: { ...server.env, LABELMILL_S3_ENDPOINT: proxy.endpoint, LABELMILL_BACKOFF_MS: "100" } },
   );
-  await running.says("is out since");
+  await running.says("became unavailable at");
   proxy.clear();
   const { code, stderr } = await running.ended;
   assert.equal(code, 0, stderr);
   assert.equal(
-    stderr.match(/store s3:\/\/\S+ is out since \d\d:\d\d:\d\d: could not write .*next try in /g)?.length,
+    stderr.match(/store s3:\/\/\S+ became unavailable at \d\d:\d\d:\d\d: could not write .*next try in /g)?.length,
     1,
   );
   assert.equal(stderr.match(/is back after/g)?.length, 1);

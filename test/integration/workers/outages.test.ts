@@ -120,8 +120,8 @@ test("an outage longer than the backoff of five attempts uses no attempt, and is
   const { state } = await running;
   assert.equal(state, "succeeded");
   assert.deepEqual([await queue.getFailedCount(), log.warned(/will be retried|failed permanently/)], [0, []]);
-  assert.equal(log.warned(/^store s3:.* is out since \d\d:\d\d:\d\d: .*next try in /).length, 1);
-  assert.equal(log.warned(/^store s3:.* is back after \d+ s, going on with \d+ kept slices?$/).length, 1);
+  assert.equal(log.warned(/^store s3:.* became unavailable at \d\d:\d\d:\d\d: .*next try in /).length, 1);
+  assert.equal(log.warned(/^store s3:.* is back after \d+ s, continuing with \d+ kept slices?$/).length, 1);
   // The next beat of the worker reports the end.
   await until(async () => (await context.outages()).length === 0);
   await proves(context.request.out, 200);
@@ -134,8 +134,8 @@ test("a part is adopted if the server wrote it, but lost the answer and refuses 
   proxy.next("lost", 1, { method: "PUT", path: /part-0000000/ });
   proxy.onFault = () => void proxy.down();
   const running = context.run();
-  await log.until(/is out since/);
-  assert.match(log.warned(/is out since/)[0]!, /nothing listens there|the connection|ECONN|socket hang up/);
+  await log.until(/became unavailable at/);
+  assert.match(log.warned(/became unavailable at/)[0]!, /nothing listens there|the connection|ECONN|socket hang up/);
   proxy.onFault = undefined;
   await proxy.up();
   assert.equal((await running).state, "succeeded");
@@ -153,7 +153,7 @@ test("one key that gets 503 uses the attempts of its own slice only; the run say
   const { failedSlices, failed, totals } = (await readManifest(store))!;
   assert.deepEqual([failedSlices, failed[0]!.slice, failed[0]!.code, totals.labeled], [1, 3, "STORE_FAILED", 180]);
   assert.equal(log.warned(/will be retried/).length, 4);
-  assert.deepEqual(log.warned(/is out since/), []);
+  assert.deepEqual(log.warned(/became unavailable at/), []);
 });
 
 test("two keys that get 503 are an outage although a probe works; it is over when one of them works", async () => {
@@ -163,7 +163,7 @@ test("two keys that get 503 are an outage although a probe works; it is over whe
   proxy.next("slow-down", 200, { method: "PUT", path: /part-/ });
   assert.equal((await context.run()).state, "succeeded");
   assert.equal(proxy.count("slow-down"), 200);
-  assert.equal(log.warned(/is out since/).length, 1);
+  assert.equal(log.warned(/became unavailable at/).length, 1);
   await proves(context.request.out, 200);
 });
 
@@ -176,7 +176,7 @@ test("a store that forbids writes fails its run with its message, once the time 
   assert.equal(state, "failed");
   const { reason } = (await ledger.progress(runFile.run))!;
   assert.match(reason!, /^STORE_FAILED: could not write s3:.*: forbidden: give these credentials s3:GetObject/);
-  assert.equal(log.warned(/its runs fail in 1 s unless that is fixed/).length, 1);
+  assert.equal(log.warned(/its runs fail in 1 s unless this is fixed/).length, 1);
   assert.equal(log.warned(/will be retried/).length, 0);
   proxy.clear();
   assert.equal((await context.run()).state, "succeeded", "the same run continues after the fix");
@@ -189,7 +189,7 @@ test("writes that are allowed again in time use no attempt", async () => {
   await context.start();
   proxy.next("forbidden", 1_000_000, { method: "PUT" });
   const running = context.run();
-  await log.until(/is out since/);
+  await log.until(/became unavailable at/);
   proxy.clear();
   assert.equal((await running).state, "succeeded");
   assert.deepEqual(log.warned(/will be retried|failed permanently/), []);
@@ -201,7 +201,7 @@ test("an unavailable store does not delay a run on another store", async () => {
   await context.start();
   breakWrites(proxy);
   const out = context.run();
-  await log.until(/is out since/);
+  await log.until(/became unavailable at/);
   const path = await writeTexts(join(context.pipeline.folder, "others.csv"), 100);
   const other = await context.pipeline.run({ ...context.request, path, out: "elsewhere" }, direct);
   assert.equal(other.state, "succeeded");
@@ -337,7 +337,7 @@ test("a store that becomes unavailable before a run is planned, and again while 
   proxy.failRandomly(["reset"], 1, 0);
   await context.start();
   const { runFile } = await pipeline.submit(request, direct);
-  await log.until(/is out since/);
+  await log.until(/became unavailable at/);
   proxy.clear();
   assert.equal(await pipeline.ended(runFile.run), "succeeded");
   assert.deepEqual(log.warned(/could not be planned|will be retried/), []);
@@ -397,7 +397,7 @@ test("a full disk: its run waits, fails with the reason after the limit, and con
     return running;
   };
   const first = run();
-  await log.until(/its runs fail in 2 s unless that is fixed/);
+  await log.until(/its runs fail in 2 s unless this is fixed/);
   const { state, runFile } = await first;
   assert.equal(state, "failed");
   assert.match(
@@ -419,12 +419,12 @@ test("a frozen server is logged: which, since when, what happens next; and when 
   const s3 = new S3({ ...server.settings, endpoint: proxy.endpoint }, { silentMs: 30_000 });
   const log = new LogLines();
   const times = { limitMs: 3_600_000, refusedLimitMs: 600_000, firstProbeMs: 50, mostProbeMs: 100, silentMs: 500 };
-  using outages = new Outages(s3, { ...times, tell: (level, line) => log.log[level](line) });
+  using outages = new Outages(s3, { ...times, log: (level, line) => log.log[level](line) });
   await s3.put({ bucket, key: "before" }, new Uint8Array());
   proxy.failRandomly(["stall"], 1, 0);
   const frozen = s3.get({ bucket, key: "before" });
   frozen.catch(() => {});
-  await log.until(/^store s3:.* is out since \d\d:\d\d:\d\d: .*no answer in time.*next try in 1 s$/);
+  await log.until(/^store s3:.* became unavailable at \d\d:\d\d:\d\d: .*no answer in time.*next try in 1 s$/);
   assert.ok(outages.troubleMs([`s3://${bucket}/x`]) >= 500, "the silence before it was noticed counts too");
   assert.ok(Date.now() - Date.parse(outages.list()[0]!.since) >= 500);
   proxy.clear();
@@ -439,7 +439,7 @@ test("a forbidden input is an outage if other inputs fail now: images do not cou
   const s3 = new S3(server.settings);
   t.after(() => s3.close());
   const times = { limitMs: 60_000, refusedLimitMs: 60_000, firstProbeMs: 60_000, mostProbeMs: 60_000 };
-  using outages = new Outages(s3, { ...times, tell: () => {} });
+  using outages = new Outages(s3, { ...times, log: () => {} });
   const refusal = Object.assign(new Error("forbidden"), { name: "AccessDenied", $metadata: { httpStatusCode: 403 } });
   const abort = Object.assign(new Error("aborted"), { name: "AbortError" });
   const judge = () => {
@@ -447,10 +447,10 @@ test("a forbidden input is an outage if other inputs fail now: images do not cou
     const error = new StoreError("forbidden", { ...options, trouble: { kind: "refused", certain: false } });
     return outages.judge(error, `s3://${bucket}/out/`);
   };
-  outages.asked(bucket, "pictures/1.png", true)(refusal);
+  outages.onRequest(bucket, "pictures/1.png", true)(refusal);
   assert.equal(await judge(), undefined);
-  outages.asked(bucket, "texts/2.csv")(refusal);
-  outages.asked(bucket, "texts/2.csv")(abort);
+  outages.onRequest(bucket, "texts/2.csv")(refusal);
+  outages.onRequest(bucket, "texts/2.csv")(abort);
   const outage = await judge();
   assert.equal(outage?.place, `s3://${bucket}/texts/*`, "other folders of the bucket may be allowed");
   assert.equal(outages.of([`s3://${bucket}/texts/3.csv`]), outage);

@@ -57,7 +57,7 @@ describe("a catalog that is not right: the file, the path within it and the reas
     [
       "two entries of one id",
       models(TEXT, { ...TEXT, id: "b" }, TEXT),
-      /: models\[2\]\.id: .*not models\[0\]'s too, got "mine"$/,
+      /: models\[2\]\.id: .*models\[0\] has the same, got "mine"$/,
     ],
     ["an id that is a path", models({ ...TEXT, id: "../x" }), /: models\[0\]\.id: expected a name .*got "\.\.\/x"$/],
     [

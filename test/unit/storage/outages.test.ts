@@ -19,9 +19,9 @@ async function refusingFolder(t: TestContext, isRefused: () => boolean, refusedL
   const folder = await mkdtemp(join(tmpdir(), "labelmill-outages-"));
   t.after(() => rm(folder, { recursive: true }));
   const uri = pathToFileURL(`${folder}/`).href;
-  const told = new LogLines();
+  const reported = new LogLines();
   const s3 = new S3();
-  const outages = new Outages(s3, { ...TIMES, refusedLimitMs, tell: (level, line) => told.log[level](line) });
+  const outages = new Outages(s3, { ...TIMES, refusedLimitMs, log: (level, line) => reported.log[level](line) });
   t.after(() => {
     outages[Symbol.dispose]();
     s3.close();
@@ -39,17 +39,17 @@ async function refusingFolder(t: TestContext, isRefused: () => boolean, refusedL
   } as unknown as ObjectStore;
   const patient = new OutageAwareStore(store, outages, new OutageBuffer(1000), t.signal, () => {});
   const put = () => patient.putIfAbsent("_parts/part-0", new Uint8Array(10));
-  return { put, outages, told, count: (pattern: RegExp) => told.warned(pattern).length, writes: () => writes };
+  return { put, outages, reported, count: (pattern: RegExp) => reported.warned(pattern).length, writes: () => writes };
 }
 
 test("a folder that takes a probe and no part is given up after the limit, and the log stays short", {
   timeout: 20_000,
 }, async (t) => {
-  const { put, count, told, writes } = await refusingFolder(t, () => true);
+  const { put, count, reported, writes } = await refusingFolder(t, () => true);
   await assert.rejects(put(), { code: "STORE_FAILED", message: "EDQUOT" });
   assert.equal(count(/longer than allowed/), 1);
-  assert.ok(count(/is back after/) <= 1, told.warned(/./).join("\n"));
-  assert.ok(told.lines.length <= 4, told.warned(/./).join("\n"));
+  assert.ok(count(/is back after/) <= 1, reported.warned(/./).join("\n"));
+  assert.ok(reported.lines.length <= 4, reported.warned(/./).join("\n"));
   assert.ok(writes() <= 60, `${writes()} writes`);
   await assert.rejects(put(), { code: "STORE_FAILED" });
   assert.equal(count(/longer than allowed/), 1, "what fails again soon is given up already");
@@ -57,11 +57,11 @@ test("a folder that takes a probe and no part is given up after the limit, and t
 
 test("a part that works ends the outage of a folder whose probe was wrong", { timeout: 20_000 }, async (t) => {
   let refused = true;
-  const { put, outages, count, told } = await refusingFolder(t, () => refused, 60_000);
+  const { put, outages, count, reported } = await refusingFolder(t, () => refused, 60_000);
   const putting = put();
-  await told.until(/is out since/, 2);
+  await reported.until(/became unavailable at/, 2);
   refused = false;
   assert.equal(await putting, true);
   assert.deepEqual(outages.list(), []);
-  assert.equal(count(/is back after/), count(/is out since/), told.warned(/./).join("\n"));
+  assert.equal(count(/is back after/), count(/became unavailable at/), reported.warned(/./).join("\n"));
 });

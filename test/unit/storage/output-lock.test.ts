@@ -47,7 +47,7 @@ describe("the lock of an output", linux, () => {
     await using _lock = await lockOutput(join(place.folder, "a", "b"));
     assert.deepEqual(await readdir(join(place.folder, "a", "b")), ["_lock"]);
     await writeFile(join(place.folder, "file"), "");
-    await assert.rejects(lockOutput(join(place.folder, "file")), isError("STORE_FAILED", /a file stands/));
+    await assert.rejects(lockOutput(join(place.folder, "file")), isError("STORE_FAILED", /a file is where a folder is needed/));
     // A folder that takes none, and does not say that it does not.
     await assert.rejects(lockOutput("/proc/labelmill/out"), isError("STORE_FAILED", /\/proc\/labelmill/));
   });
@@ -170,7 +170,7 @@ describe("while it is held", linux, () => {
   test("it is lost when somebody removed it, or put something else there", async (t) => {
     await using place = await makePlace();
     const removed = await losing(t, place.folder, () => unlink(join(place.folder, "_lock")));
-    assert.match(removed.message, /somebody removed it/);
+    assert.match(removed.message, /it was removed/);
     await losing(t, place.folder, () => writeHolder(place.folder, "notes"));
     assert.equal(await readFile(join(place.folder, "_lock"), "utf8"), "notes");
   });

@@ -119,7 +119,7 @@ describe("fs: beyond what every store does", () => {
     await symlink(outside.folder, join(place.folder, "folder"));
     await symlink(join(place.folder, "nowhere"), join(place.folder, "dangling"));
     const store = await FsStore.open(place.folder);
-    const refused = isError("NOT_GRANTED", /links are not followed/);
+    const refused = isError("NOT_GRANTED", /folders without links/);
     for (const key of ["file", "folder/secret", "folder", "dangling"])
       await assert.rejects(store.get(key), refused, key);
     await assert.rejects(store.stream("folder/secret")[Symbol.asyncIterator]().next(), refused);
@@ -142,7 +142,7 @@ describe("fs: beyond what every store does", () => {
     await assert.rejects(store.get("pipe"), isError("NOT_GRANTED"));
     await assert.rejects(store.putIfAbsent("pipe", bytes("x")), isError("NOT_GRANTED"));
     await assert.rejects(store.putIfAbsent("folder", bytes("x")), isError("NOT_GRANTED"));
-    await assert.rejects(store.put("folder", bytes("x")), isError("STORE_FAILED", /EISDIR.*a folder stands/));
+    await assert.rejects(store.put("folder", bytes("x")), isError("STORE_FAILED", /EISDIR.*a folder is where a file is needed/));
     await store.put("file", bytes("x"));
     await assert.rejects(store.put("file/below", bytes("x")), isError("STORE_FAILED", /ENOTDIR.*a file stands/));
     assert.deepEqual(await keys(store), ["file"]);
@@ -166,7 +166,7 @@ describe("fs: beyond what every store does", () => {
     await store.put("key", bytes("x"));
     assert.equal(text(await (await openStore(store.uri)).get("key")), "x");
     await writeFile(join(place.folder, "file"), "x");
-    await assert.rejects(FsStore.open(join(place.folder, "file")), isError("STORE_FAILED", /a file stands/));
+    await assert.rejects(FsStore.open(join(place.folder, "file")), isError("STORE_FAILED", /a file is where a folder is needed/));
   });
 });
 
@@ -197,7 +197,7 @@ describe("openStore", () => {
         isError("USAGE", /file:\/\/\/FOLDER, s3:\/\/BUCKET\/PREFIX\/, memory:NAME/),
         uri,
       );
-    await assert.rejects(openStore("s3://bucket/x/"), isError("USAGE", /is on S3, which is not set up here/));
+    await assert.rejects(openStore("s3://bucket/x/"), isError("USAGE", /on S3, which is not: use file/));
     await assert.rejects(openStore("https://me:hidden@host/x"), (error: Error) => !error.message.includes("hidden"));
   });
 });

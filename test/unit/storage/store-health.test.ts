@@ -32,21 +32,21 @@ test("a key that failed more than a minute ago is no evidence against another, a
 
 test("what an item refers to is no evidence against other keys", () => {
   const { health } = open();
-  health.asked("picture", true)(REFUSED);
+  health.requestStarted("picture", true)(REFUSED);
   assert.deepEqual(health.otherFailing("part"), []);
-  health.asked("input")(REFUSED);
+  health.requestStarted("input")(REFUSED);
   assert.deepEqual(health.otherFailing("part"), ["input"]);
 });
 
 test("an abandoned request is no answer: the silence of the others goes on", () => {
   const { time, health } = open();
-  health.asked("a");
-  const abandoned = health.asked("b");
+  health.requestStarted("a");
+  const abandoned = health.requestStarted("b");
   time.now += 5000;
   abandoned("abandoned");
   assert.equal(health.silentMs, 5000);
   health.failed("c", "refused");
-  health.asked("c")("abandoned");
+  health.requestStarted("c")("abandoned");
   assert.deepEqual(health.otherFailing("d"), ["c"]);
 });
 
@@ -57,7 +57,7 @@ test("the time of trouble counts once and never goes back", () => {
     time.now += ms;
     seen.push(health.troubleMs);
   };
-  const silent = health.asked("a");
+  const silent = health.requestStarted("a");
   pass(1000);
   silent("abandoned");
   pass(1000);
@@ -66,7 +66,7 @@ test("the time of trouble counts once and never goes back", () => {
   // The outage goes on, as the log has it, where one of a minute ago ended.
   health.begin(outageSince(60_000));
   pass(500);
-  health.asked("b")("answered");
+  health.requestStarted("b")("answered");
   pass(500);
   health.end("a");
   pass(1000);

@@ -53,6 +53,6 @@ test("a store that is not available is shown with the reason and the number of k
   const info = workerInfo({ outages: [{ ...outage, since: since.toISOString(), nextTryAt }] });
   assert.equal(
     workerLines(info).at(-1),
-    "  store s3://labels is unavailable since 12:03:10: nothing listens there; 3 labeled slices kept, next try in 8 s",
+    "  store s3://labels has been unavailable since 12:03:10: nothing listens there; 3 labeled slices kept, next try in 8 s",
   );
 });

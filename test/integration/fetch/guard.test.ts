@@ -27,7 +27,7 @@ async function refusal(promise: Promise<unknown>): Promise<string> {
   return error.message;
 }
 
-/** A resolver that gives one answer after the other, the last one from then on, and counts how often it was asked. */
+/** A resolver that returns the answers in order, then the last one again, and counts its calls. */
 function scripted(...answers: string[][]): { resolve: Resolve; asked: () => number } {
   let asked = 0;
   const resolve: Resolve = (_hostname, _options, callback) => {
@@ -38,7 +38,7 @@ function scripted(...answers: string[][]): { resolve: Resolve; asked: () => numb
   return { resolve, asked: () => asked };
 }
 
-test("private hosts are not connected to, in any form, unless allowed", async (t) => {
+test("no connection to a private host is opened, in any notation, unless allowed", async (t) => {
   await using server = await hostileServer(ok);
   const fetcher = fetcherOf(t, false);
   const forms = ["127.0.0.1", "127.1", "2130706433", "0x7f000001", "017700000001", "[::ffff:127.0.0.1]", "localhost"];
@@ -84,7 +84,7 @@ test("credentials in a URL are refused before any connection", async (t) => {
   assert.equal(server.connections(), 0);
 });
 
-test("the address that was checked is the one connected to, whatever the next answer says", async (t) => {
+test("the connection uses the checked address, even if the next answer differs", async (t) => {
   await using checked = await hostileServer((response) => response.end("checked"), "127.0.0.1");
   await using later = await hostileServer((response) => response.end("later"), "127.0.0.2", checked.port);
   const { resolve, asked } = scripted(["127.0.0.1"], ["127.0.0.2"]);
@@ -96,7 +96,7 @@ test("the address that was checked is the one connected to, whatever the next an
   assert.equal(later.connections(), 0);
 });
 
-test("a name is asked for once a connection, so a first answer cannot vouch for a second", async (t) => {
+test("a name is looked up once a connection, so that only the checked answer is used", async (t) => {
   await using server = await hostileServer(ok);
   const { resolve, asked } = scripted(["127.0.0.1"], ["8.8.8.8"]);
   await refusal(fetcherOf(t, false, resolve).get(`http://changing.test:${server.port}/`, never));
@@ -104,7 +104,7 @@ test("a name is asked for once a connection, so a first answer cannot vouch for 
   assert.equal(server.connections(), 0);
 });
 
-test("every new connection is checked anew, that of a further try too", async (t) => {
+test("every new connection is checked, that of a further try too", async (t) => {
   await using server = await hostileServer((response) => response.destroy());
   const { resolve, asked } = scripted(["127.0.0.1"], ["169.254.169.254"]);
   await refusal(fetcherOf(t, true, resolve).get(`http://changing.test:${server.port}/`, never));
@@ -112,7 +112,7 @@ test("every new connection is checked anew, that of a further try too", async (t
   assert.equal(server.requests.length, 1);
 });
 
-test("a redirect to a name is checked when it is connected to", async (t) => {
+test("a redirect to a name is checked when the connection is opened", async (t) => {
   await using server = await hostileServer((response, request) => {
     response.writeHead(301, { location: `http://other.test:${request.socket.localPort}/` }).end();
   });

@@ -21,7 +21,7 @@ function fetcherOf(t: TestContext, limits: Partial<FetchLimits> = {}): Fetcher {
 
 const text = (bytes: Uint8Array) => Buffer.from(bytes).toString();
 
-test("the bytes come as they are, over a connection that is used again, and the request tells nothing", async (t) => {
+test("the bytes are unchanged, the connection is reused, and the request has no other headers", async (t) => {
   const body = Buffer.alloc(300_000, "image ");
   await using server = await hostileServer((response) =>
     response.writeHead(200, { "content-type": "text/html", "set-cookie": "a=b" }).end(body),
@@ -30,7 +30,7 @@ test("the bytes come as they are, over a connection that is used again, and the 
   for (let i = 0; i < 10; i++) {
     assert.deepEqual(Buffer.from(await fetcher.get(`${server.origin}/a%20b.png?q=1#f`, never)), body);
   }
-  // The next request may leave before the last one's connection is free again, but not every time.
+  // A request may be sent before the connection of the last one is free, but not every time.
   assert.ok(server.connections() <= 3, `${server.connections()} connections`);
   const request = server.requests[2]!;
   assert.equal(request.url, "/a%20b.png?q=1");
@@ -39,13 +39,13 @@ test("the bytes come as they are, over a connection that is used again, and the 
   assert.deepEqual(headers, { host, "user-agent": "labelmill", "accept-encoding": "identity" });
 });
 
-test("five redirects are followed, of each kind and relative, the sixth is not", { timeout: 20_000 }, async (t) => {
+test("five redirects of all kinds, relative too, are followed, a sixth is not", { timeout: 20_000 }, async (t) => {
   const dropped: Promise<unknown>[] = [];
   const kinds = [301, 302, 303, 307, 308, 301];
   await using server = await hostileServer((response, request) => {
     const left = Number.parseInt(request.url!.slice(1), 10);
     if (left === 0) return response.end("image");
-    // The end of the body never comes: it must not be waited for, nor its connection kept.
+    // The body never ends: the fetcher must neither wait for it nor keep the connection.
     dropped.push(once(response, "close"));
     return response
       .writeHead(kinds[left - 1]!, { location: `../${left - 1}`, "content-length": 10_000 })
@@ -62,7 +62,7 @@ test("five redirects are followed, of each kind and relative, the sixth is not",
   assert.equal(server.requests.length, 12);
 });
 
-test("a loop of redirects ends, and one to nowhere is an error", async (t) => {
+test("a loop of redirects ends, and a redirect without a target is an error", async (t) => {
   await using loop = await hostileServer((response) => response.writeHead(302, { location: "/" }).end());
   await assert.rejects(fetcherOf(t).get(loop.origin, never), { code: "FETCH_FAILED", retryable: false });
   assert.equal(loop.requests.length, 6);
@@ -84,7 +84,7 @@ test("a redirect's location may be raw UTF-8", async (t) => {
   assert.equal(text(await fetcherOf(t).get(server.origin, never)), "/s%C3%BC%C3%9F");
 });
 
-test("statuses have their codes, and the query is never told", async (t) => {
+test("statuses have their codes, and no error contains the query", async (t) => {
   const cases = {
     404: "IMAGE_NOT_FOUND",
     410: "IMAGE_NOT_FOUND",
@@ -135,7 +135,7 @@ test("a content-length over the limit is refused unread, one at the limit is not
   await assert.rejects(fetcherOf(t).get(`${server.origin}/20000001`, never), { code: "FETCH_TOO_LARGE" });
 });
 
-test("a content-length that lies gives no bytes beyond it, and no less than it", async (t) => {
+test("with a wrong content-length, no byte beyond it is read, and a shorter body is an error", async (t) => {
   await using server = await hostileServer((response, request) => {
     const length = request.url === "/less" ? 3 : 100;
     response.socket!.end(`HTTP/1.1 200 OK\r\nContent-Length: ${length}\r\n\r\nimage, and more`);
@@ -146,7 +146,7 @@ test("a content-length that lies gives no bytes beyond it, and no less than it",
   assert.equal(server.requests.length, 4);
 });
 
-test("an encoded body is refused, not decoded: no bomb goes off", async (t) => {
+test("an encoded body is refused and not decoded, so that no bomb is decompressed", async (t) => {
   const bomb = gzipSync(Buffer.alloc(50_000_000));
   for (const encoding of ["gzip", "br", "identity, gzip", "deflate"]) {
     await using server = await hostileServer((response) =>
@@ -161,7 +161,7 @@ test("an encoded body is refused, not decoded: no bomb goes off", async (t) => {
   assert.equal(text(await fetcherOf(t).get(plain.origin, never)), "i");
 });
 
-test("what is not HTTP fails without another try", async (t) => {
+test("an answer that is not HTTP fails without another try", async (t) => {
   let connections = 0;
   const server = createServer((socket) => {
     connections++;
@@ -191,7 +191,7 @@ test("endless headers are cut", async (t) => {
   await assert.rejects(fetcherOf(t).get(server.origin, never), { code: "FETCH_FAILED", message: /HEADERS_OVERFLOW/ });
 });
 
-test("a certificate that nobody vouches for is refused, whatever the environment says", async (t) => {
+test("a self-signed certificate is refused, even if the environment allows it", async (t) => {
   const pem = await readFile(new URL("../../fixtures/self-signed.pem", import.meta.url));
   let requests = 0;
   const server = createTlsServer({ key: pem, cert: pem }, (_request, response) => {

@@ -20,7 +20,7 @@ function fetcherOf(t: TestContext, roots: string[], from = s3, limits: Partial<F
   return fetcher;
 }
 
-/** A server in S3's place that answers as the test says. */
+/** A server in the place of S3 that answers as the test defines. */
 async function inItsPlace(t: TestContext, answer: Answer, roots = ["s3://bucket"]) {
   const hostile = await hostileServer(answer);
   const client = new S3({ ...server.settings, endpoint: hostile.origin, pathStyle: true }, FAST);
@@ -31,7 +31,7 @@ async function inItsPlace(t: TestContext, answer: Answer, roots = ["s3://bucket"
   return { hostile, fetcher: fetcherOf(t, roots, client) };
 }
 
-test("a granted object comes whole, whatever is in its key", async (t) => {
+test("a granted object is read whole, with any characters in its key", async (t) => {
   const bytes = Buffer.alloc(700_001, "0123456789");
   await s3.put({ bucket, key: "in/a b+#?%é=&.png" }, bytes);
   await s3.put({ bucket, key: "in/empty.png" }, new Uint8Array());
@@ -41,7 +41,7 @@ test("a granted object comes whole, whatever is in its key", async (t) => {
   assert.equal((await fetcher.get(`s3://${bucket}/in/empty.png`, never)).length, 0);
 });
 
-test("what is not granted is not asked for, whether it is there or not", async (t) => {
+test("an object that is not granted is not requested, whether it exists or not", async (t) => {
   const { hostile, fetcher } = await inItsPlace(t, (response) => response.end("secret"), ["s3://bucket/in/"]);
   for (const key of ["out.png", "in", "inner/x.png", "In/x.png"]) {
     await assert.rejects(fetcher.get(`s3://bucket/${key}`, never), { code: "NOT_GRANTED", retryable: false });
@@ -55,7 +55,7 @@ test("what is not granted is not asked for, whether it is there or not", async (
   assert.equal(hostile.requests.length, 0);
 });
 
-test("what is missing says so: an object is not found, a bucket is refused", async (t) => {
+test("a missing object is not found, a missing bucket is refused", async (t) => {
   const none = `${bucket}-none`;
   const fetcher = fetcherOf(t, [`s3://${bucket}`, `s3://${none}`]);
   const message = `s3://${bucket}/none.png: expected an object, got none`;
@@ -63,7 +63,7 @@ test("what is missing says so: an object is not found, a bucket is refused", asy
   await assert.rejects(fetcher.get(`s3://${none}/a.png`, never), { code: "FETCH_FAILED", message: /no such bucket/ });
 });
 
-test("the limit counts to the byte, and what is over it is not read", async (t) => {
+test("the limit is exact to the byte, and a larger object is not read", async (t) => {
   await s3.put({ bucket, key: "limit/1000.png" }, Buffer.alloc(1000));
   await s3.put({ bucket, key: "limit/1001.png" }, Buffer.alloc(1001));
   const fetcher = fetcherOf(t, [`s3://${bucket}`], s3, { maxFileBytes: 1000 });
@@ -78,7 +78,7 @@ test("the limit counts to the byte, and what is over it is not read", async (t) 
   await assert.rejects(usual.get("s3://bucket/huge.png", never), { code: "FETCH_TOO_LARGE" });
 });
 
-test("what the server forbids is refused, an outage may be tried later", async (t) => {
+test("a forbidden object is refused, an outage is retryable", async (t) => {
   const error = (code: string) => `<?xml version="1.0"?><Error><Code>${code}</Code><Message>m</Message></Error>`;
   const forbidding = await inItsPlace(t, (response) => response.writeHead(403).end(error("AccessDenied")));
   await assert.rejects(forbidding.fetcher.get("s3://bucket/a.png", never), {
@@ -96,7 +96,7 @@ test("what the server forbids is refused, an outage may be tried later", async (
   assert.equal(busy.hostile.requests.length, FAST.tries);
 });
 
-test("keys that have expired are the store's failure, not the image's; a signature may be about one key", async (t) => {
+test("expired keys are a failure of the store, not of the image; a wrong signature may concern one key", async (t) => {
   const error = (code: string) => `<?xml version="1.0"?><Error><Code>${code}</Code><Message>m</Message></Error>`;
   for (const code of ["ExpiredToken", "InvalidAccessKeyId", "RequestTimeTooSkewed"]) {
     const { fetcher } = await inItsPlace(t, (response) => response.writeHead(400).end(error(code)));
@@ -106,7 +106,7 @@ test("keys that have expired are the store's failure, not the image's; a signatu
   await assert.rejects(fetcher.get("s3://bucket/a.png", never), { code: "FETCH_FAILED" });
 });
 
-test("an aborted fetch ends at once, before it is begun and while the server is silent", {
+test("an aborted fetch ends at once, before its start and while the server is silent", {
   timeout: 10_000,
 }, async (t) => {
   const abort = new AbortController();
@@ -117,7 +117,7 @@ test("an aborted fetch ends at once, before it is begun and while the server is 
   assert.equal(hostile.requests.length, 1);
 });
 
-test("an abort does not wait for credentials that do not come", { timeout: 10_000 }, async (t) => {
+test("an abort does not wait for credentials that never arrive", { timeout: 10_000 }, async (t) => {
   const abort = new AbortController();
   let answer = () => {};
   const role = await hostileServer((response) => {

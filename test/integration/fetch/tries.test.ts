@@ -10,7 +10,7 @@ import type { FetchLimits } from "../../../src/fetch/limits.ts";
 import { hostileServer } from "../../helpers/servers/hostile-server.ts";
 
 const never = new AbortController().signal;
-/** Long enough that a test which waits for it fails by its time. */
+/** Longer than the time limit of a test: a test that waits for it fails. */
 const MINUTE = 60_000;
 
 function fetcherOf(t: TestContext, limits: Partial<FetchLimits> = {}, resolve?: Resolve): Fetcher {
@@ -27,7 +27,7 @@ async function timed(promise: Promise<unknown>): Promise<number> {
   return performance.now() - start;
 }
 
-/** The test's own bound on what must not wait for one of the long limits. */
+/** The time limit of a test that must not wait for a long limit. */
 const quick = { timeout: 20_000 };
 
 test("408, 425, 429 and 5xx are tried three times, then unavailable", quick, async (t) => {
@@ -42,7 +42,7 @@ test("408, 425, 429 and 5xx are tried three times, then unavailable", quick, asy
   }
 });
 
-test("503 with Retry-After, then success: waited for as long as it said", quick, async (t) => {
+test("503 with Retry-After, then success: the wait is as long as requested", quick, async (t) => {
   await using server = await hostileServer((response, _request, count) => {
     if (count === 1) response.writeHead(503, { "retry-after": "1" }).end();
     else response.end("image");
@@ -85,7 +85,7 @@ test("a reset in the middle of the body, then success", quick, async (t) => {
   assert.equal(server.requests.length, 2);
 });
 
-test("a chunked body that breaks off is tried again, not taken for whole", quick, async (t) => {
+test("an incomplete chunked body is tried again, not used", quick, async (t) => {
   await using server = await hostileServer((response, _request, count) => {
     if (count > 1) response.end("image");
     else response.write("half", () => response.destroy());
@@ -100,7 +100,7 @@ test("a host that refuses connections is unavailable", quick, async (t) => {
   await assert.rejects(fetcherOf(t).get(server.origin, never), rejection);
 });
 
-test("slow headers, a dripping body and a redirect in circles of time end with the try's time", quick, async (t) => {
+test("slow headers, a slow body and slow redirects end with the time limit of the try", quick, async (t) => {
   const answers = {
     headers: () => {},
     drip: (response: ServerResponse) => {
@@ -120,7 +120,7 @@ test("slow headers, a dripping body and a redirect in circles of time end with t
   }
 });
 
-test("a connection that does not come about ends with its own time: look-up and TLS", quick, async (t) => {
+test("a connection that is not established ends with its own time limit: look-up and TLS", quick, async (t) => {
   const unanswered = fetcherOf(t, { connectTimeoutMs: 100, timeoutMs: MINUTE, tries: 1 }, () => {});
   const rejection = { code: "FETCH_UNAVAILABLE", message: /UND_ERR_CONNECT_TIMEOUT \(tried 1 times\)/ };
   await assert.rejects(unanswered.get("http://slow.test/", never), rejection);
@@ -170,7 +170,7 @@ test("an abort does not wait for a look-up or a connection either", quick, async
   assert.ok((await timed(got)) < 1000);
 });
 
-test("closing ends what is under way, and no try comes after", quick, async (t) => {
+test("closing ends running fetches, and no try follows", quick, async (t) => {
   const asked = Promise.withResolvers<void>();
   await using server = await hostileServer(() => asked.resolve());
   const fetcher = fetcherOf(t, { timeoutMs: MINUTE });
@@ -182,7 +182,7 @@ test("closing ends what is under way, and no try comes after", quick, async (t) 
   assert.equal(server.requests.length, 1);
 });
 
-test("a hundred fetches at once under one signal: no listener is left, no warning given", quick, async (t) => {
+test("a hundred concurrent fetches under one signal: no listener is left, no warning is emitted", quick, async (t) => {
   const warnings: Error[] = [];
   const warned = (warning: Error) => warnings.push(warning);
   process.on("warning", warned);
@@ -198,7 +198,7 @@ test("a hundred fetches at once under one signal: no listener is left, no warnin
   assert.deepEqual(warnings, []);
 });
 
-/** Turns of the event loop: what a server in this process wrote has reached its client by then. */
+/** Turns of the event loop: then the client has received what a server in this process wrote. */
 async function turns(count: number): Promise<void> {
   for (let turn = 0; turn < count; turn++) await new Promise((next) => setImmediate(next));
 }

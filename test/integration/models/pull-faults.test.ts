@@ -12,14 +12,14 @@ import type { Fault, HubRequest } from "../../helpers/servers/hub-server.ts";
 
 const isBytes = ({ method, origin }: HubRequest) => method === "GET" && origin === "cdn";
 
-/** Resolves when a download is as far as `bytes`: what the server sent has then been kept. */
+/** Resolves when a download has reached `bytes`: then the sent bytes are on the disk. */
 function reaches(bytes: number): { until: Promise<void>; onProgress: (progress: PullProgress) => void } {
   const { promise, resolve } = Promise.withResolvers<void>();
   return { until: promise, onProgress: ({ doneBytes }) => doneBytes >= bytes && resolve() };
 }
 
-describe("a hub that fails for a while", { concurrency: 2 }, () => {
-  test("a cut connection: the rest is asked for, and no byte comes twice", async () => {
+describe("a hub that fails temporarily", { concurrency: 2 }, () => {
+  test("a cut connection: the rest is requested, and no byte is sent twice", async () => {
     await using place = await openHubPlace();
     const { hub, pull } = place;
     const { until, onProgress } = reaches(300_000);
@@ -36,7 +36,7 @@ describe("a hub that fails for a while", { concurrency: 2 }, () => {
     );
   });
 
-  test("cuts that bring something each time do not use up the tries; cuts that bring nothing do", async () => {
+  test("cuts after progress do not use up the tries; cuts without progress do", async () => {
     await using place = await openHubPlace();
     const { hub, modelsDir, pull } = place;
     let cuts = 0;
@@ -67,7 +67,9 @@ describe("a hub that fails for a while", { concurrency: 2 }, () => {
     assert.equal((await modelFolders(modelsDir)).length, 2);
   });
 
-  test("a stall is given up after the idle time, and the rest asked for", { timeout: 30_000 }, async () => {
+  test("a stalled connection is closed after the idle time, and the rest is requested", {
+    timeout: 30_000,
+  }, async () => {
     await using place = await openHubPlace();
     const { hub, pull } = place;
     let stalls = 0;
@@ -76,7 +78,7 @@ describe("a hub that fails for a while", { concurrency: 2 }, () => {
     assert.equal(hub.takeSentBytes(), TOTAL_BYTES);
   });
 
-  test("429 and 5xx are tried again, at the hub and at the CDN; 403 of the CDN too, whose addresses age", async () => {
+  test("429 and 5xx are tried again, at the hub and at the CDN; so is 403 of the CDN, whose addresses expire", async () => {
     for (const status of [429, 408, 500, 502, 503, 504]) {
       await using place = await openHubPlace();
       const { hub, modelsDir, pull } = place;
@@ -103,7 +105,7 @@ describe("a hub that fails for a while", { concurrency: 2 }, () => {
     );
   });
 
-  test("Retry-After is waited for, in seconds and as a date, up to its limit", { timeout: 30_000 }, async () => {
+  test("Retry-After is respected, in seconds and as a date, up to its limit", { timeout: 30_000 }, async () => {
     for (const [after, limit, least] of [
       ["1", 60_000, 990],
       [() => new Date(Date.now() + 2000).toUTCString(), 60_000, 900],
@@ -123,7 +125,7 @@ describe("a hub that fails for a while", { concurrency: 2 }, () => {
     }
   });
 
-  test("a server that knows no ranges: the whole file at once, and after a cut what is missing of it", async () => {
+  test("a server without ranges: the whole file at once, and after a cut only the missing bytes are used", async () => {
     await using place = await openHubPlace();
     const { hub, pull } = place;
     const { until, onProgress } = reaches(350_000);
@@ -137,7 +139,7 @@ describe("a hub that fails for a while", { concurrency: 2 }, () => {
     assert.equal(hub.takeSentBytes(), TOTAL_BYTES + 350_000);
   });
 
-  test("a hub that is not there is an error that says so, after its tries", async () => {
+  test("an unreachable hub is an error, after all tries", async () => {
     await using place = await openHubPlace();
     const gone = createServer().listen(0, "127.0.0.1");
     await once(gone, "listening");
@@ -156,7 +158,7 @@ describe("a hub that fails for a while", { concurrency: 2 }, () => {
     assert.equal(existsSync(join(place.modelsDir, "tests--tiny-image")), false);
   });
 
-  test("an abort ends it at once; the next pull goes on", { timeout: 30_000 }, async () => {
+  test("an abort ends a pull at once; the next pull continues it", { timeout: 30_000 }, async () => {
     await using place = await openHubPlace();
     const { hub, modelsDir, pull } = place;
     const abort = new AbortController();

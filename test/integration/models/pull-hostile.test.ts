@@ -18,8 +18,8 @@ const PULL_MAIN = fileURLToPath(new URL("../../helpers/processes/pull-main.ts", 
 const isBytes = ({ method, origin }: HubRequest) => method === "GET" && origin === "cdn";
 const isOnnxHead = ({ method, file }: HubRequest) => method === "HEAD" && file === "onnx/model.onnx";
 
-describe("a hub that is wrong", { concurrency: 2 }, () => {
-  test("other bytes than announced, in either kind of file: the hash error, nothing usable, and the next try is clean", async () => {
+describe("a hub with wrong answers", { concurrency: 2 }, () => {
+  test("other bytes than announced, in both kinds of files: MODEL_HASH, nothing usable, and a clean next try", async () => {
     for (const wrong of ["onnx/model.onnx", "config.json"]) {
       await using place = await openHubPlace();
       const { hub, modelsDir, pull } = place;
@@ -55,13 +55,13 @@ describe("a hub that is wrong", { concurrency: 2 }, () => {
         assert.equal(await findPulled(TINY, modelsDir), undefined);
         if (code === "MODEL_HASH") assert.equal(hub.requests.filter(isBytes).length, 1, "seen at once");
         hub.fault = () => undefined;
-        // What came is kept where the connection was to blame: then its hash tells.
+        // After a connection error the bytes are kept: then the hash shows the difference.
         if (code === "MODEL_UNAVAILABLE") await assert.rejects(pull(), { code: "MODEL_HASH" });
         await pull();
       }
   });
 
-  test("no commit, another one than asked for, no size, a giant one, no hash: refused in words", async () => {
+  test("no commit, another commit, no size, a giant size, no hash: refused with the reason", async () => {
     const cases: [Fault["headers"], RegExp, string?][] = [
       [{ "x-repo-commit": undefined }, /got no commit/],
       [{ "x-repo-commit": "../../etc" }, /got no commit/],
@@ -79,7 +79,7 @@ describe("a hub that is wrong", { concurrency: 2 }, () => {
     }
   });
 
-  test("redirects in circles, to another scheme, with credentials, to nowhere: refused", async () => {
+  test("redirect loops and redirects to another scheme, with credentials or without a target: refused", async () => {
     for (const location of [
       "/tests/tiny-image/resolve/main/config.json",
       "file:///etc/passwd",
@@ -92,7 +92,7 @@ describe("a hub that is wrong", { concurrency: 2 }, () => {
     }
   });
 
-  test("https stays https, and a certificate that nobody vouches for is refused at once", async () => {
+  test("https never becomes http, and a self-signed certificate is refused at once", async () => {
     await using place = await openHubPlace();
     const pem = fileURLToPath(new URL("../../fixtures/self-signed.pem", import.meta.url));
     const certificate = await readFile(pem);
@@ -127,7 +127,7 @@ describe("access", { concurrency: 2 }, () => {
   const repos = { "tests/private": { files: TINY_DIR, token } };
   const PRIVATE = { repo: "tests/private" };
 
-  test("the token opens a private model, and goes to the hub's origin alone", async () => {
+  test("the token opens a private model, and is sent to the hub's origin only", async () => {
     await using place = await openHubPlace({ repos });
     await place.pull(PRIVATE, { token });
     const { requests } = place.hub;
@@ -136,7 +136,7 @@ describe("access", { concurrency: 2 }, () => {
       assert.equal(headers.authorization, origin === "hub" ? `Bearer ${token}` : undefined);
   });
 
-  test("without it, with a wrong one, or with one that cannot be: told, and never printed", async () => {
+  test("without a token, with a wrong or an invalid one: an error that does not contain it", async () => {
     await using place = await openHubPlace({ repos });
     const secret = "hf_s3cr3t";
     const notSecret = (message: RegExp) => (error: Error & { code: string }) => {
@@ -158,7 +158,7 @@ describe("access", { concurrency: 2 }, () => {
     assert.deepEqual(await readdir(place.modelsDir), []);
   });
 
-  test("no such model, revision, weights or config: named, with what there is", async () => {
+  test("an unknown model, revision, weights or config: named, with the existing ones", async () => {
     await using place = await openHubPlace({ repos: { "tests/empty": { files: { "model.bin": randomBytes(9) } } } });
     const { hub, pull } = place;
     const notFound = (message: RegExp) => ({ code: "MODEL_NOT_FOUND", message });
@@ -176,7 +176,9 @@ describe("access", { concurrency: 2 }, () => {
     );
     await assert.rejects(
       pull({ dtype: "q8" }),
-      notFound(/expected the file onnx\/model_quantized\.onnx, but it does not exist; its ONNX files: onnx\/model\.onnx/),
+      notFound(
+        /expected the file onnx\/model_quantized\.onnx, but it does not exist; its ONNX files: onnx\/model\.onnx/,
+      ),
     );
     await assert.rejects(
       pull({ repo: "tests/empty" }),

@@ -37,7 +37,7 @@ function startPull({ hub, modelsDir }: HubPlace, limits: Partial<HubLimits> = {}
   return fork(PULL_MAIN, [JSON.stringify(order)]);
 }
 
-/** Ends a process as it says what is waited for. Later news that were on their way count too. @returns the last progress */
+/** Kills a process when it sends the awaited message. Messages already sent count too. @returns the last progress */
 async function killWhen(child: ChildProcess, isIt: (news: PullMessage) => boolean): Promise<number> {
   let doneBytes = 0;
   child.on("message", (news: PullMessage) => {
@@ -70,7 +70,7 @@ describe("kill -9 of a process that pulls", { concurrency: 2 }, () => {
       await using place = await openHubPlace();
       const { hub, modelsDir, pull } = place;
       hub.fault = (request) => (isBytes(request) ? { stallAfter: at } : undefined);
-      // The first range goes alone, then as many as there may be at once: six here.
+      // The first range is requested alone, then up to six concurrently.
       const ranges = rangeBytes > ONNX_BYTES ? 1 : 6;
       const done = await killWhen(
         startPull(place, { rangeBytes }),
@@ -90,7 +90,7 @@ describe("kill -9 of a process that pulls", { concurrency: 2 }, () => {
       assert.deepEqual(await unfinished(modelsDir), []);
     });
 
-  test("when every byte is there, while it is checked and put in its place: a whole model or none", async () => {
+  test("after the last byte, while the files are checked and renamed: a complete model or none", async () => {
     for (let i = 0; i < 5; i++) {
       await using place = await openHubPlace();
       const { hub, modelsDir, pull } = place;
@@ -106,8 +106,8 @@ describe("kill -9 of a process that pulls", { concurrency: 2 }, () => {
   });
 });
 
-describe("several processes that pull the same model", { concurrency: 2 }, () => {
-  test("one downloads, the others wait and use what it made", async () => {
+describe("concurrent pulls of the same model", { concurrency: 2 }, () => {
+  test("one downloads, the others wait and use its result", async () => {
     await using place = await openHubPlace();
     const { hub, modelsDir } = place;
     const allAsked = Promise.withResolvers<void>();
@@ -123,7 +123,7 @@ describe("several processes that pull the same model", { concurrency: 2 }, () =>
     assert.deepEqual(await unfinished(modelsDir), []);
   });
 
-  test("a waiting one takes over where a killed one was", async () => {
+  test("a waiting process continues the download of a killed one", async () => {
     await using place = await openHubPlace();
     const { hub } = place;
     hub.fault = (request) => (isBytes(request) ? { stallAfter: 400_000 } : undefined);
@@ -134,7 +134,7 @@ describe("several processes that pull the same model", { concurrency: 2 }, () =>
       if (news.is !== "progress" || news.doneBytes !== done) return false;
       const known = hub.requests.length;
       hub.fault = ({ number, path }) => {
-        // The second one has asked for everything that it asks before it waits.
+        // The second process has sent all requests that precede its wait.
         if (number > known && path.endsWith("onnx/model.onnx_data")) first.kill("SIGKILL");
         return undefined;
       };
@@ -148,7 +148,7 @@ describe("several processes that pull the same model", { concurrency: 2 }, () =>
 });
 
 describe("a full disk", () => {
-  /** Runs `full-disk-main.ts` on a file system of `bytes` of its own, which ends with the process. */
+  /** Runs `full-disk-main.ts` on a separate file system of `bytes`, which ends with the process. */
   async function onDisk(bytes: number, order: FullDiskOrder): Promise<FullDiskResult> {
     await mkdir(order.modelsDir, { recursive: true });
     const script = 'mount -t tmpfs -o size="$1" disk "$2" && exec "$3" "$4" "$5"';
@@ -162,11 +162,11 @@ describe("a full disk", () => {
   );
 
   for (const [title, fill, message, doneBytes, answers] of [
-    ["from the beginning: refused, and nothing is asked for", { leaveBytes: 300_000 }, /\d+ are free/, 0, 1],
+    ["from the beginning: refused without a request for bytes", { leaveBytes: 300_000 }, /\d+ are free/, 0, 1],
     ["before the first byte", { fillAtBytes: 0, leaveBytes: 0 }, /the disk is full/, 0, 2],
-    ["in the middle: what came stays", { fillAtBytes: 200_000, leaveBytes: 0 }, /the disk is full/, 1, 2],
+    ["in the middle: the received bytes are kept", { fillAtBytes: 200_000, leaveBytes: 0 }, /the disk is full/, 1, 2],
   ] as const)
-    test(`${title}; with room again, the next pull goes on`, async (t) => {
+    test(`${title}; with free space again, the next pull continues`, async (t) => {
       if (!(await canMount))
         return t.skip("NOT TESTED: a full disk (no right to mount one in a namespace: unshare -rm)");
       await using place = await openHubPlace();

@@ -33,9 +33,9 @@ async function openPlace(change: Partial<PixelModel> = {}, isLfs = true): Promis
   return openHubPlace({ repos, isLfs: (path) => path.endsWith(".onnx") || (isLfs && path === WEIGHTS) });
 }
 
-describe("a model on the hub whose weights lie in a file of any name", { concurrency: 2 }, () => {
+describe("a model on the hub with external weights in a file of any name", { concurrency: 2 }, () => {
   for (const isLfs of [true, false])
-    test(`comes with it, hashed and in the lock (${isLfs ? "in LFS" : "in git"})`, async () => {
+    test(`is pulled with the weights, hashed and in the lock (${isLfs ? "in LFS" : "in git"})`, async () => {
       await using place = await openPlace({}, isLfs);
       const { hub, modelsDir, pull } = place;
       const progress: PullProgress[] = [];
@@ -59,7 +59,7 @@ describe("a model on the hub whose weights lie in a file of any name", { concurr
       assert.deepEqual(await unfinished(modelsDir), []);
     });
 
-  test("goes on where the download of the weights was stopped", async () => {
+  test("continues an interrupted download of the weights", async () => {
     await using place = await openPlace();
     const { hub, modelsDir, pull } = place;
     const abort = new AbortController();
@@ -78,7 +78,7 @@ describe("a model on the hub whose weights lie in a file of any name", { concurr
     assert.equal(hub.takeSentBytes(), lock.files.reduce((sum, { size }) => sum + size, 0) - done);
   });
 
-  test("is refused with weights that are not what the hub announced, and nothing of it stays", async () => {
+  test("is refused with other weights than announced, and the download is removed", async () => {
     await using place = await openPlace();
     const { hub, modelsDir, pull } = place;
     hub.fault = (request) => (isWeightsBytes(request) ? { body: Buffer.alloc(BYTES, 1) } : undefined);
@@ -86,7 +86,7 @@ describe("a model on the hub whose weights lie in a file of any name", { concurr
     assert.deepEqual([await modelFolders(modelsDir), await unfinished(modelsDir)], [[], []]);
   });
 
-  test("is held to its pins, weights too, before anything is downloaded", async () => {
+  test("is checked against its pins, weights too, before any download", async () => {
     await using place = await openPlace();
     const { hub, modelsDir, pull } = place;
     const { lock, dir } = await pull({ repo: REPO });
@@ -111,7 +111,7 @@ describe("a model on the hub whose weights lie in a file of any name", { concurr
     ["outside of the folder", "../config.json", /location of weights: expected a file in its folder or below/],
     ["at an absolute path", "/etc/hostname", /location of weights: expected a file in its folder or below/],
   ] as const)
-    test(`is refused with weights ${what}; the hub is not asked for what leads out`, async () => {
+    test(`is refused with weights ${what}; a path outside of the folder is not requested`, async () => {
       await using place = await openPlace({ externalFile });
       const { hub, modelsDir, pull } = place;
       await assert.rejects(pull({ repo: REPO }), { code: "MODEL_INVALID", message });

@@ -21,7 +21,7 @@ const CONFIG = await readFile(join(TINY_DIR, "config.json"));
 
 describe("pulling a model", { concurrency: 2 }, () => {
   for (const direct of [false, true])
-    test(`puts its files, a lock and the revision's commit in place (small files ${direct ? "direct" : "redirected"})`, async () => {
+    test(`writes the files, a lock and the revision's commit (small files ${direct ? "direct" : "redirected"})`, async () => {
       await using place = await openHubPlace({ direct });
       const { hub, modelsDir, pull } = place;
       const commit = hub.commitOf(TINY.repo);
@@ -45,7 +45,7 @@ describe("pulling a model", { concurrency: 2 }, () => {
       await loadModel(dir);
     });
 
-  test("the files after the first are asked for by the commit; the bytes come once, large files in ranges", async () => {
+  test("the files after the first are requested by the commit; the bytes are sent once, large files in ranges", async () => {
     await using place = await openHubPlace();
     const { hub, pull } = place;
     const commit = hub.commitOf(TINY.repo);
@@ -66,7 +66,7 @@ describe("pulling a model", { concurrency: 2 }, () => {
     assert.deepEqual(progress.at(-1), { ...progress.at(-1), doneBytes: TOTAL_BYTES, totalBytes: TOTAL_BYTES });
   });
 
-  test("asks again and fetches nothing when it is there; a damaged file is found by its content and mended", async () => {
+  test("a second pull checks the hub and downloads nothing; a damaged file is detected by its content and replaced", async () => {
     await using place = await openHubPlace();
     const { hub, modelsDir, pull } = place;
     const first = await pull();
@@ -84,7 +84,7 @@ describe("pulling a model", { concurrency: 2 }, () => {
     assert.deepEqual(await unfinished(modelsDir), []);
   });
 
-  test("weights beside the ONNX file come along, until one is not there", async () => {
+  test("external weights with numbered names are pulled, up to the first missing number", async () => {
     const files = { "config.json": CONFIG, "onnx/model_fp16.onnx": randomBytes(1000) };
     const weights = ["", "_1", "_2"].map((end) => [`onnx/model_fp16.onnx_data${end}`, randomBytes(3000)] as const);
     const repo = { files: { ...files, ...Object.fromEntries(weights), "onnx/model_fp16.onnx_data_4": randomBytes(9) } };
@@ -97,7 +97,7 @@ describe("pulling a model", { concurrency: 2 }, () => {
     );
   });
 
-  test("an image model with a tokenizer and its recipe in processor_config.json alone comes with its recipe", async () => {
+  test("an image model with a tokenizer and its recipe only in processor_config.json is pulled with its recipe", async () => {
     const [recipe, onnx] = await Promise.all(
       ["preprocessor_config.json", "onnx/model.onnx"].map((path) => readFile(join(TINY_DIR, path))),
     );
@@ -117,7 +117,7 @@ describe("pulling a model", { concurrency: 2 }, () => {
     assert.deepEqual((await loadModel(dir)).recipe, (await loadModel(TINY_DIR)).recipe);
   });
 
-  test("two recipes that differ both come, so that a pulled model is refused as a folder is", async () => {
+  test("two different recipes are both pulled, so that the model is refused as a folder would be", async () => {
     const recipe = JSON.parse(await readFile(join(TINY_DIR, "preprocessor_config.json"), "utf8")) as object;
     const files = {
       "config.json": CONFIG,
@@ -133,7 +133,7 @@ describe("pulling a model", { concurrency: 2 }, () => {
     });
   });
 
-  test("a branch means the commit it was pulled as, offline, until it is pulled again", async () => {
+  test("offline, a branch means the commit of the last pull", async () => {
     await using place = await openHubPlace();
     const { hub, modelsDir, pull } = place;
     const first = await pull();
@@ -159,7 +159,7 @@ describe("pulling a model", { concurrency: 2 }, () => {
       assert.equal(await findPulled({ ...TINY, ...other }, modelsDir), undefined);
   });
 
-  test("a branch that moves in the middle mixes nothing", async () => {
+  test("a branch that changes during a pull mixes no files", async () => {
     await using place = await openHubPlace();
     const { hub, pull } = place;
     const commit = hub.commitOf(TINY.repo);
@@ -176,7 +176,7 @@ describe("pulling a model", { concurrency: 2 }, () => {
     );
   });
 
-  test("revisions with slashes are encoded, and kept apart from others", async () => {
+  test("revisions with slashes are encoded, and distinguished from others", async () => {
     await using place = await openHubPlace();
     const { hub, modelsDir, pull } = place;
     const commit = hub.publish(TINY.repo, { "config.json": CONFIG, "onnx/model.onnx": randomBytes(50) }, "refs/pr/1");
@@ -187,7 +187,7 @@ describe("pulling a model", { concurrency: 2 }, () => {
     assert.deepEqual(await modelFolders(modelsDir), [dir.slice(modelsDir.length + 1)]);
   });
 
-  test("what is half there is not found: a file that is short or gone, a lock that says something else", async () => {
+  test("an incomplete model is not found: a short or missing file, or another lock", async () => {
     await using place = await openHubPlace();
     const { modelsDir, pull } = place;
     const { dir } = await pull();
@@ -214,7 +214,7 @@ describe("pulling a model", { concurrency: 2 }, () => {
 });
 
 describe("pins", { concurrency: 2 }, () => {
-  test("that fit are what is pulled and found", async () => {
+  test("that match: the model is pulled and found", async () => {
     await using place = await openHubPlace();
     const { modelsDir, pull } = place;
     const { lock, dir } = await pull();
@@ -229,7 +229,7 @@ describe("pins", { concurrency: 2 }, () => {
     );
   });
 
-  test("a revision that moved, another size, another hash, a file more or fewer: refused, and nothing is downloaded", async () => {
+  test("a changed revision, another size or hash, an added or missing file: refused without a download", async () => {
     await using place = await openHubPlace();
     const { hub, modelsDir, pull } = place;
     const { lock, dir } = await pull();
@@ -259,7 +259,7 @@ describe("pins", { concurrency: 2 }, () => {
     assert.deepEqual(await readdir(modelsDir), []);
   });
 
-  test("hold for small files too, whose SHA-256 is known only when they are here: what was downloaded is removed", async () => {
+  test("apply to small files too, whose SHA-256 is known only after the download, which is then removed", async () => {
     await using place = await openHubPlace();
     const { modelsDir, pull } = place;
     const { lock, dir } = await pull();
@@ -270,7 +270,7 @@ describe("pins", { concurrency: 2 }, () => {
     assert.deepEqual(await readdir(join(modelsDir, "tests--tiny-image")), []);
   });
 
-  test("refuse what was pulled before without them", async () => {
+  test("refuse a model that was pulled without them", async () => {
     await using place = await openHubPlace();
     const { modelsDir, pull } = place;
     const { lock } = await pull();

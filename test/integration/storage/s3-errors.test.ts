@@ -12,10 +12,10 @@ const server = await startTestS3();
 after(() => server[Symbol.asyncDispose]());
 
 const FEW = { tries: 2, delayMs: 1 };
-/** SeaweedFS checks signatures; the others take any. */
+/** SeaweedFS checks signatures; the other servers accept any. */
 const signatures = !server.name.startsWith("SeaweedFS") && `${server.name} checks no signatures`;
 
-/** Opens a store as a command does, and asserts that it fails with one clear line. */
+/** Opens a store as a command does, and checks that it fails with one line. */
 async function failsAt(uri: string, settings: S3Settings, expected: RegExp, retryable: boolean): Promise<void> {
   const s3 = new S3(settings, FEW);
   try {
@@ -31,7 +31,7 @@ async function failsAt(uri: string, settings: S3Settings, expected: RegExp, retr
   }
 }
 
-/** Runs with other variables of the environment, which the SDK reads when a client is made. */
+/** Runs with other environment variables, which the SDK reads when a client is created. */
 async function withEnv(changes: Record<string, string | undefined>, run: () => Promise<void>): Promise<void> {
   const before = Object.fromEntries(Object.keys(changes).map((name) => [name, process.env[name]]));
   const set = (values: Record<string, string | undefined>) => {
@@ -48,7 +48,7 @@ async function withEnv(changes: Record<string, string | undefined>, run: () => P
   }
 }
 
-/** A server that answers as `listener` does: what Amazon's says and the tests' own never would. */
+/** A server that answers as `listener` does: with Amazon's answers that the test servers never give. */
 async function withServer(listener: RequestListener, run: (settings: S3Settings) => Promise<void>): Promise<void> {
   const http = createServer(listener);
   await new Promise<void>((done) => http.listen(0, "127.0.0.1", done));
@@ -75,10 +75,10 @@ function answers(
   };
 }
 
-describe(`what S3 refuses is one line (${server.name})`, () => {
+describe(`an error of S3 is one line (${server.name})`, () => {
   const host = new URL(server.endpoint).host;
 
-  test("a bucket that is not there", async () => {
+  test("a missing bucket", async () => {
     const expected = new RegExp(`\\(S3 at ${host}\\): the bucket does not exist: make it`);
     await failsAt("s3://labelmill-no-such-bucket/x/", server.settings, expected, false);
     const s3 = new S3(server.settings, FEW);
@@ -112,7 +112,7 @@ describe(`what S3 refuses is one line (${server.name})`, () => {
     );
   });
 
-  test("nothing that listens, and no such host", async () => {
+  test("a port without a listener, and an unknown host", async () => {
     const http = createServer();
     await new Promise<void>((done) => http.listen(0, "127.0.0.1", done));
     const { port } = http.address() as AddressInfo;
@@ -133,7 +133,7 @@ describe(`what S3 refuses is one line (${server.name})`, () => {
     );
   });
 
-  test("a bucket of another region, named where the server names it", async () => {
+  test("a bucket in another region, with its name if the server sends it", async () => {
     const headers = { "x-amz-bucket-region": "eu-west-3" };
     const named = /the bucket is in the region eu-west-3: set LABELMILL_S3_REGION=eu-west-3/;
     const uri = "s3://some-bucket/x/";
@@ -146,7 +146,7 @@ describe(`what S3 refuses is one line (${server.name})`, () => {
     await withServer(answers(301, "PermanentRedirect"), (settings) => failsAt(uri, settings, unnamed, false));
   });
 
-  test("forbidden: a store that may only be read opens, and its first write says so", async () => {
+  test("forbidden: a store with only the right to read opens, and its first write fails", async () => {
     const forbidden = isError(
       "STORE_FAILED",
       /s3:\/\/some-bucket\/x\/key \(S3 at .*\): forbidden: give these credentials s3:GetObject/,
@@ -161,7 +161,7 @@ describe(`what S3 refuses is one line (${server.name})`, () => {
     });
   });
 
-  test("a server that is none of S3's, and one that says nothing that can be read", async () => {
+  test("a server that is not S3, and one with an answer that cannot be parsed", async () => {
     const page: RequestListener = (request, response) => {
       request.resume();
       response.writeHead(404, { "content-type": "text/html" }).end("<html><title>Not here</html>");
@@ -175,7 +175,7 @@ describe(`what S3 refuses is one line (${server.name})`, () => {
     await withServer(busy, (settings) => failsAt(uri, settings, /it answers 503( \w+)? repeatedly: try later/, true));
   });
 
-  test("a server without conditional writes is recognised, by what it says and by what it does", async () => {
+  test("a server without conditional writes is recognized, by its error and by its behaviour", async () => {
     const not: RequestListener = (request, response) => {
       if (request.headers["if-none-match"]) return answers(501, "NotImplemented")(request, response);
       request.resume().on("end", () => response.writeHead(200, { etag: '"x"' }).end());
@@ -194,7 +194,7 @@ describe(`what S3 refuses is one line (${server.name})`, () => {
     }
   });
 
-  test("an endpoint that is no address, and an object larger than was asked for", async () => {
+  test("an invalid endpoint, and an object larger than requested", async () => {
     for (const endpoint of ["nowhere", "ftp://host", "http://me:hidden@host"])
       assert.throws(
         () => new S3({ endpoint }),
@@ -208,7 +208,7 @@ describe(`what S3 refuses is one line (${server.name})`, () => {
     s3.close();
   });
 
-  test("a server that knows no ranges sends all again, and no byte is read twice", async () => {
+  test("a server without ranges sends the whole object again, and no byte is returned twice", async () => {
     const body = Buffer.from(Array.from({ length: 100_000 }, (_, i) => i % 251));
     let requests = 0;
     const rangeless: RequestListener = (_request, response) => {
@@ -225,7 +225,7 @@ describe(`what S3 refuses is one line (${server.name})`, () => {
     });
   });
 
-  test("an upload in pieces that stands although the answer was lost is done; another's that stands is not", async () => {
+  test("an upload in pieces whose last answer was lost succeeds if the object exists, but not if it is another one", async () => {
     for (const size of [9_000_000, 1]) {
       let completed = 0;
       const forgetful: RequestListener = (request, response) => {

@@ -42,7 +42,7 @@ async function renewals(at: { bucket: string; key: string }, times: number): Pro
 }
 
 describe(`the lock of an output on S3 (${server.name})`, () => {
-  test("holds off a second command, says who has it, and is free once released", async () => {
+  test("refuses a second command, names the holder, and is free once released", async () => {
     const { uri, at } = await makePlace();
     const lock = await lockS3Output(s3, uri);
     const taken = isError(
@@ -58,7 +58,7 @@ describe(`the lock of an output on S3 (${server.name})`, () => {
     assert.equal(again.lost.aborted, false);
   });
 
-  test("of ten commands at once exactly one gets it, also after a dead holder", { skip }, async () => {
+  test("of ten concurrent commands exactly one gets it, also after a dead holder", { skip }, async () => {
     for (const dead of [undefined, deadHolder()]) {
       const { uri, at } = await makePlace();
       if (dead) await s3.put(at, encoded(dead));
@@ -70,7 +70,7 @@ describe(`the lock of an output on S3 (${server.name})`, () => {
     }
   });
 
-  test("of a killed command of this machine is free at once, also if its id is another process's by now", async () => {
+  test("of a killed command of this machine is free at once, also if another process has its id now", async () => {
     for (const dead of [deadHolder(), deadHolder({ pid: process.pid, started: "1" })]) {
       const { uri, at } = await makePlace();
       await s3.put(at, encoded(dead));
@@ -79,18 +79,20 @@ describe(`the lock of an output on S3 (${server.name})`, () => {
     }
   });
 
-  test("of another machine is free when its last beat is old by the server's clock, not before", async () => {
+  test("of another machine is free when its last renewal is old by the server's clock, not before", async () => {
     const { uri, at } = await makePlace();
     const other = deadHolder({ host: "elsewhere", machine: "another boot" });
     await s3.put(at, encoded(other));
     await assert.rejects(lockS3Output(s3, uri), isError("OUTPUT_LOCKED", /process \d+ on elsewhere/));
-    // Any age is too old.
+    // Every age exceeds this limit.
     await using lock = await lockS3Output(s3, uri, { ...LOCK_TIMES, staleMs: -1 });
     assert.equal(lock.lost.aborted, false);
     assert.notEqual(JSON.parse(text(await s3.get(at))).token, other.token);
   });
 
-  test("each beat makes another object, so that nobody follows who saw an older one", { skip }, async () => {
+  test("each renewal writes another object, so that a command that read an older one cannot take it", {
+    skip,
+  }, async () => {
     const { uri, at } = await makePlace();
     await using lock = await lockS3Output(s3, uri, FAST);
     const [first, ...later] = await renewals(at, 3);
@@ -99,12 +101,12 @@ describe(`the lock of an output on S3 (${server.name})`, () => {
     assert.equal(lock.lost.aborted, false);
   });
 
-  test("is lost when another took it, and release leaves that one's alone", async () => {
+  test("is lost when another command took it, and release does not remove that lock", async () => {
     const { uri, at } = await makePlace();
     const lock = await lockS3Output(s3, uri, FAST);
     const other = deadHolder();
     const lost = once(lock.lost, "abort");
-    // A beat under way may not have read it yet, and where the server ignores conditions it writes over it.
+    // A running renewal may not have read it yet. On a server that ignores conditions it overwrites it.
     do await s3.put(at, encoded(other));
     while (JSON.parse(text(await s3.get(at))).token !== other.token);
     await lost;
@@ -113,7 +115,7 @@ describe(`the lock of an output on S3 (${server.name})`, () => {
     assert.equal(JSON.parse(text(await s3.get(at))).token, other.token);
   });
 
-  test("is lost when somebody removed it, or when it could not be renewed for so long that another may take it", async () => {
+  test("is lost when it was removed, or not renewed for so long that another command may take it", async () => {
     const { uri, at } = await makePlace();
     const removed = await lockS3Output(s3, uri, FAST);
     const lost = once(removed.lost, "abort");
@@ -133,7 +135,7 @@ describe(`the lock of an output on S3 (${server.name})`, () => {
     far.close();
   });
 
-  test("outlasts an outage of its server, in which nobody can take it, and is lost if another has it after that", async () => {
+  test("survives an outage of its server, in which no command can take it, and is lost if another command has it afterwards", async () => {
     const { uri, at } = await makePlace();
     await using proxy = await FaultProxy.start(server.endpoint);
     const far = new S3({ ...server.settings, endpoint: proxy.endpoint }, { tries: 1 });
@@ -151,7 +153,7 @@ describe(`the lock of an output on S3 (${server.name})`, () => {
     far.close();
   });
 
-  test("is taken and renewed although the server writes and then answers an error", { skip }, async () => {
+  test("is taken and renewed if the server writes and then answers with an error", { skip }, async () => {
     const { uri, at } = await makePlace();
     await using proxy = await FaultProxy.start(server.endpoint);
     const far = new S3({ ...server.settings, endpoint: proxy.endpoint }, { delayMs: 1 });
@@ -165,7 +167,7 @@ describe(`the lock of an output on S3 (${server.name})`, () => {
     far.close();
   });
 
-  test("is not taken over, and nothing overwritten, where _lock is something else", async () => {
+  test("is not taken, and nothing is overwritten, if _lock is another object", async () => {
     for (const content of ["notes of mine", "{}", "x".repeat(10_000)]) {
       const { uri, at } = await makePlace();
       await s3.put(at, bytes(content));

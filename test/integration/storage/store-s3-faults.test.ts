@@ -13,7 +13,7 @@ import { bytes, isError, keys, text } from "../../helpers/store-conformance.ts";
 const server = await startTestS3();
 after(() => server[Symbol.asyncDispose]());
 
-/** A store behind a proxy. It tries again at once; how long it waits for an answer is for the tests that give none. */
+/** A store behind a proxy. It retries without waiting. `silentMs` is for the tests without an answer. */
 async function makePlace(limits: Partial<S3Limits> = {}) {
   const proxy = await FaultProxy.start(server.endpoint);
   const settings = { ...server.settings, endpoint: proxy.endpoint };
@@ -36,7 +36,7 @@ async function joined(pieces: AsyncIterable<Uint8Array>): Promise<Buffer> {
   return Buffer.concat(await Array.fromAsync(pieces));
 }
 
-test("a store that is opened to read asks for nothing, and then only reads", async () => {
+test("a store that is opened for reading sends no request at first, and then only reads", async () => {
   await using place = await makePlace();
   const { store, proxy, s3 } = place;
   await store.put("a", bytes("x"));
@@ -55,10 +55,10 @@ test("a store that is opened to read asks for nothing, and then only reads", asy
 
 const ONCE: readonly Fault[] = ["error", "slow-down", "reset", "stall", "cut", "lost", "lie"];
 
-describe(`an S3 server that fails (${server.name})`, () => {
+describe(`a failing S3 server (${server.name})`, () => {
   for (const fault of ONCE) {
     const limits = fault === "stall" ? { silentMs: 1_000 } : {};
-    test(`${fault}, once an operation, is ridden out`, async () => {
+    test(`${fault}, once an operation: the operations succeed`, async () => {
       await using place = await makePlace(limits);
       const { store, proxy, s3, bucket } = place;
       const body = randomBytes(100_000);
@@ -78,7 +78,7 @@ describe(`an S3 server that fails (${server.name})`, () => {
       assert.equal(proxy.count(fault), 6);
     });
 
-    test(`${fault}, once a request of an upload in pieces, is ridden out`, async () => {
+    test(`${fault}, once a request of an upload in pieces: the upload succeeds`, async () => {
       await using place = await makePlace(limits);
       const { store, proxy } = place;
       const body = randomBytes(20_000_000);
@@ -94,19 +94,19 @@ describe(`an S3 server that fails (${server.name})`, () => {
     });
 
     const skip = !server.conditionalWrites && server.name;
-    test(`${fault}, once a putIfAbsent: the bytes stand once, whatever it says`, { skip }, async () => {
+    test(`${fault}, once a putIfAbsent: the bytes are stored once, whatever it returns`, { skip }, async () => {
       await using place = await makePlace(limits);
       const { store, proxy } = place;
       proxy.next(fault, 1, { method: "PUT" });
       const first = await store.putIfAbsent("part", bytes("first"));
-      // The server had written before it failed: the second try finds the first one's bytes, and cannot know whose they are.
+      // The server wrote before it failed: the second try finds these bytes and cannot know that they are its own.
       assert.equal(first, !["lie", "lost", "cut"].includes(fault));
       assert.equal(await store.putIfAbsent("part", bytes("second")), false);
       assert.equal(text(await store.get("part")), "first");
       assert.equal(proxy.count(fault), 1);
     });
 
-    test(`${fault}, without an end, is one clear line, and says that it may pass`, async () => {
+    test(`${fault}, without an end: one line, and a retryable error`, async () => {
       await using place = await makePlace({ ...limits, tries: 3 });
       const { store, proxy, bucket } = place;
       const host = new URL(proxy.endpoint).host;
@@ -122,9 +122,9 @@ describe(`an S3 server that fails (${server.name})`, () => {
         return true;
       };
       await assert.rejects(store.put("key", new Uint8Array(1000)), failed("write"));
-      // A refusal whose reason is cut is a refusal still.
+      // A refusal with an incomplete reason is a refusal too.
       if (fault !== "cut") {
-        // Where the server knows no conditions, we look first.
+        // On a server without conditions, the store checks first.
         await assert.rejects(store.putIfAbsent("part", new Uint8Array(1000)), failed("write|read"));
       }
       await assert.rejects(keys(store), failed("list"));
@@ -132,7 +132,7 @@ describe(`an S3 server that fails (${server.name})`, () => {
     });
   }
 
-  test("a stream goes on where it was cut, and asks for no more than is missing", async () => {
+  test("a stream continues where it was cut, and requests only the missing bytes", async () => {
     await using place = await makePlace();
     const { store, proxy, s3, bucket } = place;
     const body = randomBytes(3_000_000);
@@ -141,11 +141,11 @@ describe(`an S3 server that fails (${server.name})`, () => {
     assert.ok(body.equals(await joined(s3.stream({ bucket, key: "out/key" }))));
     assert.equal(proxy.count("cut"), 3);
     const asked = proxy.requests.filter((each) => each.startsWith("GET")).map((each) => each.split("bytes=")[1]);
-    // Each cut leaves half of what was asked for.
+    // Each cut leaves half of the requested bytes.
     assert.deepEqual(asked, [undefined, "1500000-", "2250000-", "2625000-"]);
   });
 
-  test("a stream that is cut, of an object replaced meanwhile, is INPUT_CHANGED; a get reads the new one", async () => {
+  test("an object that is replaced while a stream is cut is INPUT_CHANGED; a get reads the new object", async () => {
     await using place = await makePlace();
     const { store, proxy, s3, bucket } = place;
     const at = { bucket, key: "out/key" };
@@ -161,7 +161,7 @@ describe(`an S3 server that fails (${server.name})`, () => {
     await assert.rejects(joined(s3.stream(at, { etag: "0".repeat(32) })), isError("INPUT_CHANGED"));
   });
 
-  test("a body that a slow reader leaves standing is taken up again", async () => {
+  test("a body that a slow reader leaves unread is requested again", async () => {
     await using place = await makePlace({ silentMs: 1_000 });
     const { store, proxy } = place;
     const body = randomBytes(20_000_000);
@@ -174,7 +174,7 @@ describe(`an S3 server that fails (${server.name})`, () => {
     const stream = store.stream("key");
     const pieces = [(await stream[Symbol.asyncIterator]().next()).value as Buffer];
     const before = proxy.requests.length;
-    // As long as it takes the connection to be given up: it is silent, for nobody reads.
+    // Until the connection is closed: it is silent while the test does not read.
     const { promise: broken, resolve } = Promise.withResolvers<void>();
     proxy.onBroken = resolve;
     await broken;
@@ -183,7 +183,7 @@ describe(`an S3 server that fails (${server.name})`, () => {
     assert.equal(proxy.requests.length, before + 1);
   });
 
-  test("stops at once when its signal fires, between tries and within one", async () => {
+  test("stops at once when its signal aborts, between tries and within one", async () => {
     await using place = await makePlace();
     const { store, proxy, s3, bucket } = place;
     await store.put("key", new Uint8Array(1000));
@@ -197,8 +197,8 @@ describe(`an S3 server that fails (${server.name})`, () => {
     }
   });
 
-  test("a hundred objects stand, whole and once, in bad weather", async () => {
-    // So many tries that none runs out of them by chance.
+  test("with random faults, a hundred objects are stored whole and once", async () => {
+    // Enough tries that no operation fails by chance.
     await using place = await makePlace({ tries: 20 });
     const { store, proxy } = place;
     proxy.failRandomly(["error", "slow-down", "reset", "cut", "lie", "lost"], 0.3, 7);

@@ -9,16 +9,16 @@ after(() => server[Symbol.asyncDispose]());
 
 const limits: ServerLimits = {
   ignoresConditions: !server.conditionalWrites && server.name,
-  // In the order of a language, and 11 MiB at most.
+  // fauxqs lists in the order of a language, and accepts at most 11 MiB.
   ordersOtherwise: server.name.startsWith("fauxqs") && "fauxqs sorts keys as words",
   limitsBody: server.name.startsWith("fauxqs") && "fauxqs takes 11 MiB at most",
-  // Its routes are patterns that no line break matches; to S3 it is a character like any other.
+  // The route patterns of this server do not match a line break, which is an ordinary character in S3.
   refusedKeys: server.name.startsWith("moto") ? ["a\nb"] : [],
 };
 
 const make = async () => {
   const uri = `s3://${await server.makeBucket()}/some/prefix/`;
-  // Two clients, as two workers have them.
+  // Two clients, as in two workers.
   const clients = [new S3(server.settings), new S3(server.settings)] as const;
   return {
     store: await S3Store.open(clients[0], uri),

@@ -11,7 +11,7 @@ import type { FetchLimits } from "../../../src/fetch/limits.ts";
 
 const never = new AbortController().signal;
 
-async function world(t: TestContext, limits: Partial<FetchLimits> = {}): Promise<{ folder: string; fetcher: Fetcher }> {
+async function setUp(t: TestContext, limits: Partial<FetchLimits> = {}): Promise<{ folder: string; fetcher: Fetcher }> {
   const folder = await mkdtemp(join(tmpdir(), "labelmill-files-"));
   const fetcher = new Fetcher({ grants: new FileGrants([folder]), allowPrivate: false, limits });
   t.after(async () => {
@@ -23,8 +23,8 @@ async function world(t: TestContext, limits: Partial<FetchLimits> = {}): Promise
 
 const get = (fetcher: Fetcher, path: string) => fetcher.get(pathToFileURL(path).href, never);
 
-test("a granted file comes whole, and nothing stays open", async (t) => {
-  const { folder, fetcher } = await world(t);
+test("a granted file is read whole, and nothing stays open", async (t) => {
+  const { folder, fetcher } = await setUp(t);
   const bytes = Buffer.alloc(700_001, "0123456789");
   await writeFile(join(folder, "a b#.png"), bytes);
   await writeFile(join(folder, "empty.png"), "");
@@ -35,8 +35,8 @@ test("a granted file comes whole, and nothing stays open", async (t) => {
   if (process.platform === "linux") assert.equal((await readdir("/proc/self/fd")).length, before);
 });
 
-test("the limit counts to the byte, by size and by what is read", async (t) => {
-  const { folder, fetcher } = await world(t, { maxFileBytes: 1000 });
+test("the limit is exact to the byte, by size and by bytes read", async (t) => {
+  const { folder, fetcher } = await setUp(t, { maxFileBytes: 1000 });
   await writeFile(join(folder, "fits.png"), Buffer.alloc(1000));
   await writeFile(join(folder, "over.png"), Buffer.alloc(1001));
   assert.equal((await get(fetcher, join(folder, "fits.png"))).length, 1000);
@@ -44,14 +44,14 @@ test("the limit counts to the byte, by size and by what is read", async (t) => {
     code: "FETCH_TOO_LARGE",
     message: /over\.png: .*1000/,
   });
-  const { folder: other, fetcher: usual } = await world(t);
+  const { folder: other, fetcher: usual } = await setUp(t);
   await writeFile(join(other, "huge.png"), "");
   await truncate(join(other, "huge.png"), 100_000_001);
   await assert.rejects(get(usual, join(other, "huge.png")), { code: "FETCH_TOO_LARGE" });
 });
 
-test("missing, special and foreign files each have their code", async (t) => {
-  const { folder, fetcher } = await world(t);
+test("missing, special and ungranted files have separate codes", async (t) => {
+  const { folder, fetcher } = await setUp(t);
   execFileSync("mkfifo", [join(folder, "fifo.png")]);
   await mkdir(join(folder, "sub"));
   await assert.rejects(get(fetcher, join(folder, "none.png")), { code: "IMAGE_NOT_FOUND", retryable: false });
@@ -60,8 +60,8 @@ test("missing, special and foreign files each have their code", async (t) => {
   await assert.rejects(get(fetcher, "/etc/passwd"), { code: "NOT_GRANTED" });
 });
 
-test("other schemes and what is no URL are refused, and their text is not repeated", async (t) => {
-  const { fetcher } = await world(t);
+test("other schemes and invalid URLs are refused, without their text in the error", async (t) => {
+  const { fetcher } = await setUp(t);
   for (const ref of ["ftp://h/s3cr3t", "data:,s3cr3t", "s3cr3t.png", "", "http://u:s3cr3t@[", "C:\\s3cr3t"]) {
     await assert.rejects(fetcher.get(ref, never), (error: Error & { code: string }) => {
       assert.equal(error.code, "URL_REFUSED", ref);
@@ -71,8 +71,8 @@ test("other schemes and what is no URL are refused, and their text is not repeat
   }
 });
 
-test("without an S3, nothing on S3 is granted", async (t) => {
-  const { fetcher } = await world(t);
+test("without an S3 client, nothing on S3 is granted", async (t) => {
+  const { fetcher } = await setUp(t);
   for (const ref of ["s3://bucket/a.png", "S3:s3cr3t", "s3://u:s3cr3t@bucket/a.png"]) {
     await assert.rejects(fetcher.get(ref, never), {
       code: "NOT_GRANTED",
@@ -82,7 +82,7 @@ test("without an S3, nothing on S3 is granted", async (t) => {
 });
 
 test("an aborted signal opens nothing", async (t) => {
-  const { folder, fetcher } = await world(t);
+  const { folder, fetcher } = await setUp(t);
   const ref = pathToFileURL(join(folder, "none.png")).href;
   await assert.rejects(fetcher.get(ref, AbortSignal.abort()), { code: "ABORTED", retryable: true });
 });

@@ -12,7 +12,7 @@ import { FileGrants } from "../../../src/fetch/grants.ts";
 const uriOf = (path: string) => pathToFileURL(path).href;
 
 /** A granted folder `in` with `a.png`, and beside it `out` with `secret.png`, in a new temporary folder. */
-async function world(t: TestContext): Promise<{ base: string; inside: string; outside: string; grants: FileGrants }> {
+async function setUp(t: TestContext): Promise<{ base: string; inside: string; outside: string; grants: FileGrants }> {
   const base = await realpath(await mkdtemp(join(tmpdir(), "labelmill-grants-")));
   t.after(() => rm(base, { recursive: true, force: true }));
   const [inside, outside] = [join(base, "in"), join(base, "out")];
@@ -40,7 +40,7 @@ async function contents(grants: FileGrants, path: string): Promise<string> {
 }
 
 test("a granted folder opens what is in it, a granted file itself and nothing beside it", async (t) => {
-  const { inside, outside, grants } = await world(t);
+  const { inside, outside, grants } = await setUp(t);
   const odd = join(inside, "sub", "ä #?%2f .png");
   await writeFile(odd, "odd");
   assert.equal(await grants.resolve(uriOf(join(inside, "a.png"))), join(inside, "a.png"));
@@ -56,14 +56,14 @@ test("a granted folder opens what is in it, a granted file itself and nothing be
 });
 
 test("a folder whose name begins like a granted one is not granted", async (t) => {
-  const { base, grants } = await world(t);
+  const { base, grants } = await setUp(t);
   await mkdir(join(base, "in2"));
   await writeFile(join(base, "in2", "a.png"), "x");
   await rejects(grants.open(uriOf(join(base, "in2", "a.png"))), "NOT_GRANTED");
 });
 
-test("`..`, plain or encoded, leads nowhere", async (t) => {
-  const { inside, grants } = await world(t);
+test("`..`, plain or encoded, does not lead out", async (t) => {
+  const { inside, grants } = await setUp(t);
   const base = `file://${inside}`;
   for (const way of [
     "/../out/secret.png",
@@ -77,8 +77,8 @@ test("`..`, plain or encoded, leads nowhere", async (t) => {
   assert.equal(await grants.resolve(`${base}/sub/../a.png`), join(inside, "a.png"));
 });
 
-test("URLs that are not of a plain local path are refused", async (t) => {
-  const { inside, grants } = await world(t);
+test("URLs without a plain local path are refused", async (t) => {
+  const { inside, grants } = await setUp(t);
   const uris = [
     `file://host${inside}/a.png`,
     `file://${inside}%2fa.png`,
@@ -92,8 +92,8 @@ test("URLs that are not of a plain local path are refused", async (t) => {
   }
 });
 
-test("a link counts as what it leads to", async (t) => {
-  const { base, inside, outside, grants } = await world(t);
+test("a link is granted if its target is", async (t) => {
+  const { base, inside, outside, grants } = await setUp(t);
   await symlink(join(outside, "secret.png"), join(inside, "link.png"));
   await symlink(outside, join(inside, "sub", "dir"));
   await symlink("a.png", join(inside, "good.png"));
@@ -110,31 +110,32 @@ test("a link counts as what it leads to", async (t) => {
   await rejects(grants.open("file:///proc/self/environ"), "NOT_GRANTED");
 });
 
-test("outside of the grants, what is there and what is not get the same answer", async (t) => {
-  const { inside, outside, grants } = await world(t);
+test("outside of the grants, existing and missing paths get the same error", async (t) => {
+  const { inside, outside, grants } = await setUp(t);
   await symlink(join(outside, "none.png"), join(inside, "dangling.png"));
   await symlink(join(outside, "nodir"), join(inside, "dangling"));
-  const told = async (path: string) => {
+  const messageOf = async (path: string) => {
     const error = await rejects(grants.open(uriOf(path)), "NOT_GRANTED");
     assert.equal(error.cause, undefined);
     return error.message.replaceAll(path, "PATH");
   };
   const answers = new Set<string>();
-  for (const name of ["secret.png", "none.png", "none/x", "secret.png/x"]) answers.add(await told(join(outside, name)));
-  for (const name of ["dangling.png", "dangling", "dangling/x.png"]) answers.add(await told(join(inside, name)));
+  for (const name of ["secret.png", "none.png", "none/x", "secret.png/x"])
+    answers.add(await messageOf(join(outside, name)));
+  for (const name of ["dangling.png", "dangling", "dangling/x.png"]) answers.add(await messageOf(join(inside, name)));
   assert.equal(answers.size, 1);
 });
 
-test("missing inside the grants is not found, with the reason", async (t) => {
-  const { inside, grants } = await world(t);
+test("a missing file inside the grants is not found, with the reason", async (t) => {
+  const { inside, grants } = await setUp(t);
   for (const name of ["none.png", "none/deep/x.png", "x".repeat(300), `${"d/".repeat(3000)}x`]) {
     await rejects(grants.open(uriOf(join(inside, name))), "IMAGE_NOT_FOUND", /ENOENT|ENAMETOOLONG/);
   }
   await rejects(grants.resolve(uriOf(join(inside, "a.png", "x"))), "IMAGE_NOT_FOUND", /ENOTDIR/);
 });
 
-test("what may not be read is not found, with the reason", async (t) => {
-  const { base, inside, grants } = await world(t);
+test("an unreadable file is not found, with the reason", async (t) => {
+  const { base, inside, grants } = await setUp(t);
   await mkdir(join(inside, "closed"));
   for (const path of ["a.png", "closed"]) await chmod(join(inside, path), 0);
   await chmod(base, 0o755);
@@ -149,8 +150,8 @@ test("what may not be read is not found, with the reason", async (t) => {
   }
 });
 
-test("folders, FIFOs and devices are invalid, and none of them hangs", async (t) => {
-  const { inside, grants } = await world(t);
+test("folders, FIFOs and devices are invalid, and none of them blocks", async (t) => {
+  const { inside, grants } = await setUp(t);
   execFileSync("mkfifo", [join(inside, "fifo.png")]);
   await rejects(grants.open(uriOf(join(inside, "fifo.png"))), "IMAGE_INVALID");
   await rejects(grants.open(uriOf(join(inside, "sub"))), "IMAGE_INVALID");
@@ -160,15 +161,15 @@ test("folders, FIFOs and devices are invalid, and none of them hangs", async (t)
 });
 
 test("a root replaced by a link grants nothing new", async (t) => {
-  const { base, inside, outside, grants } = await world(t);
+  const { base, inside, outside, grants } = await setUp(t);
   assert.equal(await contents(grants, join(inside, "a.png")), "inside");
   await rename(inside, join(base, "moved"));
   await symlink(outside, inside);
   await rejects(grants.open(uriOf(join(inside, "secret.png"))), "NOT_GRANTED");
 });
 
-test("an output need not be there yet, nor its root", async (t) => {
-  const { base, inside, outside, grants } = await world(t);
+test("an output need not exist yet, nor its root", async (t) => {
+  const { base, inside, outside, grants } = await setUp(t);
   const output = join(inside, "new", "deep");
   assert.equal(await grants.resolveOutput(uriOf(output)), output);
   assert.equal(await grants.resolveOutput(`${uriOf(inside)}/`), inside);
@@ -180,14 +181,14 @@ test("an output need not be there yet, nor its root", async (t) => {
   assert.equal(await later.resolve(uriOf(join(base, "again", "later"))), join(base, "later"));
 });
 
-test("an empty root is a mistake, not the working directory", () => {
+test("an empty root is refused, instead of granting the working directory", () => {
   for (const root of ["", "a\0b"]) {
     assert.throws(() => new FileGrants([root]), { code: "CONFIG_INVALID" });
   }
 });
 
-test("a folder swapped for a link between check and open never lets the outside be read", async (t) => {
-  const { inside, outside, grants } = await world(t);
+test("a folder replaced by a link between check and open never gives access to files outside", async (t) => {
+  const { inside, outside, grants } = await setUp(t);
   await writeFile(join(outside, "x.png"), "outside");
   await writeFile(join(inside, "sub", "x.png"), "inside");
   const swapper = new Worker(

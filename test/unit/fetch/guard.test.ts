@@ -32,7 +32,7 @@ const REACH = {
 } as const;
 
 for (const [kind, addresses] of Object.entries(REACH)) {
-  test(`${kind} addresses are known as such`, () => {
+  test(`${kind} addresses are recognized`, () => {
     for (const address of addresses) assert.equal(reachOf(address).kind, kind, address);
   });
 }
@@ -46,7 +46,7 @@ const refused = (pattern: RegExp) => (error: unknown) => {
   return true;
 };
 
-test("a URL is judged by what it means, in whatever form its host is written", () => {
+test("a host is checked in every notation of its address", () => {
   const loopback = ["127.0.0.1", "127.1", "2130706433", "0x7f000001", "017700000001", "0177.0.0.1", "127.0.0.1."];
   for (const host of [...loopback, "１２７.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]"]) {
     assert.throws(
@@ -68,7 +68,7 @@ test("a URL is judged by what it means, in whatever form its host is written", (
   guardUrl(new URL("https://example.org/a.png"), false);
 });
 
-test("other schemes and credentials are refused, and not told", () => {
+test("other schemes and credentials are refused, without their text in the error", () => {
   const uris = [
     "ftp://h/s3cr3t",
     "data:image/png;base64,s3cr3t",
@@ -99,7 +99,7 @@ function look(allowPrivate: boolean, all: boolean, addresses: string[]): Promise
   });
 }
 
-test("a look-up passes on what it checked, in the form asked for", async () => {
+test("a look-up returns the addresses that it checked, in the requested form", async () => {
   const both = [
     { address: "8.8.8.8", family: 4 },
     { address: "2606:4700::1", family: 6 },
@@ -110,7 +110,7 @@ test("a look-up passes on what it checked, in the form asked for", async () => {
   assert.equal((await look(true, false, ["127.0.0.1"])).address, "127.0.0.1");
 });
 
-test("one address that is not open refuses the name, wherever it stands in the answer", async () => {
+test("one closed address refuses the name, at any position in the answer", async () => {
   for (const all of [false, true]) {
     const mixed = await look(false, all, ["8.8.8.8", "10.1.2.3"]);
     assert.ok(refused(/h\.test has one that is private; --allow-private/)(mixed.error));
@@ -122,7 +122,7 @@ test("one address that is not open refuses the name, wherever it stands in the a
   assert.equal((none.error as NodeJS.ErrnoException).code, "ENOTFOUND");
 });
 
-test("what a message shows is short, clean and without secrets", () => {
+test("URLs and texts in messages are short, clean and without secrets", () => {
   assert.equal(showUrl(new URL("https://u:p@h:8080/a%20b?sig=1#f")), "https://h:8080/a%20b");
   assert.equal(new LabelmillError("URL_REFUSED", show("a\u001b[31m\tb")).message, "a\uFFFD[31m b");
   assert.equal(show("x".repeat(9000)).length, 301);

@@ -30,7 +30,7 @@ test("a bucket grants all of its keys, and no other bucket", () => {
   refuses(new S3Grants([]), "s3://photos/a.png", "NOT_GRANTED");
 });
 
-test("a prefix grants what begins with it, an object itself and what is below it, neither what merely begins alike", () => {
+test("a prefix grants the keys below it, an object itself and the keys below it, but no key that only begins with the same letters", () => {
   const prefix = new S3Grants(["s3://bkt/a/"]);
   for (const key of ["a/x.png", "a/b/x.png", "a/"]) assert.equal(prefix.check(`s3://bkt/${key}`).key, key);
   for (const key of ["", "a", "ab", "ab/x.png", "b/a/x.png", "A/x.png"])
@@ -61,7 +61,7 @@ test("segments that another reader would resolve are refused, granted or not", (
     refuses(grants, `s3://bucket/${key}`, "URL_REFUSED", /empty segments/);
     refuses(new S3Grants(["s3://bucket"]), `s3://bucket/${key}`, "URL_REFUSED");
   }
-  // Names like any other.
+  // Ordinary names.
   for (const key of ["in/..png", "in/...", "in/a..b", "in/..\\out.png"]) {
     assert.equal(grants.check(`s3://bucket/${key}`).key, key);
   }
@@ -69,7 +69,7 @@ test("segments that another reader would resolve are refused, granted or not", (
   refuses(grants, "s3://bucket/in\\..\\out.png", "NOT_GRANTED");
 });
 
-test("what is no s3 URI is refused, and its secrets are not told", () => {
+test("an invalid s3 URI is refused, without its secrets in the error", () => {
   const grants = new S3Grants(["s3://bucket"]);
   for (const uri of [
     "s3:bucket/s3cr3t",
@@ -93,7 +93,7 @@ test("what is no s3 URI is refused, and its secrets are not told", () => {
   }
 });
 
-test("a root that is no s3 URI is a mistake, told without its secrets", () => {
+test("an invalid root is refused, without its secrets in the error", () => {
   for (const root of ["", "bucket", "s3://", "s3:bucket", "/folder", "https://bucket", "s3://AKIA:s3cr3t@bucket"]) {
     assert.throws(() => new S3Grants([root]), { code: "CONFIG_INVALID", message: /^(?!.*s3cr3t).*LABELMILL_S3_ROOTS/ });
   }
@@ -104,7 +104,7 @@ const segment = fc.oneof(
   fc.string({ unit: "grapheme", maxLength: 3 }).map((text) => text.replaceAll(/[/\0]/g, "")),
 );
 const bucket = fc.constantFrom("bucket", "bucket2", "other");
-/** Each character as it is where it may be, or percent-encoded. */
+/** A URI with each character plain if allowed, or percent-encoded. */
 const uriOf = (into: string, keyed: string, encode: boolean) =>
   encode
     ? `s3://${into}/${encodeURIComponent(keyed).replaceAll(".", "%2E")}`
@@ -112,7 +112,7 @@ const uriOf = (into: string, keyed: string, encode: boolean) =>
 const key = fc.array(segment, { maxLength: 5 }).map((segments) => segments.join("/"));
 const root = fc.tuple(bucket, key);
 
-test("whatever the roots and the URI, only what lies below a root is granted, and it is the key that was meant", () => {
+test("for any roots and URI, only keys below a root are granted, and the key is decoded correctly", () => {
   let granted = 0;
   fc.assert(
     fc.property(fc.array(root, { maxLength: 3 }), bucket, key, fc.boolean(), (roots, into, asked, encode) => {
@@ -129,7 +129,7 @@ test("whatever the roots and the URI, only what lies below a root is granted, an
       assert.deepEqual(at, { bucket: into, key: asked });
       const segments = asked.replace(/\/$/, "").split("/");
       assert.ok(asked === "" || !segments.some((each) => each === "" || each === "." || each === ".."), asked);
-      // Segment by segment: another way to say it than the one that is tested.
+      // Compares segment by segment, unlike the code under test.
       const below = roots.some(([name, prefix]) => {
         const wanted = prefix.replace(/\/$/, "").split("/");
         const exact = prefix === "" || wanted.every((each, index) => segments[index] === each);

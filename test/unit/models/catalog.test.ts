@@ -11,7 +11,7 @@ const SHA = "a".repeat(64);
 const FILES = [{ path: "config.json", size: 2, sha256: SHA }];
 const TEXT = { id: "mine", task: "text-classification", repo: "me/mine" };
 
-test("the shipped catalog: the three models of the hub and the built-in ones, nothing pinned that is not known", async () => {
+test("the shipped catalog has the three models of the hub and the built-in ones, and pins only known files", async () => {
   await using folder = await temporaryFolder();
   const catalog = await openCatalog(join(folder.path, "none.json"), false);
   assert.deepEqual(
@@ -28,7 +28,7 @@ test("the shipped catalog: the three models of the hub and the built-in ones, no
     assert.deepEqual([pins, revision], [undefined, undefined], id);
 });
 
-test("the user's own goes over it by id, adds to it, and may choose the defaults", async () => {
+test("the user's catalog replaces entries by id, adds others, and may set the defaults", async () => {
   await using folder = await temporaryFolder();
   const file = join(folder.path, "catalog.json");
   const pinned = { ...TEXT, id: "distilbert-sst2", pins: { fp32: { commit: COMMIT, files: FILES } } };
@@ -42,7 +42,7 @@ test("the user's own goes over it by id, adds to it, and may choose the defaults
   assert.ok(entries.has("resnet50"));
 });
 
-describe("a catalog that is not right: the file, the path within it and the reason", () => {
+describe("an invalid catalog: the error has the file, the path in it and the reason", () => {
   const models = (...entries: object[]) => ({ schemaVersion: 1, models: entries });
   const CASES: [string, unknown, RegExp][] = [
     ["no object", [], /: Invalid input: expected object.*got \[\]$/],
@@ -114,7 +114,7 @@ describe("a catalog that is not right: the file, the path within it and the reas
       assert.throws(() => parseCatalog(content, "/c.json"), /^LabelmillError: catalog \/c\.json: /);
     });
 
-  it("no JSON, a default that is no model for its task, or not there though it was named", async () => {
+  it("invalid JSON, a default for another task, or a missing file that the user named", async () => {
     await using folder = await temporaryFolder();
     const file = join(folder.path, "catalog.json");
     const refuses = (message: RegExp) => assert.rejects(openCatalog(file, true), { code: "CONFIG_INVALID", message });

@@ -14,7 +14,7 @@ import { LogLines } from "../../helpers/log-lines.ts";
 
 const TIMES = { limitMs: 60_000, refusedLimitMs: 400, firstProbeMs: 10, mostProbeMs: 40 };
 
-/** A folder where a probe works, seen by a slice whose part is refused as long as `isRefused` says so. */
+/** A folder where probes succeed, and a slice whose part is refused while `isRefused` returns true. */
 async function refusingFolder(t: TestContext, isRefused: () => boolean, refusedLimitMs = TIMES.refusedLimitMs) {
   const folder = await mkdtemp(join(tmpdir(), "labelmill-outages-"));
   t.after(() => rm(folder, { recursive: true }));
@@ -42,7 +42,7 @@ async function refusingFolder(t: TestContext, isRefused: () => boolean, refusedL
   return { put, outages, reported, count: (pattern: RegExp) => reported.warned(pattern).length, writes: () => writes };
 }
 
-test("a folder that takes a probe and no part is given up after the limit, and the log stays short", {
+test("a folder that accepts a probe but no part is given up after the limit, and the log stays short", {
   timeout: 20_000,
 }, async (t) => {
   const { put, count, reported, writes } = await refusingFolder(t, () => true);
@@ -52,7 +52,7 @@ test("a folder that takes a probe and no part is given up after the limit, and t
   assert.ok(reported.lines.length <= 4, reported.warned(/./).join("\n"));
   assert.ok(writes() <= 60, `${writes()} writes`);
   await assert.rejects(put(), { code: "STORE_FAILED" });
-  assert.equal(count(/longer than allowed/), 1, "what fails again soon is given up already");
+  assert.equal(count(/longer than allowed/), 1, "a second failure soon after is part of the outage that was given up");
 });
 
 test("a part that works ends the outage of a folder whose probe was wrong", { timeout: 20_000 }, async (t) => {

@@ -23,11 +23,11 @@ import { deadHolder, writeHolder } from "../../helpers/lock-files.ts";
 import type { RacerOrder } from "../../helpers/processes/lock-racer.ts";
 import { isError } from "../../helpers/store-conformance.ts";
 
-// Dead holders are written as Linux knows them.
+// The dead holders have the fields that Linux provides.
 const linux = process.platform === "linux" ? {} : { skip: "needs /proc" };
 
 describe("the lock of an output", linux, () => {
-  test("holds off a second command, this process's own too, and says who has it", async () => {
+  test("refuses a second command, also of this process, and names the holder", async () => {
     await using place = await makePlace();
     const lock = await lockOutput(place.folder);
     const expected = new RegExp(
@@ -42,17 +42,20 @@ describe("the lock of an output", linux, () => {
     assert.equal(again.lost.aborted, false);
   });
 
-  test("makes the folder, and tells why it cannot", async () => {
+  test("makes the folder, or reports why it cannot", async () => {
     await using place = await makePlace();
     await using _lock = await lockOutput(join(place.folder, "a", "b"));
     assert.deepEqual(await readdir(join(place.folder, "a", "b")), ["_lock"]);
     await writeFile(join(place.folder, "file"), "");
-    await assert.rejects(lockOutput(join(place.folder, "file")), isError("STORE_FAILED", /a file is where a folder is needed/));
-    // A folder that takes none, and does not say that it does not.
+    await assert.rejects(
+      lockOutput(join(place.folder, "file")),
+      isError("STORE_FAILED", /a file is where a folder is needed/),
+    );
+    // A folder in which mkdir fails with a misleading error.
     await assert.rejects(lockOutput("/proc/labelmill/out"), isError("STORE_FAILED", /\/proc\/labelmill/));
   });
 
-  test("of ten commands at once exactly one gets it", async () => {
+  test("of ten concurrent commands exactly one gets it", async () => {
     await using place = await makePlace();
     const locks = await Promise.allSettled(Array.from({ length: 10 }, () => lockOutput(place.folder)));
     const won = locks.filter((lock) => lock.status === "fulfilled");
@@ -74,9 +77,9 @@ describe("the lock of an output", linux, () => {
     assert.deepEqual(await readdir(place.folder), ["_lock"]);
   });
 
-  test("of a killed command that nobody has buried yet is free too", async () => {
+  test("of a killed command that is still a zombie is free too", async () => {
     await using place = await makePlace();
-    // A shell with a child, which then becomes a program that waits for no child.
+    // A shell with a child that then becomes a program which does not wait for its children.
     const script = "exec 9<&0; head -c1 <&9 >&2 & echo $!; exec tail -f /dev/null";
     const parent = spawn("sh", ["-c", script], { stdio: ["pipe", "pipe", "ignore"] });
     const ended = once(parent, "exit");
@@ -95,13 +98,13 @@ describe("the lock of an output", linux, () => {
     }
   });
 
-  test("is free if its process id is another process's by now", async () => {
+  test("is free if another process has its process id now", async () => {
     await using place = await makePlace();
     await writeHolder(place.folder, deadHolder({ pid: process.pid, started: "1" }));
     await using _lock = await lockOutput(place.folder);
   });
 
-  test("of another machine, boot or container is free 60 s after its last beat, not before", async () => {
+  test("of another machine, boot or container is free 60 s after its last renewal, not before", async () => {
     for (const other of [{ host: "elsewhere" }, { machine: "another boot" }, { machine: null }]) {
       await using place = await makePlace();
       await writeHolder(place.folder, deadHolder(other));
@@ -124,7 +127,7 @@ describe("the lock of an output", linux, () => {
     }
   });
 
-  test("is not taken over, and nothing overwritten, where _lock is something else", async () => {
+  test("is not taken, and nothing is overwritten, if _lock is another file", async () => {
     const foreign = isError("OUTPUT_FOREIGN", /_lock is not a lock that labelmill wrote: move it away/);
     for (const content of ["my own notes", "x".repeat(5000), "[1]\n"]) {
       await using place = await makePlace();
@@ -144,8 +147,8 @@ describe("the lock of an output", linux, () => {
   });
 });
 
-describe("while it is held", linux, () => {
-  test("a beat every 5 s renews the file's time", async (t) => {
+describe("a held lock", linux, () => {
+  test("is renewed every 5 s, by the time of its file", async (t) => {
     await using place = await makePlace();
     t.mock.timers.enable({ apis: ["setInterval"] });
     const lock = await lockOutput(place.folder);
@@ -160,14 +163,14 @@ describe("while it is held", linux, () => {
     assert.equal(lock.lost.aborted, false);
   });
 
-  test("it is lost when another command took it, and release leaves that one's alone", async (t) => {
+  test("is lost when another command took it, and release does not remove that lock", async (t) => {
     await using place = await makePlace();
     const reason = await losing(t, place.folder, () => writeHolder(place.folder, deadHolder({ host: "elsewhere" })));
     assert.match(reason.message, /_lock is lost: another command took it/);
     assert.match(await readFile(join(place.folder, "_lock"), "utf8"), /elsewhere/);
   });
 
-  test("it is lost when somebody removed it, or put something else there", async (t) => {
+  test("is lost when it was removed, or replaced by another file", async (t) => {
     await using place = await makePlace();
     const removed = await losing(t, place.folder, () => unlink(join(place.folder, "_lock")));
     assert.match(removed.message, /it was removed/);
@@ -180,11 +183,11 @@ test("ten racing processes", linux, async (t) => {
   await using place = await makePlace();
   await using racers = await startRacers(place.folder, 10);
 
-  await t.test("over a stale lock exactly one wins, every time", async () => {
+  await t.test("exactly one takes over a stale lock, every time", async () => {
     for (let round = 0; round < 24; round += 1) {
       const dead = deadHolder();
       if (round % 4 > 0) await writeHolder(place.folder, dead);
-      // A command that was killed when it had the right to follow but had not followed; and two such.
+      // One command, then two, that were killed after their claim and before they took the lock.
       const next = deadHolder();
       if (round % 4 > 1) await writeHolder(place.folder, next, `._lock.${dead.token}.claim`);
       if (round % 4 > 2) await writeHolder(place.folder, deadHolder(), `._lock.${next.token}.claim`);
@@ -197,7 +200,7 @@ test("ten racing processes", linux, async (t) => {
     assert.deepEqual(await readdir(place.folder), []);
   });
 
-  await t.test("they never hold it together, whether they release it or die with it", async () => {
+  await t.test("two never hold it at the same time, whether they release it or die with it", async () => {
     const results = await Promise.all(racers.all.map((racer) => ask(racer, { do: "contend", tries: 60 })));
     let wins = 0;
     for (const result of results as { wins: number; others: number; errors: string[] }[]) {
@@ -210,7 +213,7 @@ test("ten racing processes", linux, async (t) => {
     assert.deepEqual(left, []);
   });
 
-  await t.test("killed at any moment, they leave what the next command can lock", async () => {
+  await t.test("after a kill at any moment, the next command can take the lock", async () => {
     for (const racer of racers.all) racer.send({ do: "contend", tries: Number.MAX_SAFE_INTEGER });
     for (const racer of racers.all) {
       const ended = once(racer, "exit");
@@ -222,7 +225,7 @@ test("ten racing processes", linux, async (t) => {
   });
 });
 
-/** Takes the lock, lets `happen` and a beat come, and gives back why it was lost. */
+/** Takes the lock, runs `happen`, waits for a renewal, and returns why the lock was lost. */
 async function losing(t: TestContext, folder: string, happen: () => Promise<void>): Promise<LabelmillError> {
   t.mock.timers.enable({ apis: ["setInterval"] });
   try {
@@ -240,7 +243,7 @@ async function losing(t: TestContext, folder: string, happen: () => Promise<void
   }
 }
 
-/** For states of other processes, which tell nobody when they change. */
+/** Polls the state of another process, which has no event for its changes. */
 async function until(reached: () => Promise<boolean>): Promise<void> {
   while (!(await reached())) await new Promise(setImmediate);
 }

@@ -5,7 +5,7 @@ import { parseS3Uri, s3Uri } from "../../../src/storage/s3/uri.ts";
 import { isError } from "../../helpers/store-conformance.ts";
 
 describe("the URI of a place on S3", () => {
-  test("is read as people write it", () => {
+  test("is parsed as users write it", () => {
     const places: [string, string, string][] = [
       ["s3://bucket", "bucket", ""],
       ["s3://bucket/", "bucket", ""],
@@ -19,7 +19,7 @@ describe("the URI of a place on S3", () => {
     assert.equal(s3Uri({ bucket: "bucket", key: "dt=2026/a b?#%.jpg" }), "s3://bucket/dt=2026/a%20b%3F%23%25.jpg");
   });
 
-  test("comes back whatever the key", () => {
+  test("has a round trip for any key", () => {
     const keys = fc.string({ unit: "grapheme", maxLength: 100 }).filter((key) => !key.includes("\0"));
     fc.assert(
       fc.property(keys, (key) => {
@@ -30,7 +30,7 @@ describe("the URI of a place on S3", () => {
     );
   });
 
-  test("is refused where it is none, without showing what may be secret", () => {
+  test("is refused if invalid, without secrets in the error", () => {
     const wrong = [
       "",
       "s3:",

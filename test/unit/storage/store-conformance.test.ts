@@ -27,8 +27,8 @@ storeConformance("fs", async () => {
   };
 });
 
-describe("fs: beyond what every store does", () => {
-  test("of ten racing processes exactly one wins, and its bytes stand", async () => {
+describe("fs: tests beyond the conformance suite", () => {
+  test("of ten concurrent processes exactly one succeeds, and its bytes are kept", async () => {
     await using place = await makePlace();
     const writers = await Promise.all(Array.from({ length: 10 }, startWriter));
     try {
@@ -47,7 +47,7 @@ describe("fs: beyond what every store does", () => {
     assert.equal((await readdir(place.folder)).length, 10, "no asides stay");
   });
 
-  test("a writer killed in the middle leaves nothing at the key; its leftover goes after an hour", async () => {
+  test("a writer that is killed while writing leaves nothing at the key; its leftover is removed after an hour", async () => {
     await using place = await makePlace();
     for (const key of ["part", "below/part"]) {
       const writer = await startWriter();
@@ -72,7 +72,7 @@ describe("fs: beyond what every store does", () => {
     assert.deepEqual((await readdir(place.folder, { recursive: true })).sort(), ["below", "below/old", "below/young"]);
   });
 
-  test("a full disk leaves nothing behind and says so", async (t) => {
+  test("a full disk is reported and leaves nothing behind", async (t) => {
     await using place = await makePlace();
     if (!mount(["-t", "tmpfs", "-o", "size=1m", "tmpfs", place.folder])) return t.skip("needs the right to mount");
     try {
@@ -93,7 +93,7 @@ describe("fs: beyond what every store does", () => {
     }
   });
 
-  test("a read-only place can be read, and a write says how to mend it, not to be retried", async (t) => {
+  test("a read-only place can be read; the error of a write says how to fix it and is not retryable", async (t) => {
     await using place = await makePlace();
     await writeFile(join(place.folder, "key"), "here");
     if (!mount(["--bind", place.folder, place.folder])) return t.skip("needs the right to mount");
@@ -134,7 +134,7 @@ describe("fs: beyond what every store does", () => {
     assert.deepEqual(await readdir(outside.folder), ["secret"]);
   });
 
-  test("what is no plain file is refused and never waited for", async () => {
+  test("a FIFO, socket or folder is refused without waiting", async () => {
     await using place = await makePlace();
     execFileSync("mkfifo", [join(place.folder, "pipe")]);
     await mkdir(join(place.folder, "folder"));
@@ -142,14 +142,17 @@ describe("fs: beyond what every store does", () => {
     await assert.rejects(store.get("pipe"), isError("NOT_GRANTED"));
     await assert.rejects(store.putIfAbsent("pipe", bytes("x")), isError("NOT_GRANTED"));
     await assert.rejects(store.putIfAbsent("folder", bytes("x")), isError("NOT_GRANTED"));
-    await assert.rejects(store.put("folder", bytes("x")), isError("STORE_FAILED", /EISDIR.*a folder is where a file is needed/));
+    await assert.rejects(
+      store.put("folder", bytes("x")),
+      isError("STORE_FAILED", /EISDIR.*a folder is where a file is needed/),
+    );
     await store.put("file", bytes("x"));
-    await assert.rejects(store.put("file/below", bytes("x")), isError("STORE_FAILED", /ENOTDIR.*a file stands/));
+    await assert.rejects(store.put("file/below", bytes("x")), isError("STORE_FAILED", /ENOTDIR.*a file is where/));
     assert.deepEqual(await keys(store), ["file"]);
     assert.deepEqual((await readdir(place.folder)).sort(), ["file", "folder", "pipe"], "no asides stay");
   });
 
-  test("files that no key names, and asides, are not listed", async () => {
+  test("files without a valid key, and aside files, are not listed", async () => {
     await using place = await makePlace();
     for (const name of [".part.0123456789abcdef.aside", "._lock.0123456789abcdef.claim", "back\\slash", "part"])
       await writeFile(join(place.folder, name), "x");
@@ -157,7 +160,7 @@ describe("fs: beyond what every store does", () => {
     assert.deepEqual(await keys(await FsStore.open(place.folder)), ["part"]);
   });
 
-  test("the folder is made, found by its real path, and refused where a file stands", async () => {
+  test("the folder is made, opened by its real path, and refused if it is a file", async () => {
     await using place = await makePlace();
     await mkdir(join(place.folder, "real"));
     await symlink(join(place.folder, "real"), join(place.folder, "link"));
@@ -166,12 +169,15 @@ describe("fs: beyond what every store does", () => {
     await store.put("key", bytes("x"));
     assert.equal(text(await (await openStore(store.uri)).get("key")), "x");
     await writeFile(join(place.folder, "file"), "x");
-    await assert.rejects(FsStore.open(join(place.folder, "file")), isError("STORE_FAILED", /a file is where a folder is needed/));
+    await assert.rejects(
+      FsStore.open(join(place.folder, "file")),
+      isError("STORE_FAILED", /a file is where a folder is needed/),
+    );
   });
 });
 
 describe("openStore", () => {
-  test("memory: one name is one store", async () => {
+  test("memory: the same name is the same store", async () => {
     const name = randomUUID();
     const store = await openStore(`memory:${name}`);
     await store.put("key", bytes("x"));
@@ -179,7 +185,7 @@ describe("openStore", () => {
     assert.deepEqual(await keys(await openStore(`memory:${randomUUID()}`)), []);
   });
 
-  test("anything else is USAGE, and names what is known", async () => {
+  test("any other URI is USAGE, with the known forms", async () => {
     const wrong = [
       "",
       "out",

@@ -18,7 +18,7 @@ function outageSince(ms: number): Outage {
   return new Outage("s3://bucket", new Date(Date.now() - ms), new StoreError("failed", options), new Set());
 }
 
-test("a key that failed more than a minute ago is no evidence against another, and its tries start again", () => {
+test("a key that failed more than a minute ago is no evidence about another, and its tries start again", () => {
   const { time, health } = open();
   health.failed("a", "refused");
   assert.deepEqual(health.otherFailing("b"), ["a"]);
@@ -30,7 +30,7 @@ test("a key that failed more than a minute ago is no evidence against another, a
   assert.deepEqual(health.otherFailing("b"), [], "one try of a minute is not three");
 });
 
-test("what an item refers to is no evidence against other keys", () => {
+test("a failed key of an item is no evidence about other keys", () => {
   const { health } = open();
   health.requestStarted("picture", true)(REFUSED);
   assert.deepEqual(health.otherFailing("part"), []);
@@ -38,7 +38,7 @@ test("what an item refers to is no evidence against other keys", () => {
   assert.deepEqual(health.otherFailing("part"), ["input"]);
 });
 
-test("an abandoned request is no answer: the silence of the others goes on", () => {
+test("an abandoned request is no answer: the others are still silent", () => {
   const { time, health } = open();
   health.requestStarted("a");
   const abandoned = health.requestStarted("b");
@@ -50,7 +50,7 @@ test("an abandoned request is no answer: the silence of the others goes on", () 
   assert.deepEqual(health.otherFailing("d"), ["c"]);
 });
 
-test("the time of trouble counts once and never goes back", () => {
+test("the time of trouble is counted once and never decreases", () => {
   const { time, health } = open();
   const seen: number[] = [];
   const pass = (ms: number) => {
@@ -63,7 +63,7 @@ test("the time of trouble counts once and never goes back", () => {
   pass(1000);
   assert.deepEqual(seen, [1000, 1000]);
   health.failed("a", "outage");
-  // The outage goes on, as the log has it, where one of a minute ago ended.
+  // As in the log, the outage continues one that ended within the last minute.
   health.begin(outageSince(60_000));
   pass(500);
   health.requestStarted("b")("answered");

@@ -13,6 +13,6 @@ export function openOutages(s3: S3, config: Config, log: Logger): Outages {
     refusedLimitMs: config.refusedLimit,
     firstProbeMs: config.backoffMs,
     mostProbeMs: MAX_PROBE_FACTOR * config.backoffMs,
-    tell: (level, line) => log[level](line),
+    log: (level, line) => log[level](line),
   });
 }

@@ -149,7 +149,7 @@ test("the check of an S3 prefix writes, reads and lists it and leaves nothing, a
 
   const missing = await runCheck("store", () => checkStore("s3://labelmill-no-such-bucket/out/", s3));
   assert.equal(missing.state, "wrong");
-  assert.match(missing.found, /^STORE_FAILED: .*no such bucket/);
+  assert.match(missing.found, /^STORE_FAILED: .*bucket does not exist/);
   s3.close();
 });
 

@@ -297,7 +297,7 @@ test("a missing bucket or missing credentials are a one-line error, and nothing 
     ["label", "text", "--model", "tiny-sentiment", csv, "--out", "s3://no-such-bucket-here/x/"],
     { env },
   );
-  assert.match(noBucket.stderr, /^labelmill: STORE_FAILED: .*no such bucket[^\n]*\n$/m);
+  assert.match(noBucket.stderr, /^labelmill: STORE_FAILED: .*bucket does not exist[^\n]*\n$/m);
   const without = { ...env, AWS_ACCESS_KEY_ID: "", AWS_SECRET_ACCESS_KEY: "" };
   const keyless = await work.expect(
     1,

@@ -185,7 +185,7 @@ describe("access", { concurrency: 2 }, () => {
       notFound(/expected the file config\.json, .*; its files: model\.bin/),
     );
     hub.fault = ({ path }) => (path.startsWith("/api/models/") ? { status: 404 } : undefined);
-    await assert.rejects(pull({ dtype: "q8" }), notFound(/its ONNX files: not known/));
+    await assert.rejects(pull({ dtype: "q8" }), notFound(/its ONNX files: unknown/));
     for (const source of [
       { repo: "gpt2" },
       { repo: "../up" },

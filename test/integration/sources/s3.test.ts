@@ -187,7 +187,7 @@ test("unreadable input is refused before anything is read, with the answer of S3
   const busy = await inItsPlace(t, (response) => response.writeHead(503).end());
   for (const open of [openTextSource, openImageSource]) {
     await rejectsWith(open(`s3://${bucket}/no.csv`, AUTO, s3), "INPUT_NOT_FOUND", /no\.csv"; a prefix ends in "\/"/);
-    await rejectsWith(open(`s3://${bucket}-none/a.csv`, AUTO, s3), "STORE_FAILED", /no such bucket/);
+    await rejectsWith(open(`s3://${bucket}-none/a.csv`, AUTO, s3), "STORE_FAILED", /bucket does not exist/);
     await rejectsWith(open(await object("empty.csv", ""), AUTO, s3), "INPUT_EMPTY", /empty\.csv" is empty/);
     await rejectsWith(open("s3://bucket/a.csv", AUTO, forbidding), "STORE_FAILED", /forbidden/);
     await rejectsWith(open("s3://bucket/a.csv", AUTO, busy), "STORE_FAILED", /503/);
@@ -237,7 +237,7 @@ test("a prefix of texts gives its objects in the order of their keys, without fi
   await assert.rejects(namesOf([`s3://${own}/in/folder/`], s3), { code: "INPUT_EMPTY", message: /in\/folder\// });
   await assert.rejects(namesOf([`s3://${own}-none/`], s3), {
     code: "STORE_FAILED",
-    message: /no such bucket/,
+    message: /bucket does not exist/,
   });
 });
 

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { constants } from "node:os";
 
 /** Signals that people and supervisors send to the first process of a container. */
-const PASSED_ON = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const;
+const FORWARDED = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const;
 
 /**
  * Runs this program as a child process, passes signals on to it, and ends with its exit code. For the first process of a container (PID 1):
@@ -13,7 +13,7 @@ const PASSED_ON = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const;
  */
 export async function runAsChild(): Promise<number> {
   const child = spawn(process.execPath, [...process.execArgv, ...process.argv.slice(1)], { stdio: "inherit" });
-  for (const name of PASSED_ON) process.on(name, () => child.kill(name));
+  for (const name of FORWARDED) process.on(name, () => child.kill(name));
   const [code, signal] = (await once(child, "exit")) as [number | null, NodeJS.Signals | null];
   return code ?? 128 + constants.signals[signal!];
 }

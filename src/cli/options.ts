@@ -28,7 +28,7 @@ const DEFAULT_SHOW = 5;
 
 const SWITCHES: ReadonlySet<ConfigKey> = new Set(["allowPrivate", "s3PathStyle", "offline"]);
 
-/** Adds settings as flags. Names and descriptions come from config.ts. */
+/** Adds settings as flags, as the last group of the help. Names and descriptions come from config.ts. */
 export function withSettings(command: Command, keys: readonly ConfigKey[] = CONFIG_KEYS): Command {
   command.optionsGroup("Settings (flags override environment variables, which override --config):");
   command.option("--config <file>", "a JSON file of settings");
@@ -53,13 +53,17 @@ export function withRunOptions(command: Command): Command {
     )
     .option("--out <place>", "output folder or s3://BUCKET/PREFIX/ (default: <input>-labels)")
     .option("--overwrite", "replace the output of an earlier run")
-    .option("--top-k <n>", `labels in a row, best first (default: ${RUN_DEFAULTS.topK})`, wholeNumber(1, 1000))
+    .option(
+      "--top-k <n>",
+      `number of labels in a row, best first (default: ${RUN_DEFAULTS.topK})`,
+      wholeNumber(1, 1000),
+    )
     .option("--max-errors <n|P%>", "stop the run if more rows than this are in error")
     .option("--slice-timeout <seconds>", "time limit for one attempt at a slice", Number)
     .option("--price-per-hour <price>", "price of one worker; the manifest then shows the cost of the run", Number);
   withOutputOptions(command);
   return command
-    .optionsGroup("With REDIS_URL, where the workers of that server do the work:")
+    .optionsGroup("With REDIS_URL (separate workers do the labeling):")
     .addOption(
       new Option(
         "--lane <lane>",

@@ -51,12 +51,10 @@ ${EXIT_CODES}`,
 }
 
 export function demoCommand({ contextOf, signal, exitWith }: ProgramContext): Command {
-  const command = withSettings(new Command("demo"))
+  const command = new Command("demo").option("--out <folder>", "output folder (default: a new folder in demo-output/)");
+  return withSettings(withJson(command))
     .description("Label the examples that come with labelmill, on this machine.")
-    .option("--out <folder>", "output folder (default: a new folder in demo-output/)");
-  return withJson(command).action(async (options) =>
-    exitWith(await demo(await contextOf(options), options.out, signal)),
-  );
+    .action(async (options) => exitWith(await demo(await contextOf(options), options.out, signal)));
 }
 
 type Options = Record<string, unknown> & { show: number };

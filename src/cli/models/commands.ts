@@ -9,14 +9,14 @@ import { pullModels } from "./pull.ts";
 
 /** `labelmill models`, which lists models, and its sub-commands, which change their files and the catalog. */
 export function modelsCommand({ contextOf, signal, exitWith }: ProgramContext): Command {
-  const command = withJson(withSettings(new Command("models"), [...new Set([...MODEL_SETTINGS, ...REDIS_SETTINGS])]))
+  const command = withSettings(withJson(new Command("models")), [...new Set([...MODEL_SETTINGS, ...REDIS_SETTINGS])])
     .description("List the models of the catalog and, with REDIS_URL, the models that workers serve.")
     .action(async (options, self: Command) => {
       refuseUnknownCommand(self, self);
       exitWith(await listModels(await contextOf(options)));
     });
   command.addCommand(
-    withJson(withSettings(new Command("pull"), MODEL_SETTINGS))
+    withSettings(withJson(new Command("pull")), MODEL_SETTINGS)
       .description("Download models from the hub (HF_ENDPOINT, HF_TOKEN), in the version that it has now.")
       .argument("<model...>", "ids of the catalog, or hf:OWNER/NAME@REVISION")
       .addHelpText(
@@ -26,7 +26,7 @@ export function modelsCommand({ contextOf, signal, exitWith }: ProgramContext): 
       .action(async (names: string[], options) => exitWith(await pullModels(names, await contextOf(options), signal))),
   );
   command.addCommand(
-    withJson(withSettings(new Command("lock"), MODEL_SETTINGS))
+    withSettings(withJson(new Command("lock")), MODEL_SETTINGS)
       .description("Pin pulled models in your catalog by commit and SHA-256. Other versions are refused from then on.")
       .argument(
         "[model...]",
@@ -35,10 +35,12 @@ export function modelsCommand({ contextOf, signal, exitWith }: ProgramContext): 
       .action(async (names: string[], options) => exitWith(await lockModels(names, await contextOf(options)))),
   );
   command.addCommand(
-    withJson(withSettings(new Command("add"), MODEL_SETTINGS))
+    withSettings(
+      withJson(new Command("add").requiredOption("--id <id>", "id of the model in your catalog", modelId)),
+      MODEL_SETTINGS,
+    )
       .description("Check the folder of a model, run the model once, and add it to your catalog with its hashes.")
       .argument("<folder>", "a folder in the Hugging Face layout, or the result of Optimum's ONNX export")
-      .requiredOption("--id <id>", "id of the model in your catalog", modelId)
       .addHelpText("after", "\nExample:\n  labelmill models add siebert-onnx --id siebert-sentiment")
       .action(async (dir: string, options) => exitWith(await addFolder(dir, options.id, await contextOf(options)))),
   );

@@ -28,12 +28,12 @@ export function runCommand(program: ProgramContext): Command {
 }
 
 function submitCommand({ contextOf, signal, exitWith }: ProgramContext): Command {
-  return withJson(withSettings(withRunOptions(new Command("submit"))))
+  const kind = new Option("--kind <kind>", "kind of the inputs").choices(["text", "images"]);
+  return withSettings(withRunOptions(withJson(new Command("submit").addOption(kind))))
     .description(
       "Submit a run to the workers and exit. The run is described by a spec in YAML or JSON, or by inputs and flags. Flags override the keys of a spec.",
     )
     .argument("<spec or input...>", "a spec file (.yaml, .yml, .json); with --kind, the inputs")
-    .addOption(new Option("--kind <kind>", "kind of the inputs").choices(["text", "images"]))
     .addHelpText(
       "after",
       `
@@ -52,7 +52,7 @@ ${EXIT_CODES}`,
 }
 
 function watchCommand({ contextOf, signal, exitWith }: ProgramContext): Command {
-  return withJson(withSettings(new Command("watch"), [...REDIS_SETTINGS, ...S3_SETTINGS]))
+  return withSettings(withJson(new Command("watch")), [...REDIS_SETTINGS, ...S3_SETTINGS])
     .description("Show the progress of a run until it ends.")
     .argument("<run>", "the id of a run")
     .addHelpText("after", EXIT_CODES)
@@ -63,7 +63,7 @@ function watchCommand({ contextOf, signal, exitWith }: ProgramContext): Command 
 function runIdCommands({ contextOf, exitWith }: ProgramContext): Command[] {
   type Work = (id: string, context: Awaited<ReturnType<typeof contextOf>>) => Promise<number>;
   const command = (name: string, description: string, work: Work) =>
-    withJson(withSettings(new Command(name), REDIS_SETTINGS))
+    withSettings(withJson(new Command(name)), REDIS_SETTINGS)
       .description(description)
       .argument("<run>", "the id of a run")
       .action(async (id: string, options) => exitWith(await work(id, await contextOf(options))));
@@ -78,16 +78,16 @@ function runIdCommands({ contextOf, exitWith }: ProgramContext): Command[] {
 }
 
 function retryCommand({ contextOf, exitWith }: ProgramContext): Command {
-  return withJson(withSettings(new Command("retry-errors")))
+  return withSettings(withJson(new Command("retry-errors")))
     .description("Label the rows in error of a finished run again. The new rows are added to its output.")
     .argument("<run>", "the id of a run, or its output")
     .action(async (which: string, options) => exitWith(await retryErrors(which, await contextOf(options))));
 }
 
 function listCommand({ contextOf, exitWith }: ProgramContext): Command {
-  return withJson(withSettings(new Command("list"), REDIS_SETTINGS))
+  const state = new Option("--state <state...>", "list only runs in these states").choices(RUN_STATES);
+  return withSettings(withJson(new Command("list").addOption(state)), REDIS_SETTINGS)
     .description("List the runs that Redis knows, latest first.")
-    .addOption(new Option("--state <state...>", "list only runs in these states").choices(RUN_STATES))
     .action(async (options) => exitWith(await listRuns(options.state, await contextOf(options))));
 }
 

@@ -48,7 +48,7 @@ test("the reason of a failed run is in its status, the list, the end of watch, t
   const ask = async (...args: string[]) => (await workspace.run(args, { env })).stdout;
   assert.match(
     await ask("run", "status", run),
-    /^1 slices failed for good, the first with STORE_FAILED: the shelf is full$/m,
+    /^1 slices failed permanently, the first with STORE_FAILED: the shelf is full$/m,
   );
   assert.match(await ask("run", "list"), /failed {2}20\/30 rows.* · 1 slices failed · STORE_FAILED: the shelf is full/);
   assert.match(await ask("run", "watch", run), /STORE_FAILED in slice 1: the shelf is full/);

@@ -55,7 +55,7 @@ test("everything is counted, the first ten names of each reason are kept, and na
   assert.equal(hidden!.names[0], "a\ufffd[31m \ufffdb\ufffd");
   assert.equal(hidden!.names[1]!.length, 200);
   assert.equal(passedOver.report.count, 1002);
-  assert.deepEqual(passedOverLines(passedOver.report).slice(0, 1), ["Passed over: 1002 files"]);
+  assert.deepEqual(passedOverLines(passedOver.report).slice(0, 1), ["Skipped: 1002 files"]);
   assert.equal(passedOverLines(passedOver.report)[2], "  1000 empty: 0.csv, 1.csv, 2.csv, …");
   assert.deepEqual(passedOverLines(new PassedOver().report), []);
   const twice = sumPassedOver([passedOver.report, passedOver.report]);

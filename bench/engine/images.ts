@@ -4,11 +4,12 @@ import { copyPictures, imageFiles, imageUrls } from "../inputs/inputs.ts";
 import type { BenchOptions } from "../options.ts";
 import { CalledProcess } from "../processes/calls.ts";
 import type { HttpCalls } from "../processes/http-process.ts";
-import { measure, ratio, unmarked } from "../report/measure.ts";
-import { inTurn, MARGIN, rateOf, shown, summarize } from "../report/rounds.ts";
+import { type Measure, measure, ratio, unmarked } from "../report/measure.ts";
+import { inTurn, MARGIN, type Rate, rateOf, shown, summarize } from "../report/rounds.ts";
 import type { Section } from "../report/section.ts";
 import { number } from "../report/table.ts";
 import { BareSide } from "../sides/bare-side.ts";
+import type { PipelineRun } from "../sides/pipeline-process.ts";
 import { PipelineSide } from "../sides/pipeline-side.ts";
 import { PrepareSide } from "../sides/prepare-side.ts";
 
@@ -64,48 +65,53 @@ export async function measureImages(
           `onnxruntime-node ${shown(run.ort)}/s, sharp ${shown(run.sharp)}/s`,
       ),
   );
-  type Run = (typeof runs)[number];
-  const over = (figure: (run: Run) => number) => summarize(runs.map(figure));
-  const side = (key: keyof Run, what: string) =>
-    measure(
-      `${what}, items/s`,
-      over((run) => rateOf(run[key])),
-      `items_per_second.${name}.${key}`,
-    );
-  const limitOf = (run: Run) => 1 / (1 / rateOf(run.ort) + 1 / rateOf(run.sharp));
-  const [fromFiles, overHttp] = [side("files", "pipeline, from files"), side("http", "pipeline, over HTTP")];
-  const [ort, decode] = [side("ort", "onnxruntime-node alone"), side("sharp", "bare sharp")];
-  const toLimit = (key: "files" | "http", what: string, whole: typeof ort) =>
-    ratio(
-      what,
-      over((run) => rateOf(run[key]) / limitOf(run)),
-      [whole, ort, decode],
-      `pipeline_vs_limit.${name}_${key}`,
-    );
   return {
     title,
     about: [
       `${number(files.count)} photographs a round: the ${pictures.files.length} of \`${maker.from}\`, repeated. onnxruntime-node alone is fastest with`,
       `${bare.about}. The pipeline ${pipeline.about}. **The limit** is 1 ÷ (1 ÷ onnxruntime-node alone + 1 ÷ bare sharp), both with all cores.`,
     ],
-    measures: [
-      fromFiles,
-      overHttp,
-      ort,
-      decode,
-      unmarked("limit, items/s", over(limitOf)),
-      toLimit("files", "pipeline ÷ limit, from files", fromFiles),
-      toLimit("http", "pipeline ÷ limit, over HTTP", overHttp),
-      unmarked(
-        "images per batch, from files",
-        over((run) => run.files.items / run.files.batches),
-      ),
-      unmarked(
-        "event-loop delay, p99, ms",
-        over((run) => run.files.loopDelayMs),
-        delay,
-      ),
-    ],
+    measures: imageMeasures(name, delay, runs),
     details: [bare.details, sharp.details],
   };
+}
+
+type ImageRound = { files: PipelineRun; http: PipelineRun; ort: Rate; sharp: Rate };
+
+function imageMeasures(name: string, delay: string, runs: readonly ImageRound[]): Measure[] {
+  const over = (figure: (run: ImageRound) => number) => summarize(runs.map(figure));
+  const side = (key: keyof ImageRound, what: string) =>
+    measure(
+      `${what}, items/s`,
+      over((run) => rateOf(run[key])),
+      `items_per_second.${name}.${key}`,
+    );
+  const limitOf = (run: ImageRound) => 1 / (1 / rateOf(run.ort) + 1 / rateOf(run.sharp));
+  const [fromFiles, overHttp] = [side("files", "pipeline, from files"), side("http", "pipeline, over HTTP")];
+  const [ort, decode] = [side("ort", "onnxruntime-node alone"), side("sharp", "bare sharp")];
+  const toLimit = (key: "files" | "http", what: string, whole: Measure) =>
+    ratio(
+      what,
+      over((run) => rateOf(run[key]) / limitOf(run)),
+      [whole, ort, decode],
+      `pipeline_vs_limit.${name}_${key}`,
+    );
+  return [
+    fromFiles,
+    overHttp,
+    ort,
+    decode,
+    unmarked("limit, items/s", over(limitOf)),
+    toLimit("files", "pipeline ÷ limit, from files", fromFiles),
+    toLimit("http", "pipeline ÷ limit, over HTTP", overHttp),
+    unmarked(
+      "images per batch, from files",
+      over((run) => run.files.items / run.files.batches),
+    ),
+    unmarked(
+      "event-loop delay, p99, ms",
+      over((run) => run.files.loopDelayMs),
+      delay,
+    ),
+  ];
 }

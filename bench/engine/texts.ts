@@ -3,11 +3,12 @@ import { loadTokenizer } from "../../src/inference/preprocess/text/tokenizer.ts"
 import { mixedTexts, shortTexts } from "../inputs/inputs.ts";
 import { openModel } from "../inputs/models.ts";
 import type { BenchOptions } from "../options.ts";
-import { measure, ratio, unmarked } from "../report/measure.ts";
-import { inTurn, MARGIN, rateOf, shown, summarize } from "../report/rounds.ts";
+import { type Measure, measure, ratio, unmarked } from "../report/measure.ts";
+import { inTurn, MARGIN, type Rate, rateOf, type Summary, shown, summarize } from "../report/rounds.ts";
 import type { Section } from "../report/section.ts";
 import { number } from "../report/table.ts";
 import { BareSide } from "../sides/bare-side.ts";
+import type { PipelineRun } from "../sides/pipeline-process.ts";
 import { PipelineSide } from "../sides/pipeline-side.ts";
 import { TransformersjsSide } from "../sides/transformersjs-side.ts";
 
@@ -59,63 +60,68 @@ export async function measureTexts(
           (run.js ? `, transformers.js ${shown(run.js)}/s` : ""),
       ),
   );
-  const over = (figure: (run: (typeof runs)[number]) => number) => summarize(runs.map(figure));
-  const whole = measure(
-    "pipeline, items/s",
-    over((run) => rateOf(run.pipeline)),
-    `items_per_second.${name}.pipeline`,
-  );
+  const about = [
+    `${number(input.count)} texts a round, ${read.meanLength.toFixed(1)} tokens on average, ${read.longest} at most, from \`${maker.from}\`.`,
+    `onnxruntime-node alone is fastest with ${bare.about}. The pipeline ${pipeline.about}.`,
+  ];
+  const section: Section = { title, about, measures: pipelineMeasures(name, runs), details: [bare.details] };
+  if (js && peer) {
+    section.measures.push(...peerMeasures(name, peer.perJob, runs));
+    section.details.push(js.details);
+  }
+  return section;
+}
+
+type TextRound = { pipeline: PipelineRun; ort: Rate; js: Rate | undefined };
+
+function overRounds(runs: readonly TextRound[], figure: (run: TextRound) => number): Summary {
+  return summarize(runs.map(figure));
+}
+
+function pipelineRate(name: string, runs: readonly TextRound[]): Measure {
+  const rates = overRounds(runs, (run) => rateOf(run.pipeline));
+  return measure("pipeline, items/s", rates, `items_per_second.${name}.pipeline`);
+}
+
+function pipelineMeasures(name: string, runs: readonly TextRound[]): Measure[] {
+  const over = (figure: (run: TextRound) => number) => overRounds(runs, figure);
+  const whole = pipelineRate(name, runs);
   const ort = measure(
     "onnxruntime-node alone, items/s",
     over((run) => rateOf(run.ort)),
     `items_per_second.${name}.ort`,
   );
   const padding = over(({ pipeline: { realCost, paddedCost } }) => realCost / paddedCost);
-  const section: Section = {
-    title,
-    about: [
-      `${number(input.count)} texts a round, ${read.meanLength.toFixed(1)} tokens on average, ${read.longest} at most, from \`${maker.from}\`.`,
-      `onnxruntime-node alone is fastest with ${bare.about}. The pipeline ${pipeline.about}.`,
-    ],
-    measures: [
-      whole,
-      ort,
-      ratio(
-        "pipeline ÷ onnxruntime-node",
-        over((run) => rateOf(run.pipeline) / rateOf(run.ort)),
-        [whole, ort],
-        `pipeline_vs_ort.${name}`,
-      ),
-      unmarked("padding efficiency", padding, `padding_efficiency.${name}`),
-      unmarked(
-        "texts per batch",
-        over((run) => run.pipeline.items / run.pipeline.batches),
-      ),
-      unmarked(
-        "event-loop delay, p99, ms",
-        over((run) => run.pipeline.loopDelayMs),
-      ),
-    ],
-    details: [bare.details],
-  };
-  if (js && peer) {
-    const how = peer.perJob === 1 ? "one by one" : `in arrays of ${peer.perJob}`;
-    const other = measure(
-      `transformers.js ${how}, items/s`,
-      over((run) => rateOf(run.js!)),
-      `items_per_second.${name}.transformersjs${peer.perJob}`,
-    );
-    const faster = over((run) => rateOf(run.pipeline) / rateOf(run.js!));
-    section.measures.push(
-      other,
-      ratio(
-        `pipeline ÷ transformers.js ${how}`,
-        faster,
-        [whole, other],
-        `pipeline_vs_transformersjs${peer.perJob}.${name}`,
-      ),
-    );
-    section.details.push(js.details);
-  }
-  return section;
+  return [
+    whole,
+    ort,
+    ratio(
+      "pipeline ÷ onnxruntime-node",
+      over((run) => rateOf(run.pipeline) / rateOf(run.ort)),
+      [whole, ort],
+      `pipeline_vs_ort.${name}`,
+    ),
+    unmarked("padding efficiency", padding, `padding_efficiency.${name}`),
+    unmarked(
+      "texts per batch",
+      over((run) => run.pipeline.items / run.pipeline.batches),
+    ),
+    unmarked(
+      "event-loop delay, p99, ms",
+      over((run) => run.pipeline.loopDelayMs),
+    ),
+  ];
+}
+
+/** @param perJob texts in a job of transformers.js */
+function peerMeasures(name: string, perJob: number, runs: readonly TextRound[]): Measure[] {
+  const how = perJob === 1 ? "one by one" : `in arrays of ${perJob}`;
+  const rates = overRounds(runs, (run) => rateOf(run.js!));
+  const peer = measure(`transformers.js ${how}, items/s`, rates, `items_per_second.${name}.transformersjs${perJob}`);
+  const faster = overRounds(runs, (run) => rateOf(run.pipeline) / rateOf(run.js!));
+  const sides = [pipelineRate(name, runs), peer];
+  return [
+    peer,
+    ratio(`pipeline ÷ transformers.js ${how}`, faster, sides, `pipeline_vs_transformersjs${perJob}.${name}`),
+  ];
 }

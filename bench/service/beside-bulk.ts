@@ -5,7 +5,7 @@ import { RunLedger } from "../../src/runs/ledger/ledger.ts";
 import { shortTexts } from "../inputs/inputs.ts";
 import type { BenchOptions } from "../options.ts";
 import { openService } from "../processes/own-service.ts";
-import { measure, ratio, unmarked } from "../report/measure.ts";
+import { type Measure, measure, ratio, unmarked } from "../report/measure.ts";
 import { inTurn, MARGIN, percentile, type Rate, rateOf, shown, summarize } from "../report/rounds.ts";
 import type { Section } from "../report/section.ts";
 import { number } from "../report/table.ts";
@@ -52,25 +52,16 @@ export async function measureBesideBulk(
   const connection = await openRedis({ url: redis }, "producer");
   open.defer(() => connection.disconnect());
   const ledger = new RunLedger(connection);
-  const during = async <T>(work: () => Promise<T>): Promise<Rate & { result: T }> => {
-    const [before, at] = [await ledger.progress(run), performance.now()];
-    const result = await work();
-    const after = await ledger.progress(run);
-    if (after?.state !== "running") throw new Error(`the run was ${after?.state} before the rounds were over`);
-    return { items: after.rows - before!.rows, seconds: (performance.now() - at) / 1000, result };
-  };
   const runs = await inTurn(
     rounds,
     {
-      alone: () => during(() => setTimeout(seconds * 1000)),
+      alone: () => during(ledger, run, () => setTimeout(seconds * 1000)),
       beside: () =>
-        during(async () => {
+        during(ledger, run, async () => {
           const until = performance.now() + seconds * 1000;
+          const order = { input: singles.path, output: outputs.folder, atATime: AT_A_TIME };
           const times: number[] = [];
-          while (performance.now() < until)
-            times.push(
-              ...(await producer.call("submit", { input: singles.path, output: outputs.folder, atATime: AT_A_TIME })),
-            );
+          while (performance.now() < until) times.push(...(await producer.call("submit", order)));
           return times;
         }),
     },
@@ -79,7 +70,30 @@ export async function measureBesideBulk(
         `beside bulk: round ${round} of ${rounds}: ${shown(alone)} rows/s alone, ${shown(beside)} beside ${beside.result.length} singles, p99 ${percentile(beside.result, 0.99).toFixed(0)} ms`,
       ),
   );
-  const over = (figure: (round: (typeof runs)[number]) => number) => summarize(runs.map(figure));
+  return {
+    title: "Single texts during a run",
+    about: [
+      `A run in slices of ${SLICE_ITEMS} texts with ${MODEL} on one worker, and beside it ${AT_A_TIME} concurrent single texts, at least ${number(SINGLES)} a side (all from`,
+      `\`${maker.from}\`). The table has the milliseconds from \`producer.submit\` until its end is reported, and the share of its rate that the run keeps.`,
+    ],
+    measures: besideMeasures(runs),
+    details: [],
+  };
+}
+
+/** Does work during a run. @returns the rows of the run in that time, and the result of the work */
+async function during<T>(ledger: RunLedger, run: string, work: () => Promise<T>): Promise<Rate & { result: T }> {
+  const [before, at] = [await ledger.progress(run), performance.now()];
+  const result = await work();
+  const after = await ledger.progress(run);
+  if (after?.state !== "running") throw new Error(`expected a running run until the last round, got ${after?.state}`);
+  return { items: after.rows - before!.rows, seconds: (performance.now() - at) / 1000, result };
+}
+
+type BesideRound = { alone: Rate; beside: Rate & { result: number[] } };
+
+function besideMeasures(runs: readonly BesideRound[]): Measure[] {
+  const over = (figure: (round: BesideRound) => number) => summarize(runs.map(figure));
   const alone = measure(
     "the run alone, rows/s",
     over((round) => rateOf(round.alone)),
@@ -97,19 +111,11 @@ export async function measureBesideBulk(
       `single_beside_bulk_ms.${name}`,
     );
   const kept = over((round) => rateOf(round.beside) / rateOf(round.alone));
-  return {
-    title: "Single texts during a run",
-    about: [
-      `A run in slices of ${SLICE_ITEMS} texts with ${MODEL} on one worker, and beside it ${AT_A_TIME} concurrent single texts, at least ${number(SINGLES)} a side (all from`,
-      `\`${maker.from}\`). The table has the milliseconds from \`producer.submit\` until its end is reported, and the share of its rate that the run keeps.`,
-    ],
-    measures: [
-      waited(0.5, "p50"),
-      waited(0.99, "p99"),
-      alone,
-      beside,
-      ratio("the run with single texts beside it ÷ alone", kept, [alone, beside], "bulk_beside_singles_vs_alone"),
-    ],
-    details: [],
-  };
+  return [
+    waited(0.5, "p50"),
+    waited(0.99, "p99"),
+    alone,
+    beside,
+    ratio("the run with single texts beside it ÷ alone", kept, [alone, beside], "bulk_beside_singles_vs_alone"),
+  ];
 }

@@ -9,7 +9,7 @@ import type { BullmqCalls } from "../processes/bullmq-process.ts";
 import { CalledProcess } from "../processes/calls.ts";
 import { openService } from "../processes/own-service.ts";
 import { readUse } from "../processes/redis.ts";
-import { measure, ratio, unmarked } from "../report/measure.ts";
+import { type Measure, measure, ratio, unmarked } from "../report/measure.ts";
 import { inTurn, summarize } from "../report/rounds.ts";
 import type { Section } from "../report/section.ts";
 import { number } from "../report/table.ts";
@@ -74,15 +74,6 @@ export async function measureEmptySlices(
       `empty slices: round ${round} of ${rounds}: labelmill ${run.labelmill.perSecond.toFixed(0)}/s, BullMQ ${run.bullmq.perSecond.toFixed(0)}/s`,
     ),
   );
-  type Side = "labelmill" | "bullmq";
-  const over = (side: Side, figure: keyof EmptyRound) => summarize(runs.map((run) => run[side][figure]));
-  const ours = measure("labelmill, slices/s", over("labelmill", "perSecond"), "slices_per_second.labelmill");
-  const alone = measure("BullMQ alone, jobs/s", over("bullmq", "perSecond"), "slices_per_second.bullmq");
-  const share = summarize(runs.map((run) => run.labelmill.perSecond / run.bullmq.perSecond));
-  const redisMeasures = (what: string, side: Side) => [
-    measure(`${what}: Redis's CPU time for one, µs`, over(side, "redisMicroseconds"), `redis_us_per_slice.${side}`),
-    unmarked(`${what}: share of the time that Redis was busy`, over(side, "redisBusy")),
-  ];
   return {
     title: "Slices/s that one Redis carries",
     about: [
@@ -92,15 +83,29 @@ export async function measureEmptySlices(
       `as many jobs of that size, ${RUNS} at a time, and one that takes up to ${PARALLEL.take} at a time and does nothing. Redis's CPU time is that of its main`,
       "thread. Where its share is far below 1, the other processes use up the cores. 1 s ÷ the CPU time per slice is about the highest rate of one Redis.",
     ],
-    measures: [
-      ours,
-      alone,
-      ratio("labelmill ÷ BullMQ alone", share, [ours, alone], "slices_vs_bullmq"),
-      ...redisMeasures("labelmill", "labelmill"),
-      ...redisMeasures("BullMQ alone", "bullmq"),
-    ],
+    measures: sliceMeasures(runs),
     details: [],
   };
+}
+
+type Side = "labelmill" | "bullmq";
+
+function sliceMeasures(runs: readonly Record<Side, EmptyRound>[]): Measure[] {
+  const over = (side: Side, figure: keyof EmptyRound) => summarize(runs.map((run) => run[side][figure]));
+  const ours = measure("labelmill, slices/s", over("labelmill", "perSecond"), "slices_per_second.labelmill");
+  const alone = measure("BullMQ alone, jobs/s", over("bullmq", "perSecond"), "slices_per_second.bullmq");
+  const share = summarize(runs.map((run) => run.labelmill.perSecond / run.bullmq.perSecond));
+  const redisMeasures = (what: string, side: Side) => [
+    measure(`${what}: Redis's CPU time for one, µs`, over(side, "redisMicroseconds"), `redis_us_per_slice.${side}`),
+    unmarked(`${what}: share of the time that Redis was busy`, over(side, "redisBusy")),
+  ];
+  return [
+    ours,
+    alone,
+    ratio("labelmill ÷ BullMQ alone", share, [ours, alone], "slices_vs_bullmq"),
+    ...redisMeasures("labelmill", "labelmill"),
+    ...redisMeasures("BullMQ alone", "bullmq"),
+  ];
 }
 
 async function timed(redis: string, work: () => Promise<{ count: number; seconds: number }>): Promise<EmptyRound> {

@@ -3,7 +3,7 @@ import { shortTexts } from "../inputs/inputs.ts";
 import type { BenchOptions } from "../options.ts";
 import { CalledProcess } from "../processes/calls.ts";
 import { openService, type S3Place } from "../processes/own-service.ts";
-import { measure } from "../report/measure.ts";
+import { type Measure, measure } from "../report/measure.ts";
 import { inTurn, percentile, summarize } from "../report/rounds.ts";
 import type { Section } from "../report/section.ts";
 import { number } from "../report/table.ts";
@@ -51,14 +51,6 @@ export async function measureLatency(
       say(`one text: round ${round} of ${rounds}: S3 ${a} ms, folder ${b} ms, onnxruntime-node ${c} ms`);
     },
   );
-  const rows = (what: string, figure: string, timesOf: (round: (typeof times)[number]) => number[]) =>
-    (["p50", "p99"] as const).map((name) => {
-      const share = name === "p50" ? 0.5 : 0.99;
-      const value = summarize(times.map((round) => percentile(timesOf(round), share)));
-      return measure(`${what}, ${name}, ms`, value, `${figure}.${name}`);
-    });
-  const beyond = (name: "s3" | "folder") => (round: (typeof times)[number]) =>
-    round[name].map((ms, text) => ms - round.model[text]!);
   const session = `a session of ${intraOpThreads} thread${intraOpThreads === 1 ? "" : "s"}, as in the worker`;
   return {
     title: "One text in an idle service",
@@ -69,13 +61,28 @@ export async function measureLatency(
       `in a separate process with ${session}.`,
       "**Beyond the model** is the difference for each text: queueing, tokenizing, messages between processes and threads, the write, the event.",
     ],
-    measures: [
-      ...rows("model alone", "one_text_ms.model", (round) => round.model),
-      ...rows("S3, total", "one_text_ms.s3", (round) => round.s3),
-      ...rows("S3, beyond the model", "one_text_ms.s3_beyond_model", beyond("s3")),
-      ...rows("folder, total", "one_text_ms.folder", (round) => round.folder),
-      ...rows("folder, beyond the model", "single_text_overhead_ms", beyond("folder")),
-    ],
+    measures: latencyMeasures(times),
     details: [],
   };
+}
+
+/** Milliseconds of each text. */
+type LatencyRound = Record<"s3" | "folder" | "model", number[]>;
+
+function latencyMeasures(times: readonly LatencyRound[]): Measure[] {
+  const rows = (what: string, figure: string, timesOf: (round: LatencyRound) => number[]) =>
+    (["p50", "p99"] as const).map((name) => {
+      const share = name === "p50" ? 0.5 : 0.99;
+      const value = summarize(times.map((round) => percentile(timesOf(round), share)));
+      return measure(`${what}, ${name}, ms`, value, `${figure}.${name}`);
+    });
+  const beyond = (name: "s3" | "folder") => (round: LatencyRound) =>
+    round[name].map((ms, text) => ms - round.model[text]!);
+  return [
+    ...rows("model alone", "one_text_ms.model", (round) => round.model),
+    ...rows("S3, total", "one_text_ms.s3", (round) => round.s3),
+    ...rows("S3, beyond the model", "one_text_ms.s3_beyond_model", beyond("s3")),
+    ...rows("folder, total", "one_text_ms.folder", (round) => round.folder),
+    ...rows("folder, beyond the model", "single_text_overhead_ms", beyond("folder")),
+  ];
 }

@@ -14,7 +14,7 @@ import type { Rate } from "../report/rounds.ts";
 import type { BareBatch, BareSetup } from "./bare-thread.ts";
 
 /** How onnxruntime-node runs: `budget` is the padded tokens of a batch (longest × count), or its images. */
-export type BareWay = { sessions: number; threads: number; budget: number };
+export type BareMode = { sessions: number; threads: number; budget: number };
 /** Lengths in tokens; 1 for images. */
 export type BareInput = { items: number; meanLength: number; longest: number };
 
@@ -40,11 +40,11 @@ const calls = {
   },
 
   /** Runs all items, or the next `items` of them. @returns the time that it took, without start and warm-up */
-  run: async ({ way, warmUpMs, items }: { way: BareWay; warmUpMs: number; items?: number }): Promise<Rate> => {
+  run: async ({ mode, warmUpMs, items }: { mode: BareMode; warmUpMs: number; items?: number }): Promise<Rate> => {
     const { model, held, items: all } = loaded!;
-    const batches = cut(held, way.budget);
+    const batches = cut(held, mode.budget);
     const runs = Math.max(1, Math.round(((items ?? all) / held.length) * batches.length));
-    const { seconds } = await runBatches(model, way, batches.map(batchOf), runs, warmUpMs);
+    const { seconds } = await runBatches(model, mode, batches.map(batchOf), runs, warmUpMs);
     return { items: (runs / batches.length) * held.length, seconds };
   },
 
@@ -60,7 +60,7 @@ export type BareCalls = typeof calls;
 
 async function runBatches(
   model: Model,
-  { sessions, threads }: Omit<BareWay, "budget">,
+  { sessions, threads }: Omit<BareMode, "budget">,
   batches: BareBatch[],
   runs: number,
   warmUpMs: number,

@@ -5,7 +5,7 @@ import type { BenchOptions } from "../options.ts";
 import { type CalledProcess, startProcess } from "../processes/calls.ts";
 import { type Rate, rateOf } from "../report/rounds.ts";
 import { number, type Table } from "../report/table.ts";
-import type { BareCalls, BareInput, BareWay } from "./bare-process.ts";
+import type { BareCalls, BareInput, BareMode } from "./bare-process.ts";
 
 /** Padded tokens of a batch, or images. */
 const BUDGETS = { text: [256, 512, 1024, 2048], images: [1, 4, 8, 16] } as const satisfies Record<
@@ -19,7 +19,7 @@ const QUICK_WARM_UP_MS = 250;
 const PROCESS = new URL("./bare-process.ts", import.meta.url);
 
 type BareOptions = { model: string; kind: LabelKind; warmUpMs: number };
-type Tried = { way: BareWay; rate: number };
+type Tried = { mode: BareMode; rate: number };
 
 /** onnxruntime-node alone in a separate process, at its fastest combination of sessions, threads and batch size. */
 export class BareSide implements AsyncDisposable {
@@ -32,7 +32,7 @@ export class BareSide implements AsyncDisposable {
     this.#options = options;
   }
 
-  /** Tries each way on the items of `input`. */
+  /** Tries each mode on the items of `input`. */
   static async open(
     { model, kind, input }: { model: string; kind: LabelKind; input: MadeInput },
     { quick }: BenchOptions,
@@ -41,7 +41,7 @@ export class BareSide implements AsyncDisposable {
     return startProcess<BareCalls, BareSide>(PROCESS, signal, async (process) => {
       const side = new BareSide(process, { model, kind, warmUpMs: quick ? QUICK_WARM_UP_MS : WARM_UP_MS });
       await side.load(input);
-      for (const way of waysOf(kind, quick)) side.#tried.push({ way, rate: rateOf(await side.#run(way)) });
+      for (const mode of modesOf(kind, quick)) side.#tried.push({ mode, rate: rateOf(await side.#run(mode)) });
       return side;
     });
   }
@@ -56,19 +56,19 @@ export class BareSide implements AsyncDisposable {
     return input;
   }
 
-  /** Runs all loaded items, or the next `items` of them, in the best way. */
+  /** Runs all loaded items, or the next `items` of them, in the best mode. */
   run(items?: number): Promise<Rate> {
-    return this.#run(this.best.way, items);
+    return this.#run(this.best.mode, items);
   }
 
   get about(): string {
-    const { sessions, threads, budget } = this.best.way;
+    const { sessions, threads, budget } = this.best.mode;
     return `${sessions} × ${threads} and ${this.#options.kind === "text" ? `${budget} padded tokens` : `${budget} image${budget === 1 ? "" : "s"}`}`;
   }
 
   get details(): { about: string; table: Table } {
-    const budgets = [...new Set(this.#tried.map(({ way }) => way.budget))];
-    const layouts = Map.groupBy(this.#tried, ({ way }) => `${way.sessions} × ${way.threads}`);
+    const budgets = [...new Set(this.#tried.map(({ mode }) => mode.budget))];
+    const layouts = Map.groupBy(this.#tried, ({ mode }) => `${mode.sessions} × ${mode.threads}`);
     const unit = this.#options.kind === "text" ? "padded tokens" : "images";
     return {
       about: `onnxruntime-node alone, items/s by ${unit} per batch:`,
@@ -83,9 +83,9 @@ export class BareSide implements AsyncDisposable {
     return this.#process[Symbol.asyncDispose]();
   }
 
-  #run(way: BareWay, items?: number): Promise<Rate> {
+  #run(mode: BareMode, items?: number): Promise<Rate> {
     return this.#process.call("run", {
-      way,
+      mode,
       warmUpMs: this.#options.warmUpMs,
       ...(items === undefined ? {} : { items }),
     });
@@ -93,7 +93,7 @@ export class BareSide implements AsyncDisposable {
 }
 
 /** One session a core with one thread each, and one session with a thread a core; the sizes in the middle are enough to see that it runs. */
-function waysOf(kind: LabelKind, quick: boolean): BareWay[] {
+function modesOf(kind: LabelKind, quick: boolean): BareMode[] {
   const layouts = [{ sessions: Math.min(CORES, MOST_SESSIONS), threads: 1 }];
   if (CORES > 1) layouts.push({ sessions: 1, threads: CORES });
   const budgets = quick ? BUDGETS[kind].slice(1, 3) : BUDGETS[kind];

@@ -33,7 +33,7 @@ export type PipelineStart = {
   settings?: Partial<Config>;
 };
 /** Threads of the model and of each session, and the padded tokens (or images) of a batch by the upper bound of its lengths. */
-export type PipelineWay = { layout: Layout; budgets: Readonly<Record<number, number>> };
+export type PipelineMode = { layout: Layout; budgets: Readonly<Record<number, number>> };
 export type PipelineRun = {
   items: number;
   errors: number;
@@ -49,7 +49,7 @@ export type PipelineRun = {
   rssBytes: number[];
   /** Whether the engine has found how to run: then the values above are final. */
   settled: boolean;
-  way: PipelineWay;
+  mode: PipelineMode;
 };
 
 const DELAY_SAMPLE_MS = 5;
@@ -113,7 +113,7 @@ const calls = {
       batches: stats.batches - before.batches,
       rssBytes: rss.taken(),
       settled: engine.settled,
-      way: { layout: engine.layout, budgets: engine.budgets },
+      mode: { layout: engine.layout, budgets: engine.budgets },
     };
   },
 };

@@ -2,7 +2,7 @@ import type { InputMaker, MadeInput } from "../inputs/inputs.ts";
 import type { BenchOptions } from "../options.ts";
 import { type CalledProcess, startProcess } from "../processes/calls.ts";
 import { rateOf } from "../report/rounds.ts";
-import type { PipelineCalls, PipelineRun, PipelineStart, PipelineWay } from "./pipeline-process.ts";
+import type { PipelineCalls, PipelineMode, PipelineRun, PipelineStart } from "./pipeline-process.ts";
 
 /** Items of the first run, which determines the size of the next. */
 const FIRST_ITEMS = 64;
@@ -19,7 +19,7 @@ export async function untilSettled(quick: boolean, run: () => Promise<boolean>):
 /** The whole pipeline in a separate process. */
 export class PipelineSide implements AsyncDisposable {
   readonly #process: CalledProcess<PipelineCalls>;
-  #last: { way: PipelineWay; settled: boolean } | undefined;
+  #last: { mode: PipelineMode; settled: boolean } | undefined;
 
   private constructor(process: CalledProcess<PipelineCalls>) {
     this.#process = process;
@@ -51,9 +51,9 @@ export class PipelineSide implements AsyncDisposable {
 
   /** How it ran last, in words. */
   get about(): string {
-    const { way, settled } = this.#last!;
-    const { threads, intraOpThreads } = way.layout;
-    const found = Object.entries(way.budgets).map(([longest, budget]) =>
+    const { mode, settled } = this.#last!;
+    const { threads, intraOpThreads } = mode.layout;
+    const found = Object.entries(mode.budgets).map(([longest, budget]) =>
       longest === "1" ? String(budget) : `${budget} (up to ${longest} tokens)`,
     );
     const budgets = settled ? `found budgets of ${found.join(", ")}` : "had **not found its budgets** yet";

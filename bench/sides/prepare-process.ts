@@ -11,7 +11,7 @@ import { answerCalls } from "../processes/calls.ts";
 import type { Rate } from "../report/rounds.ts";
 
 /** `threads` are the tokenizer's; sharp has its own. `atATime`: slices of texts, or pictures. */
-export type PrepareWay = { threads: number; atATime: number };
+export type PrepareMode = { threads: number; atATime: number };
 
 /** As many texts go to the tokenizer in one message as a slice has. */
 const MESSAGE_TEXTS = 500;
@@ -35,15 +35,15 @@ const calls = {
   },
 
   /** Prepares the loaded input repeatedly for `seconds`, without the start of the threads. */
-  run: async ({ way, seconds }: { way: PrepareWay; seconds: number }): Promise<Rate> => {
+  run: async ({ mode, seconds }: { mode: PrepareMode; seconds: number }): Promise<Rate> => {
     const { model, slices, pictures } = loaded!;
     if (kindOf(model) === "images")
-      return repeat(way.atATime, seconds, async (at) => {
+      return repeat(mode.atATime, seconds, async (at) => {
         await decodeImage(pictures[at % pictures.length]!, model.recipe!);
         return 1;
       });
-    const tokenizers = await poolOf(model, way.threads);
-    return repeat(way.atATime, seconds, async (at) => {
+    const tokenizers = await poolOf(model, mode.threads);
+    return repeat(mode.atATime, seconds, async (at) => {
       const slice = slices[at % slices.length]!;
       await tokenizers.tokenize(slice);
       return slice.length;

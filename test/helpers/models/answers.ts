@@ -1,4 +1,4 @@
-/** What the reference implementations answered (`../shared`, beside the project), and the way of an item through ours, as a worker goes it. */
+/** The answers of reference implementations (`../shared`, beside the project), and helpers that label items as a worker does. */
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -11,10 +11,10 @@ import type { LabelScore } from "../../../src/schemas/row.ts";
 
 export const SHARED = fileURLToPath(new URL("../../../../shared/", import.meta.url));
 
-/** For a test's `skip`: false where all of these are in `../shared`, else which is not. */
+/** For a test's `skip`: false if all these paths are in `../shared`, else the reason. */
 export function skipWithout(...paths: string[]): string | false {
-  const gone = paths.find((path) => !existsSync(join(SHARED, path)));
-  return gone === undefined ? false : `../shared/${gone} is not here`;
+  const missing = paths.find((path) => !existsSync(join(SHARED, path)));
+  return missing === undefined ? false : `../shared/${missing} does not exist`;
 }
 
 /** The objects of a JSONL file of `../shared`. */
@@ -22,7 +22,7 @@ export async function readAnswers<T>(path: string): Promise<T[]> {
   return (await readLines(path)).map((line) => JSON.parse(line));
 }
 
-/** The rows of a CSV or TSV file of `../shared`, without its header: what stands before the first separator, and behind it. */
+/** The rows of a CSV or TSV file of `../shared`, without its header: the text before and after the first separator. */
 export async function readPairs(path: string, separator: string): Promise<[string, string][]> {
   return (await readLines(path)).slice(1).map((line) => {
     const at = line.indexOf(separator);
@@ -34,7 +34,7 @@ async function readLines(path: string): Promise<string[]> {
   return (await readFile(join(SHARED, path), "utf8")).trimEnd().split("\n");
 }
 
-/** A model folder in the engine, with the budgets that suit two cores. */
+/** Starts an engine with a model folder, with budgets for two cores. */
 export async function openEngine(
   dir: string,
   options: Partial<EngineOptions> = {},
@@ -45,7 +45,7 @@ export async function openEngine(
   return Engine.start({ model, cores: 2, threads: 2, intraOpThreads: 1, budget, ...options });
 }
 
-/** Texts as token ids, by the pool that a worker has. */
+/** Texts as token ids, from the pool that a worker uses. */
 export async function tokenize({ model }: Engine, texts: readonly string[]): Promise<{ tokens: Int32Array }[]> {
   const pool = await PreparePool.start({ modelDir: model.dir, threads: 1 });
   try {
@@ -61,7 +61,7 @@ export async function labelTexts(engine: Engine, texts: readonly string[]): Prom
   return labelsOf(await engine.label(await tokenize(engine, texts), engine.model.labels.length));
 }
 
-/** All scores of each picture, best first; each by itself, sixteen at a time, so that they share batches. */
+/** All scores of each image, best first. Sixteen calls of one image run at a time, so that they share batches. */
 export async function labelPictures(engine: Engine, paths: readonly string[]): Promise<LabelScore[][]> {
   const all: LabelScore[][] = [];
   const rest = paths.entries();
@@ -83,18 +83,18 @@ export function labelsOf(outcomes: readonly Outcome[]): LabelScore[][] {
   });
 }
 
-/** The score of each label by its name, of one outcome. */
+/** The scores of one outcome, by label. */
 export function scoresOf(labels: readonly LabelScore[]): Map<string, number> {
   return new Map(labels.map(({ label, score }) => [label, score]));
 }
 
-/** The largest difference that any label's score shows between two answers to one item. */
+/** The largest difference of a label's score between two answers for one item. */
 export function largestDifference(a: readonly LabelScore[], b: readonly LabelScore[]): number {
   const others = scoresOf(b);
   return Math.max(...a.map(({ label, score }) => Math.abs(score - (others.get(label) ?? Number.NaN))));
 }
 
-/** Labels items in one batch. @throws Error if they did not share one, so that nobody compares what was never together */
+/** Labels items in one batch. @throws Error if they did not share one: a comparison would then be meaningless */
 export async function labelInOneBatch(engine: Engine, prepared: readonly Prepared[]): Promise<LabelScore[][]> {
   const before = engine.stats.batches;
   const labels = labelsOf(await engine.label(prepared, engine.model.labels.length));

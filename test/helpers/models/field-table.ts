@@ -3,7 +3,7 @@ import { IMAGE_FIELDS } from "../../../src/inference/model/image-fields.ts";
 import { PROCESSORS } from "../../../src/inference/model/image-processors.ts";
 import { CONFIG_FIELDS, TOKENIZER_CONFIG_FIELDS, TOKENIZER_FIELDS } from "../../../src/inference/model/text-fields.ts";
 
-/** The tables of docs/models.md that are made from the code, by the names of their places there. */
+/** The tables of docs/models.md that are generated from the code, by the names of their markers. */
 const TABLES: Record<string, () => string[]> = {
   "config.json": () => fieldTable(CONFIG_FIELDS),
   "tokenizer_config.json": () => fieldTable(TOKENIZER_CONFIG_FIELDS),
@@ -12,7 +12,7 @@ const TABLES: Record<string, () => string[]> = {
   "image processors": processorTable,
 };
 
-/** A document with its tables as the code has them. A table stands between `<!-- NAME -->` and `<!-- end -->`. */
+/** A document with its tables generated again. A table is between `<!-- NAME -->` and `<!-- end -->`. */
 export function withTables(document: string): string {
   return document.replace(
     /(<!-- (?!end )([\w. -]+) -->\n)[\s\S]*?(?=<!-- end -->)/g,

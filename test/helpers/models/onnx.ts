@@ -3,23 +3,23 @@ import { join } from "node:path";
 
 /**
  * Tiny ONNX models, encoded by hand (protobuf's wire format, the field numbers of onnx.proto), as folders in the Hugging Face
- * layout. Their logits are `score × weights + bias`, where the score of an item is the sum of its token ids or the mean of
- * its normalised pixels: so an answer tells whose it is, and with weights of 0 the model costs next to nothing.
+ * layout. Their logits are `score × weights + bias`. The score of an item is the sum of its token ids or the mean of its normalized
+ * pixels, so an answer identifies its item. With weights of 0 the model takes almost no time.
  */
 export type TinyModel = {
-  /** One label (`L0`, `L1`, …) per weight. */
+  /** One label (`L0`, `L1`, …) for each weight. */
   weights: readonly number[];
   bias: readonly number[];
   /**
-   * The text model takes token ids up to `vocabulary` − 1 (11,999 by default, as its tokenizer gives); a larger one makes
-   * the whole batch fail, as with a real embedding.
+   * The text model accepts token ids up to `vocabulary` − 1. A larger id makes the whole batch fail, as in a real embedding.
+   * Default: 12,000, the size of its tokenizer's vocabulary.
    */
   vocabulary?: number;
-  /** An item whose score is this or more gets NaN for all its logits; its neighbours do not. */
+  /** An item with this score or more gets NaN for all its logits; its neighbours do not. Default: no item does. */
   nanFrom?: number;
-  /** Products of two 64 × 64 matrices before the answer, whatever the batch: about 10 ms a thousand on one core. */
+  /** Number of products of two 64 × 64 matrices before the answer of a batch: a thousand take about 10 ms on one core. Default: 0. */
   slow?: number;
-  /** Side of an image model's pictures. */
+  /** Side of an image model's images. Default: 8. */
   side?: number;
 };
 
@@ -34,7 +34,7 @@ export async function writeTextModel(dir: string, model: TinyModel): Promise<voi
   const inputs = ["input_ids", "attention_mask"].map((name) => valueInfo(name, INT64, ["batch", "sequence"]));
   const vocabulary = model.vocabulary ?? 12_000;
   const nodes = [
-    // Out of range fails in Gather, as it does in an embedding: the table's values are the ids themselves.
+    // An id out of range fails in Gather, as in an embedding. The table's values are the ids.
     node("Gather", ["table", "input_ids"], ["embedded"], [intAttribute("axis", 0)]),
     node("Cast", ["attention_mask"], ["mask"], [intAttribute("to", FLOAT)]),
     node("Mul", ["embedded", "mask"], ["masked"]),
@@ -47,7 +47,7 @@ export async function writeTextModel(dir: string, model: TinyModel): Promise<voi
     await copyFile(new URL(file, TOKENIZER), join(dir, file));
 }
 
-/** Writes an image model's folder: pictures of `side` × `side`, mean 0, std 1, scaled to 0..1. */
+/** Writes an image model's folder: images of `side` × `side`, mean 0, std 1, scaled to 0..1. */
 export async function writeImageModel(dir: string, model: TinyModel): Promise<void> {
   const side = model.side ?? 8;
   const inputs = [valueInfo("pixel_values", FLOAT, ["batch", 3, side, side])];
@@ -84,12 +84,12 @@ async function writeFolder(dir: string, architecture: string, model: TinyModel, 
   await writeFile(join(dir, "onnx", "model.onnx"), onnx);
 }
 
-/** From `score` ([batch, 1]) to `logits` ([batch, labels]), behind the nodes that make the score. */
+/** Adds the nodes from `score` ([batch, 1]) to `logits` ([batch, labels]). */
 function graph(model: TinyModel, inputs: Buffer[], nodes: Buffer[], constants: Buffer[]): Buffer {
   const labels = model.weights.length;
   const tail = [
     ...nodes,
-    // The logarithm of what is left to `nanFrom`, times 0: nothing, or NaN where nothing is left.
+    // The logarithm of `nanFrom` − score, times 0: 0, or NaN if the score is `nanFrom` or more.
     node("Sub", ["nanFrom", "score"], ["left"]),
     node("Log", ["left"], ["logarithm"]),
     node("Mul", ["logarithm", "zero"], ["nothingOrNaN"]),
@@ -113,7 +113,7 @@ function graph(model: TinyModel, inputs: Buffer[], nodes: Buffer[], constants: B
       tensor("goOn", [], Uint8Array.of(1), BOOL),
     );
     tail.push(
-      // Depends on the input, so that it cannot be computed ahead.
+      // Depends on the input, so that it cannot be computed in advance.
       node("ReduceMax", ["score"], ["highest"], [intAttribute("keepdims", 0)]),
       node("Mul", ["highest", "zero"], ["nothing"]),
       node("Add", ["identity", "nothing"], ["start"]),
@@ -183,7 +183,7 @@ export function tensor(
   return Buffer.concat([...dims.map((dim) => field(1, dim)), field(2, elements), field(8, name), field(9, raw)]);
 }
 
-/** A dimension is a size or the name of one; null: no shape is stated. */
+/** A dimension is a size or a name; null: no shape. */
 export function valueInfo(name: string, elements: number, dims: (string | number)[] | null): Buffer {
   const shape = dims?.map((dim) => field(1, typeof dim === "string" ? field(2, dim) : field(1, dim)));
   const type = field(1, Buffer.concat([field(1, elements), ...(shape ? [field(2, Buffer.concat(shape))] : [])]));

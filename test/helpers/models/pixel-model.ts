@@ -5,36 +5,36 @@ import { FLOAT, field, graphProto, intAttribute, node, tensor, valueInfo } from 
 
 export const FLOAT16 = 10;
 
-/** A recipe of nothing but `width` × `height` and a normalisation that differs between the channels. */
+/** A recipe with a crop of `width` × `height` and a different normalization for each channel. */
 export function recipeOf(width: number, height: number): ImageRecipe {
-  const normalisation = { rescale: 1 / 255, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] } as const;
-  const { rescale, mean, std } = structuredClone(normalisation);
+  const normalization = { rescale: 1 / 255, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] } as const;
+  const { rescale, mean, std } = structuredClone(normalization);
   return { width, height, resize: null, crop: true, filter: "bicubic", rescale, mean: [...mean], std: [...std] };
 }
 
 /**
- * An image model without a hidden layer: each logit is a sum over all the values of `pixel_values`, each with a weight of its own, so that
- * a value at a wrong place or of a wrong size shows. Weights are seeded noise.
+ * An image model without a hidden layer. Each logit is a sum over all values of `pixel_values` with different weights, so a wrong or
+ * misplaced value changes it. Weights are seeded noise.
  */
 export type PixelModel = {
   width: number;
   height: number;
   labels?: number;
-  /** ONNX's number of the input's type. */
+  /** ONNX's number of the input's element type. Default: float32. */
   elements?: number;
   opset?: number;
   irVersion?: number;
-  /** The input's dimensions; `batch`, 3, height and width if not given, null for an input without a shape. */
+  /** The input's dimensions; null: no shape. Default: `batch`, 3, height and width. */
   dims?: (string | number)[] | null;
-  /** The weights are an input too, as models of old have it. */
+  /** Whether the weights are also an input, as in old models. */
   weightsAmongInputs?: boolean;
-  /** The weights lie in this file beside the model. */
+  /** The file, in the model's folder, of external weights. Default: the weights are in the model. */
   externalFile?: string;
-  /** What the value between input and weights is called. */
+  /** Name of the value between input and weights. */
   hidden?: string;
-  /** Inputs beside the pixels. */
+  /** Additional inputs. */
   extraInputs?: Buffer[];
-  /** Fields for the end of the model, of the graph and of the input. */
+  /** Fields to append to the model, the graph and the input. */
   extra?: { model?: Buffer; graph?: Buffer; input?: Buffer };
 };
 
@@ -72,14 +72,14 @@ export function pixelModel(model: PixelModel): Buffer {
   ]);
 }
 
-/** Writes the model's file, and that of its weights beside it if they are external. */
+/** Writes the model's file, and the file of its weights if they are external. */
 export async function writePixelModel(file: string, model: PixelModel): Promise<void> {
   await mkdir(dirname(file), { recursive: true });
   await writeFile(file, pixelModel(model));
   if (model.externalFile) await writeFile(`${dirname(file)}/${model.externalFile}`, pixelWeights(model));
 }
 
-/** A float32 tensor whose data lies in a file beside the model. */
+/** A float32 tensor with its data in a file in the model's folder. */
 export function externalTensor(name: string, dims: number[], file: string): Buffer {
   const place = field(13, Buffer.concat([field(1, "location"), field(2, file)]));
   return Buffer.concat([...dims.map((dim) => field(1, dim)), field(2, FLOAT), field(8, name), place, field(14, 1)]);

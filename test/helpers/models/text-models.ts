@@ -3,13 +3,13 @@ import { join } from "node:path";
 import { FLOAT, field, graphProto, INT64, intAttribute, node, tensor, valueInfo } from "./onnx.ts";
 
 /**
- * Tiny text models, as folders in the Hugging Face layout with the tokenizer of `tiny-sentiment`, that answer with the mean of their
- * tokens' values: a mistake in what a text is padded with shows in its scores.
+ * Tiny text models, as folders in the Hugging Face layout with the tokenizer of `tiny-sentiment`. Their answer is the mean of their
+ * tokens' values, so a mistake in the padding changes the scores.
  */
 
 const TOKENIZER = new URL("../../../models/tiny-sentiment/", import.meta.url);
 const VOCABULARY = 12_000;
-/** Of `tiny-sentiment`: what a text begins and ends with. */
+/** The first and the last token of each text with the tokenizer of `tiny-sentiment`. */
 export const FIRST_TOKEN = 2;
 export const LAST_TOKEN = 3;
 const PAD_TOKEN = 0;
@@ -18,10 +18,10 @@ const INT32 = 6;
 const INT8 = 3;
 
 /**
- * A dynamically quantized model, as `quantize_dynamic` of onnxruntime makes them: one scale for the activations of the whole batch,
- * padding included. Each text's first and last token have the extremes of what any token has, so texts of one length get the
- * same scores to the last bit whatever they share a batch with; the padding token lies 500 times further out, so one of it takes nearly
- * all that they say from all texts of its batch. The same weights lie in `onnx/model.onnx`, for whoever runs them as fp32: padded.
+ * A dynamically quantized model, as `quantize_dynamic` of onnxruntime creates it, with one scale for the activations of the whole batch,
+ * including padding. The first and the last token of each text have the extreme values, so texts of one length get exactly the same
+ * scores in any batch. The padding token's value is 500 times larger, so a single one makes the scores of its batch almost
+ * meaningless. `onnx/model.onnx` has the same weights: as fp32, texts are padded.
  */
 export async function writeQuantizedTextModel(dir: string): Promise<void> {
   const nodes = [
@@ -39,7 +39,7 @@ export async function writeQuantizedTextModel(dir: string): Promise<void> {
     if (token === FIRST_TOKEN) return 1;
     return token === LAST_TOKEN ? -1 : Math.sin(at * at);
   });
-  // At most 64: two products of more than that and a uint8 overflow where the CPU adds them up in 16 bits.
+  // At most 64: two products of a larger weight and a uint8 overflow on CPUs that sum in 16 bits.
   const weights = Uint8Array.from(Int8Array.of(60, -60, -45, 50, 30, -25, 55, -64), (weight) => weight & 255);
   const constants = [
     tensor("words", [VOCABULARY, WIDTH], words),
@@ -52,8 +52,8 @@ export async function writeQuantizedTextModel(dir: string): Promise<void> {
 }
 
 /**
- * A model in RoBERTa's way: its padding token is 1, and positions count from 2 over what is not padding. Without an `attention_mask`
- * among its inputs it takes its mask from the padding token too.
+ * A model like RoBERTa: its padding token is 1, and positions count from 2 over tokens that are not padding. If its inputs have no
+ * `attention_mask`, it derives the mask from the padding token.
  */
 export async function writeRobertaModel(dir: string, { attentionMask }: { attentionMask: boolean }): Promise<void> {
   const nodes = [
@@ -86,7 +86,7 @@ export async function writeRobertaModel(dir: string, { attentionMask }: { attent
   await writeFolder(dir, config, textModel(inputs, nodes, constants));
 }
 
-/** A model in the way of decoders: it answers by what a text's last token is, so the last place of each row has to be the text's. */
+/** A model like a decoder: its answer depends on a text's last token, so the last token of each row must not be padding. */
 export async function writeLastTokenModel(dir: string): Promise<void> {
   const nodes = [
     node("Gather", ["input_ids", "last"], ["token"], [intAttribute("axis", 1)]),
@@ -107,7 +107,7 @@ export async function writeLastTokenModel(dir: string): Promise<void> {
   await writeFile(path, JSON.stringify({ ...tokenizerConfig, padding_side: "left" }));
 }
 
-/** From `values` ([batch, sequence, 2]) to `logits`: the mean over what the mask leaves. */
+/** From `values` ([batch, sequence, 2]) to `logits`: the mean over the tokens in the mask. */
 function meanOver(mask: string, values: string): Buffer[] {
   return [
     node("Cast", [mask], ["mask"], [intAttribute("to", FLOAT)]),
@@ -139,13 +139,13 @@ async function writeFolder(dir: string, config: object, onnx: Buffer): Promise<v
     await copyFile(new URL(file, TOKENIZER), join(dir, file));
 }
 
-/** A text on which `writeSpinningTokenizer`'s expression backtracks for years. */
+/** A text on which the expression of `writeSpinningTokenizer` backtracks for years. */
 export const SPINS = `${"a".repeat(60)}b`;
 
-/** Spins on any text, so on the trial at the loading too. */
+/** An expression that does not end on any text, so also not during loading. */
 export const SPINS_ALWAYS = "(?:x?|y?){60}b";
 
-/** The tokenizer of `tiny-sentiment`, alone in its folder, with a regular expression of exponential time. */
+/** Writes a folder with the tokenizer of `tiny-sentiment` and a regular expression of exponential time. */
 export async function writeSpinningTokenizer(
   dir: string,
   where: "pre-tokenizer" | "normalizer",
@@ -162,10 +162,10 @@ export async function writeSpinningTokenizer(
   });
 }
 
-/** A text that `writeThrowingTokenizer`'s normalizer makes longer than a string can be. */
+/** A text that the normalizer of `writeThrowingTokenizer` makes longer than the limit of strings. */
 export const THROWS = "z".repeat(600);
 
-/** The tokenizer of `tiny-sentiment`, alone in its folder, that throws on a text of many z. */
+/** Writes a folder with the tokenizer of `tiny-sentiment`, changed to throw on a text with many z. */
 export async function writeThrowingTokenizer(dir: string): Promise<void> {
   await changeTokenizer(dir, (file) => {
     const replace = { type: "Replace", pattern: { String: "z" }, content: "y".repeat(2 ** 20) };

@@ -1,4 +1,4 @@
-/** Writes the tables of docs/models.md anew: `node test/helpers/models/write-tables.ts`. */
+/** Generates the tables of docs/models.md: `node test/helpers/models/write-tables.ts`. */
 import { readFile, writeFile } from "node:fs/promises";
 import { withTables } from "./field-table.ts";
 

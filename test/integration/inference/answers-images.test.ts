@@ -33,7 +33,7 @@ function checkWhole({ model }: Engine, labels: readonly LabelScore[]): void {
   for (const [at, { score }] of labels.entries()) assert.ok(at === 0 || score <= labels[at - 1]!.score);
 }
 
-/** Labels what the reference labelled, and holds labels and scores against its answers. @returns our answers, by input */
+/** Labels the inputs of the reference and compares labels and scores with its answers. @returns our answers, by input */
 async function compare(t: TestContext, engine: Engine, file: string): Promise<Map<string, LabelScore[]>> {
   const expected = await readAnswers<Answer>(file);
   const inputs = expected.map(({ input }) => input);
@@ -56,7 +56,7 @@ async function compare(t: TestContext, engine: Engine, file: string): Promise<Ma
   return new Map(inputs.map((input, at) => [input, answers[at]!]));
 }
 
-describe("pictures and their reference answers", () => {
+describe("images and their reference answers", () => {
   const skipTiny = skipWithout(answersOf("tiny-image"), THUMBNAILS);
   test("tiny-image: labels, scores, and accuracy on CIFAR-10", { skip: skipTiny }, async (t) => {
     await using engine = await openEngine(join(BUILT_IN_DIR, "tiny-image"));
@@ -65,13 +65,13 @@ describe("pictures and their reference answers", () => {
     assert.equal(pairs.length, 200);
     const right = pairs.filter(([file, label]) => answers.get(`${THUMBNAILS}/${file}`)![0]!.label === label);
     t.diagnostic(`${right.length} of ${pairs.length} are right`);
-    // The reference gets 174; half a point is one of 200.
+    // The reference gets 174 right. Half a percentage point is one of 200.
     assert.ok(Math.abs(right.length - 174) <= 1, String(right.length));
   });
 
   const skipMobilenet = skipWithout(answersOf("mobilenet-v2-imagenet"), PHOTOGRAPHS, "models/mobilenet-v2-imagenet");
   test("MobileNetV2: labels, scores, and accuracy on ImageNet", { skip: skipMobilenet }, async (t) => {
-    // Its int8 weights are widened as it is loaded; a node that quantizes activations would begin with a capital.
+    // Its int8 weights become float32 when it is loaded. A node that quantizes activations would begin with a capital letter.
     assert.doesNotMatch(await readFile(join(MOBILENET, "onnx/model.onnx"), "latin1"), /QuantizeLinear|QLinear|Integer/);
     await using engine = await openEngine(MOBILENET);
     const { labels } = engine.model;
@@ -82,24 +82,24 @@ describe("pictures and their reference answers", () => {
     assert.equal(pairs.length, 100);
     const right = pairs.filter(([file, rest]) => {
       const label = labels[Number.parseInt(rest, 10)]!;
-      // So that a label stands for its index.
+      // Labels are unique, so a label identifies its index.
       assert.equal(labels.indexOf(label), labels.lastIndexOf(label));
       return answers.get(`${PHOTOGRAPHS}/${file}`)![0]!.label === label;
     });
     t.diagnostic(`${right.length} of ${pairs.length} are right`);
-    // The reference gets 95. One photograph is a whole point: it has two labels at 0.39 and 0.38 for one of them.
+    // The reference gets 95 right. One photograph is a percentage point; for one of them, two labels have scores of 0.39 and 0.38.
     assert.ok(Math.abs(right.length - 95) <= 1, String(right.length));
   });
 });
 
-describe("labels of one name", () => {
+describe("labels with the same name", () => {
   let root: string;
   before(async () => {
     root = await mkdtemp(join(tmpdir(), "labelmill-answers-"));
   });
   after(() => rm(root, { recursive: true }));
 
-  test("stay two, each with its own score, which is softmax over all labels", async () => {
+  test("stay separate, each with its own score, the softmax over all labels", async () => {
     const logits = [1, 3, 0, 2.5];
     await writeTextModel(root, { weights: [0, 0, 0, 0], bias: logits });
     const config = JSON.parse(await readFile(join(root, "config.json"), "utf8"));
@@ -116,7 +116,7 @@ describe("labels of one name", () => {
     const sum = logits.reduce((total, logit) => total + Math.exp(logit), 0);
     for (const [at, logit] of [3, 2.5, 1, 0].entries())
       assert.ok(Math.abs(all![at]!.score - Math.exp(logit) / sum) < 1e-7);
-    // However few are asked for, scores are over all.
+    // Scores are over all labels, also if fewer are requested.
     const [two] = labelsOf(await engine.label(items, 2));
     assert.deepEqual(two, all!.slice(0, 2));
     assert.equal(scoresOf(two!).size, 1);

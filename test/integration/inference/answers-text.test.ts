@@ -30,7 +30,7 @@ import { runProgram } from "../../helpers/python.ts";
 const TINY = join(BUILT_IN_DIR, "tiny-sentiment");
 const ANSWERS = "golden/answers/tiny-sentiment.jsonl";
 const SENTENCES = "data/sst2-dev.tsv";
-/** Of the 872 sentences, the share that the reference gets right, and how far from it is near enough. */
+/** The share of the 872 sentences that the reference gets right, and the allowed difference. */
 const ACCURACY = 0.8865;
 const HALF_A_POINT = 0.005;
 
@@ -44,7 +44,7 @@ describe("tiny-sentiment and its reference", () => {
   const skip = skipWithout(ANSWERS, SENTENCES);
 
   test("the same labels, within 1e-3 the same scores, and the same accuracy on SST-2", { skip }, async (t) => {
-    // Its weights are stored as int8 and widened as it is loaded: no CPU has another way of computing it.
+    // Its weights are stored as int8 and become float32 when it is loaded, so all CPUs compute the same.
     const onnx = await readFile(join(TINY, "onnx/model.onnx"), "latin1");
     assert.doesNotMatch(onnx, /MatMulInteger|QuantizeLinear|QLinear/);
     const sentences = await readPairs(SENTENCES, "\t");
@@ -73,17 +73,17 @@ describe("tiny-sentiment and its reference", () => {
 
 const WORDS = "the film is a slow but warm and funny story of two old friends who never say what they want , or love .";
 
-/** `count` words in an order that differs from text to text. */
+/** `count` words, in a different order for each seed. */
 function textOf(count: number, seed: number): string {
   const words = WORDS.split(" ");
   return Array.from({ length: count }, (_, at) => words[(at * (2 * seed + 3) + seed * seed) % words.length]).join(" ");
 }
 
 /**
- * That texts of so many words each get the same answer alone, with shorter ones (which are padded then) and with longer ones (then they
- * are padded themselves). @returns the largest difference
+ * Checks that texts with these numbers of words get the same answer alone, with shorter texts (which are padded) and with longer ones
+ * (they are padded themselves). @returns the largest difference
  */
-async function compareCompany(engine: Engine, counts: readonly number[], tolerance: number): Promise<number> {
+async function compareBatches(engine: Engine, counts: readonly number[], tolerance: number): Promise<number> {
   const parts = [1, 0.6, 0.75, 0.9, 1.2, 1.5, 1.8];
   const texts = counts.flatMap((words) => parts.map((part, at) => textOf(Math.ceil(part * words), words + at)));
   const tokens = await tokenize(engine, texts);
@@ -105,7 +105,7 @@ async function compareCompany(engine: Engine, counts: readonly number[], toleran
   return worst;
 }
 
-/** Makes the model with the architecture of the real DistilBERT, of seeded noise. */
+/** Writes a model with the architecture of DistilBERT and weights of seeded noise. */
 async function makeDistilbert(dir: string): Promise<void> {
   const tool = join(SHARED, "tools/make-model.mjs");
   const { code, output } = await runProgram(process.execPath, [tool, "distilbert-random", dir]);
@@ -113,9 +113,9 @@ async function makeDistilbert(dir: string): Promise<void> {
 }
 
 describe("a text's answer does not depend on its batch", () => {
-  test("tiny-sentiment, from 4 words to more than it reads", async (t) => {
+  test("tiny-sentiment, from 4 words to more than its limit", async (t) => {
     await using engine = await openEngine(TINY, { threads: 1, budget: 8192 });
-    const worst = await compareCompany(engine, [4, 9, 25, 70, 250], 1e-4);
+    const worst = await compareBatches(engine, [4, 9, 25, 70, 250], 1e-4);
     t.diagnostic(`at most ${worst.toExponential(1)}`);
     const [long, other] = await tokenize(engine, [textOf(700, 1), textOf(400, 2)]);
     assert.equal(long!.tokens.length, 512);
@@ -128,12 +128,12 @@ describe("a text's answer does not depend on its batch", () => {
     const dir = join(root, "distilbert-random");
     await makeDistilbert(dir);
     await using engine = await openEngine(dir, { threads: 1, intraOpThreads: 2, budget: 1024 });
-    // Weights of noise tell texts apart by hundredths only, so more than the 1e-4 of real ones is asked for.
-    const worst = await compareCompany(engine, [6, 14, 40], 1e-5);
+    // With weights of noise, texts differ only by hundredths, so the tolerance is below the 1e-4 of real weights.
+    const worst = await compareBatches(engine, [6, 14, 40], 1e-5);
     t.diagnostic(`at most ${worst.toExponential(1)}`);
   });
 
-  test("a model whose texts end where its rows end: never padded on the right", async () => {
+  test("a model that needs padding on the left: its texts are not padded", async () => {
     const dir = join(root, "last-token");
     await writeLastTokenModel(dir);
     await using engine = await openEngine(dir, { threads: 1, budget: 8192 });
@@ -149,18 +149,18 @@ describe("a text's answer does not depend on its batch", () => {
   });
 
   for (const attentionMask of [true, false]) {
-    test(`a padding token other than 0, ${attentionMask ? "masked" : "which is its own mask"}`, async () => {
+    test(`a padding token other than 0, ${attentionMask ? "masked" : "used as its own mask"}`, async () => {
       const dir = join(root, `roberta-${attentionMask}`);
       await writeRobertaModel(dir, { attentionMask });
       await using engine = await openEngine(dir, { threads: 1 });
       assert.equal(engine.model.padId, 1);
-      await compareCompany(engine, [5, 12, 30], 1e-5);
+      await compareBatches(engine, [5, 12, 30], 1e-5);
     });
   }
 });
 
 describe("a dynamically quantized model", () => {
-  /** Of many lengths, two of each, with the extremes of the activations in each. */
+  /** Texts of many lengths, two of each. Each contains the extremes of the activations. */
   const texts = Array.from({ length: 24 }, (_, at) => ({
     tokens: Int32Array.of(FIRST_TOKEN, ...Array.from({ length: 3 + (at >> 1) }, (_, i) => 5 + 37 * at + i), LAST_TOKEN),
   }));
@@ -176,13 +176,13 @@ describe("a dynamically quantized model", () => {
     return Math.max(...differences);
   }
 
-  test("as q8 it is never padded: what a row gets is what it gets alone", async () => {
+  test("as q8 it is never padded: a row gets the same answer as alone", async () => {
     const dir = join(root, "quantized");
     await writeQuantizedTextModel(dir);
     await using quantized = await openEngine(dir, { threads: 1 }, { dtype: "q8" });
     assert.ok((await dependence(quantized)) < 1e-6);
     assert.equal(quantized.stats.paddedCost, quantized.stats.realCost);
-    // That it matters: the same weights in batches that are padded.
+    // The counter-test: the same weights in padded batches.
     await using padded = await openEngine(dir, { threads: 1 });
     assert.ok((await dependence(padded)) > 0.1);
     assert.ok(padded.stats.paddedCost > padded.stats.realCost);

@@ -1,4 +1,4 @@
-/** What is asked of a GPU, held without one: a session that follows a script stands where onnxruntime's would. */
+/** The path of a batch to a GPU, tested without a GPU: a scripted session replaces onnxruntime's. */
 import assert from "node:assert/strict";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -17,11 +17,11 @@ import {
 } from "../../helpers/threads/scripted-session.ts";
 
 type Kind = "text" | "image";
-type Parts = {
+type StartOptions = {
   script?: Omit<Script, "log">;
   devices?: Device[];
   options?: Partial<EngineOptions>;
-  /** Of config.json and tokenizer_config.json. */
+  /** Fields of config.json and tokenizer_config.json. */
   config?: Record<string, unknown>;
 };
 
@@ -36,7 +36,7 @@ before(async () => {
 });
 after(() => root[Symbol.asyncDispose]());
 
-async function start(kind: Kind, { script = {}, devices = ["cuda:0"], options, config = {} }: Parts = {}) {
+async function start(kind: Kind, { script = {}, devices = ["cuda:0"], options, config = {} }: StartOptions = {}) {
   const model = await writeScripted(join(root.path, `model-${count++}`), kind, script);
   for (const name of kind === "text" ? ["config.json", "tokenizer_config.json"] : []) {
     const file = join(model.dir, name);
@@ -47,7 +47,7 @@ async function start(kind: Kind, { script = {}, devices = ["cuda:0"], options, c
   return { model, engine, warmed, [Symbol.asyncDispose]: () => engine.close() };
 }
 
-/** Texts of so many tokens each. */
+/** Texts with these numbers of tokens. */
 function texts(lengths: readonly number[]): { items: Prepared[]; expected: string[] } {
   const ids = lengths.map((length, at) => Int32Array.from({ length }, (_, token) => 1 + ((at * 7 + token) % 50)));
   const sums = ids.map((tokens) => tokens.reduce((sum, id) => sum + id, 0));
@@ -64,7 +64,7 @@ function best(outcomes: readonly Outcome[]): string[] {
   return outcomes.map((outcome) => ("labels" in outcome ? outcome.labels[0]!.label : outcome.error.code));
 }
 
-/** `8×1` and the like, each once, the largest first. */
+/** Shapes such as `8×1`, without duplicates, the largest first. */
 async function shapesOf(model: Model, from = 0): Promise<string[]> {
   const shapes = runsOf(await callsOf(model)).map(({ shape }) => shape);
   const sorted = shapes.slice(from).sort((a, b) => b.rows * b.length - a.rows * a.length || b.rows - a.rows);
@@ -72,9 +72,9 @@ async function shapesOf(model: Model, from = 0): Promise<string[]> {
 }
 
 describe("A GPU", () => {
-  it("is asked for by its number, one thread each, and told what to warm up", async () => {
-    await using parts = await start("image", { devices: ["cuda:0", "cuda:3"] });
-    const opened = (await callsOf(parts.model)).flatMap((asked) => (asked.kind === "open" ? [asked.setup] : []));
+  it("is selected by its index, one thread each, with the shapes to warm up", async () => {
+    await using started = await start("image", { devices: ["cuda:0", "cuda:3"] });
+    const opened = (await callsOf(started.model)).flatMap((asked) => (asked.kind === "open" ? [asked.setup] : []));
     assert.deepEqual(opened.map(({ device }) => device).sort(), ["cuda:0", "cuda:3"]);
     for (const { warmUp, strict } of opened) {
       assert.deepEqual(warmUp, [
@@ -83,11 +83,11 @@ describe("A GPU", () => {
       ]);
       assert.equal(strict, undefined, "what computes shapes may run on the CPU");
     }
-    assert.deepEqual(parts.engine.devices, ["cuda:0", "cuda:3"]);
-    assert.equal(parts.engine.layout.threads, 2);
+    assert.deepEqual(started.engine.devices, ["cuda:0", "cuda:3"]);
+    assert.equal(started.engine.layout.threads, 2);
   });
 
-  it("has run each shape, the largest first, before the first item comes", async () => {
+  it("runs each shape, the largest first, before the first item", async () => {
     await using text = await start("text");
     const runs = runsOf(await callsOf(text.model)).map(({ shape }) => shape);
     const costs = runs.map(({ rows, length }) => rows * length);
@@ -103,38 +103,38 @@ describe("A GPU", () => {
     assert.deepEqual(sizes, [64, 8], "and nothing else: a third size would cost another search for convolutions");
   });
 
-  it("runs pictures in two sizes only, and padded rows have no answers", async () => {
-    await using parts = await start("image");
+  it("runs images in two batch sizes only, and padding rows get no answers", async () => {
+    await using started = await start("image");
     for (const number of [1, 3, 8, 9, 63, 64, 65, 200]) {
       const { items, expected } = pictures(number);
-      assert.deepEqual(best(await parts.engine.label(items, 1)), expected);
+      assert.deepEqual(best(await started.engine.label(items, 1)), expected);
     }
-    assert.deepEqual(await shapesOf(parts.model), ["64×1", "8×1"]);
+    assert.deepEqual(await shapesOf(started.model), ["64×1", "8×1"]);
   });
 
-  it("takes a given size of image batches for its largest", async () => {
-    await using parts = await start("image", { options: { budget: 20 } });
+  it("uses a given batch size of images as the largest one", async () => {
+    await using started = await start("image", { options: { budget: 20 } });
     const { items, expected } = pictures(50);
-    assert.deepEqual(best(await parts.engine.label(items, 1)), expected);
-    assert.deepEqual(await shapesOf(parts.model), ["20×1", "8×1"]);
+    assert.deepEqual(best(await started.engine.label(items, 1)), expected);
+    assert.deepEqual(await shapesOf(started.model), ["20×1", "8×1"]);
   });
 
   it("runs texts in warmed shapes only, padding masked", async () => {
-    await using parts = await start("text");
-    const warmed = new Set(await shapesOf(parts.model));
+    await using started = await start("text");
+    const warmed = new Set(await shapesOf(started.model));
     const lengths = Array.from({ length: 700 }, (_, at) => 1 + ((at * at * 13) % 512));
     for (const some of [lengths, lengths.slice(0, 3), [512], [1], lengths.slice(100, 120)]) {
       const { items, expected } = texts(some);
-      assert.deepEqual(best(await parts.engine.label(items, 1)), expected);
+      assert.deepEqual(best(await started.engine.label(items, 1)), expected);
     }
-    const after = await shapesOf(parts.model, parts.warmed);
+    const after = await shapesOf(started.model, started.warmed);
     assert.deepEqual(
       after.filter((shape) => !warmed.has(shape)),
       [],
     );
   });
 
-  it("is given no text, and no padding, beyond the model's positions", async () => {
+  it("gets no text and no padding beyond the model's positions", async () => {
     await using short = await start("text", { config: { max_position_embeddings: 100 } });
     const lengths = (await shapesOf(short.model)).map((shape) => Number(shape.split("×")[1]));
     assert.deepEqual(
@@ -148,24 +148,24 @@ describe("A GPU", () => {
 
     await using long = await start("text", { config: { max_position_embeddings: 3000, model_max_length: 3000 } });
     const longest = texts([2000, 2900]);
-    assert.deepEqual(best(await long.engine.label(longest.items, 1)), longest.expected, "these run when they come");
+    assert.deepEqual(best(await long.engine.label(longest.items, 1)), longest.expected, "these run without a warm-up");
     assert.deepEqual(await shapesOf(long.model, long.warmed), ["1×3000", "1×2048"]);
   });
 
-  it("is given batches when it is free, not in turn", async () => {
+  it("gets batches when it is free, not round-robin", async () => {
     const ms = { "cuda:0": 100, "cuda:1": 1 } as const;
-    await using parts = await start("image", { script: { ms }, devices: ["cuda:0", "cuda:1"] });
+    await using started = await start("image", { script: { ms }, devices: ["cuda:0", "cuda:1"] });
     const { items, expected } = pictures(64 * 30);
-    assert.deepEqual(best(await parts.engine.label(items, 1)), expected);
-    const runs = runsOf(await callsOf(parts.model)).slice(parts.warmed);
+    assert.deepEqual(best(await started.engine.label(items, 1)), expected);
+    const runs = runsOf(await callsOf(started.model)).slice(started.warmed);
     const slow = runs.filter(({ device }) => device === "cuda:0").length;
     assert.ok(slow <= 10 && slow < runs.length / 2, `${slow} of ${runs.length} on the slow one`);
   });
 
-  it("answers in half precision, and is understood", async () => {
-    await using parts = await start("text", { script: { half: true } });
+  it("may answer in half precision", async () => {
+    await using started = await start("text", { script: { half: true } });
     const { items, expected } = texts([3, 20, 100]);
-    const outcomes = await parts.engine.label(items, SCRIPTED_LABELS);
+    const outcomes = await started.engine.label(items, SCRIPTED_LABELS);
     assert.deepEqual(best(outcomes), expected);
     for (const outcome of outcomes) {
       assert.ok("labels" in outcome);
@@ -176,11 +176,11 @@ describe("A GPU", () => {
 });
 
 describe("A GPU without enough memory", () => {
-  it("for the largest shapes is never asked for them again", async () => {
-    await using parts = await start("text", { script: { memory: 5000 } });
+  it("for the largest shapes never gets these again", async () => {
+    await using started = await start("text", { script: { memory: 5000 } });
     const { items, expected } = texts(Array.from({ length: 2000 }, (_, at) => 1 + ((at * 31) % 512)));
-    assert.deepEqual(best(await parts.engine.label(items, 1)), expected);
-    const runs = runsOf(await callsOf(parts.model)).slice(parts.warmed);
+    assert.deepEqual(best(await started.engine.label(items, 1)), expected);
+    const runs = runsOf(await callsOf(started.model)).slice(started.warmed);
     const most = Math.max(...runs.map(({ shape }) => shape.rows * shape.length));
     assert.ok(most <= 5000, `${most} tokens`);
     assert.ok(runs.length < 1500, `${runs.length} runs: what does fit is used`);
@@ -188,38 +188,38 @@ describe("A GPU without enough memory", () => {
 
   it("under load: the batch is halved, every answer is right, and that size is not cut again", async () => {
     const script = { memoryLater: { runs: 2, memory: 40 } };
-    await using parts = await start("image", { script });
+    await using started = await start("image", { script });
     const { items, expected } = pictures(64 * 20);
-    assert.deepEqual(best(await parts.engine.label(items, 1)), expected);
-    const rows = runsOf(await callsOf(parts.model))
-      .slice(parts.warmed)
+    assert.deepEqual(best(await started.engine.label(items, 1)), expected);
+    const rows = runsOf(await callsOf(started.model))
+      .slice(started.warmed)
       .map(({ shape }) => shape.rows);
-    // One ran and one was ready.
+    // One batch ran, and one was ready.
     assert.ok(rows.filter((each) => each === 64).length <= 2, rows.join());
     assert.deepEqual([...new Set(rows)], [64, 8], "halves are padded to no size that was too large");
-    assert.ok(!(await isSettled(parts.engine.failed)), "nothing is broken");
+    assert.ok(!(await isSettled(started.engine.failed)), "the device has not failed");
   });
 
-  it("for the smallest size of image batches, takes one picture at a time", async () => {
+  it("for the smallest batch of images gets one image at a time", async () => {
     for (const number of [1, 30]) {
-      await using parts = await start("image", { script: { memoryLater: { runs: 2, memory: 4 } } });
+      await using started = await start("image", { script: { memoryLater: { runs: 2, memory: 4 } } });
       const { items, expected } = pictures(number);
-      assert.deepEqual(best(await parts.engine.label(items, 1)), expected);
-      const sizes = runsOf(await callsOf(parts.model)).map(({ shape }) => shape.rows);
+      assert.deepEqual(best(await started.engine.label(items, 1)), expected);
+      const sizes = runsOf(await callsOf(started.model)).map(({ shape }) => shape.rows);
       assert.equal(sizes.at(-1), 1);
-      assert.ok(!(await isSettled(parts.engine.failed)), "nothing is broken");
+      assert.ok(!(await isSettled(started.engine.failed)), "the device has not failed");
     }
   });
 
-  it("for the model itself is no fault of the model", async () => {
+  it("for the model itself: the model is not at fault", async () => {
     await assert.rejects(start("image", { script: { memory: 0 } }), { code: "INFERENCE_FAILED", retryable: true });
   });
 
-  it("remembers between starts what was too large", async () => {
+  it("stores which batch sizes were too large", async () => {
     const tuningFile = join(root.path, "tuning.json");
     const script = { memoryLater: { runs: 2, memory: 40 } };
     const first = await start("image", { script, options: { tuningFile } });
-    // Enough for the search to end: what was found is written down then.
+    // Until the search ends: its results are stored then.
     while (!first.engine.settled) await first.engine.label(pictures(64).items, 1);
     await first.engine.label(pictures(64).items, 1);
     await first.engine.close();
@@ -230,11 +230,11 @@ describe("A GPU without enough memory", () => {
 });
 
 describe("A GPU that is lost", () => {
-  it("fails what it was given as infrastructure, and says that the process is of no use any more", async () => {
-    await using parts = await start("image", { script: { lostAt: 4 } });
+  it("fails its batches as retryable, and reports that the process must end", async () => {
+    await using started = await start("image", { script: { lostAt: 4 } });
     const { items } = pictures(64 * 10);
-    await assert.rejects(parts.engine.label(items, 1), { code: "INFERENCE_FAILED", retryable: true });
-    const error = await parts.engine.failed;
+    await assert.rejects(started.engine.label(items, 1), { code: "INFERENCE_FAILED", retryable: true });
+    const error = await started.engine.failed;
     assert.equal(error.code, "INFERENCE_FAILED");
     assert.match(error.message, /failed on a single item.*CUDA failure 700/);
   });

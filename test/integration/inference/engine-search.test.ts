@@ -23,7 +23,7 @@ function start(script: TimedScript, options: Partial<EngineOptions> = {}): Promi
   return Engine.start({ model: { ...model, modelFile: JSON.stringify(script) }, cores: 2, thread, ...options });
 }
 
-/** Texts of 20 tokens, until the engine is settled or has had so many batches. */
+/** Labels texts of 20 tokens until the engine is settled or has run this many batches. */
 async function load(engine: Engine, batches: number): Promise<void> {
   const texts = Array.from({ length: 200 }, () => ({ tokens: new Int32Array(20).fill(7) }));
   let labeled = 0;
@@ -34,12 +34,12 @@ async function load(engine: Engine, batches: number): Promise<void> {
     }
   };
   await Promise.all(Array.from({ length: 8 }, feed));
-  assert.equal(engine.stats.items, labeled, "every item has its answer, whatever changed under it");
+  assert.equal(engine.stats.items, labeled, "every item has its answer, also after changes of the layout");
 }
 
 describe("Engine's search", () => {
-  it("finds the faster layout of threads and budgets, and remembers both", async () => {
-    // A session of two threads is two and a half times as fast as one of one thread, and so faster than two of those.
+  it("finds the faster thread layout and the budgets, and stores both", async () => {
+    // A session with two threads is 2.5 times as fast as one with one thread, so it is faster than two of those.
     const script = { leastMs: 4, msPerCost: { 1: 0.01, 2: 0.004 } };
     const tuningFile = join(root, "a/tuning.json");
     const engine = await start(script, { tuningFile });
@@ -54,18 +54,18 @@ describe("Engine's search", () => {
     await using again = await start(script, { tuningFile });
     assert.deepEqual(again.layout, { threads: 1, intraOpThreads: 2 });
     await load(again, 1);
-    assert.ok(again.settled, "nothing is searched for again");
+    assert.ok(again.settled, "no search starts again");
     assert.deepEqual(again.budgets, written.budgets);
   });
 
-  it("returns to the layout it came from where the other is slower", async () => {
+  it("returns to the first layout if the other one is slower", async () => {
     await using engine = await start({ leastMs: 4, msPerCost: { 1: 0.01, 2: 0.01 } });
     await load(engine, 2000);
     assert.ok(engine.settled);
     assert.deepEqual(engine.layout, { threads: 2, intraOpThreads: 1 });
   });
 
-  it("asks for one change of layout at a time, however many batches are still out", async () => {
+  it("requests one change of layout at a time, also while batches still run", async () => {
     const script = { leastMs: 0, msPerCost: { 1: 0, 2: 0 } };
     const runner = await Runner.start({ model: { ...model, modelFile: JSON.stringify(script) }, cores: 2, thread });
     const ran = () => {
@@ -73,13 +73,13 @@ describe("Engine's search", () => {
       return runner.recordBatch({ length: 20, paddedCost: cost, realCost: cost, ms: cost, reason: "full" });
     };
     let batches = 0;
-    while (!ran()) assert.ok(++batches < 1000, "a change is asked for");
+    while (!ran()) assert.ok(++batches < 1000, "a change is requested");
     for (let more = 0; more < 50; more++) assert.equal(ran(), false);
     assert.equal(await runner.changeLayout(), 1);
     await runner.close();
   });
 
-  it("keeps what it is given: threads and budget", async () => {
+  it("keeps given threads and a given budget", async () => {
     const script = { leastMs: 1, msPerCost: { 1: 0.01, 2: 0.001 } };
     await using engine = await start(script, { threads: 2, budget: 100 });
     await load(engine, 100);
@@ -87,7 +87,7 @@ describe("Engine's search", () => {
     assert.ok(engine.stats.items / engine.stats.batches <= 5, "100 tokens hold five texts of 20");
   });
 
-  it("searches again where what was remembered cannot be read, or is nonsense", async () => {
+  it("searches again if the tuning file is broken or invalid", async () => {
     for (const content of ["{", '{"v":1,"budgets":{"32":-5}}', '{"v":2}']) {
       const tuningFile = join(root, "damaged.json");
       await writeFile(tuningFile, content);

@@ -47,7 +47,7 @@ function heads(outcomes: readonly Outcome[]): string[] {
   return outcomes.map((outcome) => ("labels" in outcome ? outcome.labels[0]!.label : outcome.error.code));
 }
 
-/** What TINY says of a score, by the definition of softmax. */
+/** The expected scores of TINY's labels, by the definition of softmax. */
 function tinyScores(score: number): Map<string, number> {
   const exps = TINY.weights.map((weight, at) => Math.exp(weight * score + TINY.bias[at]!));
   const sum = exps.reduce((total, exp) => total + exp, 0);
@@ -79,7 +79,7 @@ describe("Engine with the built-in models", () => {
     assert.ok(paddedCost < realCost * 1.15, `little padding: ${realCost} tokens, ${paddedCost} with it`);
   });
 
-  it("a token that is not in the vocabulary costs its own text only", async () => {
+  it("a token that is not in the vocabulary fails its own text only", async () => {
     await using engine = await open("tiny-sentiment");
     const texts = await tokenize(["a wonderful film", "an awful film", "simply great", "a waste of time"]);
     texts.splice(2, 0, { tokens: Int32Array.of(101, 99_999_999, 102) });
@@ -89,7 +89,7 @@ describe("Engine with the built-in models", () => {
 });
 
 describe("Engine", () => {
-  it("gives each item of many callers its own answer, with as many labels as its caller asked for", async () => {
+  it("gives each item of many callers its own answer, with as many labels as requested", async () => {
     await using engine = await open(await tinyFolder(), { budget: 64 });
     const calls = Array.from({ length: 30 }, (_, call) =>
       Array.from({ length: 1 + (call % 7) }, (_, item) =>
@@ -113,13 +113,13 @@ describe("Engine", () => {
     assert.equal(engine.held, 0);
   });
 
-  it("logits that are not finite cost their own item only", async () => {
+  it("logits that are not finite fail their own item only", async () => {
     await using engine = await open(await tinyFolder({ nanFrom: 100 }));
     const outcomes = await engine.label(tokens([5], [99], [100], [60, 60], [99]), 1);
     assert.deepEqual(heads(outcomes), ["L1", "L0", "NOT_FINITE", "NOT_FINITE", "L0"]);
   });
 
-  it("scores logits of any size, and puts the lower index first where two are equal", async () => {
+  it("scores logits of any size; among equal scores the lower index is first", async () => {
     await using engine = await open(await tinyFolder({ weights: [10, 0, -10] }));
     const [large, none] = await engine.label(tokens([9999], [0]), 3);
     assert.ok(large && "labels" in large && none && "labels" in none);
@@ -130,7 +130,7 @@ describe("Engine", () => {
     );
   });
 
-  it("refuses an item that is not what the model takes, and labels its neighbours", async () => {
+  it("refuses an item of the wrong kind or size, and labels its neighbours", async () => {
     await using text = await open(await tinyFolder());
     const mixed = [...tokens([5], []), { pixels: new Uint8Array(12) }, ...tokens([99])];
     assert.deepEqual(heads(await text.label(mixed, 1)), ["L1", "EMPTY_TEXT", "ITEM_FAILED", "L0"]);
@@ -144,7 +144,7 @@ describe("Engine", () => {
     assert.deepEqual(heads(await image.label(pictures, 1)), ["L0", "L1", "ITEM_FAILED", "ITEM_FAILED"]);
   });
 
-  it("refuses a model that is damaged or is not what its configuration says", async () => {
+  it("refuses a model that is damaged or does not fit its configuration", async () => {
     const damaged = await tinyFolder();
     await truncate(join(damaged, "onnx/model.onnx"), 200);
     await assert.rejects(open(damaged), { code: "MODEL_INVALID", message: /model\.onnx/ });
@@ -168,16 +168,16 @@ describe("Engine", () => {
     await assert.rejects(open(image), { code: "MODEL_INVALID", message: /pixel_values/ });
   });
 
-  it("fails what a lost thread held as retryable, and works on with a new one", async () => {
+  it("fails the batches of a lost thread as retryable, and continues with a new thread", async () => {
     const worker = new Promise<Worker>((resolve) => process.once("worker", resolve));
     await using engine = await open(await tinyFolder(), { threads: 1 });
-    // No message of ours: it is read before the batch, and ends the thread.
+    // Not a valid message: the thread reads it before the batch, and ends.
     (await worker).postMessage(null);
     await assert.rejects(engine.label(tokens([5]), 1), { code: "INFERENCE_FAILED", retryable: true });
     assert.deepEqual(heads(await engine.label(tokens([5], [99]), 1)), ["L1", "L0"]);
   });
 
-  it("answers what it holds when it is closed, and takes nothing more", async () => {
+  it("answers its items when it is closed, and rejects new ones", async () => {
     const engine = await open(await tinyFolder({ slow: 2000 }), { threads: 1, budget: 2 });
     const call = engine.label(tokens([1], [2], [3], [99], [5]), 1);
     await engine.label(tokens([6]), 1);
@@ -189,9 +189,9 @@ describe("Engine", () => {
     await closing;
   });
 
-  it("leaves no thread behind, 50 times, whether it worked or not", async () => {
+  it("leaves no thread behind after 50 starts and after a failed one", async () => {
     const dir = await tinyFolder();
-    // An operator that no runtime knows: only the threads can find that.
+    // An unknown operator: only the threads detect it.
     const damaged = await tinyFolder();
     const onnx = await readFile(join(damaged, "onnx/model.onnx"), "latin1");
     await writeFile(join(damaged, "onnx/model.onnx"), onnx.replace("Gather", "Gathex"), "latin1");

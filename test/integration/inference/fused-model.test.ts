@@ -42,7 +42,7 @@ function setupOf(modelFile: string, recipe: ImageRecipe, labels: number): Sessio
   return { modelFile, input, labels, device: "cpu", intraOpThreads: 1, warmUp: [] };
 }
 
-/** The model as the inference thread runs it: pixels as they are packed, the preprocessing in the graph. */
+/** The model as the inference thread runs it: packed pixels, with the preprocessing in the graph. */
 async function fusedLogits(session: ModelSession, recipe: ImageRecipe, images: Uint8Array[]): Promise<Logits> {
   const buffer = new ArrayBuffer(packedBytes(images, 1));
   packBatch(images, buffer);
@@ -52,8 +52,8 @@ async function fusedLogits(session: ModelSession, recipe: ImageRecipe, images: U
 }
 
 /**
- * The reference: the model as it is, and each value of its input computed here in float64, by the recipe's own words.
- * @param half rounds the values to float16, as the runtime takes no such input from JavaScript: the model is its float32 twin then
+ * The reference: the unchanged model, with each input value computed here in float64 according to the recipe.
+ * @param half rounds the values to float16: the runtime takes no such input from JavaScript, so the model is the float32 variant
  */
 async function unfusedLogits(
   session: InferenceSession,
@@ -82,7 +82,7 @@ function best({ data, dims }: Logits): Ranked[][] {
   return unpackAnswer(buffer, count, TOP).map((ranked) => ranked!);
 }
 
-/** Logits within 1e-4 of the largest of their image; the same labels in the same order, their scores within 1e-5. */
+/** Checks that logits differ by at most 1e-4 of the image's largest one, labels have the same order, and scores differ by at most 1e-5. */
 function close(fused: Logits, unfused: Logits): void {
   assert.deepEqual(fused.dims, unfused.dims);
   const [count, labels] = fused.dims as [number, number];
@@ -102,8 +102,8 @@ function close(fused: Logits, unfused: Logits): void {
 }
 
 /**
- * Compares both ways over pictures of extremes and the images: all of them, 16 at a time, and some in other batches.
- * @param float32File the same model with a float32 input, if its own is float16
+ * Compares the fused and the unfused model for images of extreme values and for the given images, in batches of 16 and of other sizes.
+ * @param float32File the same model with a float32 input, if its input is float16
  */
 async function compare(file: string, recipe: ImageRecipe, images: Uint8Array[], float32File?: string): Promise<void> {
   const unfused = await InferenceSession.create(float32File ?? file, { intraOpNumThreads: 1, logSeverityLevel: 4 });
@@ -124,7 +124,7 @@ async function compare(file: string, recipe: ImageRecipe, images: Uint8Array[], 
   }
 }
 
-/** Black, white, each channel alone at its most, and both by turns. */
+/** Images that are black, white, have one channel at its maximum, or alternate. */
 function extremes({ width, height }: ImageRecipe): Uint8Array[] {
   const of = (value: (at: number) => number) => Uint8Array.from({ length: width * height * 3 }, (_, at) => value(at));
   const channels = [0, 1, 2].map((channel) => of((at) => (at % 3 === channel ? 255 : 0)));
@@ -151,7 +151,7 @@ async function pixelFile(changes: Partial<PixelModel> = {}): Promise<string> {
   return file;
 }
 
-describe("a fused model gives the answers of the model as it is", () => {
+describe("a fused model gives the answers of the unfused model", () => {
   it("tiny-image", async () => {
     const dir = join(MODELS, "tiny-image");
     const recipe = await recipeIn(dir);
@@ -166,14 +166,14 @@ describe("a fused model gives the answers of the model as it is", () => {
     await compare(join(dir, "onnx/model.onnx"), recipe, await decodeFolder(PHOTOGRAPHS, recipe, 26));
   });
 
-  it("models of every opset from 7 on, and those whose weights are inputs too", async () => {
+  it("models of every opset from 7 on, and models whose weights are inputs", async () => {
     const recipe = recipeOf(SIZE.width, SIZE.height);
     for (const opset of [7, 8, 9, 10, 11, 12, 13, 14, 15, 17, 19, 21])
       await compare(await pixelFile({ opset }), recipe, noise(recipe, 20));
     await compare(await pixelFile({ opset: 8, irVersion: 3, weightsAmongInputs: true }), recipe, noise(recipe, 20));
   });
 
-  it("a model that takes float16", async () => {
+  it("a model with a float16 input", async () => {
     const recipe = recipeOf(SIZE.width, SIZE.height);
     for (const opset of [7, 13, 21])
       await compare(
@@ -184,7 +184,7 @@ describe("a fused model gives the answers of the model as it is", () => {
       );
   });
 
-  it("a model without a shape, with names for its sides, or with names like ours", async () => {
+  it("a model without a shape, with named sizes, or with names like the inserted ones", async () => {
     const recipe = recipeOf(SIZE.width, SIZE.height);
     for (const dims of [null, ["n", "c", "h", "w"], ["n", 3, "h", "w"]])
       await compare(await pixelFile({ dims }), recipe, noise(recipe, 20));
@@ -192,7 +192,7 @@ describe("a fused model gives the answers of the model as it is", () => {
 });
 
 describe("openOnnxSession", () => {
-  it("finds weights that lie beside the model", async () => {
+  it("finds external weights in the model's folder", async () => {
     const recipe = recipeOf(SIZE.width, SIZE.height);
     const file = await pixelFile({ externalFile: "model.onnx_data" });
     await compare(file, recipe, noise(recipe, 20));
@@ -200,7 +200,7 @@ describe("openOnnxSession", () => {
     await assert.rejects(openOnnxSession(setupOf(file, recipe, 5)), /model\.onnx_data/);
   });
 
-  it("refuses a damaged model, and one of another size than the recipe's, naming the file", async () => {
+  it("refuses a damaged model, and one with another input size than the recipe, naming the file", async () => {
     const recipe = recipeOf(SIZE.width, SIZE.height);
     const damaged = await pixelFile();
     await truncate(damaged, 1000);
@@ -226,7 +226,7 @@ describe("openOnnxSession", () => {
 });
 
 describe("imageCollator", () => {
-  it("hands packed pixels over where they lie, and fills missing rows with an image that is there", () => {
+  it("passes packed pixels without a copy, and fills missing rows with an image of the batch", () => {
     const recipe = recipeOf(SIZE.width, SIZE.height);
     const images = noise(recipe, 3);
     const buffer = new ArrayBuffer(packedBytes(images, 1) + 1000);

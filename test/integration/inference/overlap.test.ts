@@ -10,7 +10,7 @@ import { TestPipeline, writeTexts } from "../../helpers/runs/pipeline.ts";
 import { BATCH_MS, idleShare, SlowRuns } from "../../helpers/runs/slow-runs.ts";
 import { hostileServer } from "../../helpers/servers/hostile-server.ts";
 
-/** What a store or a server adds: many batches. One after the other, the model would be idle for nine tenths of the time. */
+/** Delay of a store or a server: many batches. Without overlap the model would be idle for nine tenths of the time. */
 const SLOW_MS = 9 * BATCH_MS;
 /** Of a model for which items wait all the time: its first items are on their way alone, and other processes take the cores. */
 const MOST_IDLE = 0.5;
@@ -26,7 +26,7 @@ const slowCommits: NonNullable<WorkerOptions["around"]> = ({ steps, label }) => 
   },
 });
 
-test("texts: the model goes on while slices are taken, tokenized, written and committed, and the worker tells how it went", async () => {
+test("texts: the model runs while slices are taken, tokenized, written and committed, and the worker logs the times", async () => {
   await using pipeline = await TestPipeline.open();
   using slow = new SlowRuns();
   const path = await writeTexts(join(pipeline.folder, "texts.csv"), 1000);
@@ -57,11 +57,11 @@ test("texts: the model goes on while slices are taken, tokenized, written and co
   assert.ok(wait.meanMs! > BATCH_MS, "most slices waited for those before them");
   assert.ok(infer.meanMs! >= BATCH_MS / work.meanBatch!, "an item's part of its batch");
   assert.ok(queue.meanMs! > 0 && prepare.meanMs! > 0);
-  // Timers may be early by a part of a millisecond.
+  // Timers may fire a fraction of a millisecond early.
   assert.ok(write.meanMs! > SLOW_MS - 1, `${write.meanMs} ms`);
 });
 
-test("images: while a batch runs, the next ones are fetched from a slow server and decoded, also of small slices", async () => {
+test("images: while a batch runs, the next images are fetched from a slow server and decoded, also for small slices", async () => {
   await using pipeline = await TestPipeline.open();
   using slow = new SlowRuns();
   const picture = await gradient(48, 48).jpeg().toBuffer();

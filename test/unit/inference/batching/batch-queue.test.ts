@@ -15,7 +15,7 @@ function cut<T>(queue: BatchQueue<T>, budget: number): Entry<T>[] {
   return batch.entries;
 }
 
-/** Feeds the steps to a queue, then cuts until it is empty; what it saw, in order. */
+/** Applies the steps to a queue, then cuts until it is empty. @returns the events, in order */
 function trace(steps: readonly (readonly number[] | "cut")[], budget: number): Step[] {
   const queue = new BatchQueue<Item>();
   const events: Step[] = [];
@@ -39,7 +39,7 @@ function trace(steps: readonly (readonly number[] | "cut")[], budget: number): S
   }
 }
 
-/** Every batch of a trace, checked against the rules by counting, item by item, over the whole of it. */
+/** Checks every batch of a trace against the rules, by counting over all items. */
 function check(events: readonly Step[], budget: number) {
   const waiting = new Map<Item, number>();
   let added = 0;
@@ -80,15 +80,15 @@ const steps = fc.array(
 );
 
 describe("BatchQueue", () => {
-  it("takes every item once, within the budget, passing over none more than eight times", () => {
+  it("takes every item once, within the budget, and passes over none more than eight times", () => {
     fc.assert(
       fc.property(steps, fc.integer({ min: 1, max: 2000 }), (plan, budget) => check(trace(plan, budget), budget)),
       { numRuns: 500 },
     );
   });
 
-  it("keeps its promises when each cut is answered by arrivals that would rather go first", () => {
-    // Lengths too far apart to share a batch: newcomers pull the batches away from the others of the first group.
+  it("keeps the rules when each cut is followed by items that fit the next batch better", () => {
+    // Lengths that cannot share a batch: new items draw the batches away from the rest of the first group.
     const apart = fc.oneof(fc.constantFrom(1, 3, 9, 27, 81, 243), lengths);
     const crowd = fc.record({
       first: fc.array(apart, { minLength: 1, maxLength: 40 }),
@@ -105,10 +105,10 @@ describe("BatchQueue", () => {
     );
   });
 
-  it("comes to the bound: the last of a group waits for eight batches of newer items, and no more", () => {
+  it("reaches the limit: the last item of a group waits for eight batches with newer items, not more", () => {
     const queue = new BatchQueue<string>();
     const add = (...items: [string, number][]) => queue.add(items.map(([value, length]) => ({ value, length })));
-    // Each batch takes one item of the first group and one newcomer of the same length.
+    // Each batch takes one item of the first group and one new item of the same length.
     add(...Array.from({ length: 12 }, (_, at): [string, number] => [`old-${at}`, 3 ** (12 - at)]));
     const batches: string[][] = [];
     for (let at = 0; at < 11; at++) {
@@ -119,7 +119,7 @@ describe("BatchQueue", () => {
     assert.deepEqual(joined, [...Array(8).fill(true), false, false, false]);
   });
 
-  it("starts with the longest of the oldest group, goes down in length, then up", () => {
+  it("begins with the longest item of the oldest group, then takes shorter ones, then longer ones", () => {
     const queue = new BatchQueue<number>();
     for (const items of [
       [5, 40],
@@ -137,7 +137,7 @@ describe("BatchQueue", () => {
     );
   });
 
-  it("takes equal lengths in the order of their arrival", () => {
+  it("takes items of equal length in the order of arrival", () => {
     const queue = new BatchQueue<number>();
     queue.add([0, 1, 2].map((value) => ({ length: 1, value })));
     queue.add([3, 4, 5, 6].map((value) => ({ length: 1, value })));
@@ -147,7 +147,7 @@ describe("BatchQueue", () => {
     );
   });
 
-  it("drops what waits of a group that is discarded, and nothing else", () => {
+  it("drops the waiting items of a discarded group, and no others", () => {
     const queue = new BatchQueue<string>();
     const first = queue.add(["a", "b", "c"].map((value) => ({ length: 1, value })));
     queue.add(["d", "e"].map((value) => ({ length: 1, value })));

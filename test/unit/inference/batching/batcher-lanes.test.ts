@@ -10,22 +10,22 @@ import { LANES, type Lane } from "../../../../src/schemas/names.ts";
 import { fixedRules } from "../../../helpers/models/batch-rules.ts";
 
 type Item = { lane: Lane; group: number; length: number };
-/** Lengths that arrive together in a lane; or a cut; or that what still waits of an earlier arrival is dropped. */
+/** A step: items that arrive together in a lane (by length), a cut, or the removal of an earlier arrival. */
 type Step = { lane: Lane; lengths: number[] } | "cut" | { drop: number };
 
-/** Goes through the steps, then cuts until nothing waits. Each batch is checked by counting over all that waits. */
+/** Applies the steps, then cuts until no item waits. Checks each batch by counting over all waiting items. */
 function play(steps: readonly Step[], budget: number): Item[][] {
   const lanes = new LaneScheduler<Item>();
   const drops: (() => void)[] = [];
   const batches: Item[][] = [];
-  /** All that waits, each with the number of batches that passed over it. */
+  /** All waiting items, with the number of batches that passed over each. */
   const waiting = new Map<Item, number>();
   const waits = (lane: Lane) => [...waiting.keys()].filter((item) => item.lane === lane);
   const lengths = steps.flatMap((step) => (typeof step === "object" && "lengths" in step ? step.lengths : []));
   const largest = Math.max(budget, ...lengths);
-  /** Over the row of batches that is worst for bulk: BULK_PART × what it is short of its share. */
+  /** BULK_PART × the cost that bulk lacks to its share, over the worst sequence of batches. */
   let short = 0;
-  /** Cost of the row of batches in which interactive waited in vain. */
+  /** The cost of the consecutive batches without interactive items while some waited. */
   let vain = 0;
   for (const step of steps) {
     if (step === "cut") cut();
@@ -95,7 +95,7 @@ const budgets = fc.integer({ min: 1, max: 1500 });
 const sum = (items: readonly Item[]) => items.reduce((total, { length }) => total + length, 0);
 
 describe("LaneScheduler", () => {
-  it("takes every item once, keeps bulk's share and interactive's wait, and in each lane the order", () => {
+  it("takes every item once, and keeps bulk's share, the limit of interactive waits, and the order in each lane", () => {
     const step = fc.oneof(
       { weight: 3, arbitrary: fc.record({ lane, lengths: group }) },
       { weight: 4, arbitrary: fc.constant("cut" as const) },
@@ -107,7 +107,7 @@ describe("LaneScheduler", () => {
     );
   });
 
-  it("keeps them when one lane or both never run empty", () => {
+  it("keeps these rules when one lane or both always have items", () => {
     const load = fc.record({
       interactive: fc.array(lengths, { maxLength: 12 }),
       bulk: fc.array(lengths, { maxLength: 12 }),
@@ -136,7 +136,7 @@ describe("LaneScheduler", () => {
     assert.equal(sum(bulk) * BULK_PART, sum(batches.flat()));
   });
 
-  it("puts a single upload into the next batch, however much of bulk waits, and fills that with bulk of similar length", () => {
+  it("puts a single interactive item into the next batch, and fills that with bulk items of similar length", () => {
     const bulk = [5, 39, 70, 41, 44, 39].map((length): Step => ({ lane: "bulk", lengths: [length] }));
     const [batch] = play([...bulk, { lane: "interactive", lengths: [40] }, "cut"], 176);
     assert.deepEqual(
@@ -162,13 +162,13 @@ describe("LaneScheduler", () => {
     );
   });
 
-  it("owes nothing to what was dropped", () => {
+  it("does not count dropped items for bulk's share", () => {
     const urgent: Step[] = [{ lane: "interactive", lengths: [8, 8] }, "cut"];
     const steps: Step[] = [{ lane: "bulk", lengths: [8] }, ...urgent, ...urgent, ...urgent, ...urgent, { drop: 0 }];
     assert.equal(play([...steps, ...urgent], 16).length, 5);
   });
 
-  it("does with a lane that is alone what its queue does alone", () => {
+  it("treats a single lane as its queue does", () => {
     const step = fc.oneof({ weight: 2, arbitrary: group }, { weight: 3, arbitrary: fc.constant("cut" as const) });
     fc.assert(
       fc.property(fc.array(step, { maxLength: 80 }), lane, budgets, (steps, only, budget) => {
@@ -196,7 +196,7 @@ describe("LaneScheduler", () => {
   });
 });
 
-/** A batcher whose batches run until they are told to end. */
+/** A batcher whose batches run until the test ends them. */
 function held(options: Partial<BatcherOptions<number, number>>) {
   const out: { batch: number[]; thread: number; end: () => void }[] = [];
   const run = (batch: number[], thread: number) =>
@@ -212,47 +212,47 @@ function held(options: Partial<BatcherOptions<number, number>>) {
       undefined,
       lane,
     );
-  return { batcher, add, out, told: () => out.map(({ batch, thread }) => [thread, ...batch]) };
+  return { batcher, add, out, batches: () => out.map(({ batch, thread }) => [thread, ...batch]) };
 }
 
-/** Batches are cut in the turn after the one in which something happened. */
+/** Waits for the turn of the event loop in which batches are cut. */
 const turns = async () => {
   for (let turn = 0; turn < 3; turn++) await new Promise(setImmediate);
 };
 
 describe("Batcher's threads", () => {
-  it("gives an idle thread what there is, and a busy one its next batch only when a full one waits", async () => {
-    const { batcher, add, out, told } = held({});
+  it("gives an idle thread all items, and a busy one its next batch only when a full one waits", async () => {
+    const { batcher, add, out, batches } = held({});
     const calls = [add([1])];
     await turns();
     calls.push(add([2, 3]), add([4]));
     await turns();
-    assert.deepEqual(told(), [[0, 1]]);
+    assert.deepEqual(batches(), [[0, 1]]);
     calls.push(add([5]));
     await turns();
-    assert.deepEqual(told().slice(1), [[0, 2, 3, 4, 5]]);
+    assert.deepEqual(batches().slice(1), [[0, 2, 3, 4, 5]]);
     calls.push(add([6]), add([7, 8, 9, 10]));
     await turns();
     assert.equal(out.length, 2, "one runs, one is ready, and no more");
     out[0]!.end();
     await turns();
-    assert.deepEqual(told().slice(2), [[0, 6, 7, 8, 9]]);
+    assert.deepEqual(batches().slice(2), [[0, 6, 7, 8, 9]]);
     out[1]!.end();
     await turns();
     assert.equal(out.length, 3, "one that is not full waits for an idle thread");
     out[2]!.end();
     await turns();
-    assert.deepEqual(told().slice(3), [[0, 10]]);
+    assert.deepEqual(batches().slice(3), [[0, 10]]);
     out[3]!.end();
     await Promise.all(calls);
     assert.equal(batcher.held, 0);
   });
 
-  it("knows which thread is idle, whatever the other one holds", async () => {
-    const { add, out, told } = held({ threads: 2 });
+  it("knows which thread is idle, regardless of the other one", async () => {
+    const { add, out, batches } = held({ threads: 2 });
     const calls = [add([1, 2, 3, 4]), add([5, 6, 7, 8]), add([9, 10, 11, 12])];
     await turns();
-    assert.deepEqual(told(), [
+    assert.deepEqual(batches(), [
       [0, 1, 2, 3, 4],
       [1, 5, 6, 7, 8],
       [0, 9, 10, 11, 12],
@@ -262,28 +262,28 @@ describe("Batcher's threads", () => {
     assert.equal(out.length, 3);
     out[1]!.end();
     await turns();
-    assert.deepEqual(told().slice(3), [[1, 13, 14]]);
+    assert.deepEqual(batches().slice(3), [[1, 13, 14]]);
     for (const { end } of out) end();
     await Promise.all(calls);
   });
 
-  it("leaves a little to a thread that is as good as through, so that it is not alone in its batch", async () => {
-    const { add, out, told } = held({ threads: 2 });
+  it("leaves a few items to a thread that is about to finish, so that they share its next batch", async () => {
+    const { add, out, batches } = held({ threads: 2 });
     const calls = [add([1])];
     await turns();
-    // From here on a batch is believed to take no time at all.
+    // From here on, a batch is expected to take no time.
     out[0]!.end();
     await turns();
     calls.push(add([2]));
     await turns();
     calls.push(add([3]));
     await turns();
-    assert.deepEqual(told().slice(1), [[0, 2]], "3 waits, though a thread is idle");
+    assert.deepEqual(batches().slice(1), [[0, 2]], "3 waits, though a thread is idle");
     out[1]!.end();
     await turns();
     calls.push(add([4, 5]));
     await turns();
-    assert.deepEqual(told().slice(2), [
+    assert.deepEqual(batches().slice(2), [
       [0, 3],
       [1, 4, 5],
     ]);
@@ -291,11 +291,11 @@ describe("Batcher's threads", () => {
     await Promise.all(calls);
   });
 
-  it("lets interactive items go first, and counts what each lane got", async () => {
-    const { batcher, add, out, told } = held({ batchesPerThread: 1 });
+  it("takes interactive items first, and counts the items of each lane", async () => {
+    const { batcher, add, out, batches } = held({ batchesPerThread: 1 });
     const calls = [add([1]), add([2, 3, 4, 5, 6, 7, 8], "bulk"), add([9, 10], "interactive")];
     await turns();
-    assert.deepEqual(told(), [[0, 9, 10, 1, 2]]);
+    assert.deepEqual(batches(), [[0, 9, 10, 1, 2]]);
     out[0]!.end();
     await turns();
     const { lanes } = batcher.stats;

@@ -25,7 +25,7 @@ const make = ({ run = square, budget = 8, ...options }: Options) =>
   });
 
 describe("Batcher", () => {
-  it("isolates exactly the culprits, whoever they are, and answers all others", async () => {
+  it("isolates exactly the failing items, and answers all others", async () => {
     const plan = fc.record({
       groups: fc.array(fc.array(fc.boolean(), { minLength: 1, maxLength: 30 }), { minLength: 1, maxLength: 6 }),
       budget: fc.integer({ min: 1, max: 64 }),
@@ -71,7 +71,7 @@ describe("Batcher", () => {
     );
   });
 
-  it("finds one culprit among 64 in no more runs than halving takes", async () => {
+  it("finds one failing item among 64 in the number of runs that halving takes", async () => {
     let runs = 0;
     const run = async (batch: number[]) => {
       runs++;
@@ -86,7 +86,7 @@ describe("Batcher", () => {
     assert.equal(runs, 1 + 2 * 6);
   });
 
-  it("puts an error that came as an answer in its item's place", async () => {
+  it("returns an error among the answers as the outcome of its item", async () => {
     const run = async () => [1, new LabelmillError("NOT_FINITE", "no"), new Error("bad"), 4];
     const [one, two, three, four] = await make({ run }).add(entries([1, 2, 3, 4]));
     assert.deepEqual([one, four], [1, 4]);
@@ -94,7 +94,7 @@ describe("Batcher", () => {
     assert.equal(three instanceof LabelmillError && three.code, "ITEM_FAILED");
   });
 
-  it("rejects the calls of a batch whose thread was lost, without halving, and drops what waits of them", async () => {
+  it("rejects the calls of a batch whose thread was lost, without halving, and drops their waiting items", async () => {
     const sizes: number[] = [];
     const run = async (batch: number[]) => {
       sizes.push(batch.length);
@@ -110,11 +110,11 @@ describe("Batcher", () => {
     assert.equal(batcher.held, 0);
   });
 
-  it("does not guess whose answers they are when their number is wrong", async () => {
+  it("does not assign answers if their number is wrong", async () => {
     await assert.rejects(make({ run: async () => [1, 2, 3] }).add(entries([1, 2])), { code: "INTERNAL" });
   });
 
-  it("gathers what arrives while every thread is taken", async () => {
+  it("gathers the items that arrive while every thread is busy", async () => {
     const gates: (() => void)[] = [];
     const sizes: number[] = [];
     const started: (() => void)[] = [];
@@ -150,39 +150,39 @@ describe("Batcher", () => {
     });
   });
 
-  it("says why batches were not larger", async () => {
+  it("counts why batches were not larger", async () => {
     const batcher = make({ budget: 4, threads: 1 });
     const lengths = [1, 1, 1, 1, 1, 4];
     await batcher.add(lengths.map((length) => ({ length, value: length })));
-    // The long one alone is a full batch; then four short ones are; the last has nothing that waits with it.
+    // The long item is a full batch, then four short ones are. For the last one, no other item waits.
     assert.deepEqual(batcher.stats.cuts, { full: 2, lengths: 0, drained: 1 });
     const other = make({ budget: 100, threads: 1 });
     await other.add([10, 1].map((length) => ({ length, value: length })));
     assert.deepEqual(other.stats.cuts, { full: 0, lengths: 1, drained: 1 });
   });
 
-  it("halves a batch that the device has no memory for, and tells how large it was", async () => {
-    const told: number[] = [];
+  it("halves a batch that runs out of memory, and reports its cost", async () => {
+    const reported: number[] = [];
     const run = async (batch: number[]) => {
       if (batch.length > 2) throw new DeviceError("CUDA failure 2: out of memory");
       return square(batch);
     };
-    const batcher = make({ run, budget: 8, threads: 1, onDeviceError: (_, cost) => told.push(cost) });
+    const batcher = make({ run, budget: 8, threads: 1, onDeviceError: (_, cost) => reported.push(cost) });
     assert.deepEqual(await batcher.add(entries([1, 2, 3, 4, 5, 6, 7, 8])), [1, 4, 9, 16, 25, 36, 49, 64]);
-    assert.deepEqual(told, [8, 4, 4]);
+    assert.deepEqual(reported, [8, 4, 4]);
   });
 
-  it("holds a device that fails on a single item against the device, not the item", async () => {
-    const told: number[] = [];
+  it("blames the device, not the item, if it fails on a single item", async () => {
+    const reported: number[] = [];
     const run = async () => {
       throw new DeviceError("CUDA error: an illegal memory access was encountered");
     };
-    const batcher = make({ run, threads: 1, onDeviceError: (_, cost) => told.push(cost) });
+    const batcher = make({ run, threads: 1, onDeviceError: (_, cost) => reported.push(cost) });
     await assert.rejects(batcher.add(entries([1, 2])), { code: "INFERENCE_FAILED", retryable: true });
-    assert.deepEqual(told, [2, 0]);
+    assert.deepEqual(reported, [2, 0]);
   });
 
-  it("changes its threads between batches, and forgets nothing that waits", async () => {
+  it("changes its threads between batches, and loses no waiting item", async () => {
     let running = 0;
     const threads = new Set<number>();
     const run = async (batch: number[], thread: number) => {
@@ -205,7 +205,7 @@ describe("Batcher", () => {
     assert.deepEqual([...threads].sort(), [0, 1, 2]);
   });
 
-  it("closes when what it holds is done, and takes nothing more", async () => {
+  it("closes when its items are done, and rejects new ones", async () => {
     const batcher = make({ budget: 2, threads: 1 });
     const call = batcher.add(entries([1, 2, 3, 4, 5]));
     let closed = false;

@@ -16,7 +16,7 @@ import { temporaryFolder } from "../../../helpers/runs/pipeline.ts";
 
 const LINUX = "linux x64";
 
-/** A machine that looks as if it had CUDA, or as if it lacked some of it. */
+/** The files of a machine with all or some of the requirements of CUDA. */
 async function machine(has: { library?: boolean; gpu?: string }) {
   const folder = await temporaryFolder();
   const places = { platform: LINUX, libraries: join(folder.path, "lib"), devices: join(folder.path, "dev") };
@@ -48,7 +48,7 @@ describe("--device", () => {
     assert.equal(gpusOf("cuda:all").at(-1), "cuda:15");
   });
 
-  test("cpu is taken at its word", async () => {
+  test("cpu is used without a check", async () => {
     const choice = await chooseDevices("cpu", "no such folder");
     assert.deepEqual(choice, { devices: undefined, why: "it was requested" });
     assert.equal(describeDevices(choice), "on the CPU: it was requested");
@@ -56,7 +56,7 @@ describe("--device", () => {
 });
 
 describe("A machine that cannot have CUDA", () => {
-  test("is known without trying, with what is missing and the mend", async () => {
+  test("is detected without a session, with the missing files and the fix", async () => {
     await using bare = await machine({});
     await using noDriver = await machine({ library: true, gpu: "nvidia-caps" });
     await using noLibrary = await machine({ gpu: "dxg" });
@@ -71,7 +71,7 @@ describe("A machine that cannot have CUDA", () => {
     const library = await findCudaProblem(noLibrary.places);
     assert.equal(library!.cause, "libonnxruntime_providers_cuda.so is missing");
     assert.match(library!.fix, /CUDA 12 and cuDNN 9.*install\.js --onnxruntime-node-install=cuda12/);
-    // No model and so no trial: it would say that there is no such folder.
+    // Without a model no session is tried: the error would be about the folder.
     const auto = await chooseDevices("auto", "no such folder", bare.places);
     assert.deepEqual(auto, { devices: undefined, why: (await findCudaProblem(bare.places))!.cause });
     for (const device of ["cuda", "cuda:1", "cuda:all"]) {
@@ -85,16 +85,16 @@ describe("A machine that cannot have CUDA", () => {
     }
   });
 
-  test("is looked at where onnxruntime really is", async () => {
+  test("is checked in the folder of onnxruntime", async () => {
     const { libraries, platform } = cudaPlaces();
     if (platform === LINUX) await access(join(libraries, "libonnxruntime.so.1"));
   });
 });
 
 describe("A machine that seems to have CUDA", { skip: `${process.platform} ${process.arch}` !== LINUX }, () => {
-  test("must prove it with a session; what that lacks is told", async () => {
+  test("must run a session; the error names what is missing", async () => {
     await using seeming = await machine({ library: true, gpu: "nvidia0" });
-    // Where onnxruntime really is there may be a provider, and a GPU: then this test has nothing to say.
+    // If this machine has a GPU and the provider, this test does not apply.
     if ((await findCudaProblem(cudaPlaces())) === undefined) return;
     const auto = await chooseDevices("auto", PROOF_MODEL_DIR, seeming.places);
     assert.equal(auto.devices, undefined);
@@ -105,7 +105,7 @@ describe("A machine that seems to have CUDA", { skip: `${process.platform} ${pro
     });
   });
 
-  test("has a mend for what drivers and loaders say", () => {
+  test("has a fix for the errors of drivers and loaders", () => {
     assert.match(cudaFixFor("libcudnn.so.9 is missing"), /CUDA 12 and cuDNN 9.*LD_LIBRARY_PATH/);
     assert.match(cudaFixFor("libcuda.so.1 is missing"), /driver/);
     assert.match(cudaFixFor("CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version"), /driver/);
@@ -114,8 +114,8 @@ describe("A machine that seems to have CUDA", { skip: `${process.platform} ${pro
   });
 });
 
-describe("A trial", () => {
-  test("tells how far it came", async () => {
+describe("A session probe", () => {
+  test("reports on how many devices the model ran", async () => {
     const request = { modelDir: PROOF_MODEL_DIR, dtype: "fp32", strict: true } as const;
     assert.deepEqual(await probeDevices({ ...request, devices: ["cpu", "cpu"] }, 60_000), { ran: 2 });
     const { ran, problem } = await probeDevices({ ...request, devices: ["cpu", "cuda:99", "cpu"] }, 60_000);
@@ -123,11 +123,11 @@ describe("A trial", () => {
     assert.ok(problem !== undefined && problem !== "", "what it is depends on the machine");
   });
 
-  test("that takes too long is given up", async () => {
+  test("ends after its time limit", async () => {
     assert.equal(await probeSession(PROOF_MODEL_DIR, "cpu", "fp32", 1), "no answer within 0.001 s");
   });
 
-  test("of no model says so", async () => {
+  test("reports a missing model", async () => {
     assert.match((await probeSession("no such folder", "cpu"))!, /found nothing at .*no such folder/);
   });
 });

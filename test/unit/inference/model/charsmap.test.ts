@@ -24,7 +24,7 @@ function tableOf(map: Record<string, string>): string {
     length += text.length;
   }
   const units = [0];
-  /** Finds room for the children of the node at `at`, whose unit has been given its label. */
+  /** Finds room for the children of the node at `at`, whose unit has its label already. */
   const place = (node: Node, at: number): void => {
     const labels = [...(node.value === undefined ? [] : [0]), ...node.children.keys()];
     let base = 256;
@@ -51,14 +51,14 @@ describe("SentencePiece's tables", () => {
     );
   });
 
-  test("are told from those that do more or less than NFKC", () => {
+  test("are distinguished from tables that do more or less than NFKC", () => {
     assert.equal(differenceToNfkc(tableOf(NFKC)), undefined);
     assert.equal(differenceToNfkc(tableOf({ ...NFKC, A: "a" })), "A");
     assert.equal(differenceToNfkc(tableOf({ ...NFKC, É: "é" })), "É");
     assert.equal(differenceToNfkc(tableOf({ Ａ: "A" })), "ｚ");
   });
 
-  test("that are damaged are refused, or found to differ, and end", () => {
+  test("that are damaged are refused or found to differ, without an endless loop", () => {
     for (const base64 of ["", "AAAA", "/////w=="])
       assert.throws(() => new Charsmap(base64), /a table of SentencePiece/);
     const whole = Buffer.from(tableOf(NFKC), "base64");

@@ -18,8 +18,8 @@ async function writeModel(dir: string, location: string): Promise<void> {
   await writePixelModel(join(dir, "onnx/model.onnx"), { ...PIXELS, externalFile: location });
 }
 
-describe("weights in files of their own", () => {
-  test("are part of the digest: changed or renamed, the model is another", async () => {
+describe("external weights", () => {
+  test("are part of the digest: changed or renamed files make another model", async () => {
     await using folder = await temporaryFolder();
     const dir = join(folder.path, "model");
     await writeModel(dir, "weights.bin");
@@ -53,7 +53,7 @@ describe("weights in files of their own", () => {
     assert.ok(model!.files.some(({ path }) => path === "onnx/weights.bin"));
   });
 
-  test("may lie in a folder below, by any name, and beside an ONNX file that is in the model's folder itself", async () => {
+  test("may be in a subfolder, with any name, and beside an ONNX file in the model's folder itself", async () => {
     await using folder = await temporaryFolder();
     const dir = join(folder.path, "model");
     await writeModel(dir, "first.bin");
@@ -77,13 +77,13 @@ describe("weights in files of their own", () => {
     "a\nb",
     "x".repeat(256),
   ])
-    test(`that are said to be at ${JSON.stringify(location).slice(0, 30)} are refused`, async () => {
+    test(`at the location ${JSON.stringify(location).slice(0, 30)} are refused`, async () => {
       await using folder = await temporaryFolder();
       const dir = join(folder.path, "model");
       await writeModel(dir, "inside.bin");
       await writeFile(join(dir, "outside.bin"), "there");
       await writeFile(join(dir, "onnx/model.onnx"), pixelModel({ ...PIXELS, externalFile: location }));
-      // An empty name is no external file to the helper.
+      // The helper writes no external file for an empty name.
       if (location === "")
         assert.throws(() => externalPaths("onnx/model.onnx", [location]), /expected a file in its folder/);
       else
@@ -93,7 +93,7 @@ describe("weights in files of their own", () => {
         });
     });
 
-  test("that are missing, no file, or behind a link that leads out are refused", async () => {
+  test("that are missing, not a file, or behind a link out of the folder are refused", async () => {
     await using folder = await temporaryFolder();
     const dir = join(folder.path, "model");
     const weights = join(dir, "onnx/weights.bin");

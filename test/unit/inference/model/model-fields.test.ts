@@ -14,7 +14,7 @@ import {
 import { tableNames, withTables } from "../../../helpers/models/field-table.ts";
 import { writeImageModel, writeTextModel } from "../../../helpers/models/onnx.ts";
 
-test("docs/models.md has the fields of a model's files as the code has them", async () => {
+test("docs/models.md has the same fields of model files as the code", async () => {
   const document = await readFile(new URL("../../../../docs/models.md", import.meta.url), "utf8");
   for (const name of tableNames) assert.ok(document.includes(`<!-- ${name} -->`), `a place for ${name}`);
   assert.equal(document, withTables(document), "run `node test/helpers/models/write-tables.ts`");
@@ -28,13 +28,13 @@ const FILES: [file: string, write: typeof writeTextModel, rules: readonly FieldR
 ];
 
 for (const [file, write, rules] of FILES)
-  test(`each field of ${file} that the table calls refused is refused, by its name`, async () => {
+  test(`each field of ${file} that the table calls refused is refused, and the error names it`, async () => {
     const dir = await mkdtemp(join(tmpdir(), "labelmill-fields-"));
     try {
       await write(dir, { weights: [1, -1], bias: [0, 0] });
       const path = join(dir, file);
       const content = JSON.parse(await readFile(path, "utf8")) as Record<string, unknown>;
-      // A class says which code is meant; without one a model's own is asked for.
+      // With a class, the model's own code is not used, so the class is removed.
       delete content.image_processor_type;
       const refused = rules.flatMap(({ fields, allows }) => (allows ? fields : []));
       assert.ok(refused.length > 0);
@@ -49,7 +49,7 @@ for (const [file, write, rules] of FILES)
     }
   });
 
-/** With a value at a path that no rule allows. */
+/** The object with a value that no rule allows. */
 function withField(content: Record<string, unknown>, [key, ...rest]: string[]): Record<string, unknown> {
   const inner = (content[key!] ?? {}) as Record<string, unknown>;
   return { ...content, [key!]: rest.length === 0 ? "none of these" : withField(inner, rest) };

@@ -50,7 +50,7 @@ async function rejects(dir: string, ...words: string[]) {
   });
 }
 
-it("refuses a FIFO or a device in the place of a file, and does not wait for it", async () => {
+it("refuses a FIFO or a device instead of a file, without waiting for it", async () => {
   for (const path of ["config.json", "tokenizer.json", "onnx/model.onnx"]) {
     const dir = await textFolder();
     await rm(join(dir, path));
@@ -88,7 +88,7 @@ describe("loadModel", () => {
     assert.deepEqual([model.recipe?.width, model.recipe?.height, model.recipe?.filter], [32, 32, "bicubic"]);
   });
 
-  it("takes a folder, by whatever path, and calls it by its last name", async () => {
+  it("accepts any path of a folder, and uses its last name as the id", async () => {
     const dir = await textFolder();
     const model = await loadModel(`${dir}/`);
     assert.equal(model.id, basename(dir));
@@ -113,7 +113,7 @@ describe("loadModel", () => {
     assert.notEqual(external.digest, changed);
   });
 
-  it("names labels as transformers does where they are missing, and takes numbers as text", async () => {
+  it("names missing labels as transformers does, and converts numbers to text", async () => {
     const labelsOf = async (change: (config: Record<string, unknown>) => void) =>
       (await loadModel(await textFolder(change))).labels;
     assert.deepEqual(await labelsOf((config) => delete config.id2label), ["LABEL_0", "LABEL_1"]);
@@ -128,7 +128,7 @@ describe("loadModel", () => {
     assert.deepEqual((await loadModel(three)).labels, ["LABEL_0", "LABEL_1", "LABEL_2"], "as many as the ONNX file's");
   });
 
-  it("takes a softmax that is said", async () => {
+  it("accepts an explicit softmax", async () => {
     const said = {
       problem_type: "single_label_classification",
       function_to_apply: "softmax",
@@ -137,13 +137,13 @@ describe("loadModel", () => {
     assert.equal((await loadModel(await textFolder((config) => Object.assign(config, said)))).labels.length, 2);
   });
 
-  it("refuses a tokenizer that is not honoured before anything is run", async () => {
+  it("refuses an unsupported tokenizer before anything runs", async () => {
     const dir = await textFolder();
     await writeFile(join(dir, "tokenizer_config.json"), JSON.stringify({ truncation_side: "left" }));
     await rejects(dir, "tokenizer_config.json", "truncation_side", "left");
   });
 
-  it("takes null for absent in every file", async () => {
+  it("treats null as absent in every file", async () => {
     const nulls = { problem_type: null, pad_token_id: null, max_position_embeddings: null, architectures: null };
     const dir = await textFolder((config) => Object.assign(config, nulls));
     const tokenizerConfig = { model_max_length: null, truncation_side: null, padding_side: null, do_lower_case: null };
@@ -161,7 +161,7 @@ describe("loadModel", () => {
     assert.deepEqual((await loadModel(image)).recipe, { ...parseImageRecipe(recipe) });
   });
 
-  it("takes the recipe of processor_config.json where there is no other, and refuses two that differ", async () => {
+  it("uses the recipe of processor_config.json if there is no other, and refuses two that differ", async () => {
     const dir = await imageFolder();
     const own = join(dir, "preprocessor_config.json");
     const recipe = JSON.parse(await readFile(own, "utf8"));
@@ -183,7 +183,7 @@ describe("loadModel", () => {
     await rejects(dir, "processor_config.json, image_processor, do_pad");
   });
 
-  it("tells the task from the files where the architecture is not said", async () => {
+  it("determines the task from the files if the architecture is missing", async () => {
     const dir = await textFolder((config) => delete config.architectures);
     assert.equal((await loadModel(dir)).task, "text-classification");
     await cp(join(await imageFolder(), "preprocessor_config.json"), join(dir, "preprocessor_config.json"));
@@ -194,7 +194,7 @@ describe("loadModel", () => {
     await rejects(dir, "architectures", "none of them");
   });
 
-  it("takes an image_processor in processor_config.json as the sign of an image model", async () => {
+  it("recognizes an image model by image_processor in processor_config.json", async () => {
     const dir = await imageFolder();
     const config = JSON.parse(await readFile(join(dir, "config.json"), "utf8"));
     await writeFile(join(dir, "config.json"), JSON.stringify({ ...config, architectures: undefined }));
@@ -210,14 +210,14 @@ describe("loadModel", () => {
     await rejects(dir, "tokenizer_config.json", "missing");
   });
 
-  it("says that there is no such folder", async () => {
+  it("reports a missing folder", async () => {
     await assert.rejects(loadModel(join(root, "none")), {
       code: "MODEL_NOT_FOUND",
       message: /found nothing at .*none$/,
     });
   });
 
-  it("takes the weights of the precision that is asked for, each with a digest of its own", async () => {
+  it("uses the weights of the requested precision, and each precision has its own digest", async () => {
     const dir = await textFolder();
     const fp32 = await loadModel(dir, { id: "named", revision: "abc" });
     assert.deepEqual([fp32.id, fp32.revision, fp32.dtype], ["named", "abc", "fp32"]);
@@ -237,7 +237,7 @@ describe("loadModel", () => {
     });
   });
 
-  it("takes weights that lie in the folder itself, with what they keep beside them", async () => {
+  it("finds weights in the folder itself, with their external data", async () => {
     const dir = await textFolder();
     await rename(join(dir, "onnx/model.onnx"), join(dir, "model.onnx"));
     await writeFile(join(dir, "model.onnx_data"), "weights");
@@ -253,7 +253,7 @@ describe("loadModel", () => {
     for (const [name, digest] of DIGESTS) assert.equal((await loadModel(join(BUILT_IN, name))).digest, digest, name);
   });
 
-  it("names the file that is missing, empty or no JSON", async () => {
+  it("names a file that is missing, empty or not JSON", async () => {
     for (const file of ["config.json", "tokenizer.json", "tokenizer_config.json", "onnx/model.onnx"]) {
       const dir = await textFolder();
       await rm(join(dir, file));
@@ -273,22 +273,22 @@ describe("loadModel", () => {
   });
 
   for (const [what, change, ...words] of [
-    ["labels that leave a number out", (c) => (c.id2label = { 0: "A", 2: "B" }), "id2label", "0 to 1", "nothing at 1"],
-    ["a label that is no text", (c) => (c.id2label = { 0: "A", 1: true }), "id2label", "true"],
+    ["labels with a missing index", (c) => (c.id2label = { 0: "A", 2: "B" }), "id2label", "0 to 1", "nothing at 1"],
+    ["a label that is not text", (c) => (c.id2label = { 0: "A", 1: true }), "id2label", "true"],
     ["a label that is null", (c) => (c.id2label = { 0: "A", 1: null, 2: "C" }), "id2label", "nothing at 1"],
-    ["labels with one index in two ways", (c) => (c.id2label = { 0: "A", "00": "B" }), "id2label", "nothing at 1"],
+    ["labels with one index written twice", (c) => (c.id2label = { 0: "A", "00": "B" }), "id2label", "nothing at 1"],
     ["an empty label", (c) => (c.id2label = { 0: "A", 1: "" }), "id2label", '""'],
     ["one label", (c) => (c.id2label = { 0: "A" }), "id2label", "at least 2"],
     ["labels in a list", (c) => (c.id2label = ["A", "B"]), "id2label", '["A","B"]'],
-    ["no labels but one", (c) => Object.assign(c, { id2label: null, num_labels: 1 }), "num_labels", "at least 2"],
+    ["num_labels of 1", (c) => Object.assign(c, { id2label: null, num_labels: 1 }), "num_labels", "at least 2"],
     [
-      "a number of labels that is none",
+      "num_labels that is not a number",
       (c) => Object.assign(c, { id2label: null, num_labels: "2" }),
       "num_labels",
       '"2"',
     ],
     ["another task", (c) => (c.architectures = ["BertForMaskedLM"]), "architectures", "BertForMaskedLM"],
-    ["many labels at once", (c) => (c.problem_type = "multi_label_classification"), "problem_type", "multi_label"],
+    ["a multi-label model", (c) => (c.problem_type = "multi_label_classification"), "problem_type", "multi_label"],
     ["another function", (c) => (c.function_to_apply = "sigmoid"), "function_to_apply", "softmax", "sigmoid"],
     ["no function", (c) => (c.function_to_apply = "none"), "function_to_apply", "none"],
     [
@@ -301,7 +301,7 @@ describe("loadModel", () => {
       (c) => (c.task_specific_params = { "text-classification": { id2label: { 0: "X" } } }),
       "task_specific_params.text-classification",
     ],
-    ["a padding token that is no id", (c) => (c.pad_token_id = "[PAD]"), "pad_token_id", "[PAD]"],
+    ["a padding token that is not an id", (c) => (c.pad_token_id = "[PAD]"), "pad_token_id", "[PAD]"],
   ] as [string, (config: Record<string, unknown>) => void, ...string[]][]) {
     it(`refuses ${what}`, async () => rejects(await textFolder(change), "config.json", ...words));
   }

@@ -53,7 +53,7 @@ describe("padding", () => {
       assert.equal((await readTokenizerFiles(await folder(files))).paddingSide, side);
     });
 
-  test("is with pad_token_id, else with pad_token, else with what RoBERTa has, else with 0", async () => {
+  test("uses pad_token_id, else pad_token, else RoBERTa's default, else 0", async () => {
     const padId = async (files: Files) => (await readTokenizerFiles(await folder(files))).padId;
     const tokenizerConfig = { pad_token: { content: "[PAD]" } };
     assert.equal(await padId({ tokenizerConfig, config: { pad_token_id: 7 } }), 7);
@@ -63,7 +63,7 @@ describe("padding", () => {
   });
 });
 
-describe("the most tokens of models in RoBERTa's way", () => {
+describe("the most tokens of RoBERTa and similar models", () => {
   const limit = { max_position_embeddings: 514, pad_token_id: 1 };
   const cases: [maxTokens: number, config: object, tokenizerConfig: object][] = [
     [512, { ...limit, architectures: ["RobertaForSequenceClassification"] }, {}],
@@ -86,8 +86,8 @@ describe("the most tokens of models in RoBERTa's way", () => {
     });
 });
 
-describe("tokens that are found as they are written", () => {
-  test("with blanks taken off on either side", async () => {
+describe("added tokens", () => {
+  test("may strip spaces on either side", async () => {
     const added = (flags: object) => ({ tokenizer: { added_tokens: [token("[X]", flags)], pre_tokenizer: null } });
     assert.deepEqual(await idsOf(added({}), "a[X]b"), [5, 4, 6]);
     assert.deepEqual(await idsOf(added({}), "a [X] b"), [0, 4, 0]);
@@ -95,7 +95,7 @@ describe("tokens that are found as they are written", () => {
     assert.deepEqual(await idsOf(added({ lstrip: true, rstrip: true }), "a [X] b"), [5, 4, 6]);
   });
 
-  test("before or after the text is normalized", async () => {
+  test("are found before or after the text is normalized", async () => {
     const added = (normalized: boolean) => ({
       tokenizer: { added_tokens: [token("A", { normalized })], normalizer: { type: "Lowercase" } },
     });
@@ -103,7 +103,7 @@ describe("tokens that are found as they are written", () => {
     assert.deepEqual(await idsOf(added(true), "A a"), [8, 8]);
   });
 
-  test("tokenizer_config.json names more of them, and gives flags", async () => {
+  test("may be named, and get flags, in tokenizer_config.json", async () => {
     assert.deepEqual(await idsOf({}, "a[X]b"), [5, 0, 0, 0, 6]);
     assert.deepEqual(await idsOf({ tokenizerConfig: { mask_token: "[X]" } }, "a[X]b"), [5, 4, 6]);
     const listed = { tokenizerConfig: { additional_special_tokens: ["[X]", "[Y]"] } };
@@ -123,12 +123,12 @@ describe("special_tokens_map.json", () => {
     return loadTokenizer(dir);
   }
 
-  test("that names a token which the tokenizer would not find is refused", async () => {
+  test("with a token that the tokenizer would not find is refused", async () => {
     const message = /special_tokens_map\.json: mask_token: expected a token that .* names too, got "\[X\]"/;
     await assert.rejects(load({ tokenizerConfig: { pad_token: "[PAD]" } }), { code: "MODEL_INVALID", message });
   });
 
-  test("is passed over where other files say it all, or transformers reads others", async () => {
+  test("is ignored if other files have the same tokens, or transformers reads others", async () => {
     const { id, ...flags } = token("[X]");
     for (const files of [
       { tokenizerConfig: map },
@@ -139,7 +139,7 @@ describe("special_tokens_map.json", () => {
   });
 });
 
-describe("tokenizers that the library reads in another way than the reference", () => {
+describe("tokenizers that the library interprets differently from the reference", () => {
   const TEXT = "the-final--c naïve½ x٣४ 42 ²!!«a» a-b a--b";
   /** Made with tokenizers 0.23.3 for Python. */
   const CASES: [part: object, pieces: string[]][] = [
@@ -282,17 +282,17 @@ describe("tokenizers that the library reads in another way than the reference", 
       );
     });
 
-  test("a word that WordLevel does not know, though only tokenizer.json names its token", async () => {
+  test("an unknown word of WordLevel, whose unknown token only tokenizer.json names", async () => {
     const tokenizer = { model: { type: "WordLevel", vocab: { a: 0, "<u>": 1 }, unk_token: "<u>" } };
     assert.deepEqual(await idsOf({ tokenizer }, "a x"), [0, 1]);
   });
 
-  test("a model without a type, with what it leaves out", async () => {
+  test("a model without a type, with the default values", async () => {
     assert.deepEqual(await idsOf({ tokenizer: { model: { ...TOKENIZER.model, type: undefined } } }, "ab x"), [5, 9, 0]);
   });
 });
 
-describe("what changes answers and is not honoured is refused", () => {
+describe("fields that change answers and are not supported are refused", () => {
   const file = (part: object): Files => ({ tokenizer: part });
   const said = (part: object, tokenizer: object = {}): Files => ({ tokenizerConfig: part, tokenizer });
   const bert = { normalizer: BERT };
@@ -413,7 +413,7 @@ describe("what changes answers and is not honoured is refused", () => {
       file({ model: { type: "BPE", vocab: { a: 0, "?": 1 }, merges: [], unk_token: "?", dropout: null } }),
     ],
   ] as const)
-    test(`but not ${what}`, async () => {
+    test(`not refused: ${what}`, async () => {
       assert.ok((await loadTokenizer(await folder(files))).maxTokens > 0);
     });
 
@@ -423,7 +423,7 @@ describe("what changes answers and is not honoured is refused", () => {
     ["BertTokenizerFast", "strip_accents", true, { normalizer: { ...BERT, strip_accents: false } }],
     ["RobertaTokenizer", "add_prefix_space", false, bytes],
   ] as const)
-    test(`${field} that is absent: the error says what ${tokenizerClass} has, and which line to add`, async () => {
+    test(`missing ${field}: the error has the default of ${tokenizerClass} and the line to add`, async () => {
       const files = said({ tokenizer_class: tokenizerClass }, tokenizer);
       const message = new RegExp(
         `${field}: expected ${!isIn}, as in tokenizer.json, got nothing, so ${isIn} for ${tokenizerClass}: if tokenizer.json is right, add "${field}": ${!isIn}$`,

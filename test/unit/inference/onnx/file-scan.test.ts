@@ -22,7 +22,7 @@ async function scanned(...parts: Buffer[]) {
 }
 
 describe("scanOnnx", () => {
-  test("finds the places of weights in graphs, branches, functions, sparse tensors and attributes", async () => {
+  test("finds the locations of weights in graphs, branches, functions, sparse tensors and attributes", async () => {
     const nodes = [
       nodeWith(5, at("attribute")),
       nodeWith(6, body("branch")),
@@ -47,7 +47,7 @@ describe("scanOnnx", () => {
     assert.deepEqual(locations, expected);
   });
 
-  test("takes a place of a tensor in two parts, and only what is called a location", async () => {
+  test("finds the location of a tensor in two parts, and ignores other entries", async () => {
     const entry = (key: string, value: string) => field(13, Buffer.concat([field(1, key), field(2, value)]));
     const parts = [Buffer.concat([entry("offset", "12"), entry("location", "w.bin")]), field(14, 1)];
     const split = Buffer.concat(parts.map((part) => field(5, part)));
@@ -55,7 +55,7 @@ describe("scanOnnx", () => {
     assert.deepEqual(locations, ["w.bin"]);
   });
 
-  test("tells the outputs of the model with the sizes that are fixed", async () => {
+  test("returns the outputs of the model with their fixed sizes", async () => {
     const outputs = [valueInfo("logits", FLOAT, ["batch", 3]), valueInfo("free", INT64, null)];
     const graph = graphProto("main", [nodeWith(6, body("w"))], [], [], outputs);
     assert.deepEqual((await scanned(field(7, graph))).outputs, [
@@ -65,11 +65,11 @@ describe("scanOnnx", () => {
   });
 
   const io = "/proc/self/io";
-  test("passes over the data of tensors", { skip: existsSync(io) ? false : `no ${io} here` }, async () => {
+  test("skips the data of tensors", { skip: existsSync(io) ? false : `no ${io} here` }, async () => {
     await using folder = await temporaryFolder();
     const path = join(folder.path, "large.onnx");
     const raw = 1 << 30;
-    // A tensor of a gigabyte that the file system does not store, and behind it another in a file of its own.
+    // A sparse tensor of a gigabyte, followed by one in an external file.
     const head = Buffer.concat([field(2, FLOAT), tag(9), varint(raw)]);
     const large = Buffer.concat([tag(5), varint(head.length + raw), head]);
     const behind = field(5, at("behind.bin"));
@@ -88,13 +88,13 @@ describe("scanOnnx", () => {
   const manyFiles = Buffer.concat(Array.from({ length: 1001 }, (_, i) => field(5, at(`w${i}`))));
   for (const [what, bytes, message] of [
     ["text", Buffer.from("this is not a model"), /./],
-    ["a file that is cut", field(7, body("w")).subarray(0, -2), /ends after its message/],
+    ["a truncated file", field(7, body("w")).subarray(0, -2), /ends after its message/],
     [
       "a field that is longer than its message",
       field(7, Buffer.concat([tag(5), varint(9), Buffer.of(1)])),
       /ends after/,
     ],
-    ["messages without end", field(7, nested(40)), /more than 100 levels deep/],
+    ["deeply nested messages", field(7, nested(40)), /more than 100 levels deep/],
     ["too many files", field(7, manyFiles), /more than 1000 files/],
     ["an endless name", field(7, field(12, Buffer.alloc(1 << 21))), /2097152 bytes/],
   ] as const)

@@ -55,7 +55,7 @@ const SCALE = float32([1 / 255 / 0.229, 1 / 255 / 0.224, 1 / 255 / 0.225]);
 const BIAS = float32([-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225]);
 
 describe("fusePreprocessing", () => {
-  it("puts the preprocessing before the model's own nodes", () => {
+  it("inserts the preprocessing before the model's nodes", () => {
     const fused = fuse();
     assert.deepEqual(nodesOf(fused), [
       `Constant() → pixels/scale {value ${SCALE}}`,
@@ -70,31 +70,31 @@ describe("fusePreprocessing", () => {
     assert.deepEqual(inputsOf(fused), ["pixels 2 [batch, 5, 7, 3]"]);
   });
 
-  it("casts to the float16 that the model takes", () => {
+  it("casts to float16 if the model needs it", () => {
     const nodes = nodesOf(fuse({ elements: FLOAT16 }));
     assert.match(nodes[6]!, /^BatchNormalization\(.*\) → pixels\/normalized /);
     assert.equal(nodes[7], "Cast(pixels/normalized) → pixel_values {to 10}");
   });
 
-  it("keeps the model's own batch, fixed or named, and names one where no shape is stated", () => {
+  it("keeps the model's batch dimension, fixed or named, and adds one if the shape is missing", () => {
     const { width, height } = SIZE;
     assert.deepEqual(inputsOf(fuse({ dims: [4, 3, height, width] })), ["pixels 2 [4, 5, 7, 3]"]);
     assert.deepEqual(inputsOf(fuse({ dims: ["n", "c", "h", "w"] })), ["pixels 2 [n, 5, 7, 3]"]);
     assert.deepEqual(inputsOf(fuse({ dims: null })), ["pixels 2 [batch, 5, 7, 3]"]);
   });
 
-  it("leaves weights that are among the inputs where they are", () => {
+  it("keeps weights among the inputs", () => {
     const inputs = inputsOf(fuse({ weightsAmongInputs: true, irVersion: 3 }));
     assert.deepEqual(inputs, ["pixels 2 [batch, 5, 7, 3]", "weights 1 [105, 5]"]);
   });
 
-  it("takes names that the model does not have", () => {
+  it("uses names that the model does not have", () => {
     assert.deepEqual(inputsOf(fuse({ hidden: "pixels" })), ["pixels_ 2 [batch, 5, 7, 3]"]);
     assert.deepEqual(inputsOf(fuse({ hidden: "pixels___/planes" })), ["pixels____ 2 [batch, 5, 7, 3]"]);
   });
 
-  it("keeps everything else byte for byte, what it does not know included", () => {
-    // Every way to write a field, under numbers that ONNX does not have; a group holds another.
+  it("keeps everything else byte for byte, also unknown fields", () => {
+    // Every encoding of a field, with numbers that ONNX does not use. A group contains another one.
     const unknown = Buffer.concat([
       field(900, 2 ** 40),
       field(901, "unknown"),
@@ -121,14 +121,14 @@ describe("fusePreprocessing", () => {
     );
   });
 
-  it("does not change what it is given", () => {
+  it("does not change its input", () => {
     const model = pixelModel(SIZE);
     const copy = Buffer.from(model);
     fusePreprocessing(model, RECIPE);
     assert.ok(model.equals(copy));
   });
 
-  it("says what is wrong with a model that cannot be fused", () => {
+  it("reports why a model cannot be fused", () => {
     const { width, height } = SIZE;
     const of = (changes: Partial<PixelModel>) => pixelModel({ ...SIZE, ...changes });
     invalid(of({ opset: 6 }), /expected opset 7 or newer, got opset 6/);
@@ -152,7 +152,7 @@ describe("fusePreprocessing", () => {
 describe("fusePreprocessing of damaged files", () => {
   const model = pixelModel({ ...SIZE, labels: 2 });
 
-  /** Whether they were fused; what is thrown is MODEL_INVALID. */
+  /** Whether the bytes were fused. Checks that any error is MODEL_INVALID. */
   function survives(bytes: Uint8Array): boolean {
     try {
       fusePreprocessing(bytes, RECIPE);
@@ -162,13 +162,13 @@ describe("fusePreprocessing of damaged files", () => {
     }
   }
 
-  it("refuses a file that breaks off, wherever", () => {
+  it("refuses a file that is truncated at any position", () => {
     for (let length = 0; length < model.length; length++)
       assert.equal(survives(model.subarray(0, length)), false, `${length}`);
     assert.equal(survives(model), true);
   });
 
-  it("refuses noise, and never fails in another way where bytes are changed", () => {
+  it("refuses noise, and never fails with another error if bytes are changed", () => {
     fc.assert(fc.property(fc.uint8Array({ maxLength: 4096 }), (bytes) => assert.equal(survives(bytes), false)));
     const changes = fc.array(fc.tuple(fc.nat(model.length - 1), fc.nat(255)), { minLength: 1, maxLength: 8 });
     fc.assert(
@@ -181,7 +181,7 @@ describe("fusePreprocessing of damaged files", () => {
     );
   });
 
-  it("refuses lengths beyond the file, endless numbers and groups without end", () => {
+  it("refuses lengths beyond the file, endless numbers and endless groups", () => {
     invalid(Buffer.from("3affffffff0f", "hex"), /damaged \(premature EOF\)/);
     invalid(Buffer.from("3affffffffffffffffff01", "hex"), /damaged/);
     invalid(Buffer.alloc(1_000_000, 0xff), /damaged/);
@@ -194,7 +194,7 @@ describe("fusePreprocessing of damaged files", () => {
     );
   });
 
-  it("is through with a large file of the smallest fields, and of its own names, in a moment", () => {
+  it("is fast on a large file of the smallest fields, and of names like the inserted ones", () => {
     const startedAt = performance.now();
     invalid(Buffer.alloc(4_000_000, Buffer.from("0801", "hex")), /one graph, got 0/);
     const names = Buffer.alloc(4_000_000, "pixels__");

@@ -41,31 +41,31 @@ describe("The options of a session", () => {
     extra: { session: { model_external_initializers_file_folder_path: join(tmpdir(), "models") } },
   };
 
-  test("name one provider, and the GPU by its number", () => {
+  test("name one provider, and the GPU by its index", () => {
     assert.deepEqual(sessionOptions(setup("cpu")), { ...common, executionProviders: ["cpu"] });
     const providers = sessionOptions(setup("cuda:3")).executionProviders;
     assert.deepEqual(providers, [{ name: "cuda", deviceId: 3 }]);
     assert.deepEqual(sessionOptions(setup("cuda:3")), { ...common, executionProviders: providers });
   });
 
-  test("forbid the CPU where a GPU is to be proved, and only there", () => {
+  test("forbid the CPU only for the model that proves a GPU", () => {
     const configOf = (options: InferenceSession.SessionOptions) => options.extra!.session as Record<string, string>;
     assert.equal(configOf(sessionOptions(setup("cuda:0", { strict: true }))).disable_cpu_ep_fallback, "1");
     assert.equal(configOf(sessionOptions(setup("cuda:0"))).disable_cpu_ep_fallback, undefined);
     assert.equal(configOf(sessionOptions(setup("cpu", { strict: true }))).disable_cpu_ep_fallback, undefined);
   });
 
-  test("ask for a profile where there is a place for it", () => {
+  test("enable a profile if a path for it is given", () => {
     const { enableProfiling, profileFilePrefix } = sessionOptions(setup("cuda:0"), "somewhere/run");
     assert.deepEqual([enableProfiling, profileFilePrefix], [true, "somewhere/run"]);
   });
 });
 
 describe("Where a model's nodes run", () => {
-  test("is read from onnxruntime's profile: its arithmetic must be on the GPU, what computes shapes need not", async () => {
+  test("is read from onnxruntime's profile: arithmetic must run on the GPU, the computation of shapes need not", async () => {
     const { modelFile } = await loadBuiltIn("tiny-sentiment");
     const profile = await profileOf(modelFile);
-    // All of it ran on the CPU here, as onnxruntime itself wrote down.
+    // Here all nodes ran on the CPU, according to the profile.
     assert.throws(
       () => checkPlacement(profile, CUDA),
       /on the GPU, got (\d+) of \1 \(FusedGemm, .*MatMul.*\) on the CPU; .*--dtype/,
@@ -81,7 +81,7 @@ describe("Where a model's nodes run", () => {
   });
 });
 
-test("A session that cannot be had leaves nothing behind", async (t) => {
+test("A session that cannot be opened leaves nothing behind", async (t) => {
   await using folder = await temporaryFolder();
   const before = process.env.TMPDIR;
   t.after(() => {
@@ -94,7 +94,7 @@ test("A session that cannot be had leaves nothing behind", async (t) => {
   assert.deepEqual(await readdir(folder.path), []);
 });
 
-test("Logits in half precision are read as they are meant", async () => {
+test("Logits in half precision are read correctly", async () => {
   await using folder = await temporaryFolder();
   await writeTextModel(folder.path, { weights: [0, 0], bias: [0, 0] });
   await writeFile(join(folder.path, "onnx", "model.onnx"), halfModel());
@@ -104,7 +104,7 @@ test("Logits in half precision are read as they are meant", async () => {
   assert.ok(outcome && "labels" in outcome);
   const [a, b] = outcome.labels;
   assert.deepEqual([a!.label, b!.label], ["L0", "L1"]);
-  // 1.5 and −1.5, which float16 holds exactly.
+  // 1.5 and −1.5, which float16 represents exactly.
   assert.ok(Math.abs(a!.score - 1 / (1 + Math.exp(-3))) < 1e-9, String(a!.score));
 });
 
@@ -122,7 +122,7 @@ async function profileOf(modelFile: string): Promise<string> {
   const profile = await firstRun.read();
   await session.release();
   await firstRun[Symbol.asyncDispose]();
-  await assert.rejects(access(dirname(firstRun.prefix)), { code: "ENOENT" }, "nothing of it stays");
+  await assert.rejects(access(dirname(firstRun.prefix)), { code: "ENOENT" }, "the folder is deleted");
   return profile;
 }
 

@@ -13,7 +13,7 @@ import { temporaryFolder } from "../../../helpers/runs/pipeline.ts";
 
 const UNLIMITED: DecodeLimits = { budgetBytes: 1e12, timeoutMs: 60_000, threads: 4 };
 
-/** Some hundred ms in one call of the codec, which nothing can stop. */
+/** Takes some hundred ms in one call of the codec, which cannot be stopped. */
 const slowToUnpack = await gradient(16, 16).resize(4000, 4000, { kernel: "nearest" }).avif({ effort: 0 }).toBuffer();
 
 const small = await fixture("small.png");
@@ -21,9 +21,9 @@ const small = await fixture("small.png");
 const codeOf = (code: string) => (error: unknown) => error instanceof LabelmillError && error.code === code;
 
 describe("memory", () => {
-  test("decodes wait until their estimates fit, in turn, and give the room back", async () => {
+  test("decodes wait in order until their estimates fit, and release the memory", async () => {
     const file = await fixture("subsampled-420.jpg");
-    // Room for one of these.
+    // Memory for one of these.
     const decoder = new ImageDecoder({ ...UNLIMITED, budgetBytes: 5_000_000 });
     const held: number[] = [];
     const all = Array.from({ length: 8 }, () =>
@@ -41,14 +41,14 @@ describe("memory", () => {
     assert.equal(await heldSoon(decoder), 0);
   });
 
-  test("a picture over the whole budget is decoded, alone", async () => {
+  test("an image over the whole budget is decoded alone", async () => {
     const decoder = new ImageDecoder({ ...UNLIMITED, budgetBytes: 1000 });
     const file = await fixture("subsampled-420.jpg");
     await Promise.all([decoder.decode(file, LARGE), decoder.decode(file, TINY)]);
     assert.equal(await heldSoon(decoder), 0);
   });
 
-  test("a picture that is refused or broken gives its room back", async () => {
+  test("an image that is refused or broken releases its memory", async () => {
     const decoder = new ImageDecoder({ ...UNLIMITED, threads: 1 });
     const file = await fixture("subsampled-420.jpg");
     for (const broken of [new Uint8Array(3), file.subarray(0, 5000), file.subarray(0, 5000)]) {
@@ -58,10 +58,10 @@ describe("memory", () => {
     assert.equal(await heldSoon(decoder), 0);
   });
 
-  test("whoever waits for a thread when the grace time is over is let go", async () => {
+  test("a decode that waits for a thread at the end of the grace time is aborted", async () => {
     const decoder = new ImageDecoder({ ...UNLIMITED, threads: 1 });
     const stop = new AbortController();
-    // Two have a place for each thread.
+    // Each thread has two slots.
     const running = [decoder.decode(slowToUnpack, TINY), decoder.decode(slowToUnpack, TINY)];
     const waiting = assert.rejects(decoder.decode(slowToUnpack, TINY, stop.signal), codeOf("ABORTED"));
     stop.abort(new LabelmillError("ABORTED", "stopped"));
@@ -71,7 +71,7 @@ describe("memory", () => {
 });
 
 describe("time", () => {
-  test("libvips ends what it can by itself; the thread is not lost", async () => {
+  test("libvips stops by itself if it can; the thread is not lost", async () => {
     const decoder = new ImageDecoder({ ...UNLIMITED, timeoutMs: 1_000, threads: 2, graceMs: 60_000 });
     const edge = 4096;
     const slow: ImageRecipe = {
@@ -79,13 +79,13 @@ describe("time", () => {
       ...{ width: edge, height: edge, resize: { kind: "exact", width: edge, height: edge }, crop: false },
       filter: "lanczos",
     };
-    // Small enough to be there at once, and enlarged to 8192 × 8192 in between.
+    // Small enough to be decoded immediately, and enlarged to 8192 × 8192 in between.
     const file = await gradient(4000, 4000).png({ compressionLevel: 0 }).toBuffer();
     await assert.rejects(decoder.decode(file, slow), codeOf("IMAGE_TIMEOUT"));
     assert.equal(decoder.lost, 0);
   });
 
-  test("a codec that cannot be stopped costs its row in time, and its thread until it ends", async () => {
+  test("a codec that cannot be stopped fails its row in time, and blocks its thread until it ends", async () => {
     // Each runs alone here.
     const decoder = new ImageDecoder({ budgetBytes: 1, timeoutMs: 20, threads: 3, graceMs: 0 });
     await assert.rejects(decoder.decode(slowToUnpack, TINY), (error) => {
@@ -101,15 +101,15 @@ describe("time", () => {
     assert.equal(await heldSoon(decoder), 0);
   });
 
-  test("no pass begins when the time is over", async () => {
+  test("no pass begins after the time limit", async () => {
     const decoder = new ImageDecoder({ ...UNLIMITED, timeoutMs: 10, graceMs: 60_000 });
-    // Decoding it takes longer; the resize after that would take no time.
+    // Decoding exceeds the limit; the resize after it would take no time.
     const file = await gradient(4000, 4000).ensureAlpha(0.5).png({ compressionLevel: 0 }).toBuffer();
     await assert.rejects(decoder.decode(file, TINY), codeOf("IMAGE_TIMEOUT"));
     assert.equal(decoder.lost, 0);
   });
 
-  test("the wait for a thread of the pool is no time of the picture", async (t) => {
+  test("waiting for a thread of the pool does not count as time of the image", async (t) => {
     const release = await holdPool(t);
     const decoder = new ImageDecoder({ ...UNLIMITED, timeoutMs: 2_000, graceMs: 0 });
     const decoding = decoder.decode(small, TINY);
@@ -121,7 +121,7 @@ describe("time", () => {
     assert.equal(decoder.lost, 0);
   });
 
-  test("a pool without a free thread fails the slice and the worker, not the picture", async (t) => {
+  test("a pool without a free thread fails the slice and the worker, not the image", async (t) => {
     const release = await holdPool(t);
     const decoder = new ImageDecoder({ ...UNLIMITED, poolMs: 100 });
     await assert.rejects(decoder.decode(small, TINY), codeOf("INFERENCE_FAILED"));
@@ -129,7 +129,7 @@ describe("time", () => {
     await release();
   });
 
-  test("half of the threads lost: the worker is told, and nobody waits for a thread that does not come back", async () => {
+  test("half of the threads lost: the worker is notified, and waiting decodes fail", async () => {
     const decoder = new ImageDecoder({ ...UNLIMITED, timeoutMs: 20, threads: 2, graceMs: 0 });
     const outcomes = await Promise.allSettled(Array.from({ length: 5 }, () => decoder.decode(slowToUnpack, TINY)));
     for (const outcome of outcomes)
@@ -139,13 +139,13 @@ describe("time", () => {
   });
 });
 
-/** The bytes that are held when all that was ready has run: room is given back just after a decode is told of. */
+/** The held bytes after all ready callbacks have run: memory is released just after a decode settles. */
 async function heldSoon(decoder: ImageDecoder): Promise<number> {
   await new Promise(setImmediate);
   return decoder.heldBytes;
 }
 
-/** Keeps all threads of libuv's pool in a call that waits for a writer. @returns what lets them go */
+/** Blocks all threads of libuv's pool in a call that waits for a writer. @returns a function that releases them */
 async function holdPool(t: TestContext): Promise<() => Promise<void>> {
   const folder = await temporaryFolder();
   const fifo = join(folder.path, "fifo");

@@ -7,7 +7,7 @@ import { type ImageRecipe, parseImageRecipe } from "../../../../src/inference/mo
 import { decodeImage } from "../../../../src/inference/preprocess/image/decode-image.ts";
 import { meanDifference } from "../../../helpers/inputs/images.ts";
 
-/** Made with Pillow; some of them, of our own pictures, come with the tests. */
+/** Made with Pillow. Some cases, of our own images, are in the fixtures of the tests. */
 const FIXTURES = new URL("../../../fixtures/", import.meta.url);
 const SHARED = new URL("../../../../../shared/", import.meta.url);
 const GOLDEN = new URL("golden/", SHARED);
@@ -28,7 +28,7 @@ const PROCESSORS: Record<string, object> = {
 
 type Case = { input: string; recipe: string; expected: string };
 
-/** Mean of the absolute differences, 0 to 255, that a case may show; CMYK profiles differ, so its colours are only near. */
+/** The allowed mean of the absolute differences, 0 to 255. CMYK profiles differ, so their colors are approximate. */
 function toleranceOf({ input, recipe }: Case): [group: string, limit: number] {
   if (input.includes("cmyk")) return ["CMYK", 30];
   if (/alpha|palette/.test(input)) return ["alpha and palette", 1];
@@ -37,9 +37,9 @@ function toleranceOf({ input, recipe }: Case): [group: string, limit: number] {
   return ["photographs and larger pictures", 1];
 }
 
-describe("pictures as the reference prepares them", () => {
-  test("our own, within their tolerances", (t) => compareAll(t, FIXTURES, FIXTURES, 15));
-  test("all, every recipe", { skip }, (t) => compareAll(t, GOLDEN, SHARED, 80));
+describe("images as the reference prepares them", () => {
+  test("our own images, within their tolerances", (t) => compareAll(t, FIXTURES, FIXTURES, 15));
+  test("all images and recipes", { skip }, (t) => compareAll(t, GOLDEN, SHARED, 80));
 });
 
 /** The cases of `pixels/cases.jsonl` in `folder`, whose inputs are named relative to `inputs`. */

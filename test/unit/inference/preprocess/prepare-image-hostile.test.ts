@@ -17,7 +17,7 @@ function gif(width: number, height: number, frames: number): Buffer {
   return Buffer.concat([head, ...Array.from({ length: frames }, () => frame), Buffer.from([0x3b])]);
 }
 
-describe("what is no picture", () => {
+describe("not an image", () => {
   const html = "\n <html><body>Not found</body></html>";
   const svg = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9"/></svg>';
   const cases: [name: string, bytes: Uint8Array, message: RegExp][] = [
@@ -51,7 +51,7 @@ describe("truncated files", () => {
     });
   }
 
-  test("a tall JPEG that lacks only what lies below the crop, upright and turned", async () => {
+  test("a tall JPEG that lacks only rows below the crop, upright and rotated", async () => {
     for (const orientation of [1, 3, 5, 6, 8]) {
       const bytes = await gradient(300, 1200).withMetadata({ orientation }).jpeg().toBuffer();
       await decodeImage(bytes, LARGE);
@@ -59,7 +59,7 @@ describe("truncated files", () => {
     }
   });
 
-  test("PNG, but for its empty end chunk", async () => {
+  test("PNG, except for its empty end chunk", async () => {
     for (const name of ["small.png", "palette.png", "grey-16-bit.png"]) {
       const bytes = await fixture(name);
       for (const cut of [bytes.length - 20, ...[0.9, 0.5, 0.1].map((part) => part * bytes.length)]) {
@@ -83,7 +83,7 @@ describe("truncated files", () => {
     }
   });
 
-  test("harmless oddities pass: bytes after the end, bytes between segments, a broken EXIF", async () => {
+  test("harmless defects pass: bytes after the end, bytes between segments, a broken EXIF", async () => {
     const bytes = await fixture("subsampled-420.jpg");
     const scan = bytes.indexOf(Buffer.from([0xff, 0xda]));
     const exif = Buffer.from("\xff\xe1\x00\x0cExif\0\0zzzz", "latin1");
@@ -98,18 +98,18 @@ describe("truncated files", () => {
   });
 });
 
-describe("too large, told by the header", () => {
-  test("a PNG bomb: some bytes that say 60,000 × 60,000", () =>
+describe("too large according to the header", () => {
+  test("a PNG bomb: a few bytes with a size of 60,000 × 60,000", () =>
     rejects(png(60_000, 60_000, new Uint8Array(1000)), "IMAGE_TOO_LARGE", /at most 50 megapixels, got 60000 × 60000/));
   test("just over the limit, and just under it", async () => {
     await rejects(png(10_000, 5001, new Uint8Array(0)), "IMAGE_TOO_LARGE");
     await rejects(png(10_000, 5000, new Uint8Array(0)), "IMAGE_INVALID", /cannot be decoded/);
   });
-  test("sides over 65,535 pixels, however few pixels there are", async () => {
+  test("sides over 65,535 pixels, even with few pixels", async () => {
     await rejects(png(1, 65_536, new Uint8Array(0)), "IMAGE_TOO_LARGE", /sides of at most 65535 pixels, got 1 × 65536/);
     await rejects(png(50_000_000, 1, new Uint8Array(0)), "IMAGE_TOO_LARGE", /got 50000000 × 1/);
   });
-  test("a picture that the resize would make too large", async () => {
+  test("an image that the resize would make too large", async () => {
     const after = /at most 65535 pixels a side and 50 megapixels after the resize/;
     await rejects(png(1, 2049, new Uint8Array(0)), "IMAGE_TOO_LARGE", after);
     await rejects(png(2049, 1, new Uint8Array(0)), "IMAGE_TOO_LARGE", /got 65568 × 32 from 2049 × 1/);
@@ -123,10 +123,10 @@ describe("too large, told by the header", () => {
   });
 });
 
-/** A grey progressive JPEG without detail, whose coefficients come bit by bit, a scan each: 14 scans a coefficient. */
+/** A grey progressive JPEG without detail, with one scan for each bit of a coefficient: 14 scans for each coefficient. */
 function manyScans(side: number, coefficients: number): Buffer {
   const segment = (marker: number, ...data: number[]) => [0xff, marker, 0, data.length + 2, ...data];
-  // One code of one bit: "no difference" in the first table, "nothing in the next 16,384 blocks and more" in the second.
+  // One code of one bit: "no difference" in the first table, "nothing in the next 16,384 or more blocks" in the second.
   const table = (kind: number, symbol: number) => segment(0xc4, kind << 4, 1, ...new Array(15).fill(0), symbol);
   const blocks = Math.ceil(side / 8) ** 2;
   const bits = (text: string) => {
@@ -163,7 +163,7 @@ async function webp(frames: number): Promise<Buffer> {
 }
 
 describe("too many parts, counted before a decoder walks through them", () => {
-  test("frames of a GIF, also in tiny pieces", async () => {
+  test("frames of a GIF, also in tiny sub-blocks", async () => {
     await decodeImage(gif(1, 1, 10_000), TINY);
     await rejects(gif(1, 1, 10_001), "IMAGE_TOO_LARGE", /at most 10,000 frames in the file, got more/);
     const piece = Buffer.from([1, 0x61]);
@@ -173,13 +173,13 @@ describe("too many parts, counted before a decoder walks through them", () => {
     await rejects(file, "IMAGE_TOO_LARGE", /at most 1,000,000 blocks/);
   });
 
-  test("what lies behind the end of a file is not counted", async () => {
+  test("bytes after the end of a file are not counted", async () => {
     const trailing = Buffer.alloc(2_000_000, 7);
     const ended = [gif(1, 1, 1), await webp(1), await fixture("subsampled-420.jpg")];
     for (const file of ended) await decodeImage(Buffer.concat([file, trailing]), TINY);
   });
 
-  test("frames of a WebP, which cost quadratic time", async () => {
+  test("frames of a WebP, which take quadratic time", async () => {
     await decodeImage(await webp(100), TINY);
     await rejects(await webp(10_001), "IMAGE_TOO_LARGE", /at most 10,000 chunks/);
   });
@@ -210,14 +210,14 @@ describe("too many parts, counted before a decoder walks through them", () => {
     }
   });
 
-  test("behind the one scan of a JPEG that is not progressive nothing is read, and so nothing counted", async () => {
+  test("nothing is counted after the one scan of a JPEG that is not progressive", async () => {
     const file = await gradient(64, 64).jpeg().toBuffer();
     const scan = file.subarray(file.indexOf(Buffer.from([0xff, 0xda])), -2);
     const hostile = Buffer.concat([file.subarray(0, -2), ...new Array(101).fill(scan), file.subarray(-2)]);
     assert.deepEqual(await decodeImage(hostile, TINY), await decodeImage(file, TINY));
   });
 
-  test("tiles of an AVIF, each as often as it is used, whatever the header says of the whole", async () => {
+  test("tiles of an AVIF, counting each as often as it is used, regardless of the size in the header", async () => {
     const tileSize = { width: 100, height: 80 };
     const tile = await gradient(100, 80).avif({ effort: 0 }).toBuffer();
     const four = avifGrid(tile, tileSize, 2, 2, { width: 200, height: 160 });
@@ -227,7 +227,7 @@ describe("too many parts, counted before a decoder walks through them", () => {
     for (const y of [0, 79]) {
       assert.deepEqual(pixels.subarray(y * 600, y * 600 + 300), first.subarray(y * 300, (y + 1) * 300));
     }
-    // 250 tiles of a megapixel, of which the whole shows one.
+    // 250 tiles of a megapixel; the image shows one of them.
     const large = { width: 1000, height: 1000 };
     const largeTile = await gradient(16, 16).resize(1000, 1000).avif({ effort: 0 }).toBuffer();
     const hostile = avifGrid(largeTile, large, 10, 25, large);
@@ -242,13 +242,13 @@ describe("too many parts, counted before a decoder walks through them", () => {
     await rejects(itself, "IMAGE_TOO_LARGE", /got too many to count/);
   });
 
-  test("scans of a JPEG, each of which goes over all pixels", async () => {
+  test("scans of a JPEG, each of which visits all pixels", async () => {
     await decodeImage(manyScans(64, 7), TINY);
     await rejects(manyScans(64, 8), "IMAGE_TOO_LARGE", /at most 100 scans/);
   });
 });
 
-describe("metadata that unpack to much more than they are", () => {
+describe("metadata that expand to much more than their size", () => {
   const bomb = deflateSync(new Uint8Array(50_000_000));
   const text = (name: string, before: string): [string, Buffer] => [
     name,

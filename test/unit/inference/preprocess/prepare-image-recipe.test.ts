@@ -40,7 +40,7 @@ describe("recipes from preprocessor_config.json", () => {
     assert.deepEqual(ImageRecipeSchema.parse(recipe), recipe);
   });
 
-  test("ConvNext from 384 on stretches the whole picture", () => {
+  test("ConvNext from 384 on stretches the whole image", () => {
     const { resize, crop, width, height } = parseImageRecipe({
       image_processor_type: "ConvNextImageProcessor",
       size: { shortest_edge: 384 },
@@ -50,7 +50,7 @@ describe("recipes from preprocessor_config.json", () => {
     assert.deepEqual([crop, width, height], [false, 384, 384]);
   });
 
-  test("a bare number is a square to ViT, the shortest edge to CLIP", () => {
+  test("a number is a square for ViT, the shortest edge for CLIP", () => {
     assert.deepEqual(parseImageRecipe({ feature_extractor_type: "ViTFeatureExtractor", size: 224, ...NORM }), {
       width: 224,
       height: 224,
@@ -70,7 +70,7 @@ describe("recipes from preprocessor_config.json", () => {
     });
   });
 
-  test("exact sizes, rectangular crops, every filter, no rescaling, no normalising, no resizing", () => {
+  test("exact sizes, rectangular crops, every filter, no rescaling, no normalization, no resizing", () => {
     const size = { height: 256, width: 300 };
     const base = { image_processor_type: "DeiTImageProcessor", size, crop_size: { height: 100, width: 200 }, ...NORM };
     const recipe = parseImageRecipe(base);
@@ -85,7 +85,7 @@ describe("recipes from preprocessor_config.json", () => {
     assert.deepEqual([uncropped.width, uncropped.height, uncropped.crop], [300, 256, false]);
   });
 
-  test("a crop size is applied only where the middle is cut out", () => {
+  test("a crop size applies only with a center crop", () => {
     const left = {
       image_processor_type: "ViTImageProcessor",
       size: { height: 240, width: 240 },
@@ -99,12 +99,12 @@ describe("recipes from preprocessor_config.json", () => {
     }
   });
 
-  test("a crop that only newer versions of ViT's and Siglip's processors make is taken where it cannot differ", () => {
+  test("a crop that only newer versions of ViT and Siglip make is accepted if it changes nothing", () => {
     for (const name of ["ViT", "Siglip"]) {
       const config = { image_processor_type: `${name}ImageProcessor`, do_center_crop: true, crop_size: 224, ...NORM };
       const same = parseImageRecipe({ ...config, size: { height: 224, width: 224 } });
       assert.deepEqual([same.width, same.height], [224, 224]);
-      // Older versions fail on this size, so there is one answer.
+      // Older versions fail on this size, so only one answer exists.
       const { width, resize, crop } = parseImageRecipe({ ...config, size: { shortest_edge: 240 } });
       assert.deepEqual([width, resize, crop], [224, { kind: "shortest-edge", edge: 240 }, true]);
     }
@@ -115,7 +115,7 @@ describe("recipes from preprocessor_config.json", () => {
     assert.deepEqual([width, crop], [224, true], "no class that could pass over it");
   });
 
-  test("what is absent or null is as the class has it", () => {
+  test("absent and null values are those of the class", () => {
     const absent = {
       size: null,
       crop_size: null,
@@ -148,7 +148,7 @@ describe("recipes from preprocessor_config.json", () => {
     assert.deepEqual(of("ConvNextImageProcessor").resize, exact(384));
   });
 
-  test("a file without a class has that of its model", () => {
+  test("a file without a class uses that of its model", () => {
     const bare = { size: 224, ...NORM };
     assert.deepEqual(parseImageRecipe(bare, { modelType: "swin" }).resize, { kind: "exact", width: 224, height: 224 });
     const resnet = parseImageRecipe(bare, { modelType: "resnet" });
@@ -169,7 +169,7 @@ describe("recipes from preprocessor_config.json", () => {
     assert.deepEqual(edge.resize, { kind: "shortest-edge", edge: 256 });
   });
 
-  test("the table of fields and the reader name the same fields", () => {
+  test("the table of fields and the reader have the same fields", () => {
     const named = IMAGE_FIELDS.flatMap(({ effect, fields }) => (effect === "honoured" ? fields : []));
     assert.deepEqual([...named].sort(), [...READ_IMAGE_FIELDS].sort());
   });

@@ -1,4 +1,4 @@
-/** What the samples of a picture mean: read in the right colours, or refused. */
+/** Samples of images are read in the right colors, or refused. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { ImageRecipe } from "../../../../src/inference/model/image-recipe.ts";
@@ -9,7 +9,7 @@ import { samples, type Tag, tiff } from "../../../helpers/inputs/tiff.ts";
 const SIDE = 32;
 const AS_IS: ImageRecipe = { ...NORM, width: SIDE, height: SIDE, resize: null, crop: false, filter: "bicubic" };
 const RGB = await gradient(SIDE, SIDE).raw().toBuffer();
-/** One value a pixel, 0 to 255. */
+/** One value for each pixel, 0 to 255. */
 const GREY = Uint8Array.from({ length: SIDE * SIDE }, (_, i) => Math.trunc((i * 255) / (SIDE * SIDE)));
 
 const BLACK_IS_ZERO = 1;
@@ -38,13 +38,13 @@ function subsampled(): Uint8Array {
   return Uint8Array.from(units);
 }
 
-/** Samples of less than a byte, packed; a row is a whole number of bytes here. */
+/** Packed samples of less than a byte. Here a row is a whole number of bytes. */
 function packed(values: Iterable<number>, bits: number): Uint8Array {
   const all = Array.from(values, (value) => value.toString(2).padStart(bits, "0")).join("");
   return Uint8Array.from({ length: all.length / 8 }, (_, i) => Number.parseInt(all.slice(i * 8, i * 8 + 8), 2));
 }
 
-/** Three bytes of each value. */
+/** Three bytes for each value. */
 function asRgb(values: Uint8Array): Uint8Array {
   return Uint8Array.from({ length: values.length * 3 }, (_, i) => values[Math.trunc(i / 3)]!);
 }
@@ -60,7 +60,7 @@ function wide(values: Uint8Array): Uint8Array {
 const levels = (bits: number) => GREY.map((value) => value >> (8 - bits));
 const half = levels(1);
 
-describe("read as they are meant", () => {
+describe("read correctly", () => {
   const cases: [name: string, file: Buffer, expected: Uint8Array, tolerance?: number][] = [
     ["RGB of 8 bits", square([8, 8, 8], RGB_SAMPLES, RGB), RGB],
     ["RGB of 16 bits", square([16, 16, 16], RGB_SAMPLES, wide(RGB)), RGB],
@@ -116,7 +116,7 @@ describe("read as they are meant", () => {
   });
 });
 
-describe("refused, as libvips would read them in wrong colours or their range is not known", () => {
+describe("refused, since libvips would read them in wrong colors, or their range is unknown", () => {
   const SAMPLE_FORMAT = 339;
   const [SIGNED, FLOAT] = [2, 3];
   const three = new Uint8Array(SIDE * SIDE * 3);

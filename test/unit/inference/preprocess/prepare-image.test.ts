@@ -6,8 +6,8 @@ import type { ImageRecipe } from "../../../../src/inference/model/image-recipe.t
 import { decodeImage } from "../../../../src/inference/preprocess/image/decode-image.ts";
 import { fixture, gradient, LARGE, meanDifference, NORM, png, rejects, TINY } from "../../../helpers/inputs/images.ts";
 
-describe("what pictures become", () => {
-  test("upright, whichever of the eight ways they are stored, larger and smaller than the target", async () => {
+describe("decoded images", () => {
+  test("are upright from each of the eight orientations, larger and smaller than the target", async () => {
     for (const [width, height] of [
       [340, 270],
       [90, 120],
@@ -21,7 +21,7 @@ describe("what pictures become", () => {
     }
   });
 
-  test("alpha is dropped: the colour below a transparent pixel stays", async () => {
+  test("alpha is dropped: the color of a transparent pixel stays", async () => {
     const colour = { r: 200, g: 50, b: 10, alpha: 0 };
     for (const size of [20, 100]) {
       const bytes = await sharp({ create: { width: size, height: size, channels: 4, background: colour } })
@@ -31,7 +31,7 @@ describe("what pictures become", () => {
     }
   });
 
-  test("RGB as it is stored, whatever its colour profile says", async () => {
+  test("RGB is used as stored, without the color profile", async () => {
     for (const format of ["png", "jpeg", "webp"] as const) {
       const bytes = await gradient(60, 50).withIccProfile("p3").toFormat(format).toBuffer();
       const stored = await sharp(bytes, { ignoreIcc: true }).png().toBuffer();
@@ -45,7 +45,7 @@ describe("what pictures become", () => {
     }
   });
 
-  test("the high byte of 16 bits, grey and RGB", async () => {
+  test("16-bit samples, grey and RGB, become their high byte", async () => {
     const row = (channels: number) => [0, ...Array.from({ length: 64 * channels }, () => [0x12, 0xff]).flat()];
     for (const [colour, channels] of [
       [0, 1],
@@ -76,12 +76,12 @@ describe("what pictures become", () => {
     }
   });
 
-  test("what has one row becomes square", async () => {
+  test("an image with one row becomes square", async () => {
     const bytes = await gradient(255, 1).png().toBuffer();
     assert.equal((await decodeImage(bytes, LARGE)).length, 224 * 224 * 3);
   });
 
-  test("a model that resizes nothing takes pictures of its size, or cuts from larger ones", async () => {
+  test("a model without a resize accepts images of its size, or crops larger ones", async () => {
     const plain: ImageRecipe = { ...TINY, resize: null, crop: false };
     const exact = await gradient(32, 32).png().toBuffer();
     const { data } = await gradient(32, 32).raw().toBuffer({ resolveWithObject: true });
@@ -94,7 +94,7 @@ describe("what pictures become", () => {
     await rejects(smaller, "IMAGE_INVALID", /at least 32 × 32/, { ...plain, crop: true });
   });
 
-  test("stretched to an exact size as Pillow's bicubic filter does, each axis its own way", async () => {
+  test("stretched to an exact size as by Pillow's bicubic filter, each axis separately", async () => {
     for (const [width, height] of [
       [100, 300],
       [300, 100],
@@ -140,7 +140,7 @@ describe("what pictures become", () => {
   });
 });
 
-/** Pillow's bicubic resize, one axis after the other, in plain numbers: what the result is held against. */
+/** The expected result: Pillow's bicubic resize, one axis after the other, in plain numbers. */
 function stretch(source: Uint8Array, width: number, height: number, to: number): Uint8Array {
   const across = alongRows(source, width, height, to);
   return Uint8Array.from(turn(alongRows(turn(across, to, height), height, to, to), to, to));

@@ -27,14 +27,14 @@ function isError(code: string, message: RegExp) {
 }
 
 describe("the prepare pool", () => {
-  test("several slices at once: each comes back as its own, as the tokenizer itself encodes it", async (t) => {
+  test("several slices at once: each gets its own tokens, the same as from the tokenizer itself", async (t) => {
     const pool = await PreparePool.start({ modelDir: MODEL, threads: 2 });
     t.after(() => pool.close());
     const tokenizer = await loadTokenizer(MODEL);
     const slices = Array.from({ length: 12 }, (_, slice) =>
       Array.from({ length: slice * 7 }, (_, i) => `slice ${slice}, text ${i} `.repeat(1 + ((i * slice) % 200))),
     );
-    // Of more than one piece, by their number and by their length, and one that is longer than a piece.
+    // Slices of more than one chunk, by number and by length of texts, and a text that is longer than a chunk.
     slices.push(Array.from({ length: 1_234 }, (_, i) => `text ${i}`));
     slices.push(["a ".repeat(60_000), "b".repeat(99), "c ".repeat(51_000), "d ".repeat(120_000), "e"]);
     const encoded = await Promise.all(slices.map((texts) => pool.tokenize(texts)));
@@ -43,7 +43,7 @@ describe("the prepare pool", () => {
     assert.ok(encoded.some(({ truncated }) => truncated.includes(1)));
   });
 
-  test("a single text does not wait for the thousands of a slice", async (t) => {
+  test("a single text does not wait for a slice of thousands", async (t) => {
     const pool = await PreparePool.start({ modelDir: MODEL, threads: 1 });
     t.after(() => pool.close());
     const order: string[] = [];
@@ -55,7 +55,7 @@ describe("the prepare pool", () => {
     assert.deepEqual(order, ["single", "slice"]);
   });
 
-  test("close() lets what was asked be answered, and nothing more", async (t) => {
+  test("close() waits for calls in progress, and rejects new ones", async (t) => {
     const pool = await PreparePool.start({ modelDir: MODEL, threads: 2 });
     t.after(() => pool.close());
     const slice = Array.from({ length: 2000 }, (_, i) => `a text of some words, number ${i}`);
@@ -87,7 +87,7 @@ describe("the prepare pool", () => {
   });
 
   for (const where of ["pre-tokenizer", "normalizer"] as const) {
-    test(`a text on which the ${where}'s expression spins costs its own row; its neighbours keep their tokens`, async (t) => {
+    test(`a text on which the ${where}'s expression does not end fails its own row; its neighbours keep their tokens`, async (t) => {
       const folder = await temporaryFolder();
       t.after(() => folder[Symbol.asyncDispose]());
       await writeSpinningTokenizer(folder.path, where);
@@ -129,7 +129,7 @@ describe("the prepare pool", () => {
     assert.deepEqual([...errors.keys()], [1]);
   });
 
-  test("a tokenizer that spins while it is loaded is invalid", async (t) => {
+  test("a tokenizer whose loading does not end is invalid", async (t) => {
     const folder = await temporaryFolder();
     t.after(() => folder[Symbol.asyncDispose]());
     await writeSpinningTokenizer(folder.path, "pre-tokenizer", SPINS_ALWAYS);
@@ -140,7 +140,7 @@ describe("the prepare pool", () => {
     );
   });
 
-  test("what spins is not waited for where it is aborted: neither by its caller nor by close()", async (t) => {
+  test("neither an aborted caller nor close() waits for an endless text", async (t) => {
     const folder = await temporaryFolder();
     t.after(() => folder[Symbol.asyncDispose]());
     await writeSpinningTokenizer(folder.path, "pre-tokenizer");
@@ -155,7 +155,7 @@ describe("the prepare pool", () => {
     await pool.close();
   });
 
-  test("a text on which the tokenizer throws costs its own row", async (t) => {
+  test("a text on which the tokenizer throws fails its own row", async (t) => {
     const folder = await temporaryFolder();
     t.after(() => folder[Symbol.asyncDispose]());
     await writeThrowingTokenizer(folder.path);
@@ -176,7 +176,7 @@ describe("the prepare pool", () => {
     assert.ok([0, 2, 3].every((at) => offsets[at + 1]! > offsets[at]!));
   });
 
-  test("a trial of a tokenizer takes a thread that is gone afterwards", async () => {
+  test("encodeOnce() uses a temporary thread", async () => {
     assert.deepEqual(await encodeOnce(MODEL, "a trial"), (await loadTokenizer(MODEL)).encode(["a trial"]));
     await assert.rejects(encodeOnce("/nowhere/at-all", "a trial"), isError("MODEL_INVALID", /missing/));
   });

@@ -23,7 +23,7 @@ async function readLines<T>(file: string): Promise<T[]> {
     .map((line) => JSON.parse(line));
 }
 
-describe("token ids as the reference gives them", { skip }, () => {
+describe("token ids of the reference", { skip }, () => {
   for (const [kind, model] of [
     ["wordpiece", "distilbert-random"],
     ["bpe", "roberta-large-random"],
@@ -45,7 +45,7 @@ describe("token ids as the reference gives them", { skip }, () => {
 });
 
 describe("encoding", () => {
-  test("packed, in order, an empty text and an empty list too", async () => {
+  test("returns packed ids in order, also for an empty text and an empty list", async () => {
     const tokenizer = await loadTokenizer(TINY);
     const encoded = tokenizer.encode(["good", "", "not good"]);
     assert.deepEqual([...encoded.offsets].slice(0, 3), [0, 3, 5]);
@@ -57,7 +57,7 @@ describe("encoding", () => {
     assert.deepEqual([...tokenizer.encode([]).offsets], [0]);
   });
 
-  test("a text that fits exactly is whole; one token more is cut, the closing token kept", async () => {
+  test("a text that fits exactly is complete; a longer one is cut and keeps the closing token", async () => {
     const tokenizer = await loadTokenizer(TINY);
     const [start, good, end] = idsOf(tokenizer.encode(["good"]), 0);
     const encoded = tokenizer.encode(["good ".repeat(510), "good ".repeat(511)]);
@@ -66,7 +66,7 @@ describe("encoding", () => {
     assert.deepEqual([...encoded.truncated], [0, 1]);
   });
 
-  test("what is not read of a very long text does not change its ids", async () => {
+  test("the part of a very long text that is not read does not change its ids", async () => {
     const tokenizer = await loadTokenizer(TINY);
     const text = Array.from({ length: 20_000 }, (_, i) => `Überraschung no. ${i}, isn't it?`).join(" ");
     const encoded = tokenizer.encode([text, text.slice(0, 12_000)]);
@@ -115,7 +115,7 @@ const WORDPIECE = {
   model: { type: "WordPiece", unk_token: "?", continuing_subword_prefix: "##", vocab: { "?": 0, a: 1, b: 2 } },
 };
 
-/** A model folder with these files; undefined leaves one out. Text is written as it is. */
+/** Writes a model folder with these files. Undefined omits a file; a string is written unchanged. */
 async function withModel(files: Record<string, unknown>, use: (dir: string) => Promise<void>): Promise<void> {
   const dir = await mkdtemp(join(tmpdir(), "labelmill-tokenizer-"));
   try {
@@ -152,7 +152,7 @@ describe("limits of a model", () => {
       }));
   }
 
-  // Without a limit on runs of marks, their ordering takes a quarter of a minute here.
+  // Without the limit of marks in a row, sorting them takes about 15 s here.
   test("a long context and a long run of combining marks take little time", { timeout: 10_000 }, () => {
     const normalizer = { type: "BertNormalizer", clean_text: true, lowercase: true };
     const files = { "tokenizer.json": { ...WORDPIECE, normalizer }, "config.json": { max_position_embeddings: 8192 } };
@@ -173,7 +173,7 @@ describe("limits of a model", () => {
     }));
 });
 
-describe("a model folder that is missing something", () => {
+describe("an incomplete model folder", () => {
   const cases: [name: string, files: Record<string, unknown>, message: RegExp][] = [
     ["no tokenizer.json", { "tokenizer.json": undefined }, /\/tokenizer\.json: .*missing/],
     ["no tokenizer_config.json", { "tokenizer_config.json": undefined }, /\/tokenizer_config\.json: .*missing/],

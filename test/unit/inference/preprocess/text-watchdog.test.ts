@@ -9,7 +9,7 @@ import {
   TextWatchdog,
 } from "../../../../src/inference/preprocess/text/text-watchdog.ts";
 
-test("a thread that goes on after it has exceeded its time: the text on which it exceeded it is to blame", async (t) => {
+test("a thread that continues after its time limit: the text on which it exceeded the limit is reported", async (t) => {
   const thread = new Worker("for (;;);", { eval: true });
   t.after(() => thread.terminate());
   await once(thread, "online");

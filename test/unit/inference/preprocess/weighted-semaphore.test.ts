@@ -2,14 +2,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { WeightedSemaphore } from "../../../../src/inference/preprocess/image/weighted-semaphore.ts";
 
-/** Whether a promise is settled once all that is ready has run. */
+/** Whether a promise is settled after all ready callbacks have run. */
 async function isOpen(promise: Promise<unknown>): Promise<boolean> {
   const settled = promise.then(() => false);
   await new Promise(setImmediate);
   return await Promise.race([settled, Promise.resolve(true)]);
 }
 
-test("takes within the capacity are granted at once, others wait, and a heavy one is not overtaken", async () => {
+test("requests within the capacity are granted at once, others wait, and none overtakes a heavy one", async () => {
   const semaphore = new WeightedSemaphore(10);
   const first = await semaphore.take(6);
   const second = await semaphore.take(4);
@@ -39,7 +39,7 @@ test("a weight over the capacity runs alone", async () => {
   await next;
 });
 
-test("closed, it rejects those who wait and those who come", async () => {
+test("after close, waiting and new requests are rejected", async () => {
   const semaphore = new WeightedSemaphore(1);
   await semaphore.take(1);
   const waiting = semaphore.take(1);

@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { unpackAnswer } from "../../../../src/inference/batching/packing.ts";
 import { writeAnswer } from "../../../../src/inference/sessions/scores.ts";
 
-/** The best of a row by sorting all of it, with softmax by its definition. */
+/** The best labels of a row, by sorting the row, with softmax by its definition. */
 function sorted(row: readonly number[], topK: number) {
   const exps = row.map((logit) => Math.exp(logit - Math.max(...row)));
   const sum = exps.reduce((total, exp) => total + exp, 0);
@@ -12,7 +12,7 @@ function sorted(row: readonly number[], topK: number) {
   return order.slice(0, topK).map((index) => ({ index, score: exps[index]! / sum }));
 }
 
-it("takes the best labels of each row, of equal ones the first, whatever they are", () => {
+it("returns the best labels of each row, and the first one among equal ones", () => {
   const labels = fc.integer({ min: 2, max: 40 });
   // Few values, so that many are equal.
   const rows = labels.chain((count) =>

@@ -3,18 +3,18 @@ import { describe, it } from "node:test";
 import { Budgets } from "../../../../src/inference/tuning/batch-budgets.ts";
 import { sizingOf } from "../../../../src/inference/tuning/batch-sizing.ts";
 
-/** A device: the ms of a batch of this padded cost. */
+/** A device, as a function from the padded cost of a batch to its ms. */
 type Device = (cost: number) => number;
 
-/** The CPU on texts: a cost for each batch, and caches that large ones do not fit in. */
+/** A CPU: a fixed time for each batch, and large batches exceed the caches. */
 const CPU: Device = (cost) => 2 + cost * 0.1 * (1 + cost / 16_384);
-/** A GPU: up to its knee a batch takes the same time. */
+/** A GPU: up to the cost `knee`, every batch takes the same time. */
 const gpu =
   (knee: number): Device =>
   (cost) =>
     5 * Math.max(1, cost / knee) + 0.2;
 
-/** Lengths as they come, and numbers as they fall: the same each time. */
+/** A seeded generator of random numbers (0..1). */
 function random(seed: number): () => number {
   let state = seed;
   return () => {
@@ -25,7 +25,7 @@ function random(seed: number): () => number {
 
 type Load = { lengths: readonly number[]; device: Device; noise?: number; seed?: number };
 
-/** Runs batches on a device whose times spread by `noise`. @returns costs and times, batch by batch */
+/** Runs batches on a device whose times vary by `noise`. @returns the cost and time of each batch */
 function run(budgets: Budgets, batches: number, { lengths, device, noise = 0.05, seed = 1 }: Load) {
   const next = random(seed);
   const out: { length: number; cost: number; ms: number }[] = [];
@@ -52,7 +52,7 @@ function bestSpeed(device: Device, length: number): number {
   return Math.max(...sizes.map((size) => speed(device, length, size)));
 }
 
-/** Of a load with as many batches of each length: its speed with the best fixed budgets, and with those that were found. */
+/** Checks that the found budgets reach 95 % of the speed of the best fixed ones, for the same cost of each length. */
 function assertNearBest(budgets: Budgets, device: Device, lengths: readonly number[]): void {
   const time = (speedOf: (length: number) => number) =>
     lengths.reduce((sum, length) => sum + length / speedOf(length), 0);
@@ -79,7 +79,7 @@ describe("Budgets", () => {
     }
   }
 
-  it("follow a knee that moves, up and down", () => {
+  it("follow a change of the best size, up and down", () => {
     const budgets = new Budgets(sizing());
     const lengths = [30];
     for (const knee of [512, 8192, 1024, 16_384]) {
@@ -89,7 +89,7 @@ describe("Budgets", () => {
     }
   });
 
-  it("never ask again for a size that found no memory, nor for a larger one", () => {
+  it("never try a size that ran out of memory again, nor a larger one", () => {
     const budgets = new Budgets(sizing(65_536));
     run(budgets, 4, { lengths: LENGTHS, device: gpu(65_536) });
     budgets.tooLarge(4096);
@@ -108,7 +108,7 @@ describe("Budgets", () => {
     }
   });
 
-  it("begin where an earlier search ended, and only watch", () => {
+  it("begin where an earlier search ended, and only monitor", () => {
     const before = new Budgets(sizing(1));
     run(before, 400, { lengths: LENGTHS, device: CPU });
     assert.ok(before.settled);
@@ -118,7 +118,7 @@ describe("Budgets", () => {
     assert.ok(after.settled);
   });
 
-  it("give up a size that never comes about, for want of items", () => {
+  it("give up a size for which too few items wait", () => {
     const budgets = new Budgets(sizing(65_536));
     for (let at = 0; at < 200; at++) {
       budgets.next(30);
@@ -129,7 +129,7 @@ describe("Budgets", () => {
     assert.ok(budgets.peek(30) >= 600, `${budgets.peek(30)} holds what waits`);
   });
 
-  it("stay where they are told to, if a budget is fixed", () => {
+  it("do not change if a budget is fixed", () => {
     const fixed = sizingOf({ task: "text-classification", dtype: "fp32", kind: "cpu", budget: 300 }).budgets;
     const budgets = new Budgets(fixed);
     run(budgets, 300, { lengths: LENGTHS, device: CPU });

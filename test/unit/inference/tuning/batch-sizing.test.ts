@@ -8,14 +8,14 @@ const GPU_TEXT: SizingOptions = { ...TEXT, dtype: "fp16", kind: "cuda" };
 const GPU_IMAGES: SizingOptions = { ...GPU_TEXT, task: "image-classification" };
 
 describe("sizingOf", () => {
-  it("leaves batches on the CPU as they are, with nothing to warm up", () => {
+  it("keeps the shapes of batches on the CPU, without a warm-up", () => {
     const { shapes, warmUp, budgets } = sizingOf(TEXT);
     assert.deepEqual(warmUp, []);
     assert.deepEqual(shapes.shapeOf(7, 33), { rows: 7, length: 33 });
     assert.deepEqual([budgets.sizesOf(512)[0], budgets.sizesOf(512).at(-1)], [512, 65_536]);
   });
 
-  it("gives texts on CUDA few shapes, warmed the largest first, and every batch up to 512 tokens one of them", () => {
+  it("uses few shapes for texts on CUDA, warms up the largest first, and pads every batch up to 512 tokens to one of them", () => {
     const { shapes, warmUp, budgets } = sizingOf(GPU_TEXT);
     const costs = warmUp.map(({ rows, length }) => rows * length);
     assert.deepEqual(
@@ -35,7 +35,7 @@ describe("sizingOf", () => {
     }
   });
 
-  it("gives images on CUDA at most two sizes, whatever budget is asked for", () => {
+  it("uses at most two batch sizes for images on CUDA, with any budget", () => {
     for (const budget of [undefined, 1, 8, 20, 500]) {
       const { shapes, warmUp, budgets } = sizingOf({ ...GPU_IMAGES, budget });
       const rows = new Set(warmUp.map((shape) => shape.rows));
@@ -46,19 +46,19 @@ describe("sizingOf", () => {
     }
   });
 
-  it("keeps a fixed budget within what was warmed", () => {
+  it("keeps a fixed budget within the warmed-up shapes", () => {
     const { warmUp, budgets } = sizingOf({ ...GPU_TEXT, budget: 1000 });
     assert.deepEqual([16, 64, 512].map(budgets.sizesOf), [[256], [256], [512]]);
     assert.ok(warmUp.every(({ rows, length }) => rows === 1 || rows * length <= 1000));
   });
 
-  it("gives texts that are padded on the left company of their own length only, where shapes cost nothing", () => {
+  it("combines only texts of one length if padding is on the left and shapes cost nothing", () => {
     assert.equal(sizingOf({ ...TEXT, paddingSide: "left" }).similar, 1);
     assert.equal(sizingOf({ ...TEXT, paddingSide: "right" }).similar, SIMILAR);
     assert.equal(sizingOf({ ...GPU_TEXT, paddingSide: "left" }).similar, SIMILAR);
   });
 
-  it("runs the items of a dynamically quantized model one by one, and pads none where batches are asked for", () => {
+  it("runs the items of a dynamically quantized model one by one, and pads none in requested batches", () => {
     for (const task of ["text-classification", "image-classification"] as const) {
       const { budgets } = sizingOf({ ...TEXT, task, dtype: "q8" });
       assert.deepEqual([budgets.sizesOf(1), budgets.sizesOf(64)], [[1], [1]]);

@@ -5,7 +5,7 @@ import { type Layout, LayoutSearch, layoutsOf, usualLayout } from "../../../../s
 const shown = ({ threads, intraOpThreads }: Layout) => `${threads}×${intraOpThreads}`;
 
 describe("layoutsOf", () => {
-  it("uses all cores in each, and holds the usual one", () => {
+  it("use all cores, and include the usual layout", () => {
     assert.deepEqual(layoutsOf(1).map(shown), ["1×1"]);
     assert.deepEqual(layoutsOf(2).map(shown), ["1×2", "2×1"]);
     assert.deepEqual(layoutsOf(8).map(shown), ["1×8", "2×4", "4×2", "8×1"]);
@@ -14,7 +14,7 @@ describe("layoutsOf", () => {
   });
 });
 
-/** Searches with one rate of all threads together for each number of threads. @returns what was tried, and the end */
+/** Runs a search with a total rate for each number of threads. @returns the layouts tried, and the last one */
 function search(cores: number, rates: Record<number, number>) {
   const layouts = new LayoutSearch(layoutsOf(cores), usualLayout(cores));
   const tried = [shown(layouts.current)];
@@ -33,25 +33,25 @@ function search(cores: number, rates: Record<number, number>) {
 }
 
 describe("LayoutSearch", () => {
-  it("tries what is beside the best, and ends on it", () => {
+  it("tries the neighbours of the best layout, and ends with the best", () => {
     assert.deepEqual(search(2, { 1: 65.6, 2: 67 }), { tried: ["2×1", "1×2", "2×1"], end: "2×1" });
     assert.deepEqual(search(2, { 1: 80, 2: 67 }), { tried: ["2×1", "1×2"], end: "1×2" });
     assert.deepEqual(search(8, { 1: 50, 2: 90, 4: 70, 8: 60 }), { tried: ["4×2", "2×4", "1×8", "2×4"], end: "2×4" });
     assert.deepEqual(search(8, { 2: 60, 4: 70, 8: 90 }), { tried: ["4×2", "2×4", "8×1"], end: "8×1" });
   });
 
-  it("does not leave a layout for a gain that noise could be", () => {
+  it("does not leave a layout for a gain within the noise", () => {
     assert.equal(search(2, { 1: 68.5, 2: 67 }).end, "2×1");
   });
 
-  it("goes back when a layout cannot be had", () => {
+  it("goes back if a layout cannot be started", () => {
     const layouts = new LayoutSearch(layoutsOf(2), usualLayout(2));
     assert.equal(shown(layouts.record(new Map([[32, 1]]))!), "1×2");
     assert.equal(shown(layouts.failed()), "2×1");
     assert.ok(layouts.done);
   });
 
-  it("has nothing to search where the layout is given", () => {
+  it("does not search if the layout is given", () => {
     const layouts = new LayoutSearch([{ threads: 3, intraOpThreads: 2 }], { threads: 3, intraOpThreads: 2 });
     assert.ok(layouts.done);
     assert.equal(layouts.record(new Map([[32, 1]])), undefined);

@@ -16,25 +16,10 @@ import { codeTexts } from "./helpers/rules/prose-texts.ts";
 import { WORDS } from "./helpers/rules/prose-words.ts";
 import { trackedFiles } from "./helpers/rules/tracked-files.ts";
 
-/** Prefixes of paths that are not rewritten yet. A prefix without violations must be removed from the list. */
-const NOT_YET: readonly string[] = [
-  "test/helpers/models/",
-
-  "test/integration/",
-
-  "test/unit/",
-];
-
 const violations = proseViolations(trackedFiles(join(import.meta.dirname, "..")));
 
 test("prose is plain English, has the agreed form, and its links work", () => {
-  const found = violations.filter((violation) => !NOT_YET.some((prefix) => violation.startsWith(prefix)));
-  assert.deepEqual(found, [], `\n${found.join("\n")}`);
-});
-
-test("every prefix of the list NOT_YET has violations", () => {
-  const clean = NOT_YET.filter((prefix) => !violations.some((violation) => violation.startsWith(prefix)));
-  assert.deepEqual(clean, [], `remove these from the list NOT_YET in test/prose.test.ts: ${clean.join(", ")}`);
+  assert.deepEqual(violations, [], `\n${violations.join("\n")}`);
 });
 
 /** Checks the number and the order of the violations. */

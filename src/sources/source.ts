@@ -20,9 +20,7 @@ export type SourceRecord = {
   skipped?: true;
 };
 
-/**
- * An open input. `records()` reads it from its beginning: repeatedly for files, folders, URLs and S3, only once for standard input.
- */
+/** An open input. `records()` reads it from its beginning: repeatedly for files, folders, URLs and S3, only once for standard input. */
 export interface Source {
   /** The input's identity when it was opened. */
   readonly input: Input;

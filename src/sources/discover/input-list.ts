@@ -25,9 +25,7 @@ import { PassedOver } from "./passed-over.ts";
 /** An entry of a list. `where`: its place in the list, for messages. `key`: only in an inventory, the key of the object. */
 export type ListEntry = { reference: Reference; where: string; key?: string };
 
-/**
- * A list of inputs, whose entries can be read repeatedly. `isInventory`: it names all objects of a bucket, not only inputs.
- */
+/** A list of inputs, whose entries can be read repeatedly. `isInventory`: it names all objects of a bucket, not only inputs. */
 export type InputList = {
   input: Input;
   label: string;

@@ -40,9 +40,7 @@ export async function findS3Images(from: string, s3: S3 | undefined, passedOver:
   return { input, references: () => references(at, files), ids: pathsOf(files) };
 }
 
-/**
- * The URI that an `s3://` argument grants: a prefix, the prefix of a pattern, an image or archive, or, for a list, the prefix that contains it.
- */
+/** The URI that an `s3://` argument grants: a prefix, the prefix of a pattern, an image or archive, or, for a list, the prefix that contains it. */
 export function s3Grant(from: string): string {
   const pattern = s3Glob(from);
   if (pattern) return s3Uri(pattern.at);

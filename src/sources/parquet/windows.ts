@@ -20,9 +20,7 @@ const VALUE_BYTES = 32;
 
 type Decoded = { columns: readonly DecodedArray[]; bytes: number };
 
-/**
- * A worker reads the slices of one row group in turn, so recent column chunks and windows are kept: up to 224 MB in the process.
- */
+/** A worker reads the slices of one row group in turn, so recent column chunks and windows are kept: up to 224 MB in the process. */
 const chunks = new ByteCache<ArrayBuffer>(128 << 20, (bytes) => bytes.byteLength);
 const windows = new ByteCache<Decoded>(96 << 20, ({ bytes }) => bytes);
 

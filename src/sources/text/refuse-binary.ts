@@ -70,10 +70,10 @@ export function refuseKnownBinary(label: string, head: Buffer): void {
   const hex = head.toString("hex", 0, MAGIC_BYTES);
   const text = head.toString("latin1", 0, MAGIC_BYTES);
   const kind = KINDS.find(([begins]) => begins.test(hex)) ?? DOCUMENTS.find(([begins]) => begins.test(text));
-  if (kind !== undefined) throw refused(label, `it is ${kind[1]}`, kind[2]);
-  if (beginsAsTar(head)) throw refused(label, "it is a tar archive", `${UNPACK}: texts in archives are not read`);
+  if (kind !== undefined) throw refused(label, kind[1], kind[2]);
+  if (beginsAsTar(head)) throw refused(label, "a tar archive", `${UNPACK}: texts in archives are not read`);
   const hasControls = head.subarray(0, IMAGE_MAGIC_BYTES).some((byte) => CONTROL_BYTES[byte] === 1);
-  if (hasControls && beginsAsImage(head)) throw refused(label, "it is an image", "label it with `label images`");
+  if (hasControls && beginsAsImage(head)) throw refused(label, "an image", "label it with `label images`");
 }
 
 /**
@@ -88,9 +88,13 @@ export function refuseNuls(label: string, head: Buffer, isNamed: boolean): void 
   for (const [at, byte] of begin.entries()) if (byte === 0) nulsAt[at % 2 === 0 ? 0 : 1]++;
   const [least, most] = nulsAt.sort((left, right) => left - right);
   if (most > begin.length * 0.2 && (least < most * 0.1 || most > begin.length * 0.4))
-    throw refused(label, "it looks like UTF-16 or UTF-32 without a byte order mark", "convert it to UTF-8 (iconv)");
+    throw refused(
+      label,
+      "text that looks like UTF-16 or UTF-32 without a byte order mark",
+      "convert it to UTF-8 (iconv)",
+    );
   if (isNamed && isUtf8(wholeCharacters(head))) return;
-  throw refused(label, "it contains NUL bytes, so it is not a text", `${CONVERT}, or name its format with --format`);
+  throw refused(label, "NUL bytes, which text does not contain", `${CONVERT}, or name its format with --format`);
 }
 
 /** The head without the bytes of an incomplete character at its end. */
@@ -102,5 +106,5 @@ function wholeCharacters(head: Buffer): Buffer {
 
 function refused(label: string, found: string, fix: string): LabelmillError {
   const expected = "expected CSV, JSONL, a JSON array, plain lines, Parquet or Arrow";
-  return new LabelmillError("INPUT_UNREADABLE", `${label}: ${expected}, but ${found}: ${fix}`);
+  return new LabelmillError("INPUT_UNREADABLE", `${label}: ${expected}, got ${found}: ${fix}`);
 }

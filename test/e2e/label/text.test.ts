@@ -264,7 +264,7 @@ describe("label text", { concurrency: 2 }, () => {
     // As in an output that has an input twice.
     const file = JSON.parse(await readFile(work.file("once", "_run.json"), "utf8"));
     await work.write("once/_run.json", JSON.stringify({ ...file, inputs: [...file.inputs, file.inputs[0]] }));
-    assert.match((await work.expect(1, ["verify", "once"])).stdout, /a\.csv is there twice/);
+    assert.match((await work.expect(1, ["verify", "once"])).stdout, /a\.csv is listed twice/);
   });
 
   test("a choice without records is INPUT_EMPTY and leaves the output free for another choice", async () => {

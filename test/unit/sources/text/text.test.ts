@@ -4,11 +4,11 @@ import { Readable } from "node:stream";
 import { test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { gzipSync, zstdCompressSync } from "node:zlib";
-import type { ReadOptions } from "../../../src/schemas/input.ts";
-import { openTextSource } from "../../../src/sources/open-texts.ts";
-import type { SourceRecord } from "../../../src/sources/source.ts";
-import { ownFiles } from "../../helpers/files.ts";
-import { AUTO, rejectsWith, shortRecords, validRecordsOf } from "../../helpers/inputs/read-source.ts";
+import type { ReadOptions } from "../../../../src/schemas/input.ts";
+import { openTextSource } from "../../../../src/sources/open-texts.ts";
+import type { SourceRecord } from "../../../../src/sources/source.ts";
+import { ownFiles } from "../../../helpers/files.ts";
+import { AUTO, rejectsWith, shortRecords, validRecordsOf } from "../../../helpers/inputs/read-source.ts";
 
 const file = await ownFiles();
 

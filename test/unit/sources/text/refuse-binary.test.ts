@@ -6,12 +6,12 @@ import { Readable } from "node:stream";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { gzipSync, zstdCompressSync } from "node:zlib";
-import type { ReadOptions } from "../../../src/schemas/input.ts";
-import { openImageSource } from "../../../src/sources/open-images.ts";
-import { openTextSource } from "../../../src/sources/open-texts.ts";
-import { ownFiles } from "../../helpers/files.ts";
-import { AUTO } from "../../helpers/inputs/read-source.ts";
-import { tarOf } from "../../helpers/inputs/tar.ts";
+import type { ReadOptions } from "../../../../src/schemas/input.ts";
+import { openImageSource } from "../../../../src/sources/open-images.ts";
+import { openTextSource } from "../../../../src/sources/open-texts.ts";
+import { ownFiles } from "../../../helpers/files.ts";
+import { AUTO } from "../../../helpers/inputs/read-source.ts";
+import { tarOf } from "../../../helpers/inputs/tar.ts";
 
 const file = await ownFiles();
 
@@ -24,7 +24,7 @@ function base64(text: string): Buffer {
 }
 
 function fixture(name: string): Promise<Buffer> {
-  return readFile(fileURLToPath(new URL(`../../fixtures/${name}`, import.meta.url)));
+  return readFile(fileURLToPath(new URL(`../../../fixtures/${name}`, import.meta.url)));
 }
 
 async function sqlite(): Promise<Buffer> {

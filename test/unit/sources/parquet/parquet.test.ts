@@ -7,20 +7,20 @@ import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { parquetMetadata } from "hyparquet";
 import { ByteWriter, ParquetWriter } from "hyparquet-writer";
-import type { Where } from "../../../src/schemas/input.ts";
-import { ItemSchema } from "../../../src/schemas/item.ts";
-import { ByteCache } from "../../../src/sources/bytes/byte-cache.ts";
-import { namedFile } from "../../../src/sources/bytes/read-file.ts";
-import { isSampled } from "../../../src/sources/item/sample.ts";
-import { openImageSource } from "../../../src/sources/open-images.ts";
-import { openTextSource } from "../../../src/sources/open-texts.ts";
-import { readSplit } from "../../../src/sources/read-split.ts";
-import type { SourceRecord } from "../../../src/sources/source.ts";
-import { AUTO, readSplits, recordsOf, splitsOf } from "../../helpers/inputs/read-source.ts";
-import { temporaryFolder } from "../../helpers/runs/pipeline.ts";
+import type { Where } from "../../../../src/schemas/input.ts";
+import { ItemSchema } from "../../../../src/schemas/item.ts";
+import { ByteCache } from "../../../../src/sources/bytes/byte-cache.ts";
+import { namedFile } from "../../../../src/sources/bytes/read-file.ts";
+import { isSampled } from "../../../../src/sources/item/sample.ts";
+import { openImageSource } from "../../../../src/sources/open-images.ts";
+import { openTextSource } from "../../../../src/sources/open-texts.ts";
+import { readSplit } from "../../../../src/sources/read-split.ts";
+import type { SourceRecord } from "../../../../src/sources/source.ts";
+import { AUTO, readSplits, recordsOf, splitsOf } from "../../../helpers/inputs/read-source.ts";
+import { temporaryFolder } from "../../../helpers/runs/pipeline.ts";
 
 /** Each has 90 rows in groups of 35. `snappy` has a column of each kind. */
-const FIXTURES = fileURLToPath(new URL("../../fixtures/parquet/", import.meta.url));
+const FIXTURES = fileURLToPath(new URL("../../../fixtures/parquet/", import.meta.url));
 
 function fixture(codec: string): string {
   return join(FIXTURES, `${codec}.parquet`);

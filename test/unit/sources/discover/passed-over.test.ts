@@ -4,13 +4,13 @@ import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
-import { passedOverLines } from "../../../src/cli/terminal/passed-over.ts";
-import { PassedOverSchema, sumPassedOver } from "../../../src/schemas/input.ts";
-import { PassedOver } from "../../../src/sources/discover/passed-over.ts";
-import { openImageSource } from "../../../src/sources/open-images.ts";
-import { S3 } from "../../../src/storage/s3/s3.ts";
-import { namesOf } from "../../helpers/inputs/expand.ts";
-import { AUTO } from "../../helpers/inputs/read-source.ts";
+import { passedOverLines } from "../../../../src/cli/terminal/passed-over.ts";
+import { PassedOverSchema, sumPassedOver } from "../../../../src/schemas/input.ts";
+import { PassedOver } from "../../../../src/sources/discover/passed-over.ts";
+import { openImageSource } from "../../../../src/sources/open-images.ts";
+import { S3 } from "../../../../src/storage/s3/s3.ts";
+import { namesOf } from "../../../helpers/inputs/expand.ts";
+import { AUTO } from "../../../helpers/inputs/read-source.ts";
 
 const s3 = new S3();
 

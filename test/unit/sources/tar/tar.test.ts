@@ -6,16 +6,16 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
-import type { ReadOptions } from "../../../src/schemas/input.ts";
-import { type Split, SplitSchema } from "../../../src/schemas/split.ts";
-import { namedFile } from "../../../src/sources/bytes/read-file.ts";
-import { grantsOf, openImageSource } from "../../../src/sources/open-images.ts";
-import { openTextSource } from "../../../src/sources/open-texts.ts";
-import { readSplit } from "../../../src/sources/read-split.ts";
-import { cutSlices } from "../../../src/sources/slices.ts";
-import type { Cut, SourceRecord } from "../../../src/sources/source.ts";
-import { ALL, AUTO, NEVER, readSplits, rejectsWith, splitsOf } from "../../helpers/inputs/read-source.ts";
-import { type Entry, tarOf } from "../../helpers/inputs/tar.ts";
+import type { ReadOptions } from "../../../../src/schemas/input.ts";
+import { type Split, SplitSchema } from "../../../../src/schemas/split.ts";
+import { namedFile } from "../../../../src/sources/bytes/read-file.ts";
+import { grantsOf, openImageSource } from "../../../../src/sources/open-images.ts";
+import { openTextSource } from "../../../../src/sources/open-texts.ts";
+import { readSplit } from "../../../../src/sources/read-split.ts";
+import { cutSlices } from "../../../../src/sources/slices.ts";
+import type { Cut, SourceRecord } from "../../../../src/sources/source.ts";
+import { ALL, AUTO, NEVER, readSplits, rejectsWith, splitsOf } from "../../../helpers/inputs/read-source.ts";
+import { type Entry, tarOf } from "../../../helpers/inputs/tar.ts";
 
 let root: string;
 before(async () => {

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { MAX_RECORD_BYTES } from "../../../src/sources/source.ts";
-import { type CsvRecord, CsvScanner } from "../../../src/sources/text/csv-scanner.ts";
-import { LineScanner } from "../../../src/sources/text/line-scanner.ts";
+import { MAX_RECORD_BYTES } from "../../../../src/sources/source.ts";
+import { type CsvRecord, CsvScanner } from "../../../../src/sources/text/csv-scanner.ts";
+import { LineScanner } from "../../../../src/sources/text/line-scanner.ts";
 
 type Scanner<R> = { push(chunk: Uint8Array): Iterable<R>; end(): Iterable<R> };
 

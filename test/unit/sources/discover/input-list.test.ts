@@ -5,11 +5,11 @@ import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
-import { grantsOf, openImageSource, s3GrantsOf } from "../../../src/sources/open-images.ts";
-import type { SourceRecord } from "../../../src/sources/source.ts";
-import { S3 } from "../../../src/storage/s3/s3.ts";
-import { namesOf } from "../../helpers/inputs/expand.ts";
-import { AUTO, rejectsWith, validRecordsOf } from "../../helpers/inputs/read-source.ts";
+import { grantsOf, openImageSource, s3GrantsOf } from "../../../../src/sources/open-images.ts";
+import type { SourceRecord } from "../../../../src/sources/source.ts";
+import { S3 } from "../../../../src/storage/s3/s3.ts";
+import { namesOf } from "../../../helpers/inputs/expand.ts";
+import { AUTO, rejectsWith, validRecordsOf } from "../../../helpers/inputs/read-source.ts";
 
 const s3 = new S3();
 

@@ -2,15 +2,15 @@ import assert from "node:assert/strict";
 import { Readable } from "node:stream";
 import { test } from "node:test";
 import { gzipSync, zstdCompressSync } from "node:zlib";
-import type { ReadOptions } from "../../../src/schemas/input.ts";
-import { openImageSource } from "../../../src/sources/open-images.ts";
-import { openTextSource } from "../../../src/sources/open-texts.ts";
-import type { SourceRecord } from "../../../src/sources/source.ts";
-import { memberId } from "../../../src/sources/tar/read-split.ts";
-import { JsonArrayScanner } from "../../../src/sources/text/json/array-scanner.ts";
-import { recordsIn } from "../../../src/sources/text/scanner.ts";
-import { ownFiles } from "../../helpers/files.ts";
-import { AUTO, rejectsWith, shortRecords, validRecordsOf } from "../../helpers/inputs/read-source.ts";
+import type { ReadOptions } from "../../../../src/schemas/input.ts";
+import { openImageSource } from "../../../../src/sources/open-images.ts";
+import { openTextSource } from "../../../../src/sources/open-texts.ts";
+import type { SourceRecord } from "../../../../src/sources/source.ts";
+import { memberId } from "../../../../src/sources/tar/read-split.ts";
+import { JsonArrayScanner } from "../../../../src/sources/text/json/array-scanner.ts";
+import { recordsIn } from "../../../../src/sources/text/scanner.ts";
+import { ownFiles } from "../../../helpers/files.ts";
+import { AUTO, rejectsWith, shortRecords, validRecordsOf } from "../../../helpers/inputs/read-source.ts";
 
 const file = await ownFiles();
 

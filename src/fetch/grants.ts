@@ -42,9 +42,9 @@ export class FileGrants {
    * missing or not readable)
    */
   async resolve(uri: string): Promise<string> {
-    const asked = pathOf(uri);
-    const { real, fault } = await this.#locateGranted(asked);
-    if (fault !== undefined) throw notFound(asked, fault);
+    const path = pathOf(uri);
+    const { real, fault } = await this.#locateGranted(path);
+    if (fault !== undefined) throw notFound(path, fault);
     return real;
   }
 
@@ -64,12 +64,12 @@ export class FileGrants {
    * @throws LabelmillError those of `resolve`, and IMAGE_INVALID for a folder, FIFO, socket or device
    */
   async open(uri: string): Promise<FileHandle> {
-    const asked = pathOf(uri);
+    const path = pathOf(uri);
     const real = await this.resolve(uri);
     let handle: FileHandle | undefined;
     try {
       handle = await openReal(real);
-      if (!(await this.#covers(await openedPath(handle, real)))) throw notGranted(asked);
+      if (!(await this.#covers(await openedPath(handle, real)))) throw notGranted(path);
       return handle;
     } catch (error) {
       await handle?.close();
@@ -78,16 +78,16 @@ export class FileGrants {
       const isReplaced = error instanceof IrregularFile && error.kind === REPLACED;
       if (isReplaced || code === "EMFILE" || code === "ENFILE" || code === "EIO") {
         const why = code ?? "it is replaced repeatedly";
-        throw new LabelmillError("FETCH_UNAVAILABLE", `${show(asked)}: could not be opened (${why})`, { cause: error });
+        throw new LabelmillError("FETCH_UNAVAILABLE", `${show(path)}: could not be opened (${why})`, { cause: error });
       }
-      if (error instanceof IrregularFile) throw error.kind === "a link" ? notGranted(asked) : notAFile(asked);
-      throw notFound(asked, code ?? "unknown");
+      if (error instanceof IrregularFile) throw error.kind === "a link" ? notGranted(path) : notAFile(path);
+      throw notFound(path, code ?? "unknown");
     }
   }
 
-  async #locateGranted(asked: string): Promise<Place> {
-    const place = await locate(asked);
-    if (place.fault === "link" || !(await this.#covers(place.real))) throw notGranted(asked);
+  async #locateGranted(path: string): Promise<Place> {
+    const place = await locate(path);
+    if (place.fault === "link" || !(await this.#covers(place.real))) throw notGranted(path);
     return place;
   }
 
@@ -140,15 +140,15 @@ async function openedPath(handle: FileHandle, path: string): Promise<string> {
   return held.ino === there.ino && held.dev === there.dev ? real : "";
 }
 
-function notGranted(asked: string): LabelmillError {
+function notGranted(path: string): LabelmillError {
   const fix = "add it or its folder to fileRoots (LABELMILL_FILE_ROOTS)";
-  return new LabelmillError("NOT_GRANTED", `${show(asked)}: expected a path inside the granted folders; ${fix}`);
+  return new LabelmillError("NOT_GRANTED", `${show(path)}: expected a path inside the granted folders; ${fix}`);
 }
 
-function notFound(asked: string, reason: string): LabelmillError {
-  return new LabelmillError("IMAGE_NOT_FOUND", `${show(asked)}: expected a readable file, got ${reason}`);
+function notFound(path: string, reason: string): LabelmillError {
+  return new LabelmillError("IMAGE_NOT_FOUND", `${show(path)}: expected a readable file, got ${reason}`);
 }
 
-function notAFile(asked: string): LabelmillError {
-  return new LabelmillError("IMAGE_INVALID", `${show(asked)}: expected a regular file, got a folder or special file`);
+function notAFile(path: string): LabelmillError {
+  return new LabelmillError("IMAGE_INVALID", `${show(path)}: expected a regular file, got a folder or special file`);
 }

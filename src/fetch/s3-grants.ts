@@ -24,8 +24,8 @@ export class S3Grants {
    * @throws LabelmillError URL_REFUSED (those of `parseS3Reference`), NOT_GRANTED
    */
   check(uri: string): S3Place {
-    const asked = parseS3Reference(uri);
-    if (this.#roots.some((root) => covers(root, asked))) return asked;
+    const place = parseS3Reference(uri);
+    if (this.#roots.some((root) => covers(root, place))) return place;
     const fix = "add its bucket or prefix to s3Roots (--s3-roots, LABELMILL_S3_ROOTS)";
     throw new LabelmillError("NOT_GRANTED", `${showS3(uri)}: expected an object inside the granted prefixes; ${fix}`);
   }
@@ -72,8 +72,8 @@ function rootOf(root: string): S3Place {
   throw new LabelmillError("CONFIG_INVALID", `${expected}, got ${JSON.stringify(showS3(root))}`);
 }
 
-function covers(root: S3Place, asked: S3Place): boolean {
-  if (root.bucket !== asked.bucket) return false;
-  if (root.key === "" || root.key === asked.key) return true;
-  return asked.key.startsWith(root.key.endsWith("/") ? root.key : `${root.key}/`);
+function covers(root: S3Place, place: S3Place): boolean {
+  if (root.bucket !== place.bucket) return false;
+  if (root.key === "" || root.key === place.key) return true;
+  return place.key.startsWith(root.key.endsWith("/") ? root.key : `${root.key}/`);
 }

@@ -63,13 +63,13 @@ export function ofEntry(entry: CatalogEntry): NamedModel {
     return { kind: "hub", name: id, id: idOf(id), repo, revision, pins: (pins ?? {}) as HubModel["pins"], task };
   throw new LabelmillError(
     "MODEL_INVALID",
-    `${id} is published without ONNX and must be exported once: \`${exportCommand(entry.export!)}\`, then \`labelmill models add DIR --id ${id}\``,
+    `${id} is published without ONNX and must be exported once: \`${exportCommand(entry.export!, task)}\`, then \`labelmill models add DIR --id ${id}\``,
   );
 }
 
-/** The command of Hugging Face Optimum that writes the model's folder. */
-export function exportCommand(repo: string): string {
-  return `optimum-cli export onnx --model ${repo} --task text-classification DIR`;
+/** The command of Hugging Face Optimum that writes the model's folder. Its tasks have the same names as ours. */
+export function exportCommand(repo: string, task: Task): string {
+  return `optimum-cli export onnx --model ${repo} --task ${task} DIR`;
 }
 
 /** The error for a model that is not on this machine and may not be pulled. */

@@ -118,7 +118,7 @@ async function outcomeOf(
   const unfinished = ({ code, summary }: Labeled): Labeled => ({ code, summary: { ...summary, passedOver } });
   if (state === "cancelled") return unfinished(cancelled(terminal, run, store.uri));
   if (reason) return unfinished(stopped(terminal, run, store.uri, reason));
-  return outages.through(
+  return outages.retryAfterOutages(
     store.uri,
     async () => {
       const manifest = await readManifest(store);

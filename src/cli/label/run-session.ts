@@ -90,7 +90,7 @@ export async function runSession(options: SessionOptions, signal: AbortSignal): 
   const driving = planAndWatch(
     {
       ...{ run: runFile.run, ledger, planner, changes, slices, onProgress, detach },
-      waitForStore: (error, stop) => options.outages.outlast(error, store.uri, stop),
+      waitForStore: (error, stop) => options.outages.waitForEnd(error, store.uri, stop),
     },
     AbortSignal.any([signal, own.signal]),
   );

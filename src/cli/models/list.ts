@@ -75,7 +75,7 @@ function absentOf({ id, task, about, export: exported }: CatalogEntry): Absent {
   const get =
     exported === undefined
       ? `labelmill models pull ${id}`
-      : `${exportCommand(exported)} && labelmill models add DIR --id ${id}`;
+      : `${exportCommand(exported, task)} && labelmill models add DIR --id ${id}`;
   return { id, task, about: about ?? null, get };
 }
 

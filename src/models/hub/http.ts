@@ -83,19 +83,19 @@ export class HubHttp {
   /**
    * Sends the request until `read` succeeds or no try is left.
    *
-   * @param request called for each try, which may ask for less than the one before
+   * @param next called for each try, which may ask for less than the one before
    * @param read receives answers of any status except 408, 425, 429 and 5xx
    * @param done bytes downloaded so far, which show progress
    * @throws LabelmillError MODEL_UNAVAILABLE (after all tries, or where another would fail the same way), ABORTED
    */
-  async ask<T>(request: () => HubRequest, read: Read<T>, done: () => number = () => 0): Promise<T> {
-    let asked: HubRequest;
-    const options = this.#retryOptions(() => asked);
+  async request<T>(next: () => HubRequest, read: Read<T>, done: () => number = () => 0): Promise<T> {
+    let current: HubRequest;
+    const options = this.#retryOptions(() => current);
     return await retry(async (tries) => {
-      asked = request();
+      current = next();
       const before = done();
       try {
-        return await this.#try(asked, read);
+        return await this.#try(current, read);
       } catch (error) {
         if (done() - before >= this.limits.progressBytes) tries.reset();
         throw error;
@@ -103,7 +103,7 @@ export class HubHttp {
     }, options);
   }
 
-  #retryOptions(asked: () => HubRequest): RetryOptions {
+  #retryOptions(current: () => HubRequest): RetryOptions {
     const { tries, delayMs, maxDelayMs, maxRetryAfterMs } = this.limits;
     return {
       tries,
@@ -112,7 +112,7 @@ export class HubHttp {
       aborted,
       onFailure: (error, { failed, isLast }) => {
         if (!(error instanceof TransientError)) throw error;
-        if (isLast) throw this.#unavailable(asked(), `${error.message} (tried ${failed} times)`, error);
+        if (isLast) throw this.#unavailable(current(), `${error.message} (tried ${failed} times)`, error);
         return Math.min(error.retryAfterMs, maxRetryAfterMs);
       },
     };

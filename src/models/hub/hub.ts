@@ -43,7 +43,7 @@ export class HubRepo {
       return headers.has("x-linked-etag") && headers.has("x-linked-size");
     };
     const request: HubRequest = { method: "HEAD", path: this.#address(path, at), isEnough };
-    const found = await this.#http.ask(
+    const found = await this.#http.request(
       () => request,
       async (answer) => {
         const { status, headers } = answer.response;
@@ -86,7 +86,7 @@ export class HubRepo {
       const { from, to } = range();
       return { method: "GET", path: this.#address(path, commit), headers: { range: `bytes=${from}-${to - 1}` } };
     };
-    await this.#http.ask(
+    await this.#http.request(
       request,
       async (answer, alive) => {
         checkAccess(answer, this.#http, this.repo);

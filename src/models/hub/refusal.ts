@@ -32,7 +32,7 @@ export async function hubNames(
   pick: (name: string) => boolean = () => true,
 ): Promise<string> {
   try {
-    const json = await http.ask(
+    const json = await http.request(
       () => ({ method: "GET", path }),
       async ({ response }, alive) => JSON.parse(await readText(response, alive)) as Record<string, unknown>,
     );

@@ -95,7 +95,7 @@ export class Outages implements S3Watch, Disposable {
    * @param output the URI of the store for writing: it is probed by a write
    * @returns undefined if the error concerns the key, the request, or no store
    */
-  async judge(thrown: unknown, output: string): Promise<Outage | undefined> {
+  async outageOf(thrown: unknown, output: string): Promise<Outage | undefined> {
     const error = storeErrorOf(thrown);
     if (!error?.trouble) return undefined;
     const at = error.place ?? placeOf(output);
@@ -114,19 +114,19 @@ export class Outages implements S3Watch, Disposable {
   }
 
   /** Does the work, and repeats it after each outage of its store. @throws any other error of it; the reason of `signal` */
-  async through<T>(output: string, work: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  async retryAfterOutages<T>(output: string, work: () => Promise<T>, signal: AbortSignal): Promise<T> {
     for (;;) {
       try {
         return await work();
       } catch (error) {
-        if (!(await this.outlast(error, output, signal))) throw error;
+        if (!(await this.waitForEnd(error, output, signal))) throw error;
       }
     }
   }
 
   /** Waits for the end of the outage that an error comes from. @returns false without an outage, or if it exceeded its limit */
-  async outlast(error: unknown, output: string, signal: AbortSignal): Promise<boolean> {
-    const outage = await this.judge(error, output);
+  async waitForEnd(error: unknown, output: string, signal: AbortSignal): Promise<boolean> {
+    const outage = await this.outageOf(error, output);
     if (!outage || outage.givenUp) return false;
     await outage.wait(signal);
     return true;

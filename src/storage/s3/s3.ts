@@ -69,14 +69,14 @@ export class S3 {
 
   async head(at: S3Place): Promise<S3Found> {
     return this.#request("read", at, async ({ sdk, client }) => {
-      const asked = { Bucket: at.bucket, Key: at.key };
+      const target = { Bucket: at.bucket, Key: at.key };
       try {
-        return foundOf(await client.send(new sdk.HeadObjectCommand(asked)));
+        return foundOf(await client.send(new sdk.HeadObjectCommand(target)));
       } catch (error) {
         const status = s3Status(error);
         if (status === undefined || status < 300 || status >= 500) throw error;
         // The answer to HEAD has no body and no reason: a missing bucket looks like a missing object. GET has both.
-        const output = await client.send(new sdk.GetObjectCommand(asked));
+        const output = await client.send(new sdk.GetObjectCommand(target));
         drop(output.Body as Readable);
         return foundOf(output);
       }
@@ -238,13 +238,13 @@ export class S3 {
     const end = range?.end === undefined ? "" : range.end - 1;
     const get = async (offset: number, ifMatch: string | undefined) => {
       throwIfAborted(signal);
-      const asked = {
+      const target = {
         ...{ Bucket: at.bucket, Key: at.key },
         ...(ifMatch ? { IfMatch: quoted(ifMatch) } : {}),
         ...(offset === 0 && end === "" ? {} : { Range: `bytes=${offset}-${end}` }),
       };
       const get = ({ sdk, client }: S3Client) =>
-        client.send(new sdk.GetObjectCommand(asked), signal ? { abortSignal: signal } : {});
+        client.send(new sdk.GetObjectCommand(target), signal ? { abortSignal: signal } : {});
       const output = await this.#watched(at, get, item);
       const body = output.Body as Readable;
       const found = foundOf(output);

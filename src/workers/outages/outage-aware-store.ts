@@ -46,7 +46,7 @@ export class OutageAwareStore implements ObjectStore {
         return isFirst;
       } catch (error) {
         this.#signal.throwIfAborted();
-        const outage = await this.#outages.judge(error, this.uri);
+        const outage = await this.#outages.outageOf(error, this.uri);
         if (!outage || outage.givenUp) throw error;
         using reserved = this.#buffer?.reserve(body.length);
         if (!reserved) throw error;

@@ -28,10 +28,10 @@ export function outageDelayMs(outage: Outage): number {
 export async function judgeFailure(
   thrown: unknown,
   output: string,
-  outages: Pick<Outages, "judge">,
+  outages: Pick<Outages, "outageOf">,
 ): Promise<{ delayMs?: number; refused?: true }> {
   if (isRedisOut(thrown)) return { delayMs: REDIS_OUTAGE_DELAY_MS };
-  const outage = await outages.judge(thrown, output);
+  const outage = await outages.outageOf(thrown, output);
   if (!outage) return {};
   if (!outage.givenUp) return { delayMs: outageDelayMs(outage) };
   return outage.kind === "refused" ? { refused: true } : {};

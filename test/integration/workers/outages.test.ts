@@ -442,16 +442,16 @@ test("a forbidden input is an outage if other inputs fail now: images do not cou
   using outages = new Outages(s3, { ...times, log: () => {} });
   const refusal = Object.assign(new Error("forbidden"), { name: "AccessDenied", $metadata: { httpStatusCode: 403 } });
   const abort = Object.assign(new Error("aborted"), { name: "AbortError" });
-  const judge = () => {
+  const outageOf = () => {
     const options = { cause: refusal, retryable: false, place: `s3://${bucket}`, key: "texts/1.csv" };
     const error = new StoreError("forbidden", { ...options, trouble: { kind: "refused", certain: false } });
-    return outages.judge(error, `s3://${bucket}/out/`);
+    return outages.outageOf(error, `s3://${bucket}/out/`);
   };
   outages.onRequest(bucket, "pictures/1.png", true)(refusal);
-  assert.equal(await judge(), undefined);
+  assert.equal(await outageOf(), undefined);
   outages.onRequest(bucket, "texts/2.csv")(refusal);
   outages.onRequest(bucket, "texts/2.csv")(abort);
-  const outage = await judge();
+  const outage = await outageOf();
   assert.equal(outage?.place, `s3://${bucket}/texts/*`, "other folders of the bucket may be allowed");
   assert.equal(outages.of([`s3://${bucket}/texts/3.csv`]), outage);
   assert.equal(outages.of([`s3://${bucket}/out/`, `s3://${bucket}/others/1.csv`]), undefined);

@@ -14,7 +14,7 @@ function outageOf(kind: StoreTrouble["kind"], givenUp: boolean): Outage {
 /** Stores whose judgement changes with each call, as if another slice failed in between. */
 function judges(...outages: (Outage | undefined)[]) {
   const answers = outages.values();
-  return { judge: async () => answers.next().value };
+  return { outageOf: async () => answers.next().value };
 }
 
 test("a failure is judged once: an outage that begins a moment later does not end the run", async () => {

@@ -6,8 +6,9 @@ import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { PartLineSchema } from "../../src/schemas/manifest.ts";
+import { type Manifest, ManifestSchema, PartLineSchema } from "../../src/schemas/manifest.ts";
 import { type Row, RowSchema } from "../../src/schemas/row.ts";
+import { type RunFile, RunFileSchema } from "../../src/schemas/run.ts";
 import { temporaryFolder } from "./runs/pipeline.ts";
 
 const CLI = fileURLToPath(new URL("../../src/cli.ts", import.meta.url));
@@ -93,6 +94,14 @@ export class Workspace implements AsyncDisposable {
       for (const row of await readLines(this.file(out, key))) rows.push(RowSchema.parse(JSON.parse(row)));
     }
     return rows;
+  }
+
+  async runFile(out: string): Promise<RunFile> {
+    return RunFileSchema.parse(JSON.parse(await readFile(this.file(out, "_run.json"), "utf8")));
+  }
+
+  async manifest(out: string): Promise<Manifest> {
+    return ManifestSchema.parse(JSON.parse(await readFile(this.file(out, "_manifest.json"), "utf8")));
   }
 
   /** Waits until the Redis server that a command of this workspace started has closed. */

@@ -57,7 +57,7 @@ test("a model that fails to load leaves no claim, so the corrected model can use
 
 test("a command that was killed before its first part does not block another command", async () => {
   await work.expect(0, ["label", "text", "texts.csv", "--model", "tiny-sentiment", "--out", "first"]);
-  const claim = JSON.parse(await readFile(work.file("first", "_run.json"), "utf8"));
+  const claim = await work.runFile("first");
   const other = ["label", "text", "texts.csv", "--model", "tiny-sentiment", "--top-k", "1", "--out"];
   await work.write("killed/_run.json", JSON.stringify(claim));
   await work.expect(0, [...other, "killed"]);
@@ -83,7 +83,7 @@ test("the claim of a running run is OUTPUT_LOCKED with its id, and one of a canc
   await work.expect(0, ["run", "cancel", run], options);
   const second = jsonOf(await work.expect(0, submit(2), options)).run as string;
   assert.notEqual(second, run);
-  assert.equal(JSON.parse(await readFile(work.file("claimed", "_run.json"), "utf8")).run, second);
+  assert.equal((await work.runFile("claimed")).run, second);
 
   await redis.restart();
   const third = jsonOf(await work.expect(0, submit(3), options)).run as string;

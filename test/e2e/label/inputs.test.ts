@@ -1,10 +1,8 @@
 import assert from "node:assert/strict";
-import { readFile, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { after, before, test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
-import { ManifestSchema } from "../../../src/schemas/manifest.ts";
-import { RunFileSchema } from "../../../src/schemas/run.ts";
 import { jsonOf, Workspace } from "../../helpers/cli.ts";
 import { fixture } from "../../helpers/inputs/images.ts";
 import { tarOf } from "../../helpers/inputs/tar.ts";
@@ -17,14 +15,6 @@ before(async () => {
   work = await Workspace.open();
 });
 after(() => work[Symbol.asyncDispose]());
-
-async function manifestOf(out: string) {
-  return ManifestSchema.parse(JSON.parse(await readFile(work.file(out, "_manifest.json"), "utf8")));
-}
-
-async function runFileOf(out: string) {
-  return RunFileSchema.parse(JSON.parse(await readFile(work.file(out, "_run.json"), "utf8")));
-}
 
 const PASSED_OVER = {
   count: 3,
@@ -50,7 +40,7 @@ test("files passed over are reported at the start and the end, in the manifest a
     assert.match(text, /^Skipped: 3 files$/m);
     assert.match(text, /^ {2}1 empty: mixed\/none\.csv$/m);
   }
-  assert.deepEqual((await manifestOf("shown")).passedOver, PASSED_OVER);
+  assert.deepEqual((await work.manifest("shown")).passedOver, PASSED_OVER);
   // A finished run reports the files of its own time.
   await work.write("mixed/later.jpg", "x");
   const again = jsonOf(await work.expect(0, [...TEXT, "mixed", "--out", "shown", "--json"]));
@@ -67,7 +57,7 @@ test("a run that a worker plans reports the files that its submission passed ove
   const flags = ["--shared-files", "--queue-anyway", "--json"];
   const submitted = jsonOf(await work.expect(0, [...submit, ...flags], { env }));
   const { count } = submitted.passedOver as { count: number };
-  assert.deepEqual((await runFileOf("planned")).passedOver, submitted.passedOver);
+  assert.deepEqual((await work.runFile("planned")).passedOver, submitted.passedOver);
   await redis.restart();
   await work.expect(0, [...submit, ...flags], { env });
   const worker = work.start(["worker", "--models", "tiny-sentiment"], {
@@ -76,7 +66,7 @@ test("a run that a worker plans reports the files that its submission passed ove
   await worker.says("Serving");
   const watched = jsonOf(await work.expect(0, ["run", "watch", submitted.run as string, "--json"], { env }));
   assert.deepEqual(watched.passedOver, submitted.passedOver);
-  assert.deepEqual((await manifestOf("planned")).passedOver, submitted.passedOver);
+  assert.deepEqual((await work.manifest("planned")).passedOver, submitted.passedOver);
   assert.ok(count >= 3);
   worker.child.kill("SIGTERM");
   assert.equal((await worker.ended).code, 0);
@@ -102,7 +92,7 @@ test("ids are unique in a run, and independent of other inputs unless two argume
   ]);
 
   // A run of an older version keeps the ids that it began with.
-  const { inputs, ...runFile } = await runFileOf("tree-ids");
+  const { inputs, ...runFile } = await work.runFile("tree-ids");
   assert.equal(inputs[0]!.idName, "a/part.csv");
   const before = inputs.map(({ idName: _, ...input }) => input);
   await rm(work.file("tree-ids"), { recursive: true });
@@ -130,7 +120,7 @@ test("archives of a pattern have unique ids and report files passed over, and a 
     ["0.tar#1", "0.tar#22.05.png", "0.tar#22.06.png", "1.tar#1"],
   );
   await work.expect(0, ["verify", "shard-ids", "--inputs"]);
-  const { inputs, ...runFile } = await runFileOf("shard-ids");
+  const { inputs, ...runFile } = await work.runFile("shard-ids");
   const before = inputs.map(({ members: _, ...input }) => input);
   await rm(work.file("shard-ids", "_SUCCESS"));
   await work.write("shard-ids/_run.json", JSON.stringify({ ...runFile, inputs: before }));

@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 import { readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { after, before, describe, test } from "node:test";
 import { partKey } from "../../../src/schemas/names.ts";
-import { RunFileSchema } from "../../../src/schemas/run.ts";
 import { hasFile, jsonOf, type RunningCommand, Workspace } from "../../helpers/cli.ts";
 import { writeTextModel } from "../../helpers/models/onnx.ts";
 import { writeTexts } from "../../helpers/runs/pipeline.ts";
@@ -82,7 +81,7 @@ test("after SIGINT, SIGTERM and SIGKILL, the same command resumes without a lost
   assert.ok(!(await hasFile(work.file("out"), /^_lock$/)));
   const parts = await partsOf("out");
   assertUnchanged(afterKill, parts);
-  const { run } = RunFileSchema.parse(JSON.parse(await readFile(work.file("out", "_run.json"), "utf8")));
+  const { run } = await work.runFile("out");
   assert.deepEqual(
     [...parts.keys()],
     Array.from({ length: RECORDS / 10 }, (_, slice) => partKey(run, slice)),
@@ -132,7 +131,7 @@ describe("outputs and signals", { concurrency: 2 }, () => {
     await work.expect(0, args);
     // As a killed command leaves it, and with a part that another process has replaced.
     for (const name of ["_SUCCESS", "_manifest.json", "_parts.jsonl"]) await rm(work.file("small", name));
-    const { run } = JSON.parse(await readFile(work.file("small", "_run.json"), "utf8"));
+    const { run } = await work.runFile("small");
     const right = await readFile(work.file("small", partKey(run, 1)), "utf8");
     await writeFile(work.file("small", partKey(run, 1)), "{}\n");
 

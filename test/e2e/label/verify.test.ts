@@ -29,7 +29,7 @@ before(async () => {
     "--slice-items",
     String(SLICE_ITEMS),
   ]);
-  run = JSON.parse(await readFile(work.file("out", "_run.json"), "utf8")).run;
+  ({ run } = await work.runFile("out"));
 });
 after(() => work[Symbol.asyncDispose]());
 

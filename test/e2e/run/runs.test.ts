@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { appendFile, readdir, readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
-import { RunFileSchema } from "../../../src/schemas/run.ts";
 import { lockOutput } from "../../../src/storage/lease/output-lock.ts";
 import { type Ended, jsonOf, verdict, Workspace } from "../../helpers/cli.ts";
 import { writeTexts } from "../../helpers/runs/pipeline.ts";
@@ -34,10 +33,6 @@ async function expectShared(code: number, ...words: string[]): Promise<Ended> {
   return work.expect(code, args, options);
 }
 
-async function runFile(out: string) {
-  return RunFileSchema.parse(JSON.parse(await readFile(work.file(out, "_run.json"), "utf8")));
-}
-
 test("a submitted spec can be paused, listed and resumed, and a worker plans and finishes it while a watch waits", async () => {
   await work.write(
     "spec.yaml",
@@ -46,8 +41,8 @@ test("a submitted spec can be paused, listed and resumed, and a worker plans and
   const submit = ["run", "submit", "spec.yaml", "--shared-files", "--queue-anyway"];
   const { stdout } = await expectShared(0, ...submit);
   const run = stdout.trim();
-  assert.equal((await runFile("spec-out")).run, run, "standard output has only the id");
-  assert.equal((await runFile("spec-out")).spec.sliceItems, 100, "the settings of the spec are used");
+  assert.equal((await work.runFile("spec-out")).run, run, "standard output has only the id");
+  assert.equal((await work.runFile("spec-out")).spec.sliceItems, 100, "the settings of the spec are used");
 
   const dropped = jsonOf(await expectShared(0, ...submit, "--out", "dropped", "--json")).run as string;
   await expectShared(0, "run", "cancel", dropped);
@@ -89,7 +84,7 @@ test("one of two concurrent runs gets an output, and a locked output is refused"
   const [won, lost] = ends.sort((a, b) => a.code! - b.code!) as [Ended, Ended];
   assert.deepEqual([won.code, lost.code], [0, 2], won.stderr + lost.stderr);
   assert.match(lost.stderr, /OUTPUT_LOCKED|SPEC_DIFFERS/);
-  assert.equal((await runFile("both")).run, won.stdout.trim());
+  assert.equal((await work.runFile("both")).run, won.stdout.trim());
   await using _lock = await lockOutput(work.file("both"));
   assert.match((await submit("10")).stderr, /OUTPUT_LOCKED/);
 });
@@ -102,7 +97,7 @@ test("--where, --sample and --limit choose the same rows each time, and another 
     rows.map(({ source }) => source.record),
     Array.from({ length: 30 }, (_, i) => 4 * i),
   );
-  assert.equal((await runFile("chosen")).inputs[0]!.travels, "split", "the worker of the command reads the file");
+  assert.equal((await work.runFile("chosen")).inputs[0]!.travels, "split", "the worker of the command reads the file");
   const differs = await work.expect(2, [...label, "--sample", "0.5"]);
   assert.match(differs.stderr, /SPEC_DIFFERS: [\s\S]*spec\.limit: 30 then, none now/);
 
@@ -111,7 +106,7 @@ test("--where, --sample and --limit choose the same rows each time, and another 
   assert.ok(half.length > 20 && half.length < 80, `${half.length} of 100`);
   assert.ok(half.every((record) => record % 4 === 0));
   await work.expect(0, ["verify", "chosen"]);
-  const { run } = await runFile("chosen");
+  const { run } = await work.runFile("chosen");
   const parts = (await readdir(work.file("chosen"))).filter((name) => name.startsWith("part-"));
   assert.ok(
     parts.length > 0 && parts.every((name) => name.endsWith(`-${run.slice(0, 8)}.jsonl`)),

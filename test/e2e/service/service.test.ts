@@ -10,6 +10,7 @@ import { writeTexts } from "../../helpers/runs/pipeline.ts";
 import { startTestS3 } from "../../helpers/servers/s3-server.ts";
 import { TcpRedis } from "../../helpers/servers/tcp-redis.ts";
 
+const LABEL = ["label", "text", "--model", "tiny-sentiment"];
 const EXAMPLES = fileURLToPath(new URL("../../../examples/", import.meta.url));
 const server = await startTestS3();
 const s3 = new S3(server.settings);
@@ -58,11 +59,7 @@ test("a separate worker labels texts and images from S3 to S3, and the outputs a
   for (const name of ["cat-ginger-tabby.jpg", "frog-on-forest-floor.jpg"])
     await system.upload(`pictures/${name}`, join(EXAMPLES, "images", name));
   const out = `s3://${bucket}/labels/reviews/`;
-  const labeled = await work.expect(
-    0,
-    ["label", "text", "--model", "tiny-sentiment", texts, "--column", "review", "--out", out, "--json"],
-    { env },
-  );
+  const labeled = await work.expect(0, [...LABEL, texts, "--column", "review", "--out", out, "--json"], { env });
   assert.deepEqual((jsonOf(labeled).totals as { planned: number }).planned, 235);
   assert.match(
     (await keysOf(out)).join(),
@@ -70,11 +67,7 @@ test("a separate worker labels texts and images from S3 to S3, and the outputs a
   );
   const proof = await work.expect(0, ["verify", out, "--json"], { env });
   assert.equal(jsonOf(proof).ok, true);
-  const again = await work.expect(
-    0,
-    ["label", "text", "--model", "tiny-sentiment", texts, "--column", "review", "--out", out],
-    { env },
-  );
+  const again = await work.expect(0, [...LABEL, texts, "--column", "review", "--out", out], { env });
   assert.match(again.stderr, /is finished already/);
 
   const seen = `s3://${bucket}/labels/pictures/`;
@@ -99,15 +92,15 @@ test("without REDIS_URL, one command labels from S3 to S3", async () => {
   await using system = await openSystem();
   const { work, bucket } = system;
   const { REDIS_URL: _, ...env } = system.env;
-  const detached = await work.expect(2, ["label", "text", "--model", "tiny-sentiment", "x.csv", "--detach"], { env });
+  const detached = await work.expect(2, [...LABEL, "x.csv", "--detach"], { env });
   assert.match(detached.stderr, /USAGE: --detach .*REDIS_URL/);
   const texts = await system.upload("in/reviews.csv", join(EXAMPLES, "reviews.csv"));
   const out = `s3://${bucket}/labels`;
-  await work.expect(0, ["label", "text", "--model", "tiny-sentiment", texts, "--column", "review", "--out", out], {
+  await work.expect(0, [...LABEL, texts, "--column", "review", "--out", out], {
     env,
   });
   await work.expect(0, ["verify", out], { env });
-  await work.expect(0, ["label", "text", "--model", "tiny-sentiment", texts, "--column", "review", "--out", "local"], {
+  await work.expect(0, [...LABEL, texts, "--column", "review", "--out", "local"], {
     env,
   });
   await work.expect(0, ["verify", "local"], { env });
@@ -125,7 +118,7 @@ test("a run that remote workers cannot do is refused before anything is queued",
     assert.match(error.message, message);
   };
   await refused("NO_WORKER", /labelmill worker --models tiny-sentiment.*--with-worker.*--queue-anyway/, [
-    ...["label", "text", "--model", "tiny-sentiment", csv, "--out", out],
+    ...[...LABEL, csv, "--out", out],
   ]);
   await refused("MODEL_NOT_FOUND", /no worker is registered/, [
     "label",
@@ -137,14 +130,8 @@ test("a run that remote workers cannot do is refused before anything is queued",
     "unknown",
   ]);
   await system.worker({ LABELMILL_S3_ROOTS: `s3://${bucket}/other/` });
-  await refused("NOT_GRANTED", /LABELMILL_S3_ROOTS/, ["label", "text", "--model", "tiny-sentiment", csv, "--out", out]);
-  await refused("LOCAL_PATH_REMOTE_WORKER", /texts-labels.*s3:\/\/.*--shared-files/, [
-    "label",
-    "text",
-    "--model",
-    "tiny-sentiment",
-    csv,
-  ]);
+  await refused("NOT_GRANTED", /LABELMILL_S3_ROOTS/, [...LABEL, csv, "--out", out]);
+  await refused("LOCAL_PATH_REMOTE_WORKER", /texts-labels.*s3:\/\/.*--shared-files/, [...LABEL, csv]);
   const images = join(EXAMPLES, "images");
   await refused("LOCAL_PATH_REMOTE_WORKER", /--shared-files/, [
     "label",
@@ -187,19 +174,7 @@ test("--detach ends when all is queued, status shows the run, --with-worker fini
   const { work, env, bucket } = system;
   const csv = await writeTexts(work.file("texts.csv"), 200);
   const out = `s3://${bucket}/out/`;
-  const args = [
-    "label",
-    "text",
-    "--model",
-    "tiny-sentiment",
-    csv,
-    "--out",
-    out,
-    "--slice-items",
-    "50",
-    "--events",
-    "parts",
-  ];
+  const args = [...LABEL, csv, "--out", out, "--slice-items", "50", "--events", "parts"];
   const detached = await work.expect(0, [...args, "--detach", "--queue-anyway", "--json"], { env });
   const { run, state } = jsonOf(detached) as { run: string; state: string };
   assert.equal(state, "running");
@@ -226,7 +201,7 @@ test("cancel ends a running run and keeps its parts, and the same command resume
   const { work, env, bucket } = system;
   const csv = await writeTexts(work.file("texts.csv"), 3_000);
   const out = `s3://${bucket}/out/`;
-  const args = ["label", "text", "--model", "tiny-sentiment", csv, "--out", out, "--slice-items", "100"];
+  const args = [...LABEL, csv, "--out", out, "--slice-items", "100"];
   await system.worker();
   const running = work.start(args, { env });
   await running.says("Run ");
@@ -250,7 +225,7 @@ test("the second of two commands on one output is refused with the process of th
   const { work, env, bucket } = system;
   const csv = await writeTexts(work.file("texts.csv"), 5);
   const out = `s3://${bucket}/out/`;
-  const args = ["label", "text", "--model", "tiny-sentiment", csv, "--out", out, "--queue-anyway"];
+  const args = [...LABEL, csv, "--out", out, "--queue-anyway"];
   const first = work.start(args, { env });
   await first.says("Run ");
   const second = await work.expect(2, args, { env });
@@ -280,7 +255,7 @@ test("a worker waits for an unreachable or unfit Redis, and reports the reason",
   await redis.restart();
   await worker.says("Serving tiny-sentiment@");
   const csv = await writeTexts(work.file("texts.csv"), 5);
-  await work.expect(0, ["label", "text", "--model", "tiny-sentiment", csv, "--out", `s3://${bucket}/out/`], { env });
+  await work.expect(0, [...LABEL, csv, "--out", `s3://${bucket}/out/`], { env });
   worker.child.kill("SIGTERM");
   assert.equal((await worker.ended).code, 0);
   const { workers } = jsonOf(await work.expect(0, ["status", "--json"], { env })) as Status;
@@ -292,26 +267,14 @@ test("a missing bucket or missing credentials are a one-line error, and nothing 
   const { work, env, bucket } = system;
   await system.worker({ LABELMILL_S3_ROOTS: `s3://${bucket},s3://no-such-bucket-here` });
   const csv = await writeTexts(work.file("texts.csv"), 5);
-  const noBucket = await work.expect(
-    1,
-    ["label", "text", "--model", "tiny-sentiment", csv, "--out", "s3://no-such-bucket-here/x/"],
-    { env },
-  );
+  const noBucket = await work.expect(1, [...LABEL, csv, "--out", "s3://no-such-bucket-here/x/"], { env });
   assert.match(noBucket.stderr, /^labelmill: STORE_FAILED: .*bucket does not exist[^\n]*\n$/m);
   const without = { ...env, AWS_ACCESS_KEY_ID: "", AWS_SECRET_ACCESS_KEY: "" };
-  const keyless = await work.expect(
-    1,
-    ["label", "text", "--model", "tiny-sentiment", csv, "--out", `s3://${bucket}/x/`],
-    { env: without },
-  );
+  const keyless = await work.expect(1, [...LABEL, csv, "--out", `s3://${bucket}/x/`], { env: without });
   assert.match(keyless.stderr, /^labelmill: STORE_FAILED: .*no credentials[^\n]*AWS_PROFILE\n$/m);
-  const noInput = await work.expect(
-    2,
-    ["label", "text", "--model", "tiny-sentiment", `s3://${bucket}/nothing.csv`, "--out", `s3://${bucket}/x/`],
-    {
-      env,
-    },
-  );
+  const noInput = await work.expect(2, [...LABEL, `s3://${bucket}/nothing.csv`, "--out", `s3://${bucket}/x/`], {
+    env,
+  });
   assert.match(noInput.stderr, /INPUT_NOT_FOUND.*nothing\.csv/);
   const { runs } = jsonOf(await work.expect(0, ["status", "--json"], { env })) as Status;
   assert.deepEqual(runs, []);

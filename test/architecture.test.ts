@@ -203,7 +203,7 @@ checkRule("files that other programs can replace are opened with regular-file.ts
     fileOpenings([
       { path: "src/sources/a.ts", text: `import { type Stats, open, stat } from "node:fs/promises";` },
       { path: "src/workers/a.ts", text: `import { readFileSync as read } from "node:fs"; import fs from "node:fs";` },
-      { path: "src/storage/fs/aside.ts", text: `import {\n  createReadStream,\n  open,\n} from "node:fs";` },
+      { path: "src/storage/fs/atomic-write.ts", text: `import {\n  createReadStream,\n  open,\n} from "node:fs";` },
       { path: "src/fetch/a.ts", text: `import * as fs from "fs/promises";` },
       {
         path: "src/fetch/b.ts",
@@ -215,7 +215,7 @@ checkRule("files that other programs can replace are opened with regular-file.ts
       "src/sources/a.ts: open of node:fs",
       "src/workers/a.ts: readFileSync of",
       "src/workers/a.ts: node:fs as a whole",
-      "src/storage/fs/aside.ts: createReadStream",
+      "src/storage/fs/atomic-write.ts: createReadStream",
       "src/fetch/a.ts: node:fs as a whole",
     ],
   ],

@@ -1,15 +1,15 @@
 import type { FileHandle } from "node:fs/promises";
 import { LabelmillError, systemCode } from "../errors.ts";
-import { collect } from "../retry/body.ts";
+import { collect } from "../retry/read-body.ts";
 import type { S3 } from "../storage/s3/s3.ts";
 import { aborted, tooLarge } from "./failure.ts";
 import type { FileGrants } from "./grants.ts";
 import type { Resolve } from "./guard.ts";
 import { HttpFetcher } from "./http.ts";
 import { DEFAULT_LIMITS, type FetchLimits } from "./limits.ts";
+import { showUrl } from "./printable-url.ts";
 import { getObject } from "./s3.ts";
 import { S3Grants } from "./s3-grants.ts";
-import { showUrl } from "./show.ts";
 
 const READ_BYTES = 256 * 1024;
 

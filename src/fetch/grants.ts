@@ -3,7 +3,7 @@ import { join, parse, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { LabelmillError, systemCode } from "../errors.ts";
 import { IrregularFile, openReal, REPLACED } from "../regular-file.ts";
-import { show, showUrl } from "./show.ts";
+import { show, showUrl } from "./printable-url.ts";
 
 /**
  * The real location of a path, with links resolved. `fault` is set if nothing can be reached there: a system error code, or

@@ -2,7 +2,7 @@ import { type LookupAddress, lookup as systemLookup } from "node:dns";
 import { isIP, type LookupFunction } from "node:net";
 import ipaddr from "ipaddr.js";
 import { LabelmillError } from "../errors.ts";
-import { show, showUrl } from "./show.ts";
+import { show, showUrl } from "./printable-url.ts";
 
 /**
  * Which fetches may connect to an address: `public` any, `private` those with private addresses allowed, `refused` none.

@@ -1,14 +1,14 @@
 import { Agent, type Dispatcher } from "undici";
 import { abortable } from "../abortable.ts";
 import { LabelmillError } from "../errors.ts";
-import { collect } from "../retry/body.ts";
 import { type HttpAnswer, tryHttp } from "../retry/http.ts";
+import { collect } from "../retry/read-body.ts";
 import { retry } from "../retry/retry.ts";
 import { TransientError } from "../retry/transient-error.ts";
 import { aborted, tooLarge } from "./failure.ts";
 import { guardedLookup, guardUrl, type Resolve } from "./guard.ts";
 import type { FetchLimits } from "./limits.ts";
-import { show, showUrl } from "./show.ts";
+import { show, showUrl } from "./printable-url.ts";
 
 const GONE_STATUSES = new Set([404, 410]);
 

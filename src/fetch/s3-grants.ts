@@ -1,6 +1,6 @@
 import { LabelmillError } from "../errors.ts";
 import { parseS3Uri, type S3Place } from "../storage/s3/uri.ts";
-import { show } from "./show.ts";
+import { show } from "./printable-url.ts";
 
 /**
  * The buckets, prefixes and objects that `s3:` URIs may open. The decoded key is compared, as it is sent to S3. Nothing in it

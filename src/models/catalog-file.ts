@@ -1,6 +1,6 @@
 import { mkdir, realpath, rename } from "node:fs/promises";
 import { basename, dirname } from "node:path";
-import { withAside } from "../storage/fs/aside.ts";
+import { withAside } from "../storage/fs/atomic-write.ts";
 import { type CatalogFile, type FileEntry, parseCatalog, readCatalog } from "./catalog.ts";
 
 /**

@@ -5,7 +5,7 @@ import { readRegularText } from "../regular-file.ts";
 import { DtypeSchema } from "../schemas/dtype.ts";
 import { type Task, TaskSchema } from "../schemas/task.ts";
 import { BUILT_IN_DIR } from "./built-in.ts";
-import { PinsSchema, RepoSchema, RevisionSchema } from "./lock.ts";
+import { PinsSchema, RepoSchema, RevisionSchema } from "./lock-file.ts";
 
 const SHIPPED = join(BUILT_IN_DIR, "catalog.json");
 

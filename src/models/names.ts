@@ -4,7 +4,7 @@ import { LabelmillError } from "../errors.ts";
 import type { Dtype } from "../schemas/dtype.ts";
 import type { Task } from "../schemas/task.ts";
 import { builtInNames, type Catalog, type CatalogEntry } from "./catalog.ts";
-import { type Pins, RepoSchema, RevisionSchema } from "./lock.ts";
+import { type Pins, RepoSchema, RevisionSchema } from "./lock-file.ts";
 
 /** A model on the hub. `name`: its name in the catalog, or `hf:OWNER/NAME@REVISION`. */
 export type HubModel = {

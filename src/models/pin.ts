@@ -3,7 +3,7 @@ import { DTYPES, type Dtype } from "../schemas/dtype.ts";
 import type { FileEntry } from "./catalog.ts";
 import { putEntries } from "./catalog-file.ts";
 import { findPulled } from "./hub/pull.ts";
-import type { Pins } from "./lock.ts";
+import type { Pins } from "./lock-file.ts";
 import { type HubModel, readName } from "./names.ts";
 import { loadPulled, type ModelSettings, sourceOf } from "./resolve.ts";
 

@@ -1,4 +1,4 @@
-import { fits, typeOfKinds } from "../rows/kept-kinds.ts";
+import { fits, typeOfKinds } from "../rows/kept-column-kinds.ts";
 import type { Compactions } from "../runs/compactions.ts";
 import type { ColumnType } from "../schemas/input.ts";
 import type { RunFile } from "../schemas/run.ts";

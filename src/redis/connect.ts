@@ -1,9 +1,9 @@
 import { Redis, type RedisOptions } from "ioredis";
 import { LabelmillError } from "../errors.ts";
 import { backoffMs } from "../retry/backoff.ts";
-import { causeOf } from "./cause.ts";
+import { checkRedis } from "./check-server.ts";
+import { causeOf } from "./connection-error.ts";
 import { within } from "./deadline.ts";
-import { checkRedis } from "./fitness.ts";
 
 /** Where a server listens: `redis://` or `rediss://` (TLS), or the path of a unix socket. */
 export type RedisAddress = { url: string } | { socket: string };

@@ -1,5 +1,5 @@
 import type { Redis } from "ioredis";
-import { causeOf } from "./cause.ts";
+import { causeOf } from "./connection-error.ts";
 
 /** Called once when the connection is lost, with the reason, and once when it is back, with the length of the outage. */
 export type OutageListener = { lost(reason: string): void; back(seconds: number): void };

@@ -28,7 +28,7 @@ export function keptParquetColumn({ column, name, type }: KeptColumn): ParquetCo
   );
 }
 
-/** The Parquet type of each column type. `kept-kinds.ts` chooses a type that all values of the column fit. */
+/** The Parquet type of each column type. `kept-column-kinds.ts` chooses a type that all values of the column fit. */
 const TYPES: Record<ColumnType, ParquetType<never>> = {
   boolean: BOOLEAN,
   integer: INTEGER,

@@ -1,5 +1,5 @@
 import type { Redis } from "ioredis";
-import { COLUMN_KINDS, type ColumnKind } from "../rows/kept-kinds.ts";
+import { COLUMN_KINDS, type ColumnKind } from "../rows/kept-column-kinds.ts";
 import type { FileLine } from "../schemas/manifest.ts";
 import { KEY_PREFIX } from "../schemas/names.ts";
 import { RETIRED_RUN_SECONDS } from "./ledger/keys.ts";

@@ -9,7 +9,7 @@ import { Engine, type EngineOptions } from "../inference/engine.ts";
 import type { Model } from "../inference/model/model.ts";
 import type { ImageDecoder } from "../inference/preprocess/image/image-decoder.ts";
 import type { Logger } from "../logger.ts";
-import { Turns } from "../runs/queues/turns.ts";
+import { Turns } from "../runs/queues/fair-turns.ts";
 import type { DeviceKind } from "../schemas/device.ts";
 import { LANES, type Lane, queueName } from "../schemas/names.ts";
 import { QueueWorker } from "./queue/queue-worker.ts";

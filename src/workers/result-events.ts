@@ -1,9 +1,9 @@
 import type { Queue } from "bullmq";
 import type { Redis } from "ioredis";
 import type { LabelmillError } from "../errors.ts";
-import { DROPPED_EVENTS_KEY } from "../runs/queues/outbox.ts";
 import { openQueue } from "../runs/queues/queue.ts";
-import { trimWaiting } from "../runs/queues/trim.ts";
+import { DROPPED_EVENTS_KEY } from "../runs/queues/results-queue.ts";
+import { trimWaiting } from "../runs/queues/trim-queue.ts";
 import { type LabelEvent, MAX_EVENT_ROWS } from "../schemas/event.ts";
 import type { Job } from "../schemas/job.ts";
 import { FEED_CHANNEL, jobId, RESULTS_QUEUE, SCHEMA_VERSION } from "../schemas/names.ts";

@@ -7,7 +7,7 @@ import type { Channels } from "../runs/channels.ts";
 import { Compactions } from "../runs/compactions.ts";
 import { RunLedger } from "../runs/ledger/ledger.ts";
 import { FinalizerQueue } from "../runs/queues/finalizer-queue.ts";
-import { SingleEnds } from "../runs/singles.ts";
+import { SingleEnds } from "../runs/single-results.ts";
 import type { Outages } from "../storage/health/outages.ts";
 import type { CrashRecord } from "./crashes/crash-record.ts";
 import { Isolation } from "./crashes/isolation.ts";

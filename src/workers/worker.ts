@@ -22,7 +22,7 @@ import { serveRunJobs } from "./finalizer.ts";
 import { type ModelService, type ModelServiceDeps, openModelService, type WrappableSteps } from "./model-service.ts";
 import { openOutages } from "./outages/store-outages.ts";
 import { type PlanRun, servePlans } from "./planner.ts";
-import { jobLock } from "./queue/job-lock.ts";
+import { lockOptions } from "./queue/queue-worker.ts";
 import { Registration, type RegistrationDeps } from "./registration/registration.ts";
 import { openSharedServices } from "./shared-services.ts";
 import { stopOnFailure, stopQueues } from "./shutdown.ts";
@@ -139,7 +139,7 @@ function reasonsByDevice({ devices, why }: DeviceChoice): Record<string, string>
 
 function queueOptionsOf(redis: Redis, config: Config): QueueWorkerOptions {
   return {
-    ...jobLock(config),
+    ...lockOptions(config),
     connection: redis,
     prefix: KEY_PREFIX,
     autorun: false,

@@ -1,8 +1,8 @@
 import { WorkerRegistry } from "../../fleet/registry.ts";
+import { readInfo } from "../../redis/check-server.ts";
 import { describeAddress, openRedis, type RedisAddress } from "../../redis/connect.ts";
 import type { SearchOptions } from "../../redis/embedded/debian.ts";
 import { findRedisServer } from "../../redis/embedded/find.ts";
-import { readInfo } from "../../redis/fitness.ts";
 import { openQueue } from "../../runs/queues/queue.ts";
 import { DEAD_LETTER_QUEUE } from "../../schemas/names.ts";
 import type { WorkerInfo } from "../../schemas/worker.ts";

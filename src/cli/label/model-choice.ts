@@ -1,7 +1,7 @@
 import { LabelmillError } from "../../errors.ts";
 import { servedAs } from "../../fleet/registry.ts";
 import type { Model } from "../../inference/model/model.ts";
-import { CommitSchema } from "../../models/lock.ts";
+import { CommitSchema } from "../../models/lock-file.ts";
 import { DEFAULT_REVISION, HUB_PREFIX, type HubModel, type NamedModel, readName } from "../../models/names.ts";
 import { findModel, type ModelSettings, type PullListener, resolveModel } from "../../models/resolve.ts";
 import type { Dtype } from "../../schemas/dtype.ts";

@@ -1,7 +1,7 @@
 import { openRedis } from "../../redis/connect.ts";
 import { withRedis } from "../../redis/with-redis.ts";
 import { Channels } from "../../runs/channels.ts";
-import { droppedEvents, waitingEvents } from "../../runs/queues/outbox.ts";
+import { droppedEvents, waitingEvents } from "../../runs/queues/results-queue.ts";
 import { type LabelEvent, parseEvent } from "../../schemas/event.ts";
 import { FEED_CHANNEL } from "../../schemas/names.ts";
 import { type CommandContext, lastingRedis } from "../context.ts";

@@ -1,24 +1,13 @@
 import { LabelmillError } from "../../errors.ts";
-import type { ReadOptions } from "../../schemas/input.ts";
 import type { RunFile, RunInput } from "../../schemas/run.ts";
-import type { Task } from "../../schemas/task.ts";
-import { openImageSource } from "../../sources/open-images.ts";
-import { openTextSource } from "../../sources/open-texts.ts";
-import type { Source } from "../../sources/source.ts";
+import { OPEN_SOURCE } from "../../sources/open-source.ts";
 import type { S3 } from "../../storage/s3/s3.ts";
-
-type Opener = (from: string, read: ReadOptions, s3: S3) => Promise<Source>;
-
-const OPENERS: Record<Task, Opener> = {
-  "text-classification": openTextSource,
-  "image-classification": openImageSource,
-};
 
 /** Counts the records that an input of a run has now. @throws LabelmillError as opening the input; INPUT_NOT_FOUND for standard input */
 export async function countRecords({ spec }: RunFile, { uri, from, read }: RunInput, s3: S3): Promise<number> {
   if (from === undefined || from === "-")
     throw new LabelmillError("INPUT_NOT_FOUND", `${uri} cannot be read again, so its records cannot be counted`);
-  const source = await OPENERS[spec.model.task](from, { ...spec.read, ...read }, s3);
+  const source = await OPEN_SOURCE[spec.model.task](from, { ...spec.read, ...read }, s3);
   let records = 0;
   if (source.splitter)
     for await (const { next } of source.splitter.cuts(

@@ -1,5 +1,5 @@
 import { LabelmillError } from "../../errors.ts";
-import { CommitSchema } from "../lock.ts";
+import { CommitSchema } from "../lock-file.ts";
 import type { HubHttp, HubRequest } from "./http.ts";
 import { checkAccess, hubNames } from "./refusal.ts";
 

@@ -2,7 +2,7 @@ import pLimit from "p-limit";
 import { LabelmillError, messageOf, systemCode } from "../../errors.ts";
 import { externalPaths } from "../../inference/model/external-weights.ts";
 import { scanOnnx } from "../../inference/onnx/file-scan.ts";
-import type { Pins } from "../lock.ts";
+import type { Pins } from "../lock-file.ts";
 import type { HubRepo } from "./hub.ts";
 import { byPath, findAt, type Plan } from "./pull-plan.ts";
 

@@ -4,10 +4,10 @@ import { setTimeout as delay } from "node:timers/promises";
 import { LabelmillError, systemCode } from "../../errors.ts";
 import { readRegularText } from "../../regular-file.ts";
 import type { Dtype } from "../../schemas/dtype.ts";
-import { syncFolder, withAside } from "../../storage/fs/aside.ts";
+import { syncFolder, withAside } from "../../storage/fs/atomic-write.ts";
 import type { OutputLock } from "../../storage/lease/lock.ts";
 import { lockOutput } from "../../storage/lease/output-lock.ts";
-import { CommitSchema, LOCK_FILE_NAME, type Lock, LockSchema } from "../lock.ts";
+import { CommitSchema, LOCK_FILE_NAME, type Lock, LockSchema } from "../lock-file.ts";
 import { throwIfAborted } from "./http.ts";
 
 /** The interval between two checks of another process's lock. */

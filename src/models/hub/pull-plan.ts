@@ -1,7 +1,7 @@
 import { LabelmillError } from "../../errors.ts";
 import { ONNX_FILES } from "../../inference/model/model.ts";
 import type { Dtype } from "../../schemas/dtype.ts";
-import { type Lock, MAX_FILES, type Pins } from "../lock.ts";
+import { type Lock, MAX_FILES, type Pins } from "../lock-file.ts";
 import type { HubFile, HubRepo } from "./hub.ts";
 
 /** What to download: the commit of the revision, and its files with the sizes and hashes that the hub announces. */

@@ -4,7 +4,7 @@ import type { z } from "zod";
 import { LabelmillError, systemCode } from "../../errors.ts";
 import type { Dtype } from "../../schemas/dtype.ts";
 import { storeError } from "../../storage/fs/error.ts";
-import { CommitSchema, type Lock, type Pins, RepoSchema, RevisionSchema } from "../lock.ts";
+import { CommitSchema, type Lock, type Pins, RepoSchema, RevisionSchema } from "../lock-file.ts";
 import { HUB_LIMITS, HubHttp, type HubLimits } from "./http.ts";
 import { type HubFile, HubRepo } from "./hub.ts";
 import { download } from "./pull-download.ts";

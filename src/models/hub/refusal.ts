@@ -1,5 +1,5 @@
 import { LabelmillError } from "../../errors.ts";
-import { collect } from "../../retry/body.ts";
+import { collect } from "../../retry/read-body.ts";
 import { TransientError } from "../../retry/transient-error.ts";
 import type { HubAnswer, HubHttp } from "./http.ts";
 

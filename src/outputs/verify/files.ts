@@ -9,9 +9,9 @@ import type { RunFile } from "../../schemas/run.ts";
 import type { ReadableStore } from "../../storage/store.ts";
 import { getIfExists } from "../output.ts";
 import { labelFolder } from "../partition.ts";
-import type { Findings } from "./findings.ts";
 import { fileLines } from "./lines.ts";
 import { RecordSet } from "./record-set.ts";
+import type { Findings } from "./verification.ts";
 
 /**
  * Checks the files that were made of the parts. Reads the files of a range of slices when it gets the last part line of

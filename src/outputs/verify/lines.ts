@@ -3,7 +3,7 @@ import { jsonLines } from "../../rows/json-lines.ts";
 import { type FileLine, FileLineSchema, type PartLine, PartLineSchema } from "../../schemas/manifest.ts";
 import { FILES_FILE, PARTS_FILE } from "../../schemas/names.ts";
 import type { ReadableStore } from "../../storage/store.ts";
-import type { Findings } from "./findings.ts";
+import type { Findings } from "./verification.ts";
 
 /**
  * Reads the lines of `_parts.jsonl`, in the order of their slices. A line that is invalid or out of order is a problem.

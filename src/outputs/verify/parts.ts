@@ -4,8 +4,8 @@ import { type PartLine, selectedIn } from "../../schemas/manifest.ts";
 import { isPartKey, PARTS_FILE } from "../../schemas/names.ts";
 import type { ReadableStore } from "../../storage/store.ts";
 import { getIfExists } from "../output.ts";
-import type { Findings } from "./findings.ts";
 import { rowsDiffer } from "./planned-rows.ts";
+import type { Findings } from "./verification.ts";
 
 /** Reads a part and checks it against its line in `_parts.jsonl`. */
 export async function checkPart(

@@ -1,7 +1,7 @@
 import type { PartLine, Range } from "../../schemas/manifest.ts";
 import { RUN_FILE } from "../../schemas/names.ts";
 import type { Row } from "../../schemas/row.ts";
-import type { Findings } from "./findings.ts";
+import type { Findings } from "./verification.ts";
 
 /** Checks that the planned ranges of each input follow one another from record 0, without gap or overlap. */
 export class PlannedRanges {

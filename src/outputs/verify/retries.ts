@@ -4,7 +4,7 @@ import type { ReadableStore } from "../../storage/store.ts";
 import { orderedRows } from "../ordered-rows.ts";
 import { readManifest, readRunFile } from "../output.ts";
 import { type OpenStore, retryUri } from "../retries.ts";
-import type { Findings, Verification } from "./findings.ts";
+import type { Findings, Verification } from "./verification.ts";
 
 /**
  * Checks each retry of a run. A retry is a complete output with exactly the rows that were in error before it.

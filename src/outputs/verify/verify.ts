@@ -8,11 +8,11 @@ import type { ReadableStore } from "../../storage/store.ts";
 import { exists, readManifest, readRunFile } from "../output.ts";
 import type { OpenStore } from "../retries.ts";
 import { FilesCheck } from "./files.ts";
-import { Findings, type Verification } from "./findings.ts";
 import { partLines } from "./lines.ts";
 import { checkPart, UnlistedParts } from "./parts.ts";
 import { PlannedRanges } from "./planned-rows.ts";
 import { checkRetries } from "./retries.ts";
+import { Findings, type Verification } from "./verification.ts";
 
 export type VerifyOptions = {
   /** Counts the records of an input as it is now. If omitted, inputs are not read. */

@@ -10,7 +10,7 @@ import { describeAddress, openRedis } from "../../redis/connect.ts";
 import { Channels } from "../../runs/channels.ts";
 import { RunLedger } from "../../runs/ledger/ledger.ts";
 import { openQueue } from "../../runs/queues/queue.ts";
-import { SingleEnds } from "../../runs/singles.ts";
+import { SingleEnds } from "../../runs/single-results.ts";
 import { RunChanges } from "../../runs/watch.ts";
 import { type LabelEvent, parseEvent } from "../../schemas/event.ts";
 import { type Job, JobSchema } from "../../schemas/job.ts";

@@ -3,7 +3,7 @@ import { LabelmillError } from "../../errors.ts";
 import { readPart } from "../../rows/part.ts";
 import type { Channels } from "../../runs/channels.ts";
 import { jobRetries, type Retries } from "../../runs/queues/job-retries.ts";
-import type { SingleEnd, SingleEnds } from "../../runs/singles.ts";
+import type { SingleEnd, SingleEnds } from "../../runs/single-results.ts";
 import { parseEvent } from "../../schemas/event.ts";
 import type { Job } from "../../schemas/job.ts";
 import { jobId, runChannel } from "../../schemas/names.ts";

@@ -11,9 +11,9 @@ import { isEnded } from "../../runs/state.ts";
 import { RunChanges } from "../../runs/watch.ts";
 import { type Input, InputSchema } from "../../schemas/input.ts";
 import type { RunFile, RunInput, RunState } from "../../schemas/run.ts";
-import { grantsOf, openImageSource, s3GrantsOf } from "../../sources/open-images.ts";
+import { grantsOf, s3GrantsOf } from "../../sources/open-images.ts";
 import { openInputs } from "../../sources/open-inputs.ts";
-import { openTextSource } from "../../sources/open-texts.ts";
+import { OPEN_SOURCE } from "../../sources/open-source.ts";
 import type { Slice } from "../../sources/slices.ts";
 import type { Source } from "../../sources/source.ts";
 import type { S3 } from "../../storage/s3/s3.ts";
@@ -93,7 +93,7 @@ async function retriedSlices(
 
 /** Opens the inputs of a run in the same way as when the run was created. @throws LabelmillError INPUT_CHANGED */
 async function reopen({ spec, inputs }: RunFile, { granted, s3 }: PlanDeps): Promise<Source[]> {
-  const open = spec.model.task === "text-classification" ? openTextSource : openImageSource;
+  const open = OPEN_SOURCE[spec.model.task];
   // By number: two inputs may have the same name.
   return openInputs(Object.keys(inputs), async (at) => {
     const input = inputs[Number(at)]!;

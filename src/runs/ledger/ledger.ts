@@ -3,7 +3,7 @@ import type { PassedOverReport } from "../../schemas/input.ts";
 import type { Receipt } from "../../schemas/manifest.ts";
 import { KEY_PREFIX, runChannel, STOPPED_CHANNEL } from "../../schemas/names.ts";
 import { type RunState, RunStateSchema } from "../../schemas/run.ts";
-import { promoteParked } from "../queues/parking.ts";
+import { promoteParked } from "../queues/paused-slices.ts";
 import { isEnded, statesBefore } from "../state.ts";
 import { encodeReceipt } from "./codec.ts";
 import { RETIRED_RUN_SECONDS, runKeys } from "./keys.ts";

@@ -6,7 +6,7 @@ import { LabelmillError, systemCode } from "../../errors.ts";
 import { IrregularFile, openReal } from "../../regular-file.ts";
 import { checkKey, isKey, sortKeys } from "../key.ts";
 import type { Body, ObjectStore, ReadableStore, StoredObject } from "../store.ts";
-import { linkIfAbsent, linksWork, removeLeftovers, syncFolder, withAside } from "./aside.ts";
+import { linkIfAbsent, linksWork, removeLeftovers, syncFolder, withAside } from "./atomic-write.ts";
 import { storeError } from "./error.ts";
 import { makeFolders } from "./folders.ts";
 

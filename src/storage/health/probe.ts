@@ -1,7 +1,7 @@
 import { statfs, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { LabelmillError } from "../../errors.ts";
-import { asidePath, remove } from "../fs/aside.ts";
+import { asidePath, remove } from "../fs/atomic-write.ts";
 import { storeError } from "../fs/error.ts";
 import { s3Trouble } from "../s3/error.ts";
 import { parseS3Uri, type S3 } from "../s3/s3.ts";

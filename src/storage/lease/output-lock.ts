@@ -3,7 +3,7 @@ import { open, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { LabelmillError, systemCode } from "../../errors.ts";
 import { LOCK_FILE } from "../../schemas/names.ts";
-import { asidePath, isNoLinks, linkIfAbsent, remove } from "../fs/aside.ts";
+import { asidePath, isNoLinks, linkIfAbsent, remove } from "../fs/atomic-write.ts";
 import { storeError } from "../fs/error.ts";
 import { makeFolders } from "../fs/folders.ts";
 import { HeldLock, LOCK_TIMES, type LockOwner } from "./held-lock.ts";

@@ -4,7 +4,7 @@ import type { Redis } from "ioredis";
 import type { z } from "zod";
 import type { Logger } from "../../logger.ts";
 import { openQueue } from "../../runs/queues/queue.ts";
-import { trimWaiting } from "../../runs/queues/trim.ts";
+import { trimWaiting } from "../../runs/queues/trim-queue.ts";
 import { DEAD_LETTER_QUEUE } from "../../schemas/names.ts";
 import { RawPayload } from "./queue-worker.ts";
 

@@ -1,5 +1,6 @@
 import { type Job, type Processor, Worker, type WorkerOptions } from "bullmq";
 import type { Redis } from "ioredis";
+import type { Config } from "../../config.ts";
 import { messageOf } from "../../errors.ts";
 import type { Logger } from "../../logger.ts";
 import { logQueueErrors } from "./queue-errors.ts";
@@ -19,6 +20,19 @@ export class RawPayload {
 const PARSED_FIELDS = ["opts", "progress"] as const;
 
 type JobFields = Parameters<typeof Job.fromJSON>[1];
+
+/** Lock and stall options of all queue workers. A worker renews the lock of each of its jobs by a timer. */
+export function lockOptions({ lockMs, stallCheckMs }: Config) {
+  return {
+    /** If a worker does not renew the lock for this long, another worker gets the job. In ms. */
+    lockDuration: lockMs,
+    /** How often jobs without a lock are looked for, in ms. */
+    stalledInterval: stallCheckMs,
+    // No limit: `slice-attempt.ts` counts lost workers. BullMQ's own limit would fail the job and not report it to the
+    // run.
+    maxStalledCount: Number.MAX_SAFE_INTEGER,
+  };
+}
 
 /**
  * A BullMQ worker that survives jobs which BullMQ cannot read. A plain worker would fail while it fetches such a job,

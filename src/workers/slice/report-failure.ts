@@ -1,6 +1,6 @@
 import type { LabelmillError } from "../../errors.ts";
 import type { RunLedger } from "../../runs/ledger/ledger.ts";
-import type { SingleEnds } from "../../runs/singles.ts";
+import type { SingleEnds } from "../../runs/single-results.ts";
 import type { LabelEvent } from "../../schemas/event.ts";
 import type { Job } from "../../schemas/job.ts";
 import type { ResultEvents } from "../result-events.ts";

@@ -1,5 +1,5 @@
 import { DelayedError } from "bullmq";
-import { PARKED_MS } from "../../runs/queues/parking.ts";
+import { PARKED_MS } from "../../runs/queues/paused-slices.ts";
 import type { Job } from "../../schemas/job.ts";
 import { outageDelayMs } from "../outages/outage-delay.ts";
 import { rejectJob } from "../queue/invalid-job.ts";

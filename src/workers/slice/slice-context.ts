@@ -1,6 +1,6 @@
 import type { Job as QueuedJob } from "bullmq";
 import type { Logger } from "../../logger.ts";
-import type { Turns } from "../../runs/queues/turns.ts";
+import type { Turns } from "../../runs/queues/fair-turns.ts";
 import type { Job } from "../../schemas/job.ts";
 import type { ServedModel } from "../queue/invalid-job.ts";
 import type { SliceConcurrency } from "../queue/slice-concurrency.ts";

@@ -1,10 +1,10 @@
 import type { Logger } from "../../logger.ts";
-import { kindsIn } from "../../rows/kept-kinds.ts";
+import { kindsIn } from "../../rows/kept-column-kinds.ts";
 import { encodePart } from "../../rows/part.ts";
 import type { Compactions } from "../../runs/compactions.ts";
 import type { Devices, RowError, RunLedger } from "../../runs/ledger/ledger.ts";
 import { MAX_FIRST_ERRORS } from "../../runs/ledger/scripts.ts";
-import type { SingleEnds } from "../../runs/singles.ts";
+import type { SingleEnds } from "../../runs/single-results.ts";
 import type { Job } from "../../schemas/job.ts";
 import { PARTS_FOLDER } from "../../schemas/names.ts";
 import type { Row } from "../../schemas/row.ts";

@@ -6,7 +6,7 @@ import { after, before, beforeEach, test } from "node:test";
 import { WorkerRegistry } from "../../../src/fleet/registry.ts";
 import { openRedis } from "../../../src/redis/connect.ts";
 import { RunLedger } from "../../../src/runs/ledger/ledger.ts";
-import { DROPPED_EVENTS_KEY } from "../../../src/runs/queues/outbox.ts";
+import { DROPPED_EVENTS_KEY } from "../../../src/runs/queues/results-queue.ts";
 import type { WorkerInfo } from "../../../src/schemas/worker.ts";
 import { ResultEvents } from "../../../src/workers/result-events.ts";
 import { type Ended, Workspace } from "../../helpers/cli.ts";

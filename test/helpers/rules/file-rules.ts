@@ -24,7 +24,7 @@ const HOSTILE_AREAS = [
 ];
 /** Functions that files of these areas may use: for labelmill's own files, for writing, and for files of the system. */
 const ALLOWED_OPENERS: Record<string, string[]> = {
-  "src/storage/fs/aside.ts": ["open"],
+  "src/storage/fs/atomic-write.ts": ["open"],
   "src/storage/lease/output-lock.ts": ["open"],
   "src/storage/lease/lock-holder.ts": ["readFile"],
   "src/models/hub/pull-partial.ts": ["open"],

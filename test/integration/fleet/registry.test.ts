@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { BEAT_MS, servedAs, serving, WorkerRegistry } from "../../../src/fleet/registry.ts";
 import { openRedis } from "../../../src/redis/connect.ts";
-import { Turns } from "../../../src/runs/queues/turns.ts";
+import { Turns } from "../../../src/runs/queues/fair-turns.ts";
 import { KEY_PREFIX } from "../../../src/schemas/names.ts";
 import type { WorkerInfo } from "../../../src/schemas/worker.ts";
 import { modelWork, servedModel, workerInfo } from "../../helpers/runs/worker-info.ts";

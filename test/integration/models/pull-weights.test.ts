@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import { loadModel } from "../../../src/inference/model/model.ts";
 import { findPulled, type PullProgress } from "../../../src/models/hub/pull.ts";
-import type { Pins } from "../../../src/models/lock.ts";
+import type { Pins } from "../../../src/models/lock-file.ts";
 import { type PixelModel, pixelModel, pixelWeights } from "../../helpers/models/pixel-model.ts";
 import { type HubPlace, modelFolders, openHubPlace, TINY_DIR, unfinished } from "../../helpers/servers/hub-place.ts";
 import type { HubRequest } from "../../helpers/servers/hub-server.ts";

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import { loadModel } from "../../../src/inference/model/model.ts";
 import { findPulled } from "../../../src/models/hub/pull.ts";
-import { LockSchema, type Pins } from "../../../src/models/lock.ts";
+import { LockSchema, type Pins } from "../../../src/models/lock-file.ts";
 import {
   modelFolders,
   openHubPlace,

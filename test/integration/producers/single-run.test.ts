@@ -8,7 +8,7 @@ import { RedisRoom } from "../../../src/producers/planning/redis-room.ts";
 import { openRedis } from "../../../src/redis/connect.ts";
 import { Channels } from "../../../src/runs/channels.ts";
 import { openQueue } from "../../../src/runs/queues/queue.ts";
-import { SingleEnds } from "../../../src/runs/singles.ts";
+import { SingleEnds } from "../../../src/runs/single-results.ts";
 import type { Job } from "../../../src/schemas/job.ts";
 import { jobId, runChannel, singleKey } from "../../../src/schemas/names.ts";
 import { TestPipeline } from "../../helpers/runs/pipeline.ts";

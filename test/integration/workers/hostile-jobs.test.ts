@@ -9,8 +9,8 @@ import { Queue, QueueEvents } from "bullmq";
 import { loadBuiltIn } from "../../../src/models/built-in.ts";
 import { Channels } from "../../../src/runs/channels.ts";
 import { RunLedger } from "../../../src/runs/ledger/ledger.ts";
-import { waitingEvents } from "../../../src/runs/queues/outbox.ts";
-import { SingleEnds } from "../../../src/runs/singles.ts";
+import { waitingEvents } from "../../../src/runs/queues/results-queue.ts";
+import { SingleEnds } from "../../../src/runs/single-results.ts";
 import { parseEvent } from "../../../src/schemas/event.ts";
 import type { Job } from "../../../src/schemas/job.ts";
 import {

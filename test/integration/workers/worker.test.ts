@@ -17,7 +17,7 @@ import { verifyOutput } from "../../../src/outputs/verify/verify.ts";
 import { openRedis } from "../../../src/redis/connect.ts";
 import { readPart } from "../../../src/rows/part.ts";
 import { RunLedger } from "../../../src/runs/ledger/ledger.ts";
-import { DROPPED_EVENTS_KEY } from "../../../src/runs/queues/outbox.ts";
+import { DROPPED_EVENTS_KEY } from "../../../src/runs/queues/results-queue.ts";
 import { EventSchema } from "../../../src/schemas/event.ts";
 import type { Job } from "../../../src/schemas/job.ts";
 import {

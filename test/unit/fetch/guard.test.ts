@@ -3,7 +3,7 @@ import type { LookupAddress } from "node:dns";
 import { test } from "node:test";
 import { LabelmillError } from "../../../src/errors.ts";
 import { guardedLookup, guardUrl, type Resolve, reachOf } from "../../../src/fetch/guard.ts";
-import { show, showUrl } from "../../../src/fetch/show.ts";
+import { show, showUrl } from "../../../src/fetch/printable-url.ts";
 
 const REACH = {
   public: ["8.8.8.8", "1.1.1.1", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8"],

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { columnTypes } from "../../../src/outputs/column-types.ts";
 import { escapePartition, labelFolder } from "../../../src/outputs/partition.ts";
 import { sliceRanges } from "../../../src/outputs/slice-ranges.ts";
-import type { ColumnKind } from "../../../src/rows/kept-kinds.ts";
+import type { ColumnKind } from "../../../src/rows/kept-column-kinds.ts";
 import type { Compactions } from "../../../src/runs/compactions.ts";
 import type { RunFile } from "../../../src/schemas/run.ts";
 

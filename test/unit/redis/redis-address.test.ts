@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { causeOf } from "../../../src/redis/cause.ts";
 import { connectRedis, describeAddress } from "../../../src/redis/connect.ts";
+import { causeOf } from "../../../src/redis/connection-error.ts";
 
 test("an address is shown without its password", () => {
   const shown: [string, string][] = [

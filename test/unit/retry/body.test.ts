@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { collect } from "../../../src/retry/body.ts";
+import { collect } from "../../../src/retry/read-body.ts";
 
 const tooLarge = () => new Error("too large");
 

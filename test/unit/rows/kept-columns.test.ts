@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { fits, kindsIn, typeOfKinds } from "../../../src/rows/kept-column-kinds.ts";
 import { keptColumns } from "../../../src/rows/kept-columns.ts";
-import { fits, kindsIn, typeOfKinds } from "../../../src/rows/kept-kinds.ts";
 
 const ROW = { id: "1", error: { code: "EMPTY_TEXT", message: "empty" }, source: { uri: "file:///a", record: 0 } };
 

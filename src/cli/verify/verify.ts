@@ -22,8 +22,9 @@ export async function verify(out: string, recounted: boolean, { config, terminal
     else if (ok) {
       const { parts, planned, labeled, errors } = totals;
       terminal.print(`${terminal.style("green", "proved")}: ${showPlace(store.uri)}, run ${run}, ${state}`);
+      const counted = `${parts} ${parts === 1 ? "part" : "parts"}`;
       terminal.print(
-        `${planned} records planned = ${labeled} labeled + ${errors} in error, each once and in order, in ${parts} parts with correct hashes`,
+        `${planned} records planned = ${labeled} labeled + ${errors} in error, each once and in order, in ${counted} with correct hashes`,
       );
       if (recounted) terminal.print("The inputs have as many records as were planned");
     } else {

@@ -6,10 +6,10 @@ import type { Task } from "../schemas/task.ts";
 import { type Answers, Batcher, type OnAnswers } from "./batching/batcher.ts";
 import type { BatcherStats } from "./batching/batcher-stats.ts";
 import type { Entry } from "./batching/length-sorted-list.ts";
-import type { Packable } from "./batching/packing.ts";
 import type { Device } from "./devices/device.ts";
 import type { Model } from "./model/model.ts";
 import { Runner, type RunnerOptions } from "./runner.ts";
+import type { Packable } from "./sessions/batch-buffer.ts";
 import { BATCHES_PER_THREAD } from "./sessions/session-pool.ts";
 import type { Layout } from "./tuning/thread-layouts.ts";
 

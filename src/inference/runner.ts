@@ -1,9 +1,9 @@
 import { LabelmillError, toLabelmillError } from "../errors.ts";
 import type { BatchRules, CutReason } from "./batching/batch.ts";
-import type { Packable, Ranked } from "./batching/packing.ts";
 import { type Device, kindOf } from "./devices/device.ts";
 import { DeviceError } from "./devices/device-error.ts";
 import type { Model } from "./model/model.ts";
+import type { Packable, Ranked } from "./sessions/batch-buffer.ts";
 import { SessionPool } from "./sessions/session-pool.ts";
 import { setupOf } from "./sessions/session-setup.ts";
 import { Budgets, type RanBatch } from "./tuning/batch-budgets.ts";

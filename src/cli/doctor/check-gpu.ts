@@ -1,7 +1,6 @@
 import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import type { Packable } from "../../inference/batching/packing.ts";
 import {
   cudaFixFor,
   cudaPlaces,
@@ -14,6 +13,7 @@ import { gpusOf, proveGpus } from "../../inference/devices/devices.ts";
 import type { Model } from "../../inference/model/model.ts";
 import { readTokenLimits } from "../../inference/model/token-limits.ts";
 import { encodeOnce } from "../../inference/preprocess/prepare-pool.ts";
+import type { Packable } from "../../inference/sessions/batch-buffer.ts";
 import type { Shape } from "../../inference/sessions/model-session.ts";
 import { sizeModel } from "../../inference/tuning/batch-sizing.ts";
 import { PROOF_MODEL_DIR } from "../local-devices.ts";

@@ -1,7 +1,7 @@
 import type { ImageRecipe } from "../model/image-recipe.ts";
 import type { PaddingSide } from "../model/tokenizer/config.ts";
+import { unpackImages, unpackTexts } from "../sessions/batch-buffer.ts";
 import type { Input, Shape } from "../sessions/model-session.ts";
-import { unpackImages, unpackTexts } from "./packing.ts";
 
 /** Builds the model's inputs from a packed batch of `count` items, padded to `shape`. */
 export type Collator = (buffer: ArrayBuffer, count: number, shape: Shape) => Input[];

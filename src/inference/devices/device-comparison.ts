@@ -1,7 +1,7 @@
 import { LabelmillError } from "../../errors.ts";
 import type { Task } from "../../schemas/task.ts";
-import type { Packable, Ranked } from "../batching/packing.ts";
 import type { Model } from "../model/model.ts";
+import type { Packable, Ranked } from "../sessions/batch-buffer.ts";
 import type { Shape } from "../sessions/model-session.ts";
 import { SessionPool } from "../sessions/session-pool.ts";
 import { setupOf } from "../sessions/session-setup.ts";

@@ -1,5 +1,5 @@
 import { type Collator, IMAGE_ELEMENTS, imageCollator, TEXT_INPUTS, textCollator } from "../batching/collate.ts";
-import type { Packable } from "../batching/packing.ts";
+import type { Packable } from "./batch-buffer.ts";
 import type { InputInfo, InputKind, ModelInput, ModelInputOf, Shape } from "./model-session.ts";
 
 /** What depends on the kind of a model's input. */

@@ -1,4 +1,4 @@
-import { answerViews, NOT_FINITE_INDEX } from "../batching/packing.ts";
+import { answerViews, NOT_FINITE_INDEX } from "./batch-buffer.ts";
 
 /**
  * Writes the best `topK` labels of each row of `logits` ([count, labels], row after row) as a packed answer. Scores are the

@@ -1,8 +1,8 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { messageOf } from "../../errors.ts";
 import type { Collator } from "../batching/collate.ts";
-import { type Packable, packBatch, packedBytes } from "../batching/packing.ts";
 import { DeviceError, runError } from "../devices/device-error.ts";
+import { type Packable, packBatch, packedBytes } from "./batch-buffer.ts";
 import { makeCollator, probeBatch } from "./input-adapters.ts";
 import type { ModelSession, OpenSession, Output, SessionSetup, Shape } from "./model-session.ts";
 import { writeAnswer } from "./scores.ts";

@@ -1,5 +1,5 @@
-import { type Packable, packBatch, packedBytes, type Ranked, unpackAnswer } from "../batching/packing.ts";
 import { runError } from "../devices/device-error.ts";
+import { type Packable, packBatch, packedBytes, type Ranked, unpackAnswer } from "./batch-buffer.ts";
 import type { SessionSetup, Shape } from "./model-session.ts";
 import { SessionHandle } from "./session-handle.ts";
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { textCollator } from "../../../../src/inference/batching/collate.ts";
-import { packBatch, packedBytes } from "../../../../src/inference/batching/packing.ts";
+import { packBatch, packedBytes } from "../../../../src/inference/sessions/batch-buffer.ts";
 
 const NAMES = ["input_ids", "attention_mask", "token_type_ids"];
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
 import fc from "fast-check";
-import { unpackAnswer } from "../../../../src/inference/batching/packing.ts";
+import { unpackAnswer } from "../../../../src/inference/sessions/batch-buffer.ts";
 import { writeAnswer } from "../../../../src/inference/sessions/scores.ts";
 
 /** The best labels of a row, by sorting the row, with softmax by its definition. */

@@ -6,7 +6,7 @@ import { hasFile, jsonOf, type RunningCommand, Workspace } from "../../helpers/c
 import { writeTextModel } from "../../helpers/models/onnx.ts";
 import { writeTexts } from "../../helpers/runs/pipeline.ts";
 
-const RECORDS = 120;
+const RECORDS = 240;
 /** About 100 ms per batch and two to three batches per slice: slow enough to be interrupted in the middle. */
 const SLOW = ["--model", "slow", "--threads", "1", "--text-budget", "32"];
 const COMMAND = ["label", "text", "texts.csv", "--out", "out", "--slice-items", "10", ...SLOW];

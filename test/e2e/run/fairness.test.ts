@@ -7,6 +7,8 @@ import { TestPipeline, writeTexts } from "../../helpers/runs/pipeline.ts";
 
 const MODEL = "tiny-sentiment";
 const BIG_ITEMS = 100_000;
+/** Items a batch that only batches with items of several submissions reach. */
+const SHARED_MEAN = 16;
 
 /** Starts a run of 100,000 texts and waits for its first slice. The run continues until the end of the test. */
 async function bigRun(pipeline: TestPipeline, sliceItems: number) {
@@ -87,7 +89,7 @@ test("200 single texts that are submitted together share batches", async () => {
   // A worker that has just started knows neither the lengths of texts nor its best budget.
   await round();
   const means: number[] = [];
-  for (let i = 0; i < 7; i++) means.push(await round());
-  // The best result counts: the load of the machine changes the arrival rate. If batches were cut at once, it would be at most 13.
-  assert.ok(Math.max(...means) >= 16, `items a batch: ${means.map((mean) => mean.toFixed(1)).join(", ")}`);
+  // The best round counts: the load of the machine changes the arrival rate. If batches were cut at once, it would be at most 13.
+  while (means.length < 30 && !means.some((mean) => mean >= SHARED_MEAN)) means.push(await round());
+  assert.ok(Math.max(...means) >= SHARED_MEAN, `items a batch: ${means.map((mean) => mean.toFixed(1)).join(", ")}`);
 });

@@ -65,7 +65,7 @@ async function checkFiles(): Promise<Finding> {
 }
 
 /** The CUDA libraries that a library needs, as the loader of the system finds them. Both lists are empty on a system without `ldd`. */
-export async function librariesOf(file: string): Promise<{ found: string[]; missing: string[] }> {
+async function librariesOf(file: string): Promise<{ found: string[]; missing: string[] }> {
   const { stdout } = await execute("ldd", [file], { timeout: LDD_MS }).catch(() => ({ stdout: "" }));
   return readLdd(stdout);
 }

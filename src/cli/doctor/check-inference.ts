@@ -4,7 +4,7 @@ import { loadModel } from "../../inference/model/model.ts";
 import { probeSession } from "../../inference/sessions/session-probe.ts";
 import { type Finding, note, ok, wrong } from "./check.ts";
 
-export const REINSTALL = "install labelmill again: its packages are incomplete or damaged";
+const REINSTALL = "install labelmill again: its packages are incomplete or damaged";
 
 export async function checkCpu(modelDir: string): Promise<Finding> {
   const problem = await probeSession(modelDir, "cpu");

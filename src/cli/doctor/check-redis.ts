@@ -71,7 +71,7 @@ function persistence(info: ReadonlyMap<string, string>): Finding {
 }
 
 /** @param workers all registered workers, of any version */
-export function describeWorkers(workers: readonly WorkerInfo[]): Finding {
+function describeWorkers(workers: readonly WorkerInfo[]): Finding {
   if (workers.length === 0)
     return note("no worker is registered", "start one on a machine that can do the work: labelmill worker");
   const others = workers.filter(({ software }) => software !== SOFTWARE);

@@ -4,7 +4,7 @@ import { Terminal } from "./terminal.ts";
 
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 
-export const INTERRUPT_TIMES = {
+const INTERRUPT_TIMES = {
   /** Signals within this time of the first count as the same one: npm passes on a Ctrl-C that its child has already received. */
   oneSignalMs: 1_000,
   /** After the grace time: to give back unfinished slices and close connections. */

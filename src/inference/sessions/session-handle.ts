@@ -5,7 +5,7 @@ import type { SessionSetup } from "./model-session.ts";
 import type { FromThread, ToThread } from "./serve-session.ts";
 
 /** The module of the thread that runs models in onnxruntime. */
-export const ONNX_THREAD = new URL(
+const ONNX_THREAD = new URL(
   import.meta.url.endsWith(".ts") ? "./session-thread.ts" : "./session-thread.js",
   import.meta.url,
 );

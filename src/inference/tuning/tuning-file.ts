@@ -6,7 +6,7 @@ import { z } from "zod";
 const positive = z.int().min(1).max(10_000_000);
 
 /** The results of a search. They are stored, so that the next start need not search again. */
-export const TuningSchema = z.strictObject({
+const TuningSchema = z.strictObject({
   v: z.literal(1),
   /** On the CPU only. */
   layout: z.strictObject({ threads: positive.max(1024), intraOpThreads: positive.max(1024) }).optional(),

@@ -8,7 +8,7 @@ import { boundedId } from "../../sources/item/bounded-id.ts";
 import type { Source, SourceRecord } from "../../sources/source.ts";
 
 /** What rows of a submission name as their source. */
-export const SUBMITTED_URI = "submitted:";
+const SUBMITTED_URI = "submitted:";
 
 /** A text to label: the text alone, or an object. */
 export type TextItem = string | TextFields;

@@ -3,7 +3,7 @@ import type { Origin } from "../bytes/origin.ts";
 import { formatOfName } from "../text/detect-format.ts";
 
 /** Formats of tables that are stored by columns. A table by format that lacks one of them is a compile error. */
-export const COLUMNAR_FORMATS = ["parquet", "arrow"] as const satisfies readonly ReadOptions["format"][];
+const COLUMNAR_FORMATS = ["parquet", "arrow"] as const satisfies readonly ReadOptions["format"][];
 export type ColumnarFormat = (typeof COLUMNAR_FORMATS)[number];
 
 /** First bytes of an input that are needed to detect a columnar format. */

@@ -7,7 +7,7 @@ import { parseS3Uri, type S3Place, s3Uri } from "../../storage/s3/uri.ts";
 import { isPrefix } from "../bytes/s3-origin.ts";
 
 /** The longest image URL that a job may contain, in characters. */
-export const MAX_IMAGE_LENGTH = 8192;
+const MAX_IMAGE_LENGTH = 8192;
 
 /** An image's URL (`file:`, `http:`, `https:` or `s3:`), or the error of a bad reference. `shown` is for ids and results: it has no password. */
 export type Reference = { shown: string; image: string } | { shown: string; error: ItemError };

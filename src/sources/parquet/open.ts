@@ -21,7 +21,7 @@ export async function openParquet(origin: Origin, read: ReadOptions, wanted: Wan
   return columnarSource(parquetFile(origin, await footerOf(origin)), read, wanted);
 }
 
-export function parquetFile(origin: Origin, footer: Footer): ColumnarFile {
+function parquetFile(origin: Origin, footer: Footer): ColumnarFile {
   return {
     ...{ origin, format: "parquet", rows: footer.rows, columns: footer.names },
     columnType: (name) => columnType(footer.columns.get(name)!),

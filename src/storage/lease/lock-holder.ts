@@ -10,7 +10,7 @@ import { LOCK_FILE } from "../../schemas/names.ts";
 export const MAX_HOLDER_BYTES = 4096;
 
 /** The holder of a lock: the content of its file. It is printed, so it contains no control characters. */
-export const HolderSchema = z.strictObject({
+const HolderSchema = z.strictObject({
   host: z.string().regex(/^[^\p{Cc}]{1,255}$/u),
   pid: z.int().positive(),
   /** The start of the process in kernel ticks, which detects a reused process id; null if the system does not report it. */

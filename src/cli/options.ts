@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { CONFIG_KEYS, type ConfigKey, ConfigSchema, envName, flagName, isFlag } from "../config.ts";
+import { CONFIG_KEYS, type ConfigKey, ConfigSchema, envName, flagName, isFlag, SERVER_KEYS } from "../config.ts";
 import { LANES } from "../schemas/names.ts";
 import { COMPRESSIONS, OUTPUT_FORMATS } from "../schemas/output.ts";
 import { RunSpecSchema } from "../schemas/spec.ts";
@@ -17,6 +17,8 @@ export const MODEL_SETTINGS: readonly ConfigKey[] = [
 ];
 /** Settings of commands that only read and write objects. */
 export const S3_SETTINGS: readonly ConfigKey[] = ["s3Endpoint", "s3Region", "s3PathStyle"];
+/** Settings of commands that label. */
+const WORK_SETTINGS: readonly ConfigKey[] = CONFIG_KEYS.filter((key) => !SERVER_KEYS.includes(key));
 
 export const EXIT_CODES = `
 Exit codes: 0 all rows labeled · 1 failed · 2 wrong usage or input, nothing queued · 3 finished, some rows in error · 130 interrupted`;
@@ -29,7 +31,7 @@ const DEFAULT_SHOW = 5;
 const SWITCHES: ReadonlySet<ConfigKey> = new Set(["allowPrivate", "s3PathStyle", "offline"]);
 
 /** Adds settings as flags, as the last group of the help. Names and descriptions come from config.ts. */
-export function withSettings(command: Command, keys: readonly ConfigKey[] = CONFIG_KEYS): Command {
+export function withSettings(command: Command, keys: readonly ConfigKey[] = WORK_SETTINGS): Command {
   command.optionsGroup("Settings (flags override environment variables, which override --config):");
   command.option("--config <file>", "a JSON file of settings");
   for (const key of keys.filter(isFlag)) {

@@ -16,8 +16,8 @@ export const MATRIX: Record<Area, { value: Area[]; type: Area[] }> = parseMatrix
   software: "",
   "node-version": "",
   abortable: "",
-  "setting-types": "",
-  config: "schemas errors setting-types",
+  settings: "schemas",
+  config: "schemas errors settings",
   "regular-file": "errors",
   retry: "errors",
   redis: "errors config:type retry",
@@ -33,10 +33,14 @@ export const MATRIX: Record<Area, { value: Area[]; type: Area[] }> = parseMatrix
   producers: "sources fleet rows runs outputs schemas storage redis errors logger retry",
   workers:
     "abortable sources fetch fleet rows runs outputs inference schemas storage redis errors logger software config:type regular-file",
-  server: "metrics schemas",
+  health: "errors",
+  server:
+    "schemas producers fleet rows runs outputs fetch storage redis errors logger retry software config:type printable events webhooks health",
+  events: "schemas producers runs fleet fetch storage redis errors logger retry config:type printable",
+  webhooks: "schemas producers rows runs fetch storage redis errors logger retry config:type printable",
   // The entry point of the package. No area may import it.
   index: "node-version errors schemas producers",
-  cli: "node-version printable schemas errors logger metrics software config redis storage fetch sources inference models fleet rows runs outputs producers workers retry server",
+  cli: "node-version printable schemas errors logger metrics software config redis storage fetch sources inference models fleet rows runs outputs producers workers retry server events webhooks health",
 });
 
 function parseMatrix(rows: Record<Area, string>) {
@@ -52,8 +56,19 @@ function parseMatrix(rows: Record<Area, string>) {
 const VENDORS: Record<string, string[] | null> = {
   zod: null,
   "@aws-sdk/client-s3": ["src/storage/s3/client.ts"],
-  bullmq: ["src/redis/", "src/runs/", "src/producers/", "src/workers/"],
-  ioredis: ["src/redis/", "src/fleet/", "src/runs/", "src/producers/", "src/workers/"],
+  "@aws-sdk/client-sqs": ["src/events/"],
+  fastify: ["src/server/"],
+  "fastify-type-provider-zod": ["src/server/"],
+  "@fastify/swagger": ["src/server/"],
+  "@fastify/rate-limit": ["src/server/"],
+  "@fastify/multipart": ["src/server/"],
+  // The peer of @fastify/swagger and fastify-type-provider-zod.
+  "openapi-types": ["src/server/"],
+  bullmq: ["src/redis/", "src/runs/", "src/producers/", "src/workers/", "src/webhooks/"],
+  ioredis: [
+    ...["src/redis/", "src/fleet/", "src/runs/", "src/producers/", "src/workers/"],
+    ...["src/server/", "src/events/", "src/webhooks/"],
+  ],
   "onnxruntime-node": ["src/inference/onnx/session.ts", "src/inference/onnx/execution-providers.ts"],
   "@bufbuild/protobuf": ["src/inference/onnx/protobuf.ts"],
   sharp: ["src/inference/preprocess/image/decode-image.ts", "src/inference/preprocess/image/image-header.ts"],

@@ -6,13 +6,13 @@ import { finalizeRun } from "../outputs/finalize.ts";
 import { FileEncoder } from "../rows/file-encoder.ts";
 import type { Compactions } from "../runs/compactions.ts";
 import type { RunLedger } from "../runs/ledger/ledger.ts";
+import { QueueWorker } from "../runs/queues/queue-worker.ts";
 import { type CompactJob, CompactJobSchema, type FinalizeJob, FinalizeJobSchema } from "../schemas/job.ts";
 import { RUNS_QUEUE } from "../schemas/names.ts";
 import type { Outages } from "../storage/health/outages.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { judgeFailure, outageDelayMs } from "./outages/outage-delay.ts";
 import { type DeadLetters, unreadableReason } from "./queue/dead-letters.ts";
-import { QueueWorker } from "./queue/queue-worker.ts";
 import { delayJob, giveBack, toLabelmillError } from "./queue/retry.ts";
 import { failedRunJob, rejectRunJob } from "./queue/run-job.ts";
 

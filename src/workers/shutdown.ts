@@ -2,7 +2,7 @@ import type { Redis } from "ioredis";
 import type { LabelmillError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { whenLost } from "../redis/outages.ts";
-import type { QueueWorker } from "./queue/queue-worker.ts";
+import type { QueueWorker } from "../runs/queues/queue-worker.ts";
 
 /**
  * Stops the queues of a worker that shuts down. They take no more jobs. Running jobs may finish within the grace time;

@@ -4,9 +4,9 @@ import type { Redis } from "ioredis";
 import type { z } from "zod";
 import type { Logger } from "../../logger.ts";
 import { openQueue } from "../../runs/queues/queue.ts";
+import { RawPayload } from "../../runs/queues/queue-worker.ts";
 import { trimWaiting } from "../../runs/queues/trim-queue.ts";
 import { DEAD_LETTER_QUEUE } from "../../schemas/names.ts";
-import { RawPayload } from "./queue-worker.ts";
 
 /** A payload may be of any size. Longer ones are cut, in UTF-16 code units. */
 const MAX_PAYLOAD_LENGTH = 100_000;

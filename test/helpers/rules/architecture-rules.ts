@@ -189,7 +189,7 @@ const ONE_PLACE: { package: string; names: string[]; place: string; why: string 
   {
     package: "bullmq",
     names: ["Worker", "QueueEvents", "FlowProducer"],
-    place: "src/workers/queue/queue-worker.ts",
+    place: "src/runs/queues/queue-worker.ts",
     why: "an `error` without a listener ends the process: use QueueWorker",
   },
   {

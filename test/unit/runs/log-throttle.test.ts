@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { LogThrottle } from "../../../src/workers/queue/log-throttle.ts";
+import { LogThrottle } from "../../../src/runs/queues/log-throttle.ts";
 
 test("a kind is logged at once, then again after the interval, with the number of events since", () => {
   const said: string[] = [];

@@ -1,6 +1,5 @@
 import { type Job, type Processor, Worker, type WorkerOptions } from "bullmq";
 import type { Redis } from "ioredis";
-import type { Config } from "../../config.ts";
 import { messageOf } from "../../errors.ts";
 import type { Logger } from "../../logger.ts";
 import { logQueueErrors } from "./queue-errors.ts";
@@ -22,14 +21,13 @@ const PARSED_FIELDS = ["opts", "progress"] as const;
 type JobFields = Parameters<typeof Job.fromJSON>[1];
 
 /** Lock and stall options of all queue workers. A worker renews the lock of each of its jobs by a timer. */
-export function lockOptions({ lockMs, stallCheckMs }: Config) {
+export function lockOptions({ lockMs, stallCheckMs }: { lockMs: number; stallCheckMs: number }) {
   return {
     /** If a worker does not renew the lock for this long, another worker gets the job. In ms. */
     lockDuration: lockMs,
     /** How often jobs without a lock are looked for, in ms. */
     stalledInterval: stallCheckMs,
-    // No limit: `slice-attempt.ts` counts lost workers. BullMQ's own limit would fail the job and not report it to the
-    // run.
+    // No limit: `slice-attempt.ts` counts lost workers. BullMQ's own limit would fail the job and report it to no run.
     maxStalledCount: Number.MAX_SAFE_INTEGER,
   };
 }

@@ -22,6 +22,8 @@ export const RUNS_QUEUE = `labelmill${JOB_VERSION}.runs`;
 export const PLANS_QUEUE = `labelmill${JOB_VERSION}.plans`;
 /** Jobs whose payload cannot be parsed, each with the reason. No process takes jobs from it. */
 export const DEAD_LETTER_QUEUE = `labelmill${JOB_VERSION}.dead`;
+/** Deliveries to webhooks. `labelmill serve` takes them. */
+export const WEBHOOKS_QUEUE = "labelmill-webhooks";
 /** Events for the consumers of results: at least once, in a bounded number. */
 export const RESULTS_QUEUE = "labelmill-results";
 

@@ -26,6 +26,7 @@ export const ResultTargetSchema = z.discriminatedUnion("to", [
     }),
 ]);
 export type ResultTarget = z.infer<typeof ResultTargetSchema>;
+export type WebhookTarget = Extract<ResultTarget, { to: "webhook" }>;
 
 /** The targets of a submission, each at most once. */
 export const ResultTargetsSchema = z.array(ResultTargetSchema).max(10);

@@ -22,6 +22,17 @@ const CODES = {
   NOT_FINITE: { retryable: false },
   ITEM_FAILED: { retryable: false },
   ITEM_CRASHED_WORKER: { retryable: true },
+  // Errors of a request to the HTTP server that no command has.
+  REQUEST_INVALID: { retryable: false },
+  UNAUTHORIZED: { retryable: false },
+  FORBIDDEN: { retryable: false },
+  ROUTE_NOT_FOUND: { retryable: false },
+  METHOD_NOT_ALLOWED: { retryable: false },
+  CONTENT_TYPE: { retryable: false },
+  BODY_TOO_LARGE: { retryable: false },
+  RATE_LIMITED: { retryable: true },
+  BACKLOG_FULL: { retryable: true },
+  STOPPING: { retryable: true },
   // Errors that stop a command before anything is queued.
   USAGE: { retryable: false },
   CONFIG_INVALID: { retryable: false },

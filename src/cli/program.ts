@@ -14,6 +14,7 @@ import { modelsCommand } from "./models/commands.ts";
 import { EXIT_CODES } from "./options.ts";
 import { flagWarning, withRedisPassword } from "./redis-password.ts";
 import { runCommand } from "./run/commands.ts";
+import { serveCommand } from "./serve/commands.ts";
 import { serviceCommands } from "./service/commands.ts";
 import type { Interrupts } from "./terminal/interrupts.ts";
 import { Terminal } from "./terminal/terminal.ts";
@@ -102,6 +103,7 @@ ${EXIT_CODES}`,
     verifyCommand(context),
     demoCommand(context),
     runCommand(context),
+    serveCommand(context),
     ...serviceCommands(context),
     modelsCommand(context),
     doctorCommand(context),

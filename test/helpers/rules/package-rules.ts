@@ -34,8 +34,8 @@ export function undeclaredImports(
 
 /** Dependencies that the next commits use. Empty outside of such a series. */
 const NEXT = [
-  ...["fastify", "fastify-type-provider-zod", "@fastify/swagger", "@fastify/rate-limit", "@fastify/multipart"],
-  ...["openapi-types", "@aws-sdk/client-sqs", "@huggingface/inference", "standardwebhooks"],
+  ...["@fastify/rate-limit", "@fastify/multipart"],
+  ...["@aws-sdk/client-sqs", "@huggingface/inference", "standardwebhooks"],
 ];
 
 /** Dependencies without a use. A script may also use a development tool by its path, and tsconfig.json may name types. */

@@ -1,0 +1,34 @@
+import { join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import type { Config } from "../../config.ts";
+import { LabelmillError } from "../../errors.ts";
+import { asPrefix } from "../output-location.ts";
+import { isS3 } from "../s3.ts";
+
+/** The folder of a server that has no other places, in the current folder. */
+export const DATA_FOLDER = "labelmill-data";
+
+/** Where a server keeps its data. URIs end in `/`. */
+export type Places = { output: string; state: string; redisFolder: string };
+
+/**
+ * The places of the options, or the defaults of a server with its own Redis.
+ * @throws LabelmillError USAGE if a server with a shared Redis does not name its places
+ */
+export function placesOf(out: string | undefined, { state, redisUrl }: Config): Places {
+  if (redisUrl && (out === undefined || state === undefined))
+    throw new LabelmillError(
+      "USAGE",
+      `expected --out and --state beside REDIS_URL, such as --out s3://BUCKET/labels/ --state s3://BUCKET/state/; got no ${out === undefined ? "--out" : "--state"}`,
+    );
+  const statePlace = state ?? join(DATA_FOLDER, "state");
+  return {
+    output: uriOf(out ?? join(DATA_FOLDER, "output")),
+    state: uriOf(statePlace),
+    redisFolder: resolve(isS3(statePlace) ? DATA_FOLDER : statePlace, "redis"),
+  };
+}
+
+function uriOf(place: string): string {
+  return isS3(place) ? asPrefix(place) : pathToFileURL(`${resolve(place)}/`).href;
+}

@@ -1,0 +1,34 @@
+import type { Config } from "../config.ts";
+import type { Logger } from "../logger.ts";
+import { openRedis, type RedisAddress } from "../redis/connect.ts";
+import { openStore } from "../storage/open.ts";
+import type { S3 } from "../storage/s3/s3.ts";
+import type { ServerDeps } from "./deps.ts";
+import { type DeclaredModel, DeclaredModels } from "./models/declared-models.ts";
+
+export type ServerOptions = {
+  config: Config;
+  log: Logger;
+  redis: RedisAddress;
+  s3: S3;
+  /** The URI of the output: `file:///FOLDER/` or `s3://BUCKET/PREFIX/`. */
+  output: string;
+  /** The URI of the state store. */
+  state: string;
+  models: readonly DeclaredModel[];
+  /** Aborts when the server stops. */
+  stopping: AbortSignal;
+};
+
+/**
+ * Opens what the routes work with.
+ * @param opening closes it, in reverse order
+ * @throws LabelmillError REDIS_UNREACHABLE, REDIS_UNFIT; STORE_FAILED if the output or the state store cannot be used
+ */
+export async function openDeps(options: ServerOptions, opening: AsyncDisposableStack): Promise<ServerDeps> {
+  const { config, log, redis: address, s3, stopping } = options;
+  const [store, state] = await Promise.all([openStore(options.output, s3), openStore(options.state, s3)]);
+  const redis = await openRedis(address, "producer");
+  opening.defer(() => redis.disconnect());
+  return { config, log, address, redis, store, state, s3, stopping, models: new DeclaredModels(options.models) };
+}

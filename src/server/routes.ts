@@ -1,0 +1,9 @@
+import type { App, ServerDeps } from "./deps.ts";
+import { modelRoutes } from "./routes/models.ts";
+import { workerRoutes } from "./routes/workers.ts";
+
+/** Registers the routes of the API. */
+export function registerRoutes(app: App, deps: ServerDeps): void {
+  modelRoutes(app, deps);
+  workerRoutes(app, deps);
+}

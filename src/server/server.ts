@@ -1,0 +1,52 @@
+import type { AddressInfo } from "node:net";
+import { LabelmillError, messageOf, systemCode } from "../errors.ts";
+import { buildApp } from "./app.ts";
+import type { App, ServerDeps } from "./deps.ts";
+
+/** A server that listens. */
+export type RunningServer = {
+  app: App;
+  /** `http://HOST:PORT`, without a slash at its end. */
+  url: string;
+  /** Takes no more connections, and closes when all requests are answered. */
+  close(): Promise<void>;
+};
+
+/**
+ * Starts the server on the host and port of the settings.
+ * @throws LabelmillError CONFIG_INVALID if it cannot listen there
+ */
+export async function startServer(deps: ServerDeps): Promise<RunningServer> {
+  const { host, port } = deps.config;
+  const app = buildApp(deps);
+  try {
+    await app.listen({ host, port });
+  } catch (error) {
+    await app.close();
+    throw cannotListen(host, port, error);
+  }
+  return { app, url: urlOf(app.server.address() as AddressInfo), close: () => app.close() };
+}
+
+const FIXES: Record<string, string> = {
+  EADDRINUSE: "another process listens there: stop it, or set --port",
+  EACCES: "this user may not open the port: set --port to 1024 or more",
+  EADDRNOTAVAIL: "this machine does not have the address: set --host to one of its addresses",
+  ENOTFOUND: "the host name is unknown: set --host to an address of this machine",
+};
+
+function cannotListen(host: string, port: number, error: unknown): unknown {
+  const fix = FIXES[systemCode(error) ?? ""];
+  if (fix === undefined) return error;
+  return new LabelmillError(
+    "CONFIG_INVALID",
+    `expected to listen on ${host}:${port}, got ${messageOf(error)}: ${fix}`,
+    {
+      cause: error,
+    },
+  );
+}
+
+function urlOf({ address, family, port }: AddressInfo): string {
+  return `http://${family === "IPv6" ? `[${address}]` : address}:${port}`;
+}

@@ -1,0 +1,81 @@
+import { declaredOf } from "../../../src/cli/serve/declare-models.ts";
+import { type Config, loadConfig } from "../../../src/config.ts";
+import { createLogger, type Logger } from "../../../src/logger.ts";
+import { loadBuiltIn } from "../../../src/models/built-in.ts";
+import type { ServerDeps } from "../../../src/server/deps.ts";
+import { openDeps } from "../../../src/server/open-deps.ts";
+import { startServer } from "../../../src/server/server.ts";
+import { S3 } from "../../../src/storage/s3/s3.ts";
+import { TestPipeline } from "../runs/pipeline.ts";
+
+export type TestApiOptions = {
+  /** The declared models. Default: tiny-sentiment. */
+  models?: string[];
+  /** Whether a worker in this process serves them. Default: true. */
+  worker?: boolean;
+  /** Settings of config.ts. */
+  settings?: Partial<Config>;
+  log?: Logger;
+};
+
+/** A server on a free port of this machine, with Redis, a folder and a worker in this process. */
+export class TestApi implements AsyncDisposable {
+  readonly pipeline: TestPipeline;
+  readonly deps: ServerDeps;
+  /** `http://127.0.0.1:PORT` */
+  readonly url: string;
+  readonly #stopping: AbortController;
+
+  private constructor(pipeline: TestPipeline, deps: ServerDeps, url: string, stopping: AbortController) {
+    this.pipeline = pipeline;
+    this.deps = deps;
+    this.url = url;
+    this.#stopping = stopping;
+  }
+
+  static async open(options: TestApiOptions = {}): Promise<TestApi> {
+    await using opening = new AsyncDisposableStack();
+    const pipeline = opening.use(await TestPipeline.open());
+    const { models = ["tiny-sentiment"], worker = true, settings = {}, log = createLogger("silent", false) } = options;
+    if (worker) await pipeline.worker({}, { models });
+    const s3 = new S3();
+    pipeline.defer(() => s3.close());
+    const stopping = new AbortController();
+    const server = new AsyncDisposableStack();
+    pipeline.defer(() => server.disposeAsync());
+    const deps = await openDeps(
+      {
+        config: loadConfig({ flags: { port: 0, ...settings } }),
+        log,
+        redis: pipeline.redis.address,
+        s3,
+        output: pipeline.output("output"),
+        state: pipeline.output("state"),
+        models: await Promise.all(models.map(async (name) => declaredOf(name, await loadBuiltIn(name)))),
+        stopping: stopping.signal,
+      },
+      server,
+    );
+    const running = await startServer(deps);
+    server.defer(() => running.close());
+    opening.move();
+    return new TestApi(pipeline, deps, running.url, stopping);
+  }
+
+  /** Sends a request to a path of this server. */
+  fetch(path: string, init?: RequestInit): Promise<Response> {
+    return fetch(this.url + path, init);
+  }
+
+  /** Sends a JSON body by POST. */
+  post(path: string, body: unknown, headers: Record<string, string> = {}): Promise<Response> {
+    const init = { method: "POST", headers: { "content-type": "application/json", ...headers } };
+    return this.fetch(path, { ...init, body: JSON.stringify(body) });
+  }
+
+  /** Stops as at an interrupt, and closes everything. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopping.abort();
+    await this.pipeline[Symbol.asyncDispose]();
+  }
+}

@@ -100,9 +100,12 @@ function partsInMemory(store: ObjectStore): ObjectStore {
     uri: store.uri,
     conditionalWrites: store.conditionalWrites,
     get: (key) => placeOf(key).get(key),
+    getWithEtag: (key) => placeOf(key).getWithEtag(key),
+    head: (key) => placeOf(key).head(key),
     stream: (key) => placeOf(key).stream(key),
     put: (key, body) => placeOf(key).put(key, body),
     putIfAbsent: (key, body) => placeOf(key).putIfAbsent(key, body),
+    replaceIf: (key, etag, body) => placeOf(key).replaceIf(key, etag, body),
     remove: (key) => placeOf(key).remove(key),
     list: (prefix) => store.list(prefix),
   };

@@ -1,3 +1,4 @@
+import { hash } from "node:crypto";
 import { LabelmillError } from "../errors.ts";
 import { checkKey, sortKeys } from "./key.ts";
 import type { Body, ObjectStore, StoredObject } from "./store.ts";
@@ -25,6 +26,17 @@ export class MemoryStore implements ObjectStore {
     return this.#find(key).slice();
   }
 
+  async getWithEtag(key: string): Promise<{ bytes: Uint8Array; etag: string } | undefined> {
+    checkKey(key);
+    const bytes = this.#objects.get(key)?.slice();
+    return bytes && { bytes, etag: hash("sha256", bytes) };
+  }
+
+  async head(key: string): Promise<{ etag: string; size: number } | undefined> {
+    const found = await this.getWithEtag(key);
+    return found && { etag: found.etag, size: found.bytes.length };
+  }
+
   async *stream(key: string): AsyncGenerator<Uint8Array> {
     const bytes = this.#find(key);
     for (let at = 0; at < bytes.length; at += PIECE_BYTES) yield bytes.slice(at, at + PIECE_BYTES);
@@ -43,6 +55,15 @@ export class MemoryStore implements ObjectStore {
     if (this.#objects.has(key)) return false;
     this.#objects.set(key, joined([body]));
     return true;
+  }
+
+  async replaceIf(key: string, etag: string | null, body: Uint8Array): Promise<string | null> {
+    checkKey(key);
+    const there = this.#objects.get(key);
+    if ((there ? hash("sha256", there) : null) !== etag) return null;
+    const bytes = joined([body]);
+    this.#objects.set(key, bytes);
+    return hash("sha256", bytes);
   }
 
   async remove(key: string): Promise<void> {

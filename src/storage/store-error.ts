@@ -54,3 +54,13 @@ export function scopeOf({ place, key }: StoreError, output: string): string {
   const uri = `${place}/${key}`;
   return place === undefined || uri.startsWith(output.replace(/\/*$/, "/")) ? output : keysBeside(uri);
 }
+
+/** What `read` returns; undefined if the object does not exist. */
+export async function ifThere<T>(read: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await read();
+  } catch (error) {
+    if (error instanceof LabelmillError && error.code === "STORE_NOT_FOUND") return undefined;
+    throw error;
+  }
+}

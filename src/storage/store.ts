@@ -16,6 +16,13 @@ export interface ObjectStore extends ReadableStore {
    * be of an earlier try of this same call, if the server wrote it and then answered with an error: read it to know.
    */
   putIfAbsent(key: string, body: Uint8Array): Promise<boolean>;
+  /**
+   * Writes if the object has this ETag, or, with null, if the key does not exist. Of concurrent calls with one ETag exactly one
+   * succeeds, also if it takes several tries. Where the store cannot compare and write in one step, it compares and then writes;
+   * `put` and `remove` of a file do not wait for this call.
+   * @returns the new ETag; null if the object has another ETag by now, or does not exist
+   */
+  replaceIf(key: string, etag: string | null, body: Uint8Array): Promise<string | null>;
   /** Removes an object, if it exists. */
   remove(key: string): Promise<void>;
 }
@@ -26,6 +33,10 @@ export interface ReadableStore {
   readonly uri: string;
   /** The whole object. */
   get(key: string): Promise<Uint8Array>;
+  /** The whole object with its ETag, which changes with its content. Undefined if it does not exist. */
+  getWithEtag(key: string): Promise<{ bytes: Uint8Array; etag: string } | undefined>;
+  /** The ETag of an object, and its size in bytes. Undefined if it does not exist. A folder reads the file to know its ETag. */
+  head(key: string): Promise<{ etag: string; size: number } | undefined>;
   /** The object in pieces, for large ones. Errors are thrown while reading, not by this call. */
   stream(key: string): AsyncIterable<Uint8Array>;
   /** The objects whose keys begin with `prefix`, in the keys' byte order; sizes in bytes. */

@@ -129,6 +129,51 @@ export function storeConformance(name: string, make: () => Promise<StoresUnderTe
     };
     check("exactly one of ten concurrent putIfAbsent calls wins, and its bytes are stored", race, ignoresConditions);
 
+    check(
+      "head and getWithEtag report the ETag of the content, and undefined for a missing object",
+      async (store, second) => {
+        for (const key of ["key", "a/b/missing"]) {
+          assert.equal(await store.head(key), undefined);
+          assert.equal(await store.getWithEtag(key), undefined);
+        }
+        await store.put("key", bytes("one"));
+        const one = (await store.getWithEtag("key"))!;
+        assert.equal(text(one.bytes), "one");
+        assert.match(one.etag, /^[^"]+$/);
+        assert.deepEqual(await second.head("key"), { etag: one.etag, size: 3 });
+        await second.put("key", bytes("two"));
+        assert.notEqual((await store.head("key"))!.etag, one.etag);
+      },
+    );
+
+    check("replaceIf writes only over the object that was read", async (store, second) => {
+      const made = await store.replaceIf("a/key", null, bytes("one"));
+      assert.equal(made, (await second.head("a/key"))!.etag);
+      assert.equal(await second.replaceIf("a/key", null, bytes("other")), null);
+      const replaced = await second.replaceIf("a/key", made, bytes("two"));
+      assert.equal(replaced, (await store.getWithEtag("a/key"))!.etag);
+      assert.equal(await store.replaceIf("a/key", made, bytes("other")), null);
+      assert.equal(text(await store.get("a/key")), "two");
+      await store.remove("a/key");
+      assert.equal(await store.replaceIf("a/key", replaced, bytes("other")), null);
+      assert.deepEqual(await keys(store), []);
+      await assert.rejects(store.replaceIf("../out", null, bytes("x")), isError("NOT_GRANTED"));
+      await assert.rejects(store.head("../out"), isError("NOT_GRANTED"));
+    });
+
+    const counting = async (store: ObjectStore, second: ObjectStore) => {
+      const increase = async (one: ObjectStore) => {
+        for (;;) {
+          const found = await one.getWithEtag("counter");
+          const next = bytes(`${found ? Number(text(found.bytes)) + 1 : 1}`);
+          if ((await one.replaceIf("counter", found?.etag ?? null, next)) !== null) return;
+        }
+      };
+      await Promise.all(Array.from({ length: 20 }, (_, i) => increase(i % 2 ? store : second)));
+      assert.equal(text(await store.get("counter")), "20");
+    };
+    check("no increment of twenty concurrent ones is lost with replaceIf", counting, ignoresConditions);
+
     check("an object that does not exist is STORE_NOT_FOUND with its key", async (store) => {
       await store.put("folder/key", bytes("x"));
       for (const key of ["nothing", "folder", "folder/other", "folder/key/below"]) {

@@ -1,3 +1,4 @@
+import { createHash, hash } from "node:crypto";
 import type { Stats } from "node:fs";
 import { type FileHandle, lstat, mkdir, readdir, realpath, rename, rmdir, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
@@ -5,7 +6,9 @@ import { pathToFileURL } from "node:url";
 import { LabelmillError, systemCode } from "../../errors.ts";
 import { IrregularFile, openReal } from "../../regular-file.ts";
 import { checkKey, isKey, sortKeys } from "../key.ts";
+import { withKeyLock } from "../lease/key-lock.ts";
 import type { Body, ObjectStore, ReadableStore, StoredObject } from "../store.ts";
+import { ifThere } from "../store-error.ts";
 import { linkIfAbsent, linksWork, removeLeftovers, syncFolder, withAside } from "./atomic-write.ts";
 import { storeError } from "./error.ts";
 import { makeFolders } from "./folders.ts";
@@ -69,6 +72,25 @@ export class FsStore implements ObjectStore {
     }
   }
 
+  async getWithEtag(key: string): Promise<{ bytes: Uint8Array; etag: string } | undefined> {
+    return ifThere(async () => {
+      const bytes = await this.get(key);
+      return { bytes, etag: hash("sha256", bytes) };
+    });
+  }
+
+  async head(key: string): Promise<{ etag: string; size: number } | undefined> {
+    return ifThere(async () => {
+      const sum = createHash("sha256");
+      let size = 0;
+      for await (const piece of this.stream(key)) {
+        sum.update(piece);
+        size += piece.length;
+      }
+      return { etag: sum.digest("hex"), size };
+    });
+  }
+
   async *stream(key: string): AsyncGenerator<Uint8Array> {
     const file = await this.#open(key);
     try {
@@ -89,17 +111,20 @@ export class FsStore implements ObjectStore {
   }
 
   async putIfAbsent(key: string, body: Uint8Array): Promise<boolean> {
-    return this.#write(key, body, async (aside, path) => {
-      if (this.conditionalWrites && (await linkIfAbsent(aside, path))) return true;
-      const there = await lstatIfThere(path);
-      if (there) {
-        if (!there.isFile()) throw this.#notAFile(key);
-        return false;
-      }
-      if (this.conditionalWrites) throw new LabelmillError("STORE_FAILED", `${path} was removed while it was written`);
-      await rename(aside, path);
-      return true;
-    });
+    return this.#write(key, body, (aside, path) => this.#placeIfAbsent(key, aside, path));
+  }
+
+  async replaceIf(key: string, etag: string | null, body: Uint8Array): Promise<string | null> {
+    const replace = (aside: string, path: string) =>
+      withKeyLock(path, async (stillOurs) => {
+        const found = await this.head(key);
+        if ((found?.etag ?? null) !== etag) return false;
+        await stillOurs();
+        if (etag === null) return this.#placeIfAbsent(key, aside, path);
+        await rename(aside, path);
+        return true;
+      });
+    return (await this.#write(key, body, replace)) ? hash("sha256", body) : null;
   }
 
   async remove(key: string): Promise<void> {
@@ -134,6 +159,18 @@ export class FsStore implements ObjectStore {
     } catch (error) {
       throw storeError(error, "list", this.#root);
     }
+  }
+
+  async #placeIfAbsent(key: string, aside: string, path: string): Promise<boolean> {
+    if (this.conditionalWrites && (await linkIfAbsent(aside, path))) return true;
+    const there = await lstatIfThere(path);
+    if (there) {
+      if (!there.isFile()) throw this.#notAFile(key);
+      return false;
+    }
+    if (this.conditionalWrites) throw new LabelmillError("STORE_FAILED", `${path} was removed while it was written`);
+    await rename(aside, path);
+    return true;
   }
 
   #path(key: string): string {

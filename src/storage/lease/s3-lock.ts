@@ -60,7 +60,7 @@ async function acquire(s3: S3, at: S3Place, holder: Holder, { staleMs }: LockTim
     const held = await read(s3, at);
     if (held?.holder.token === holder.token) return;
     if (!held) await s3.putIfAbsent(at, encodeHolder(holder));
-    else if (await isDead(held, staleMs)) await s3.replace(at, encodeHolder(holder), held.etag);
+    else if (await isDead(held, staleMs)) await s3.replaceIf(at, held.etag, encodeHolder(holder));
     else throw lockedBy(s3Uri(at).slice(0, -LOCK_FILE.length), held);
   }
   throw new LabelmillError("OUTPUT_LOCKED", `${s3Uri(at)}: too many commands want this lock at once: try again`);
@@ -76,7 +76,7 @@ async function renew(s3: S3, at: S3Place, holder: Holder): Promise<LockOwner> {
   if (!held) return "removed";
   if (held.holder.token !== holder.token) return "taken";
   const renewed = { ...holder, beat: (held.holder.beat ?? 0) + 1 };
-  if (await s3.replace(at, encodeHolder(renewed), held.etag)) return "ours";
+  if ((await s3.replaceIf(at, held.etag, encodeHolder(renewed))) !== null) return "ours";
   throw new LabelmillError("STORE_FAILED", `${s3Uri(at)} changed while it was renewed`);
 }
 

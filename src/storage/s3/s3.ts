@@ -2,7 +2,9 @@ import type { Readable } from "node:stream";
 import { LabelmillError } from "../../errors.ts";
 import { retry, Tries } from "../../retry/retry.ts";
 import { answeredAt, openS3Client, type S3Client, type S3Settings } from "./client.ts";
+import { putIf } from "./conditional.ts";
 import { type S3Operation, s3Code, s3Status } from "./error.ts";
+import { etagIn, quotedEtag } from "./etag.ts";
 import { type ByteRange, readPieces } from "./pieces.ts";
 import { S3_LIMITS, type S3Limits, s3Retry, throwIfAborted } from "./tries.ts";
 import { inPieces, PIECE_BYTES, type RequestS3, uploadPieces } from "./upload.ts";
@@ -22,7 +24,6 @@ export interface S3Watch {
   onRequest(bucket: string, key: string, item?: boolean): (error?: unknown) => void;
 }
 
-type S3Condition = { IfMatch?: string; IfNoneMatch?: string };
 type ReadStart = S3Found & { readAt: Date };
 type ReadOptions = { signal?: AbortSignal; item?: boolean };
 type StreamOptions = ReadOptions & { etag?: string; range?: ByteRange };
@@ -134,8 +135,12 @@ export class S3 {
       const first = await pieces.next();
       if (first.done) return await this.#putWhole(at, new Uint8Array());
       if (first.value.length < PIECE_BYTES) return await this.#putWhole(at, first.value);
-      const request: RequestS3 = (doing, send) => this.#request(doing, at, send);
-      await uploadPieces({ request, size: async () => (await this.head(at)).size }, at, first.value, pieces);
+      await uploadPieces(
+        { request: this.#requestFor(at), size: async () => (await this.head(at)).size },
+        at,
+        first.value,
+        pieces,
+      );
     } finally {
       await pieces.return(undefined);
     }
@@ -146,19 +151,26 @@ export class S3 {
    * earlier try of this same call, if the server wrote it and then answered with an error.
    */
   async putIfAbsent(at: S3Place, body: Uint8Array): Promise<boolean> {
-    return this.#putIf(at, body, { IfNoneMatch: "*" });
+    return (await putIf(this.#requestFor(at), at, null, body)).etag !== undefined;
   }
 
-  /** Replaces the object with this ETag, on a server that supports `If-Match`. False as for `putIfAbsent`: read it to know. */
-  async replace(at: S3Place, body: Uint8Array, etag: string): Promise<boolean> {
-    return this.#putIf(at, body, { IfMatch: quoted(etag) });
+  /**
+   * Writes if the object has this ETag or, with null, if it does not exist, on a server that supports `If-Match` and
+   * `If-None-Match`. A write of an earlier try counts, if the server wrote it and then answered with an error.
+   * @returns the new ETag; null if the object is another one by now
+   */
+  async replaceIf(at: S3Place, etag: string | null, body: Uint8Array): Promise<string | null> {
+    const { etag: written, tries } = await putIf(this.#requestFor(at), at, etag, body);
+    if (written !== undefined || tries === 1) return written ?? null;
+    const { bytes, etag: now } = await this.snapshot(at);
+    return Buffer.compare(bytes, body) === 0 ? now : null;
   }
 
   /** Deletes an object, if it exists. With `etag`, only this one, on a server that supports `If-Match`. */
   async delete(at: S3Place, etag?: string): Promise<void> {
     try {
       await this.#request("delete", at, ({ sdk, client }) => {
-        const condition = etag === undefined ? {} : { IfMatch: quoted(etag) };
+        const condition = etag === undefined ? {} : { IfMatch: quotedEtag(etag) };
         return client.send(new sdk.DeleteObjectCommand({ Bucket: at.bucket, Key: at.key, ...condition }));
       });
     } catch (error) {
@@ -224,6 +236,10 @@ export class S3 {
     );
   }
 
+  #requestFor(at: S3Place): RequestS3 {
+    return (doing, send) => this.#request(doing, at, send);
+  }
+
   #operation(doing: S3Operation["doing"], at: S3Place): S3Operation {
     const host = this.#host.startsWith(`${at.bucket}.`) ? this.#host.slice(at.bucket.length + 1) : this.#host;
     return { doing, what: s3Uri(at), host };
@@ -240,7 +256,7 @@ export class S3 {
       throwIfAborted(signal);
       const target = {
         ...{ Bucket: at.bucket, Key: at.key },
-        ...(ifMatch ? { IfMatch: quoted(ifMatch) } : {}),
+        ...(ifMatch ? { IfMatch: quotedEtag(ifMatch) } : {}),
         ...(offset === 0 && end === "" ? {} : { Range: `bytes=${offset}-${end}` }),
       };
       const get = ({ sdk, client }: S3Client) =>
@@ -260,36 +276,19 @@ export class S3 {
     return readPieces({ what: s3Uri(at), get, tries }, etag, range);
   }
 
-  async #putWhole(at: S3Place, body: Uint8Array, condition: S3Condition = {}): Promise<void> {
+  async #putWhole(at: S3Place, body: Uint8Array): Promise<void> {
     await this.#request("write", at, ({ sdk, client }) =>
-      client.send(new sdk.PutObjectCommand({ Bucket: at.bucket, Key: at.key, Body: body, ...condition })),
+      client.send(new sdk.PutObjectCommand({ Bucket: at.bucket, Key: at.key, Body: body })),
     );
-  }
-
-  async #putIf(at: S3Place, body: Uint8Array, condition: S3Condition): Promise<boolean> {
-    try {
-      await this.#putWhole(at, body, condition);
-      return true;
-    } catch (error) {
-      if (!(error instanceof LabelmillError)) throw error;
-      // With If-Match, a missing object is not the one to replace.
-      const gone = condition.IfMatch !== undefined && error.code === "STORE_NOT_FOUND";
-      if (gone || s3Status(error.cause) === 412) return false;
-      throw error;
-    }
   }
 }
 
 function foundOf(answer: { ContentLength?: number; ETag?: string; LastModified?: Date }): S3Found {
   return {
     size: answer.ContentLength ?? 0,
-    etag: (answer.ETag ?? "").replace(/^"(.*)"$/, "$1"),
+    etag: etagIn(answer.ETag),
     modifiedAt: answer.LastModified ?? new Date(0),
   };
-}
-
-function quoted(etag: string): string {
-  return etag.startsWith("W/") ? etag : `"${etag}"`;
 }
 
 function drop(body: Readable): void {

@@ -1,18 +1,24 @@
 import { LabelmillError } from "../../errors.ts";
 import { checkKey, isKey } from "../key.ts";
 import type { Body, ObjectStore, ReadableStore, StoredObject } from "../store.ts";
+import { ifThere } from "../store-error.ts";
 import { s3Code } from "./error.ts";
 import { parseS3Uri, type S3, type S3Place, s3Uri } from "./s3.ts";
+
+/** The ETag of no object. */
+const UNUSED_ETAG = "0".repeat(32);
 
 /** A reserved name, so that no object has it and no list shows it. */
 const PROBE_KEY = ".probe.0000000000000000.aside";
 
-/** Whether a bucket refuses a second write, by bucket. Probed once. */
+type Probe = (s3: S3, at: S3Place) => Promise<boolean>;
+
+/** What is known of buckets: whether one refuses a second write, and whether one refuses to replace another object. Probed once. */
 const KNOWN = new WeakMap<S3, Map<string, Promise<boolean>>>();
 
 /**
  * Objects below a prefix of a bucket. On a server that ignores conditions, `putIfAbsent` checks and then writes: two concurrent
- * writers may both succeed, and `conditionalWrites` is false.
+ * writers may both succeed, and `conditionalWrites` is false. On a server that ignores `If-Match`, `replaceIf` does the same.
  */
 export class S3Store implements ObjectStore {
   readonly uri: string;
@@ -37,7 +43,7 @@ export class S3Store implements ObjectStore {
    */
   static async open(s3: S3, uri: string): Promise<S3Store> {
     const root = rootOf(uri);
-    return new S3Store(s3, root, await conditionalWrites(s3, root));
+    return new S3Store(s3, root, await probed(s3, root, "write", probeWrite));
   }
 
   /** @throws LabelmillError USAGE */
@@ -47,6 +53,22 @@ export class S3Store implements ObjectStore {
 
   async get(key: string): Promise<Uint8Array> {
     return this.#s3.get(this.#at(key));
+  }
+
+  async getWithEtag(key: string): Promise<{ bytes: Uint8Array; etag: string } | undefined> {
+    const at = this.#at(key);
+    return ifThere(async () => {
+      const { bytes, etag } = await this.#s3.snapshot(at);
+      return { bytes, etag };
+    });
+  }
+
+  async head(key: string): Promise<{ etag: string; size: number } | undefined> {
+    const at = this.#at(key);
+    return ifThere(async () => {
+      const { etag, size } = await this.#s3.head(at);
+      return { etag, size };
+    });
   }
 
   async *stream(key: string): AsyncGenerator<Uint8Array> {
@@ -60,9 +82,18 @@ export class S3Store implements ObjectStore {
   async putIfAbsent(key: string, body: Uint8Array): Promise<boolean> {
     const at = this.#at(key);
     if (this.conditionalWrites) return this.#s3.putIfAbsent(at, body);
-    if (await isThere(this.#s3, at)) return false;
+    if (await this.head(key)) return false;
     await this.#s3.put(at, body);
     return true;
+  }
+
+  async replaceIf(key: string, etag: string | null, body: Uint8Array): Promise<string | null> {
+    const at = this.#at(key);
+    const refuses = this.conditionalWrites && (etag === null || (await this.#refusesToReplace()));
+    if (refuses) return this.#s3.replaceIf(at, etag, body);
+    if (((await this.head(key))?.etag ?? null) !== etag) return null;
+    await this.#s3.put(at, body);
+    return (await this.#s3.head(at)).etag;
   }
 
   async remove(key: string): Promise<void> {
@@ -77,6 +108,10 @@ export class S3Store implements ObjectStore {
     }
   }
 
+  #refusesToReplace(): Promise<boolean> {
+    return probed(this.#s3, { bucket: this.#bucket, key: this.#root }, "replace", probeReplace);
+  }
+
   #at(key: string): S3Place {
     checkKey(key);
     return { bucket: this.#bucket, key: this.#root + key };
@@ -88,37 +123,40 @@ function rootOf(uri: string): S3Place {
   return { bucket, key: key === "" || key.endsWith("/") ? key : `${key}/` };
 }
 
-function conditionalWrites(s3: S3, root: S3Place): Promise<boolean> {
+function probed(s3: S3, { bucket, key }: S3Place, what: "write" | "replace", probe: Probe): Promise<boolean> {
   const known = KNOWN.get(s3) ?? new Map<string, Promise<boolean>>();
   KNOWN.set(s3, known);
-  const answer = known.get(root.bucket) ?? probe(s3, { bucket: root.bucket, key: root.key + PROBE_KEY });
-  known.set(root.bucket, answer);
-  answer.catch(() => known.delete(root.bucket));
+  const name = `${what} ${bucket}`;
+  const answer = known.get(name) ?? supports(() => probe(s3, { bucket, key: key + PROBE_KEY }));
+  known.set(name, answer);
+  answer.catch(() => known.delete(name));
   return answer;
 }
 
 /** Of concurrent probes, only the one that made the object removes it. The others find it, which is an answer too. */
-async function probe(s3: S3, at: S3Place): Promise<boolean> {
+async function probeWrite(s3: S3, at: S3Place): Promise<boolean> {
+  if (!(await s3.putIfAbsent(at, new Uint8Array()))) return true;
+  const again = await s3.putIfAbsent(at, new Uint8Array());
+  await s3.delete(at);
+  return !again;
+}
+
+/** If a concurrent probe removed the object, the answer is the same: a server that knows the condition refuses. */
+async function probeReplace(s3: S3, at: S3Place): Promise<boolean> {
+  await s3.put(at, new Uint8Array());
+  const replaced = await s3.replaceIf(at, UNUSED_ETAG, new Uint8Array());
+  await s3.delete(at);
+  return replaced === null;
+}
+
+async function supports(probe: () => Promise<boolean>): Promise<boolean> {
   try {
-    if (!(await s3.putIfAbsent(at, new Uint8Array()))) return true;
-    const again = await s3.putIfAbsent(at, new Uint8Array());
-    await s3.delete(at);
-    return !again;
+    return await probe();
   } catch (error) {
     const code = error instanceof LabelmillError && error.code === "STORE_FAILED" ? s3Code(error.cause) : "";
     if (code === "NotImplemented") return false;
     // Without the right to write, a reader does not need the answer, and a writer gets this error at its first write.
     if (code === "AccessDenied") return true;
-    throw error;
-  }
-}
-
-async function isThere(s3: S3, at: S3Place): Promise<boolean> {
-  try {
-    await s3.head(at);
-    return true;
-  } catch (error) {
-    if (error instanceof LabelmillError && error.code === "STORE_NOT_FOUND") return false;
     throw error;
   }
 }

@@ -60,6 +60,18 @@ export class OutageAwareStore implements ObjectStore {
     return abortable(this.#store.get(key), this.#signal);
   }
 
+  getWithEtag(key: string): Promise<{ bytes: Uint8Array; etag: string } | undefined> {
+    return abortable(this.#store.getWithEtag(key), this.#signal);
+  }
+
+  head(key: string): Promise<{ etag: string; size: number } | undefined> {
+    return abortable(this.#store.head(key), this.#signal);
+  }
+
+  replaceIf(key: string, etag: string | null, body: Uint8Array): Promise<string | null> {
+    return abortable(this.#store.replaceIf(key, etag, body), this.#signal);
+  }
+
   stream(key: string): AsyncIterable<Uint8Array> {
     return this.#store.stream(key);
   }

@@ -97,7 +97,7 @@ describe(`the lock of an output on S3 (${server.name})`, () => {
     await using lock = await lockS3Output(s3, uri, FAST);
     const [first, ...later] = await renewals(at, 3);
     assert.equal(new Set([first, ...later]).size, 4);
-    assert.equal(await s3.replace(at, encoded(deadHolder()), first!), false);
+    assert.equal(await s3.replaceIf(at, first!, encoded(deadHolder())), null);
     assert.equal(lock.lost.aborted, false);
   });
 

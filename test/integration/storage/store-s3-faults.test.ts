@@ -106,6 +106,26 @@ describe(`a failing S3 server (${server.name})`, () => {
       assert.equal(proxy.count(fault), 1);
     });
 
+    test(`${fault}, once a replaceIf: it reports whether its bytes are stored`, { skip }, async () => {
+      await using place = await makePlace(limits);
+      const { store, proxy } = place;
+      const made = await store.replaceIf("key", null, bytes("first"));
+      proxy.next(fault, 1, { method: "PUT", path: /key/ });
+      const replaced = await store.replaceIf("key", made, bytes("second"));
+      assert.equal(replaced, (await store.head("key"))!.etag);
+      assert.equal(text(await store.get("key")), "second");
+      // Between the two tries another process writes: the first try was not applied, or its bytes are replaced.
+      proxy.next(fault, 1, { method: "PUT", path: /key/ });
+      const [ours, theirs] = await Promise.all([
+        store.replaceIf("key", replaced, bytes("ours")),
+        store.replaceIf("key", replaced, bytes("theirs")),
+      ]);
+      const stored = await store.getWithEtag("key");
+      assert.equal(ours === null, theirs !== null, "exactly one succeeds");
+      assert.equal(text(stored!.bytes), ours === null ? "theirs" : "ours");
+      assert.equal(proxy.count(fault), 2);
+    });
+
     test(`${fault}, without an end: one line, and a retryable error`, async () => {
       await using place = await makePlace({ ...limits, tries: 3 });
       const { store, proxy, bucket } = place;

@@ -27,6 +27,9 @@ storeConformance("fs", async () => {
   };
 });
 
+/** Whether a process on this machine has ended is known from /proc. */
+const onLinux = process.platform !== "linux" && "needs /proc";
+
 describe("fs: tests beyond the conformance suite", () => {
   test("of ten concurrent processes exactly one succeeds, and its bytes are kept", async () => {
     await using place = await makePlace();
@@ -45,6 +48,49 @@ describe("fs: tests beyond the conformance suite", () => {
       for (const writer of writers) writer.disconnect();
     }
     assert.equal((await readdir(place.folder)).length, 10, "no asides stay");
+  });
+
+  test("of the increments of four concurrent processes with replaceIf none is lost", async () => {
+    await using place = await makePlace();
+    const writers = await Promise.all(Array.from({ length: 4 }, startWriter));
+    try {
+      await Promise.all(writers.map((writer) => ask(writer, { do: "increase", ...place, key: "counter", times: 25 })));
+      assert.equal(await readFile(join(place.folder, "counter"), "utf8"), "100");
+    } finally {
+      for (const writer of writers) writer.disconnect();
+    }
+    assert.deepEqual(await readdir(place.folder), ["counter"], "no locks stay");
+  });
+
+  test("the lock of a process that was killed does not block replaceIf", { skip: onLinux }, async () => {
+    await using place = await makePlace();
+    const writer = await startWriter();
+    const ended = once(writer, "exit");
+    assert.equal(await ask(writer, { do: "lock", ...place, key: "key" }), "locked");
+    const store = await FsStore.open(place.folder);
+    const waiting = store.replaceIf("key", null, bytes("mine"));
+    assert.deepEqual(await keys(store), [], "a lock is no object");
+    writer.kill("SIGKILL");
+    await ended;
+    assert.equal(await waiting, (await store.head("key"))!.etag);
+    assert.deepEqual(await readdir(place.folder), ["key"]);
+  });
+
+  test("the lock of a process on another machine is taken 60 s after it was written", { skip: onLinux }, async () => {
+    await using place = await makePlace();
+    const store = await FsStore.open(place.folder);
+    const writer = await startWriter();
+    const ended = once(writer, "exit");
+    assert.equal(await ask(writer, { do: "lock", ...place, key: "key" }), "locked");
+    const [lock] = (await readdir(place.folder)).filter((name) => name.endsWith(".claim"));
+    const path = join(place.folder, lock!);
+    await writeFile(path, (await readFile(path, "utf8")).replace(/"machine":"[^"]*"/, '"machine":"another boot"'));
+    writer.kill("SIGKILL");
+    await ended;
+    const old = Date.now() / 1000 - 61;
+    await utimes(path, old, old);
+    assert.notEqual(await store.replaceIf("key", null, bytes("mine")), null);
+    assert.deepEqual(await readdir(place.folder), ["key"]);
   });
 
   test("a writer that is killed while writing leaves nothing at the key; its leftover is removed after an hour", async () => {

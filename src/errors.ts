@@ -54,6 +54,8 @@ const CODES = {
   OUTPUT_NOT_RESUMABLE: { retryable: false },
   SPEC_DIFFERS: { retryable: false },
   NO_WORKER: { retryable: false },
+  WEBHOOK_UNKNOWN: { retryable: false },
+  WEBHOOK_UNSIGNED: { retryable: false },
   LOCAL_PATH_REMOTE_WORKER: { retryable: false },
   // Errors that fail a job and, after the last attempt, its slice.
   JOB_INVALID: { retryable: false },

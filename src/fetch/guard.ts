@@ -23,6 +23,9 @@ const CARRIERS = ["::ffff:0:0/96", "64:ff9b::/96", "::ffff:0:0:0/96"].map((cidr)
 /** All global unicast addresses of IPv6 (RFC 4291). Others are unassigned, even if the library calls them unicast. */
 const GLOBAL_IPV6 = ipaddr.IPv6.parseCIDR("2000::/3");
 
+/** Names that always mean this machine (RFC 6761). */
+const LOOPBACK_NAME = /^(.+\.)?localhost\.?$/;
+
 /** Classifies an IPv4 or IPv6 address in text form. Any other text is refused. */
 export function reachOf(address: string): Reach {
   if (!ipaddr.isValid(address)) return { kind: "refused", range: "invalid" };
@@ -39,9 +42,9 @@ export function reachOf(address: string): Reach {
 }
 
 /**
- * Refuses a URL before a connection is opened: schemes other than http and https, credentials, literal addresses that are
- * closed. `net` looks up no literal addresses, so they are checked here, after the URL parser has normalized decimal, octal
- * and hexadecimal forms. `guardedLookup` checks names.
+ * Refuses a URL before a connection is opened: schemes other than http and https, credentials, `localhost` and literal
+ * addresses that are closed. `net` looks up no literal addresses, so they are checked here, after the URL parser has
+ * normalized decimal, octal and hexadecimal forms. `guardedLookup` checks names.
  *
  * @throws LabelmillError URL_REFUSED, its message without credentials and query
  */
@@ -54,6 +57,7 @@ export function guardUrl(url: URL, allowPrivate: boolean): void {
   }
   const host = url.hostname.replace(/^\[(.*)\]$/, "$1");
   if (isIP(host) !== 0) refuseUnlessOpen(url.hostname, [host], allowPrivate);
+  else if (LOOPBACK_NAME.test(host)) refuseUnlessOpen(host, ["127.0.0.1"], allowPrivate);
 }
 
 /** Looks a name up as `dns.lookup` does with `all: true`. */

@@ -1,12 +1,14 @@
-import { Agent, type Dispatcher } from "undici";
+import type { Agent } from "undici";
 import { abortable } from "../abortable.ts";
 import { LabelmillError } from "../errors.ts";
-import { type HttpAnswer, tryHttp } from "../retry/http.ts";
+import { tryHttp } from "../retry/http.ts";
 import { collect } from "../retry/read-body.ts";
 import { retry } from "../retry/retry.ts";
 import { TransientError } from "../retry/transient-error.ts";
+import { guardedAgent } from "./agent.ts";
+import { UndiciAnswer } from "./answer.ts";
 import { aborted, tooLarge } from "./failure.ts";
-import { guardedLookup, guardUrl, type Resolve } from "./guard.ts";
+import { guardUrl, type Resolve } from "./guard.ts";
 import type { FetchLimits } from "./limits.ts";
 import { show, showUrl } from "./printable-url.ts";
 
@@ -22,17 +24,10 @@ export class HttpFetcher {
   constructor(options: { allowPrivate: boolean; limits: FetchLimits; resolve?: Resolve | undefined }) {
     this.#allowPrivate = options.allowPrivate;
     this.#limits = options.limits;
-    this.#agent = new Agent({
-      allowH2: false,
-      // The time limit of a try covers both. These two would only limit the silence between bytes.
-      headersTimeout: 0,
-      bodyTimeout: 0,
-      connect: {
-        lookup: guardedLookup(options.allowPrivate, options.resolve),
-        timeout: options.limits.connectTimeoutMs,
-        // Set explicitly, because the environment (NODE_TLS_REJECT_UNAUTHORIZED) could turn it off.
-        rejectUnauthorized: true,
-      },
+    this.#agent = guardedAgent({
+      allowPrivate: options.allowPrivate,
+      connectTimeoutMs: options.limits.connectTimeoutMs,
+      resolve: options.resolve,
     });
   }
 
@@ -65,7 +60,7 @@ export class HttpFetcher {
 
   async #try(url: URL, signal: AbortSignal): Promise<Uint8Array> {
     const { maxRedirects, timeoutMs } = this.#limits;
-    return await tryHttp<ImageAnswer, Uint8Array>({
+    return await tryHttp<UndiciAnswer, Uint8Array>({
       ...{ url, maxRedirects, timeoutMs, signal, aborted },
       timeoutMessage: `no full answer within ${timeoutMs} ms`,
       // Left at once when the signal aborts, even while undici still waits for a name or a connection.
@@ -78,7 +73,7 @@ export class HttpFetcher {
     });
   }
 
-  async #send(url: URL, signal: AbortSignal): Promise<ImageAnswer> {
+  async #send(url: URL, signal: AbortSignal): Promise<UndiciAnswer> {
     guardUrl(url, this.#allowPrivate);
     signal.throwIfAborted();
     const response = await this.#agent.request({
@@ -88,10 +83,10 @@ export class HttpFetcher {
       headers: { "user-agent": "labelmill", "accept-encoding": "identity" },
       signal,
     });
-    return new ImageAnswer(response);
+    return new UndiciAnswer(response);
   }
 
-  async #read(answer: ImageAnswer, url: URL): Promise<Uint8Array> {
+  async #read(answer: UndiciAnswer, url: URL): Promise<Uint8Array> {
     const { status, headers, body } = answer;
     if (GONE_STATUSES.has(status)) {
       throw new LabelmillError("IMAGE_NOT_FOUND", `${showUrl(url)}: expected an image, got status ${status}`);
@@ -107,36 +102,12 @@ export class HttpFetcher {
   }
 }
 
-class ImageAnswer implements HttpAnswer {
-  readonly status: number;
-  readonly headers: Dispatcher.ResponseData["headers"];
-  readonly body: Dispatcher.ResponseData["body"];
-
-  constructor({ statusCode, headers, body }: Dispatcher.ResponseData) {
-    this.status = statusCode;
-    this.headers = headers;
-    this.body = body;
-    // Without a listener, an error of a body that is not read would end the process.
-    body.on("error", () => {});
-  }
-
-  header(name: string): string | null {
-    const value = this.headers[name];
-    return typeof value === "string" ? value : null;
-  }
-
-  /** Closes the connection of an answer that was not read to its end, however much of it would follow. */
-  drop(): void {
-    this.body.destroy();
-  }
-}
-
 function failed(url: URL, expected: string, got: string, cause?: unknown): LabelmillError {
   return new LabelmillError("FETCH_FAILED", `${showUrl(url)}: expected ${expected}, got ${got}`, { cause });
 }
 
 /** undici reads header bytes as Latin-1; servers send characters outside ASCII as UTF-8. */
-function redirectTarget(from: URL, { headers: { location } }: ImageAnswer): URL {
+function redirectTarget(from: URL, { headers: { location } }: UndiciAnswer): URL {
   const target = typeof location === "string" && URL.parse(Buffer.from(location, "latin1").toString(), from.href);
   if (!target) throw failed(from, "a redirect to one URL", location === undefined ? "no location" : "another location");
   return target;

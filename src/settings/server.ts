@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { RuleSchema } from "../schemas/enrichment/rule.ts";
-import { WebhookEndpointSchema, WebhookSecretSchema } from "../schemas/enrichment/webhook.ts";
+import { WebhookEndpointsSchema, WebhookSecretSchema } from "../schemas/enrichment/webhook.ts";
 import { count, duration, list } from "./types.ts";
 
 const port = z.coerce.number().int().min(0).max(65_535);
@@ -64,10 +64,6 @@ export const SERVER_SETTINGS = {
     .describe(
       "Secrets that sign webhooks to URLs that are not declared: `whsec_…`, two while they rotate (separated by a comma). Not a flag.",
     ),
-  webhooks: z
-    .array(WebhookEndpointSchema)
-    .max(1000)
-    .default([])
-    .describe("Declared webhook endpoints. Only in the JSON file."),
+  webhooks: WebhookEndpointsSchema.default([]).describe("Declared webhook endpoints. Only in the JSON file."),
   rules: z.array(RuleSchema).max(1000).default([]).describe("Rules for bucket events. Only in the JSON file."),
 };

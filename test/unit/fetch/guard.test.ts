@@ -48,6 +48,7 @@ const refused = (pattern: RegExp) => (error: unknown) => {
 
 test("a host is checked in every notation of its address", () => {
   const loopback = ["127.0.0.1", "127.1", "2130706433", "0x7f000001", "017700000001", "0177.0.0.1", "127.0.0.1."];
+  loopback.push("localhost", "LOCALHOST", "localhost.", "a.localhost");
   for (const host of [...loopback, "１２７.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]"]) {
     assert.throws(
       () => guardUrl(new URL(`http://${host}/a?s3cr3t`), false),
@@ -65,7 +66,9 @@ test("a host is checked in every notation of its address", () => {
     }
   }
   guardUrl(new URL("https://8.8.8.8/a.png"), false);
-  guardUrl(new URL("https://example.org/a.png"), false);
+  for (const name of ["example.org", "notlocalhost", "localhost.example.org"]) {
+    guardUrl(new URL(`https://${name}/a.png`), false);
+  }
 });
 
 test("other schemes and credentials are refused, without their text in the error", () => {

@@ -76,6 +76,10 @@ const CODES = {
   INFERENCE_FAILED: { retryable: true },
   ABORTED: { retryable: true },
   INTERNAL: { retryable: false },
+  // Errors of a message with bucket events.
+  EVENT_INVALID: { retryable: false },
+  EVENT_UNSIGNED: { retryable: false },
+  EVENT_REPLAYED: { retryable: false },
 } as const satisfies Record<string, { retryable: boolean }>;
 
 /**

@@ -71,6 +71,9 @@ const STATUSES: Record<ErrorCode, number> = {
   INFERENCE_FAILED: 503,
   ABORTED: 503,
   INTERNAL: 500,
+  EVENT_INVALID: 400,
+  EVENT_UNSIGNED: 403,
+  EVENT_REPLAYED: 403,
 };
 
 /** Seconds after which a caller may try again, where nothing better is known. */

@@ -1,6 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import type { LabelKind } from "../../src/cli/label/model-choice.ts";
+import type { LabelKind } from "../../src/producers/runs/request.ts";
 import { copyPictures, type InputMaker, imageFiles, shortTexts } from "../inputs/inputs.ts";
 import type { BenchOptions } from "../options.ts";
 import { rssMeasures } from "../processes/rss.ts";

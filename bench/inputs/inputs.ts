@@ -1,9 +1,9 @@
 import { copyFile, link, mkdir, readdir, writeFile } from "node:fs/promises";
 import { basename, extname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { LabelKind } from "../../src/cli/label/model-choice.ts";
 import { LabelmillError } from "../../src/errors.ts";
 import type { TextTokenizer } from "../../src/inference/preprocess/text/tokenizer.ts";
+import type { LabelKind } from "../../src/producers/runs/request.ts";
 import type { ReadOptions } from "../../src/schemas/input.ts";
 import { openImageSource } from "../../src/sources/open-images.ts";
 import { openTextSource } from "../../src/sources/open-texts.ts";

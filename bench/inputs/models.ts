@@ -3,9 +3,9 @@ import { mkdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import type { LabelKind } from "../../src/cli/label/model-choice.ts";
 import type { Model } from "../../src/inference/model/model.ts";
 import { loadBuiltIn } from "../../src/models/built-in.ts";
+import type { LabelKind } from "../../src/producers/runs/request.ts";
 import { cacheFolder } from "../config.ts";
 
 /** Writes models of a real architecture with random weights. It may be beside the project. */

@@ -1,5 +1,5 @@
-import type { LabelKind } from "../../src/cli/label/model-choice.ts";
 import { CORES } from "../../src/config.ts";
+import type { LabelKind } from "../../src/producers/runs/request.ts";
 import type { MadeInput } from "../inputs/inputs.ts";
 import type { BenchOptions } from "../options.ts";
 import { type CalledProcess, startProcess } from "../processes/calls.ts";

@@ -11,7 +11,3 @@ export function s3Of({ s3Endpoint, s3Region, s3PathStyle }: Config, limits: Part
   };
   return new S3(settings, limits);
 }
-
-export function isS3(place: string): boolean {
-  return /^s3:/i.test(place);
-}

@@ -1,3 +1,4 @@
+import { isS3 } from "../storage/s3/uri.ts";
 import { FileGrants } from "./grants.ts";
 import { S3Grants } from "./s3-grants.ts";
 
@@ -24,8 +25,4 @@ export class OutputGrants {
     if (isS3(uri)) this.#s3.check(uri);
     else await this.#files.resolveOutput(uri);
   }
-}
-
-function isS3(place: string): boolean {
-  return /^s3:/i.test(place);
 }

@@ -2,11 +2,11 @@ import { randomBytes } from "node:crypto";
 import { rm, rmdir, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { openOut } from "../../producers/runs/output-location.ts";
 import { within } from "../../redis/deadline.ts";
 import { parseS3Uri, type S3 } from "../../storage/s3/s3.ts";
+import { isS3 } from "../../storage/s3/uri.ts";
 import type { ObjectStore } from "../../storage/store.ts";
-import { openOut } from "../output-location.ts";
-import { isS3 } from "../s3.ts";
 import { type Finding, note, ok, wrong } from "./check.ts";
 
 const REMOVE_MS = 1_000;

@@ -1,10 +1,11 @@
 import { Command } from "commander";
+import type { LabelKind } from "../../producers/runs/request.ts";
+import { requestOf } from "../../producers/runs/spec.ts";
 import type { CommandContext, ProgramContext } from "../context.ts";
 import { EXIT_CODES, withJson, withLabelOptions, withSettings } from "../options.ts";
-import { requestOf, runFlags, specOf } from "../run/spec.ts";
+import { runFlags, specOf } from "../run/spec.ts";
 import { demo } from "./demo.ts";
 import { label } from "./label.ts";
-import type { LabelKind } from "./model-choice.ts";
 import type { LabelRequest } from "./request.ts";
 
 export function labelCommand({ contextOf, signal, exitWith }: ProgramContext): Command {

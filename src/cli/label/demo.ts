@@ -1,12 +1,12 @@
 import { join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { BUILT_IN } from "../../models/built-in.ts";
+import type { LabelKind } from "../../producers/runs/request.ts";
 import type { CommandContext } from "../context.ts";
 import { EXIT } from "../exit.ts";
 import { RUN_DEFAULTS } from "../options.ts";
 import { showPlace } from "../terminal/report.ts";
 import { label } from "./label.ts";
-import type { LabelKind } from "./model-choice.ts";
 import type { LabelRequest } from "./request.ts";
 
 const EXAMPLES_DIR = fileURLToPath(new URL("../../../examples/", import.meta.url));

@@ -55,13 +55,14 @@ export async function label(request: LabelRequest, context: CommandContext, sign
 /** Plans and runs the slices, with the progress on the terminal. An output stays empty if its run has nothing to label. */
 async function drive(
   request: LabelRequest,
-  { s3, store, lock, model, devices, inputs, roots, opened, claim }: Prepared,
+  { s3, store, lock, model, inputs, roots, opened, claim }: Prepared,
   outages: Outages,
   context: CommandContext,
   signal: AbortSignal,
 ): Promise<SessionEnd> {
   const { config, terminal, log, interrupts } = context;
   const { runFile } = opened;
+  const { devices } = model;
   const { run } = runFile;
   const progress = new ProgressBar(terminal);
   let latest: Progress | undefined;

@@ -4,21 +4,17 @@ import type { Model } from "../../inference/model/model.ts";
 import { CommitSchema } from "../../models/lock-file.ts";
 import { DEFAULT_REVISION, HUB_PREFIX, type HubModel, type NamedModel, readName } from "../../models/names.ts";
 import { findModel, type ModelSettings, type PullListener, resolveModel } from "../../models/resolve.ts";
+import { noWorker } from "../../producers/runs/check-workers.ts";
+import { type LabelKind, type RunModel, TASKS } from "../../producers/runs/request.ts";
 import type { Dtype } from "../../schemas/dtype.ts";
 import type { ModelPin } from "../../schemas/run.ts";
-import type { Task } from "../../schemas/task.ts";
 import type { ServedModel, WorkerInfo } from "../../schemas/worker.ts";
-import { noWorker } from "../check-workers.ts";
-
-export type LabelKind = "text" | "images";
 
 /** The model of a run: its pin, the number of its labels, and its files if a worker in this process needs them. */
-export type ChosenModel = { pin: ModelPin; labels: number; files?: Model };
+export type ChosenModel = RunModel & { files?: Model };
 
 /** The registered workers. Undefined if the command has its own worker, which needs the files. */
 type Workers = readonly WorkerInfo[] | undefined;
-
-const TASKS: Record<LabelKind, Task> = { text: "text-classification", images: "image-classification" };
 
 export class ModelChoice {
   readonly #settings: ModelSettings;

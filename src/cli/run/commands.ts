@@ -1,15 +1,16 @@
 import { Command, Option } from "commander";
 import { LabelmillError } from "../../errors.ts";
+import type { RunRequest } from "../../producers/runs/request.ts";
+import { requestOf } from "../../producers/runs/spec.ts";
 import { RUN_STATES } from "../../schemas/run.ts";
 import type { ProgramContext } from "../context.ts";
-import type { LabelRequest } from "../label/request.ts";
 import { EXIT_CODES, REDIS_SETTINGS, S3_SETTINGS, withJson, withRunOptions, withSettings } from "../options.ts";
 import { status } from "../service/status.ts";
 import { cancel } from "./cancel.ts";
 import { listRuns } from "./list.ts";
 import { pauseOrResume } from "./pause-resume.ts";
 import { retryErrors } from "./retry.ts";
-import { readSpecFile, requestOf, runFlags, specOf } from "./spec.ts";
+import { readSpecFile, runFlags, specOf } from "./spec.ts";
 import { submitRun } from "./submit.ts";
 import { watchRun } from "./watch.ts";
 
@@ -86,17 +87,20 @@ function retryCommand({ contextOf, exitWith }: ProgramContext): Command {
 
 function listCommand({ contextOf, exitWith }: ProgramContext): Command {
   const state = new Option("--state <state...>", "list only runs in these states").choices(RUN_STATES);
-  return withSettings(withJson(new Command("list").addOption(state)), REDIS_SETTINGS)
-    .description("List the runs that Redis knows, latest first.")
-    .action(async (options) => exitWith(await listRuns(options.state, await contextOf(options))));
+  return (
+    withSettings(withJson(new Command("list").addOption(state)), REDIS_SETTINGS)
+      .description("List the runs that Redis knows, latest first.")
+      // The setting `state` is the place of the records of the server.
+      .action(async ({ state: states, ...settings }) => exitWith(await listRuns(states, await contextOf(settings))))
+  );
 }
 
 /** Reads a spec file, recognized by its name, or, with `--kind`, takes the names as inputs. */
 async function readRequest(
   names: string[],
   options: Record<string, unknown>,
-): Promise<{ request: LabelRequest; settings: Record<string, unknown> }> {
-  const kind = options.kind as LabelRequest["kind"] | undefined;
+): Promise<{ request: RunRequest; settings: Record<string, unknown> }> {
+  const kind = options.kind as RunRequest["kind"] | undefined;
   if (kind) return requestOf(specOf(undefined, runFlags(options), { kind, inputs: names }));
   const [name, ...more] = names as [string, ...string[]];
   if (more.length > 0 || !/\.(ya?ml|json)$/i.test(name))

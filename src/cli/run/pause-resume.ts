@@ -1,16 +1,13 @@
+import { controlRun } from "../../producers/runs/control.ts";
 import { withRedis } from "../../redis/with-redis.ts";
 import { RunLedger } from "../../runs/ledger/ledger.ts";
 import { type CommandContext, lastingRedis } from "../context.ts";
 import { EXIT } from "../exit.ts";
-import { unknownRun } from "./unknown-run.ts";
 
 /** `labelmill run pause` and `run resume`. @returns the exit code: 1 if there was nothing to do. @throws LabelmillError RUN_UNKNOWN */
 export async function pauseOrResume(what: "pause" | "resume", run: string, context: CommandContext): Promise<number> {
   return withRedis(lastingRedis(context.config), async (redis) => {
-    const ledger = new RunLedger(redis);
-    const done = await ledger[what](run);
-    const progress = await ledger.progress(run);
-    if (!progress) throw unknownRun(run);
+    const { done, progress } = await controlRun(what, run, new RunLedger(redis));
     const { state, rows, items } = progress;
     const { terminal } = context;
     if (terminal.json) terminal.printJson({ run, [what === "pause" ? "paused" : "resumed"]: done, state, rows, items });

@@ -1,48 +1,39 @@
-import { LabelmillError } from "../../errors.ts";
+import type { RunRequest } from "../../producers/runs/request.ts";
+import { submitRun as submit } from "../../producers/runs/submit-run.ts";
 import type { RedisAddress } from "../../redis/connect.ts";
 import { withRedis } from "../../redis/with-redis.ts";
 import { PlanQueue } from "../../runs/queues/plan-queue.ts";
-import type { PassedOverReport } from "../../schemas/input.ts";
+import { isS3 } from "../../storage/s3/uri.ts";
 import { type CommandContext, lastingRedis } from "../context.ts";
 import { EXIT } from "../exit.ts";
-import { prepareRun } from "../label/prepare-run.ts";
-import type { LabelRequest } from "../label/request.ts";
-import { localPath } from "../local-path.ts";
-import { isS3 } from "../s3.ts";
+import { prepareDeps, withOut } from "../label/prepare-run.ts";
+import { s3Of } from "../s3.ts";
 import { showPlace } from "../terminal/report.ts";
 
 /**
  * `labelmill run submit`: writes `_run.json` and exits; a worker plans the run.
  * @throws LabelmillError as `label` before it queues anything; USAGE for standard input
  */
-export async function submitRun(request: LabelRequest, context: CommandContext, signal: AbortSignal): Promise<number> {
+export async function submitRun(request: RunRequest, context: CommandContext, signal: AbortSignal): Promise<number> {
   const { config, terminal } = context;
   const address = lastingRedis(config);
-  if (request.inputs.includes("-"))
-    throw new LabelmillError("USAGE", "workers plan the run, and cannot read standard input (-): use labelmill label");
   await using open = new AsyncDisposableStack();
   context.interrupts?.handle({ describe: () => "stopping: nothing is submitted" });
-  const { store, opened, inputs, claim } = await prepareRun(request, context, open, signal);
-  signal.throwIfAborted();
-  const local = inputs.find(({ input }) => input.uri.startsWith("file:"));
-  if (local && !request.sharedFiles) throw localPath(local.input.uri, "put it on S3");
-  await claim();
-  const { run } = opened.runFile;
-  const place = showPlace(store.uri);
-  if (opened.kind === "finished") {
-    terminal.say(`${place} is finished already (run ${run}): nothing to do`);
-    return printSubmitted(context, {
-      run,
-      out: store.uri,
-      state: opened.manifest.state,
-      passedOver: opened.manifest.passedOver,
-    });
-  }
-  await queuePlan(address, config, run, store.uri);
-  terminal.say(
-    `Run ${run} is submitted, results to ${isS3(store.uri) ? store.uri : place}. See: labelmill run watch ${run}`,
-  );
-  return printSubmitted(context, { run, out: store.uri, state: "planning", passedOver: opened.runFile.passedOver });
+  const s3 = s3Of(config);
+  open.defer(() => s3.close());
+  const deps = {
+    ...(await prepareDeps(request, context, s3, open, signal)),
+    queuePlan: (run: string, output: string) => queuePlan(address, config, run, output),
+  };
+  const submitted = await submit(withOut(request), deps, signal);
+  const { run, out, state } = submitted;
+  const place = showPlace(out);
+  if (state !== "planning") terminal.say(`${place} is finished already (run ${run}): nothing to do`);
+  else terminal.say(`Run ${run} is submitted, results to ${isS3(out) ? out : place}. See: labelmill run watch ${run}`);
+  // Only the id on standard output, for scripts.
+  if (terminal.json) terminal.printJson(submitted);
+  else terminal.print(run);
+  return EXIT.ok;
 }
 
 export async function queuePlan(
@@ -56,14 +47,4 @@ export async function queuePlan(
     await plans.add(run, output);
     await plans.close();
   });
-}
-
-/** Prints only the id on standard output, for scripts. */
-function printSubmitted(
-  { terminal }: CommandContext,
-  summary: { run: string; out: string; state: string; passedOver: PassedOverReport | undefined },
-): number {
-  if (terminal.json) terminal.printJson(summary);
-  else terminal.print(summary.run);
-  return EXIT.ok;
 }

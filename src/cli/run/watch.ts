@@ -1,5 +1,6 @@
 import { LabelmillError } from "../../errors.ts";
 import { readManifest } from "../../outputs/output.ts";
+import { unknownRun } from "../../producers/runs/unknown-run.ts";
 import { openRedis } from "../../redis/connect.ts";
 import { unlessLost } from "../../redis/with-redis.ts";
 import { Channels } from "../../runs/channels.ts";
@@ -17,7 +18,6 @@ import { ProgressBar } from "../terminal/progress.ts";
 import { sayOutages } from "../terminal/redis-outages.ts";
 import { report, showPlace, summarize } from "../terminal/report.ts";
 import type { Terminal } from "../terminal/terminal.ts";
-import { unknownRun } from "./unknown-run.ts";
 
 const LABELS_SHOWN = 4;
 const LOOK_EVERY_MS = 1_000;

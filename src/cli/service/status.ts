@@ -1,4 +1,5 @@
 import { WorkerRegistry } from "../../fleet/registry.ts";
+import { unknownRun } from "../../producers/runs/unknown-run.ts";
 import { withRedis } from "../../redis/with-redis.ts";
 import { RunLedger } from "../../runs/ledger/ledger.ts";
 import type { RunOverview } from "../../runs/ledger/progress.ts";
@@ -8,7 +9,6 @@ import { DEAD_LETTER_QUEUE, LANES, queueName, RESULTS_QUEUE, RUNS_QUEUE } from "
 import type { WorkerInfo } from "../../schemas/worker.ts";
 import { type CommandContext, lastingRedis } from "../context.ts";
 import { EXIT } from "../exit.ts";
-import { unknownRun } from "../run/unknown-run.ts";
 import { timeLeft } from "../terminal/progress.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import { workerLines } from "./worker-lines.ts";

@@ -1,9 +1,9 @@
 import { readRunFile } from "../../outputs/output.ts";
 import { verifyOutput } from "../../outputs/verify/verify.ts";
+import { openExistingOut } from "../../producers/runs/output-location.ts";
 import { openToRead } from "../../storage/open.ts";
 import type { CommandContext } from "../context.ts";
 import { EXIT } from "../exit.ts";
-import { openExistingOut } from "../output-location.ts";
 import { s3Of } from "../s3.ts";
 import { showPlace } from "../terminal/report.ts";
 import { countRecords } from "./count-records.ts";

@@ -3,6 +3,11 @@ import { LabelmillError } from "../../errors.ts";
 /** An object or a key prefix. The key may be empty. */
 export type S3Place = { bucket: string; key: string };
 
+/** Whether a place is on S3, by its scheme. */
+export function isS3(place: string): boolean {
+  return /^s3:/i.test(place);
+}
+
 /**
  * Parses `s3://BUCKET/KEY`. The key is percent-encoded, as in any URI: `?`, `#` and `%` must be encoded. It may be missing.
  * @throws LabelmillError USAGE

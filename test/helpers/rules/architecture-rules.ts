@@ -30,7 +30,7 @@ export const MATRIX: Record<Area, { value: Area[]; type: Area[] }> = parseMatrix
   runs: "schemas storage redis errors logger rows",
   outputs: "schemas storage rows runs errors software",
   fleet: "schemas errors",
-  producers: "sources fleet rows runs outputs schemas storage redis errors logger retry",
+  producers: "sources fetch fleet rows runs outputs schemas storage redis errors logger retry",
   workers:
     "abortable sources fetch fleet rows runs outputs inference schemas storage redis errors logger software config:type regular-file",
   health: "errors",

@@ -3,8 +3,9 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { withSpec } from "../../../../scripts/spec-table.ts";
-import { readSpecFile, requestOf, runFlags, specOf } from "../../../../src/cli/run/spec.ts";
+import { readSpecFile, runFlags, specOf } from "../../../../src/cli/run/spec.ts";
 import { LabelmillError } from "../../../../src/errors.ts";
+import { requestOf } from "../../../../src/producers/runs/spec.ts";
 import { RunSpecSchema } from "../../../../src/schemas/spec.ts";
 import { temporaryFolder } from "../../../helpers/runs/pipeline.ts";
 
@@ -59,7 +60,7 @@ test("every key of a spec reaches the run, or its settings", () => {
       ],
     },
     ...{ model: "tiny-image", out: "s3://data/labels/", topK: 3, lane: "interactive", output: FULL.output },
-    ...{ share: 0.25, limit: 7, maxErrors: "5%", sliceTimeoutMs: 1500, pricePerHour: 0.9, show: 0 },
+    ...{ share: 0.25, limit: 7, maxErrors: "5%", sliceTimeoutMs: 1500, pricePerHour: 0.9 },
   });
 });
 

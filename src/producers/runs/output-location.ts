@@ -1,14 +1,14 @@
 import { stat } from "node:fs/promises";
-import { basename, resolve } from "node:path";
-import { LabelmillError } from "../errors.ts";
-import { FsStore } from "../storage/fs/store.ts";
-import type { OutputLock } from "../storage/lease/lock.ts";
-import { lockOutput } from "../storage/lease/output-lock.ts";
-import { lockS3Output } from "../storage/lease/s3-lock.ts";
-import { openStore, openToRead } from "../storage/open.ts";
-import type { S3 } from "../storage/s3/s3.ts";
-import type { ObjectStore, ReadableStore } from "../storage/store.ts";
-import { isS3 } from "./s3.ts";
+import { resolve } from "node:path";
+import { LabelmillError } from "../../errors.ts";
+import { FsStore } from "../../storage/fs/store.ts";
+import type { OutputLock } from "../../storage/lease/lock.ts";
+import { lockOutput } from "../../storage/lease/output-lock.ts";
+import { lockS3Output } from "../../storage/lease/s3-lock.ts";
+import { openStore, openToRead } from "../../storage/open.ts";
+import type { S3 } from "../../storage/s3/s3.ts";
+import { isS3 } from "../../storage/s3/uri.ts";
+import type { ObjectStore, ReadableStore } from "../../storage/store.ts";
 
 /** Opens the store of an output: a folder, which is created if it does not exist, or an `s3://` prefix. */
 export async function openOut(out: string, s3: S3): Promise<ObjectStore> {
@@ -31,11 +31,4 @@ export async function lockOut(out: string, store: ReadableStore, s3: S3): Promis
 /** `s3://bucket/labels` means the prefix `labels/`, in the store and in the grants of workers. */
 export function asPrefix(out: string): string {
   return isS3(out) && !out.endsWith("/") ? `${out}/` : out;
-}
-
-/** `reviews.csv` → `reviews-labels` in the current folder. */
-export function defaultOut(input: string): string {
-  const name = input === "-" ? "stdin" : basename(input).replace(/(\.[A-Za-z0-9]{1,5}){1,2}$/, "");
-  const clean = name.replaceAll(/[^\p{L}\p{N}._-]+/gu, "-").replaceAll(/^[.-]+|-+$/g, "");
-  return `${clean || "output"}-labels`;
 }

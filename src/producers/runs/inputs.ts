@@ -16,10 +16,9 @@ import { openFullInputs } from "../../sources/open-inputs.ts";
 import { openTextSource } from "../../sources/open-texts.ts";
 import type { Source } from "../../sources/source.ts";
 import type { S3 } from "../../storage/s3/s3.ts";
-import { withoutLocalImages } from "../local-path.ts";
-import { isS3 } from "../s3.ts";
-import type { LabelKind } from "./model-choice.ts";
-import type { LabelRequest } from "./request.ts";
+import { isS3 } from "../../storage/s3/uri.ts";
+import { withoutLocalImages } from "./local-path.ts";
+import type { LabelKind, RunRequest } from "./request.ts";
 
 /** Files, folders and `s3://` prefixes that workers have to open. */
 export type Roots = { files: string[]; s3: string[] };
@@ -29,6 +28,19 @@ export type LabelInput = OpenedInput & Source & { path?: string };
 
 /** The readers of the inputs: the workers of a Redis server, a worker in this process (`own`), or both. */
 export type Readers = { workers: readonly WorkerInfo[]; own: boolean; sharedFiles: boolean };
+
+/** How the inputs of a run are opened. */
+export type OpenInputs = {
+  /** Standard input, if it may be an input. */
+  stdin?: Readable | undefined;
+  s3: S3;
+  /** The workers cannot open files of this machine. */
+  remote: boolean;
+  /** Folders that lists may name besides their own. */
+  fileRoots: readonly string[];
+  /** Rejects if an input may not be opened. Called before the inputs are opened: for each name, then for each input that a name covers. */
+  checkName?: ((kind: LabelKind, name: string) => Promise<void>) | undefined;
+};
 
 type OpenContext = { read: ReadOptions; s3: S3; remote: boolean; passedOver: PassedOver };
 
@@ -42,12 +54,11 @@ const OPENERS: Record<LabelKind, (from: string | { stdin: Readable }, context: O
 
 /**
  * Opens the inputs of a command. An input that is named twice, as by two patterns, is opened once.
- * @param context `remote`: the workers cannot open files of this machine. `fileRoots`: folders that lists may name besides their own
  * @returns the inputs; in `again` how many names repeat an input; in `passedOver` what the names cover but is skipped
  */
 export async function openLabelInputs(
-  { kind, inputs, read }: Pick<LabelRequest, "kind" | "inputs" | "read">,
-  { stdin, s3, remote, fileRoots }: { stdin: Readable; s3: S3; remote: boolean; fileRoots: readonly string[] },
+  { kind, inputs, read }: Pick<RunRequest, "kind" | "inputs" | "read">,
+  { stdin, s3, remote, fileRoots, checkName = async () => {} }: OpenInputs,
 ): Promise<{ opened: LabelInput[]; again: number; passedOver: PassedOverReport }> {
   if (inputs.filter((input) => input === "-").length > 1)
     throw new LabelmillError("USAGE", "standard input (-) can be read once only");
@@ -58,7 +69,8 @@ export async function openLabelInputs(
     // Inputs are opened in parallel. The reports keep the order of the inputs.
     const own = new PassedOver();
     opening.push(own);
-    const source = await OPENERS[kind](name === "-" ? { stdin } : name, { read, s3, remote, passedOver: own });
+    await checkName(kind, name);
+    const source = await OPENERS[kind](fromOf(name, stdin), { read, s3, remote, passedOver: own });
     return named(source, name, path);
   };
   const all = await openFullInputs(await expandInputs(inputs, expansion), open, passedOver);
@@ -68,6 +80,12 @@ export async function openLabelInputs(
   const opened = [...first.values()];
   for (const [at, idName] of idNames(opened).entries()) if (idName !== undefined) opened[at]!.idName = idName;
   return { opened, again: all.length - first.size, passedOver: passedOver.report };
+}
+
+function fromOf(name: string, stdin: Readable | undefined): string | { stdin: Readable } {
+  if (name !== "-") return name;
+  if (stdin) return { stdin };
+  throw new LabelmillError("USAGE", "expected inputs that workers can read, got standard input (-)");
 }
 
 /** What workers have to open for the references in the inputs. Texts have no references. */
@@ -80,7 +98,7 @@ const REFERENCE_ROOTS: Record<LabelKind, (inputs: readonly string[]) => Promise<
 };
 
 /** What workers have to open to fetch images. It is known before any input is opened. */
-export function imageRoots({ kind, inputs }: Pick<LabelRequest, "kind" | "inputs">): Promise<Roots> {
+export function imageRoots({ kind, inputs }: Pick<RunRequest, "kind" | "inputs">): Promise<Roots> {
   return REFERENCE_ROOTS[kind](inputs);
 }
 

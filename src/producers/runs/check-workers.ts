@@ -1,12 +1,12 @@
-import { LabelmillError } from "../errors.ts";
-import { FileGrants } from "../fetch/grants.ts";
-import { OutputGrants } from "../fetch/output-grants.ts";
-import { S3Grants } from "../fetch/s3-grants.ts";
-import { serving, WorkerRegistry } from "../fleet/registry.ts";
-import type { RedisAddress } from "../redis/connect.ts";
-import { withRedis } from "../redis/with-redis.ts";
-import type { ModelPin } from "../schemas/run.ts";
-import type { WorkerInfo } from "../schemas/worker.ts";
+import { LabelmillError } from "../../errors.ts";
+import { FileGrants } from "../../fetch/grants.ts";
+import { OutputGrants } from "../../fetch/output-grants.ts";
+import { S3Grants } from "../../fetch/s3-grants.ts";
+import { serving, WorkerRegistry } from "../../fleet/registry.ts";
+import type { RedisAddress } from "../../redis/connect.ts";
+import { withRedis } from "../../redis/with-redis.ts";
+import type { ModelPin } from "../../schemas/run.ts";
+import type { WorkerInfo } from "../../schemas/worker.ts";
 
 /** The registered workers. @throws LabelmillError as `openRedis` */
 export async function readWorkers(redis: RedisAddress): Promise<WorkerInfo[]> {

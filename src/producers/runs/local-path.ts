@@ -1,5 +1,5 @@
-import { LabelmillError } from "../errors.ts";
-import type { Source, SourceRecord } from "../sources/source.ts";
+import { LabelmillError } from "../../errors.ts";
+import type { Source, SourceRecord } from "../../sources/source.ts";
 
 /**
  * A path that only this machine can open, for a run whose workers may be on other machines.

@@ -1,3 +1,4 @@
+import { LabelmillError } from "../errors.ts";
 import { S3, type S3Found, type S3Place, type S3Snapshot } from "../storage/s3/s3.ts";
 
 /** Rejects what may not be opened: an object, or a prefix that is listed. @throws LabelmillError NOT_GRANTED */
@@ -5,7 +6,7 @@ export type CheckS3 = (at: S3Place) => void;
 
 /**
  * An S3 client that reads only what `check` accepts, over the connections of another client. It is for code that opens what
- * a caller names, and that follows names in lists: no read passes by the check. Writes are not restricted. `close` does nothing.
+ * a caller names, and that follows names in lists: no read passes by the check. It does not write. `close` does nothing.
  */
 export class GrantedS3 extends S3 {
   readonly #s3: S3;
@@ -20,6 +21,10 @@ export class GrantedS3 extends S3 {
   override async head(at: S3Place): Promise<S3Found> {
     this.#check(at);
     return this.#s3.head(at);
+  }
+
+  override async get(at: S3Place, options: Parameters<S3["get"]>[1] = {}): Promise<Uint8Array> {
+    return (await this.snapshot(at, options)).bytes;
   }
 
   override async snapshot(at: S3Place, options: Parameters<S3["snapshot"]>[1] = {}): Promise<S3Snapshot> {
@@ -37,5 +42,33 @@ export class GrantedS3 extends S3 {
     yield* this.#s3.list(bucket, prefix);
   }
 
+  override async put(): Promise<never> {
+    throw readOnly();
+  }
+
+  override async putIfAbsent(): Promise<never> {
+    throw readOnly();
+  }
+
+  override async replaceIf(): Promise<never> {
+    throw readOnly();
+  }
+
+  override async delete(): Promise<never> {
+    throw readOnly();
+  }
+
+  override setWatch(): never {
+    throw readOnly();
+  }
+
+  override withLimits(): never {
+    throw readOnly();
+  }
+
   override close(): void {}
+}
+
+function readOnly(): LabelmillError {
+  return new LabelmillError("INTERNAL", "a client for granted reads neither writes nor changes its settings");
 }

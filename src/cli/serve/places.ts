@@ -2,8 +2,8 @@ import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Config } from "../../config.ts";
 import { LabelmillError } from "../../errors.ts";
-import { asPrefix } from "../output-location.ts";
-import { isS3 } from "../s3.ts";
+import { asPrefix } from "../../producers/runs/output-location.ts";
+import { isS3 } from "../../storage/s3/uri.ts";
 
 /** The folder of a server that has no other places, in the current folder. */
 export const DATA_FOLDER = "labelmill-data";

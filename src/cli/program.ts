@@ -9,6 +9,7 @@ import { SOFTWARE } from "../software.ts";
 import type { CommandContext, ProgramContext } from "./context.ts";
 import { doctorCommand } from "./doctor/commands.ts";
 import { EXIT } from "./exit.ts";
+import { keysCommand } from "./keys/commands.ts";
 import { demoCommand, labelCommand } from "./label/commands.ts";
 import { modelsCommand } from "./models/commands.ts";
 import { EXIT_CODES } from "./options.ts";
@@ -105,6 +106,7 @@ ${EXIT_CODES}`,
     runCommand(context),
     serveCommand(context),
     ...serviceCommands(context),
+    keysCommand(context),
     modelsCommand(context),
     doctorCommand(context),
   ])

@@ -39,6 +39,9 @@ export const PARTS_FOLDER = "_parts/";
 export const ERRORS_FOLDER = "_errors/";
 /** The folder of retries of rows in error. Each retry is a separate output. */
 export const RETRIES_FOLDER = "_retries/";
+/** In the state store of a server: the keys in use, and the revoked ones. */
+export const KEYS_FOLDER = "keys/";
+export const REVOKED_KEYS_FOLDER = "revoked-keys/";
 /** The lease of the command that works on a local output. */
 export const LOCK_FILE = "_lock";
 /** The slices in progress of a command with an embedded Redis server, in a local output. */

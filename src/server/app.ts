@@ -1,7 +1,8 @@
 import { fastify } from "fastify";
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from "fastify-type-provider-zod";
+import { Access } from "./access.ts";
 import { AllowedMethods } from "./allowed-methods.ts";
-import { type Caller, hasScope, LOCAL_CALLER } from "./caller.ts";
+import type { Caller } from "./caller.ts";
 import type { App, ServerDeps } from "./deps.ts";
 import { collectSchemas, openApiDocument } from "./openapi.ts";
 import { answerOf, Problem } from "./problems.ts";
@@ -20,7 +21,7 @@ export function buildApp(deps: ServerDeps): App {
   // A web page may send text/plain to another site without asking.
   app.removeContentTypeParser("text/plain");
   answerErrors(app, deps);
-  authenticate(app);
+  authenticate(app, deps);
   collectSchemas(app);
   app.register(async (routes) => {
     registerRoutes(routes as App, deps);
@@ -50,18 +51,16 @@ function answerErrors(app: App, { log }: ServerDeps): void {
   });
 }
 
-/** Sets the caller of each request, and checks its scope. */
-function authenticate(app: App): void {
+/** Sets the caller of each request, and checks its scope. Paths without a route need a key, too. */
+function authenticate(app: App, { config, keys }: ServerDeps): void {
+  const access = new Access(config.host, keys);
   app.addHook("onRoute", ({ url, config }) => {
     if (config?.scope === undefined) throw new Error(`${url}: expected a scope in the config of the route`);
   });
   // The hook below sets it. Fastify accepts no object as the first value.
   app.decorateRequest("caller", null as unknown as Caller);
   app.addHook("onRequest", async (request) => {
-    request.caller = LOCAL_CALLER;
-    const { scope } = request.routeOptions.config;
-    if (scope && !hasScope(request.caller, scope))
-      throw new Problem(403, "FORBIDDEN", `expected a key with the scope ${scope}`);
+    request.caller = await access.callerOf(request);
   });
 }
 

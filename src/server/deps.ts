@@ -13,6 +13,7 @@ import type { RedisAddress } from "../redis/connect.ts";
 import type { S3 } from "../storage/s3/s3.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import type { Caller, Scope } from "./caller.ts";
+import type { KeyRing } from "./keys/key-ring.ts";
 import type { DeclaredModels } from "./models/declared-models.ts";
 
 /** What routes work with. They use it only while they handle a request: the OpenAPI document is made without it. */
@@ -29,6 +30,7 @@ export type ServerDeps = {
   state: ObjectStore;
   s3: S3;
   models: DeclaredModels;
+  keys: KeyRing;
   /** Aborts when the server stops. Waiting requests answer then, and event streams end with a last event. */
   stopping: AbortSignal;
 };

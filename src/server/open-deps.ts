@@ -4,6 +4,9 @@ import { openRedis, type RedisAddress } from "../redis/connect.ts";
 import { openStore } from "../storage/open.ts";
 import type { S3 } from "../storage/s3/s3.ts";
 import type { ServerDeps } from "./deps.ts";
+import { KeyCache } from "./keys/key-cache.ts";
+import { KeyRing } from "./keys/key-ring.ts";
+import { KeyStore } from "./keys/key-store.ts";
 import { type DeclaredModel, DeclaredModels } from "./models/declared-models.ts";
 
 export type ServerOptions = {
@@ -30,5 +33,11 @@ export async function openDeps(options: ServerOptions, opening: AsyncDisposableS
   const [store, state] = await Promise.all([openStore(options.output, s3), openStore(options.state, s3)]);
   const redis = await openRedis(address, "producer");
   opening.defer(() => redis.disconnect());
-  return { config, log, address, redis, store, state, s3, stopping, models: new DeclaredModels(options.models) };
+  const keys = await KeyRing.open({
+    ...{ store: new KeyStore(state), cache: new KeyCache(redis, state.uri), log },
+    bootstrapSha256: config.bootstrapKeySha256,
+  });
+  opening.defer(() => keys.close());
+  const models = new DeclaredModels(options.models);
+  return { config, log, address, redis, store, state, s3, stopping, models, keys };
 }

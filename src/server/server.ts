@@ -1,5 +1,6 @@
 import type { AddressInfo } from "node:net";
 import { LabelmillError, messageOf, systemCode } from "../errors.ts";
+import { isLoopback } from "./access.ts";
 import { buildApp } from "./app.ts";
 import type { App, ServerDeps } from "./deps.ts";
 
@@ -24,6 +25,15 @@ export async function startServer(deps: ServerDeps): Promise<RunningServer> {
   } catch (error) {
     await app.close();
     throw cannotListen(host, port, error);
+  }
+  const addresses = (app.addresses() as AddressInfo[]).map(({ address }) => address);
+  const foreign = isLoopback(host) ? addresses.find((address) => !isLoopback(address)) : undefined;
+  if (foreign !== undefined) {
+    await app.close();
+    throw new LabelmillError(
+      "CONFIG_INVALID",
+      `--host ${host}: expected an address of this machine only, got ${foreign}: set --host to 127.0.0.1`,
+    );
   }
   return { app, url: urlOf(app.server.address() as AddressInfo), close: () => app.close() };
 }

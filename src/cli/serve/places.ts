@@ -6,7 +6,8 @@ import { asPrefix } from "../../producers/runs/output-location.ts";
 import { isS3 } from "../../storage/s3/uri.ts";
 
 /** The folder of a server that has no other places, in the current folder. */
-export const DATA_FOLDER = "labelmill-data";
+const DATA_FOLDER = "labelmill-data";
+const DEFAULT_STATE = join(DATA_FOLDER, "state");
 
 /** Where a server keeps its data. URIs end in `/`. */
 export type Places = { output: string; state: string; redisFolder: string };
@@ -21,12 +22,17 @@ export function placesOf(out: string | undefined, { state, redisUrl }: Config): 
       "USAGE",
       `expected --out and --state beside REDIS_URL, such as --out s3://BUCKET/labels/ --state s3://BUCKET/state/; got no ${out === undefined ? "--out" : "--state"}`,
     );
-  const statePlace = state ?? join(DATA_FOLDER, "state");
   return {
     output: uriOf(out ?? join(DATA_FOLDER, "output")),
-    state: uriOf(statePlace),
-    redisFolder: resolve(isS3(statePlace) ? DATA_FOLDER : statePlace, "redis"),
+    state: uriOf(state ?? DEFAULT_STATE),
+    redisFolder: resolve(state === undefined || isS3(state) ? DATA_FOLDER : state, "redis"),
   };
+}
+
+/** The state store of the settings, or the one of a server without other places. */
+export function stateOf({ state, redisUrl }: Config): string {
+  if (!redisUrl || state !== undefined) return uriOf(state ?? DEFAULT_STATE);
+  throw new LabelmillError("USAGE", "expected --state beside REDIS_URL: the state store of the server; got no --state");
 }
 
 function uriOf(place: string): string {

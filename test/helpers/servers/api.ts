@@ -2,9 +2,13 @@ import { declaredOf } from "../../../src/cli/serve/declare-models.ts";
 import { type Config, loadConfig } from "../../../src/config.ts";
 import { createLogger, type Logger } from "../../../src/logger.ts";
 import { loadBuiltIn } from "../../../src/models/built-in.ts";
+import type { Scope } from "../../../src/server/caller.ts";
 import type { ServerDeps } from "../../../src/server/deps.ts";
+import type { KeyRecord } from "../../../src/server/keys/key.ts";
+import { KeyStore } from "../../../src/server/keys/key-store.ts";
 import { openDeps } from "../../../src/server/open-deps.ts";
 import { startServer } from "../../../src/server/server.ts";
+import { openStore } from "../../../src/storage/open.ts";
 import { S3 } from "../../../src/storage/s3/s3.ts";
 import { TestPipeline } from "../runs/pipeline.ts";
 
@@ -16,6 +20,8 @@ export type TestApiOptions = {
   /** Settings of config.ts. */
   settings?: Partial<Config>;
   log?: Logger;
+  /** The scopes of keys, by name. Default: no key is on record. */
+  keys?: Record<string, Scope[]>;
 };
 
 /** A server on a free port of this machine, with Redis, a folder and a worker in this process. */
@@ -24,10 +30,19 @@ export class TestApi implements AsyncDisposable {
   readonly deps: ServerDeps;
   /** `http://127.0.0.1:PORT` */
   readonly url: string;
+  /** The keys of the options, by name. */
+  readonly keys: ReadonlyMap<string, { key: string; record: KeyRecord }>;
   readonly #stopping: AbortController;
 
-  private constructor(pipeline: TestPipeline, deps: ServerDeps, url: string, stopping: AbortController) {
+  private constructor(
+    pipeline: TestPipeline,
+    deps: ServerDeps,
+    url: string,
+    keys: ReadonlyMap<string, { key: string; record: KeyRecord }>,
+    stopping: AbortController,
+  ) {
     this.pipeline = pipeline;
+    this.keys = keys;
     this.deps = deps;
     this.url = url;
     this.#stopping = stopping;
@@ -40,6 +55,10 @@ export class TestApi implements AsyncDisposable {
     if (worker) await pipeline.worker({}, { models });
     const s3 = new S3();
     pipeline.defer(() => s3.close());
+    const keys = new Map<string, { key: string; record: KeyRecord }>();
+    const state = await openStore(pipeline.output("state"));
+    for (const [name, scopes] of Object.entries(options.keys ?? {}))
+      keys.set(name, await KeyStore.create(state, { name, scopes }));
     const stopping = new AbortController();
     const server = new AsyncDisposableStack();
     pipeline.defer(() => server.disposeAsync());
@@ -50,7 +69,7 @@ export class TestApi implements AsyncDisposable {
         redis: pipeline.redis.address,
         s3,
         output: pipeline.output("output"),
-        state: pipeline.output("state"),
+        state: state.uri,
         models: await Promise.all(models.map(async (name) => declaredOf(name, await loadBuiltIn(name)))),
         stopping: stopping.signal,
       },
@@ -59,7 +78,12 @@ export class TestApi implements AsyncDisposable {
     const running = await startServer(deps);
     server.defer(() => running.close());
     opening.move();
-    return new TestApi(pipeline, deps, running.url, stopping);
+    return new TestApi(pipeline, deps, running.url, keys, stopping);
+  }
+
+  /** The headers with a key of the options. */
+  as(name: string): { authorization: string } {
+    return { authorization: `Bearer ${this.keys.get(name)!.key}` };
   }
 
   /** Sends a request to a path of this server. */

@@ -4,6 +4,7 @@ import { createLogger } from "../../../src/logger.ts";
 import { KeyCache } from "../../../src/server/keys/key-cache.ts";
 import { KeyRing } from "../../../src/server/keys/key-ring.ts";
 import { KeyStore } from "../../../src/server/keys/key-store.ts";
+import { openStore } from "../../../src/storage/open.ts";
 import { TestApi } from "../../helpers/servers/api.ts";
 
 async function expectProblem(response: Response, status: number, code: string): Promise<void> {
@@ -56,9 +57,9 @@ test("servers share the keys through Redis, and read them again when a command h
   assert.deepEqual(copy, { hasRecords: true, keys: [record] });
   assert.ok(!JSON.stringify(copy).includes(key));
   const log = createLogger("silent", false);
-  // Opened from the copy alone: the folder is not there.
-  const store = new KeyStore({ uri: state.uri, get: state.get, stream: state.stream, list: () => assert.fail("read") });
-  const ring = await KeyRing.open({ store, cache, log });
+  // Opened from the copy alone: the folder has no keys.
+  const elsewhere = new KeyStore(await openStore(api.pipeline.output("empty")));
+  const ring = await KeyRing.open({ store: elsewhere, cache, log });
   assert.equal((await ring.find(key))?.owner, record.id);
   ring.close();
   await KeyStore.revoke(state, record.id);

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import type { Config } from "../config.ts";
 import { LabelmillError } from "../errors.ts";
 import { guardUrl } from "../fetch/guard.ts";
-import { show, showUrl } from "../fetch/printable-url.ts";
+import { show } from "../fetch/printable-url.ts";
 import type { ResultTarget, WebhookTarget } from "../schemas/enrichment/target.ts";
 
 export type WebhookSettings = Pick<Config, "webhooks" | "webhookSecrets" | "allowPrivate">;
@@ -11,9 +11,9 @@ export type WebhookSettings = Pick<Config, "webhooks" | "webhookSecrets" | "allo
 export type Endpoint = {
   /** Identifies the URL without showing it: 32 hexadecimal digits. */
   key: string;
-  /** For logs and lists: the name, or the URL without its query. */
-  name: string;
-  /** Deliveries of one group share a bound on their number at a time: the name, or the origin of the URL. */
+  /** The name of a declared endpoint. */
+  name?: string;
+  /** The name, or the origin of the URL: for logs, and deliveries of one group share a bound on their number at a time. */
   group: string;
   url: URL;
   secrets: readonly string[];
@@ -49,8 +49,8 @@ export function resolveTarget(target: Pick<WebhookTarget, "endpoint" | "url">, s
   url.hash = "";
   return {
     key: createHash("sha256").update(url.href).digest("hex").slice(0, 32),
-    name: declared?.name ?? showUrl(url),
-    group: declared ? `name ${declared.name}` : url.origin,
+    ...(declared ? { name: declared.name } : {}),
+    group: declared?.name ?? url.origin,
     url,
     secrets,
   };

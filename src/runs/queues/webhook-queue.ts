@@ -11,7 +11,8 @@ export const WEBHOOK_BACKOFF = "webhook";
 
 /** Delivered deliveries are kept this long: a repeated step of a slice does not queue them again. */
 const KEPT_DELIVERED = { age: 86_400, count: 10_000 };
-const KEPT_FAILED = { count: 10_000 };
+/** The dead letters: kept 30 days, and the oldest are removed above this number. */
+const KEPT_FAILED = { age: 30 * 86_400, count: 10_000 };
 
 /** Queues deliveries to webhooks. */
 export class WebhookQueue {

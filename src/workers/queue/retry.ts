@@ -1,23 +1,7 @@
-import { DelayedError, type Job as QueuedJob, WaitingError } from "bullmq";
+import type { Job as QueuedJob } from "bullmq";
 import { LabelmillError, messageOf } from "../../errors.ts";
 
-/**
- * Puts a job back into its queue, for any worker, without using an attempt.
- * @throws WaitingError: BullMQ then leaves the job where it is
- */
-export async function giveBack(queued: QueuedJob, token: string): Promise<never> {
-  await queued.moveToWait(token);
-  throw new WaitingError();
-}
-
-/**
- * Puts a job back into its queue for later, without using an attempt.
- * @throws DelayedError: BullMQ then leaves the job where it is
- */
-export async function delayJob(queued: QueuedJob, token: string, ms: number): Promise<never> {
-  await queued.moveToDelayed(Date.now() + ms, token);
-  throw new DelayedError();
-}
+export { delayJob, giveBack } from "../../runs/queues/job-moves.ts";
 
 /** Whether BullMQ will not retry the job if it fails now. */
 export function isLastAttempt(job: QueuedJob): boolean {

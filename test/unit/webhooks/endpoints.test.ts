@@ -35,7 +35,7 @@ test("a declared endpoint has its own URL and secrets, and a URL has the common 
   const other = resolveTarget({ url: "https://example.org/a?token=s3cr3t#part" }, settings);
   assert.equal(other.url.href, "https://example.org/a?token=s3cr3t");
   assert.deepEqual(other.secrets, [ofUrls]);
-  assert.equal(other.name, "https://example.org/a");
+  assert.equal(other.name, undefined);
 });
 
 test("the key of an endpoint is that of its URL, whatever its name", () => {

@@ -80,6 +80,7 @@ const CODES = {
   EVENT_INVALID: { retryable: false },
   EVENT_UNSIGNED: { retryable: false },
   EVENT_REPLAYED: { retryable: false },
+  QUEUE_FAILED: { retryable: true },
 } as const satisfies Record<string, { retryable: boolean }>;
 
 /**

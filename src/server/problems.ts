@@ -74,6 +74,7 @@ const STATUSES: Record<ErrorCode, number> = {
   EVENT_INVALID: 400,
   EVENT_UNSIGNED: 403,
   EVENT_REPLAYED: 403,
+  QUEUE_FAILED: 503,
 };
 
 /** Seconds after which a caller may try again, where nothing better is known. */

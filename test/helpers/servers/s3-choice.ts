@@ -73,7 +73,7 @@ async function weed(env: Environment, say: (line: string) => void): Promise<S3Ch
 }
 
 /** moto in its own virtual environment. The first installation takes half a minute. */
-async function moto(say: (line: string) => void): Promise<S3Choice | undefined> {
+export async function moto(say: (line: string) => void): Promise<S3Choice | undefined> {
   try {
     const program = await pythonWith(`moto-${MOTO.release}`, MOTO.packages, say);
     return { kind: "moto", name: `moto ${MOTO.release}`, program };

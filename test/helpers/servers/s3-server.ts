@@ -30,7 +30,7 @@ type Started = { endpoint: string; stop(): Promise<void> };
 
 const READY_MS = 30_000;
 const POLL_MS = 20;
-const KEYS = { AWS_ACCESS_KEY_ID: "LABELMILLTEST", AWS_SECRET_ACCESS_KEY: "of-the-tests-alone" };
+export const KEYS = { AWS_ACCESS_KEY_ID: "LABELMILLTEST", AWS_SECRET_ACCESS_KEY: "of-the-tests-alone" };
 
 /** Starts the chosen server on a free port. The server ends with this process, also if the process is killed. */
 export async function startTestS3(): Promise<TestS3> {
@@ -100,7 +100,8 @@ print(server.get_host_and_port()[1], flush=True)
 threading.Event().wait()
 `;
 
-async function startMoto(python: string): Promise<Started> {
+/** Starts moto, which is a server of SQS too. */
+export async function startMoto(python: string): Promise<Started> {
   const { child, stop } = launch([python, "-c", MOTO]);
   const port = await Promise.race([
     once(createInterface({ input: child.stdout as Readable }), "line").then(([line]) => Number(line)),

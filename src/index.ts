@@ -7,7 +7,8 @@
 import "./node-version.ts";
 
 export { ERROR_CODES, type ErrorCode, LabelmillError } from "./errors.ts";
-export { createProducer, type Producer } from "./producers/client/producer.ts";
+export { createProducer } from "./producers/client/create-producer.ts";
+export type { Producer } from "./producers/client/producer.ts";
 export type { ProducerOptions } from "./producers/client/producer-options.ts";
 export type { Run, RunResult } from "./producers/client/run.ts";
 export type {

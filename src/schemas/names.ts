@@ -47,6 +47,12 @@ export const LOCK_FILE = "_lock";
 /** The slices in progress of a command with an embedded Redis server, in a local output. */
 export const JOURNAL_FILE = "_inflight";
 
+/**
+ * The folder of submissions that were accepted and have not ended, in the output of a server: `RUN.json`. Its files are removed at the
+ * end.
+ */
+export const ACCEPTED_FOLDER = "_accepted/";
+
 /** The queue of one digest of a model and one lane. */
 export function queueName(model: { id: string; digest: string }, lane: Lane): string {
   const id = model.id.replaceAll(/[^A-Za-z0-9_-]/g, "-").slice(0, 64);
@@ -111,6 +117,8 @@ export function runChannel(run: string): string {
 
 /** The Redis channel that carries every event when it is queued, for readers that take no events from the queue. */
 export const FEED_CHANNEL = `${KEY_PREFIX}:results:feed`;
+/** The Redis channel that carries the id of every single when it ends. */
+export const ENDS_CHANNEL = `${KEY_PREFIX}:singles:ended`;
 /** The Redis channel for the ids of runs that were cancelled or failed. Workers stop working on them. */
 export const STOPPED_CHANNEL = `${KEY_PREFIX}:stopped`;
 

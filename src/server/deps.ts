@@ -9,7 +9,10 @@ import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import type { Redis } from "ioredis";
 import type { Config } from "../config.ts";
 import type { Logger } from "../logger.ts";
+import type { Accepter } from "../producers/accept/accepter.ts";
+import type { RedisProducer } from "../producers/client/redis-producer.ts";
 import type { RedisAddress } from "../redis/connect.ts";
+import type { RunIndex } from "../runs/run-index.ts";
 import type { S3 } from "../storage/s3/s3.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import type { Caller, Scope } from "./caller.ts";
@@ -31,6 +34,9 @@ export type ServerDeps = {
   s3: S3;
   models: DeclaredModels;
   keys: KeyRing;
+  producer: RedisProducer;
+  accepter: Accepter;
+  runIndex: RunIndex;
   /** Aborts when the server stops. Waiting requests answer then, and event streams end with a last event. */
   stopping: AbortSignal;
 };

@@ -1,6 +1,10 @@
 import type { Config } from "../config.ts";
 import type { Logger } from "../logger.ts";
+import { openAccepter } from "../producers/accept/open-accepter.ts";
+import { openProducer } from "../producers/client/redis-producer.ts";
 import { openRedis, type RedisAddress } from "../redis/connect.ts";
+import { RunIndex } from "../runs/run-index.ts";
+import { DEFAULT_SLICE_ITEMS } from "../schemas/job.ts";
 import { openStore } from "../storage/open.ts";
 import type { S3 } from "../storage/s3/s3.ts";
 import type { ServerDeps } from "./deps.ts";
@@ -8,6 +12,9 @@ import { KeyCache } from "./keys/key-cache.ts";
 import { KeyRing } from "./keys/key-ring.ts";
 import { KeyStore } from "./keys/key-store.ts";
 import { type DeclaredModel, DeclaredModels } from "./models/declared-models.ts";
+
+/** How long a request waits for room in a Redis that is out of memory, in ms. */
+const FULL_MS = 2_000;
 
 export type ServerOptions = {
   config: Config;
@@ -39,5 +46,13 @@ export async function openDeps(options: ServerOptions, opening: AsyncDisposableS
   });
   opening.defer(() => keys.close());
   const models = new DeclaredModels(options.models);
-  return { config, log, address, redis, store, state, s3, stopping, models, keys };
+  const producer = await openProducer(address, {
+    ...{ output: store.uri, s3, declared: options.models, fullMs: FULL_MS },
+    sliceItems: config.sliceItems ?? DEFAULT_SLICE_ITEMS,
+  });
+  opening.defer(() => producer.close());
+  const runIndex = new RunIndex(redis);
+  const accepter = await openAccepter({ producer, index: runIndex, s3, log, accept: config.accept });
+  opening.defer(() => accepter.close());
+  return { config, log, address, redis, store, state, s3, stopping, models, keys, producer, accepter, runIndex };
 }

@@ -7,20 +7,33 @@ import type { WorkerInfo } from "../../schemas/worker.ts";
 /** How long an answer is reused. Workers register every 10 s: a lookup per submission would only cost round trips. */
 const REUSED_MS = 2_000;
 
-/** The models that workers serve, by name. */
+/** A model that the server declares: items can be submitted to it while no worker serves it. */
+export type DeclaredModel = {
+  name: string;
+  pin: ModelPin;
+  /** The number of its labels. */
+  labels: number;
+  labelNames?: readonly string[];
+};
+
+/** The models that are declared, or that workers serve, by name. */
 export class ServedModels {
   readonly #registry: WorkerRegistry;
+  readonly #declared: readonly DeclaredModel[];
   #last: { at: number; workers: Promise<readonly WorkerInfo[]> } | undefined;
 
-  constructor(redis: Redis) {
+  constructor(redis: Redis, declared: readonly DeclaredModel[] = []) {
     this.#registry = new WorkerRegistry(redis);
+    this.#declared = declared;
   }
 
   /**
-   * @returns the served version of the model, and its number of labels
+   * @returns the declared version of the model, else the served one, and its number of labels
    * @throws LabelmillError NO_WORKER if workers serve no version, or several
    */
   async find(name: string): Promise<{ pin: ModelPin; labels: number }> {
+    const declared = this.#declared.find((model) => isNamed(model, name));
+    if (declared) return declared;
     const versions = servedAs(await this.#workers(), name);
     const [found] = versions;
     if (found && versions.length === 1) {
@@ -49,4 +62,10 @@ export class ServedModels {
       throw error;
     }
   }
+}
+
+/** Whether a declared model has this name, which may be its id, or the id with the start of its digest: `id@digest`. */
+function isNamed({ name: own, pin }: DeclaredModel, name: string): boolean {
+  const [id, digest = ""] = name.split("@");
+  return name === own || (id === pin.id && pin.digest.startsWith(digest));
 }

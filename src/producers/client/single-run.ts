@@ -2,23 +2,22 @@ import type { Queue } from "bullmq";
 import { LabelmillError } from "../../errors.ts";
 import { readPart } from "../../rows/part.ts";
 import type { Channels } from "../../runs/channels.ts";
-import { jobRetries, type Retries } from "../../runs/queues/job-retries.ts";
-import type { SingleEnd, SingleEnds } from "../../runs/single-results.ts";
+import { jobRetries } from "../../runs/queues/job-retries.ts";
+import { partEnd, type SingleEnd, type SingleEnds } from "../../runs/single-results.ts";
 import { parseEvent } from "../../schemas/event.ts";
-import type { Job } from "../../schemas/job.ts";
 import { jobId, runChannel } from "../../schemas/names.ts";
 import type { Row } from "../../schemas/row.ts";
 import type { ReadableStore } from "../../storage/store.ts";
 import type { RedisRoom } from "../planning/redis-room.ts";
 import type { Run, RunResult } from "./run.ts";
+import { RETRIES, type Single } from "./single.ts";
 
 /** How often the state in Redis is read, in case a message was lost. */
 const POLL_MS = 5_000;
 
 export type SingleRunDeps = {
-  job: Job;
+  single: Single;
   queue: Queue;
-  retries: Retries;
   room: RedisRoom;
   channels: Channels;
   ends: SingleEnds;
@@ -31,36 +30,31 @@ export class SingleRun implements Run {
   readonly output: string;
   readonly #deps: SingleRunDeps;
   readonly #end = Promise.withResolvers<SingleEnd>();
+  readonly #signal: AbortSignal;
   #rows: Row[] | undefined;
+  /** Undefined before the end is waited for. */
+  #listening: Promise<void> | undefined;
   #stop: () => void = () => {};
-  #poll: NodeJS.Timeout | undefined;
   /** The job was added once. Before that, a missing job is not a lost job. */
   #isQueued = false;
 
-  private constructor(deps: SingleRunDeps) {
+  private constructor(deps: SingleRunDeps, signal: AbortSignal) {
+    const { job } = deps.single;
     this.#deps = deps;
-    this.run = deps.job.run;
-    this.output = deps.job.output + deps.job.key;
+    this.#signal = signal;
+    this.run = job.run;
+    this.output = job.output + job.key;
     // A caller that does not wait need not handle the failure.
     this.#end.promise.catch(() => {});
   }
 
   /** Queues the job. @throws LabelmillError REDIS_FULL, or the error of the Redis connection; the job is not queued then */
   static async start(deps: SingleRunDeps, signal: AbortSignal): Promise<SingleRun> {
-    const single = new SingleRun(deps);
-    const { run, channels, room } = { ...deps, run: single.run };
-    const unsubscribe = await channels.listen(runChannel(run), (message) => single.#receive(message));
-    const abort = () => single.#fail(new LabelmillError("ABORTED", "the producer was closed before the run had ended"));
-    signal.addEventListener("abort", abort, { once: true });
-    single.#stop = () => {
-      unsubscribe();
-      clearInterval(single.#poll);
-      signal.removeEventListener("abort", abort);
-    };
+    const single = new SingleRun(deps, signal);
     // Before the job is added: a worker may finish it before Redis replies.
-    single.#poll = setInterval(() => void single.#check().catch(() => {}), POLL_MS);
+    await single.#listen();
     try {
-      await room.take(() => single.#add(), signal);
+      await SingleRun.enqueue(deps, signal);
       single.#isQueued = true;
     } catch (error) {
       single.#stop();
@@ -69,27 +63,66 @@ export class SingleRun implements Run {
     return single;
   }
 
+  /** A single that was queued before. It has cost nothing until `wait` or `rows` is called. */
+  static watch(deps: SingleRunDeps, signal: AbortSignal): SingleRun {
+    const single = new SingleRun(deps, signal);
+    single.#isQueued = true;
+    return single;
+  }
+
+  /** Queues the job of a single; one that is in the queue stays as it is. @throws as `start` */
+  static async enqueue({ single: { job }, queue, room }: SingleRunDeps, signal: AbortSignal): Promise<void> {
+    const options = { jobId: jobId(job.run, job.slice), ...jobRetries(RETRIES) };
+    await room.take(() => queue.add("slice", job, options), signal);
+  }
+
   async wait(): Promise<RunResult> {
-    const { rows, errors, labels, failed } = await this.#end.promise;
+    const { rows, errors, labels, failed } = await this.#ended();
     const { run, output } = this;
     const state = failed ? "failed" : errors > 0 ? "finished_with_errors" : "succeeded";
     return { run, state, output, rows, errors, labels, ...(failed ? { failed, failedSlices: 1 } : {}) };
   }
 
   async *rows(): AsyncGenerator<Row> {
-    const { failed } = await this.#end.promise;
-    const { job, openToRead } = this.#deps;
+    const { failed } = await this.#ended();
     if (failed) throw new LabelmillError("RUN_FAILED", `the run ${this.run} failed: ${failed.code}: ${failed.message}`);
     if (!this.#rows) {
-      const store = await openToRead(job.output);
+      const { job } = this.#deps.single;
+      const store = await this.#deps.openToRead(job.output);
       this.#rows = readPart(await store.get(job.key)).rows;
     }
     yield* this.#rows;
   }
 
-  async #add(): Promise<void> {
-    const { queue, job, retries } = this.#deps;
-    await queue.add("slice", job, { jobId: jobId(job.run, job.slice), ...jobRetries(retries) });
+  /** Receives no more messages: the caller does not need the end any more. A `wait` that is in progress does not settle. */
+  release(): void {
+    this.#stop();
+  }
+
+  async #ended(): Promise<SingleEnd> {
+    if (!this.#listening) {
+      await this.#listen();
+      // The end may be there already.
+      await this.#check();
+    }
+    return this.#end.promise;
+  }
+
+  #listen(): Promise<void> {
+    this.#listening ??= this.#subscribe();
+    return this.#listening;
+  }
+
+  async #subscribe(): Promise<void> {
+    const unsubscribe = await this.#deps.channels.listen(runChannel(this.run), (message) => this.#receive(message));
+    const abort = () => this.#fail(new LabelmillError("ABORTED", "the producer was closed before the run had ended"));
+    this.#signal.addEventListener("abort", abort, { once: true });
+    const poll = setInterval(() => void this.#check().catch(() => {}), POLL_MS);
+    this.#stop = () => {
+      unsubscribe();
+      clearInterval(poll);
+      this.#signal.removeEventListener("abort", abort);
+    };
   }
 
   #receive(message: string): void {
@@ -101,17 +134,32 @@ export class SingleRun implements Run {
 
   /** Reads the state in Redis: the message may be lost, and so may the job, for example with an emptied Redis. */
   async #check(): Promise<void> {
-    const { ends, queue, job } = this.#deps;
-    const id = jobId(job.run, job.slice);
+    const { ends, queue, single } = this.#deps;
+    const id = jobId(single.job.run, single.job.slice);
     // The end is stored before the job is removed. Read in this order, one of the two is found.
     const state = await queue.getJobState(id);
     const end = await ends.get(this.run);
     if (end) return this.#settle(end);
-    if (this.#isQueued && (state === "unknown" || state === "completed")) await this.#add();
+    if (this.#isQueued && (state === "unknown" || state === "completed")) {
+      const stored = await this.#stored();
+      if (stored) return this.#settle(stored);
+      await SingleRun.enqueue(this.#deps, this.#signal);
+    }
     if (state === "failed") {
       const failed = await queue.getJob(id);
       const reason = failed?.failedReason ?? "its job failed";
       this.#fail(new LabelmillError("RUN_FAILED", `the run ${this.run} failed: ${reason}`));
+    }
+  }
+
+  /** The end by the part. Undefined if it does not exist, or cannot be read here. */
+  async #stored(): Promise<SingleEnd | undefined> {
+    const { job } = this.#deps.single;
+    try {
+      return partEnd(job, await (await this.#deps.openToRead(job.output)).get(job.key));
+    } catch (error) {
+      if (error instanceof LabelmillError) return undefined;
+      throw error;
     }
   }
 

@@ -1,14 +1,7 @@
 import { z } from "zod";
-import { LabelmillError } from "../../errors.ts";
-import { MAX_TEXT_LENGTH } from "../../schemas/item.ts";
 import { DEFAULT_TOP_K, EventsSchema } from "../../schemas/job.ts";
 import { LANES } from "../../schemas/names.ts";
 import { ModelPinSchema } from "../../schemas/run.ts";
-import { boundedId } from "../../sources/item/bounded-id.ts";
-import type { Source, SourceRecord } from "../../sources/source.ts";
-
-/** What rows of a submission name as their source. */
-const SUBMITTED_URI = "submitted:";
 
 /** A text to label: the text alone, or an object. */
 export type TextItem = string | TextFields;
@@ -45,7 +38,7 @@ export interface ItemFields {
   input?: Record<string, unknown>;
 }
 
-const SubmissionSchema = z.object({
+export const SubmissionSchema = z.strictObject({
   /**
    * The name of a model that workers serve, or `name@digest` where they serve several versions of
    * it.
@@ -97,52 +90,11 @@ export type Submission = SubmissionOptions &
 /** The options of a submission with their defaults, without its items. */
 export type ResolvedSubmission = z.infer<typeof SubmissionSchema>;
 
-/** The options of a submission with their defaults. @throws z.ZodError */
-export function optionsOf(submission: Submission): ResolvedSubmission {
-  return SubmissionSchema.parse(submission);
-}
-
 /**
- * A submission as a source, in the manner of a file's. @throws LabelmillError USAGE, INPUT_EMPTY
+ * The options of a submission with their defaults.
+ * @throws z.ZodError for an invalid value, and for an unknown option: ignored, a misspelt one would have no effect
  */
-export function sourceOf(submission: Submission): Source {
-  const records =
-    "texts" in submission ? arrayOf(submission.texts).map(textRecord) : arrayOf(submission.images).map(imageRecord);
-  if (records.length === 0) throw new LabelmillError("INPUT_EMPTY", "expected at least one item to label, got none");
-  return {
-    input: { uri: SUBMITTED_URI, size: null, modifiedAt: null, hash: null },
-    read: { format: "auto", delimiter: null, column: null, idColumn: null, keep: [] },
-    async *records() {
-      yield* records;
-    },
-  };
-}
-
-/** JavaScript lets through what the types refuse. */
-function arrayOf<T>(items: readonly T[]): readonly T[] {
-  if (Array.isArray(items)) return items;
-  throw new LabelmillError("USAGE", `submit: expected texts or images, as an array; got ${typeof items}`);
-}
-
-function textRecord(item: TextItem, record: number): SourceRecord {
-  const { text, ...rest } = typeof item === "string" ? { text: item } : item;
-  if (typeof text !== "string") throw notA("a text", record, text);
-  const common = { ...commonOf(rest, record), record };
-  if (text.length <= MAX_TEXT_LENGTH) return { ...common, text: text.toWellFormed() };
-  const message = `expected a text of at most ${MAX_TEXT_LENGTH} UTF-16 units, got ${text.length}`;
-  return { ...common, error: { code: "RECORD_TOO_LARGE", message } };
-}
-
-function imageRecord(item: ImageItem, record: number): SourceRecord {
-  const { image, ...rest } = typeof item === "string" ? { image: item } : item;
-  if (typeof image !== "string") throw notA("an image's reference", record, image);
-  return { ...commonOf(rest, record), record, image };
-}
-
-function commonOf({ id, input }: { id?: string; input?: Record<string, unknown> }, record: number) {
-  return { id: boundedId(id ?? `#${record}`), ...(input ? { input } : {}) };
-}
-
-function notA(what: string, record: number, value: unknown): LabelmillError {
-  return new LabelmillError("USAGE", `item ${record}: expected ${what}, got ${typeof value}`);
+export function optionsOf(submission: Submission): ResolvedSubmission {
+  const { texts: _texts, images: _images, ...options } = submission as Partial<Record<"texts" | "images", unknown>>;
+  return SubmissionSchema.parse(options);
 }

@@ -21,7 +21,7 @@ export class PlanQueue {
   /** Makes the run known and queues its planning. A run that failed or was cancelled resumes at the place where its planning stopped. */
   async add(run: string, output: string): Promise<void> {
     await this.#ledger.submit(run, output);
-    const jobId = `${run}-plan`;
+    const jobId = planJobId(run);
     // BullMQ ignores a job with an id that exists, and a failed job may have it. A running job is not removed.
     await this.#queue.remove(jobId);
     await this.#queue.add("plan", { v: JOB_VERSION, run, output } satisfies PlanJob, {
@@ -33,4 +33,9 @@ export class PlanQueue {
   async close(): Promise<void> {
     await this.#queue.close();
   }
+}
+
+/** The id of the job that plans a run. */
+export function planJobId(run: string): string {
+  return `${run}-plan`;
 }

@@ -228,3 +228,34 @@ test("closing a producer rejects its waiting callers with ABORTED", async () => 
   await waiting;
   await assert.rejects(producer.submit({ model: MODEL, texts: ["good"], pin }), isError("ABORTED"));
 });
+
+test("unknown options, unknown fields of an item, and texts together with images are refused", async () => {
+  await using pipeline = await TestPipeline.open();
+  const producer = await pipeline.producer();
+  const { id, revision, digest, dtype, task } = await loadBuiltIn(MODEL);
+  const base = { model: MODEL, pin: { id, revision, digest, dtype, task } };
+  const wrong: [Record<string, unknown>, RegExp][] = [
+    [{ texts: ["a"], topk: 2 }, /^submit: .*topk/],
+    [{ texts: ["a"], run: "0123456789abcdef" }, /^submit: .*run/],
+    [{ texts: [{ text: "a", Id: "1" }] }, /^item 0: .*got Id$/],
+    [{ images: ["a"], texts: ["b"] }, /got both/],
+  ];
+  for (const [part, message] of wrong)
+    await assert.rejects(producer.submit({ ...base, ...part } as never), isError("USAGE", message));
+  assert.deepEqual(await (await pipeline.connection()).keys("*:wait"), []);
+});
+
+test("subscribe without a connection rejects with REDIS_UNREACHABLE, and after close with ABORTED", async () => {
+  await using pipeline = await TestPipeline.open();
+  const producer = await pipeline.producer();
+  await pipeline.redis.kill();
+  await assert.rejects(
+    producer.subscribe(() => {}),
+    isError("REDIS_UNREACHABLE", /subscribe again/),
+  );
+  await producer.close();
+  await assert.rejects(
+    producer.subscribe(() => {}),
+    isError("ABORTED"),
+  );
+});

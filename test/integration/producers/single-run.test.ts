@@ -54,7 +54,7 @@ test("an end that arrives before the reply of the queue leaves no timer", async 
   });
   const before = timers();
   const deps = {
-    ...{ job, queue: slow, retries: { attempts: 1, backoffMs: 1 }, channels, ends },
+    ...{ single: { job, lane: "interactive" as const }, queue: slow, channels, ends },
     room: new RedisRoom(redis, 1000, () => {}),
     openToRead: () => Promise.reject(new Error("not needed")),
   };

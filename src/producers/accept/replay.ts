@@ -1,0 +1,186 @@
+import pLimit from "p-limit";
+import { LabelmillError } from "../../errors.ts";
+import type { Logger } from "../../logger.ts";
+import { readManifest, readRunFile } from "../../outputs/output.ts";
+import { RunLedger } from "../../runs/ledger/ledger.ts";
+import { existingJobs, failedReason, type SingleState, singleStates } from "../../runs/queues/job-states.ts";
+import { planJobId } from "../../runs/queues/plan-queue.ts";
+import type { RunIndex } from "../../runs/run-index.ts";
+import { SingleEnds } from "../../runs/single-results.ts";
+import { isEnded } from "../../runs/state.ts";
+import type { Accepted } from "../../schemas/enrichment/accepted.ts";
+import type { Job } from "../../schemas/job.ts";
+import { jobId, PLANS_QUEUE, SCHEMA_VERSION } from "../../schemas/names.ts";
+import type { RedisProducer } from "../client/redis-producer.ts";
+import type { Journal } from "./journal.ts";
+import type { Replayed } from "./keeper.ts";
+import { listAccepted } from "./list-accepted.ts";
+import { type PendingRun, pendingOf } from "./pending.ts";
+
+/** Records read, or settled, at a time. */
+const AT_ONCE = 8;
+/** Singles whose states are read in one round trip. */
+const CHUNK = 200;
+
+export type ReplayDeps = { producer: RedisProducer; journal: Journal; index: RunIndex; log: Logger };
+
+type Single = Extract<PendingRun, { kind: "single" }>;
+
+/** Compares the journal with Redis and the store: what Redis lost is queued again, what has ended is removed. */
+export class Replay {
+  readonly #deps: ReplayDeps;
+  readonly #ledger: RunLedger;
+  readonly #pending = new Map<string, PendingRun>();
+  /** Records that cannot be read. Each is reported once. */
+  readonly #refused = new Set<string>();
+
+  constructor(deps: ReplayDeps) {
+    this.#deps = deps;
+    this.#ledger = new RunLedger(deps.producer.redis);
+  }
+
+  /** A record was written. */
+  add(record: Accepted): void {
+    this.#pending.set(record.run, pendingOf(record));
+  }
+
+  /** The record was removed. */
+  forget(run: string): void {
+    this.#pending.delete(run);
+  }
+
+  /** A run has ended, or may have. Other servers' runs are not this one's concern before the next replay. */
+  async noteEnd(run: string): Promise<void> {
+    const found = this.#pending.get(run);
+    if (found) await this.#check([found], new AbortController().signal);
+  }
+
+  /** Reads the whole journal and checks each run that has a record. @throws the error of Redis or of the store; a later call continues */
+  async all(signal: AbortSignal): Promise<Replayed> {
+    await this.#read(signal);
+    const totals = { queued: 0, settled: 0 };
+    const pending = [...this.#pending.values()];
+    for (let at = 0; at < pending.length; at += CHUNK) {
+      signal.throwIfAborted();
+      const { queued, settled } = await this.#check(pending.slice(at, at + CHUNK), signal);
+      totals.queued += queued;
+      totals.settled += settled;
+    }
+    return totals;
+  }
+
+  /** Learns of the records that other servers, or earlier processes, have written and removed. */
+  async #read(signal: AbortSignal): Promise<void> {
+    const began = performance.now();
+    const listed = new Set<string>();
+    for await (const run of this.#deps.journal.runs()) listed.add(run);
+    for (const { run, since } of [...this.#pending.values()]) if (since < began && !listed.has(run)) this.forget(run);
+    const unknown = [...listed].filter((run) => !this.#pending.has(run) && !this.#refused.has(run));
+    const limit = pLimit(AT_ONCE);
+    await Promise.all(
+      unknown.map((run) =>
+        limit(async () => {
+          signal.throwIfAborted();
+          const record = await this.#record(run);
+          if (!record) return;
+          this.add(record);
+          await this.#list(record);
+        }),
+      ),
+    );
+  }
+
+  /** @returns undefined if the record does not exist, or is invalid */
+  async #record(run: string): Promise<Accepted | undefined> {
+    try {
+      return await this.#deps.journal.read(run);
+    } catch (error) {
+      if (!(error instanceof LabelmillError) || error.code !== "OUTPUT_FOREIGN") throw error;
+      this.#refused.add(run);
+      this.#deps.log.error({ run, err: error }, "record of an accepted submission cannot be read");
+      return undefined;
+    }
+  }
+
+  async #list(record: Accepted): Promise<void> {
+    const { index, producer, log } = this.#deps;
+    await listAccepted(index, producer, record).catch((error: unknown) =>
+      log.warn({ run: record.run, err: error }, "accepted run not listed"),
+    );
+  }
+
+  async #check(pending: readonly PendingRun[], signal: AbortSignal): Promise<Replayed> {
+    const singles = pending.filter((each) => each.kind === "single");
+    const runs = pending.filter((each) => each.kind === "run");
+    const states = await singleStates(this.#deps.producer.redis, singles);
+    const limit = pLimit(AT_ONCE);
+    const outcomes = await Promise.all([
+      ...singles.map((single, at) => limit(() => this.#checkSingle(single, states[at]!, signal))),
+      ...runs.map((run) => limit(() => this.#checkRun(run.run, run.output))),
+    ]);
+    return {
+      queued: outcomes.filter((outcome) => outcome === "queued").length,
+      settled: outcomes.filter((outcome) => outcome === "settled").length,
+    };
+  }
+
+  async #checkSingle(
+    { run, queue }: Single,
+    { job, ended }: SingleState,
+    signal: AbortSignal,
+  ): Promise<keyof Replayed | "pending"> {
+    signal.throwIfAborted();
+    const { producer, log } = this.#deps;
+    if (ended) return this.#settle(run);
+    if (job === "queued") return "pending";
+    const record = await this.#record(run);
+    // Another server was faster.
+    if (record?.kind !== "single") {
+      this.forget(run);
+      return "pending";
+    }
+    const single = { job: record.job, lane: record.lane };
+    if (await producer.endOf(single)) return this.#settle(run);
+    if (job === "failed") {
+      await this.#endFailed(record.job, queue);
+      return this.#settle(run);
+    }
+    await producer.enqueue(single);
+    log.info({ run }, "accepted submission queued again: Redis had lost it");
+    return "queued";
+  }
+
+  /** BullMQ failed the job, and no worker stored the end: it becomes the failure that callers read. */
+  async #endFailed({ run, slice, output, key, model: { id, digest } }: Job, queue: string): Promise<void> {
+    const { redis } = this.#deps.producer;
+    const message = (await failedReason(redis, queue, jobId(run, slice))) ?? "its job failed";
+    const address = { run, slice, output, part: key, model: { id, digest } };
+    const failed = { code: "RUN_FAILED", message };
+    await new SingleEnds(redis).set({
+      ...{ v: SCHEMA_VERSION, id: jobId(run, slice), ...address, rows: 0, errors: 0, labels: {}, failed },
+    });
+  }
+
+  async #checkRun(run: string, output: string): Promise<keyof Replayed | "pending"> {
+    const { producer, log } = this.#deps;
+    const state = await this.#ledger.state(run);
+    if (state && isEnded(state)) return this.#settle(run);
+    const id = planJobId(run);
+    if (state && (await existingJobs(producer.redis, PLANS_QUEUE, [id])).has(id)) return "pending";
+    const store = await producer.openToRead(output);
+    if (!state && (await readManifest(store))) return this.#settle(run);
+    if ((await readRunFile(store))?.run !== run) {
+      log.error({ run, output }, "accepted run cannot be planned: its output has no such run");
+      return this.#settle(run);
+    }
+    await producer.enqueuePlan(run, output);
+    log.info({ run }, "accepted run queued again: Redis had lost its planning");
+    return "queued";
+  }
+
+  async #settle(run: string): Promise<"settled"> {
+    await this.#deps.journal.remove(run);
+    this.forget(run);
+    return "settled";
+  }
+}

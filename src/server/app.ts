@@ -1,28 +1,42 @@
-import { fastify } from "fastify";
+import { type FastifyReply, fastify } from "fastify";
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from "fastify-type-provider-zod";
 import { Access } from "./access.ts";
 import { AllowedMethods } from "./allowed-methods.ts";
 import type { Caller } from "./caller.ts";
 import type { App, ServerDeps } from "./deps.ts";
+import { BodyRoom } from "./limits/body-room.ts";
+import { answerInvalidHttp } from "./limits/client-error.ts";
+import { CONNECTION_LIMITS } from "./limits/connection-limits.ts";
+import { limitRate } from "./limits/rate-limit.ts";
 import { collectSchemas, openApiDocument } from "./openapi.ts";
-import { answerOf, Problem } from "./problems.ts";
+import { type Answer, answerOf, Problem } from "./problems.ts";
+import { describeUnexpected, logRequests } from "./request-log.ts";
 import { registerRoutes } from "./routes.ts";
+
+const MAX_PARAM_LENGTH = 512;
 
 /** Builds the server. It is ready after `ready()`, and listens after `listen()`. */
 export function buildApp(deps: ServerDeps): App {
   const app: App = fastify({
+    ...CONNECTION_LIMITS,
     logger: false,
     bodyLimit: deps.config.bodyLimit,
+    routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
     // A request that arrives while the server stops is answered, with `connection: close`.
     return503OnClosing: false,
+    clientErrorHandler: answerInvalidHttp,
+    frameworkErrors: (error, _request, reply) => void send(reply as FastifyReply, answerOf(error)),
   }).withTypeProvider<ZodTypeProvider>();
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);
   // A web page may send text/plain to another site without asking.
   app.removeContentTypeParser("text/plain");
+  logRequests(app, deps);
   answerErrors(app, deps);
   authenticate(app, deps);
+  boundLoad(app, deps);
   collectSchemas(app);
+  limitRate(app, deps);
   app.register(async (routes) => {
     registerRoutes(routes as App, deps);
     openApiRoute(routes as App, app);
@@ -30,14 +44,20 @@ export function buildApp(deps: ServerDeps): App {
   return app;
 }
 
-function answerErrors(app: App, { log }: ServerDeps): void {
+function send(reply: FastifyReply, { status, headers, body }: Answer): FastifyReply {
+  return reply.code(status).headers(headers).type("application/problem+json").send(JSON.stringify(body));
+}
+
+function answerErrors(app: App, deps: ServerDeps): void {
   const methods = new AllowedMethods();
   app.addHook("onRoute", ({ url, method }) => methods.add(url, [method].flat()));
-  app.setErrorHandler((error, request, reply) => {
-    const { status, headers, body } = answerOf(error);
-    if (body.code === "INTERNAL")
-      log.error({ err: error, method: request.method, route: request.routeOptions.url }, "request failed");
-    return reply.code(status).headers(headers).type("application/problem+json").send(JSON.stringify(body));
+  app.setErrorHandler(async (error, { method, routeOptions }, reply) => {
+    const answer = answerOf(error);
+    if (answer.body.code !== "INTERNAL") return send(reply, answer);
+    // A command fails in many ways when Redis is lost.
+    if (!(await deps.redisWatch.ask())) return send(reply, answerOf(redisLost()));
+    deps.log.error({ ...describeUnexpected(error), method, route: routeOptions.url }, "request failed");
+    return send(reply, answer);
   });
   app.setNotFoundHandler((request) => {
     const path = request.url.split("?")[0]!;
@@ -51,6 +71,10 @@ function answerErrors(app: App, { log }: ServerDeps): void {
   });
 }
 
+function redisLost(): Problem {
+  return new Problem(503, "REDIS_UNREACHABLE", "the server has no connection to Redis: try again later");
+}
+
 /** Sets the caller of each request, and checks its scope. Paths without a route need a key, too. */
 function authenticate(app: App, { config, keys }: ServerDeps): void {
   const access = new Access(config.host, keys);
@@ -61,6 +85,20 @@ function authenticate(app: App, { config, keys }: ServerDeps): void {
   app.decorateRequest("caller", null as unknown as Caller);
   app.addHook("onRequest", async (request) => {
     request.caller = await access.callerOf(request);
+  });
+}
+
+/** Refuses requests while Redis is lost, and those whose bodies have no room. Ends requests that wait for a Redis that was lost. */
+function boundLoad(app: App, { config, redisWatch }: ServerDeps): void {
+  const room = new BodyRoom(config.bodyLimit);
+  app.addHook("onRequest", async (request, reply) => {
+    if (!redisWatch.isUp) throw redisLost();
+    room.take(request, reply);
+    // A Redis that accepts commands and does not answer would make them wait forever.
+    const forget = redisWatch.onceLost(() => {
+      if (!reply.sent) send(reply, answerOf(redisLost()));
+    });
+    reply.raw.once("close", forget);
   });
 }
 

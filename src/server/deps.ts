@@ -17,6 +17,7 @@ import type { S3 } from "../storage/s3/s3.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import type { Caller, Scope } from "./caller.ts";
 import type { KeyRing } from "./keys/key-ring.ts";
+import type { RedisWatch } from "./limits/redis-watch.ts";
 import type { DeclaredModels } from "./models/declared-models.ts";
 
 /** What routes work with. They use it only while they handle a request: the OpenAPI document is made without it. */
@@ -27,6 +28,7 @@ export type ServerDeps = {
   address: RedisAddress;
   /** Its commands fail immediately without a connection. */
   redis: Redis;
+  redisWatch: RedisWatch;
   /** The output: where parts, runs and uploads go. */
   store: ObjectStore;
   /** The state store: what must outlive Redis, such as keys and idempotency records. */

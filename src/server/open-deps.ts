@@ -11,6 +11,7 @@ import type { ServerDeps } from "./deps.ts";
 import { KeyCache } from "./keys/key-cache.ts";
 import { KeyRing } from "./keys/key-ring.ts";
 import { KeyStore } from "./keys/key-store.ts";
+import { RedisWatch } from "./limits/redis-watch.ts";
 import { type DeclaredModel, DeclaredModels } from "./models/declared-models.ts";
 
 /** How long a request waits for room in a Redis that is out of memory, in ms. */
@@ -40,6 +41,8 @@ export async function openDeps(options: ServerOptions, opening: AsyncDisposableS
   const [store, state] = await Promise.all([openStore(options.output, s3), openStore(options.state, s3)]);
   const redis = await openRedis(address, "producer");
   opening.defer(() => redis.disconnect());
+  const redisWatch = new RedisWatch(redis);
+  opening.defer(() => redisWatch.close());
   const keys = await KeyRing.open({
     ...{ store: new KeyStore(state), cache: new KeyCache(redis, state.uri), log },
     bootstrapSha256: config.bootstrapKeySha256,
@@ -54,5 +57,20 @@ export async function openDeps(options: ServerOptions, opening: AsyncDisposableS
   const runIndex = new RunIndex(redis);
   const accepter = await openAccepter({ producer, index: runIndex, s3, log, accept: config.accept });
   opening.defer(() => accepter.close());
-  return { config, log, address, redis, store, state, s3, stopping, models, keys, producer, accepter, runIndex };
+  return {
+    config,
+    log,
+    address,
+    redis,
+    redisWatch,
+    store,
+    state,
+    s3,
+    stopping,
+    models,
+    keys,
+    producer,
+    accepter,
+    runIndex,
+  };
 }

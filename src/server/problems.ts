@@ -1,4 +1,5 @@
 import { STATUS_CODES } from "node:http";
+import type { FastifyError } from "fastify";
 import { z } from "zod";
 import { type ErrorCode, LabelmillError } from "../errors.ts";
 
@@ -125,36 +126,34 @@ function answer(
   };
 }
 
-/** Codes of the errors of Fastify that a request causes. Their messages may repeat parts of the request. */
-const FASTIFY: Record<string, [status: number, code: ErrorCode, detail: string]> = {
-  FST_ERR_CTP_INVALID_JSON_BODY: [400, "REQUEST_INVALID", "expected JSON in the body, got something else"],
-  FST_ERR_CTP_EMPTY_JSON_BODY: [400, "REQUEST_INVALID", "expected JSON in the body, got an empty body"],
-  FST_ERR_CTP_INVALID_CONTENT_LENGTH: [400, "REQUEST_INVALID", "the body does not have the length of content-length"],
-  FST_ERR_BAD_URL: [400, "REQUEST_INVALID", "the path has an invalid escape"],
-  FST_ERR_MAX_PARAM_LENGTH: [414, "REQUEST_INVALID", "a part of the path is too long"],
+/** The errors of Fastify and of its plugins that a request causes. Their own messages may repeat parts of the request. */
+const DETAILS: Record<string, string> = {
+  FST_ERR_CTP_INVALID_JSON_BODY: "expected JSON in the body, got something else",
+  FST_ERR_CTP_EMPTY_JSON_BODY: "expected JSON in the body, got an empty body",
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: "the body does not have the length of content-length",
+  FST_ERR_BAD_URL: "the path has an invalid escape",
 };
 
 function ofFastify(error: unknown): Answer | undefined {
   if (!(error instanceof Error)) return undefined;
-  const {
-    code = "",
-    statusCode,
-    validation,
-    validationContext,
-  } = error as Error & {
-    code?: string;
-    statusCode?: number;
-    validation?: { instancePath?: string; message?: string; params?: { keys?: unknown } }[];
-    validationContext?: string;
-  };
+  const { code = "", statusCode: status = 500, validation, validationContext } = error as Partial<FastifyError> & Error;
   if (validation) return answer(400, "REQUEST_INVALID", invalid(validation[0], validationContext));
-  const known = FASTIFY[code];
-  if (known) return answer(...known);
-  if (code.startsWith("FST_ERR_CTP_") && statusCode === 413)
-    return answer(413, "BODY_TOO_LARGE", "the body is larger than --body-limit: send fewer items, or POST /v1/runs");
-  if (code.startsWith("FST_ERR_CTP_") && statusCode === 415)
+  if (error.name === "ReplyError") return ofRedis(error.message);
+  if (status === 413)
+    return answer(413, "BODY_TOO_LARGE", "the body is larger than the limit of this route: send fewer items at a time");
+  if (status === 415 || status === 406)
     return answer(415, "CONTENT_TYPE", "expected a content type that this route accepts, such as application/json");
-  if (statusCode === 400) return answer(400, "REQUEST_INVALID", "the request is invalid");
+  if (status >= 400 && status < 500)
+    return answer(status, "REQUEST_INVALID", DETAILS[code] ?? "the request is invalid");
+  return undefined;
+}
+
+/** An error reply of a Redis that answers, but does no work at present. */
+function ofRedis(reply: string): Answer | undefined {
+  const word = reply.split(" ", 1)[0]!;
+  if (word === "OOM") return answer(503, "REDIS_FULL", "Redis is out of memory: try again later");
+  if (/^(LOADING|READONLY|MASTERDOWN|BUSY|MISCONF|NOREPLICAS|CLUSTERDOWN|TRYAGAIN)$/.test(word))
+    return answer(503, "REDIS_UNREACHABLE", `Redis takes no commands at present (${word}): try again later`);
   return undefined;
 }
 

@@ -3,6 +3,7 @@ import { LabelmillError, messageOf, systemCode } from "../errors.ts";
 import { isLoopback } from "./access.ts";
 import { buildApp } from "./app.ts";
 import type { App, ServerDeps } from "./deps.ts";
+import { MAX_CONNECTIONS } from "./limits/connection-limits.ts";
 
 /** A server that listens. */
 export type RunningServer = {
@@ -20,6 +21,7 @@ export type RunningServer = {
 export async function startServer(deps: ServerDeps): Promise<RunningServer> {
   const { host, port } = deps.config;
   const app = buildApp(deps);
+  app.server.maxConnections = MAX_CONNECTIONS;
   try {
     await app.listen({ host, port });
   } catch (error) {

@@ -66,7 +66,7 @@ export class TestApi implements AsyncDisposable {
       {
         config: loadConfig({ flags: { port: 0, ...settings } }),
         log,
-        redis: pipeline.redis.address,
+        redis: { url: pipeline.redis.url },
         s3,
         output: pipeline.output("output"),
         state: state.uri,

@@ -20,7 +20,7 @@ async def main(url: str, model: str, digest: str, output: str, text: str) -> Non
     run = secrets.token_hex(8)
     job_id = f"{run}-0000000"
     job = {
-        "v": 2,
+        "v": 3,
         "run": run,
         "slice": 0,
         "single": True,  # the run has only this job
@@ -35,7 +35,7 @@ async def main(url: str, model: str, digest: str, output: str, text: str) -> Non
     connection = redis.from_url(url)
     listener = connection.pubsub()
     await listener.subscribe(f"{PREFIX}:run:{run}:changed")  # before the job is added, so that no event is missed
-    name = f"labelmill2.{re.sub(r'[^A-Za-z0-9_-]', '-', model)[:64]}.{digest[:8]}.interactive"
+    name = f"labelmill3.{re.sub(r'[^A-Za-z0-9_-]', '-', model)[:64]}.{digest[:8]}.interactive"
     queue = Queue(name, {"connection": url, "prefix": PREFIX})
     try:
         await queue.add("slice", job, {

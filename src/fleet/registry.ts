@@ -1,5 +1,5 @@
 import type { Redis } from "ioredis";
-import { KEY_PREFIX } from "../schemas/names.ts";
+import { JOB_VERSION, KEY_PREFIX } from "../schemas/names.ts";
 import { type ServedModel, type WorkerInfo, WorkerInfoSchema } from "../schemas/worker.ts";
 
 /** How often a worker registers. */
@@ -42,12 +42,17 @@ export class WorkerRegistry {
   }
 }
 
-/** The workers that serve this version of a model. */
-export function serving(workers: readonly WorkerInfo[], digest: string): WorkerInfo[] {
-  return workers.filter(({ models }) => models.some((model) => model.digest === digest));
+/** Whether a worker takes the jobs that are queued now. An older worker does not. */
+export function isCurrent({ jobVersions = [2] }: Pick<WorkerInfo, "jobVersions">): boolean {
+  return jobVersions.includes(JOB_VERSION);
 }
 
-/** Every served version of a model, each once. `id@digest` selects a version by the start of its digest. */
+/** The workers that serve this version of a model and take the jobs that are queued now. */
+export function serving(workers: readonly WorkerInfo[], digest: string): WorkerInfo[] {
+  return workers.filter((worker) => isCurrent(worker) && worker.models.some((model) => model.digest === digest));
+}
+
+/** Every version of a model that workers serve, each once. `id@digest` selects a version by the start of its digest. */
 export function servedAs(workers: readonly WorkerInfo[], name: string): ServedModel[] {
   const [id, digest = ""] = name.split("@");
   const found = workers.flatMap(({ models }) =>

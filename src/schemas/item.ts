@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { type ObjectVersion, ObjectVersionSchema } from "./enrichment/object.ts";
 
 /**
  * An object whose keys come from data, such as labels or columns, so that any string may be a key. `z.record` would
@@ -46,8 +47,8 @@ export type ItemError = z.infer<typeof ItemErrorSchema>;
 export const MAX_TEXT_LENGTH = 1_000_000;
 
 /**
- * One text or one image reference in a job, or the error of a record that has neither. Has exactly one of `text`,
- * `image` and `error`.
+ * One text, or a reference to an image or a text file, in a job, or the error of a record that has none of them. Has
+ * exactly one of `text`, `image`, `textFile` and `error`.
  */
 export const ItemSchema = z
   .strictObject({
@@ -61,13 +62,29 @@ export const ItemSchema = z
     text: z.string().max(MAX_TEXT_LENGTH).optional(),
     /** A URL with `file:`, `http:`, `https:` or `s3:`. */
     image: z.string().max(8192).optional(),
+    /** The URL of a file that is one text, with the schemes of `image`. Not in a job of version 2. */
+    textFile: z.string().max(8192).optional(),
+    /** The version of the image or text file to label. Not in a job of version 2. */
+    object: ObjectVersionSchema.optional(),
     error: ItemErrorSchema.optional(),
     /** The kept columns. */
     input: KeptColumnsSchema.optional(),
     /** Bytes that are not UTF-8 were replaced by U+FFFD. */
     repaired: z.literal(true).optional(),
   })
-  .refine((item) => [item.text, item.image, item.error].filter((part) => part !== undefined).length === 1, {
-    message: "expected exactly one of text, image and error",
+  .refine(
+    ({ text, image, textFile, error }) =>
+      [text, image, textFile, error].filter((one) => one !== undefined).length === 1,
+    { message: "expected exactly one of text, image, textFile and error" },
+  )
+  .refine(({ object, image, textFile }) => !object || canHaveVersion(image ?? textFile ?? "", object), {
+    path: ["object"],
+    message: "expected the version of an s3: object, or the ETag of an http: or https: object",
   });
 export type Item = z.infer<typeof ItemSchema>;
+
+/** Whether a worker can read this version of a reference. On the web, only an ETag selects a version. */
+function canHaveVersion(reference: string, { versionId, etag }: ObjectVersion): boolean {
+  if (/^s3:/i.test(reference)) return true;
+  return /^https?:/i.test(reference) && (versionId === undefined || etag !== undefined);
+}

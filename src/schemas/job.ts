@@ -1,6 +1,7 @@
 import { z } from "zod";
+import { type ResultTarget, ResultTargetsSchema } from "./enrichment/target.ts";
 import { type Item, ItemSchema } from "./item.ts";
-import { JOB_VERSION, partKey, singleKey } from "./names.ts";
+import { partKey, SERVED_JOB_VERSIONS, singleKey } from "./names.ts";
 import { type Split, SplitSchema } from "./split.ts";
 import { TaskSchema } from "./task.ts";
 
@@ -26,7 +27,7 @@ export const EventsSchema = z.enum(["none", "parts", "rows"]);
 /** The payload of a BullMQ job: one slice, one model, one output key. */
 export const JobSchema = z
   .strictObject({
-    v: z.literal(JOB_VERSION),
+    v: z.literal(SERVED_JOB_VERSIONS),
     run: RunIdSchema,
     slice: z.int().min(0).max(9_999_999),
     model: z.strictObject({ id: z.string().min(1).max(256), digest: DigestSchema, task: TaskSchema }),
@@ -41,6 +42,8 @@ export const JobSchema = z
      * of one slice, from any programming language.
      */
     single: z.literal(true).optional(),
+    /** Where results of a single go, besides its part and the results queue. Not in a job of version 2. */
+    results: ResultTargetsSchema.optional(),
     /** Maximum duration of an attempt, in ms. */
     timeoutMs: z.int().min(1000).max(86_400_000).optional(),
     /** URIs. The `source` of an item is an index into them. */
@@ -60,6 +63,18 @@ export const JobSchema = z
     },
   )
   .refine((job) => !job.single || job.slice === 0, { path: ["slice"], message: "expected 0: a single is one slice" })
+  .refine((job) => job.v > 2 || !(job.results || job.items?.some(({ object, textFile }) => object || textFile)), {
+    path: ["v"],
+    message: "expected 3 for a job with results, textFile or object",
+  })
+  .refine((job) => !job.results?.length || job.single, {
+    path: ["results"],
+    message: "expected no results: only a single has them",
+  })
+  .refine(({ results = [], items = [] }) => results.every((target) => items.every((item) => canGoTo(target, item))), {
+    path: ["results"],
+    message: "expected sidecars only for items at s3: or file: URLs, and tags only for items at s3: URLs",
+  })
   .refine((job) => (job.items === undefined) === (job.sources === undefined), {
     path: ["sources"],
     message: "expected sources together with items, and no sources without items",
@@ -78,6 +93,12 @@ export const JobSchema = z
   });
 export type Job = z.infer<typeof JobSchema>;
 
+/** Whether an item has an object that the target writes to or beside. */
+function canGoTo({ to }: ResultTarget, { image, textFile, error }: Item): boolean {
+  if (to === "webhook" || error) return true;
+  return (to === "tags" ? /^s3:/i : /^(s3|file):/i).test(image ?? textFile ?? "");
+}
+
 /** The number of items in a job or in its splits. */
 export function itemsIn({ items, splits = [] }: { items?: readonly Item[]; splits?: readonly Split[] }): number {
   return items?.length ?? splits.reduce((sum, { count, selected = count }) => sum + selected, 0);
@@ -85,7 +106,7 @@ export function itemsIn({ items, splits = [] }: { items?: readonly Item[]; split
 
 /** The payload of a job on the plans queue. Everything else is in the run file. */
 export const PlanJobSchema = z.strictObject({
-  v: z.literal(JOB_VERSION),
+  v: z.literal(SERVED_JOB_VERSIONS),
   run: RunIdSchema,
   output: z.string().max(MAX_OUTPUT_LENGTH),
 });
@@ -93,7 +114,7 @@ export type PlanJob = z.infer<typeof PlanJobSchema>;
 
 /** The payload of a job on the runs queue that makes the output files of consecutive slices. */
 export const CompactJobSchema = z.strictObject({
-  v: z.literal(JOB_VERSION),
+  v: z.literal(SERVED_JOB_VERSIONS),
   run: RunIdSchema,
   output: z.string().max(MAX_OUTPUT_LENGTH),
   /** The number of the range of slices, from 0. */
@@ -106,7 +127,7 @@ export type CompactJob = z.infer<typeof CompactJobSchema>;
 
 /** The payload of a job on the runs queue that closes a run. */
 export const FinalizeJobSchema = z.strictObject({
-  v: z.literal(JOB_VERSION),
+  v: z.literal(SERVED_JOB_VERSIONS),
   run: RunIdSchema,
   output: z.string().max(MAX_OUTPUT_LENGTH),
 });

@@ -8,7 +8,10 @@ export const SCHEMA_VERSION = 1;
  * Major version of the job schema. It is part of the names of the queues, so that an older worker never gets a job that
  * it cannot read.
  */
-export const JOB_VERSION = 2;
+export const JOB_VERSION = 3;
+/** The versions of jobs that a worker serves, the newest first. Producers of the version before still have a worker. */
+export const SERVED_JOB_VERSIONS = [JOB_VERSION, 2] as const;
+export type JobVersion = (typeof SERVED_JOB_VERSIONS)[number];
 
 /** Prefix of every key in Redis. The braces make it a hash tag: all keys are in one slot of a cluster. */
 export const KEY_PREFIX = "{labelmill}";
@@ -17,11 +20,14 @@ export const LANES = ["interactive", "bulk"] as const;
 export type Lane = (typeof LANES)[number];
 
 /** Jobs that close runs or make their output files. Every worker serves them, for all runs. */
-export const RUNS_QUEUE = `labelmill${JOB_VERSION}.runs`;
+export const RUNS_QUEUE = runsQueue(JOB_VERSION);
 /** Jobs that plan runs and run until the end of the run. Every worker serves them. */
-export const PLANS_QUEUE = `labelmill${JOB_VERSION}.plans`;
-/** Jobs whose payload cannot be parsed, each with the reason. No process takes jobs from it. */
-export const DEAD_LETTER_QUEUE = `labelmill${JOB_VERSION}.dead`;
+export const PLANS_QUEUE = plansQueue(JOB_VERSION);
+/**
+ * Jobs whose payload cannot be parsed, each with the reason. No process takes jobs from it. Workers of all versions share
+ * it: its name has kept the version that it had first.
+ */
+export const DEAD_LETTER_QUEUE = "labelmill2.dead";
 /** Deliveries to webhooks. `labelmill serve` takes them. */
 export const WEBHOOKS_QUEUE = "labelmill-webhooks";
 /** Events for the consumers of results: at least once, in a bounded number. */
@@ -53,10 +59,24 @@ export const JOURNAL_FILE = "_inflight";
  */
 export const ACCEPTED_FOLDER = "_accepted/";
 
+/** The queue of jobs that close runs or make their output files. */
+export function runsQueue(version: JobVersion): string {
+  return `labelmill${version}.runs`;
+}
+
+/** The queue of jobs that plan runs. */
+export function plansQueue(version: JobVersion): string {
+  return `labelmill${version}.plans`;
+}
+
 /** The queue of one digest of a model and one lane. */
-export function queueName(model: { id: string; digest: string }, lane: Lane): string {
+export function queueName(
+  model: { id: string; digest: string },
+  lane: Lane,
+  version: JobVersion = JOB_VERSION,
+): string {
   const id = model.id.replaceAll(/[^A-Za-z0-9_-]/g, "-").slice(0, 64);
-  return `labelmill${JOB_VERSION}.${id}.${model.digest.slice(0, 8)}.${lane}`;
+  return `labelmill${version}.${id}.${model.digest.slice(0, 8)}.${lane}`;
 }
 
 export function jobId(run: string, slice: number): string {

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { WebhookTargetSchema } from "./enrichment/target.ts";
 import { ColumnTypeSchema, InputSchema, PassedOverSchema, ReadOptionsSchema } from "./input.ts";
 import { dataRecord } from "./item.ts";
 import { DigestSchema, EventsSchema, MAX_SLICE_ITEMS, RunIdSchema } from "./job.ts";
@@ -78,6 +79,8 @@ export const RunSettingsSchema = z.strictObject({
   sliceTimeoutMs: z.int().min(1000).max(86_400_000).optional(),
   /** The price of a worker per hour, in any currency, for the manifest. */
   pricePerHour: z.number().nonnegative().max(1e9).optional(),
+  /** The webhooks that get the end of the run. */
+  results: z.array(WebhookTargetSchema).max(10).optional(),
 });
 export type RunSettings = z.infer<typeof RunSettingsSchema>;
 

@@ -121,6 +121,8 @@ export const WorkerInfoSchema = z.object({
   s3Roots: z.array(z.string()),
   /** Omitted if all stores work, and by older workers. */
   outages: z.array(OutageInfoSchema).optional().catch(undefined),
+  /** The versions of jobs that it serves. Omitted by workers that serve version 2 alone. */
+  jobVersions: z.array(z.int().positive()).max(100).optional().catch(undefined),
   /** Folders and `s3://` prefixes in which it may open outputs. Default: all of its roots. */
   outputRoots: z.array(z.string()).optional(),
 });

@@ -8,7 +8,7 @@ import type { Compactions } from "../runs/compactions.ts";
 import type { RunLedger } from "../runs/ledger/ledger.ts";
 import { QueueWorker } from "../runs/queues/queue-worker.ts";
 import { type CompactJob, CompactJobSchema, type FinalizeJob, FinalizeJobSchema } from "../schemas/job.ts";
-import { RUNS_QUEUE } from "../schemas/names.ts";
+import { runsQueue, SERVED_JOB_VERSIONS } from "../schemas/names.ts";
 import type { Outages } from "../storage/health/outages.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { judgeFailure, outageDelayMs } from "./outages/outage-delay.ts";
@@ -28,20 +28,23 @@ export type FinalizerDeps = {
   log: Logger;
 };
 
-/** Serves the queue of runs to be closed. `stop` gives running jobs back. `opening` closes what is opened. */
+/** Serves the queues of runs to be closed. `stop` gives running jobs back. `opening` closes what is opened. */
 export function serveRunJobs(
   deps: FinalizerDeps,
   stop: AbortSignal,
   options: QueueWorkerOptions,
   opening: AsyncDisposableStack,
-): QueueWorker {
+): QueueWorker[] {
   const encoder = new FileEncoder();
   opening.defer(() => encoder.close());
-  return new QueueWorker(
-    RUNS_QUEUE,
-    (job, token) => handleRunJob(job, token!, stop, { ...deps, encoder }),
-    { ...options, concurrency: RUN_JOBS_AT_ONCE },
-    deps.log,
+  return SERVED_JOB_VERSIONS.map(
+    (version) =>
+      new QueueWorker(
+        runsQueue(version),
+        (job, token) => handleRunJob(job, token!, stop, { ...deps, encoder }),
+        { ...options, concurrency: RUN_JOBS_AT_ONCE },
+        deps.log,
+      ),
   );
 }
 

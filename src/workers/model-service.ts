@@ -12,7 +12,7 @@ import type { Logger } from "../logger.ts";
 import { Turns } from "../runs/queues/fair-turns.ts";
 import { QueueWorker } from "../runs/queues/queue-worker.ts";
 import type { DeviceKind } from "../schemas/device.ts";
-import { LANES, type Lane, queueName } from "../schemas/names.ts";
+import { LANES, type Lane, queueName, SERVED_JOB_VERSIONS } from "../schemas/names.ts";
 import { SliceConcurrency } from "./queue/slice-concurrency.ts";
 import { StageTimes } from "./registration/stage-times.ts";
 import type { SharedServices } from "./shared-services.ts";
@@ -45,7 +45,7 @@ export type ModelServiceDeps = {
   thread: URL | undefined;
 };
 
-/** A served model: its engine, a worker for each of its two queues, and the times of their stages. */
+/** A served model: its engine, a worker for each of its queues, and the times of their stages. */
 export type ModelService = { engine: Engine; queues: QueueWorker[]; stages: StageTimes };
 
 /**
@@ -63,29 +63,37 @@ export async function openModelService(
   const stages = new StageTimes();
   const { openLabeler } = TASK_SUPPORT[model.task];
   const labelerOf = await openLabeler({ engine, stages, config, fetcher, decoder }, opening);
-  const queues = LANES.map((lane) => serveLane(engine, lane, stages, around({ steps, label: labelerOf(lane) }), deps));
+  const queues = LANES.flatMap((lane) =>
+    serveLane(engine, lane, stages, around({ steps, label: labelerOf(lane) }), deps),
+  );
   return { engine, queues, stages };
 }
 
+/** The workers of the queues of one lane: one for each version of jobs. They share what may be in hand. */
 function serveLane(
   engine: Engine,
   lane: Lane,
   stages: StageTimes,
   wrapped: WrappableSteps,
   { redis, config, shared, load, stop, queueOptions, log }: ModelServiceDeps,
-): QueueWorker {
-  const name = queueName(engine.model, lane);
-  const wanted = () => itemsWanted(engine, lane, config);
-  const concurrency = new SliceConcurrency(() => queue, wanted, config.concurrency);
-  const turns = new Turns(redis, name);
-  const context = { ...shared, ...wrapped, stages, load, concurrency, turns, served: engine.model };
-  const queue: QueueWorker = new QueueWorker(
-    name,
-    (job, token) => handleSlice(job, token!, stop, context),
-    { ...queueOptions, concurrency: 1 },
-    log,
-  );
-  return queue;
+): QueueWorker[] {
+  const all: SliceConcurrency[] = [];
+  return SERVED_JOB_VERSIONS.map((version) => {
+    const name = queueName(engine.model, lane, version);
+    const inOthers = () => all.reduce((sum, { items }) => sum + items, -concurrency.items);
+    const wanted = () => itemsWanted(engine, lane, config) - inOthers();
+    const concurrency = new SliceConcurrency(() => queue, wanted, config.concurrency);
+    all.push(concurrency);
+    const turns = new Turns(redis, name);
+    const context = { ...shared, ...wrapped, stages, load, concurrency, turns, served: engine.model };
+    const queue: QueueWorker = new QueueWorker(
+      name,
+      (job, token) => handleSlice(job, token!, stop, context),
+      { ...queueOptions, concurrency: 1 },
+      log,
+    );
+    return queue;
+  });
 }
 
 function engineOptions(model: Model, deps: ModelServiceDeps): EngineOptions {

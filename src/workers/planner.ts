@@ -10,7 +10,7 @@ import type { Channels } from "../runs/channels.ts";
 import { QueueWorker } from "../runs/queues/queue-worker.ts";
 import { isEnded } from "../runs/state.ts";
 import { type PlanJob, PlanJobSchema } from "../schemas/job.ts";
-import { PLANS_QUEUE } from "../schemas/names.ts";
+import { plansQueue, SERVED_JOB_VERSIONS } from "../schemas/names.ts";
 import type { RunState } from "../schemas/run.ts";
 import type { S3 } from "../storage/s3/s3.ts";
 import type { ObjectStore } from "../storage/store.ts";
@@ -55,24 +55,27 @@ export type PlannerDeps = {
   openOutput: (uri: string) => Promise<ObjectStore>;
 };
 
-/** Serves the queue of plans. `stop` gives running plans back at once: another worker continues them. */
+/** Serves the queues of plans. `stop` gives running plans back at once: another worker continues them. */
 export function servePlans(
   plan: PlanRun,
   deps: PlannerDeps,
   options: WorkerOptions,
-): { queue: QueueWorker; stop: () => Promise<void> } {
+): { queues: QueueWorker[]; stop: () => Promise<void> } {
   const stop = new AbortController();
-  const queue = new QueueWorker(
-    PLANS_QUEUE,
-    (job, token) => handlePlan(job, token!, plan, deps, stop.signal),
-    { ...options, concurrency: PLANS_AT_ONCE },
-    deps.shared.log,
+  const queues = SERVED_JOB_VERSIONS.map(
+    (version) =>
+      new QueueWorker(
+        plansQueue(version),
+        (job, token) => handlePlan(job, token!, plan, deps, stop.signal),
+        { ...options, concurrency: PLANS_AT_ONCE },
+        deps.shared.log,
+      ),
   );
   return {
-    queue,
+    queues,
     stop: async () => {
       // Paused first, so that this worker does not take the plans that it gives back.
-      await queue.pause(true);
+      await Promise.all(queues.map((queue) => queue.pause(true)));
       stop.abort(new LabelmillError("ABORTED", "the worker is stopping"));
     },
   };

@@ -102,10 +102,10 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     opening,
   );
   const { openOutput } = around({ steps, label: async () => [] }).steps;
-  const finalizer = serveRunJobs({ ...shared, openOutput }, stop.signal, queueOptions, opening);
+  const finalizers = serveRunJobs({ ...shared, openOutput }, stop.signal, queueOptions, opening);
   const plans =
     options.plan && servePlans(options.plan, { redis, channels, s3, config, grants, shared, openOutput }, queueOptions);
-  const queues = [...services.flatMap((service) => service.queues), finalizer, ...(plans ? [plans.queue] : [])];
+  const queues = [...services.flatMap((service) => service.queues), ...finalizers, ...(plans?.queues ?? [])];
   opening.defer(() => stopQueues(queues, redis, stop, config.graceMs));
   // Closed before the queues: a plan does not end within the grace time.
   opening.defer(() => plans?.stop());

@@ -5,7 +5,15 @@ import { RunLedger } from "../../runs/ledger/ledger.ts";
 import type { RunOverview } from "../../runs/ledger/progress.ts";
 import { openQueue } from "../../runs/queues/queue.ts";
 import { droppedEvents } from "../../runs/queues/results-queue.ts";
-import { DEAD_LETTER_QUEUE, LANES, queueName, RESULTS_QUEUE, RUNS_QUEUE } from "../../schemas/names.ts";
+import {
+  DEAD_LETTER_QUEUE,
+  JOB_VERSION,
+  LANES,
+  queueName,
+  RESULTS_QUEUE,
+  runsQueue,
+  SERVED_JOB_VERSIONS,
+} from "../../schemas/names.ts";
 import type { WorkerInfo } from "../../schemas/worker.ts";
 import { type CommandContext, lastingRedis } from "../context.ts";
 import { EXIT } from "../exit.ts";
@@ -95,8 +103,16 @@ async function readQueues(
   runs: readonly RunOverview[],
 ): Promise<QueueState[]> {
   const models = [...workers.flatMap((worker) => worker.models), ...runs.map(({ model }) => model)];
-  const names = new Set([...models.flatMap((model) => LANES.map((lane) => queueName(model, lane))), RUNS_QUEUE]);
-  return Promise.all([...names].sort().map((name) => readQueue(redis, name)));
+  const queues = await Promise.all(
+    SERVED_JOB_VERSIONS.map(async (version) => {
+      const names = models.flatMap((model) => LANES.map((lane) => queueName(model, lane, version)));
+      const all = [...new Set([...names, runsQueue(version)])].sort();
+      const found = await Promise.all(all.map((name) => readQueue(redis, name)));
+      // Older queues are mentioned only while they have jobs.
+      return version === JOB_VERSION ? found : found.filter((queue) => hasJobs(queue));
+    }),
+  );
+  return queues.flat();
 }
 
 async function readQueue(redis: Redis, name: string): Promise<QueueState> {
@@ -111,6 +127,10 @@ async function readQueue(redis: Redis, name: string): Promise<QueueState> {
     delayed: number("delayed"),
     failed: number("failed"),
   };
+}
+
+function hasJobs({ waiting, active, delayed, failed }: QueueState): boolean {
+  return waiting + active + delayed + failed > 0;
 }
 
 function heading(terminal: Terminal, title: string, count: number): void {

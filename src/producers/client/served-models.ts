@@ -1,6 +1,7 @@
 import type { Redis } from "ioredis";
 import { LabelmillError } from "../../errors.ts";
-import { servedAs, WorkerRegistry } from "../../fleet/registry.ts";
+import { isCurrent, servedAs, WorkerRegistry } from "../../fleet/registry.ts";
+import { JOB_VERSION } from "../../schemas/names.ts";
 import type { ModelPin } from "../../schemas/run.ts";
 import type { WorkerInfo } from "../../schemas/worker.ts";
 
@@ -34,7 +35,8 @@ export class ServedModels {
   async find(name: string): Promise<{ pin: ModelPin; labels: number }> {
     const declared = this.#declared.find((model) => isNamed(model, name));
     if (declared) return declared;
-    const versions = servedAs(await this.#workers(), name);
+    const workers = await this.#workers();
+    const versions = servedAs(workers.filter(isCurrent), name);
     const [found] = versions;
     if (found && versions.length === 1) {
       const { id, revision, digest, dtype, task, labels } = found;
@@ -43,10 +45,13 @@ export class ServedModels {
     // A worker may be about to register: the next submission looks again.
     this.#last = undefined;
     const several = versions.map(({ id, digest }) => `${id}@${digest.slice(0, 8)}`).join(", ");
+    if (found)
+      throw new LabelmillError("NO_WORKER", `workers serve several versions of ${name}: choose one of ${several}`);
+    const isOutdated = servedAs(workers, name).length > 0;
     throw new LabelmillError(
       "NO_WORKER",
-      found
-        ? `workers serve several versions of ${name}: choose one of ${several}`
+      isOutdated
+        ? `only older workers serve ${name}, and they take no jobs of version ${JOB_VERSION}: update labelmill where they run`
         : `no worker serves ${name}: start one (labelmill worker --models ${name})`,
     );
   }

@@ -6,11 +6,11 @@ import type { RunLedger } from "../../runs/ledger/ledger.ts";
 import { Turns } from "../../runs/queues/fair-turns.ts";
 import { FinalizerQueue } from "../../runs/queues/finalizer-queue.ts";
 import { jobRetries, type Retries } from "../../runs/queues/job-retries.ts";
-import { openQueue } from "../../runs/queues/queue.ts";
+import { jobStates, openQueue } from "../../runs/queues/queue.ts";
 import { isEnded } from "../../runs/state.ts";
 import type { RunChanges } from "../../runs/watch.ts";
 import { type Job, JobSchema } from "../../schemas/job.ts";
-import { JOB_VERSION, jobId, type Lane, partKey, queueName } from "../../schemas/names.ts";
+import { JOB_VERSION, jobId, type Lane, partKey, queueName, SERVED_JOB_VERSIONS } from "../../schemas/names.ts";
 import { isCompacted } from "../../schemas/output.ts";
 import type { RunFile } from "../../schemas/run.ts";
 import type { Place, Slice } from "../../sources/slices.ts";
@@ -31,6 +31,9 @@ export type PlannerOptions = {
 
 const DEFAULT_REDIS_SHARE = 0.8;
 
+/** The states of a job that no worker will take. */
+const NO_JOB = new Set<string>(["unknown", "failed", "completed"]);
+
 /** The slices of a run, from the first one or from a place on. An implementation may ignore the place and yield all slices. */
 export type SlicesFrom = (from?: Place) => AsyncIterable<Slice>;
 
@@ -43,6 +46,8 @@ export class Planner {
   readonly #output: string;
   readonly #options: PlannerOptions;
   readonly #jobs: Queue;
+  /** The queues with the slices that a planner of an older version queued. */
+  readonly #olderJobs: Queue[];
   readonly #finalizer: FinalizerQueue;
   readonly #turns: Turns;
   readonly #memory: RedisMemory;
@@ -60,6 +65,9 @@ export class Planner {
     this.#output = output;
     this.#options = options;
     this.#jobs = openQueue(redis, queueName(runFile.spec.model, options.lane));
+    this.#olderJobs = SERVED_JOB_VERSIONS.slice(1).map((version) =>
+      openQueue(redis, queueName(runFile.spec.model, options.lane, version)),
+    );
     this.#turns = new Turns(redis, this.#jobs.name);
     this.#memory = new RedisMemory(redis, options.redisShare ?? DEFAULT_REDIS_SHARE);
     this.#window = new SliceWindow(options.windowSlices);
@@ -116,8 +124,9 @@ export class Planner {
     for await (const record of this.#ledger.slices(run, await this.#ledger.plannedSlices(run))) {
       if (record.receipt || record.failed) continue;
       // Without `take`, BullMQ would wait here until a lost connection is back.
-      const state = await this.#options.room.take(() => this.#jobs.getJobState(jobId(run, record.slice)), signal);
-      if (state !== "unknown" && state !== "failed" && state !== "completed") continue;
+      const id = jobId(run, record.slice);
+      const states = await this.#options.room.take(() => jobStates([this.#jobs, ...this.#olderJobs], id), signal);
+      if (states.some((state) => !NO_JOB.has(state))) continue;
       const splits = splitsOf(record, this.#runFile);
       lost.set(record.slice, splits && { splits });
     }
@@ -142,7 +151,7 @@ export class Planner {
   }
 
   async close(): Promise<void> {
-    await this.#jobs.close();
+    await Promise.all([this.#jobs, ...this.#olderJobs].map((queue) => queue.close()));
     await this.#finalizer.close();
   }
 

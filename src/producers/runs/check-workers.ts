@@ -5,6 +5,7 @@ import { S3Grants } from "../../fetch/s3-grants.ts";
 import { serving, WorkerRegistry } from "../../fleet/registry.ts";
 import type { RedisAddress } from "../../redis/connect.ts";
 import { withRedis } from "../../redis/with-redis.ts";
+import { JOB_VERSION } from "../../schemas/names.ts";
 import type { ModelPin } from "../../schemas/run.ts";
 import type { WorkerInfo } from "../../schemas/worker.ts";
 
@@ -62,9 +63,16 @@ function notGranted(
 
 /** @param model with its digest, if it is known */
 export function noWorker(workers: readonly WorkerInfo[], model: { id: string; digest?: string }): LabelmillError {
+  const digest = model.digest ?? "";
+  const isOutdated = workers.some(({ models }) =>
+    models.some((each) => each.id === model.id && each.digest.startsWith(digest)),
+  );
   const others = workers.flatMap(({ models }) => models.map(({ id, digest }) => `${id}@${digest.slice(0, 8)}`));
-  const there =
-    others.length === 0 ? "no worker is registered" : `workers serve ${[...new Set(others)].sort().join(", ")}`;
+  const there = isOutdated
+    ? `only older workers do, and they take no jobs of version ${JOB_VERSION}`
+    : others.length === 0
+      ? "no worker is registered"
+      : `workers serve ${[...new Set(others)].sort().join(", ")}`;
   return new LabelmillError(
     "NO_WORKER",
     `no worker serves ${model.digest ? `${model.id}@${model.digest.slice(0, 8)}` : model.id}: ${there}. Start one (labelmill worker --models ${model.id}), label in this process (--with-worker), or queue for a later worker (--queue-anyway)`,

@@ -1,5 +1,21 @@
 import { z } from "zod";
 
+export const WebhookTargetSchema = z
+  .strictObject({
+    to: z.literal("webhook"),
+    /** The name of an endpoint in the settings of the server. */
+    endpoint: z.string().min(1).max(64).optional(),
+    /** An `https:` or `http:` URL. */
+    url: z
+      .url({ protocol: /^https?$/ })
+      .max(2048)
+      .optional(),
+  })
+  .refine(({ endpoint, url }) => (endpoint === undefined) !== (url === undefined), {
+    message: "expected either endpoint or url",
+  });
+export type WebhookTarget = z.infer<typeof WebhookTargetSchema>;
+
 /**
  * Where results go, besides the part and the results queue.
  *
@@ -10,23 +26,9 @@ import { z } from "zod";
 export const ResultTargetSchema = z.discriminatedUnion("to", [
   z.strictObject({ to: z.literal("sidecar") }),
   z.strictObject({ to: z.literal("tags") }),
-  z
-    .strictObject({
-      to: z.literal("webhook"),
-      /** The name of an endpoint in the settings of the server. */
-      endpoint: z.string().min(1).max(64).optional(),
-      /** An `https:` or `http:` URL. */
-      url: z
-        .url({ protocol: /^https?$/ })
-        .max(2048)
-        .optional(),
-    })
-    .refine(({ endpoint, url }) => (endpoint === undefined) !== (url === undefined), {
-      message: "expected either endpoint or url",
-    }),
+  WebhookTargetSchema,
 ]);
 export type ResultTarget = z.infer<typeof ResultTargetSchema>;
-export type WebhookTarget = Extract<ResultTarget, { to: "webhook" }>;
 
 /** The targets of a submission, each at most once. */
 export const ResultTargetsSchema = z.array(ResultTargetSchema).max(10);

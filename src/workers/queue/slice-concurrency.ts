@@ -26,6 +26,11 @@ export class SliceConcurrency {
     this.#max = max;
   }
 
+  /** The number of items in hand. */
+  get items(): number {
+    return this.#items;
+  }
+
   /** Counts a slice of `items` items until it is disposed of. */
   take(items: number): ItemsInHand {
     let left = items;

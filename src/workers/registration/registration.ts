@@ -4,7 +4,7 @@ import { BEAT_MS, type WorkerRegistry } from "../../fleet/registry.ts";
 import type { Engine } from "../../inference/engine.ts";
 import { BATCHES_PER_THREAD } from "../../inference/sessions/session-pool.ts";
 import type { Logger } from "../../logger.ts";
-import { SCHEMA_VERSION } from "../../schemas/names.ts";
+import { SCHEMA_VERSION, SERVED_JOB_VERSIONS } from "../../schemas/names.ts";
 import type { ModelWork, ServedModel, StageTime, WorkerInfo } from "../../schemas/worker.ts";
 import { SOFTWARE } from "../../software.ts";
 import type { Outages } from "../../storage/health/outages.ts";
@@ -84,6 +84,7 @@ export class Registration {
       startedAt: this.#startedAt,
       models: services.map((service, at) => served(service, this.#busy[at]!)),
       deviceReason,
+      jobVersions: [...SERVED_JOB_VERSIONS],
       fileRoots: [...granted.fileRoots],
       s3Roots: [...granted.s3Roots],
       ...(granted.outputRoots ? { outputRoots: [...granted.outputRoots] } : {}),

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { SCHEMA_VERSION } from "../../../src/schemas/names.ts";
+import { SCHEMA_VERSION, SERVED_JOB_VERSIONS } from "../../../src/schemas/names.ts";
 import type { ModelWork, ServedModel, WorkerInfo } from "../../../src/schemas/worker.ts";
 
 /** The registration of a worker that does not run. It serves the given models. Default: one model with a random digest. */
@@ -14,6 +14,7 @@ export function workerInfo(given: Partial<WorkerInfo> = {}): WorkerInfo {
     models: [servedModel()],
     fileRoots: [],
     s3Roots: [],
+    jobVersions: [...SERVED_JOB_VERSIONS],
     ...given,
   };
 }

@@ -25,7 +25,7 @@ test("an end that arrives before the reply of the queue leaves no timer", async 
   const run = randomBytes(8).toString("hex");
   const model = { id: "m", digest: "0".repeat(64) };
   const job: Job = {
-    ...{ v: 2, run, slice: 0, single: true, output: "s3://b/", key: singleKey(run), topK: 1, events: "none" },
+    ...{ v: 3, run, slice: 0, single: true, output: "s3://b/", key: singleKey(run), topK: 1, events: "none" },
     model: { ...model, task: "text-classification" },
     sources: ["submitted:"],
     items: [{ id: "1", source: 0, record: 0, text: "x" }],

@@ -17,7 +17,7 @@ function eventOf(slice: number) {
   const source = { uri: "submitted:", record: 0 };
   const row: Row = { id: "1", label: "A", score: 1, labels: [{ label: "A", score: 1 }], source };
   const job: Job = {
-    ...{ v: 2, run, slice, output: "s3://bucket/", key: partKey(run, slice), topK: 1, events: "rows" },
+    ...{ v: 3, run, slice, output: "s3://bucket/", key: partKey(run, slice), topK: 1, events: "rows" },
     model: { id: "m", digest: "0".repeat(64), task: "text-classification" },
     sources: ["submitted:"],
     items: [{ id: "1", source: 0, record: 0, text: "x" }],

@@ -43,7 +43,7 @@ async function serve(pipeline: TestPipeline, lockMs = 20_000) {
   const good = (): Job => {
     const run = randomBytes(8).toString("hex");
     return {
-      ...{ v: 2, run, slice: 0, single: true, output: pipeline.output("out"), key: singleKey(run), topK: 2 },
+      ...{ v: 3, run, slice: 0, single: true, output: pipeline.output("out"), key: singleKey(run), topK: 2 },
       model: { id: model.id, digest: model.digest, task: "text-classification" },
       events: "none",
       sources: ["submitted:"],

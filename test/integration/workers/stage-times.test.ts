@@ -22,7 +22,7 @@ test("the wait of a slice is not negative and at most a year, whatever the produ
   for (const timestamp of [Date.now() + 3_600_000, -1e300, 1, 1e300]) {
     const run = randomBytes(8).toString("hex");
     const job: Job = {
-      v: 2,
+      v: 3,
       run,
       slice: 0,
       single: true,

@@ -64,7 +64,7 @@ async function serve(pipeline: TestPipeline, settings: Partial<Config> = {}, opt
 function jobOf(pipeline: TestPipeline, model: { id: string; digest: string }, texts: string[]): Job {
   const run = randomBytes(8).toString("hex");
   return {
-    v: 2,
+    v: 3,
     run,
     slice: 0,
     model: { id: model.id, digest: model.digest, task: "text-classification" },
@@ -408,7 +408,7 @@ test("a request to close a run that cannot be parsed goes to the dead-letter que
   const events = new QueueEvents(RUNS_QUEUE, { connection: connection.connection.duplicate(), prefix: KEY_PREFIX });
   for (const opened of [runs, dead, events]) pipeline.defer(() => opened.close());
   await events.waitUntilReady();
-  const job = await runs.add("finalize", { v: 2, run: "../../etc", output: "memory:x" }, { attempts: 5 });
+  const job = await runs.add("finalize", { v: 3, run: "../../etc", output: "memory:x" }, { attempts: 5 });
   await assert.rejects(job.waitUntilFinished(events), /JOB_INVALID: run: /);
   assert.deepEqual(
     (await dead.getJobs()).map(({ data }) => data.reason.split(":")[0]),

@@ -8,7 +8,7 @@ import type { LoadedJob } from "../../../src/workers/slice/load-items.ts";
 
 const RUN = "0123456789abcdef";
 const JOB: LoadedJob = {
-  v: 2,
+  v: 3,
   run: RUN,
   slice: 0,
   model: { id: "m", digest: "0".repeat(64), task: "text-classification" },

@@ -33,6 +33,7 @@ const CODES = {
   RATE_LIMITED: { retryable: true },
   BACKLOG_FULL: { retryable: true },
   STOPPING: { retryable: true },
+  IDEMPOTENCY_CONFLICT: { retryable: false },
   // Errors that stop a command before anything is queued.
   USAGE: { retryable: false },
   CONFIG_INVALID: { retryable: false },

@@ -10,6 +10,7 @@ import type { Redis } from "ioredis";
 import type { Config } from "../config.ts";
 import type { Logger } from "../logger.ts";
 import type { Accepter } from "../producers/accept/accepter.ts";
+import type { Idempotency } from "../producers/accept/idempotency.ts";
 import type { RedisProducer } from "../producers/client/redis-producer.ts";
 import type { RedisAddress } from "../redis/connect.ts";
 import type { RunIndex } from "../runs/run-index.ts";
@@ -38,6 +39,9 @@ export type ServerDeps = {
   keys: KeyRing;
   producer: RedisProducer;
   accepter: Accepter;
+  idempotency: Idempotency;
+  /** The secret of the servers that share the state store, for ids of runs that follow from what was submitted. */
+  secret: string;
   runIndex: RunIndex;
   /** Aborts when the server stops. Waiting requests answer then, and event streams end with a last event. */
   stopping: AbortSignal;

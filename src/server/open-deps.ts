@@ -1,6 +1,8 @@
 import type { Config } from "../config.ts";
 import type { Logger } from "../logger.ts";
+import { Idempotency } from "../producers/accept/idempotency.ts";
 import { openAccepter } from "../producers/accept/open-accepter.ts";
+import { serverSecret } from "../producers/accept/server-secret.ts";
 import { openProducer } from "../producers/client/redis-producer.ts";
 import { openRedis, type RedisAddress } from "../redis/connect.ts";
 import { RunIndex } from "../runs/run-index.ts";
@@ -57,20 +59,10 @@ export async function openDeps(options: ServerOptions, opening: AsyncDisposableS
   const runIndex = new RunIndex(redis);
   const accepter = await openAccepter({ producer, index: runIndex, s3, log, accept: config.accept });
   opening.defer(() => accepter.close());
+  const secret = await serverSecret(state);
+  const idempotency = new Idempotency(state, secret);
   return {
-    config,
-    log,
-    address,
-    redis,
-    redisWatch,
-    store,
-    state,
-    s3,
-    stopping,
-    models,
-    keys,
-    producer,
-    accepter,
-    runIndex,
+    ...{ config, log, address, redis, redisWatch, store, state, s3, stopping, models, keys },
+    ...{ producer, accepter, runIndex, idempotency, secret },
   };
 }

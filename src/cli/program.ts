@@ -21,6 +21,7 @@ import type { Interrupts } from "./terminal/interrupts.ts";
 import { Terminal } from "./terminal/terminal.ts";
 import { refuseUnknownCommand } from "./unknown-command.ts";
 import { verifyCommand } from "./verify/commands.ts";
+import { webhooksCommand } from "./webhooks/commands.ts";
 
 /** Errors that a user fixes by changing the command, the settings or the inputs. Nothing was queued. */
 const USAGE_CODES: ReadonlySet<ErrorCode> = new Set([
@@ -44,6 +45,8 @@ const USAGE_CODES: ReadonlySet<ErrorCode> = new Set([
   "INPUT_CODEC",
   "NOT_GRANTED",
   "NO_WORKER",
+  "WEBHOOK_UNKNOWN",
+  "WEBHOOK_UNSIGNED",
   "LOCAL_PATH_REMOTE_WORKER",
 ]);
 
@@ -107,6 +110,7 @@ ${EXIT_CODES}`,
     serveCommand(context),
     ...serviceCommands(context),
     keysCommand(context),
+    webhooksCommand(context),
     modelsCommand(context),
     doctorCommand(context),
   ])

@@ -7,7 +7,8 @@ import { delayJob, giveBack } from "../runs/queues/job-moves.ts";
 import { LogThrottle } from "../runs/queues/log-throttle.ts";
 import { RawPayload } from "../runs/queues/queue-worker.ts";
 import { type WebhookDelivery, WebhookDeliverySchema } from "../schemas/enrichment/delivery.ts";
-import type { DisabledEndpoints } from "./disabled-endpoints.ts";
+import type { ObjectStore } from "../storage/store.ts";
+import { disabledEndpoint, disableEndpoint } from "./disabled-endpoints.ts";
 import type { EndpointCounts } from "./endpoint-counts.ts";
 import type { EndpointSlots } from "./endpoint-slots.ts";
 import { type Endpoint, resolveTarget, type WebhookSettings } from "./endpoints.ts";
@@ -17,7 +18,8 @@ const GONE = 410;
 export type DeliverDeps = {
   settings: WebhookSettings;
   poster: Poster;
-  disabled: DisabledEndpoints;
+  /** The state store. */
+  state: ObjectStore;
   counts: EndpointCounts;
   slots: EndpointSlots;
   /** Marks a delivery as done in the record of its run. */
@@ -68,12 +70,12 @@ export class Deliverer {
   }
 
   async #deliver(job: QueuedJob, token: string, delivery: WebhookDelivery): Promise<void> {
-    const { settings, slots, disabled } = this.#deps;
+    const { settings, slots, state } = this.#deps;
     // A server whose settings do not have the endpoint yet may get the delivery: that is a failed try, not the end.
     const endpoint = resolveTarget(delivery.target, settings);
     using slot = slots.take(endpoint.group);
     if (!slot) return delayJob(job, token, slots.waitMs(endpoint.group));
-    const off = await this.#orDelayed(job, token, () => disabled.get(endpoint));
+    const off = await this.#orDelayed(job, token, () => disabledEndpoint(state, endpoint.key));
     if (off) {
       await this.#end(
         job,
@@ -88,7 +90,7 @@ export class Deliverer {
   }
 
   async #try(job: QueuedJob, token: string, delivery: WebhookDelivery, endpoint: Endpoint): Promise<void> {
-    const { poster, disabled, timeoutMs, stop, log } = this.#deps;
+    const { poster, state, timeoutMs, stop, log } = this.#deps;
     const message = { id: delivery.id, body: bodyOf(delivery.event) };
     let status: number;
     try {
@@ -99,7 +101,7 @@ export class Deliverer {
     }
     if (status >= 200 && status <= 299) return this.#end(job, token, delivery, { dead: null }, endpoint);
     if (status !== GONE) return this.#failed(job, token, delivery, new TransientError(`status ${status}`), endpoint);
-    await this.#orDelayed(job, token, () => disabled.disable(endpoint, `it answered ${GONE}`));
+    await this.#orDelayed(job, token, () => disableEndpoint(state, endpoint, `it answered ${GONE}`));
     log.warn({ endpoint: endpoint.group }, `webhook endpoint answered ${GONE}: disabled`);
     await this.#end(job, token, delivery, { dead: `status ${GONE}: the endpoint is disabled` }, endpoint);
   }

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { showUrl } from "../fetch/printable-url.ts";
-import type { ObjectStore } from "../storage/store.ts";
+import type { ObjectStore, ReadableStore } from "../storage/store.ts";
 import type { Endpoint } from "./endpoints.ts";
 
 const PREFIX = "webhooks/disabled/";
@@ -16,49 +16,44 @@ const DisabledSchema = z.strictObject({
 });
 export type Disabled = z.infer<typeof DisabledSchema>;
 
-/** The endpoints that get no deliveries, in the state store: every server knows them, and a lost Redis changes nothing. */
-export class DisabledEndpoints {
-  readonly #state: ObjectStore;
+/**
+ * Whether an endpoint gets no deliveries. The records are in the state store, so that every server knows them, and a lost
+ * Redis changes nothing.
+ * @returns undefined if the endpoint is enabled
+ */
+export async function disabledEndpoint(state: ReadableStore, key: string): Promise<Disabled | undefined> {
+  const found = await state.getWithEtag(keyOf(key));
+  return found && parse(found.bytes);
+}
 
-  constructor(state: ObjectStore) {
-    this.#state = state;
+/** All disabled endpoints by key. */
+export async function disabledEndpoints(state: ReadableStore): Promise<Map<string, Disabled>> {
+  const found = new Map<string, Disabled>();
+  for await (const { key } of state.list(PREFIX)) {
+    const id = key.slice(PREFIX.length).replace(/\.json$/, "");
+    const disabled = await disabledEndpoint(state, id);
+    if (disabled) found.set(id, disabled);
   }
+  return found;
+}
 
-  /** @returns undefined if the endpoint is enabled */
-  async get({ key }: Pick<Endpoint, "key">): Promise<Disabled | undefined> {
-    const found = await this.#state.getWithEtag(keyOf(key));
-    return found && parse(found.bytes);
-  }
+/** An endpoint that is disabled already stays as it is. */
+export async function disableEndpoint(state: ObjectStore, { key, name, url }: Endpoint, reason: string): Promise<void> {
+  const record: Disabled = {
+    v: 1,
+    ...(name === undefined ? {} : { name }),
+    url: showUrl(url),
+    since: new Date().toISOString(),
+    reason,
+  };
+  await state.putIfAbsent(keyOf(key), Buffer.from(JSON.stringify(record)));
+}
 
-  /** An endpoint that is disabled already stays as it is. */
-  async disable({ key, name, url }: Endpoint, reason: string): Promise<void> {
-    const record: Disabled = {
-      v: 1,
-      ...(name === undefined ? {} : { name }),
-      url: showUrl(url),
-      since: new Date().toISOString(),
-      reason,
-    };
-    await this.#state.putIfAbsent(keyOf(key), Buffer.from(JSON.stringify(record)));
-  }
-
-  /** @returns whether the endpoint was disabled */
-  async enable(key: string): Promise<boolean> {
-    const isDisabled = (await this.#state.head(keyOf(key))) !== undefined;
-    await this.#state.remove(keyOf(key));
-    return isDisabled;
-  }
-
-  /** All disabled endpoints by key. */
-  async all(): Promise<Map<string, Disabled>> {
-    const found = new Map<string, Disabled>();
-    for await (const { key } of this.#state.list(PREFIX)) {
-      const id = key.slice(PREFIX.length).replace(/\.json$/, "");
-      const disabled = await this.get({ key: id });
-      if (disabled) found.set(id, disabled);
-    }
-    return found;
-  }
+/** @returns whether the endpoint was disabled */
+export async function enableEndpoint(state: ObjectStore, key: string): Promise<boolean> {
+  const isDisabled = (await state.head(keyOf(key))) !== undefined;
+  await state.remove(keyOf(key));
+  return isDisabled;
 }
 
 function keyOf(key: string): string {

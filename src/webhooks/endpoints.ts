@@ -48,12 +48,21 @@ export function resolveTarget(target: Pick<WebhookTarget, "endpoint" | "url">, s
   guardUrl(url, settings.allowPrivate);
   url.hash = "";
   return {
-    key: createHash("sha256").update(url.href).digest("hex").slice(0, 32),
+    key: endpointKey(url),
     ...(declared ? { name: declared.name } : {}),
     group: declared?.name ?? url.origin,
     url,
     secrets,
   };
+}
+
+/** The key of the endpoint at a URL. */
+export function endpointKey(url: URL): string {
+  const { hash, href } = url;
+  return createHash("sha256")
+    .update(href.slice(0, href.length - hash.length))
+    .digest("hex")
+    .slice(0, 32);
 }
 
 /**

@@ -9,7 +9,6 @@ import { lockOptions, QueueWorker } from "../runs/queues/queue-worker.ts";
 import { KEY_PREFIX, WEBHOOKS_QUEUE } from "../schemas/names.ts";
 import type { ObjectStore } from "../storage/store.ts";
 import { Deliverer } from "./deliver.ts";
-import { DisabledEndpoints } from "./disabled-endpoints.ts";
 import { EndpointCounts } from "./endpoint-counts.ts";
 import { EndpointSlots } from "./endpoint-slots.ts";
 import { checkEndpoints, type WebhookSettings } from "./endpoints.ts";
@@ -61,7 +60,7 @@ export async function openWebhooks(options: WebhooksOptions): Promise<Webhooks> 
   const deliverer = new Deliverer({
     ...{ settings: config, poster, settle, log, timeoutMs, stop: stop.signal, tries: waitsMs.length + 1 },
     storeWaitMs: options.storeWaitMs ?? STORE_WAIT_MS,
-    disabled: new DisabledEndpoints(options.state),
+    state: options.state,
     counts: new EndpointCounts(redis),
     slots: new EndpointSlots(atOnceToEndpoint),
   });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { test } from "node:test";
-import { DisabledEndpoints } from "../../../src/webhooks/disabled-endpoints.ts";
+import { disabledEndpoints, enableEndpoint } from "../../../src/webhooks/disabled-endpoints.ts";
 import { EndpointCounts } from "../../../src/webhooks/endpoint-counts.ts";
 import { resolveTarget } from "../../../src/webhooks/endpoints.ts";
 import { MAX_BODY_BYTES } from "../../../src/webhooks/send.ts";
@@ -15,8 +15,7 @@ test("an answer 410 disables the endpoint for every server, also after Redis was
   await using webhooks = await TestWebhooks.open();
   await webhooks.start();
   assert.equal(await webhooks.deliver(receiver.url), "status 410: the endpoint is disabled");
-  const disabled = new DisabledEndpoints(webhooks.state);
-  const { since } = [...(await disabled.all()).values()][0]!;
+  const { since } = [...(await disabledEndpoints(webhooks.state)).values()][0]!;
   assert.equal(await webhooks.deliver(receiver.url), `the endpoint is disabled since ${since}: it answered 410`);
   assert.equal(await webhooks.deliver(new URL("/other", receiver.url).href), undefined);
   assert.equal(receiver.received.length, 2);
@@ -28,8 +27,8 @@ test("an answer 410 disables the endpoint for every server, also after Redis was
     { url: receiver.url },
     { webhooks: [], webhookSecrets: [later.secret], allowPrivate: true },
   );
-  assert.equal(await disabled.enable(key), true);
-  assert.equal(await disabled.enable(key), false);
+  assert.equal(await enableEndpoint(webhooks.state, key), true);
+  assert.equal(await enableEndpoint(webhooks.state, key), false);
   assert.equal(await later.deliver(receiver.url), undefined);
   assert.equal(receiver.received.length, 3);
   assert.equal(webhooks.settled.length, 3);

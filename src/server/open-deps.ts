@@ -9,6 +9,7 @@ import { RunIndex } from "../runs/run-index.ts";
 import { DEFAULT_SLICE_ITEMS } from "../schemas/job.ts";
 import { openStore } from "../storage/open.ts";
 import type { S3 } from "../storage/s3/s3.ts";
+import { openWebhooks } from "../webhooks/service.ts";
 import type { ServerDeps } from "./deps.ts";
 import { KeyCache } from "./keys/key-cache.ts";
 import { KeyRing } from "./keys/key-ring.ts";
@@ -34,9 +35,10 @@ export type ServerOptions = {
 };
 
 /**
- * Opens what the routes work with.
+ * Opens what the routes work with, and starts to send webhooks.
  * @param opening closes it, in reverse order
- * @throws LabelmillError REDIS_UNREACHABLE, REDIS_UNFIT; STORE_FAILED if the output or the state store cannot be used
+ * @throws LabelmillError REDIS_UNREACHABLE, REDIS_UNFIT; STORE_FAILED if the output or the state store cannot be used;
+ * CONFIG_INVALID for a webhook endpoint with an address that may not be used
  */
 export async function openDeps(options: ServerOptions, opening: AsyncDisposableStack): Promise<ServerDeps> {
   const { config, log, redis: address, s3, stopping } = options;
@@ -59,6 +61,9 @@ export async function openDeps(options: ServerOptions, opening: AsyncDisposableS
   const runIndex = new RunIndex(redis);
   const accepter = await openAccepter({ producer, index: runIndex, s3, log, accept: config.accept });
   opening.defer(() => accepter.close());
+  const settle = (run: string, id: string) => accepter.settleDelivery(run, id);
+  const webhooks = await openWebhooks({ config, redis: address, state, log, settle });
+  opening.defer(() => webhooks.close());
   const secret = await serverSecret(state);
   const idempotency = new Idempotency(state, secret);
   return {

@@ -15,10 +15,12 @@ export const MODEL_SETTINGS: readonly ConfigKey[] = [
   "hfEndpoint",
   "logLevel",
 ];
+/** Settings of the health port. */
+export const HEALTH_SETTINGS: readonly ConfigKey[] = ["healthHost", "healthPort"];
 /** Settings of commands that only read and write objects. */
 export const S3_SETTINGS: readonly ConfigKey[] = ["s3Endpoint", "s3Region", "s3PathStyle"];
 /** Settings of commands that label. */
-const WORK_SETTINGS: readonly ConfigKey[] = CONFIG_KEYS.filter((key) => !SERVER_KEYS.includes(key));
+export const WORK_SETTINGS: readonly ConfigKey[] = CONFIG_KEYS.filter((key) => !SERVER_KEYS.includes(key));
 
 export const EXIT_CODES = `
 Exit codes: 0 all rows labeled · 1 failed · 2 wrong usage or input, nothing queued · 3 finished, some rows in error · 130 interrupted`;

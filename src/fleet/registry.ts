@@ -5,7 +5,7 @@ import { type ServedModel, type WorkerInfo, WorkerInfoSchema } from "../schemas/
 /** How often a worker registers. */
 export const BEAT_MS = 10_000;
 /** The registration of a worker expires after three missed beats. */
-const EXPIRY_MS = 3 * BEAT_MS + 5_000;
+export const EXPIRY_MS = 3 * BEAT_MS + 5_000;
 
 const WORKERS_KEY = `${KEY_PREFIX}:workers`;
 

@@ -65,6 +65,8 @@ export type RunningWorker = {
    * broken its connection to the device.
    */
   readonly failed: Promise<LabelmillError>;
+  /** Whether it is connected to Redis and registered, so that it gets work. */
+  readonly isReady: boolean;
   /**
    * Takes no more slices, lets running ones finish within the grace time, and gives the rest back. Then closes
    * everything in the reverse of the order in which it was opened.
@@ -117,11 +119,20 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   const failures = [decoder.failed, ...engines.map((engine) => engine.failed)];
   const failed = stopOnFailure(failures, queues, () => plans?.stop(), stop, log);
   const { granted } = grants;
-  await register({ id, redis, services, deviceReason: devices.why, granted, outages, log }, opening);
+  const registration = await register(
+    { id, redis, services, deviceReason: devices.why, granted, outages, log },
+    opening,
+  );
   log.info({ worker: id, models: options.models.map((model) => model.id) }, "worker ready");
 
   const opened = opening.move();
-  return { engines, failed, close: () => opened.disposeAsync() };
+  return {
+    ...{ engines, failed },
+    get isReady() {
+      return redis.status === "ready" && registration.isRegistered;
+    },
+    close: () => opened.disposeAsync(),
+  };
 }
 
 /** What fetches and decodes images, one for all models. `opening` closes what is opened. */
@@ -163,11 +174,12 @@ async function openModelServices(
 async function register(
   { redis, ...rest }: Omit<RegistrationDeps, "registry"> & { redis: Redis; outages: Outages },
   opening: AsyncDisposableStack,
-): Promise<void> {
+): Promise<Registration> {
   const registration = new Registration({ ...rest, registry: new WorkerRegistry(redis) });
   rest.outages.onChange = () => registration.beat();
   // Closed first, so that no producer queues for a worker that is leaving. A server that dies meanwhile never answers.
   opening.defer(() => Promise.race([registration.end(redis.status === "ready"), whenLost(redis)]));
   redis.on("ready", () => registration.beat());
   await registration.sent();
+  return registration;
 }

@@ -1,6 +1,6 @@
 import { Command } from "commander";
 import type { ProgramContext } from "../context.ts";
-import { REDIS_SETTINGS, withJson, withSettings } from "../options.ts";
+import { HEALTH_SETTINGS, REDIS_SETTINGS, WORK_SETTINGS, withJson, withSettings } from "../options.ts";
 import { cancel } from "../run/cancel.ts";
 import { results } from "./results.ts";
 import { status } from "./status.ts";
@@ -16,7 +16,7 @@ export function serviceCommands({ contextOf, signal, exitWith }: ProgramContext)
     .option("--follow", "then show each new event")
     .option("--json", "print each event as a line of JSON");
   return [
-    withSettings(worker)
+    withSettings(worker, [...WORK_SETTINGS, ...HEALTH_SETTINGS])
       .description("Serve the queues of models until stopped. Any number of workers can run, on any machine.")
       .addHelpText(
         "after",

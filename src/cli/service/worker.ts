@@ -1,14 +1,16 @@
 import { once } from "node:events";
 import { LabelmillError } from "../../errors.ts";
+import type { NotReady } from "../../health/health.ts";
 import { type DeviceChoice, describeDevices } from "../../inference/devices/devices.ts";
 import type { Model } from "../../inference/model/model.ts";
 import { resolveModel } from "../../models/resolve.ts";
 import { planFromRunFile } from "../../producers/planning/plan-from-run-file.ts";
 import { describeAddress, openRedis, type RedisAddress } from "../../redis/connect.ts";
 import { retry } from "../../retry/retry.ts";
-import { startWorker } from "../../workers/worker.ts";
+import { type RunningWorker, startWorker } from "../../workers/worker.ts";
 import { type CommandContext, lastingRedis } from "../context.ts";
 import { EXIT } from "../exit.ts";
+import { openHealthPort } from "../health-port.ts";
 import { localDevices } from "../local-devices.ts";
 import { openModels } from "../models/open-models.ts";
 import { PullBar } from "../models/pull-bar.ts";
@@ -33,27 +35,36 @@ export async function serve(
   const { config, terminal, log, interrupts } = context;
   interrupts?.handle({ describe: () => "stopping: no slice was taken yet" });
   const redis = lastingRedis(config);
+  await using open = new AsyncDisposableStack();
+  let worker: RunningWorker | undefined;
+  await openHealthPort(config, open, () => readiness(worker, signal));
   const devices = await localDevices(config);
   const models = await loadModels(names, devices, context, signal);
   if (!models) return EXIT.ok;
-  await using open = new AsyncDisposableStack();
   if (!(await untilConnected(redis, terminal, signal))) return EXIT.ok;
   const s3 = s3Of(config);
   open.defer(() => s3.close());
-  const worker = await startWorker({
+  const started = await startWorker({
     ...{ redis, config, models, devices, s3, roots: { files: [], s3: [] }, log, plan: planFromRunFile },
     ...(context.thread ? { thread: context.thread } : {}),
   });
-  open.defer(() => worker.close());
+  worker = started;
+  open.defer(() => started.close());
   interrupts?.handle(inWorker(config));
   const served = models.map(({ id, digest }) => `${id}@${digest.slice(0, 8)}`).join(", ");
   terminal.say(`Serving ${served} from ${describeAddress(redis)}, ${describeDevices(devices)}`);
-  const failure = await Promise.race([worker.failed, aborted(signal)]);
+  const failure = await Promise.race([started.failed, aborted(signal)]);
   if (failure) {
     interrupts?.endStuck(config.graceMs);
     throw failure;
   }
   return EXIT.ok;
+}
+
+function readiness(worker: RunningWorker | undefined, signal: AbortSignal): true | NotReady {
+  if (signal.aborted) return "stopping";
+  if (!worker) return "starting";
+  return worker.isReady || "no connection to Redis";
 }
 
 async function aborted(signal: AbortSignal): Promise<void> {

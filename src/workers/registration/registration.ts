@@ -1,6 +1,6 @@
 import { hostname } from "node:os";
 import type { Granted } from "../../fetch/output-grants.ts";
-import { BEAT_MS, type WorkerRegistry } from "../../fleet/registry.ts";
+import { BEAT_MS, EXPIRY_MS, type WorkerRegistry } from "../../fleet/registry.ts";
 import type { Engine } from "../../inference/engine.ts";
 import { BATCHES_PER_THREAD } from "../../inference/sessions/session-pool.ts";
 import type { Logger } from "../../logger.ts";
@@ -31,6 +31,8 @@ export class Registration {
   readonly #timer: NodeJS.Timeout;
   /** The running beat. Only one runs at a time, so that beats do not pile up in an outage of Redis. */
   #beating: Promise<void> | undefined;
+  /** When Redis last had the entry of this worker. */
+  #registeredAt = Number.NEGATIVE_INFINITY;
   /** Another beat was requested while one was running. */
   #isStale = false;
 
@@ -49,6 +51,11 @@ export class Registration {
     });
   }
 
+  /** Whether Redis has the entry of this worker, as far as known: producers find it. */
+  get isRegistered(): boolean {
+    return performance.now() - this.#registeredAt < EXPIRY_MS;
+  }
+
   /** Settles when the running beat was sent or has failed. */
   async sent(): Promise<void> {
     await this.#beating;
@@ -57,6 +64,7 @@ export class Registration {
   /** @param reachable false: Redis is not reachable; its entry of this worker expires */
   async end(reachable: boolean): Promise<void> {
     clearInterval(this.#timer);
+    this.#registeredAt = Number.NEGATIVE_INFINITY;
     if (!reachable) return;
     await this.#beating;
     await this.#deps.registry.leave(this.#deps.id).catch(() => {});
@@ -66,9 +74,13 @@ export class Registration {
   async #beat(): Promise<void> {
     while (this.#isStale) {
       this.#isStale = false;
-      await this.#deps.registry
-        .beat(this.#info())
-        .catch((error: unknown) => this.#deps.log.debug({ err: error }, "could not register"));
+      const sentAt = performance.now();
+      try {
+        await this.#deps.registry.beat(this.#info());
+        this.#registeredAt = sentAt;
+      } catch (error) {
+        this.#deps.log.debug({ err: error }, "could not register");
+      }
     }
   }
 

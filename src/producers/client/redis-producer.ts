@@ -28,7 +28,7 @@ import { checkSize, RETRIES, type Single, singleOf } from "./single.ts";
 import { SingleRun, type SingleRunDeps } from "./single-run.ts";
 import { optionsOf, type ResolvedSubmission, type Submission } from "./submission.ts";
 import { cutSubmission, type RunToSubmit, submitRun } from "./submit-run.ts";
-import { recordsOf, sourceOf } from "./submitted-records.ts";
+import { serverRecordsOf, sourceOf } from "./submitted-records.ts";
 
 /** The options of a producer within labelmill. */
 export type OpenOptions = Omit<ResolvedProducerOptions, "redisUrl" | "s3"> & {
@@ -104,7 +104,7 @@ export class RedisProducer implements Producer {
     return this.#guard(async () => {
       const { run = newRunId(), output = this.output, results, ...options } = serverOptionsOf(submission);
       const { pin, topK } = await this.#modelOf(options);
-      const items = recordsOf(submission);
+      const items = serverRecordsOf(submission);
       checkSize(items);
       return singleOf(items, { run, output: asFolder(output), pin, ...options, topK, results });
     });

@@ -1,7 +1,14 @@
 import { z } from "zod";
+import type { ObjectVersion } from "../../schemas/enrichment/object.ts";
 import { type ResultTarget, ResultTargetsSchema } from "../../schemas/enrichment/target.ts";
 import { MAX_OUTPUT_LENGTH, RunIdSchema } from "../../schemas/job.ts";
-import { type ImageItem, type SubmissionOptions, SubmissionSchema, type TextItem } from "./submission.ts";
+import {
+  type ImageFields,
+  type ItemFields,
+  type SubmissionOptions,
+  SubmissionSchema,
+  type TextItem,
+} from "./submission.ts";
 
 const ServerSubmissionSchema = SubmissionSchema.extend({
   run: RunIdSchema.optional(),
@@ -21,7 +28,21 @@ export type ServerSubmission = SubmissionOptions & {
   output?: string | undefined;
   /** Where results go, besides the part and the results queue. */
   results?: readonly ResultTarget[] | undefined;
-} & ({ texts: readonly TextItem[] } | { images: readonly ImageItem[] });
+} & ({ texts: readonly ServerTextItem[] } | { images: readonly ServerImageItem[] });
+
+/** A text, or the file that is one. */
+export type ServerTextItem = TextItem | TextFileFields;
+
+/** A UTF-8 file that is one text. */
+export interface TextFileFields extends ItemFields {
+  /** An `s3:`, `http:`, `https:` or `file:` URL. The worker reads it. */
+  textFile: string;
+  /** The version to label. If omitted, the current one is labeled. */
+  object?: ObjectVersion | undefined;
+}
+
+/** An image, with the version to label. */
+export type ServerImageItem = string | (ImageFields & { object?: ObjectVersion | undefined });
 
 /** The options of a submission with their defaults. @throws z.ZodError */
 export function serverOptionsOf(submission: ServerSubmission): z.infer<typeof ServerSubmissionSchema> {

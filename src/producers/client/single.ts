@@ -4,9 +4,8 @@ import type { Item } from "../../schemas/item.ts";
 import { DEFAULT_SLICE_ITEMS, type Job, JobSchema } from "../../schemas/job.ts";
 import { JOB_VERSION, type Lane, singleKey } from "../../schemas/names.ts";
 import type { ModelPin } from "../../schemas/run.ts";
-import type { SourceRecord } from "../../sources/source.ts";
 import type { ResolvedSubmission } from "./submission.ts";
-import { SUBMITTED_URI } from "./submitted-records.ts";
+import { SUBMITTED_URI, type SubmittedRecord } from "./submitted-records.ts";
 
 /** The attempts of the job of a submission. */
 export const RETRIES = { attempts: 5, backoffMs: 1_000 } as const;
@@ -28,8 +27,8 @@ type SingleOptions = Pick<ResolvedSubmission, "lane" | "events" | "topK"> & {
 
 /** @throws z.ZodError for an item that does not match its type */
 export function singleOf(
-  items: readonly (Item | SourceRecord)[],
-  { run, output, pin: { id, digest, task }, topK, lane = "interactive", events = "rows" }: SingleOptions,
+  items: readonly (Item | SubmittedRecord)[],
+  { run, output, pin: { id, digest, task }, topK, lane = "interactive", events = "rows", results = [] }: SingleOptions,
 ): Single {
   const job = JobSchema.parse({
     v: JOB_VERSION,
@@ -41,6 +40,7 @@ export function singleOf(
     topK,
     events,
     single: true,
+    ...(results.length > 0 ? { results: [...results] } : {}),
     sources: [SUBMITTED_URI],
     items: items.map((item) => ({ ...item, source: 0 })),
   } satisfies Job);
@@ -48,7 +48,7 @@ export function singleOf(
 }
 
 /** @throws LabelmillError USAGE if these are too many items, or too long ones, for one job */
-export function checkSize(items: readonly SourceRecord[]): void {
+export function checkSize(items: readonly SubmittedRecord[]): void {
   const bytes = items.length > MAX_ITEMS ? 0 : Buffer.byteLength(JSON.stringify(items));
   if (items.length <= MAX_ITEMS && bytes <= MAX_BYTES) return;
   const got = items.length > MAX_ITEMS ? `${items.length} items` : `${bytes} bytes`;

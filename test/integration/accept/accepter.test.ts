@@ -149,3 +149,23 @@ test("too many items, unknown options and both kinds of items are refused", asyn
   await assert.rejects(accept({ model: "other", texts: ["a"] }), isError("NO_WORKER"));
   assert.deepEqual(await collected(journal.runs()), []);
 });
+
+test("a job names the versions of its objects, its text files and where its results go", async () => {
+  await using pipeline = await TestPipeline.open();
+  await using accepting = await openAccepting(pipeline.redis.address, pipeline.output("labels"));
+  const { accepter, journal } = accepting;
+  const object = { etag: "abc", sequencer: "0A" };
+  const results = [{ to: "sidecar" as const }, { to: "webhook" as const, url: "https://hooks.example/labels" }];
+  const output = pipeline.output("by-rule");
+  const texts = [{ textFile: "s3://in/a.txt", object, id: "a" }];
+  const run = await accepter.accept({ submission: { model: MODEL, texts, results, output }, owner: "rule:notes" });
+  assert.equal(run.output, `${output}single-${run.run}.jsonl`);
+  const record = await journal.read(run.run);
+  assert.ok(record?.kind === "single");
+  assert.deepEqual(record.job.results, results);
+  assert.deepEqual(record.job.items, [{ id: "a", record: 0, textFile: "s3://in/a.txt", object, source: 0 }]);
+  const image = { model: MODEL, images: [{ image: "s3://in/a.png", object }] };
+  await accepter.accept({ submission: image, owner: "rule:notes" });
+  const nowhere = { model: MODEL, texts: ["a"], results: [{ to: "sidecar" as const }] };
+  await assert.rejects(accepter.accept({ submission: nowhere, owner: "-" }), isError("USAGE", /sidecars only for/));
+});

@@ -195,7 +195,9 @@ test("an invalid submission throws USAGE, and nothing is queued", async () => {
     [{ lane: "fast" }, /^submit: lane: /],
     [{ events: "all" }, /^submit: events: /],
     [{ model: "" }, /^submit: model: /],
-    [{ texts: [5] }, /^item 0: expected a text, got /],
+    [{ texts: [5] }, /^item 0: expected a text, got number/],
+    [{ texts: [null] }, /^item 0: expected a text, got object/],
+    [{ texts: undefined, images: [null] }, /^item 0: expected an image's reference, got object/],
     [{ texts: [{ text: "a", input: 7 }] }, /^submit: items\.0\.input: /],
   ];
   for (const [part, message] of wrong)
@@ -239,6 +241,8 @@ test("unknown options, unknown fields of an item, and texts together with images
     [{ texts: ["a"], run: "0123456789abcdef" }, /^submit: .*run/],
     [{ texts: [{ text: "a", Id: "1" }] }, /^item 0: .*got Id$/],
     [{ images: ["a"], texts: ["b"] }, /got both/],
+    [{ texts: [{ textFile: "s3://a/b" }] }, /^item 0: .*got textFile$/],
+    [{ images: [{ image: "s3://a/b", object: {} }] }, /^item 0: .*got object$/],
   ];
   for (const [part, message] of wrong)
     await assert.rejects(producer.submit({ ...base, ...part } as never), isError("USAGE", message));

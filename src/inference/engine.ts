@@ -3,13 +3,16 @@ import type { ItemError } from "../schemas/item.ts";
 import type { Lane } from "../schemas/names.ts";
 import type { LabelScore } from "../schemas/row.ts";
 import type { Task } from "../schemas/task.ts";
-import { type Answers, Batcher, type OnAnswers } from "./batching/batcher.ts";
+import { Batcher } from "./batching/batcher.ts";
 import type { BatcherStats } from "./batching/batcher-stats.ts";
+import type { OnAnswers } from "./batching/calls.ts";
 import type { Entry } from "./batching/length-sorted-list.ts";
+import type { Answers } from "./batching/run-or-halve.ts";
 import type { Device } from "./devices/device.ts";
 import type { Model } from "./model/model.ts";
 import { Runner, type RunnerOptions } from "./runner.ts";
 import type { Packable } from "./sessions/batch-buffer.ts";
+import type { BatchClaim } from "./sessions/batch-claim.ts";
 import { BATCHES_PER_THREAD } from "./sessions/session-pool.ts";
 import type { Layout } from "./tuning/thread-layouts.ts";
 
@@ -45,7 +48,7 @@ export class Engine {
       rules: runner,
       threads: runner.threads,
       batchesPerThread: BATCHES_PER_THREAD,
-      run: (batch, thread, longest) => this.#run(batch, thread, longest),
+      run: (batch, thread, longest, claim) => this.#run(batch, thread, longest, claim),
       onRan: (batch) => {
         if (runner.recordBatch(batch)) this.#changing = this.#batcher.change(() => runner.changeLayout());
       },
@@ -139,10 +142,15 @@ export class Engine {
     await this.close();
   }
 
-  async #run(batch: Work[], thread: number, longest: number): Promise<Answers<LabelScore[]>> {
+  async #run(
+    batch: Work[],
+    thread: number,
+    longest: number,
+    claim: BatchClaim | undefined,
+  ): Promise<Answers<LabelScore[]>> {
     const topK = batch.reduce((most, work) => Math.max(most, work.topK), 1);
     const inputs = batch.map((work) => work.input);
-    const { ranked, ms } = await this.#runner.run(inputs, longest, topK, thread);
+    const { ranked, ms } = await this.#runner.run(inputs, longest, topK, thread, claim);
     const answers = ranked.map((labels, at) => {
       if (!labels) return new LabelmillError("NOT_FINITE", "expected finite logits, got NaN or an infinity");
       const best = labels.slice(0, batch[at]!.topK);

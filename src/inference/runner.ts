@@ -4,6 +4,7 @@ import { type Device, kindOf } from "./devices/device.ts";
 import { DeviceError } from "./devices/device-error.ts";
 import type { Model } from "./model/model.ts";
 import type { Packable, Ranked } from "./sessions/batch-buffer.ts";
+import type { BatchClaim } from "./sessions/batch-claim.ts";
 import { SessionPool } from "./sessions/session-pool.ts";
 import { setupOf } from "./sessions/session-setup.ts";
 import { Budgets, type RanBatch } from "./tuning/batch-budgets.ts";
@@ -113,6 +114,11 @@ export class Runner implements BatchRules {
     return this.#budgets.peek(length);
   }
 
+  within(length: number, ms: number): number {
+    const rate = this.#budgets.rateOf(length);
+    return rate === undefined ? Number.POSITIVE_INFINITY : this.#sizing.shapes.largestWithin(rate * ms, length);
+  }
+
   get reach(): number {
     return this.#budgets.reach;
   }
@@ -125,18 +131,23 @@ export class Runner implements BatchRules {
     return this.#sizing.similar;
   }
 
-  /** Throws what the pool throws, and a DeviceError for several items whose padded cost ran out of memory before. */
+  /**
+   * Throws what the pool throws, and a DeviceError for several items whose padded cost ran out of memory before.
+   * @param claim of a batch that may be taken back until it begins
+   */
   async run(
     items: readonly Packable[],
     longest: number,
     topK: number,
     thread: number,
+    claim?: BatchClaim,
   ): Promise<{ ranked: (Ranked[] | null)[]; ms: number }> {
     const shape = this.#sizing.shapes.shapeOf(items.length, longest);
     const cost = shape.rows * shape.length;
-    if (cost < this.#tooLarge) {
+    const isTried = cost < this.#tooLarge;
+    if (isTried) {
       try {
-        return await this.#pool.run(items, shape, topK, thread);
+        return await this.#pool.run(items, shape, topK, thread, claim);
       } catch (error) {
         if (!(error instanceof DeviceError) || !error.isOutOfMemory || shape.rows === 1) throw error;
         this.#noteTooLarge(cost, error);
@@ -145,12 +156,17 @@ export class Runner implements BatchRules {
     } else if (items.length > 1)
       throw new DeviceError(`out of memory, as batches of padded cost ${this.#tooLarge} were before`);
     // One item may still pass without padding rows.
-    return this.#pool.run(items, { rows: 1, length: shape.length }, topK, thread);
+    return this.#pool.run(items, { rows: 1, length: shape.length }, topK, thread, isTried ? undefined : claim);
   }
 
-  /** Records a batch that ended. @returns whether to call `changeLayout` as soon as no batch runs */
-  recordBatch({ reason, ...batch }: RanBatch & { reason: CutReason }): boolean {
+  /**
+   * Records a batch that ended. A short one has less than its budget on purpose: only its speed is recorded.
+   * @returns whether to call `changeLayout` as soon as no batch runs
+   */
+  recordBatch({ reason, isShort, ...batch }: RanBatch & { reason: CutReason; isShort: boolean }): boolean {
     if (this.#changing) return false;
+    if (reason === "full") this.#budgets.recordRate(batch);
+    if (isShort) return false;
     this.#budgets.record(batch);
     this.#underLoad = reason === "drained" ? 0 : this.#underLoad + 1;
     if (this.settled) this.#store();

@@ -6,6 +6,11 @@ export interface BatchRules {
   next(length: number): number;
   /** About the same, to plan ahead. */
   peek(length: number): number;
+  /**
+   * The largest cost of a batch that takes about `ms`, as measured for batches whose first item has this length. Infinity if no batch
+   * is measured yet, or if a smaller batch would have a shape that is not warmed up.
+   */
+  within(length: number, ms: number): number;
   /** The largest cost that `next` can return now. */
   readonly reach: number;
   /** The length that an item of this length is padded to. */
@@ -24,13 +29,16 @@ export type CutReason = "full" | "drained" | "lengths";
 export class Batch<E extends Entry<unknown>> {
   readonly entries: E[] = [];
   readonly #rules: BatchRules;
+  readonly #budgetOf: (length: number) => number;
   #budget = 0;
   #shortest = Number.POSITIVE_INFINITY;
   #longest = 0;
   #refused: CutReason = "drained";
 
-  constructor(rules: BatchRules) {
+  /** @param budgetOf the budget, by the length of the first entry. Default: `rules.next` */
+  constructor(rules: BatchRules, budgetOf = (length: number) => rules.next(length)) {
     this.#rules = rules;
+    this.#budgetOf = budgetOf;
   }
 
   /** Adds the entry if it fits. @returns whether it did */
@@ -38,13 +46,18 @@ export class Batch<E extends Entry<unknown>> {
     const { entries } = this;
     const shortest = Math.min(this.#shortest, entry.length);
     const longest = Math.max(this.#longest, entry.length);
-    if (entries.length === 0) this.#budget = this.#rules.next(entry.length);
+    if (entries.length === 0) this.#budget = this.#budgetOf(entry.length);
     else if (this.#rules.lengthOf(longest) * (entries.length + 1) > this.#budget) return this.#refuse("full");
     else if (shortest < longest * this.#rules.similar) return this.#refuse("lengths");
     this.#shortest = shortest;
     this.#longest = longest;
     entries.push(entry);
     return true;
+  }
+
+  /** Lowers the budget for further entries. A higher value has no effect. */
+  limitTo(budget: number): void {
+    this.#budget = Math.min(this.#budget, budget);
   }
 
   /** Why the batch is not larger. */

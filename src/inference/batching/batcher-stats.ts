@@ -42,6 +42,20 @@ export class BatcherStats {
     return realCost;
   }
 
+  /** Takes a batch out that was counted and has not run. */
+  uncountBatch(entries: readonly Counted[], paddedCost: number, reason: CutReason): void {
+    this.batches--;
+    this.cuts[reason]--;
+    this.items -= entries.length;
+    this.paddedCost -= paddedCost;
+    for (const { length, value } of entries) {
+      const lane = this.lanes[value.call.lane];
+      this.realCost -= length;
+      lane.items--;
+      lane.realCost -= length;
+    }
+  }
+
   /** Counts a batch that the model has finished. */
   countAnswers(entries: readonly Counted[], ms: number): void {
     const now = performance.now();

@@ -1,18 +1,15 @@
-import { LabelmillError, messageOf, toLabelmillError } from "../../errors.ts";
+import { LabelmillError, toLabelmillError } from "../../errors.ts";
 import type { Lane } from "../../schemas/names.ts";
-import { DeviceError } from "../devices/device-error.ts";
+import type { DeviceError } from "../devices/device-error.ts";
+import { BatchClaim } from "../sessions/batch-claim.ts";
 import type { RanBatch } from "../tuning/batch-budgets.ts";
 import type { BatchRules, CutReason } from "./batch.ts";
 import { BatcherStats } from "./batcher-stats.ts";
-import { LaneScheduler } from "./lane-scheduler.ts";
+import { type Call, type Held, type OnAnswers, type Outcome, settleAll } from "./calls.ts";
+import { type Cut, LaneScheduler } from "./lane-scheduler.ts";
 import type { Entry } from "./length-sorted-list.ts";
+import { type Answers, runOrHalve } from "./run-or-halve.ts";
 import { ThreadLoad } from "./thread-load.ts";
-
-/** The outcome of one item: its answer or its error. */
-export type Outcome<R> = R | LabelmillError;
-
-/** The answers to a batch, one for each item and in their order, and the milliseconds of the run. */
-export type Answers<R> = { answers: (R | Error)[]; ms: number };
 
 export type BatcherOptions<T, R> = {
   rules: BatchRules;
@@ -24,49 +21,44 @@ export type BatcherOptions<T, R> = {
    * Runs a batch on a thread (0 to threads − 1). The answer of an item that failed is an Error. Throws a retryable LabelmillError if
    * a thread or device failed, not an item, and a DeviceError if a smaller batch may pass.
    * @param longest the largest of the items' lengths
+   * @param claim of a batch that may be taken back until the thread begins it. Throws ABORTED if it was
    */
-  run: (batch: T[], thread: number, longest: number) => Promise<Answers<R>>;
-  /** Called for each batch that the model has finished. */
-  onRan?: (batch: RanBatch & { reason: CutReason }) => void;
+  run: (batch: T[], thread: number, longest: number, claim?: BatchClaim) => Promise<Answers<R>>;
+  /** Called for each batch that the model has finished. `isShort`: it had less than the best budget on purpose. */
+  onRan?: (batch: RanBatch & { reason: CutReason; isShort: boolean }) => void;
   /** Called when the device failed on a batch of this padded cost; 0 if it failed on a single item, so on any batch. */
   onDeviceError?: (error: DeviceError, paddedCost: number) => void;
+  /** The clock, in ms. Default: performance.now. */
+  now?: () => number;
 };
 
-/** Called with the number of a call's items in a batch, the number of the batch (from 1), and these items' share of its milliseconds. */
-export type OnAnswers = (count: number, batch: number, ms: number) => void;
-
-/** Items that were added together, and the promise of their outcomes. */
-type Call<R> = {
-  lane: Lane;
-  addedAt: number;
-  outcomes: Outcome<R>[];
-  missing: number;
-  resolve: (outcomes: Outcome<R>[]) => void;
-  reject: (error: unknown) => void;
-  onAnswers: OnAnswers | undefined;
-  /** Drops the items that still wait. */
-  drop?: () => void;
-};
-
-type Held<T, R> = { value: T; call: Call<R>; index: number };
+/** A batch on a thread. */
+type Sent<T, R> = { cut: Cut<Held<T, R>>; claim: BatchClaim | undefined };
 
 /** An idle thread takes a batch at once if the waiting items have at least this part of a budget. */
 const WORTH_A_THREAD = 1 / 2;
 /** Fewer waiting items stay for a busy thread whose batch ends within this time. A wait of this length is not noticeable. */
 const BUSY_THREAD_WAIT_MS = 25;
+/** Interactive items keep coming until none has arrived for this long. Batches of bulk items are short meanwhile. */
+export const KEEP_COMING_MS = 5_000;
 
 /**
  * Gathers items into batches and gives each item its own outcome. An idle thread gets a batch at once, unless few items wait and
  * another thread is about to finish its batch. So items that arrive one by one share batches if the model is fast, and never wait
  * for a slow one. A busy thread gets its next batch when enough items wait for a full one: an earlier batch would be smaller and
- * gain nothing.
+ * gain nothing. A bulk batch that waits on a thread is taken back for interactive items.
  */
 export class Batcher<T, R> {
   readonly stats = new BatcherStats();
   readonly #options: BatcherOptions<T, R>;
   readonly #lanes = new LaneScheduler<Held<T, R>>();
   #threads: ThreadLoad;
+  /** For each thread, the batch that waits behind the running one. */
+  #ready: (Sent<T, R> | undefined)[] = [];
   #running = 0;
+  #batches = 0;
+  /** When the last interactive item arrived. */
+  #interactiveAt = Number.NEGATIVE_INFINITY;
   /** Since when busy time is not counted yet. Valid while a batch runs. */
   #busySince = 0;
   /** Whether a cut is scheduled. */
@@ -115,9 +107,11 @@ export class Batcher<T, R> {
       resolve,
       reject,
       onAnswers,
+      isRejected: false,
     };
     const held = items.map(({ length, value }, index) => ({ length, value: { value, call, index } }));
     call.drop = this.#lanes.add(lane, held);
+    if (lane === "interactive") this.#interactiveAt = this.#now();
     const onAbort = () => this.#fail(call, aborted(signal));
     signal?.addEventListener("abort", onAbort, { once: true });
     this.#cutSoon();
@@ -135,6 +129,7 @@ export class Batcher<T, R> {
     await this.#idle.promise;
     try {
       this.#threads = new ThreadLoad(await change());
+      this.#ready = [];
     } finally {
       this.#idle = undefined;
       this.#cutSoon();
@@ -159,35 +154,89 @@ export class Batcher<T, R> {
   }
 
   #cut(): void {
-    const { rules, batchesPerThread } = this.#options;
     while (this.#lanes.size > 0 && !this.#idle) {
-      const { thread, batches } = this.#threads.leastBusy();
-      const budget = rules.peek(this.#lanes.nextLength!);
-      if (batches === batchesPerThread || (batches > 0 && this.#lanes.cost < budget)) return;
-      const little = this.#lanes.cost < budget * WORTH_A_THREAD;
-      if (little && this.#threads.endsWithin(BUSY_THREAD_WAIT_MS, performance.now())) return;
+      const thread = this.#nextThread();
+      if (thread === undefined) return;
       void this.#send(thread);
     }
   }
 
+  /** The thread that gets the next batch; undefined if the items wait. */
+  #nextThread(): number | undefined {
+    const { rules, batchesPerThread } = this.#options;
+    const { thread, batches } = this.#threads.leastBusy();
+    const budget = this.#lanes.nextBudget(rules, this.#keepComing)!;
+    if (batches === 0) {
+      const little = this.#lanes.cost < budget * WORTH_A_THREAD;
+      return little && this.#threads.isIdleWithin(BUSY_THREAD_WAIT_MS, this.#now()) ? undefined : thread;
+    }
+    if (this.#lanes.isInteractiveNext(rules, this.#keepComing)) {
+      const overtaken = this.#overtake();
+      if (overtaken !== undefined) return overtaken;
+    }
+    return batches < batchesPerThread && this.#lanes.cost >= budget ? thread : undefined;
+  }
+
+  /** Makes room for interactive items where a thread is soonest done. @returns that thread; undefined if no bulk batch waits on one */
+  #overtake(): number | undefined {
+    for (;;) {
+      const takeable = [...this.#ready.keys()].filter((thread) => this.#ready[thread]?.claim);
+      if (takeable.length === 0) return undefined;
+      const free = this.#threads.counts.flatMap((count, thread) =>
+        count < this.#options.batchesPerThread ? [thread] : [],
+      );
+      const thread = this.#threads.soonest([...takeable, ...free]);
+      if (!takeable.includes(thread) || this.#takeBack(thread)) return thread;
+    }
+  }
+
+  /** Takes back the batch that waits on a thread. @returns false if the thread has begun it */
+  #takeBack(thread: number): boolean {
+    const sent = this.#ready[thread]!;
+    this.#ready[thread] = undefined;
+    if (!sent.claim!.takeBack()) return false;
+    const { batch } = sent.cut;
+    const { entries } = batch;
+    this.stats.uncountBatch(entries, batch.cost(entries.length), batch.reason);
+    this.#threads.takeBack(thread);
+    this.#running -= entries.length;
+    this.#lanes.putBack(sent.cut);
+    for (const { call } of entries.map(({ value }) => value)) if (call.isRejected) call.drop?.();
+    return true;
+  }
+
+  get #keepComing(): boolean {
+    return this.#now() - this.#interactiveAt < KEEP_COMING_MS;
+  }
+
+  #now(): number {
+    return this.#options.now?.() ?? performance.now();
+  }
+
   async #send(thread: number): Promise<void> {
-    const batch = this.#lanes.cut(this.#options.rules);
-    const { entries, longest, reason } = batch;
-    const paddedCost = batch.cost(entries.length);
+    const cut = this.#lanes.cut(this.#options.rules, this.#keepComing);
+    const { entries, reason } = cut.batch;
+    const paddedCost = cut.batch.cost(entries.length);
     const realCost = this.stats.countBatch(entries, paddedCost, reason);
-    const number = this.stats.batches;
-    this.#threads.begin(thread, paddedCost, performance.now());
+    const number = ++this.#batches;
+    const isBehind = this.#threads.counts[thread]! > 0;
+    const claim = isBehind && cut.canWait ? new BatchClaim() : undefined;
+    if (isBehind) this.#ready[thread] = { cut, claim };
+    this.#threads.begin(thread, paddedCost, this.#now());
     if (this.#running === 0) this.#busySince = performance.now();
     this.#running += entries.length;
     try {
-      const { answers, ms } = await this.#runOrHalve(entries, thread, longest);
+      const { answers, ms } = await this.#run(entries, thread, claim);
+      if (claim?.isTakenBack) return;
       this.stats.countAnswers(entries, ms);
-      this.#options.onRan?.({ length: entries[0]!.length, paddedCost, realCost, ms, reason });
+      this.#options.onRan?.({ length: entries[0]!.length, paddedCost, realCost, ms, reason, isShort: cut.isShort });
       settleAll(entries, answers, { number, ms, realCost });
     } catch (error) {
+      if (claim?.isTakenBack) return;
       for (const call of new Set(entries.map(({ value }) => value.call))) this.#fail(call, toLabelmillError(error));
     }
-    this.#threads.end(thread, performance.now());
+    this.#ready[thread] = undefined;
+    this.#threads.end(thread, this.#now());
     this.#running -= entries.length;
     this.#countTime();
     if (this.#running === 0) this.#idle?.resolve();
@@ -195,43 +244,23 @@ export class Batcher<T, R> {
     this.#cutSoon();
   }
 
-  /** Runs a batch. One that fails is halved until the failing items are alone. The halves run one after the other, on the same thread. */
-  async #runOrHalve(
-    entries: readonly Entry<Held<T, R>>[],
-    thread: number,
-    longest: number,
-  ): Promise<{ answers: Outcome<R>[]; ms: number }> {
-    const items = entries.map(({ value }) => value.value);
-    let ran: Answers<R>;
-    try {
-      ran = await this.#options.run(items, thread, longest);
-    } catch (error) {
-      if (error instanceof LabelmillError && error.retryable) throw error;
-      if (error instanceof DeviceError) this.#reportDeviceError(error, entries.length, longest);
-      if (entries.length === 1) return { answers: [toItemError(error)], ms: 0 };
-      const half = entries.length >>> 1;
-      const first = await this.#runOrHalve(entries.slice(0, half), thread, longestOf(entries.slice(0, half)));
-      const second = await this.#runOrHalve(entries.slice(half), thread, longestOf(entries.slice(half)));
-      return { answers: [...first.answers, ...second.answers], ms: first.ms + second.ms };
-    }
-    const { answers, ms } = ran;
-    if (answers.length !== items.length) {
-      throw new LabelmillError("INTERNAL", `expected ${items.length} answers for a batch, got ${answers.length}`);
-    }
-    return { answers: answers.map((answer) => (answer instanceof Error ? toItemError(answer) : answer)), ms };
-  }
-
-  /** @throws LabelmillError INFERENCE_FAILED if the device failed on a single item, which is not at fault */
-  #reportDeviceError(error: DeviceError, count: number, longest: number): void {
-    const cost = count === 1 ? 0 : this.#options.rules.lengthOf(longest) * count;
-    this.#options.onDeviceError?.(error, cost);
-    if (count > 1) return;
-    throw new LabelmillError("INFERENCE_FAILED", `the device failed on a single item: ${error.message}`, {
-      cause: error,
-    });
+  #run(entries: readonly Entry<Held<T, R>>[], thread: number, claim: BatchClaim | undefined) {
+    const { run, rules, onDeviceError } = this.#options;
+    return runOrHalve(
+      entries,
+      (some, longest) => {
+        const items = some.map(({ value }) => value.value);
+        if (some === entries) return run(items, thread, longest, claim);
+        // A batch that was halved before it reached the thread has begun too.
+        claim?.begin();
+        return run(items, thread, longest);
+      },
+      (error, count, longest) => onDeviceError?.(error, count === 1 ? 0 : rules.lengthOf(longest) * count),
+    );
   }
 
   #fail(call: Call<R>, error: LabelmillError): void {
+    call.isRejected = true;
     call.reject(error);
     call.drop?.();
     if (this.held === 0) this.#closed?.resolve();
@@ -242,38 +271,6 @@ export class Batcher<T, R> {
     this.stats.busyMs += now - this.#busySince;
     this.#busySince = now;
   }
-}
-
-function longestOf(entries: readonly Entry<unknown>[]): number {
-  return entries.reduce((most, { length }) => Math.max(most, length), 0);
-}
-
-/** Settles a batch's items and reports to each call its share of the batch. */
-function settleAll<T, R>(
-  entries: readonly Entry<Held<T, R>>[],
-  answers: readonly Outcome<R>[],
-  { number, ms, realCost }: { number: number; ms: number; realCost: number },
-): void {
-  const shares = new Map<Call<R>, { count: number; cost: number }>();
-  for (const [at, { length, value }] of entries.entries()) {
-    settle(value, answers[at]!);
-    const share = shares.get(value.call) ?? { count: 0, cost: 0 };
-    if (share.count === 0) shares.set(value.call, share);
-    share.count += 1;
-    share.cost += length;
-  }
-  for (const [call, { count, cost }] of shares) call.onAnswers?.(count, number, (ms * cost) / realCost);
-}
-
-/** Has no effect on a call that was rejected. */
-function settle<T, R>({ call, index }: Held<T, R>, outcome: Outcome<R>): void {
-  call.outcomes[index] = outcome;
-  if (--call.missing === 0) call.resolve(call.outcomes);
-}
-
-function toItemError(error: unknown): LabelmillError {
-  if (error instanceof LabelmillError) return error;
-  return new LabelmillError("ITEM_FAILED", `the model failed on this item: ${messageOf(error)}`, { cause: error });
 }
 
 function aborted(signal: AbortSignal | undefined): LabelmillError {

@@ -35,13 +35,33 @@ export class ThreadLoad {
     at.startedAt = now;
   }
 
-  /** Whether a running batch will probably end within `ms`. A batch that is later than that is not counted. */
-  endsWithin(ms: number, now: number): boolean {
+  /** The newest batch of the thread was taken back before it began. */
+  takeBack(thread: number): void {
+    this.#threads[thread]!.costs.pop();
+  }
+
+  /** Whether a thread will probably be idle within `ms`. A batch that is later than that is not counted. */
+  isIdleWithin(ms: number, now: number): boolean {
     const perCost = this.#msPerCost;
     if (perCost === undefined) return false;
     return this.#threads.some(({ costs, startedAt }) => {
-      const left = costs.length === 0 ? Number.NaN : startedAt + costs[0]! * perCost - now;
+      const left = costs.length === 1 ? startedAt + costs[0]! * perCost - now : Number.NaN;
       return left >= -ms && left <= ms;
     });
+  }
+
+  /** The one of these threads, at least one, whose running batch will probably end first. */
+  soonest(threads: readonly number[]): number {
+    const perCost = this.#msPerCost ?? 1;
+    const endOf = (thread: number) => {
+      const { costs, startedAt } = this.#threads[thread]!;
+      return startedAt + (costs[0] ?? 0) * perCost;
+    };
+    return threads.reduce((best, each) => (endOf(each) < endOf(best) ? each : best));
+  }
+
+  /** The number of batches of each thread. */
+  get counts(): number[] {
+    return this.#threads.map(({ costs }) => costs.length);
   }
 }

@@ -3,23 +3,29 @@ import { messageOf } from "../../errors.ts";
 import type { Collator } from "../batching/collate.ts";
 import { DeviceError, runError } from "../devices/device-error.ts";
 import { type Packable, packBatch, packedBytes } from "./batch-buffer.ts";
+import { BatchClaim } from "./batch-claim.ts";
 import { makeCollator, probeBatch } from "./input-adapters.ts";
 import type { ModelSession, OpenSession, Output, SessionSetup, Shape } from "./model-session.ts";
 import { writeAnswer } from "./scores.ts";
 
-/** `buffer` contains the packed batch of `count` items, has room for its answer, and is transferred. `shape`: with padding. */
-type Batch = { buffer: ArrayBuffer; count: number; shape: Shape; topK: number };
+/**
+ * `buffer` contains the packed batch of `count` items, has room for its answer, and is transferred. `shape`: with padding. `claim`: the
+ * batch may be taken back until it begins.
+ */
+type Batch = { buffer: ArrayBuffer; count: number; shape: Shape; topK: number; claim?: SharedArrayBuffer };
 export type ToThread = ({ kind: "batch" } & Batch) | { kind: "close" };
 
 /**
  * The first message is `ready` or `invalid`. `tooLarge`: the least padded cost (rows × length) that ran out of memory in the warm-up.
- * Then one message follows for each batch, in order: its buffer with the answer and the milliseconds of the run, or the error of the run.
+ * Then one message follows for each batch, in order: its buffer with the answer and the milliseconds of the run, the error of the run,
+ * or that it was taken back and did not run.
  */
 export type FromThread =
   | { kind: "ready"; tooLarge?: number }
   | { kind: "invalid"; message: string }
   | { kind: "answer"; buffer: ArrayBuffer; ms: number }
-  | { kind: "failed"; buffer: ArrayBuffer; message: string };
+  | { kind: "failed"; buffer: ArrayBuffer; message: string }
+  | { kind: "skipped"; buffer: ArrayBuffer };
 
 /**
  * Runs an inference thread: one session, one batch at a time, in the order of arrival.
@@ -41,7 +47,11 @@ export async function serveSession(open: OpenSession): Promise<void> {
       port.close();
       return;
     }
-    const { buffer } = message;
+    const { buffer, claim } = message;
+    if (claim && !BatchClaim.begin(claim)) {
+      post({ kind: "skipped", buffer }, [buffer]);
+      return;
+    }
     try {
       const startedAt = performance.now();
       await loaded.answer(message);

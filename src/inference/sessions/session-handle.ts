@@ -11,7 +11,7 @@ const ONNX_THREAD = new URL(
 );
 
 export type BatchMessage = Extract<ToThread, { kind: "batch" }>;
-export type AnswerMessage = Extract<FromThread, { kind: "answer" | "failed" }>;
+export type AnswerMessage = Extract<FromThread, { kind: "answer" | "failed" | "skipped" }>;
 
 /** The result of the warm-up: batches of this padded cost and more run out of memory. */
 export type WarmUpResult = { tooLarge: number };

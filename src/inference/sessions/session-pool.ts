@@ -1,5 +1,7 @@
+import { LabelmillError } from "../../errors.ts";
 import { runError } from "../devices/device-error.ts";
 import { type Packable, packBatch, packedBytes, type Ranked, unpackAnswer } from "./batch-buffer.ts";
+import type { BatchClaim } from "./batch-claim.ts";
 import type { SessionSetup, Shape } from "./model-session.ts";
 import { SessionHandle } from "./session-handle.ts";
 
@@ -54,7 +56,8 @@ export class SessionPool {
 
   /**
    * Runs a batch, padded to `shape`, on a thread (0 to size − 1). Throws INFERENCE_FAILED (retryable) if the thread is lost, a
-   * DeviceError if the device failed, and a plain Error if the model failed on the batch.
+   * DeviceError if the device failed, a plain Error if the model failed on the batch, and ABORTED if it was taken back.
+   * @param claim of a batch that may be taken back until it begins
    * @returns the best `topK` (1..labels) labels of each item, or null if its logits are not finite; and the milliseconds of the run
    */
   async run(
@@ -62,11 +65,14 @@ export class SessionPool {
     shape: Shape,
     topK: number,
     thread: number,
+    claim?: BatchClaim,
   ): Promise<{ ranked: (Ranked[] | null)[]; ms: number }> {
     const buffer = this.#takeBuffer(packedBytes(items, topK));
     packBatch(items, buffer);
-    const answer = await this.#handle(thread).run({ kind: "batch", buffer, count: items.length, shape, topK });
+    const batch = { kind: "batch", buffer, count: items.length, shape, topK } as const;
+    const answer = await this.#handle(thread).run(claim ? { ...batch, claim: claim.shared } : batch);
     try {
+      if (answer.kind === "skipped") throw new LabelmillError("ABORTED", "the batch was taken back before it began");
       if (answer.kind === "failed") throw runError(answer.message);
       return { ranked: unpackAnswer(answer.buffer, items.length, topK), ms: answer.ms };
     } finally {

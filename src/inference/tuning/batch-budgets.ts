@@ -26,10 +26,17 @@ export type BudgetOptions = {
 /** Full batches of a bucket cost between half of their budget and all of it: on average this part. */
 const TYPICALLY_FULL = 3 / 4;
 
+/** The weight of the newest batch in the moving average of a bucket's speed. */
+const NEWEST_WEIGHT = 0.2;
+
+/** A model that takes no measurable time has no infinite speed. */
+const LEAST_MS_PER_COST = 1e-6;
+
 /** Other time of a batch, over all threads: cutting, packing, two messages, waking up. It matters for fast models. */
 const OVERHEAD_MS = 0.25;
 
-type Bucket = { sizes: readonly number[]; search: BatchSizeSearch };
+/** `msPerCost`: moving average of the time of a unit of padded cost; undefined before the first full batch. */
+type Bucket = { sizes: readonly number[]; search: BatchSizeSearch; msPerCost: number | undefined };
 
 /** The budgets of one model on one kind of device, by length of the items. A larger batch would not be faster per item. */
 export class Budgets {
@@ -83,6 +90,20 @@ export class Budgets {
     search.record(nearest(sizes, paddedCost / TYPICALLY_FULL), realCost / (ms + OVERHEAD_MS));
   }
 
+  /** Records the speed of a batch that is as large as allowed. It says nothing about the best budget. */
+  recordRate({ length, paddedCost, ms }: RanBatch): void {
+    const bucket = this.#bucketOf(length);
+    const newest = ms / paddedCost;
+    bucket.msPerCost =
+      bucket.msPerCost === undefined ? newest : bucket.msPerCost + NEWEST_WEIGHT * (newest - bucket.msPerCost);
+  }
+
+  /** The measured padded cost per ms of batches that begin with an item of this length; undefined before the first full batch. */
+  rateOf(length: number): number | undefined {
+    const { msPerCost } = this.#bucketOf(length);
+    return msPerCost === undefined ? undefined : 1 / Math.max(msPerCost, LEAST_MS_PER_COST);
+  }
+
   /** Records that a batch of this padded cost ran out of memory: no batch of that size is cut again. */
   tooLarge(paddedCost: number): void {
     this.#tooLarge = Math.min(this.#tooLarge, paddedCost);
@@ -97,7 +118,7 @@ export class Budgets {
       const sizes = sizesOf(bound);
       const start = nearest(sizes, from[bound] ?? this.#nearby(bound));
       const search = new BatchSizeSearch(sizes.length, start, trusted && bound in from);
-      bucket = { sizes, search };
+      bucket = { sizes, search, msPerCost: undefined };
       this.#bound(bucket);
       this.#buckets.set(bound, bucket);
     }

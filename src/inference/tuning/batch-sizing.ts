@@ -144,7 +144,12 @@ function sizeByFixedShapes({ task, kind, dtype, longest, budget, start }: Reques
     )
     .sort((a, b) => b.rows * b.length - a.rows * a.length);
   const similar = similarOf(task, dtype === "q8");
-  return { shapes: new FixedShapes(buckets, rows), budgets: { sizesOf, buckets, start }, similar, warmUp };
+  return {
+    shapes: new FixedShapes(buckets, rows, LONGEST_WARMED),
+    budgets: { sizesOf, buckets, start },
+    similar,
+    warmUp,
+  };
 }
 
 /** @param unpadded whether padding would change answers: a batch then takes only items of one length */

@@ -71,6 +71,11 @@ async function shapesOf(model: Model, from = 0): Promise<string[]> {
   return [...new Set(sorted.map(({ rows, length }) => `${rows}×${length}`))];
 }
 
+/** Settles when the engine has sent this many batches to its threads. */
+async function untilBatches(engine: Engine, batches: number): Promise<void> {
+  while (engine.stats.batches < batches && engine.held > 0) await new Promise(setImmediate);
+}
+
 describe("A GPU", () => {
   it("is selected by its index, one thread each, with the shapes to warm up", async () => {
     await using started = await start("image", { devices: ["cuda:0", "cuda:3"] });
@@ -132,6 +137,29 @@ describe("A GPU", () => {
       after.filter((shape) => !warmed.has(shape)),
       [],
     );
+  });
+
+  it("runs no new shapes while interactive texts keep coming, and shorter batches of bulk texts", async () => {
+    // Each batch takes so long that a third of it is already 100 ms.
+    await using started = await start("text", { script: { ms: { "cuda:0": 300 } }, options: { budget: 64 * 32 } });
+    const warmed = new Set(await shapesOf(started.model));
+    const { engine } = started;
+    const bulk = texts(new Array<number>(400).fill(30));
+    const single = texts([25]);
+    const labeled = engine.label(bulk.items, 1);
+    const singles: Promise<Outcome[]>[] = [];
+    for (let at = 0; at < 4; at++) {
+      await untilBatches(engine, 2 * at + 2);
+      singles.push(engine.label(single.items, 1, undefined, undefined, "interactive"));
+    }
+    assert.deepEqual(best(await labeled), bulk.expected);
+    for (const outcomes of await Promise.all(singles)) assert.deepEqual(best(outcomes), single.expected);
+    const shapes = await shapesOf(started.model, started.warmed);
+    assert.deepEqual(
+      shapes.filter((shape) => !warmed.has(shape)),
+      [],
+    );
+    assert.ok(shapes.includes("64×32") && shapes.includes("16×32"), shapes.join(" "));
   });
 
   it("gets no text and no padding beyond the model's positions", async () => {

@@ -70,13 +70,36 @@ describe("Engine's search", () => {
     const runner = await Runner.start({ model: { ...model, modelFile: JSON.stringify(script) }, cores: 2, thread });
     const ran = () => {
       const cost = runner.next(20);
-      return runner.recordBatch({ length: 20, paddedCost: cost, realCost: cost, ms: cost, reason: "full" });
+      return runner.recordBatch({
+        length: 20,
+        paddedCost: cost,
+        realCost: cost,
+        ms: cost,
+        reason: "full",
+        isShort: false,
+      });
     };
     let batches = 0;
     while (!ran()) assert.ok(++batches < 1000, "a change is requested");
     for (let more = 0; more < 50; more++) assert.equal(ran(), false);
     assert.equal(await runner.changeLayout(), 1);
     await runner.close();
+  });
+
+  it("leaves short batches out, but learns the speed from them", async () => {
+    const script = { leastMs: 0, msPerCost: { 1: 0, 2: 0 } };
+    await using open = new AsyncDisposableStack();
+    const runner = await Runner.start({ model: { ...model, modelFile: JSON.stringify(script) }, cores: 2, thread });
+    open.defer(() => runner.close());
+    const before = [runner.peek(20), runner.reach, runner.settled];
+    assert.equal(runner.within(20, 100), Number.POSITIVE_INFINITY, "not measured yet");
+    for (let batches = 0; batches < 1000; batches++) {
+      const batch = { length: 20, paddedCost: 400, realCost: 400, ms: 200, reason: "full", isShort: true } as const;
+      assert.equal(runner.recordBatch(batch), false);
+    }
+    assert.deepEqual([runner.peek(20), runner.reach, runner.settled], before);
+    assert.equal(runner.next(20), runner.peek(20), "the budget is not measured yet");
+    assert.equal(runner.within(20, 100), 200);
   });
 
   it("keeps given threads and a given budget", async () => {

@@ -3,19 +3,36 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import { Batch } from "../../../../src/inference/batching/batch.ts";
 import { BatchQueue, MAX_PASSED_OVER } from "../../../../src/inference/batching/batch-queue.ts";
-import { type Answers, Batcher, type BatcherOptions } from "../../../../src/inference/batching/batcher.ts";
-import { BULK_PART, LaneScheduler } from "../../../../src/inference/batching/lane-scheduler.ts";
+import { Batcher, type BatcherOptions } from "../../../../src/inference/batching/batcher.ts";
+import {
+  BULK_PART,
+  type Cut,
+  LaneScheduler,
+  SHARED_BATCH_MS,
+  SHORT_BATCH_MS,
+} from "../../../../src/inference/batching/lane-scheduler.ts";
 import type { Waiting } from "../../../../src/inference/batching/length-sorted-list.ts";
+import type { Answers } from "../../../../src/inference/batching/run-or-halve.ts";
 import { LANES, type Lane } from "../../../../src/schemas/names.ts";
 import { fixedRules } from "../../../helpers/models/batch-rules.ts";
 
 type Item = { lane: Lane; group: number; length: number };
-/** A step: items that arrive together in a lane (by length), a cut, or the removal of an earlier arrival. */
-type Step = { lane: Lane; lengths: number[] } | "cut" | { drop: number };
+/** A step: items that arrive together in a lane (by length), a cut, the removal of an earlier arrival, or the return of the last batch. */
+type Step = { lane: Lane; lengths: number[] } | "cut" | "putBack" | { drop: number };
 
-/** Applies the steps, then cuts until no item waits. Checks each batch by counting over all waiting items. */
-function play(steps: readonly Step[], budget: number): Item[][] {
+/**
+ * Applies the steps, then cuts until no item waits. Checks each batch by counting over all waiting items.
+ * @param costPerMs the measured speed. If it is given, interactive items keep coming
+ */
+function play(steps: readonly Step[], budget: number, costPerMs?: number): Item[][] {
   const lanes = new LaneScheduler<Item>();
+  const rules = fixedRules(budget, costPerMs);
+  const keepComing = costPerMs !== undefined;
+  const shortBulk = Math.min(budget, keepComing ? Math.max(SHORT_BATCH_MS * costPerMs, budget / 8) : budget);
+  /** The last batch, until it is put back. */
+  let last: Cut<Item> | undefined;
+  /** Items that were put back. */
+  const returned = new Set<Item>();
   const drops: (() => void)[] = [];
   const batches: Item[][] = [];
   /** All waiting items, with the number of batches that passed over each. */
@@ -29,6 +46,7 @@ function play(steps: readonly Step[], budget: number): Item[][] {
   let vain = 0;
   for (const step of steps) {
     if (step === "cut") cut();
+    else if (step === "putBack") putBack();
     else if ("drop" in step) drop(step.drop);
     else add(step.lane, step.lengths);
   }
@@ -53,10 +71,23 @@ function play(steps: readonly Step[], budget: number): Item[][] {
     for (const item of waiting.keys()) if (item.group === group) waiting.delete(item);
   }
 
+  function putBack() {
+    if (!last?.canWait) return;
+    lanes.putBack(last);
+    short = Math.max(0, short - last.owed);
+    for (const { value } of last.batch.entries) {
+      waiting.set(value, 0);
+      returned.add(value);
+    }
+    batches.pop();
+    last = undefined;
+  }
+
   function cut() {
     const urgent = waits("interactive");
-    const isBulkDue = waits("bulk").length > 0 && short >= (BULK_PART - 1) * budget;
-    const batch = lanes.cut(fixedRules(budget)).entries.map((entry) => entry.value);
+    const isBulkDue = waits("bulk").length > 0 && short >= (BULK_PART - 1) * shortBulk;
+    last = lanes.cut(rules, keepComing);
+    const batch = last.batch.entries.map((entry) => entry.value);
     batches.push(batch);
     assert.equal(batch.length > 0, waiting.size > 0, "a batch is empty only if nothing waits");
     if (batch.length === 0) return;
@@ -68,8 +99,11 @@ function play(steps: readonly Step[], budget: number): Item[][] {
       assert.ok(Math.min(...batch.map((item) => item.length)) * 2 >= longest, "similar lengths");
     }
     for (const lane of LANES) {
-      const newest = Math.max(-1, ...batch.filter((item) => item.lane === lane).map((item) => item.group));
+      // Items that were put back have passed over others when they were cut first.
+      const own = batch.filter((item) => item.lane === lane);
+      const newest = Math.max(-1, ...own.filter((item) => !returned.has(item)).map((item) => item.group));
       for (const item of waits(lane)) {
+        assert.ok(newest === -1 || !returned.has(item), "items that were put back go first");
         if (item.group < newest) waiting.set(item, waiting.get(item)! + 1);
         assert.ok(waiting.get(item)! <= MAX_PASSED_OVER, `passed over ${waiting.get(item)} times`);
       }
@@ -81,6 +115,10 @@ function play(steps: readonly Step[], budget: number): Item[][] {
       const first = Math.max(...oldest.map((item) => item.length));
       assert.ok(batch[0]!.group === urgent[0]!.group && batch[0]!.length === first, "interactive goes first");
     }
+    if (bulk.length === batch.length && batch.length > 1) assert.ok(cost <= shortBulk, "a short batch of bulk items");
+    else if (bulk.length > 0 && batch.length > 1 && keepComing)
+      assert.ok(cost <= SHARED_BATCH_MS * costPerMs, "bulk items do not delay interactive ones");
+    assert.equal(last.canWait, bulk.length === batch.length && urgent.length === 0, "what may be put back");
     vain = urgent.length > 0 && bulk.length === batch.length ? vain + cost : 0;
     assert.ok(vain <= 1.25 * largest, `interactive waited for ${vain} in a row, of ${largest} a batch`);
     short = waits("bulk").length > 0 ? Math.max(0, short + cost - BULK_PART * longest * bulk.length) : 0;
@@ -103,6 +141,22 @@ describe("LaneScheduler", () => {
     );
     fc.assert(
       fc.property(fc.array(step, { maxLength: 120 }), budgets, (steps, budget) => void play(steps, budget)),
+      { numRuns: 500 },
+    );
+  });
+
+  it("keeps these rules when batches are put back, and when they are short", () => {
+    const step = fc.oneof(
+      { weight: 3, arbitrary: fc.record({ lane, lengths: group }) },
+      { weight: 5, arbitrary: fc.constant("cut" as const) },
+      { weight: 3, arbitrary: fc.constant("putBack" as const) },
+      { weight: 1, arbitrary: fc.record({ drop: fc.nat({ max: 40 }) }) },
+    );
+    const speeds = fc.option(fc.double({ min: 0.01, max: 30, noNaN: true }), { nil: undefined });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 120 }), budgets, speeds, (steps, budget, speed) => {
+        play(steps, budget, speed);
+      }),
       { numRuns: 500 },
     );
   });
@@ -134,6 +188,15 @@ describe("LaneScheduler", () => {
     assert.equal(marks, Array(20).fill("ii ii ii ii bb").join(" "));
     const bulk = batches.flat().filter((item) => item.lane === "bulk");
     assert.equal(sum(bulk) * BULK_PART, sum(batches.flat()));
+  });
+
+  it("owes bulk the cost of a batch that is put back", () => {
+    const urgent: Step[] = [{ lane: "interactive", lengths: [8, 8] }, "cut"];
+    const owed: Step[] = [{ lane: "bulk", lengths: Array(60).fill(8) }, ...urgent, ...urgent, ...urgent];
+    const marks = (steps: Step[]) => play(steps, 16).map((batch) => batch.map((item) => item.lane[0]).join(""));
+    const rest: Step[] = [...urgent, ...urgent];
+    assert.deepEqual(marks([...owed, "cut", ...rest]).slice(0, 6), ["ii", "ii", "ii", "bb", "ii", "ii"]);
+    assert.deepEqual(marks([...owed, "cut", "putBack", ...rest]).slice(0, 6), ["ii", "ii", "ii", "ii", "bb", "ii"]);
   });
 
   it("puts a single interactive item into the next batch, and fills that with bulk items of similar length", () => {
@@ -186,7 +249,7 @@ describe("LaneScheduler", () => {
           queue.fill(batch);
           const alone = batch.entries.map((entry) => [entry.length, entry.value]);
           assert.deepEqual(
-            lanes.cut(fixedRules(budget)).entries.map((entry) => [entry.length, entry.value]),
+            lanes.cut(fixedRules(budget)).batch.entries.map((entry) => [entry.length, entry.value]),
             alone,
           );
         }

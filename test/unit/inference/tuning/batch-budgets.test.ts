@@ -129,6 +129,16 @@ describe("Budgets", () => {
     assert.ok(budgets.peek(30) >= 600, `${budgets.peek(30)} holds what waits`);
   });
 
+  it("know the speed of each range of lengths, from full batches", () => {
+    const budgets = new Budgets(sizing());
+    assert.equal(budgets.rateOf(30), undefined);
+    budgets.recordRate({ length: 30, paddedCost: 100, realCost: 90, ms: 50 });
+    assert.equal(budgets.rateOf(20), 2);
+    assert.equal(budgets.rateOf(40), undefined, "of another range");
+    for (let at = 0; at < 100; at++) budgets.recordRate({ length: 30, paddedCost: 100, realCost: 90, ms: 25 });
+    assert.ok(Math.abs(budgets.rateOf(30)! - 4) < 1e-6);
+  });
+
   it("do not change if a budget is fixed", () => {
     const fixed = sizingOf({ task: "text-classification", dtype: "fp32", kind: "cpu", budget: 300 }).budgets;
     const budgets = new Budgets(fixed);

@@ -52,6 +52,22 @@ describe("sizingOf", () => {
     assert.ok(warmUp.every(({ rows, length }) => rows === 1 || rows * length <= 1000));
   });
 
+  it("limits a batch on the CPU exactly, and on CUDA to the largest warmed shape within the limit", () => {
+    assert.equal(sizingOf(TEXT).shapes.largestWithin(333, 30), 333);
+    const { shapes } = sizingOf(GPU_TEXT);
+    const limits = [30, 32, 127, 128, 511, 512, 5000, 100_000];
+    assert.deepEqual(
+      limits.map((cost) => shapes.largestWithin(cost, 30)),
+      [32, 32, 32, 4 * 32, 4 * 32, 16 * 32, 64 * 32, 256 * 32],
+    );
+    assert.equal(shapes.largestWithin(1, 600), Number.POSITIVE_INFINITY, "longer shapes are not warmed up");
+    const images = sizingOf(GPU_IMAGES).shapes;
+    assert.deepEqual(
+      [1, 8, 63, 64, 500].map((cost) => images.largestWithin(cost, 1)),
+      [8, 8, 8, 64, 64],
+    );
+  });
+
   it("combines only texts of one length if padding is on the left and shapes cost nothing", () => {
     assert.equal(sizingOf({ ...TEXT, paddingSide: "left" }).similar, 1);
     assert.equal(sizingOf({ ...TEXT, paddingSide: "right" }).similar, SIMILAR);

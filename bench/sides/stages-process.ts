@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { performance } from "node:perf_hooks";
+import { Fetcher } from "../../src/fetch/fetcher.ts";
 import { FileGrants } from "../../src/fetch/grants.ts";
 import { S3Grants } from "../../src/fetch/s3-grants.ts";
 import type { Model } from "../../src/inference/model/model.ts";
@@ -39,7 +40,10 @@ const calls = {
     opened.defer(() => pool.close());
     const s3 = new S3();
     opened.defer(() => s3.close());
-    const load = itemLoader({ files: new FileGrants([folder]), s3: new S3Grants([]) }, s3);
+    const grants = new FileGrants([folder]);
+    const fetcher = new Fetcher({ grants, allowPrivate: false });
+    opened.defer(() => fetcher.close());
+    const load = itemLoader({ files: grants, s3: new S3Grants([]) }, s3, fetcher);
     const topK = Math.min(TOP_K, model.labels.length);
     const labels = model.labels.slice(0, topK).map((label) => ({ label, score: 1 / model.labels.length }));
     const label: LabelItems = async (items) => {

@@ -2,7 +2,7 @@ import type { FileHandle } from "node:fs/promises";
 import { LabelmillError, systemCode } from "../errors.ts";
 import { collect } from "../retry/read-body.ts";
 import type { S3 } from "../storage/s3/s3.ts";
-import { aborted, tooLarge } from "./failure.ts";
+import { aborted, type Expected, tooLarge } from "./failure.ts";
 import type { FileGrants } from "./grants.ts";
 import type { Resolve } from "./guard.ts";
 import { HttpFetcher } from "./http.ts";
@@ -11,6 +11,7 @@ import { showUrl } from "./printable-url.ts";
 import { getObject } from "./s3.ts";
 import { S3Grants } from "./s3-grants.ts";
 
+const AN_IMAGE: Expected = { what: "an image" };
 const READ_BYTES = 256 * 1024;
 
 /** Fetches the bytes that an item's reference names: `file:` and `s3:` inside the grants, http and https through the guard. */
@@ -46,21 +47,22 @@ export class Fetcher {
   }
 
   /**
-   * The bytes of one image, neither decoded nor checked. They may be empty.
+   * The bytes of one image or file, neither decoded nor checked. They may be empty.
    *
    * @param ref an absolute URL
+   * @param expected its version is for S3 and http(s): a file has none
    * @throws LabelmillError URL_REFUSED, NOT_GRANTED, IMAGE_NOT_FOUND, IMAGE_INVALID (not a regular file, a prefix),
-   * FETCH_TOO_LARGE, FETCH_FAILED, FETCH_UNAVAILABLE, ABORTED, STORE_FAILED (S3 refuses the credentials). Messages contain no
-   * credentials and no queries.
+   * FETCH_TOO_LARGE, FETCH_FAILED, FETCH_UNAVAILABLE, ABORTED, STORE_FAILED (S3 refuses the credentials), INPUT_CHANGED (the
+   * object has not the expected version). Messages contain no credentials and no queries.
    */
-  async get(ref: string, signal: AbortSignal): Promise<Uint8Array> {
+  async get(ref: string, signal: AbortSignal, expected: Expected = AN_IMAGE): Promise<Uint8Array> {
     // Not parsed as a URL: the parser would resolve `..`.
-    if (/^s3:/i.test(ref)) return await this.#getObject(ref, signal);
+    if (/^s3:/i.test(ref)) return await this.#getObject(ref, expected, signal);
     const url = URL.parse(ref);
     // The text is not shown: without parsing, a password in it cannot be found.
     if (!url) throw new LabelmillError("URL_REFUSED", "expected an absolute URL, got another text");
-    if (url.protocol === "file:") return await this.#readFile(url, signal);
-    return await this.#http.get(url, signal);
+    if (url.protocol === "file:") return await this.#readFile(url, expected, signal);
+    return await this.#http.get(url, expected, signal);
   }
 
   /** Closes the connections. Running fetches end with ABORTED. */
@@ -68,20 +70,21 @@ export class Fetcher {
     await this.#http.close();
   }
 
-  async #getObject(ref: string, signal: AbortSignal): Promise<Uint8Array> {
+  async #getObject(ref: string, expected: Expected, signal: AbortSignal): Promise<Uint8Array> {
     if (this.#s3 === undefined) {
       const message =
         "expected a file or an http(s) URL, got an s3: reference, and nothing on S3 is granted: set s3Roots (LABELMILL_S3_ROOTS)";
       throw new LabelmillError("NOT_GRANTED", message);
     }
-    return await getObject(ref, { ...this.#s3, maxBytes: this.#limits.maxFileBytes, signal });
+    const maxBytes = Math.min(this.#limits.maxFileBytes, expected.maxBytes ?? Number.POSITIVE_INFINITY);
+    return await getObject(ref, expected, { ...this.#s3, maxBytes, signal });
   }
 
-  async #readFile(url: URL, signal: AbortSignal): Promise<Uint8Array> {
+  async #readFile(url: URL, expected: Expected, signal: AbortSignal): Promise<Uint8Array> {
     if (signal.aborted) throw aborted(signal.reason);
     await using handle = await this.#grants.open(url.href);
     const shown = showUrl(url);
-    const { maxFileBytes } = this.#limits;
+    const maxFileBytes = Math.min(this.#limits.maxFileBytes, expected.maxBytes ?? Number.POSITIVE_INFINITY);
     const { size } = await handle.stat();
     const over = () => tooLarge(maxFileBytes, shown);
     if (size > maxFileBytes) throw over();

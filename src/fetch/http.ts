@@ -5,16 +5,17 @@ import { tryHttp } from "../retry/http.ts";
 import { collect } from "../retry/read-body.ts";
 import { retry } from "../retry/retry.ts";
 import { TransientError } from "../retry/transient-error.ts";
+import type { ObjectVersion } from "../schemas/enrichment/object.ts";
 import { guardedAgent } from "./agent.ts";
 import { UndiciAnswer } from "./answer.ts";
-import { aborted, tooLarge } from "./failure.ts";
+import { aborted, type Expected, namesVersion, tooLarge, versionChanged } from "./failure.ts";
 import { guardUrl, type Resolve } from "./guard.ts";
 import type { FetchLimits } from "./limits.ts";
 import { show, showUrl } from "./printable-url.ts";
 
 const GONE_STATUSES = new Set([404, 410]);
 
-/** Fetches images over http and https, through the guard and within the limits. Keeps connections for reuse: close it. */
+/** Fetches images and files over http and https, through the guard and within the limits. Keeps connections for reuse: close it. */
 export class HttpFetcher {
   readonly #agent: Agent;
   readonly #allowPrivate: boolean;
@@ -34,12 +35,12 @@ export class HttpFetcher {
   /**
    * The body of a 2xx answer, at most `maxBytes` long. The type that the server declares is ignored: the decoder decides.
    *
-   * @throws LabelmillError URL_REFUSED (the guard), IMAGE_NOT_FOUND (404, 410), FETCH_FAILED (any other answer that a
-   * further try would meet again), FETCH_TOO_LARGE, FETCH_UNAVAILABLE (after all tries), ABORTED (by `signal`, at once)
+   * @throws LabelmillError URL_REFUSED (the guard), IMAGE_NOT_FOUND (404, 410), INPUT_CHANGED (not the expected ETag),
+   * FETCH_FAILED (any other answer that a further try would meet again), FETCH_TOO_LARGE, FETCH_UNAVAILABLE (after all tries), ABORTED (by `signal`, at once)
    */
-  async get(url: URL, signal: AbortSignal): Promise<Uint8Array> {
+  async get(url: URL, expected: Expected, signal: AbortSignal): Promise<Uint8Array> {
     const { tries, backoffMs, maxRetryAfterMs } = this.#limits;
-    return await retry(() => this.#try(url, signal), {
+    return await retry(() => this.#try(url, expected, signal), {
       tries,
       backoff: { firstMs: backoffMs, jitter: 0.5 },
       signal,
@@ -47,7 +48,7 @@ export class HttpFetcher {
       onFailure: (error, { failed, isLast }) => {
         if (!(error instanceof TransientError)) throw error;
         if (!isLast) return Math.min(error.retryAfterMs, maxRetryAfterMs);
-        const message = `${showUrl(url)}: expected an image, got ${error.message} (tried ${failed} times); try it later`;
+        const message = `${showUrl(url)}: expected ${expected.what}, got ${error.message} (tried ${failed} times); try it later`;
         throw new LabelmillError("FETCH_UNAVAILABLE", message, { cause: error });
       },
     });
@@ -58,44 +59,45 @@ export class HttpFetcher {
     await this.#agent.destroy();
   }
 
-  async #try(url: URL, signal: AbortSignal): Promise<Uint8Array> {
+  async #try(url: URL, expected: Expected, signal: AbortSignal): Promise<Uint8Array> {
     const { maxRedirects, timeoutMs } = this.#limits;
     return await tryHttp<UndiciAnswer, Uint8Array>({
       ...{ url, maxRedirects, timeoutMs, signal, aborted },
       timeoutMessage: `no full answer within ${timeoutMs} ms`,
       // Left at once when the signal aborts, even while undici still waits for a name or a connection.
-      send: (to, end) => abortable(this.#send(to, end), end),
+      send: (to, end) => abortable(this.#send(to, expected, end), end),
       target: redirectTarget,
       tooManyRedirects: () => failed(url, `an answer after at most ${maxRedirects} redirects`, "one more redirect"),
-      read: (answer, at) => this.#read(answer, at),
+      read: (answer, at) => this.#read(answer, expected, at),
       networkError: (error) => error,
-      permanent: (error, got) => permanent(error, got, url),
+      permanent: (error, got) => permanent(error, got, url, expected),
     });
   }
 
-  async #send(url: URL, signal: AbortSignal): Promise<UndiciAnswer> {
+  async #send(url: URL, { object }: Expected, signal: AbortSignal): Promise<UndiciAnswer> {
     guardUrl(url, this.#allowPrivate);
     signal.throwIfAborted();
     const response = await this.#agent.request({
       origin: url.origin,
       path: url.pathname + url.search,
       method: "GET",
-      headers: { "user-agent": "labelmill", "accept-encoding": "identity" },
+      headers: { "user-agent": "labelmill", "accept-encoding": "identity", ...condition(object) },
       signal,
     });
     return new UndiciAnswer(response);
   }
 
-  async #read(answer: UndiciAnswer, url: URL): Promise<Uint8Array> {
+  async #read(answer: UndiciAnswer, { what, object, maxBytes: most }: Expected, url: URL): Promise<Uint8Array> {
     const { status, headers, body } = answer;
+    if (namesVersion(object)) checkVersion(answer, object, url);
     if (GONE_STATUSES.has(status)) {
-      throw new LabelmillError("IMAGE_NOT_FOUND", `${showUrl(url)}: expected an image, got status ${status}`);
+      throw new LabelmillError("IMAGE_NOT_FOUND", `${showUrl(url)}: expected ${what}, got status ${status}`);
     }
-    if (status < 200 || status > 299) throw failed(url, "an image", `status ${status}`);
+    if (status < 200 || status > 299) throw failed(url, what, `status ${status}`);
     // The request accepts no encoding, and a body that grows when it is decoded would need another limit.
     const encoding = String(headers["content-encoding"] ?? "identity").trim();
-    if (!/^(identity)?$/i.test(encoding)) throw failed(url, "an image as it is", `content-encoding ${show(encoding)}`);
-    const { maxBytes } = this.#limits;
+    if (!/^(identity)?$/i.test(encoding)) throw failed(url, `${what} as it is`, `content-encoding ${show(encoding)}`);
+    const maxBytes = Math.min(this.#limits.maxBytes, most ?? Number.POSITIVE_INFINITY);
     const over = () => tooLarge(maxBytes, showUrl(url));
     if (Number(headers["content-length"] ?? 0) > maxBytes) throw over();
     return await collect(body, { maxBytes, tooLarge: over });
@@ -114,7 +116,21 @@ function redirectTarget(from: URL, { headers: { location } }: UndiciAnswer): URL
 }
 
 /** ABORTED for a closed client, else FETCH_FAILED (certificates, invalid HTTP). */
-function permanent(error: unknown, got: string, url: URL): LabelmillError {
+function permanent(error: unknown, got: string, url: URL, { what }: Expected): LabelmillError {
   if (got === "UND_ERR_DESTROYED" || got === "UND_ERR_CLOSED") return aborted(error);
-  return failed(url, "an image", show(got), error);
+  return failed(url, what, show(got), error);
+}
+
+function condition(object: ObjectVersion | undefined): { "if-match"?: string } {
+  return object?.etag === undefined ? {} : { "if-match": `"${object.etag}"` };
+}
+
+/** A server may ignore `If-Match`, so the ETag of its answer is compared too. */
+function checkVersion(answer: UndiciAnswer, object: ObjectVersion, url: URL): void {
+  const { status } = answer;
+  if (status === 412 || GONE_STATUSES.has(status)) throw versionChanged(showUrl(url), object);
+  if (status < 200 || status > 299) return;
+  const etag = answer.header("etag");
+  if (etag === null) throw failed(url, "an answer with an ETag, to compare it with that of the item", "none");
+  if (etag.replace(/^(?:W\/)?"(.*)"$/, "$1") !== object.etag) throw versionChanged(showUrl(url), object);
 }

@@ -2,7 +2,7 @@ import { abortable } from "../abortable.ts";
 import { LabelmillError } from "../errors.ts";
 import { isCredentialsError } from "../storage/s3/error.ts";
 import type { S3 } from "../storage/s3/s3.ts";
-import { aborted, tooLarge } from "./failure.ts";
+import { aborted, type Expected, namesVersion, tooLarge, versionChanged } from "./failure.ts";
 import { type S3Grants, showS3 } from "./s3-grants.ts";
 
 /**
@@ -11,10 +11,11 @@ import { type S3Grants, showS3 } from "./s3-grants.ts";
  * @param ref an `s3:` URI
  * @throws LabelmillError URL_REFUSED, NOT_GRANTED, IMAGE_INVALID (a prefix), IMAGE_NOT_FOUND, FETCH_TOO_LARGE (over `maxBytes`,
  * unread), FETCH_FAILED (refused by the server), FETCH_UNAVAILABLE (after all tries), ABORTED (by `signal`, at once),
- * STORE_FAILED (expired or unknown credentials)
+ * STORE_FAILED (expired or unknown credentials), INPUT_CHANGED (it has no longer the expected version)
  */
 export async function getObject(
   ref: string,
+  { object }: Pick<Expected, "object">,
   { s3, grants, maxBytes, signal }: { s3: S3; grants: S3Grants; maxBytes: number; signal: AbortSignal },
 ): Promise<Uint8Array> {
   const at = grants.check(ref);
@@ -23,10 +24,17 @@ export async function getObject(
     throw new LabelmillError("IMAGE_INVALID", `${shown}: expected an object, got a bucket or prefix`);
   }
   try {
-    return await abortable(s3.get(at, { maxBytes, signal, item: true }), signal);
+    const { versionId, etag } = object ?? {};
+    const version = versionId === undefined ? { etag } : { versionId };
+    return await abortable(s3.get(at, { maxBytes, signal, item: true, ...version }), signal);
   } catch (error) {
+    if (!signal.aborted && namesVersion(object) && isChanged(error)) throw versionChanged(shown, object);
     throw signal.aborted ? aborted(signal.reason) : translate(error, shown, maxBytes);
   }
+}
+
+function isChanged(error: unknown): boolean {
+  return error instanceof LabelmillError && (error.code === "INPUT_CHANGED" || error.code === "STORE_NOT_FOUND");
 }
 
 /** The error of an image, from S3's error of its object. */

@@ -24,6 +24,9 @@ export const MAX_SLICE_SPLITS = 1000;
 /** What is published on the results queue when a slice ends: nothing, an event, or an event with its rows. */
 export const EventsSchema = z.enum(["none", "parts", "rows"]);
 
+/** Maximum number of text files in a job: their texts are in the memory of the worker together. */
+export const MAX_TEXT_FILES = 100;
+
 /** The payload of a BullMQ job: one slice, one model, one output key. */
 export const JobSchema = z
   .strictObject({
@@ -66,6 +69,10 @@ export const JobSchema = z
   .refine((job) => job.v > 2 || !(job.results || job.items?.some(({ object, textFile }) => object || textFile)), {
     path: ["v"],
     message: "expected 3 for a job with results, textFile or object",
+  })
+  .refine(({ items = [] }) => items.filter((item) => item.textFile !== undefined).length <= MAX_TEXT_FILES, {
+    path: ["items"],
+    message: `expected at most ${MAX_TEXT_FILES} items with textFile`,
   })
   .refine((job) => !job.results?.length || job.single, {
     path: ["results"],

@@ -99,7 +99,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     options.models,
     {
       ...{ redis, config, fetcher, decoder, shared, steps, around, queueOptions, log, thread },
-      ...{ load: itemLoader(grants, s3), stop: stop.signal, devices: devices.devices },
+      ...{ load: itemLoader(grants, s3, fetcher), stop: stop.signal, devices: devices.devices },
     },
     opening,
   );

@@ -67,13 +67,23 @@ const CONTROL_BYTES = Uint8Array.from({ length: 256 }, (_, byte) =>
  * @throws LabelmillError INPUT_UNREADABLE, with the kind and the fix
  */
 export function refuseKnownBinary(label: string, head: Buffer): void {
-  const hex = head.toString("hex", 0, MAGIC_BYTES);
   const text = head.toString("latin1", 0, MAGIC_BYTES);
-  const kind = KINDS.find(([begins]) => begins.test(hex)) ?? DOCUMENTS.find(([begins]) => begins.test(text));
-  if (kind !== undefined) throw refused(label, kind[1], kind[2]);
-  if (beginsAsTar(head)) throw refused(label, "a tar archive", `${UNPACK}: texts in archives are not read`);
+  const kind = binaryKind(head) ?? kindIn(DOCUMENTS, text);
+  if (kind) throw refused(label, kind.found, kind.fix);
+}
+
+/** The kind of a file that is not text, by its first bytes, and the fix. Undefined if it may be text. */
+export function binaryKind(head: Buffer): { found: string; fix: string } | undefined {
+  const kind = kindIn(KINDS, head.toString("hex", 0, MAGIC_BYTES));
+  if (kind) return kind;
+  if (beginsAsTar(head)) return { found: "a tar archive", fix: `${UNPACK}: texts in archives are not read` };
   const hasControls = head.subarray(0, IMAGE_MAGIC_BYTES).some((byte) => CONTROL_BYTES[byte] === 1);
-  if (hasControls && beginsAsImage(head)) throw refused(label, "an image", "label it with `label images`");
+  return hasControls && beginsAsImage(head) ? { found: "an image", fix: "label it with `label images`" } : undefined;
+}
+
+function kindIn(kinds: typeof KINDS, begin: string): { found: string; fix: string } | undefined {
+  const kind = kinds.find(([begins]) => begins.test(begin));
+  return kind && { found: kind[1], fix: kind[2] };
 }
 
 /**

@@ -131,7 +131,10 @@ export function s3Code(error: unknown): string {
 export function s3Error(error: unknown, { doing, what, host }: S3Operation): LabelmillError {
   if (error instanceof LabelmillError) return error;
   const code = s3Code(error);
-  if (code === "NoSuchKey" && (doing === "read" || doing === "delete"))
+  // MethodNotAllowed: the version is the mark of a deletion.
+  const isMissing =
+    code === "NoSuchKey" || code === "NoSuchVersion" || (doing === "read" && code === "MethodNotAllowed");
+  if (isMissing && (doing === "read" || doing === "delete"))
     return new LabelmillError("STORE_NOT_FOUND", `${what} does not exist (S3 at ${host})`, { cause: error });
   const message = `could not ${doing} ${what} (S3 at ${host}): ${reasonOf(error as S3Failure, code)}`;
   const place = placeOf(what);

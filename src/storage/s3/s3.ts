@@ -25,8 +25,9 @@ export interface S3Watch {
 }
 
 type ReadStart = S3Found & { readAt: Date };
-type ReadOptions = { signal?: AbortSignal; item?: boolean };
-type StreamOptions = ReadOptions & { etag?: string; range?: ByteRange };
+/** `etag`, `versionId`: only this version of the object. */
+type ReadOptions = { signal?: AbortSignal; item?: boolean; etag?: string | undefined; versionId?: string | undefined };
+type StreamOptions = ReadOptions & { range?: ByteRange };
 
 /**
  * A client of S3 or a compatible server. A process has one and passes it on; `close` ends its connections.
@@ -89,7 +90,7 @@ export class S3 {
     return (await this.snapshot(at, options)).bytes;
   }
 
-  /** The whole object with its metadata. Throws as `get` does. */
+  /** The whole object with its metadata. Throws as `get` does, and INPUT_CHANGED if the object has another ETag than `etag`. */
   async snapshot(at: S3Place, options: ReadOptions & { maxBytes?: number } = {}): Promise<S3Snapshot> {
     const { maxBytes = Number.POSITIVE_INFINITY } = options;
     for (let tries = 1; ; tries += 1) {
@@ -114,7 +115,7 @@ export class S3 {
       } catch (error) {
         // Replaced between two pieces: the new object is as good, if it does not change.
         const changed = error instanceof LabelmillError && error.code === "INPUT_CHANGED";
-        if (!changed || tries >= this.#limits.tries) throw error;
+        if (!changed || options.etag !== undefined || tries >= this.#limits.tries) throw error;
       }
     }
   }
@@ -248,14 +249,14 @@ export class S3 {
   /** `onStart` receives the metadata of the first answer before any piece, and may throw. */
   #read(
     at: S3Place,
-    { etag, range, signal, item }: StreamOptions,
+    { etag, versionId, range, signal, item }: StreamOptions,
     onStart?: (found: ReadStart) => void,
   ): AsyncGenerator<Buffer> {
     const end = range?.end === undefined ? "" : range.end - 1;
     const get = async (offset: number, ifMatch: string | undefined) => {
       throwIfAborted(signal);
       const target = {
-        ...{ Bucket: at.bucket, Key: at.key },
+        ...{ Bucket: at.bucket, Key: at.key, ...(versionId === undefined ? {} : { VersionId: versionId }) },
         ...(ifMatch ? { IfMatch: quotedEtag(ifMatch) } : {}),
         ...(offset === 0 && end === "" ? {} : { Range: `bytes=${offset}-${end}` }),
       };

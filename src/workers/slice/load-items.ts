@@ -1,4 +1,5 @@
 import { type ErrorCode, LabelmillError } from "../../errors.ts";
+import type { Fetcher } from "../../fetch/fetcher.ts";
 import type { FileGrants } from "../../fetch/grants.ts";
 import type { S3Grants } from "../../fetch/s3-grants.ts";
 import type { Item } from "../../schemas/item.ts";
@@ -8,6 +9,7 @@ import type { InputPlace } from "../../sources/bytes/origin.ts";
 import { readSplit } from "../../sources/read-split.ts";
 import type { SourceRecord } from "../../sources/source.ts";
 import type { S3 } from "../../storage/s3/s3.ts";
+import { loadTextFiles } from "../items/load-text-files.ts";
 
 /** An item from the job or from one of its splits. `data`: the image itself, if the input contains it. */
 export type LoadedItem = Item & Pick<SourceRecord, "data">;
@@ -15,7 +17,7 @@ export type LoadedItem = Item & Pick<SourceRecord, "data">;
 /** A job with its items. */
 export type LoadedJob = Omit<Job, "sources" | "items"> & { sources: readonly string[]; items: readonly LoadedItem[] };
 
-/** Gets the items of a job: those inside it, or those of its splits. */
+/** Gets the items of a job: those inside it, with the texts of their files, or those of its splits. */
 export type LoadItems = (job: Job, signal: AbortSignal) => Promise<LoadedJob>;
 
 /**
@@ -23,7 +25,7 @@ export type LoadItems = (job: Job, signal: AbortSignal) => Promise<LoadedJob>;
  * of its choice.
  * @throws LabelmillError NOT_GRANTED, INPUT_NOT_FOUND, INPUT_CHANGED and errors of the input's store
  */
-export function itemLoader(grants: { files: FileGrants; s3: S3Grants }, s3: S3): LoadItems {
+export function itemLoader(grants: { files: FileGrants; s3: S3Grants }, s3: S3, fetcher: Fetcher): LoadItems {
   const placeOf = async ({ input: { uri } }: Split): Promise<InputPlace> => {
     if (!uri.startsWith("s3:")) {
       const open = () => grants.files.open(uri).catch(throwAsInputError);
@@ -33,7 +35,12 @@ export function itemLoader(grants: { files: FileGrants; s3: S3Grants }, s3: S3):
     return { s3 };
   };
   return async (job, signal) => {
-    if (job.items) return { ...job, sources: job.sources!, items: job.items };
+    if (job.items) {
+      const hasFiles =
+        job.model.task === "text-classification" && job.items.some((item) => item.textFile !== undefined);
+      const items = hasFiles ? await loadTextFiles(job.items, fetcher, signal) : job.items;
+      return { ...job, sources: job.sources!, items };
+    }
     const items: LoadedItem[] = [];
     const sources = job.splits!.map(({ input }) => input.uri);
     for (const [source, split] of job.splits!.entries()) {

@@ -4,8 +4,9 @@ import type { Fetcher } from "../../fetch/fetcher.ts";
 import type { Engine } from "../../inference/engine.ts";
 import type { ImageDecoder } from "../../inference/preprocess/image/image-decoder.ts";
 import type { Lane } from "../../schemas/names.ts";
+import { toItemError } from "../items/item-error.ts";
 import type { StageTimes } from "../registration/stage-times.ts";
-import { type ItemOutcome, type LabelItems, toItemError } from "../slice/label-items.ts";
+import type { ItemOutcome, LabelItems } from "../slice/label-items.ts";
 import type { LoadedItem } from "../slice/load-items.ts";
 import type { TaskSupport } from "./task-support.ts";
 
@@ -49,11 +50,12 @@ function imageLabeler({ engine, fetcher, decoder, stages, inFlight, lane }: Imag
   };
   const { recipe } = engine.model;
   return (items, { topK }, signal, onAnswers) => {
-    const labelItem = async ({ image, data }: LoadedItem): Promise<ItemOutcome> => {
+    const labelItem = async ({ image, data, object }: LoadedItem): Promise<ItemOutcome> => {
       try {
         signal.throwIfAborted();
         if (image === undefined && data === undefined) return { error: NO_IMAGE };
-        const bytes = data ?? (await stages.time("fetch", 1, () => fetcher.get(image!, signal)));
+        const bytes =
+          data ?? (await stages.time("fetch", 1, () => fetcher.get(image!, signal, { what: "an image", object })));
         const pixels = await stages.time("prepare", 1, () => decoder.decode(bytes, recipe!, signal));
         const [outcome] = await engine.label([{ pixels }], topK, signal, onAnswers, lane);
         return outcome!;

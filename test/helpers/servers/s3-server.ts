@@ -21,6 +21,8 @@ export type TestS3 = {
   env: Record<string, string>;
   /** Whether the server honours `If-None-Match`. */
   conditionalWrites: boolean;
+  /** For requests that labelmill does not send. */
+  admin: S3Client;
   /** Makes a bucket with a random name. @returns the name */
   makeBucket(): Promise<string>;
   [Symbol.asyncDispose](): Promise<void>;
@@ -63,6 +65,7 @@ export async function startTestS3(): Promise<TestS3> {
       AWS_EC2_METADATA_DISABLED: "true",
     },
     conditionalWrites: choice.kind !== "fauxqs",
+    admin: client,
     async makeBucket() {
       const name = `labelmill-test-${randomBytes(8).toString("hex")}`;
       await client.send(new CreateBucketCommand({ Bucket: name }));

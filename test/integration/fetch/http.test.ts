@@ -39,6 +39,39 @@ test("the bytes are unchanged, the connection is reused, and the request has no 
   assert.deepEqual(headers, { host, "user-agent": "labelmill", "accept-encoding": "identity" });
 });
 
+test("an ETag is requested and compared: another one, 412 and a missing page are INPUT_CHANGED", async (t) => {
+  const answers: Record<string, [number, Record<string, string>]> = {
+    "/same": [200, { etag: '"abc"' }],
+    "/weak": [200, { etag: 'W/"abc"' }],
+    "/ignores": [200, { etag: '"def"' }],
+    "/refuses": [412, {}],
+    "/gone": [404, {}],
+    "/none": [200, {}],
+  };
+  await using server = await hostileServer((response, { url }) => {
+    response.writeHead(...answers[url!]!).end("image");
+  });
+  const fetcher = fetcherOf(t);
+  const expected = { what: "a text file", object: { etag: "abc" } };
+  for (const path of ["/same", "/weak"])
+    assert.equal(text(await fetcher.get(server.origin + path, never, expected)), "image");
+  assert.equal(server.requests[0]!.headers["if-match"], '"abc"');
+  for (const path of ["/ignores", "/refuses", "/gone"])
+    await assert.rejects(fetcher.get(server.origin + path, never, expected), {
+      code: "INPUT_CHANGED",
+      message: `${server.origin}${path}: expected the object with ETag abc, but it was replaced or deleted since: submit its new version`,
+    });
+  await assert.rejects(fetcher.get(`${server.origin}/none`, never, expected), {
+    code: "FETCH_FAILED",
+    message: /with an ETag/,
+  });
+  const broken = { what: "a text file", object: { etag: "a\r\nx: y" } };
+  await assert.rejects(fetcher.get(`${server.origin}/same`, never, broken), { code: "FETCH_FAILED" });
+  await assert.rejects(fetcher.get(`${server.origin}/refuses`, never, { what: "a text file" }), {
+    message: /expected a text file, got status 412/,
+  });
+});
+
 test("five redirects of all kinds, relative too, are followed, a sixth is not", { timeout: 20_000 }, async (t) => {
   const dropped: Promise<unknown>[] = [];
   const kinds = [301, 302, 303, 307, 308, 301];

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
+import { DeleteObjectCommand, PutBucketVersioningCommand, PutObjectCommand } from "@aws-sdk/client-s3";
 import { Fetcher } from "../../../src/fetch/fetcher.ts";
 import { FileGrants } from "../../../src/fetch/grants.ts";
 import type { FetchLimits } from "../../../src/fetch/limits.ts";
 import { S3Grants } from "../../../src/fetch/s3-grants.ts";
+import type { ObjectVersion } from "../../../src/schemas/enrichment/object.ts";
 import { S3 } from "../../../src/storage/s3/s3.ts";
 import { type Answer, hostileServer } from "../../helpers/servers/hostile-server.ts";
 import { openTestBucket } from "../../helpers/servers/s3-bucket.ts";
@@ -64,6 +66,39 @@ test("a missing object is not found, a missing bucket is refused", async (t) => 
     code: "FETCH_FAILED",
     message: /bucket does not exist/,
   });
+});
+
+test("a version of an object is read by its id or its ETag; another one, or none, is INPUT_CHANGED", async (t) => {
+  const key = "versions/a.png";
+  const uri = `s3://${bucket}/${key}`;
+  const fetcher = fetcherOf(t, [`s3://${bucket}`]);
+  const get = async (object: ObjectVersion) => Buffer.from(await fetcher.get(uri, never, { what: "an image", object }));
+  const changed = {
+    code: "INPUT_CHANGED",
+    message: /^s3:.*a\.png: expected the object with (ETag|version) .*replaced/,
+  };
+  await s3.put({ bucket, key }, Buffer.from("first"));
+  const { etag } = await s3.head({ bucket, key });
+  assert.equal((await get({ etag })).toString(), "first");
+  await s3.put({ bucket, key }, Buffer.from("second"));
+  await assert.rejects(get({ etag }), changed);
+  await s3.delete({ bucket, key });
+  await assert.rejects(get({ etag }), changed);
+  await assert.rejects(get({ sequencer: "00" }), { code: "IMAGE_NOT_FOUND" });
+
+  const Versioning = { Status: "Enabled" } as const;
+  await server.admin.send(new PutBucketVersioningCommand({ Bucket: bucket, VersioningConfiguration: Versioning }));
+  const versions: string[] = [];
+  for (const Body of ["one", "two"]) {
+    const { VersionId } = await server.admin.send(new PutObjectCommand({ Bucket: bucket, Key: key, Body }));
+    if (VersionId === undefined) return t.skip(`${server.name} has no versions`);
+    versions.push(VersionId);
+  }
+  const [one, two] = versions as [string, string];
+  assert.equal((await get({ versionId: one, etag: "of no object" })).toString(), "one");
+  assert.equal((await get({ versionId: two })).toString(), "two");
+  await server.admin.send(new DeleteObjectCommand({ Bucket: bucket, Key: key, VersionId: one }));
+  await assert.rejects(get({ versionId: one }), changed);
 });
 
 test("the limit is exact to the byte, and a larger object is not read", async (t) => {

@@ -3,7 +3,8 @@ import { test } from "node:test";
 import { LabelmillError } from "../../../src/errors.ts";
 import type { Row } from "../../../src/schemas/row.ts";
 import { type Evidence, NO_EVIDENCE, type Span } from "../../../src/workers/crashes/evidence.ts";
-import { type LabelItems, labelIsolated, labelTogether, toItemError } from "../../../src/workers/slice/label-items.ts";
+import { toItemError } from "../../../src/workers/items/item-error.ts";
+import { type LabelItems, labelIsolated, labelTogether } from "../../../src/workers/slice/label-items.ts";
 import type { LoadedJob } from "../../../src/workers/slice/load-items.ts";
 
 const RUN = "0123456789abcdef";

@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import fc from "fast-check";
+import { Fetcher } from "../../../../src/fetch/fetcher.ts";
 import { FileGrants } from "../../../../src/fetch/grants.ts";
 import { S3Grants } from "../../../../src/fetch/s3-grants.ts";
 import type { ReadOptions } from "../../../../src/schemas/input.ts";
@@ -331,12 +332,17 @@ test("a split whose records do not end at the planned offset fails", async () =>
     });
 });
 
+/** Splits name no files to fetch. */
+function noFetcher(): Fetcher {
+  return new Fetcher({ grants: new FileGrants([]), allowPrivate: false });
+}
+
 test("a job whose splits have another number of items than planned fails, even if its records end at the planned offset", async () => {
   const path = await file("x.csv", "text,n\na,1\nb,2\nc,1\n");
   const source = await openTextSource(path, { ...AUTO, where: [{ column: "n", value: "1" }] });
   const [cut] = await cutsOf(source, [{ items: 9, bytes: 1e6 }]);
   const grants = { files: new FileGrants([path]), s3: new S3Grants([]) };
-  const load = itemLoader(grants, new S3());
+  const load = itemLoader(grants, new S3(), noFetcher());
   const jobOf = (split: Split) => ({ splits: [split], model: { task: TEXT } }) as Job;
   assert.equal((await load(jobOf(cut!.split), NEVER)).items.length, 2);
   for (const selected of [1, 3])
@@ -356,7 +362,7 @@ test("a reader of a split stops on its signal", async () => {
 test("a FIFO that replaces a planned file fails its slices immediately, and no thread waits for it", async () => {
   const path = await file("x.csv", "text\na\nb\n");
   const [cut] = await cutsOf(await openTextSource(path, AUTO), [{ items: 9, bytes: 1e6 }]);
-  const load = itemLoader({ files: new FileGrants([dirname(path)]), s3: new S3Grants([]) }, new S3());
+  const load = itemLoader({ files: new FileGrants([dirname(path)]), s3: new S3Grants([]) }, new S3(), noFetcher());
   const jobOf = (split: Split, task: Task = TEXT) => ({ splits: [split], model: { task } }) as Job;
   assert.equal((await load(jobOf(cut!.split), NEVER)).items.length, 2);
   await rm(path);

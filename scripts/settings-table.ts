@@ -13,6 +13,7 @@ const IN_WORDS: Partial<Record<ConfigKey, string>> = {
   outageLimit: "`24h`",
   refusedLimit: "`10m`",
   keepUploads: "`7d`",
+  requestWait: "`30s`",
 };
 
 export function settingsTable(): string {

@@ -33,6 +33,7 @@ const CODES = {
   BODY_TOO_LARGE: { retryable: false },
   RATE_LIMITED: { retryable: true },
   BACKLOG_FULL: { retryable: true },
+  WAIT_EXCEEDED: { retryable: true },
   STOPPING: { retryable: true },
   IDEMPOTENCY_CONFLICT: { retryable: false },
   // Errors that stop a command before anything is queued.

@@ -9,7 +9,7 @@ import { answerInvalidHttp } from "./limits/client-error.ts";
 import { CONNECTION_LIMITS } from "./limits/connection-limits.ts";
 import { limitRate } from "./limits/rate-limit.ts";
 import { collectSchemas, openApiDocument } from "./openapi.ts";
-import { type Answer, answerOf, Problem } from "./problems.ts";
+import { type Answer, answerOf, forHuggingFace, Problem } from "./problems.ts";
 import { describeUnexpected, logRequests } from "./request-log.ts";
 import { registerRoutes } from "./routes.ts";
 
@@ -44,7 +44,10 @@ export function buildApp(deps: ServerDeps): App {
   return app;
 }
 
-function send(reply: FastifyReply, { status, headers, body }: Answer): FastifyReply {
+function send(reply: FastifyReply, answer: Answer): FastifyReply {
+  // An error of the framework itself has no route.
+  const isForHuggingFace = reply.request.routeOptions?.config?.huggingFace;
+  const { status, headers, body } = isForHuggingFace ? forHuggingFace(answer) : answer;
   return reply.code(status).headers(headers).type("application/problem+json").send(JSON.stringify(body));
 }
 

@@ -60,6 +60,8 @@ declare module "fastify" {
   interface FastifyContextConfig {
     /** The scope that a caller needs. Null: the route authenticates its callers itself, without keys. */
     scope?: Scope | null;
+    /** Errors have the members that clients of Hugging Face read, too. */
+    huggingFace?: true;
   }
   interface FastifyRequest {
     caller: Caller;

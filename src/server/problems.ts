@@ -30,6 +30,7 @@ const STATUSES: Record<ErrorCode, number> = {
   CONTENT_TYPE: 415,
   RATE_LIMITED: 429,
   BACKLOG_FULL: 429,
+  WAIT_EXCEEDED: 503,
   STOPPING: 503,
   IDEMPOTENCY_CONFLICT: 422,
   USAGE: 400,
@@ -101,6 +102,11 @@ export const ProblemSchema = z.object({
   status: z.int().min(400).max(599),
   detail: z.string().describe("What was expected, what was got, and how to fix it."),
   code: z.string().describe("The stable error code."),
+  error: z
+    .string()
+    .optional()
+    .describe("The detail again, where clients of Hugging Face read it. Only on their routes."),
+  estimated_time: z.number().optional().describe("Retry-After, in seconds, for the same clients."),
 });
 
 export type Answer = { status: number; headers: Record<string, string>; body: z.infer<typeof ProblemSchema> };
@@ -111,6 +117,13 @@ export function answerOf(error: unknown): Answer {
   if (error instanceof LabelmillError && error.code !== "INTERNAL")
     return answer(STATUSES[error.code], error.code, error.message);
   return ofFastify(error) ?? answer(500, "INTERNAL", "an unexpected error: the log of the server has the details");
+}
+
+/** The same answer for clients of the Hugging Face protocol. */
+export function forHuggingFace({ status, headers, body }: Answer): Answer {
+  const wait = headers["retry-after"];
+  const estimate = wait === undefined ? {} : { estimated_time: Number(wait) };
+  return { status, headers, body: { ...body, error: body.detail, ...estimate } };
 }
 
 function answer(

@@ -1,4 +1,5 @@
 import type { App, ServerDeps } from "./deps.ts";
+import { hfRoutes } from "./routes/hf.ts";
 import { modelRoutes } from "./routes/models.ts";
 import { workerRoutes } from "./routes/workers.ts";
 
@@ -6,4 +7,5 @@ import { workerRoutes } from "./routes/workers.ts";
 export function registerRoutes(app: App, deps: ServerDeps): void {
   modelRoutes(app, deps);
   workerRoutes(app, deps);
+  hfRoutes(app, deps);
 }

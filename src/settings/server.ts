@@ -43,6 +43,10 @@ export const SERVER_SETTINGS = {
     .max(10_000_000)
     .default(600)
     .describe("Seconds of waiting work above which new items are refused (429)."),
+  requestWait: duration
+    .refine((wait) => wait <= 100_000, "at most 100s")
+    .prefault("30s")
+    .describe("How long a request of the Hugging Face protocol waits for its labels. Past this, the answer is 503."),
   keepUploads: z
     .union([z.literal("always"), duration])
     .prefault("7d")

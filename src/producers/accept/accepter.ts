@@ -17,6 +17,15 @@ export type Acceptable = {
   run?: string | undefined;
 };
 
+/** A submission that is queued and not kept. */
+export type Started = {
+  run: Run;
+  /** Makes it survive, as `accept` does. */
+  keep(): Promise<void>;
+  /** Removes it from the queue, unless a worker has taken it. For a caller that waits no longer. */
+  withdraw(): Promise<void>;
+};
+
 export type AccepterDeps = {
   producer: RedisProducer;
   index: RunIndex;
@@ -39,11 +48,11 @@ export class Accepter {
    * call it before the answer 202. `run.wait()` does not settle after that.
    * @throws LabelmillError as {@link RedisProducer.prepare} and `submit`
    */
-  async start({ submission, owner, run }: Acceptable): Promise<{ run: Run; keep(): Promise<void> }> {
+  async start({ submission, owner, run }: Acceptable): Promise<Started> {
     const { producer, keeper } = this.#deps;
     const single = await producer.prepare({ ...submission, run });
     if (run !== undefined && (await producer.endOf(single)))
-      return { run: producer.watch(single), keep: async () => {} };
+      return { run: producer.watch(single), keep: async () => {}, withdraw: async () => {} };
     const started = await producer.start(single);
     const keep = async () => {
       const record = recordOf(single, owner);
@@ -51,7 +60,7 @@ export class Accepter {
       await this.#list(record);
       started.release();
     };
-    return { run: started, keep };
+    return { run: started, keep, withdraw: () => started.withdraw() };
   }
 
   /**

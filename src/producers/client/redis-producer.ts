@@ -96,6 +96,11 @@ export class RedisProducer implements Producer {
     return this.#guard(() => this.#submit(submission));
   }
 
+  /** A model by its name, and its number of labels. @throws LabelmillError as `submit` */
+  find(model: string): Promise<{ pin: ModelPin; labels: number }> {
+    return this.#guard(() => this.#models.find(model));
+  }
+
   /**
    * The single of a submission, which is not queued yet.
    * @throws LabelmillError as `submit`; USAGE also for more than one slice

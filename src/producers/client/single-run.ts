@@ -99,6 +99,14 @@ export class SingleRun implements Run {
     this.#stop();
   }
 
+  /** Removes the job, unless a worker has taken it, and receives no more messages: no caller needs the rows any more. */
+  async withdraw(): Promise<void> {
+    this.#isQueued = false;
+    this.#stop();
+    const { queue, single } = this.#deps;
+    await queue.remove(jobId(single.job.run, single.job.slice));
+  }
+
   async #ended(): Promise<SingleEnd> {
     if (!this.#listening) {
       await this.#listen();
@@ -143,6 +151,7 @@ export class SingleRun implements Run {
     if (this.#isQueued && (state === "unknown" || state === "completed")) {
       const stored = await this.#stored();
       if (stored) return this.#settle(stored);
+      if (!this.#isQueued) return;
       await SingleRun.enqueue(this.#deps, this.#signal);
     }
     if (state === "failed") {

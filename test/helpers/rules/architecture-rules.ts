@@ -35,7 +35,7 @@ export const MATRIX: Record<Area, { value: Area[]; type: Area[] }> = parseMatrix
     "abortable sources fetch fleet rows runs outputs inference schemas storage redis errors logger software config:type regular-file",
   health: "errors",
   server:
-    "schemas producers fleet rows runs outputs fetch storage redis errors logger retry software config:type printable events webhooks health",
+    "abortable schemas producers fleet rows runs outputs fetch storage redis errors logger retry software config:type printable events webhooks health",
   events: "schemas producers runs fleet fetch storage redis errors logger retry config:type printable",
   webhooks: "schemas producers rows runs fetch storage redis errors logger retry config:type printable",
   // The entry point of the package. No area may import it.

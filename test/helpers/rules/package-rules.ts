@@ -33,7 +33,7 @@ export function undeclaredImports(
 }
 
 /** Dependencies that the next commits use. Empty outside of such a series. */
-const NEXT = [...["@fastify/multipart"], ...["@aws-sdk/client-sqs", "@huggingface/inference"]];
+const NEXT = [...["@fastify/multipart"], ...["@aws-sdk/client-sqs"]];
 
 /** Dependencies without a use. A script may also use a development tool by its path, and tsconfig.json may name types. */
 export function unusedDependencies(modules: readonly Module[], manifest: Manifest, tsconfig: string): string[] {

@@ -1,5 +1,5 @@
 import { declaredOf } from "../../../src/cli/serve/declare-models.ts";
-import { type Config, loadConfig } from "../../../src/config.ts";
+import { type ConfigKey, loadConfig } from "../../../src/config.ts";
 import { createLogger, type Logger } from "../../../src/logger.ts";
 import { loadBuiltIn } from "../../../src/models/built-in.ts";
 import type { Scope } from "../../../src/server/caller.ts";
@@ -17,8 +17,8 @@ export type TestApiOptions = {
   models?: string[];
   /** Whether a worker in this process serves them. Default: true. */
   worker?: boolean;
-  /** Settings of config.ts. */
-  settings?: Partial<Config>;
+  /** Settings of config.ts, as flags. */
+  settings?: Partial<Record<ConfigKey, unknown>>;
   log?: Logger;
   /** The scopes of keys, by name. Default: no key is on record. */
   keys?: Record<string, Scope[]>;
@@ -97,9 +97,14 @@ export class TestApi implements AsyncDisposable {
     return this.fetch(path, { ...init, body: JSON.stringify(body) });
   }
 
+  /** Begins to stop, as at an interrupt. */
+  stop(): void {
+    this.#stopping.abort();
+  }
+
   /** Stops as at an interrupt, and closes everything. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#stopping.abort();
+    this.stop();
     await this.pipeline[Symbol.asyncDispose]();
   }
 }

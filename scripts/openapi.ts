@@ -1,4 +1,6 @@
-/** Writes docs/openapi.json from the routes: `node scripts/openapi.ts`. A test compares the two. */
+/**
+ * Writes docs/openapi.json from the routes, and examples/http/api.d.ts from that: `node scripts/openapi.ts`. Tests compare them.
+ */
 import { writeFileSync } from "node:fs";
 import { loadConfig } from "../src/config.ts";
 import { createLogger } from "../src/logger.ts";
@@ -21,4 +23,8 @@ export async function openApiText(): Promise<string> {
   }
 }
 
-if (import.meta.main) writeFileSync(OPENAPI_FILE, await openApiText());
+if (import.meta.main) {
+  writeFileSync(OPENAPI_FILE, await openApiText());
+  const { API_TYPES, apiTypes } = await import("./openapi-types/api-types.ts");
+  writeFileSync(API_TYPES, await apiTypes());
+}

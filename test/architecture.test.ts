@@ -27,7 +27,8 @@ import { trackedFiles } from "./helpers/rules/tracked-files.ts";
 const root = join(import.meta.dirname, "..");
 
 const tracked = trackedFiles(root);
-const code = tracked.filter(({ path }) => /\.(ts|mjs)$/.test(path));
+/** Without declaration files, which are generated. */
+const code = tracked.filter(({ path }) => /(?<!\.d)\.ts$|\.mjs$/.test(path));
 const modules = parseModules(code);
 const sources = modules.filter(({ path }) => path.startsWith("src/"));
 const manifest: Manifest = JSON.parse(read("package.json"));

@@ -140,11 +140,16 @@ export class Deliverer {
     try {
       await settle(run, id);
     } catch (error) {
-      this.#throttle.log("settle", 1, (times) =>
-        log.warn({ run, delivery: id, times, err: error }, "the end of a webhook could not be recorded: tried again"),
+      // A record that is invalid, or a store that refuses: waiting changes nothing, and the delivery has ended.
+      const isLasting = error instanceof LabelmillError && !error.retryable;
+      const then = isLasting ? "it may be sent again" : "tried again";
+      this.#throttle.log(`settle ${then}`, 1, (times) =>
+        log.warn({ run, delivery: id, times, err: error }, `the end of a webhook could not be recorded: ${then}`),
       );
-      if (isFirst) await job.updateProgress(end);
-      return delayJob(job, token, this.#deps.storeWaitMs);
+      if (!isLasting) {
+        if (isFirst) await job.updateProgress(end);
+        return delayJob(job, token, this.#deps.storeWaitMs);
+      }
     }
     const { dead } = end;
     const name = endpoint?.group ?? target.endpoint ?? "";

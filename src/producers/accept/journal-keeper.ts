@@ -87,7 +87,9 @@ export class JournalKeeper implements Keeper {
     await this.#noteEnd(record.run);
   }
 
-  async settleDelivery(): Promise<void> {}
+  settleDelivery(run: string, deliveryId: string): Promise<void> {
+    return this.#replay.settleDelivery(run, deliveryId);
+  }
 
   replay(signal: AbortSignal): Promise<Replayed> {
     this.#next ??= this.#running.then(() => {
@@ -104,6 +106,7 @@ export class JournalKeeper implements Keeper {
     for (const stop of this.#stops) stop();
     await this.#next?.catch(() => {});
     await this.#running;
+    await this.#replay.close();
   }
 
   #replaySoon(): void {

@@ -35,6 +35,25 @@ export class Journal {
     return bytes && this.#parse(run, bytes);
   }
 
+  /**
+   * Changes a record, if it exists. Another server may change it at the same time: `change` then gets the newer record.
+   * @param change returns undefined to remove the record
+   * @returns whether the record was removed
+   * @throws LabelmillError OUTPUT_FOREIGN if it is invalid
+   */
+  async update(run: string, change: (record: Accepted) => Accepted | undefined): Promise<boolean> {
+    for (;;) {
+      const found = await this.#store.getWithEtag(keyOf(run));
+      if (!found) return false;
+      const changed = change(this.#parse(run, found.bytes));
+      if (changed === undefined) {
+        await this.remove(run);
+        return true;
+      }
+      if ((await this.#store.replaceIf(keyOf(run), found.etag, encodeJson(changed))) !== null) return false;
+    }
+  }
+
   async remove(run: string): Promise<void> {
     await this.#store.remove(keyOf(run));
   }

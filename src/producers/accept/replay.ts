@@ -6,7 +6,7 @@ import { RunLedger } from "../../runs/ledger/ledger.ts";
 import { existingJobs, failedReason, type SingleState, singleStates } from "../../runs/queues/job-states.ts";
 import { planJobId } from "../../runs/queues/plan-queue.ts";
 import type { RunIndex } from "../../runs/run-index.ts";
-import { SingleEnds } from "../../runs/single-results.ts";
+import { type SingleEnd, SingleEnds } from "../../runs/single-results.ts";
 import { isEnded } from "../../runs/state.ts";
 import type { Accepted } from "../../schemas/enrichment/accepted.ts";
 import type { Job } from "../../schemas/job.ts";
@@ -16,6 +16,7 @@ import type { Journal } from "./journal.ts";
 import type { Replayed } from "./keeper.ts";
 import { listAccepted } from "./list-accepted.ts";
 import { type PendingRun, pendingOf } from "./pending.ts";
+import { RunDeliveries } from "./run-deliveries.ts";
 
 /** Records read, or settled, at a time. */
 const AT_ONCE = 8;
@@ -30,6 +31,7 @@ type Single = Extract<PendingRun, { kind: "single" }>;
 export class Replay {
   readonly #deps: ReplayDeps;
   readonly #ledger: RunLedger;
+  readonly #deliveries: RunDeliveries;
   readonly #pending = new Map<string, PendingRun>();
   /** Records that cannot be read. Each is reported once. */
   readonly #refused = new Set<string>();
@@ -37,6 +39,7 @@ export class Replay {
   constructor(deps: ReplayDeps) {
     this.#deps = deps;
     this.#ledger = new RunLedger(deps.producer.redis);
+    this.#deliveries = new RunDeliveries(deps.producer.redis, deps.journal);
   }
 
   /** A record was written. */
@@ -53,6 +56,15 @@ export class Replay {
   async noteEnd(run: string): Promise<void> {
     const found = this.#pending.get(run);
     if (found) await this.#check([found], new AbortController().signal);
+  }
+
+  /** A webhook of a run was delivered, or never will be. The last one removes the record. */
+  async settleDelivery(run: string, delivery: string): Promise<void> {
+    if (await this.#deliveries.settle(run, delivery)) this.forget(run);
+  }
+
+  async close(): Promise<void> {
+    await this.#deliveries.close();
   }
 
   /** Reads the whole journal and checks each run that has a record. @throws the error of Redis or of the store; a later call continues */
@@ -113,9 +125,12 @@ export class Replay {
     const singles = pending.filter((each) => each.kind === "single");
     const runs = pending.filter((each) => each.kind === "run");
     const states = await singleStates(this.#deps.producer.redis, singles);
+    const delivered = await this.#deliveries.done(singles);
     const limit = pLimit(AT_ONCE);
     const outcomes = await Promise.all([
-      ...singles.map((single, at) => limit(() => this.#checkSingle(single, states[at]!, signal))),
+      ...singles.map((single, at) =>
+        limit(() => this.#checkSingle(single, { ...states[at]!, delivered: delivered.get(single) }, signal)),
+      ),
       ...runs.map((run) => limit(() => this.#checkRun(run.run, run.output))),
     ]);
     return {
@@ -125,14 +140,15 @@ export class Replay {
   }
 
   async #checkSingle(
-    { run, queue }: Single,
-    { job, ended }: SingleState,
+    { run, queue, deliveries }: Single,
+    { job, ended, delivered }: SingleState & { delivered: boolean | undefined },
     signal: AbortSignal,
   ): Promise<keyof Replayed | "pending"> {
     signal.throwIfAborted();
     const { producer, log } = this.#deps;
-    if (ended) return this.#settle(run);
-    if (job === "queued") return "pending";
+    if (delivered || (ended && deliveries.length === 0)) return this.#settle(run);
+    if (delivered === false) return "pending";
+    if (!ended && job === "queued") return "pending";
     const record = await this.#record(run);
     // Another server was faster.
     if (record?.kind !== "single") {
@@ -140,25 +156,24 @@ export class Replay {
       return "pending";
     }
     const single = { job: record.job, lane: record.lane };
-    if (await producer.endOf(single)) return this.#settle(run);
-    if (job === "failed") {
-      await this.#endFailed(record.job, queue);
-      return this.#settle(run);
-    }
+    const end =
+      (await producer.endOf(single)) ?? (job === "failed" ? await this.#endFailed(record.job, queue) : undefined);
+    if (end) return (await this.#deliveries.queue(record, end)) > 0 ? "pending" : this.#settle(run);
     await producer.enqueue(single);
     log.info({ run }, "accepted submission queued again: Redis had lost it");
     return "queued";
   }
 
   /** BullMQ failed the job, and no worker stored the end: it becomes the failure that callers read. */
-  async #endFailed({ run, slice, output, key, model: { id, digest } }: Job, queue: string): Promise<void> {
+  async #endFailed({ run, slice, output, key, model: { id, digest } }: Job, queue: string): Promise<SingleEnd> {
     const { redis } = this.#deps.producer;
     const message = (await failedReason(redis, queue, jobId(run, slice))) ?? "its job failed";
     const address = { run, slice, output, part: key, model: { id, digest } };
     const failed = { code: "RUN_FAILED", message };
-    await new SingleEnds(redis).set({
-      ...{ v: SCHEMA_VERSION, id: jobId(run, slice), ...address, rows: 0, errors: 0, labels: {}, failed },
-    });
+    const sums = { rows: 0, errors: 0, labels: {} };
+    const end: SingleEnd = { v: SCHEMA_VERSION, id: jobId(run, slice), ...address, ...sums, failed };
+    await new SingleEnds(redis).set(end);
+    return end;
   }
 
   async #checkRun(run: string, output: string): Promise<keyof Replayed | "pending"> {

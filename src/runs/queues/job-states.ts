@@ -33,6 +33,20 @@ export async function existingJobs(redis: Redis, queue: string, ids: readonly st
   return new Set(ids.filter((_, at) => replies[at] === 1));
 }
 
+/** Which jobs of a queue exist, by their ids, and whether each is finished: completed, or failed without another attempt. */
+export async function jobsFinished(redis: Redis, queue: string, ids: readonly string[]): Promise<Map<string, boolean>> {
+  const commands = redis.pipeline();
+  for (const id of ids)
+    commands.exists(jobKey(queue, id)).zscore(jobKey(queue, "completed"), id).zscore(jobKey(queue, "failed"), id);
+  const replies = await repliesOf(commands.exec());
+  const found = new Map<string, boolean>();
+  for (const [at, id] of ids.entries()) {
+    const [exists, completedAt, failedAt] = replies.slice(at * 3, at * 3 + 3);
+    if (exists === 1) found.set(id, completedAt !== null || failedAt !== null);
+  }
+  return found;
+}
+
 /** Why a job failed. Null if it did not, or does not exist. */
 export function failedReason(redis: Redis, queue: string, id: string): Promise<string | null> {
   return redis.hget(jobKey(queue, id), "failedReason");

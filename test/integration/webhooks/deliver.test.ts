@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { LabelmillError } from "../../../src/errors.ts";
 import { newWebhookSecret } from "../../../src/webhooks/sign.ts";
 import { endOfRun, TestWebhooks } from "../../helpers/runs/test-webhooks.ts";
 import { verified, WebhookReceiver } from "../../helpers/servers/webhook-receiver.ts";
@@ -114,6 +115,21 @@ test("if the run's record cannot be written, the delivery is settled later and n
   assert.equal(receiver.received.length, 2);
   assert.deepEqual(new Set(webhooks.settled), new Set([good.id, bad.id]));
   assert.equal(webhooks.settled.length, 2);
+});
+
+test("a record that cannot be changed does not keep a delivery in the queue", async () => {
+  await using webhooks = await TestWebhooks.open();
+  await using receiver = await WebhookReceiver.start();
+  let calls = 0;
+  await webhooks.start({
+    async settle() {
+      calls += 1;
+      throw new LabelmillError("OUTPUT_FOREIGN", "another file");
+    },
+  });
+  assert.equal(await webhooks.deliver(receiver.url), undefined);
+  assert.deepEqual([receiver.received.length, calls], [1, 1]);
+  assert.equal(webhooks.lines.warned(/could not be recorded: it may be sent again/).length, 1);
 });
 
 test("a payload that is not a delivery is a dead letter at once", async () => {

@@ -1,0 +1,84 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Journal } from "../../../src/producers/accept/journal.ts";
+import { webhookDeliveryId } from "../../../src/schemas/enrichment/delivery.ts";
+import { collected, MODEL, openAccepting } from "../../helpers/runs/accepting.ts";
+import { endOfRun, TestWebhooks } from "../../helpers/runs/test-webhooks.ts";
+import { verified, WebhookReceiver } from "../../helpers/servers/webhook-receiver.ts";
+
+/** Waits until a record has this many deliveries that are done, or does not exist (undefined). */
+async function untilDelivered(journal: Journal, run: string, count: number | undefined): Promise<void> {
+  const deadline = performance.now() + 20_000;
+  for (;;) {
+    const record = await journal.read(run);
+    if (count === undefined ? record === undefined : record?.delivered?.length === count) return;
+    if (performance.now() > deadline) throw new Error(`got ${JSON.stringify(record?.delivered)}`);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+test("a delivery that Redis lost is sent after the replay, and one that is done is not sent again", async () => {
+  await using webhooks = await TestWebhooks.open();
+  const { pipeline } = webhooks;
+  await using accepting = await openAccepting(pipeline.redis.address, pipeline.output("labels"));
+  const { accepter, journal } = accepting;
+  await using good = await WebhookReceiver.start();
+  let status = 500;
+  await using slow = await WebhookReceiver.start((response) => response.writeHead(status).end());
+  await webhooks.start({ waitsMs: [3_600_000], settle: (run, id) => accepter.settleDelivery(run, id) });
+  await pipeline.worker({ threads: 1 });
+
+  const results = [good, slow].map(({ url }) => ({ to: "webhook" as const, url }));
+  const submission = { model: MODEL, texts: ["good"], results };
+  const { run } = await accepter.accept({ submission, owner: "key1" });
+  await slow.until(1);
+  await untilDelivered(journal, run, 1);
+  assert.deepEqual((await journal.read(run))?.delivered, [webhookDeliveryId(run, { url: good.url })]);
+
+  await webhooks.redis.flushall();
+  status = 200;
+  await accepter.replay(new AbortController().signal);
+  await slow.until(2);
+  await untilDelivered(journal, run, undefined);
+  const id = webhookDeliveryId(run, { url: slow.url });
+  assert.deepEqual(slow.ids(), [id, id]);
+  assert.equal(good.received.length, 1);
+  const { data } = verified(slow.received[1]!, webhooks.secret) as { data: { run: string; state: string } };
+  assert.deepEqual([data.run, data.state], [run, "succeeded"]);
+});
+
+test("a dead letter ends a delivery: the record is removed", async () => {
+  await using webhooks = await TestWebhooks.open();
+  const { pipeline } = webhooks;
+  await using accepting = await openAccepting(pipeline.redis.address, pipeline.output("labels"));
+  const { accepter, journal } = accepting;
+  await using gone = await WebhookReceiver.start((response) => response.writeHead(410).end());
+  await webhooks.start({ settle: (run, id) => accepter.settleDelivery(run, id) });
+  await pipeline.worker({ threads: 1 });
+  const submission = { model: MODEL, texts: ["good"], results: [{ to: "webhook" as const, url: gone.url }] };
+  const { run } = await accepter.accept({ submission, owner: "key1" });
+  await untilDelivered(journal, run, undefined);
+  assert.equal(gone.received.length, 1);
+  const id = webhookDeliveryId(run, { url: gone.url });
+  assert.equal(await webhooks.outcome({ id }), "status 410: the endpoint is disabled");
+});
+
+test("a record that is written after its delivery has ended is removed, and nothing is sent again", async () => {
+  await using webhooks = await TestWebhooks.open();
+  const { pipeline } = webhooks;
+  await using accepting = await openAccepting(pipeline.redis.address, pipeline.output("labels"));
+  const { accepter, journal } = accepting;
+  await using receiver = await WebhookReceiver.start();
+  await webhooks.start({ settle: (run, id) => accepter.settleDelivery(run, id) });
+  await pipeline.worker({ threads: 1 });
+  const submission = { model: MODEL, texts: ["good"], results: [{ to: "webhook" as const, url: receiver.url }] };
+  const { run, keep } = await accepter.start({ submission, owner: "key1" });
+  await run.wait();
+  const delivery = await webhooks.add({ url: receiver.url }, endOfRun(run.run));
+  assert.equal(await webhooks.outcome(delivery), undefined);
+  await keep();
+  await untilDelivered(journal, run.run, undefined);
+  await accepter.replay(new AbortController().signal);
+  assert.deepEqual(await collected(journal.runs()), []);
+  assert.equal(receiver.received.length, 1);
+});

@@ -52,6 +52,59 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/events/s3": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Label the objects that events of a bucket name
+         * @description The body is a notification of S3, MinIO, RustFS or Ceph, an event of EventBridge or of a SeaweedFS filer, CloudEvents 1.0, or a message of SNS with one of these. Needs the scope submit; a message of SNS needs a signature instead.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": unknown;
+                    "application/cloudevents+json": unknown;
+                    "application/cloudevents-batch+json": unknown;
+                };
+            };
+            responses: {
+                /** @description Default Response */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @description Events whose objects are labeled, also if they were accepted before. */
+                            accepted: number;
+                            /** @description Other events: counts by reason. */
+                            ignored: {
+                                [key: string]: number;
+                            };
+                        };
+                    };
+                };
+                default: components["responses"]["Problem"];
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/models": {
         parameters: {
             query?: never;

@@ -6,6 +6,7 @@ import { type ErrorCode, LabelmillError, messageOf, toLabelmillError } from "../
 import { createLogger } from "../logger.ts";
 import { printableLines } from "../printable.ts";
 import { SOFTWARE } from "../software.ts";
+import { consumeCommand } from "./consume/commands.ts";
 import type { CommandContext, ProgramContext } from "./context.ts";
 import { doctorCommand } from "./doctor/commands.ts";
 import { EXIT } from "./exit.ts";
@@ -111,6 +112,7 @@ ${EXIT_CODES}`,
     ...serviceCommands(context),
     keysCommand(context),
     webhooksCommand(context),
+    consumeCommand(context),
     modelsCommand(context),
     doctorCommand(context),
   ])

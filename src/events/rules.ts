@@ -11,8 +11,9 @@ import type { ObjectEvent } from "./parse/object-event.ts";
 
 /** A checked rule. */
 export type EventRule = Omit<Rule, "output"> & {
-  /** The model that it names. */
+  /** The model that it names, and the number of its labels. */
   pin: ModelPin;
+  labels: number;
   /** The URI of the store of its own output. Default: the output of the server. */
   output?: string;
 };
@@ -22,7 +23,7 @@ export type RuleContext = {
   /** The URI of the output of the server. */
   output: string;
   /** A declared model by its name. */
-  model(name: string): { pin: ModelPin } | undefined;
+  model(name: string): { pin: ModelPin; labels: number } | undefined;
   /** The names of the declared webhook endpoints. */
   endpoints: ReadonlySet<string>;
   /** Whether webhooks to URLs can be signed. */
@@ -91,7 +92,7 @@ function checkRule({ output, ...rule }: Rule, context: RuleContext): EventRule {
   const { name, match, kind, model, column, results } = rule;
   const declared = context.model(model);
   if (!declared) throw wrong(name, "a declared model (--models)", JSON.stringify(model));
-  const { pin } = declared;
+  const { pin, labels } = declared;
   if (!TASKS[kind].includes(pin.task)) throw wrong(name, `a model for ${TASKS[kind].join(" or ")}`, pin.task);
   if (column !== undefined && kind !== "table") throw wrong(name, "a column only with the kind table", kind);
   const segments = match.prefix.replace(/\/$/, "").split("/");
@@ -112,7 +113,7 @@ function checkRule({ output, ...rule }: Rule, context: RuleContext): EventRule {
     } else if (!context.canSignUrls)
       throw wrong(name, "webhookSecrets (LABELMILL_WEBHOOK_SECRETS) for a webhook to a URL", "none");
   }
-  return { ...rule, pin, ...(output === undefined ? {} : { output: outputUri(name, output) }) };
+  return { ...rule, pin, labels, ...(output === undefined ? {} : { output: outputUri(name, output) }) };
 }
 
 /** The URI of the store of an output. It is plain: it has no template, and nothing in it is resolved. */

@@ -32,10 +32,10 @@ export class Access {
 
   /**
    * The caller of a request.
+   * @param scope what it needs. Default: the scope of the route
    * @throws Problem 401 without a valid key, 403 without the scope of the route or from a web page of another site
    */
-  async callerOf(request: FastifyRequest): Promise<Caller> {
-    const { scope } = request.routeOptions.config;
+  async callerOf(request: FastifyRequest, scope = request.routeOptions.config.scope): Promise<Caller> {
     if (isLoopback(this.#host) && !(await this.#keys.hasAny())) {
       this.#refuseWebPages(request);
       return scope === null ? UNKNOWN_CALLER : LOCAL_CALLER;

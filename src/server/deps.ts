@@ -8,6 +8,7 @@ import type {
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import type { Redis } from "ioredis";
 import type { Config } from "../config.ts";
+import type { BucketEvents } from "../events/bucket-events.ts";
 import type { Logger } from "../logger.ts";
 import type { Accepter } from "../producers/accept/accepter.ts";
 import type { Idempotency } from "../producers/accept/idempotency.ts";
@@ -43,6 +44,8 @@ export type ServerDeps = {
   /** The secret of the servers that share the state store, for ids of runs that follow from what was submitted. */
   secret: string;
   runIndex: RunIndex;
+  /** Receives events of buckets. */
+  events: BucketEvents;
   /** Aborts when the server stops. Waiting requests answer then, and event streams end with a last event. */
   stopping: AbortSignal;
 };

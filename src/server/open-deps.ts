@@ -1,4 +1,6 @@
 import type { Config } from "../config.ts";
+import { openBucketEvents } from "../events/open-events.ts";
+import { AcceptingSink } from "../events/sink.ts";
 import type { Logger } from "../logger.ts";
 import { Idempotency } from "../producers/accept/idempotency.ts";
 import { openAccepter } from "../producers/accept/open-accepter.ts";
@@ -66,8 +68,15 @@ export async function openDeps(options: ServerOptions, opening: AsyncDisposableS
   opening.defer(() => webhooks.close());
   const secret = await serverSecret(state);
   const idempotency = new Idempotency(state, secret);
+  const events = openBucketEvents(
+    {
+      ...{ config, log, redis, s3, secret, output: store.uri, model: (name) => models.find(name) },
+      sink: new AcceptingSink({ config, log, redis, s3, accepter, output: producer.output }),
+    },
+    opening,
+  );
   return {
     ...{ config, log, address, redis, redisWatch, store, state, s3, stopping, models, keys },
-    ...{ producer, accepter, runIndex, idempotency, secret },
+    ...{ producer, accepter, runIndex, idempotency, secret, events },
   };
 }

@@ -4,10 +4,10 @@ import { retry } from "../../retry/retry.ts";
 import type { MessageQueue, QueueMessage } from "./queue.ts";
 
 /** How long received messages are hidden. It is extended while they are processed. */
-const VISIBILITY_S = 60;
+export const DEFAULT_VISIBILITY_S = 60;
 /** Each receives up to ten messages at a time. */
 const RECEIVERS = 4;
-/** A message that cannot be read comes back after `VISIBILITY_S`, then after twice as long, at most this. */
+/** A message that cannot be read comes back after its visibility, then after twice as long, at most this. */
 const MAX_LEFT_S = 3600;
 const BACKOFF = { firstMs: 500, maxMs: 30_000, jitter: 0.5 };
 /** Tries after an unexpected error. */
@@ -45,7 +45,7 @@ export class QueueConsumer {
 
   constructor(deps: ConsumerDeps) {
     this.#deps = deps;
-    this.#visibilityS = deps.visibilityS ?? VISIBILITY_S;
+    this.#visibilityS = deps.visibilityS ?? DEFAULT_VISIBILITY_S;
   }
 
   /**

@@ -2,6 +2,7 @@ import { declaredOf } from "../../../src/cli/serve/declare-models.ts";
 import { type ConfigKey, loadConfig } from "../../../src/config.ts";
 import { createLogger, type Logger } from "../../../src/logger.ts";
 import { loadBuiltIn } from "../../../src/models/built-in.ts";
+import { planFromRunFile } from "../../../src/producers/planning/plan-from-run-file.ts";
 import type { Scope } from "../../../src/server/caller.ts";
 import type { ServerDeps } from "../../../src/server/deps.ts";
 import type { KeyRecord } from "../../../src/server/keys/key.ts";
@@ -9,7 +10,7 @@ import { KeyStore } from "../../../src/server/keys/key-store.ts";
 import { openDeps } from "../../../src/server/open-deps.ts";
 import { startServer } from "../../../src/server/server.ts";
 import { openStore } from "../../../src/storage/open.ts";
-import { S3 } from "../../../src/storage/s3/s3.ts";
+import { S3, type S3Settings } from "../../../src/storage/s3/s3.ts";
 import { TestPipeline } from "../runs/pipeline.ts";
 
 export type TestApiOptions = {
@@ -19,6 +20,14 @@ export type TestApiOptions = {
   worker?: boolean;
   /** Settings of config.ts, as flags. */
   settings?: Partial<Record<ConfigKey, unknown>>;
+  /** Settings that only the JSON file has: rules and webhooks. */
+  file?: Record<string, unknown>;
+  /** The S3 server for outputs and items. */
+  s3?: S3Settings;
+  /** Where the worker reads on S3. Default: nowhere. */
+  s3Roots?: string[];
+  /** The URI of the output. Default: a folder. */
+  output?: string;
   log?: Logger;
   /** The scopes of keys, by name. Default: no key is on record. */
   keys?: Record<string, Scope[]>;
@@ -52,8 +61,11 @@ export class TestApi implements AsyncDisposable {
     await using opening = new AsyncDisposableStack();
     const pipeline = opening.use(await TestPipeline.open());
     const { models = ["tiny-sentiment"], worker = true, settings = {}, log = createLogger("silent", false) } = options;
-    if (worker) await pipeline.worker({}, { models });
-    const s3 = new S3();
+    const { file = {}, s3: s3Settings, s3Roots = [] } = options;
+    const granted = { s3Roots: options.output ? [...s3Roots, options.output] : s3Roots };
+    if (worker)
+      await pipeline.worker(granted, { models, plan: planFromRunFile, ...(s3Settings ? { s3: s3Settings } : {}) });
+    const s3 = new S3(s3Settings);
     pipeline.defer(() => s3.close());
     const keys = new Map<string, { key: string; record: KeyRecord }>();
     const state = await openStore(pipeline.output("state"));
@@ -64,11 +76,11 @@ export class TestApi implements AsyncDisposable {
     pipeline.defer(() => server.disposeAsync());
     const deps = await openDeps(
       {
-        config: loadConfig({ flags: { port: 0, ...settings } }),
+        config: loadConfig({ flags: { port: 0, ...settings }, file: { name: "test.json", content: file } }),
         log,
         redis: { url: pipeline.redis.url },
         s3,
-        output: pipeline.output("output"),
+        output: options.output ?? pipeline.output("output"),
         state: state.uri,
         models: await Promise.all(models.map(async (name) => declaredOf(name, await loadBuiltIn(name)))),
         stopping: stopping.signal,

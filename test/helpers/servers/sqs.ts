@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { CreateBucketCommand, S3Client } from "@aws-sdk/client-s3";
 import {
   CreateQueueCommand,
   GetQueueAttributesCommand,
@@ -19,6 +20,8 @@ export type TestSqs = AsyncDisposable & {
   arnOf(queue: string): Promise<string>;
   send(queue: string, body: string): Promise<void>;
   sendAll(queue: string, bodies: readonly string[]): Promise<void>;
+  /** Makes a bucket with a random name in the S3 server of moto. @returns the name */
+  makeBucket(): Promise<string>;
   /** The messages that are visible, and those that are hidden. */
   count(queue: string): Promise<{ visible: number; hidden: number }>;
 };
@@ -64,6 +67,13 @@ export async function startSqs(): Promise<TestSqs | undefined> {
         const Entries = bodies.slice(at, at + BATCH).map((MessageBody, i) => ({ Id: String(i), MessageBody }));
         await client.send(new SendMessageBatchCommand({ QueueUrl: queue, Entries }));
       }
+    },
+    async makeBucket() {
+      const name = `labelmill-test-${randomBytes(8).toString("hex")}`;
+      const s3 = new S3Client({ endpoint: server.endpoint, region: REGION, forcePathStyle: true });
+      await s3.send(new CreateBucketCommand({ Bucket: name }));
+      s3.destroy();
+      return name;
     },
     async count(queue) {
       const all = await attribute(queue, ["All"]);

@@ -9,9 +9,9 @@ import { s3Uri } from "../../../src/storage/s3/uri.ts";
 const pin = (id: string, task: ModelPin["task"]): ModelPin => ({
   ...{ id, task, revision: "r", digest: "a".repeat(64), dtype: "fp32" },
 });
-const MODELS: Record<string, { pin: ModelPin }> = {
-  image: { pin: pin("image", "image-classification") },
-  text: { pin: pin("text", "text-classification") },
+const MODELS: Record<string, { pin: ModelPin; labels: number }> = {
+  image: { pin: pin("image", "image-classification"), labels: 10 },
+  text: { pin: pin("text", "text-classification"), labels: 2 },
 };
 const context: RuleContext = {
   output: "s3://labels/server/",

@@ -36,6 +36,7 @@ const CODES = {
   WAIT_EXCEEDED: { retryable: true },
   STOPPING: { retryable: true },
   IDEMPOTENCY_CONFLICT: { retryable: false },
+  ACCEPT_UNCONFIRMED: { retryable: true },
   // Errors that stop a command before anything is queued.
   USAGE: { retryable: false },
   CONFIG_INVALID: { retryable: false },
@@ -53,6 +54,7 @@ const CODES = {
   DEVICE_UNAVAILABLE: { retryable: false },
   OUTPUT_FOREIGN: { retryable: false },
   OUTPUT_LOCKED: { retryable: false },
+  STATE_LOCKED: { retryable: false },
   OUTPUT_NOT_RESUMABLE: { retryable: false },
   SPEC_DIFFERS: { retryable: false },
   NO_WORKER: { retryable: false },

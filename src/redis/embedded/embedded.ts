@@ -6,7 +6,7 @@ import { within } from "../deadline.ts";
 import { lastLines } from "./child.ts";
 import type { SearchOptions } from "./debian.ts";
 import { findRedisServer } from "./find.ts";
-import { type Launch, launchBinary, launchContainer } from "./launch.ts";
+import { type Launch, launchBinary, launchContainer, type ServerData } from "./launch.ts";
 
 /** A running server that this process has started. */
 export type EmbeddedRedis = {
@@ -15,28 +15,37 @@ export type EmbeddedRedis = {
   pid: number;
   /** Resolves with the reason when the server has ended, for any reason. */
   ended: Promise<string>;
-  /** Ends the server and removes its files. May be called several times. */
+  /** Ends the server and removes its files, except its data. May be called several times. */
   close(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 };
 
 const OUTPUT_KEPT = 4_000;
+/** What the shell prints if another server has locked the data. */
+const LOCKED = "labelmill-data-locked";
 const CLOSE_TIMEOUT_MS = 5_000;
 
 /**
- * Starts an empty server that keeps nothing on disk and ends with this process, even if the process is killed. Resolves when
- * the server replies.
- * @throws LabelmillError REDIS_MISSING if no server is found; REDIS_UNREACHABLE with the last output of a server that does not start
+ * Starts a server that ends with this process, even if the process is killed. Resolves when the server replies.
+ * @param options `data`: the folder in which it keeps its data in an append-only file. Default: it is empty and keeps nothing on disk
+ * @throws LabelmillError REDIS_MISSING if no server is found; REDIS_UNREACHABLE with the last output of a server that does not start;
+ * STATE_LOCKED if another server uses the folder
  */
-export async function startEmbeddedRedis(options: SearchOptions): Promise<EmbeddedRedis> {
+export async function startEmbeddedRedis(options: SearchOptions & { data?: ServerData }): Promise<EmbeddedRedis> {
+  const { data } = options;
   const server = await findRedisServer(options);
-  const launch = server.kind === "binary" ? await launchBinary(server) : await launchContainer(server);
+  const launch = server.kind === "binary" ? await launchBinary(server, data) : await launchContainer(server, data);
   const { pid, ended, output, close } = start(launch);
   const probe = connectRedis(launch.address, "worker"); // The command of a worker waits until the server is ready.
   try {
     await within(launch.readyMs, Promise.race([probe.ping(), ended.then(refuse)]));
   } catch (error) {
     await close();
+    if (output().includes(LOCKED))
+      throw new LabelmillError(
+        "STATE_LOCKED",
+        `Expected ${data?.folder} to be free, got a folder that the Redis server of another process uses. Stop that process, or choose another --state.`,
+      );
     const name = server.kind === "binary" ? server.command.at(-1) : server.image;
     throw new LabelmillError(
       "REDIS_UNREACHABLE",
@@ -55,15 +64,27 @@ export async function startEmbeddedRedis(options: SearchOptions): Promise<Embedd
  * keeps the pipe open; the kernel closes it when the process dies, even by `kill -9`. Then the watcher cleans up and kills its own process
  * group, so that it cannot kill a wrong process id. The server replaces the shell. Interrupts of a terminal do not reach the group.
  */
-function shellOf(cleanup: string): string {
+function shellOf(cleanup: string, lock: string | undefined): string {
   return `trap '' HUP INT
-(read -r line <&3; ${cleanup} >/dev/null 2>&1; kill -s KILL 0) &
+${lock === undefined ? "" : lockOf(lock, cleanup)}(read -r line <&3; ${cleanup} >/dev/null 2>&1; kill -s KILL 0) &
 shift
 exec "$@" 3<&-`;
 }
 
+/**
+ * Locks a file on descriptor 9, which the server and the watcher inherit: the kernel releases the lock when both have ended. It waits 3 s:
+ * the server of a killed process ends a moment later. Not every system has flock; those without it have Perl.
+ */
+function lockOf(file: string, cleanup: string): string {
+  // 2 is LOCK_EX.
+  const perl = '$SIG{ALRM} = sub { exit 1 }; alarm 3; open(FILE, ">>&=", 9) && flock(FILE, 2) or exit 1';
+  return `exec 9>>'${file.replaceAll("'", "'\\''")}'
+if command -v flock >/dev/null 2>&1; then flock -w 3 9 2>/dev/null || flock -n 9; else perl -e '${perl}'; fi || { echo ${LOCKED} >&2; ${cleanup}; exit 75; }
+`;
+}
+
 function start(launch: Launch) {
-  const args = ["-c", shellOf(launch.cleanup), "labelmill", launch.leftover, ...launch.command];
+  const args = ["-c", shellOf(launch.cleanup, launch.lock), "labelmill", launch.leftover, ...launch.command];
   const child = spawn("/bin/sh", args, { detached: true, stdio: ["pipe", "pipe", "pipe", "pipe"] });
   const lifeline = child.stdio[3] as Writable;
   let output = "";

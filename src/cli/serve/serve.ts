@@ -43,7 +43,7 @@ export async function serve(options: ServeOptions, context: CommandContext, sign
   const s3 = s3Of(config);
   open.defer(() => s3.close());
   const lost = new AbortController();
-  const redis = await openRedisFor(context, open, lost);
+  const redis = await openRedisFor(context, places, open, lost);
   const models = withWorker
     ? await startOwnWorker(options, context, redis, places, s3, open, lost, signal)
     : await declare(options, context, redis, signal);
@@ -60,14 +60,18 @@ export async function serve(options: ServeOptions, context: CommandContext, sign
   return EXIT.ok;
 }
 
+/** Connects to REDIS_URL, or starts a server that keeps its data in the state folder. */
 async function openRedisFor(
   { config, environment, terminal }: CommandContext,
+  { redisFolder }: Places,
   open: AsyncDisposableStack,
   lost: AbortController,
 ): Promise<RedisAddress> {
   if (config.redisUrl) return { url: config.redisUrl };
   const say = (line: string) => terminal.say(line);
-  const server = await startEmbeddedRedis({ cacheDir: config.cacheDir, path: environment.path, say });
+  // With `--accept redis` Redis alone keeps what was accepted.
+  const data = { folder: redisFolder, fsync: config.accept === "redis" ? "always" : "everysec" } as const;
+  const server = await startEmbeddedRedis({ cacheDir: config.cacheDir, path: environment.path, say, data });
   let closing = false;
   open.defer(async () => {
     closing = true;

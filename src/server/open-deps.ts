@@ -61,7 +61,7 @@ export async function openDeps(options: ServerOptions, opening: AsyncDisposableS
   });
   opening.defer(() => producer.close());
   const runIndex = new RunIndex(redis);
-  const accepter = await openAccepter({ producer, index: runIndex, s3, log, accept: config.accept });
+  const accepter = await openAccepter({ redis: address, producer, index: runIndex, s3, log, accept: config.accept });
   opening.defer(() => accepter.close());
   const settle = (run: string, id: string) => accepter.settleDelivery(run, id);
   const webhooks = await openWebhooks({ config, redis: address, state, log, settle });

@@ -105,6 +105,440 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/label/images": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Label images
+         * @description References of images, images in base64, or an upload of files.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: {
+                    /** @description 1 to 255 characters. A request with the same key and body within 24 hours gives the same run. */
+                    "idempotency-key"?: string;
+                    /** @description `wait=5`: answer with the rows if they are ready in 5 seconds (RFC 7240). */
+                    prefer?: string;
+                };
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": {
+                        /** @description References of images, or objects with an image. */
+                        items: (string | {
+                            /** @description The id of the row. Default: `#0`, `#1`, … in the order of the items. */
+                            id?: string;
+                            /** @description Any JSON object, copied into the row. */
+                            input?: {
+                                [key: string]: unknown;
+                            };
+                            /** @description An `s3:`, `https:` or `http:` URL, a `file:` URL if workers were granted it, or a `data:` URL in base64. */
+                            image: string;
+                        } | {
+                            /** @description The id of the row. Default: `#0`, `#1`, … in the order of the items. */
+                            id?: string;
+                            /** @description Any JSON object, copied into the row. */
+                            input?: {
+                                [key: string]: unknown;
+                            };
+                            /** @description The bytes of an image, in base64. */
+                            data: string;
+                        })[];
+                        /** @description The name of a declared or served model. Default: the first declared model for the task. */
+                        model?: string;
+                        /**
+                         * @description Number of labels in a row, best first. A model with fewer labels gives all of them.
+                         * @default 5
+                         */
+                        topK?: number;
+                        /**
+                         * @description `interactive` goes first, `bulk` keeps at least a fifth of the work.
+                         * @default interactive
+                         * @enum {string}
+                         */
+                        lane?: "interactive" | "bulk";
+                        /**
+                         * @description Where results go, besides the answer.
+                         * @default []
+                         */
+                        results?: ({
+                            /** @enum {string} */
+                            to: "sidecar";
+                        } | {
+                            /** @enum {string} */
+                            to: "tags";
+                        } | {
+                            /** @enum {string} */
+                            to: "webhook";
+                            endpoint?: string;
+                            /** Format: uri */
+                            url?: string;
+                        })[];
+                    };
+                    "multipart/form-data": {
+                        /** @description One file for each image, 1 to 500. */
+                        images: string[];
+                        model?: string;
+                        topK?: string;
+                        lane?: string;
+                        /** @description Targets of results, as JSON. */
+                        results?: string;
+                    } | null;
+                };
+            };
+            responses: {
+                /** @description The run has ended in the time of `Prefer`. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @description The id of the run. */
+                            run: string;
+                            /**
+                             * @description `single`: a submission of one slice. `run`: a run of a spec.
+                             * @enum {string}
+                             */
+                            kind: "single" | "run";
+                            /** @enum {string} */
+                            state: "queued" | "planning" | "running" | "paused" | "finalizing" | "succeeded" | "finished_with_errors" | "failed" | "cancelled";
+                            /** @description The path of the run. */
+                            url: string;
+                            /** @description The path of its rows. */
+                            rowsUrl: string;
+                            /** @description The path of its progress, as server-sent events. */
+                            eventsUrl: string;
+                            /** @description The URI of the rows: a folder or prefix, or the object of a `single`. */
+                            output: string;
+                            model?: {
+                                id: string;
+                                digest: string;
+                            };
+                            /** @enum {string} */
+                            lane?: "interactive" | "bulk";
+                            submittedAt?: string;
+                            /** @description Planned items of a run. It grows until the run is planned. */
+                            planned?: number;
+                            /** @description Number of rows, rows in error included. */
+                            rows: number;
+                            /** @description Number of rows in error. */
+                            errors: number;
+                            /** @description Number of rows for each best label. */
+                            labels: {
+                                [key: string]: number;
+                            };
+                            /** @description Why the run failed, or its first failed slice. */
+                            failed?: {
+                                code: string;
+                                message: string;
+                            };
+                            items: ({
+                                id: string;
+                                /** @description The best label. Omitted in a row in error. */
+                                label?: string;
+                                /** @description The score of the best label, from 0 to 1. */
+                                score?: number;
+                                /** @description The best `topK` labels, best first. */
+                                labels?: {
+                                    label: string;
+                                    score: number;
+                                }[];
+                                /** @description Why the item has no label. */
+                                error?: {
+                                    code: string;
+                                    message: string;
+                                    /** @enum {boolean} */
+                                    retryable?: true;
+                                };
+                                /** @description The fields of the caller, unchanged. */
+                                input?: {
+                                    [key: string]: unknown;
+                                };
+                                source: {
+                                    uri: string;
+                                    record: number;
+                                    line?: number;
+                                };
+                            } & {
+                                [key: string]: unknown;
+                            })[];
+                        };
+                    };
+                };
+                /** @description The run is accepted, and is not lost. */
+                202: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @description The id of the run. */
+                            run: string;
+                            /**
+                             * @description `single`: a submission of one slice. `run`: a run of a spec.
+                             * @enum {string}
+                             */
+                            kind: "single" | "run";
+                            /** @enum {string} */
+                            state: "queued" | "planning" | "running" | "paused" | "finalizing" | "succeeded" | "finished_with_errors" | "failed" | "cancelled";
+                            /** @description The path of the run. */
+                            url: string;
+                            /** @description The path of its rows. */
+                            rowsUrl: string;
+                            /** @description The path of its progress, as server-sent events. */
+                            eventsUrl: string;
+                            /** @description The URI of the rows: a folder or prefix, or the object of a `single`. */
+                            output: string;
+                            model?: {
+                                id: string;
+                                digest: string;
+                            };
+                            /** @enum {string} */
+                            lane?: "interactive" | "bulk";
+                            submittedAt?: string;
+                            /** @description Planned items of a run. It grows until the run is planned. */
+                            planned?: number;
+                            /** @description Number of rows, rows in error included. */
+                            rows: number;
+                            /** @description Number of rows in error. */
+                            errors: number;
+                            /** @description Number of rows for each best label. */
+                            labels: {
+                                [key: string]: number;
+                            };
+                            /** @description Why the run failed, or its first failed slice. */
+                            failed?: {
+                                code: string;
+                                message: string;
+                            };
+                        };
+                    };
+                };
+                default: components["responses"]["Problem"];
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/label/text": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Label texts */
+        post: {
+            parameters: {
+                query?: never;
+                header?: {
+                    /** @description 1 to 255 characters. A request with the same key and body within 24 hours gives the same run. */
+                    "idempotency-key"?: string;
+                    /** @description `wait=5`: answer with the rows if they are ready in 5 seconds (RFC 7240). */
+                    prefer?: string;
+                };
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": {
+                        /** @description The texts, or objects with a text. */
+                        items: (string | {
+                            /** @description The id of the row. Default: `#0`, `#1`, … in the order of the items. */
+                            id?: string;
+                            /** @description Any JSON object, copied into the row. */
+                            input?: {
+                                [key: string]: unknown;
+                            };
+                            text: string;
+                        })[];
+                        /** @description The name of a declared or served model. Default: the first declared model for the task. */
+                        model?: string;
+                        /**
+                         * @description Number of labels in a row, best first. A model with fewer labels gives all of them.
+                         * @default 5
+                         */
+                        topK?: number;
+                        /**
+                         * @description `interactive` goes first, `bulk` keeps at least a fifth of the work.
+                         * @default interactive
+                         * @enum {string}
+                         */
+                        lane?: "interactive" | "bulk";
+                        /**
+                         * @description Where results go, besides the answer.
+                         * @default []
+                         */
+                        results?: ({
+                            /** @enum {string} */
+                            to: "sidecar";
+                        } | {
+                            /** @enum {string} */
+                            to: "tags";
+                        } | {
+                            /** @enum {string} */
+                            to: "webhook";
+                            endpoint?: string;
+                            /** Format: uri */
+                            url?: string;
+                        })[];
+                    };
+                };
+            };
+            responses: {
+                /** @description The run has ended in the time of `Prefer`. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @description The id of the run. */
+                            run: string;
+                            /**
+                             * @description `single`: a submission of one slice. `run`: a run of a spec.
+                             * @enum {string}
+                             */
+                            kind: "single" | "run";
+                            /** @enum {string} */
+                            state: "queued" | "planning" | "running" | "paused" | "finalizing" | "succeeded" | "finished_with_errors" | "failed" | "cancelled";
+                            /** @description The path of the run. */
+                            url: string;
+                            /** @description The path of its rows. */
+                            rowsUrl: string;
+                            /** @description The path of its progress, as server-sent events. */
+                            eventsUrl: string;
+                            /** @description The URI of the rows: a folder or prefix, or the object of a `single`. */
+                            output: string;
+                            model?: {
+                                id: string;
+                                digest: string;
+                            };
+                            /** @enum {string} */
+                            lane?: "interactive" | "bulk";
+                            submittedAt?: string;
+                            /** @description Planned items of a run. It grows until the run is planned. */
+                            planned?: number;
+                            /** @description Number of rows, rows in error included. */
+                            rows: number;
+                            /** @description Number of rows in error. */
+                            errors: number;
+                            /** @description Number of rows for each best label. */
+                            labels: {
+                                [key: string]: number;
+                            };
+                            /** @description Why the run failed, or its first failed slice. */
+                            failed?: {
+                                code: string;
+                                message: string;
+                            };
+                            items: ({
+                                id: string;
+                                /** @description The best label. Omitted in a row in error. */
+                                label?: string;
+                                /** @description The score of the best label, from 0 to 1. */
+                                score?: number;
+                                /** @description The best `topK` labels, best first. */
+                                labels?: {
+                                    label: string;
+                                    score: number;
+                                }[];
+                                /** @description Why the item has no label. */
+                                error?: {
+                                    code: string;
+                                    message: string;
+                                    /** @enum {boolean} */
+                                    retryable?: true;
+                                };
+                                /** @description The fields of the caller, unchanged. */
+                                input?: {
+                                    [key: string]: unknown;
+                                };
+                                source: {
+                                    uri: string;
+                                    record: number;
+                                    line?: number;
+                                };
+                            } & {
+                                [key: string]: unknown;
+                            })[];
+                        };
+                    };
+                };
+                /** @description The run is accepted, and is not lost. */
+                202: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @description The id of the run. */
+                            run: string;
+                            /**
+                             * @description `single`: a submission of one slice. `run`: a run of a spec.
+                             * @enum {string}
+                             */
+                            kind: "single" | "run";
+                            /** @enum {string} */
+                            state: "queued" | "planning" | "running" | "paused" | "finalizing" | "succeeded" | "finished_with_errors" | "failed" | "cancelled";
+                            /** @description The path of the run. */
+                            url: string;
+                            /** @description The path of its rows. */
+                            rowsUrl: string;
+                            /** @description The path of its progress, as server-sent events. */
+                            eventsUrl: string;
+                            /** @description The URI of the rows: a folder or prefix, or the object of a `single`. */
+                            output: string;
+                            model?: {
+                                id: string;
+                                digest: string;
+                            };
+                            /** @enum {string} */
+                            lane?: "interactive" | "bulk";
+                            submittedAt?: string;
+                            /** @description Planned items of a run. It grows until the run is planned. */
+                            planned?: number;
+                            /** @description Number of rows, rows in error included. */
+                            rows: number;
+                            /** @description Number of rows in error. */
+                            errors: number;
+                            /** @description Number of rows for each best label. */
+                            labels: {
+                                [key: string]: number;
+                            };
+                            /** @description Why the run failed, or its first failed slice. */
+                            failed?: {
+                                code: string;
+                                message: string;
+                            };
+                        };
+                    };
+                };
+                default: components["responses"]["Problem"];
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/models": {
         parameters: {
             query?: never;
@@ -151,6 +585,753 @@ export interface paths {
                                 itemsPerSecond: number | null;
                             }[];
                         };
+                    };
+                };
+                default: components["responses"]["Problem"];
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The runs of the key, the newest first
+         * @description Singles of the last 2 days and runs of the last 30. A key with the scope `admin` gets those of all keys.
+         */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description The `cursor` of the page before. */
+                    cursor?: string;
+                    limit?: number;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Default Response */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            runs: {
+                                /** @description The id of the run. */
+                                run: string;
+                                /**
+                                 * @description `single`: a submission of one slice. `run`: a run of a spec.
+                                 * @enum {string}
+                                 */
+                                kind: "single" | "run";
+                                /** @enum {string} */
+                                state: "queued" | "planning" | "running" | "paused" | "finalizing" | "succeeded" | "finished_with_errors" | "failed" | "cancelled";
+                                /** @description The path of the run. */
+                                url: string;
+                                /** @description The path of its rows. */
+                                rowsUrl: string;
+                                /** @description The path of its progress, as server-sent events. */
+                                eventsUrl: string;
+                                /** @description The URI of the rows: a folder or prefix, or the object of a `single`. */
+                                output: string;
+                                model?: {
+                                    id: string;
+                                    digest: string;
+                                };
+                                /** @enum {string} */
+                                lane?: "interactive" | "bulk";
+                                submittedAt?: string;
+                                /** @description Planned items of a run. It grows until the run is planned. */
+                                planned?: number;
+                                /** @description Number of rows, rows in error included. */
+                                rows: number;
+                                /** @description Number of rows in error. */
+                                errors: number;
+                                /** @description Number of rows for each best label. */
+                                labels: {
+                                    [key: string]: number;
+                                };
+                                /** @description Why the run failed, or its first failed slice. */
+                                failed?: {
+                                    code: string;
+                                    message: string;
+                                };
+                            }[];
+                            /** @description Of the next page. Omitted on the last page. */
+                            cursor?: string;
+                        };
+                    };
+                };
+                default: components["responses"]["Problem"];
+            };
+        };
+        put?: never;
+        /**
+         * Submit a run of a spec
+         * @description The spec is that of `labelmill run submit`. Inputs and the output must be granted to the workers.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: {
+                    /** @description 1 to 255 characters. A request with the same key and body within 24 hours gives the same run. */
+                    "idempotency-key"?: string;
+                };
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": {
+                        /**
+                         * @description What is labeled: `text` or `images`.
+                         * @enum {string}
+                         */
+                        kind: "text" | "images";
+                        /** @description Files, folders, globs, `s3://` objects and prefixes, `@LIST`s. Paths are relative to the working folder. */
+                        inputs: string[];
+                        /** @description A folder or `s3://BUCKET/PREFIX/` for the results. */
+                        out?: string;
+                        /** @description A model of the catalog or of the workers, `hf:OWNER/NAME@REVISION`, or a folder. */
+                        model?: string;
+                        /**
+                         * @description Precision of the model.
+                         * @enum {string}
+                         */
+                        dtype?: "auto" | "fp32" | "fp16" | "q8";
+                        /**
+                         * @description Format of the inputs. `auto` detects it.
+                         * @default auto
+                         * @enum {string}
+                         */
+                        format?: "auto" | "csv" | "jsonl" | "json" | "lines" | "parquet" | "arrow" | "tar";
+                        /** @description Delimiter of CSV. If omitted, it is detected. */
+                        delimiter?: string;
+                        /** @description The column with the text or the image reference. */
+                        column?: string;
+                        /** @description The column with the id. */
+                        idColumn?: string;
+                        /**
+                         * @description Columns to copy into the rows.
+                         * @default []
+                         */
+                        keep?: string[];
+                        /** @description `column=value`: only rows that fit all of these. */
+                        where?: string[];
+                        /** @description The share of the rows to label, the same ones each time. */
+                        sample?: number;
+                        /** @description Maximum number of rows to label: the first ones. */
+                        limit?: number;
+                        /**
+                         * @description Number of labels in a row, best first.
+                         * @default 5
+                         */
+                        topK?: number;
+                        /**
+                         * @description `format` (`jsonl`, `parquet`), `compression` (`none`, `gzip`, `zstd`), `targetBytes`, `partitionBy` (`label`), `errors` (`inline`, `apart`).
+                         * @default {}
+                         */
+                        output?: {
+                            /**
+                             * @default jsonl
+                             * @enum {string}
+                             */
+                            format?: "jsonl" | "parquet";
+                            /**
+                             * @default none
+                             * @enum {string}
+                             */
+                            compression?: "none" | "gzip" | "zstd";
+                            /** @default null */
+                            targetBytes?: number | null;
+                            /** @default null */
+                            partitionBy?: "label" | null;
+                            /**
+                             * @default inline
+                             * @enum {string}
+                             */
+                            errors?: "inline" | "apart";
+                        };
+                        /**
+                         * @description `interactive` goes first, `bulk` keeps at least a fifth.
+                         * @default bulk
+                         * @enum {string}
+                         */
+                        lane?: "interactive" | "bulk";
+                        /**
+                         * @description What is published on the results queue: `none`, `parts` or `rows`.
+                         * @enum {string}
+                         */
+                        events?: "none" | "parts" | "rows";
+                        /** @description Maximum number of items in a slice. */
+                        sliceItems?: number;
+                        /** @description Maximum bytes in a slice. */
+                        sliceBytes?: number;
+                        /** @description Stops the run if it has more rows in error: a count, or a share such as `5%`. */
+                        maxErrors?: string;
+                        /** @description Maximum duration of an attempt of a slice, in seconds. */
+                        sliceTimeout?: number;
+                        /** @description Price of a worker per hour. The manifest then has the cost of the run. */
+                        pricePerHour?: number;
+                    };
+                };
+            };
+            responses: {
+                /** @description The run is accepted, and is not lost. */
+                202: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @description The id of the run. */
+                            run: string;
+                            /**
+                             * @description `single`: a submission of one slice. `run`: a run of a spec.
+                             * @enum {string}
+                             */
+                            kind: "single" | "run";
+                            /** @enum {string} */
+                            state: "queued" | "planning" | "running" | "paused" | "finalizing" | "succeeded" | "finished_with_errors" | "failed" | "cancelled";
+                            /** @description The path of the run. */
+                            url: string;
+                            /** @description The path of its rows. */
+                            rowsUrl: string;
+                            /** @description The path of its progress, as server-sent events. */
+                            eventsUrl: string;
+                            /** @description The URI of the rows: a folder or prefix, or the object of a `single`. */
+                            output: string;
+                            model?: {
+                                id: string;
+                                digest: string;
+                            };
+                            /** @enum {string} */
+                            lane?: "interactive" | "bulk";
+                            submittedAt?: string;
+                            /** @description Planned items of a run. It grows until the run is planned. */
+                            planned?: number;
+                            /** @description Number of rows, rows in error included. */
+                            rows: number;
+                            /** @description Number of rows in error. */
+                            errors: number;
+                            /** @description Number of rows for each best label. */
+                            labels: {
+                                [key: string]: number;
+                            };
+                            /** @description Why the run failed, or its first failed slice. */
+                            failed?: {
+                                code: string;
+                                message: string;
+                            };
+                        };
+                    };
+                };
+                default: components["responses"]["Problem"];
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/runs/{run}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A run */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    run: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Default Response */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @description The id of the run. */
+                            run: string;
+                            /**
+                             * @description `single`: a submission of one slice. `run`: a run of a spec.
+                             * @enum {string}
+                             */
+                            kind: "single" | "run";
+                            /** @enum {string} */
+                            state: "queued" | "planning" | "running" | "paused" | "finalizing" | "succeeded" | "finished_with_errors" | "failed" | "cancelled";
+                            /** @description The path of the run. */
+                            url: string;
+                            /** @description The path of its rows. */
+                            rowsUrl: string;
+                            /** @description The path of its progress, as server-sent events. */
+                            eventsUrl: string;
+                            /** @description The URI of the rows: a folder or prefix, or the object of a `single`. */
+                            output: string;
+                            model?: {
+                                id: string;
+                                digest: string;
+                            };
+                            /** @enum {string} */
+                            lane?: "interactive" | "bulk";
+                            submittedAt?: string;
+                            /** @description Planned items of a run. It grows until the run is planned. */
+                            planned?: number;
+                            /** @description Number of rows, rows in error included. */
+                            rows: number;
+                            /** @description Number of rows in error. */
+                            errors: number;
+                            /** @description Number of rows for each best label. */
+                            labels: {
+                                [key: string]: number;
+                            };
+                            /** @description Why the run failed, or its first failed slice. */
+                            failed?: {
+                                code: string;
+                                message: string;
+                            };
+                        };
+                    };
+                };
+                default: components["responses"]["Problem"];
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/runs/{run}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** End a run that is not finished. Its finished parts stay */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    run: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Default Response */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @description The id of the run. */
+                            run: string;
+                            /**
+                             * @description `single`: a submission of one slice. `run`: a run of a spec.
+                             * @enum {string}
+                             */
+                            kind: "single" | "run";
+                            /** @enum {string} */
+                            state: "queued" | "planning" | "running" | "paused" | "finalizing" | "succeeded" | "finished_with_errors" | "failed" | "cancelled";
+                            /** @description The path of the run. */
+                            url: string;
+                            /** @description The path of its rows. */
+                            rowsUrl: string;
+                            /** @description The path of its progress, as server-sent events. */
+                            eventsUrl: string;
+                            /** @description The URI of the rows: a folder or prefix, or the object of a `single`. */
+                            output: string;
+                            model?: {
+                                id: string;
+                                digest: string;
+                            };
+                            /** @enum {string} */
+                            lane?: "interactive" | "bulk";
+                            submittedAt?: string;
+                            /** @description Planned items of a run. It grows until the run is planned. */
+                            planned?: number;
+                            /** @description Number of rows, rows in error included. */
+                            rows: number;
+                            /** @description Number of rows in error. */
+                            errors: number;
+                            /** @description Number of rows for each best label. */
+                            labels: {
+                                [key: string]: number;
+                            };
+                            /** @description Why the run failed, or its first failed slice. */
+                            failed?: {
+                                code: string;
+                                message: string;
+                            };
+                            /** @description Whether the run was in a state that allows this. */
+                            changed: boolean;
+                        };
+                    };
+                };
+                default: components["responses"]["Problem"];
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/runs/{run}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The progress of a run, as server-sent events
+         * @description The events `progress` and `end` have the run as their data. The stream ends after `end`, or after `stopping` when the server stops. A client that has read `end` gets 204.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: {
+                    "last-event-id"?: string;
+                };
+                path: {
+                    run: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The events. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "text/event-stream": string;
+                    };
+                };
+                /** @description The client has read the end of the run. */
+                204: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                default: components["responses"]["Problem"];
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/runs/{run}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Start no more slices of a run. Running slices finish */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    run: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Default Response */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @description The id of the run. */
+                            run: string;
+                            /**
+                             * @description `single`: a submission of one slice. `run`: a run of a spec.
+                             * @enum {string}
+                             */
+                            kind: "single" | "run";
+                            /** @enum {string} */
+                            state: "queued" | "planning" | "running" | "paused" | "finalizing" | "succeeded" | "finished_with_errors" | "failed" | "cancelled";
+                            /** @description The path of the run. */
+                            url: string;
+                            /** @description The path of its rows. */
+                            rowsUrl: string;
+                            /** @description The path of its progress, as server-sent events. */
+                            eventsUrl: string;
+                            /** @description The URI of the rows: a folder or prefix, or the object of a `single`. */
+                            output: string;
+                            model?: {
+                                id: string;
+                                digest: string;
+                            };
+                            /** @enum {string} */
+                            lane?: "interactive" | "bulk";
+                            submittedAt?: string;
+                            /** @description Planned items of a run. It grows until the run is planned. */
+                            planned?: number;
+                            /** @description Number of rows, rows in error included. */
+                            rows: number;
+                            /** @description Number of rows in error. */
+                            errors: number;
+                            /** @description Number of rows for each best label. */
+                            labels: {
+                                [key: string]: number;
+                            };
+                            /** @description Why the run failed, or its first failed slice. */
+                            failed?: {
+                                code: string;
+                                message: string;
+                            };
+                            /** @description Whether the run was in a state that allows this. */
+                            changed: boolean;
+                        };
+                    };
+                };
+                default: components["responses"]["Problem"];
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/runs/{run}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Continue a paused run */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    run: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Default Response */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @description The id of the run. */
+                            run: string;
+                            /**
+                             * @description `single`: a submission of one slice. `run`: a run of a spec.
+                             * @enum {string}
+                             */
+                            kind: "single" | "run";
+                            /** @enum {string} */
+                            state: "queued" | "planning" | "running" | "paused" | "finalizing" | "succeeded" | "finished_with_errors" | "failed" | "cancelled";
+                            /** @description The path of the run. */
+                            url: string;
+                            /** @description The path of its rows. */
+                            rowsUrl: string;
+                            /** @description The path of its progress, as server-sent events. */
+                            eventsUrl: string;
+                            /** @description The URI of the rows: a folder or prefix, or the object of a `single`. */
+                            output: string;
+                            model?: {
+                                id: string;
+                                digest: string;
+                            };
+                            /** @enum {string} */
+                            lane?: "interactive" | "bulk";
+                            submittedAt?: string;
+                            /** @description Planned items of a run. It grows until the run is planned. */
+                            planned?: number;
+                            /** @description Number of rows, rows in error included. */
+                            rows: number;
+                            /** @description Number of rows in error. */
+                            errors: number;
+                            /** @description Number of rows for each best label. */
+                            labels: {
+                                [key: string]: number;
+                            };
+                            /** @description Why the run failed, or its first failed slice. */
+                            failed?: {
+                                code: string;
+                                message: string;
+                            };
+                            /** @description Whether the run was in a state that allows this. */
+                            changed: boolean;
+                        };
+                    };
+                };
+                default: components["responses"]["Problem"];
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/runs/{run}/retry-errors": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Label the rows in error of a finished run again, as a new run */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    run: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The new run. Its output is within that of the run. */
+                202: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @description The id of the run. */
+                            run: string;
+                            /**
+                             * @description `single`: a submission of one slice. `run`: a run of a spec.
+                             * @enum {string}
+                             */
+                            kind: "single" | "run";
+                            /** @enum {string} */
+                            state: "queued" | "planning" | "running" | "paused" | "finalizing" | "succeeded" | "finished_with_errors" | "failed" | "cancelled";
+                            /** @description The path of the run. */
+                            url: string;
+                            /** @description The path of its rows. */
+                            rowsUrl: string;
+                            /** @description The path of its progress, as server-sent events. */
+                            eventsUrl: string;
+                            /** @description The URI of the rows: a folder or prefix, or the object of a `single`. */
+                            output: string;
+                            model?: {
+                                id: string;
+                                digest: string;
+                            };
+                            /** @enum {string} */
+                            lane?: "interactive" | "bulk";
+                            submittedAt?: string;
+                            /** @description Planned items of a run. It grows until the run is planned. */
+                            planned?: number;
+                            /** @description Number of rows, rows in error included. */
+                            rows: number;
+                            /** @description Number of rows in error. */
+                            errors: number;
+                            /** @description Number of rows for each best label. */
+                            labels: {
+                                [key: string]: number;
+                            };
+                            /** @description Why the run failed, or its first failed slice. */
+                            failed?: {
+                                code: string;
+                                message: string;
+                            };
+                        };
+                    };
+                };
+                default: components["responses"]["Problem"];
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/runs/{run}/rows": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The rows of a run, as JSON lines
+         * @description One row in each line, in the order of the items. A run in progress gives the rows before its first unfinished slice. `Link` (rel="next") and `labelmill-next-cursor` have the next page; without them the run has ended and has no more rows.
+         */
+        get: {
+            parameters: {
+                query?: {
+                    cursor?: string;
+                    limit?: number;
+                };
+                header?: never;
+                path: {
+                    run: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The rows. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/jsonl": string;
                     };
                 };
                 default: components["responses"]["Problem"];

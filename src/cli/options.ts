@@ -30,7 +30,7 @@ export const RUN_DEFAULTS = RunSpecSchema.parse({ kind: "text", inputs: ["-"] })
 /** Rows that `label` prints at the end. */
 const DEFAULT_SHOW = 5;
 
-const SWITCHES: ReadonlySet<ConfigKey> = new Set(["allowPrivate", "s3PathStyle", "offline"]);
+const SWITCHES: ReadonlySet<ConfigKey> = new Set(["allowPrivate", "s3PathStyle", "offline", "sharedFiles"]);
 
 /** Adds settings as flags, as the last group of the help. Names and descriptions come from config.ts. */
 export function withSettings(command: Command, keys: readonly ConfigKey[] = WORK_SETTINGS): Command {

@@ -1,4 +1,5 @@
 import type { OutputOptions } from "../schemas/output.ts";
+import type { Row } from "../schemas/row.ts";
 import { CODECS } from "./compression.ts";
 import { type FileRow, fileRowOf } from "./file-row.ts";
 import type { KeptColumn } from "./kept-columns.ts";
@@ -39,7 +40,15 @@ export async function* decodeDataFile(
     yield* readParquetRows(bytes);
     return;
   }
-  for (const piece of piecesOf(await CODECS[compression].decompress(bytes))) yield readPart(piece).rows.map(fileRowOf);
+  for await (const rows of decodeJsonRows(bytes, compression)) yield rows.map(fileRowOf);
+}
+
+/** Reads the whole rows of a file of JSON lines, as `decodeDataFile` does. A partitioned file has them whole too. */
+export async function* decodeJsonRows(
+  bytes: Uint8Array,
+  compression: OutputOptions["compression"],
+): AsyncGenerator<readonly Row[]> {
+  for (const piece of piecesOf(await CODECS[compression].decompress(bytes))) yield readPart(piece).rows;
 }
 
 /** Cuts JSON lines into pieces at the ends of lines. */

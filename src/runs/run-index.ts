@@ -35,9 +35,11 @@ export class RunIndex {
 
   /** Setting a run again changes nothing. */
   async set(run: string, about: Omit<IndexedRun, "run">): Promise<void> {
-    const { owner, kind, submittedAt } = about;
-    const kept = KEPT_SECONDS[kind];
-    const commands = this.#redis.multi().set(runKey(run), JSON.stringify({ run, ...about }), "EX", kept);
+    const { kind } = about;
+    const isNew = await this.#redis.set(runKey(run), JSON.stringify({ run, ...about }), "EX", KEPT_SECONDS[kind], "NX");
+    // A submission that is repeated later, or by another server at a time, has another time: the list keeps the first one.
+    const { owner, submittedAt } = (isNew === null && (await this.get(run))) || about;
+    const commands = this.#redis.multi();
     for (const list of [ALL_KEY, ownerKey(owner)]) {
       commands
         .zadd(list, 0, memberOf(submittedAt, run))

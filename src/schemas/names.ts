@@ -48,6 +48,11 @@ export const RETRIES_FOLDER = "_retries/";
 /** In the state store of a server: the keys in use, and the revoked ones. */
 export const KEYS_FOLDER = "keys/";
 export const REVOKED_KEYS_FOLDER = "revoked-keys/";
+/**
+ * The folder of uploaded images in the output of a server. Each upload is a folder in it, with the id of its run, or with another id and
+ * an object that names the run.
+ */
+export const UPLOADS_FOLDER = "_uploads/";
 /** The lease of the command that works on a local output. */
 export const LOCK_FILE = "_lock";
 /** The slices in progress of a command with an embedded Redis server, in a local output. */
@@ -123,6 +128,32 @@ export function partKey(run: string, slice: number, apart = false): string {
 /** The key of the part of a single. Many singles share one output, so it contains the whole id of the run. */
 export function singleKey(run: string): string {
   return `single-${run}.jsonl`;
+}
+
+/** The key of an uploaded image. @param upload the id of the upload @param number of the image in it, from 0 */
+export function uploadKey(upload: string, number: number): string {
+  return `${UPLOADS_FOLDER}${upload}/${String(number).padStart(4, "0")}`;
+}
+
+/** The key of the empty object that names the run of an upload with another id. */
+export function uploadRunKey(upload: string, run: string): string {
+  return `${UPLOADS_FOLDER}${upload}/run-${run}`;
+}
+
+/** The key of the empty object that says when the run of an upload was found ended. @param seconds since 1970 */
+export function uploadEndedKey(upload: string, seconds: number): string {
+  return `${UPLOADS_FOLDER}${upload}/ended-${seconds}`;
+}
+
+/** @returns undefined if the key is not one of an upload */
+export function parseUploadKey(
+  key: string,
+): ({ upload: string } & ({ image: number } | { run: string } | { ended: number })) | undefined {
+  const found = /^_uploads\/([0-9a-f]{16})\/(?:(\d{4})|run-([0-9a-f]{16})|ended-(\d{1,15}))$/.exec(key);
+  if (!found) return undefined;
+  const [, upload, image, run, ended] = found as unknown as [string, string, string?, string?, string?];
+  if (image !== undefined) return { upload, image: Number(image) };
+  return run === undefined ? { upload, ended: Number(ended) } : { upload, run };
 }
 
 /** Whether a key in an output can be that of a part, of any run. */

@@ -1,12 +1,15 @@
 import { z } from "zod";
 import { RuleSchema } from "../schemas/enrichment/rule.ts";
 import { WebhookEndpointsSchema, WebhookSecretSchema } from "../schemas/enrichment/webhook.ts";
-import { count, duration, list } from "./types.ts";
+import { count, duration, flag, list } from "./types.ts";
 
 const port = z.coerce.number().int().min(0).max(65_535);
 
 /** Settings of `labelmill serve` and of the commands beside it. */
 export const SERVER_SETTINGS = {
+  sharedFiles: flag
+    .default(false)
+    .describe("Local paths in the specs of `POST /v1/runs` are the same on all workers. Without it, they are refused."),
   host: z
     .string()
     .min(1)

@@ -160,6 +160,8 @@ export class Replay {
       (await producer.endOf(single)) ?? (job === "failed" ? await this.#endFailed(record.job, queue) : undefined);
     if (end) return (await this.#deliveries.queue(record, end)) > 0 ? "pending" : this.#settle(run);
     await producer.enqueue(single);
+    // Redis has lost the list of runs too.
+    await this.#list(record);
     log.info({ run }, "accepted submission queued again: Redis had lost it");
     return "queued";
   }
@@ -189,6 +191,8 @@ export class Replay {
       return this.#settle(run);
     }
     await producer.enqueuePlan(run, output);
+    const record = await this.#record(run);
+    if (record) await this.#list(record);
     log.info({ run }, "accepted run queued again: Redis had lost its planning");
     return "queued";
   }

@@ -10,8 +10,12 @@ export type RunningServer = {
   app: App;
   /** `http://HOST:PORT`, without a slash at its end. */
   url: string;
-  /** Takes no more connections, and closes when all requests are answered. */
-  close(): Promise<void>;
+  /** Whether it is connected to Redis. */
+  readonly isReady: boolean;
+  /** Whether requests need a key. */
+  needsKey(): Promise<boolean>;
+  /** Takes no more connections, and closes when all requests are answered. Breaks the connections of the others after `graceMs`. */
+  close(graceMs: number): Promise<void>;
 };
 
 /**
@@ -37,7 +41,21 @@ export async function startServer(deps: ServerDeps): Promise<RunningServer> {
       `--host ${host}: expected an address of this machine only, got ${foreign}: set --host to 127.0.0.1`,
     );
   }
-  return { app, url: urlOf(app.server.address() as AddressInfo), close: () => app.close() };
+  return {
+    app,
+    url: urlOf(app.server.address() as AddressInfo),
+    get isReady() {
+      return deps.redisWatch.isUp;
+    },
+    needsKey: async () => !isLoopback(host) || deps.keys.hasAny(),
+    close: (graceMs) => closeApp(app, graceMs),
+  };
+}
+
+async function closeApp(app: App, graceMs: number): Promise<void> {
+  const late = setTimeout(() => app.server.closeAllConnections(), graceMs);
+  await app.close();
+  clearTimeout(late);
 }
 
 const FIXES: Record<string, string> = {

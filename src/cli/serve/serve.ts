@@ -1,132 +1,119 @@
 import { once } from "node:events";
-import { fileURLToPath } from "node:url";
 import { LabelmillError } from "../../errors.ts";
 import { WorkerRegistry } from "../../fleet/registry.ts";
-import type { Model } from "../../inference/model/model.ts";
-import { type ModelSettings, resolveModel } from "../../models/resolve.ts";
-import { planFromRunFile } from "../../producers/planning/plan-from-run-file.ts";
+import type { NotReady } from "../../health/health.ts";
 import type { RedisAddress } from "../../redis/connect.ts";
-import { startEmbeddedRedis } from "../../redis/embedded/embedded.ts";
 import { withRedis } from "../../redis/with-redis.ts";
 import type { DeclaredModel } from "../../server/models/declared-models.ts";
 import { openDeps } from "../../server/open-deps.ts";
-import { startServer } from "../../server/server.ts";
+import { type RunningServer, startServer } from "../../server/server.ts";
 import type { S3 } from "../../storage/s3/s3.ts";
-import { startWorker } from "../../workers/worker.ts";
 import type { CommandContext } from "../context.ts";
 import { EXIT } from "../exit.ts";
-import { localDevices } from "../local-devices.ts";
+import { openHealthPort } from "../health-port.ts";
 import { openModels } from "../models/open-models.ts";
 import { PullBar } from "../models/pull-bar.ts";
 import { s3Of } from "../s3.ts";
 import { declaredOf, declareModels } from "./declare-models.ts";
+import { greeting } from "./greeting.ts";
+import { redisOf } from "./own-redis.ts";
+import { loadOwnModels, startOwnWorker } from "./own-worker.ts";
 import { type Places, placesOf } from "./places.ts";
 
 export type ServeOptions = { models?: string[]; withWorker?: boolean; out?: string };
 
+/** What `serve` opened before it listens. */
+type Opened = { redis: RedisAddress; models: DeclaredModel[] };
+
 /**
- * `labelmill serve`: serves the HTTP API until `signal` aborts.
+ * `labelmill serve`: serves the HTTP API until `signal` aborts. Then it takes no more requests, answers the waiting ones, finishes the
+ * running slices, and closes everything.
  * @returns the exit code after a normal end
  * @throws LabelmillError
  */
 export async function serve(options: ServeOptions, context: CommandContext, signal: AbortSignal): Promise<number> {
   const { config, terminal, log, interrupts } = context;
-  const withWorker = options.withWorker === true;
-  if (!config.redisUrl && !withWorker)
+  if (!config.redisUrl && options.withWorker !== true)
     throw new LabelmillError(
       "USAGE",
       "expected REDIS_URL, or --with-worker: the Redis server that this command starts has no other workers",
     );
-  interrupts?.handle({ describe: () => "stopping" });
   const places = placesOf(options.out, config);
+  interrupts?.handle({ describe: () => "stopping: no request was taken yet" });
   await using open = new AsyncDisposableStack();
+  const lost = new AbortController();
+  const stopping = AbortSignal.any([signal, lost.signal]);
+  let server: RunningServer | undefined;
+  await openHealthPort(config, open, () => readiness(server, stopping));
   const s3 = s3Of(config);
   open.defer(() => s3.close());
-  const lost = new AbortController();
-  const redis = await openRedisFor(context, places, open, lost);
-  const models = withWorker
-    ? await startOwnWorker(options, context, redis, places, s3, open, lost, signal)
-    : await declare(options, context, redis, signal);
-  const stopping = AbortSignal.any([signal, lost.signal]);
-  const deps = await openDeps(
-    { config, log, redis, s3, output: places.output, state: places.state, models, stopping },
-    open,
-  );
-  const server = await startServer(deps);
-  open.defer(() => server.close());
-  terminal.say(`Listening on ${server.url} with ${models.map(({ name }) => name).join(", ")}`);
+  try {
+    const { redis, models } = await openWork(options, context, { places, s3, open, lost, signal });
+    const { output, state } = places;
+    const deps = await openDeps({ config, log, redis, s3, output, state, models, stopping }, open);
+    signal.throwIfAborted();
+    server = await startServer(deps);
+    const { url, close } = server;
+    open.defer(() => close(stopTimes(config.graceMs).requestsMs));
+    interrupts?.handle({
+      describe: () => `answering the waiting requests for at most ${config.graceMs / 1000} s`,
+      graceMs: config.graceMs,
+    });
+    for (const line of greeting(url, models, places, await server.needsKey())) terminal.say(line);
+  } catch (error) {
+    if (signal.aborted) return EXIT.ok;
+    throw error;
+  }
   if (!stopping.aborted) await once(stopping, "abort");
-  if (lost.signal.aborted && !signal.aborted) throw lost.signal.reason;
-  return EXIT.ok;
+  if (signal.aborted) return EXIT.ok;
+  interrupts?.endStuck(config.graceMs);
+  throw lost.signal.reason;
 }
 
-/** Connects to REDIS_URL, or starts a server that keeps its data in the state folder. */
-async function openRedisFor(
-  { config, environment, terminal }: CommandContext,
-  { redisFolder }: Places,
-  open: AsyncDisposableStack,
-  lost: AbortController,
-): Promise<RedisAddress> {
-  if (config.redisUrl) return { url: config.redisUrl };
-  const say = (line: string) => terminal.say(line);
-  // With `--accept redis` Redis alone keeps what was accepted.
-  const data = { folder: redisFolder, fsync: config.accept === "redis" ? "always" : "everysec" } as const;
-  const server = await startEmbeddedRedis({ cacheDir: config.cacheDir, path: environment.path, say, data });
-  let closing = false;
-  open.defer(async () => {
-    closing = true;
-    await server.close();
-  });
-  void server.ended.then((reason) => {
-    if (!closing)
-      lost.abort(new LabelmillError("REDIS_UNREACHABLE", `the Redis server of this command ended (${reason})`));
-  });
-  return server.address;
+/** Requests and slices share the grace time. Slices may run while requests wait for them. */
+function stopTimes(graceMs: number): { requestsMs: number; slicesMs: number } {
+  const requestsMs = Math.ceil(graceMs / 2);
+  return { requestsMs, slicesMs: Math.max(100, graceMs - requestsMs) };
 }
 
-/** Declares the models from the registrations of workers, else from the catalog. */
-async function declare(
-  options: ServeOptions,
-  { config, terminal }: CommandContext,
-  redis: RedisAddress,
-  signal: AbortSignal,
-): Promise<DeclaredModel[]> {
-  const settings = await openModels(config);
-  const workers = await withRedis(redis, (connection) => new WorkerRegistry(connection).workers());
-  return declareModels(namesOf(options, settings), workers, settings, new PullBar(terminal), signal);
+function readiness(server: RunningServer | undefined, stopping: AbortSignal): true | NotReady {
+  if (stopping.aborted) return "stopping";
+  if (!server) return "starting";
+  return server.isReady || "no connection to Redis";
 }
 
-/** Starts a worker in this process. @returns its models, declared */
-async function startOwnWorker(
-  options: ServeOptions,
+type OpenContext = { places: Places; s3: S3; open: AsyncDisposableStack; lost: AbortController; signal: AbortSignal };
+
+/** Opens Redis, declares the models, and starts the worker of this process. */
+async function openWork(
+  { models: names, withWorker }: ServeOptions,
   context: CommandContext,
-  redis: RedisAddress,
-  { output }: Places,
-  s3: S3,
-  open: AsyncDisposableStack,
-  lost: AbortController,
-  signal: AbortSignal,
-): Promise<DeclaredModel[]> {
-  const { config, terminal, log, interrupts } = context;
-  const devices = await localDevices(config);
-  const settings = await openModels(config, { on: devices });
-  const models: Model[] = [];
-  const names = namesOf(options, settings);
-  for (const name of names) models.push(await resolveModel(name, settings, new PullBar(terminal), signal));
-  const folder = output.startsWith("file:") ? fileURLToPath(output) : undefined;
-  const worker = await startWorker({
-    ...{ redis, config, models, devices, s3, log, plan: planFromRunFile },
-    roots: folder ? { files: [folder], s3: [], outputs: [folder] } : { files: [], s3: [output], outputs: [output] },
-    ...(context.thread ? { thread: context.thread } : {}),
-  });
+  { places, s3, open, lost, signal }: OpenContext,
+): Promise<Opened> {
+  const { config, terminal, log } = context;
+  const startedAt = performance.now();
+  const elapsed = () => ({ ms: Math.round(performance.now() - startedAt) });
+  if (withWorker !== true) {
+    const redis = await redisOf(context, places, open, lost);
+    const settings = await openModels(config);
+    const workers = await withRedis(redis, (connection) => new WorkerRegistry(connection).workers());
+    const wanted = names ?? Object.values(settings.catalog.defaults);
+    return { redis, models: await declareModels(wanted, workers, settings, new PullBar(terminal), signal) };
+  }
+  const [redis, own] = await allOf([
+    redisOf(context, places, open, lost).finally(() => log.info(elapsed(), "Redis is ready")),
+    loadOwnModels(names, context, signal).finally(() => log.info(elapsed(), "models are loaded")),
+  ]);
+  const slices = { ...config, graceMs: stopTimes(config.graceMs).slicesMs };
+  const worker = await startOwnWorker(own, { ...context, config: slices }, { redis, s3, output: places.output });
   open.defer(() => worker.close());
-  void worker.failed.then((error) => {
-    interrupts?.endStuck(config.graceMs);
-    lost.abort(error);
-  });
-  return models.map((model, at) => declaredOf(names[at]!, model));
+  log.info(elapsed(), "the worker is ready");
+  void worker.failed.then((error) => lost.abort(error));
+  return { redis, models: own.loaded.map(({ name, model }) => declaredOf(name, model)) };
 }
 
-function namesOf({ models }: ServeOptions, { catalog }: ModelSettings): string[] {
-  return models ?? Object.values(catalog.defaults);
+/** As Promise.all, but settles after all of them: what they open is then known to be opened. */
+async function allOf<A, B>(work: [Promise<A>, Promise<B>]): Promise<[A, B]> {
+  await Promise.allSettled(work);
+  return Promise.all(work);
 }

@@ -13,6 +13,9 @@ import { openStore } from "../../../src/storage/open.ts";
 import { S3, type S3Settings } from "../../../src/storage/s3/s3.ts";
 import { TestPipeline } from "../runs/pipeline.ts";
 
+/** How long requests may take at the end of a test. */
+const GRACE_MS = 5_000;
+
 export type TestApiOptions = {
   /** The declared models. Default: tiny-sentiment. */
   models?: string[];
@@ -88,7 +91,7 @@ export class TestApi implements AsyncDisposable {
       server,
     );
     const running = await startServer(deps);
-    server.defer(() => running.close());
+    server.defer(() => running.close(GRACE_MS));
     opening.move();
     return new TestApi(pipeline, deps, running.url, keys, stopping);
   }

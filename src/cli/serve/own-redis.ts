@@ -1,0 +1,33 @@
+import { LabelmillError } from "../../errors.ts";
+import type { RedisAddress } from "../../redis/connect.ts";
+import { startEmbeddedRedis } from "../../redis/embedded/embedded.ts";
+import type { CommandContext } from "../context.ts";
+
+/**
+ * The Redis server of a command: that of REDIS_URL, or a new one.
+ * @param lost aborts if the new one ends before it is closed
+ */
+export async function redisOf(
+  { config, environment, terminal }: CommandContext,
+  open: AsyncDisposableStack,
+  lost: AbortController,
+): Promise<RedisAddress> {
+  if (config.redisUrl) return { url: config.redisUrl };
+  const say = (line: string) => terminal.say(line);
+  const server = await startEmbeddedRedis({ cacheDir: config.cacheDir, path: environment.path, say });
+  let closing = false;
+  open.defer(async () => {
+    closing = true;
+    await server.close();
+  });
+  void server.ended.then((reason) => {
+    if (!closing)
+      lost.abort(
+        new LabelmillError(
+          "REDIS_UNREACHABLE",
+          `the Redis server of this command ended (${reason}): start the command again, which continues the accepted work`,
+        ),
+      );
+  });
+  return server.address;
+}

@@ -1,18 +1,24 @@
 import { LabelmillError } from "../../errors.ts";
-import type { RedisAddress } from "../../redis/connect.ts";
+import { openRedis, type RedisAddress } from "../../redis/connect.ts";
 import { startEmbeddedRedis } from "../../redis/embedded/embedded.ts";
 import type { CommandContext } from "../context.ts";
 
 /**
  * The Redis server of a command: that of REDIS_URL, or a new one.
  * @param lost aborts if the new one ends before it is closed
+ * @throws LabelmillError REDIS_UNREACHABLE, REDIS_UNFIT, REDIS_MISSING
  */
 export async function redisOf(
   { config, environment, terminal }: CommandContext,
   open: AsyncDisposableStack,
   lost: AbortController,
 ): Promise<RedisAddress> {
-  if (config.redisUrl) return { url: config.redisUrl };
+  if (config.redisUrl) {
+    const address = { url: config.redisUrl };
+    // A worker would wait for it forever.
+    (await openRedis(address, "producer")).disconnect();
+    return address;
+  }
   const say = (line: string) => terminal.say(line);
   const server = await startEmbeddedRedis({ cacheDir: config.cacheDir, path: environment.path, say });
   let closing = false;

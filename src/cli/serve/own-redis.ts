@@ -2,14 +2,16 @@ import { LabelmillError } from "../../errors.ts";
 import { openRedis, type RedisAddress } from "../../redis/connect.ts";
 import { startEmbeddedRedis } from "../../redis/embedded/embedded.ts";
 import type { CommandContext } from "../context.ts";
+import type { Places } from "./places.ts";
 
 /**
- * The Redis server of a command: that of REDIS_URL, or a new one.
+ * The Redis server of a command: that of REDIS_URL, or one that keeps its data in the state folder.
  * @param lost aborts if the new one ends before it is closed
  * @throws LabelmillError REDIS_UNREACHABLE, REDIS_UNFIT, REDIS_MISSING
  */
 export async function redisOf(
   { config, environment, terminal }: CommandContext,
+  { redisFolder }: Places,
   open: AsyncDisposableStack,
   lost: AbortController,
 ): Promise<RedisAddress> {
@@ -20,7 +22,9 @@ export async function redisOf(
     return address;
   }
   const say = (line: string) => terminal.say(line);
-  const server = await startEmbeddedRedis({ cacheDir: config.cacheDir, path: environment.path, say });
+  // With `--accept redis` Redis alone keeps what was accepted.
+  const data = { folder: redisFolder, fsync: config.accept === "redis" ? "always" : "everysec" } as const;
+  const server = await startEmbeddedRedis({ cacheDir: config.cacheDir, path: environment.path, say, data });
   let closing = false;
   open.defer(async () => {
     closing = true;

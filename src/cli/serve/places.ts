@@ -25,7 +25,7 @@ export function placesOf(out: string | undefined, { state, redisUrl }: Config): 
   return {
     output: uriOf(out ?? join(DATA_FOLDER, "output")),
     state: uriOf(state ?? DEFAULT_STATE),
-    redisFolder: resolve(state === undefined || isS3(state) ? DATA_FOLDER : state, "redis"),
+    redisFolder: resolve(state !== undefined && isS3(state) ? DATA_FOLDER : (state ?? DEFAULT_STATE), "redis"),
   };
 }
 

@@ -7,6 +7,7 @@ import { withRedis } from "../../redis/with-redis.ts";
 import type { DeclaredModel } from "../../server/models/declared-models.ts";
 import { openDeps } from "../../server/open-deps.ts";
 import { type RunningServer, startServer } from "../../server/server.ts";
+import { openStore } from "../../storage/open.ts";
 import type { S3 } from "../../storage/s3/s3.ts";
 import type { CommandContext } from "../context.ts";
 import { EXIT } from "../exit.ts";
@@ -48,6 +49,8 @@ export async function serve(options: ServeOptions, context: CommandContext, sign
   const s3 = s3Of(config);
   open.defer(() => s3.close());
   try {
+    // First: Redis has its data there, and its own errors would be less clear.
+    await openStore(places.state, s3);
     const { redis, models } = await openWork(options, context, { places, s3, open, lost, signal });
     const { output, state } = places;
     const deps = await openDeps({ config, log, redis, s3, output, state, models, stopping }, open);

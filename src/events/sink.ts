@@ -49,6 +49,7 @@ export class AcceptingSink implements EventSink {
   async table({ run, owner, rule, uri }: AcceptedObject): Promise<string | undefined> {
     const { config, log, redis, s3, accepter } = this.#deps;
     const { pin, labels, column, output = this.#deps.output } = rule;
+    const results = rule.results.filter((target) => target.to === "webhook");
     const spec = {
       kind: pin.task === "image-classification" ? "images" : "text",
       // In the name of an input, this is a pattern.
@@ -62,7 +63,7 @@ export class AcceptingSink implements EventSink {
       await submitSpec(
         spec,
         {
-          ...{ s3, run, output, settings: { sliceItems, sliceBytes, events } },
+          ...{ s3, run, output, results, settings: { sliceItems, sliceBytes, events } },
           runs: { state: (id) => ledger.state(id), cancel: (id) => ledger.cancel(id) },
           queuePlan: (id, to) => accepter.acceptPlan({ run: id, output: to, owner }),
           hidden: new HiddenStores([]),

@@ -6,6 +6,7 @@ import { checkClearable, clearOutput } from "../../outputs/clear.ts";
 import { readRunFile } from "../../outputs/output.ts";
 import { newRunFile } from "../../outputs/run-file.ts";
 import { isEnded } from "../../runs/state.ts";
+import type { WebhookTarget } from "../../schemas/enrichment/target.ts";
 import type { PassedOverReport } from "../../schemas/input.ts";
 import type { RunFile, RunState, Spec } from "../../schemas/run.ts";
 import type { WorkerInfo } from "../../schemas/worker.ts";
@@ -56,6 +57,8 @@ export type PrepareDeps<M extends RunModel = RunModel> = {
   sharedOutput?: boolean | undefined;
   /** The id of the run. Default: a new one. */
   run?: string | undefined;
+  /** The webhooks that get the end of the run. */
+  results?: readonly WebhookTarget[] | undefined;
   say(line: string): void;
   reportPassedOver(report: PassedOverReport): void;
   /** Called with the lock of the output, which `open` releases. */
@@ -142,7 +145,7 @@ async function checkRemote(
 
 function runFileOf(
   request: RunRequest,
-  { settings: { sliceBytes, events }, embedded, run }: PrepareDeps,
+  { settings: { sliceBytes, events }, embedded, run, results = [] }: PrepareDeps,
   model: RunModel,
   inputs: readonly LabelInput[],
   sliceItems: number,
@@ -166,6 +169,7 @@ function runFileOf(
       ...(maxErrors === undefined ? {} : { maxErrors }),
       ...(sliceTimeoutMs === undefined ? {} : { sliceTimeoutMs }),
       ...(pricePerHour === undefined ? {} : { pricePerHour }),
+      ...(results.length > 0 ? { results: [...results] } : {}),
     },
     inputs,
   });

@@ -21,7 +21,7 @@ import { type SubmitDeps, type Submitted, submitRun } from "./submit-run.ts";
 const SAME_RUN_WAIT_MS = 30_000;
 const LOCKED_RETRY_MS = 100;
 
-export type SpecDeps = Pick<PrepareDeps, "s3" | "settings" | "runs"> &
+export type SpecDeps = Pick<PrepareDeps, "s3" | "settings" | "runs" | "results"> &
   Pick<SubmitDeps, "queuePlan" | "checkFormer"> & {
     /** The id of the run. A submission with the id of a submitted run adds nothing. */
     run: string;

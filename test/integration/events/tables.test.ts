@@ -3,6 +3,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { ManifestSchema } from "../../../src/schemas/manifest.ts";
+import { RunFileSchema } from "../../../src/schemas/run.ts";
 import { UploadBucket } from "../../helpers/inputs/uploads.ts";
 import { TestApi } from "../../helpers/servers/api.ts";
 import { startTestS3 } from "../../helpers/servers/s3-server.ts";
@@ -11,13 +12,32 @@ const PATH = "/v1/events/s3";
 const server = await startTestS3();
 after(() => server[Symbol.asyncDispose]());
 
+const endpoint = {
+  name: "crm",
+  url: "https://example.com/hook",
+  secrets: [`whsec_${Buffer.alloc(24).toString("base64")}`],
+};
+
 /** A server whose rule labels the column `review` of CSV files. */
 async function setUp(options: { output?: string } = {}, s3Roots: string[] = []) {
   const bucket = await UploadBucket.make(server.endpoint);
   const match = { bucket: bucket.name, suffix: ".csv" };
-  const rule = { name: "reviews", match, kind: "table", model: "tiny-sentiment", column: "review", ...options };
+  const results = [{ to: "webhook", endpoint: "crm" }];
+  const rule = {
+    name: "reviews",
+    results,
+    match,
+    kind: "table",
+    model: "tiny-sentiment",
+    column: "review",
+    ...options,
+  };
   const api = await TestApi.open({
-    ...{ s3: server.settings, s3Roots: [`s3://${bucket.name}/`, ...s3Roots], file: { rules: [rule] } },
+    ...{
+      s3: server.settings,
+      s3Roots: [`s3://${bucket.name}/`, ...s3Roots],
+      file: { rules: [rule], webhooks: [endpoint] },
+    },
   });
   return { bucket, api };
 }
@@ -54,6 +74,8 @@ test("a table becomes one run of its rows, however often its event comes", async
   const manifest = ManifestSchema.parse(JSON.parse(await readFile(join(folder, run, "_manifest.json"), "utf8")));
   assert.deepEqual([manifest.run, manifest.totals.labeled, manifest.totals.errors], [run, 50, 0]);
   assert.deepEqual(manifest.labels, { NEGATIVE: 25, POSITIVE: 25 });
+  const runFile = RunFileSchema.parse(JSON.parse(await readFile(join(folder, run, "_run.json"), "utf8")));
+  assert.deepEqual(runFile.settings.results, [{ to: "webhook", endpoint: "crm" }]);
   assert.equal((await api.deps.runIndex.get(run))?.owner, "rule:reviews");
   bucket.close();
 });

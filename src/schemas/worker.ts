@@ -88,6 +88,16 @@ export const ServedModelSchema = z.object({
 });
 export type ServedModel = z.infer<typeof ServedModelSchema>;
 
+/** The last registration of a model, which is kept longer than its workers run. */
+export const LastServedSchema = z.object({
+  ...ModelPinSchema.shape,
+  labels: z.int().min(1),
+  /** Of one worker. Null if none has measured it. */
+  itemsPerSecond: z.number().positive().nullable(),
+  seenAt: z.iso.datetime(),
+});
+export type LastServed = z.infer<typeof LastServedSchema>;
+
 /**
  * A store that a worker waits for. It does not answer (`outage`), or it refuses requests until a user changes something
  * (`refused`).

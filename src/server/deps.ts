@@ -12,6 +12,7 @@ import type { BucketEvents } from "../events/bucket-events.ts";
 import type { Logger } from "../logger.ts";
 import type { Accepter } from "../producers/accept/accepter.ts";
 import type { Idempotency } from "../producers/accept/idempotency.ts";
+import type { Backlog } from "../producers/client/backlog.ts";
 import type { RedisProducer } from "../producers/client/redis-producer.ts";
 import type { RedisAddress } from "../redis/connect.ts";
 import type { RunIndex } from "../runs/run-index.ts";
@@ -44,6 +45,8 @@ export type ServerDeps = {
   /** The secret of the servers that share the state store, for ids of runs that follow from what was submitted. */
   secret: string;
   runIndex: RunIndex;
+  /** How long new items of a model wait. */
+  backlog: Backlog;
   /** Receives events of buckets. */
   events: BucketEvents;
   /** Aborts when the server stops. Waiting requests answer then, and event streams end with a last event. */

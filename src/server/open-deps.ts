@@ -5,6 +5,7 @@ import type { Logger } from "../logger.ts";
 import { Idempotency } from "../producers/accept/idempotency.ts";
 import { openAccepter } from "../producers/accept/open-accepter.ts";
 import { serverSecret } from "../producers/accept/server-secret.ts";
+import { Backlog } from "../producers/client/backlog.ts";
 import { openProducer } from "../producers/client/redis-producer.ts";
 import { openRedis, type RedisAddress } from "../redis/connect.ts";
 import { RunIndex } from "../runs/run-index.ts";
@@ -77,6 +78,6 @@ export async function openDeps(options: ServerOptions, opening: AsyncDisposableS
   );
   return {
     ...{ config, log, address, redis, redisWatch, store, state, s3, stopping, models, keys },
-    ...{ producer, accepter, runIndex, idempotency, secret, events },
+    ...{ producer, accepter, runIndex, backlog: new Backlog(redis), idempotency, secret, events },
   };
 }

@@ -11,7 +11,7 @@ import { EXIT } from "../exit.ts";
 import { openModels } from "../models/open-models.ts";
 import { PullBar } from "../models/pull-bar.ts";
 import { s3Of } from "../s3.ts";
-import { declareModels } from "../serve/declare-models.ts";
+import { declareModels, readRegistered } from "../serve/declare-models.ts";
 import { placesOf } from "../serve/places.ts";
 
 export type ConsumeOptions = {
@@ -74,7 +74,7 @@ async function declare(
   signal: AbortSignal,
 ) {
   const settings = await openModels(config);
-  const workers = await withRedis(redis, (connection) => new WorkerRegistry(connection).workers());
+  const registered = await withRedis(redis, (connection) => readRegistered(new WorkerRegistry(connection)));
   const names = models ?? Object.values(settings.catalog.defaults);
-  return declareModels(names, workers, settings, new PullBar(terminal), signal);
+  return declareModels(names, registered, settings, new PullBar(terminal), signal);
 }

@@ -15,7 +15,7 @@ import { openHealthPort } from "../health-port.ts";
 import { openModels } from "../models/open-models.ts";
 import { PullBar } from "../models/pull-bar.ts";
 import { s3Of } from "../s3.ts";
-import { declaredOf, declareModels } from "./declare-models.ts";
+import { declaredOf, declareModels, readRegistered } from "./declare-models.ts";
 import { greeting } from "./greeting.ts";
 import { redisOf } from "./own-redis.ts";
 import { loadOwnModels, startOwnWorker } from "./own-worker.ts";
@@ -99,9 +99,9 @@ async function openWork(
   if (withWorker !== true) {
     const redis = await redisOf(context, places, open, lost);
     const settings = await openModels(config);
-    const workers = await withRedis(redis, (connection) => new WorkerRegistry(connection).workers());
+    const registered = await withRedis(redis, (connection) => readRegistered(new WorkerRegistry(connection)));
     const wanted = names ?? Object.values(settings.catalog.defaults);
-    return { redis, models: await declareModels(wanted, workers, settings, new PullBar(terminal), signal) };
+    return { redis, models: await declareModels(wanted, registered, settings, new PullBar(terminal), signal) };
   }
   const [redis, own] = await allOf([
     redisOf(context, places, open, lost).finally(() => log.info(elapsed(), "Redis is ready")),

@@ -2,6 +2,7 @@ import type { Queue } from "bullmq";
 import { LabelmillError } from "../../errors.ts";
 import { readPart } from "../../rows/part.ts";
 import type { Channels } from "../../runs/channels.ts";
+import { sliceJobName } from "../../runs/queues/backlog.ts";
 import { jobRetries } from "../../runs/queues/job-retries.ts";
 import { partEnd, type SingleEnd, type SingleEnds } from "../../runs/single-results.ts";
 import { parseEvent } from "../../schemas/event.ts";
@@ -73,7 +74,7 @@ export class SingleRun implements Run {
   /** Queues the job of a single; one that is in the queue stays as it is. @throws as `start` */
   static async enqueue({ single: { job }, queue, room }: SingleRunDeps, signal: AbortSignal): Promise<void> {
     const options = { jobId: jobId(job.run, job.slice), ...jobRetries(RETRIES) };
-    await room.take(() => queue.add("slice", job, options), signal);
+    await room.take(() => queue.add(sliceJobName(job), job, options), signal);
   }
 
   async wait(): Promise<RunResult> {

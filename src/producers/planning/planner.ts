@@ -3,6 +3,7 @@ import type { Redis } from "ioredis";
 import { LabelmillError } from "../../errors.ts";
 import { splitsOf } from "../../runs/ledger/codec.ts";
 import type { RunLedger } from "../../runs/ledger/ledger.ts";
+import { sliceJobName } from "../../runs/queues/backlog.ts";
 import { Turns } from "../../runs/queues/fair-turns.ts";
 import { FinalizerQueue } from "../../runs/queues/finalizer-queue.ts";
 import { jobRetries, type Retries } from "../../runs/queues/job-retries.ts";
@@ -176,7 +177,7 @@ export class Planner {
       ...(splits ? { splits } : { sources: sources!, items: items! }),
     } satisfies Job;
     if (this.#options.lane === "bulk") this.#turn = await this.#turns.next(this.#turn);
-    await this.#jobs.add("slice", JobSchema.parse(job), {
+    await this.#jobs.add(sliceJobName(job), JobSchema.parse(job), {
       jobId: jobId(run, slice),
       // Interactive slices are few and small: they run in the order of arrival.
       ...(this.#options.lane === "bulk" ? { priority: this.#turn } : {}),

@@ -91,3 +91,18 @@ test("a later run takes turns with an earlier one, and neither waits forever", a
   assert.equal(await turns.next(5_000_000), 2_097_151, "BullMQ's last priority");
   assert.ok((await redis.ttl(`${KEY_PREFIX}:turn:q`)) > 0);
 });
+
+test("a model is known for 30 days after its last worker, with its pin, labels and rate", async () => {
+  const model = servedModel({ id: "last", digest: digest("9"), labels: 7, itemsPerSecond: 12.5 });
+  await registry.beat(workerInfo({ id: "9".repeat(16), models: [model] }));
+  await registry.leave("9".repeat(16));
+  const last = await registry.lastOf(digest("9"));
+  assert.deepEqual([last?.id, last?.labels, last?.itemsPerSecond, last?.dtype], ["last", 7, 12.5, model.dtype]);
+  const known = async () => (await registry.lastServed()).map(({ id }) => id).includes("last");
+  assert.equal(await known(), true);
+  const seenAt = new Date(Date.now() - 31 * 24 * 3_600_000).toISOString();
+  await redis.hset(`${KEY_PREFIX}:models:last`, digest("9"), JSON.stringify({ ...last, seenAt }));
+  assert.equal(await registry.lastOf(digest("9")), undefined);
+  assert.equal(await known(), false);
+  assert.equal(await redis.hexists(`${KEY_PREFIX}:models:rates`, digest("9")), 0);
+});

@@ -34,7 +34,9 @@ export function hfRoutes(app: App, deps: ServerDeps): void {
     acceptAnyBody(scope as App);
     const answer = async (request: FastifyRequest, reply: FastifyReply, model: string | undefined) => {
       const left = new AbortController();
-      reply.raw.once("close", () => left.abort());
+      reply.raw.once("close", () => {
+        if (!reply.raw.writableFinished) left.abort();
+      });
       const headers = request.headers as z.infer<typeof HeadersSchema>;
       const call = {
         model,

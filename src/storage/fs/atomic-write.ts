@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { link, lstat, open, readdir, rm, writeFile } from "node:fs/promises";
+import { link, lstat, open, readdir, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { systemCode } from "../../errors.ts";
 import type { Body } from "../store.ts";
@@ -83,8 +83,34 @@ export async function removeLeftovers(folder: string): Promise<void> {
   }
 }
 
-/** Syncs the entries of a folder to the disk, if the system and the rights allow it. */
-export async function syncFolder(folder: string): Promise<void> {
+/** The running sync of a folder, and the one that begins after it. */
+type Syncs = { running: Promise<void>; next: Promise<void> | undefined };
+const syncs = new Map<string, Syncs>();
+
+/**
+ * Syncs the entries of a folder to the disk, if the system and the rights allow it. Concurrent callers share a sync: one that
+ * arrives during a sync gets the next one, which begins after its change.
+ */
+export function syncFolder(folder: string): Promise<void> {
+  const found = syncs.get(folder);
+  if (found) {
+    found.next ??= found.running.then(() => startSync(folder));
+    return found.next;
+  }
+  return startSync(folder);
+}
+
+function startSync(folder: string): Promise<void> {
+  const synced = syncNow(folder);
+  const entry: Syncs = { running: synced.catch(() => {}), next: undefined };
+  syncs.set(folder, entry);
+  void entry.running.then(() => {
+    if (!entry.next) syncs.delete(folder);
+  });
+  return synced;
+}
+
+async function syncNow(folder: string): Promise<void> {
   try {
     const handle = await open(folder, "r");
     try {
@@ -105,5 +131,5 @@ export function asidePath(folder: string, name: string): string {
 
 /** A file that cannot be removed stays hidden until `removeLeftovers`. The caller's own error is the more useful one. */
 export async function remove(path: string): Promise<void> {
-  await rm(path, { force: true }).catch(() => {});
+  await unlink(path).catch(() => {});
 }

@@ -1,3 +1,4 @@
+import type { Server } from "node:http";
 import { declaredOf } from "../../../src/cli/serve/declare-models.ts";
 import { type ConfigKey, loadConfig } from "../../../src/config.ts";
 import { createLogger, type Logger } from "../../../src/logger.ts";
@@ -8,7 +9,7 @@ import type { ServerDeps } from "../../../src/server/deps.ts";
 import type { KeyRecord } from "../../../src/server/keys/key.ts";
 import { KeyStore } from "../../../src/server/keys/key-store.ts";
 import { openDeps } from "../../../src/server/open-deps.ts";
-import { startServer } from "../../../src/server/server.ts";
+import { type RunningServer, startServer } from "../../../src/server/server.ts";
 import { openStore } from "../../../src/storage/open.ts";
 import { S3, type S3Settings } from "../../../src/storage/s3/s3.ts";
 import { TestPipeline } from "../runs/pipeline.ts";
@@ -31,6 +32,7 @@ export type TestApiOptions = {
   s3Roots?: string[];
   /** The URI of the output. Default: a folder. */
   output?: string;
+  /** The log of the server and of the worker. Default: none. */
   log?: Logger;
   /** The scopes of keys, by name. Default: no key is on record. */
   keys?: Record<string, Scope[]>;
@@ -42,6 +44,8 @@ export class TestApi implements AsyncDisposable {
   readonly deps: ServerDeps;
   /** `http://127.0.0.1:PORT` */
   readonly url: string;
+  /** The server of Node behind it. */
+  readonly server: Server;
   /** The keys of the options, by name. */
   readonly keys: ReadonlyMap<string, { key: string; record: KeyRecord }>;
   readonly #stopping: AbortController;
@@ -49,7 +53,7 @@ export class TestApi implements AsyncDisposable {
   private constructor(
     pipeline: TestPipeline,
     deps: ServerDeps,
-    url: string,
+    { url, app }: Pick<RunningServer, "url" | "app">,
     keys: ReadonlyMap<string, { key: string; record: KeyRecord }>,
     stopping: AbortController,
   ) {
@@ -57,6 +61,7 @@ export class TestApi implements AsyncDisposable {
     this.keys = keys;
     this.deps = deps;
     this.url = url;
+    this.server = app.server;
     this.#stopping = stopping;
   }
 
@@ -67,7 +72,7 @@ export class TestApi implements AsyncDisposable {
     const { file = {}, s3: s3Settings, s3Roots = [] } = options;
     const granted = { s3Roots: options.output ? [...s3Roots, options.output] : s3Roots };
     if (worker)
-      await pipeline.worker(granted, { models, plan: planFromRunFile, ...(s3Settings ? { s3: s3Settings } : {}) });
+      await pipeline.worker(granted, { models, log, plan: planFromRunFile, ...(s3Settings ? { s3: s3Settings } : {}) });
     const s3 = new S3(s3Settings);
     pipeline.defer(() => s3.close());
     const keys = new Map<string, { key: string; record: KeyRecord }>();
@@ -93,7 +98,7 @@ export class TestApi implements AsyncDisposable {
     const running = await startServer(deps);
     server.defer(() => running.close(GRACE_MS));
     opening.move();
-    return new TestApi(pipeline, deps, running.url, keys, stopping);
+    return new TestApi(pipeline, deps, running, keys, stopping);
   }
 
   /** The headers with a key of the options. */

@@ -10,8 +10,10 @@ const MAX_SKEW_MS = 5 * 60_000;
 /** How long a message is remembered, so that it is too old when it is forgotten. */
 const REMEMBER_MS = MAX_AGE_MS + MAX_SKEW_MS;
 const MAX_CERTIFICATES = 100;
-/** Fetches at a time. Callers without a key can cause them. */
+const MAX_REFUSED = 1000;
+/** Fetches at a time, and those that wait. Callers without a key can cause them. */
 const MAX_FETCHES = 4;
+const MAX_WAITING = 20;
 
 const DIGESTS: Record<string, string> = { "1": "RSA-SHA1", "2": "RSA-SHA256" };
 
@@ -36,6 +38,8 @@ export class Sns {
   readonly #options: SnsOptions;
   readonly #now: () => number;
   readonly #certificates = new Map<string, Promise<X509Certificate>>();
+  /** Addresses without a certificate. They are apart, so that a caller who invents addresses drops no certificate. */
+  readonly #refused = new Map<string, LabelmillError>();
   readonly #limit = pLimit(MAX_FETCHES);
 
   constructor(options: SnsOptions) {
@@ -101,20 +105,27 @@ export class Sns {
     await this.#fetch(url);
   }
 
-  #certificate(url: URL): Promise<X509Certificate> {
-    const known = this.#certificates.get(url.href);
-    if (known) return known;
-    const fetched = this.#limit(() => this.#fetch(url)).then(parseCertificate);
-    if (this.#certificates.size >= MAX_CERTIFICATES) {
-      const [oldest] = this.#certificates.keys();
-      this.#certificates.delete(oldest!);
+  async #certificate({ href }: URL): Promise<X509Certificate> {
+    const refusal = this.#refused.get(href);
+    if (refusal) throw refusal;
+    const known = this.#certificates.get(href) ?? this.#fetchCertificate(href);
+    keep(this.#certificates, href, known, MAX_CERTIFICATES);
+    try {
+      return await known;
+    } catch (error) {
+      this.#certificates.delete(href);
+      if (error instanceof LabelmillError && !error.retryable) keep(this.#refused, href, error, MAX_REFUSED);
+      throw error;
     }
-    this.#certificates.set(url.href, fetched);
-    fetched.catch((error: unknown) => {
-      // A certificate that does not exist is not fetched for each message again.
-      if (!(error instanceof LabelmillError) || error.retryable) this.#certificates.delete(url.href);
-    });
-    return fetched;
+  }
+
+  async #fetchCertificate(href: string): Promise<X509Certificate> {
+    if (this.#limit.pendingCount >= MAX_WAITING)
+      throw new LabelmillError(
+        "FETCH_UNAVAILABLE",
+        "too many certificates of SNS are requested at a time; try it later",
+      );
+    return parseCertificate(await this.#limit(() => this.#fetch(new URL(href))));
   }
 
   async #fetch(url: URL): Promise<Uint8Array> {
@@ -127,6 +138,14 @@ export class Sns {
       throw new LabelmillError("FETCH_UNAVAILABLE", message, { cause: error });
     }
   }
+}
+
+/** Sets an entry as the newest, and removes the oldest one above the limit. */
+function keep<V>(entries: Map<string, V>, key: string, value: V, max: number): void {
+  entries.delete(key);
+  entries.set(key, value);
+  const [oldest] = entries.keys();
+  if (entries.size > max) entries.delete(oldest!);
 }
 
 /** The origin of SNS for a topic: its region and partition are in the ARN, and not chosen by the sender. */

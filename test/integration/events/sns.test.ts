@@ -111,16 +111,45 @@ test("an outage of SNS is retryable, and the certificate is fetched again", asyn
   assert.equal(server.requests.length, 2);
 });
 
-test("the number of kept certificates is bounded", async () => {
+test("the number of kept certificates is bounded, and invented addresses drop none", async () => {
   await using server = await startSns();
   const sns = snsOf(server);
+  const verify = (number: number) => {
+    const name = `SimpleNotificationService-${number.toString(16)}.pem`;
+    return sns.verify(envelope({ SigningCertURL: `https://sns.eu-central-1.amazonaws.com/${name}` }));
+  };
+  for (let number = 0; number <= 100; number++) await verify(number);
+  await verify(100);
+  assert.equal(server.requests.length, 101);
+  await verify(0);
+  assert.equal(server.requests.length, 102);
+  const { answer } = server;
+  server.answer = () => ({ status: 404, body: "" });
+  for (let number = 1000; number < 1150; number++) await assert.rejects(verify(number), unsigned);
+  await assert.rejects(verify(1000), unsigned);
+  assert.equal(server.requests.length, 252);
+  server.answer = answer;
+  await verify(0);
+  await verify(100);
+  assert.equal(server.requests.length, 252);
+});
+
+test("callers cannot make fetches wait without bound", async () => {
+  const { promise: answer, resolve } = Promise.withResolvers<void>();
+  await using server = await startSns();
+  const fetch = async (url: URL) => {
+    await answer;
+    return server.fetch(url);
+  };
+  const sns = snsOf(server, { fetch });
   const url = (number: number) =>
     `https://sns.eu-central-1.amazonaws.com/SimpleNotificationService-${number.toString(16)}.pem`;
-  for (let number = 0; number <= 100; number++) await sns.verify(envelope({ SigningCertURL: url(number) }));
-  await sns.verify(envelope({ SigningCertURL: url(100) }));
-  assert.equal(server.requests.length, 101);
-  await sns.verify(envelope({ SigningCertURL: url(0) }));
-  assert.equal(server.requests.length, 102);
+  const all = Array.from({ length: 40 }, (_, i) => sns.verify(envelope({ SigningCertURL: url(i) })));
+  const ends = Promise.allSettled(all);
+  resolve();
+  const refused = (await ends).flatMap((end) => (end.status === "rejected" ? [end.reason] : []));
+  assert.equal(refused.length, 40 - 24, "four fetches and twenty that wait");
+  assert.ok(refused.every(({ code }) => code === "FETCH_UNAVAILABLE"));
 });
 
 test("an accepted message is refused when it is sent again, an old one and one of the future always", async () => {

@@ -17,6 +17,7 @@ import type { ServerDeps } from "./deps.ts";
 import { KeyCache } from "./keys/key-cache.ts";
 import { KeyRing } from "./keys/key-ring.ts";
 import { KeyStore } from "./keys/key-store.ts";
+import { UploadSweep } from "./label/upload-sweep.ts";
 import { RedisWatch } from "./limits/redis-watch.ts";
 import { type DeclaredModel, DeclaredModels } from "./models/declared-models.ts";
 
@@ -76,6 +77,11 @@ export async function openDeps(options: ServerOptions, opening: AsyncDisposableS
     },
     opening,
   );
+  if (config.keepUploads !== "always") {
+    const sweep = new UploadSweep({ store, redis, models, log, keepMs: config.keepUploads });
+    opening.defer(() => sweep.close());
+    sweep.start();
+  }
   return {
     ...{ config, log, address, redis, redisWatch, store, state, s3, stopping, models, keys },
     ...{ producer, accepter, runIndex, backlog: new Backlog(redis), idempotency, secret, events },

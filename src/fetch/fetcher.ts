@@ -1,6 +1,7 @@
 import type { FileHandle } from "node:fs/promises";
 import { LabelmillError, systemCode } from "../errors.ts";
 import { collect } from "../retry/read-body.ts";
+import { isUploadUri } from "../schemas/names.ts";
 import type { S3 } from "../storage/s3/s3.ts";
 import { aborted, type Expected, tooLarge } from "./failure.ts";
 import type { FileGrants } from "./grants.ts";
@@ -14,11 +15,15 @@ import { S3Grants } from "./s3-grants.ts";
 const AN_IMAGE: Expected = { what: "an image" };
 const READ_BYTES = 256 * 1024;
 
+/** The outputs whose uploads may be read, although the outputs themselves are not granted for reading. */
+export type UploadGrants = { files: FileGrants; s3: S3Grants };
+
 /** Fetches the bytes that an item's reference names: `file:` and `s3:` inside the grants, http and https through the guard. */
 export class Fetcher {
   readonly #grants: FileGrants;
   /** Undefined: no `s3:` reference is granted. */
   readonly #s3: { s3: S3; grants: S3Grants } | undefined;
+  readonly #uploads: UploadGrants | undefined;
   readonly #limits: FetchLimits;
   readonly #http: HttpFetcher;
 
@@ -32,12 +37,14 @@ export class Fetcher {
     grants: FileGrants;
     s3?: S3;
     s3Grants?: S3Grants;
+    uploads?: UploadGrants | undefined;
     allowPrivate: boolean;
     limits?: Partial<FetchLimits>;
     resolve?: Resolve;
   }) {
     this.#grants = options.grants;
     this.#s3 = options.s3 && { s3: options.s3, grants: options.s3Grants ?? new S3Grants([]) };
+    this.#uploads = options.uploads;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.#http = new HttpFetcher({
       allowPrivate: options.allowPrivate,
@@ -77,12 +84,27 @@ export class Fetcher {
       throw new LabelmillError("NOT_GRANTED", message);
     }
     const maxBytes = Math.min(this.#limits.maxFileBytes, expected.maxBytes ?? Number.POSITIVE_INFINITY);
-    return await getObject(ref, expected, { ...this.#s3, maxBytes, signal });
+    const grants = (await this.#uploadGrants(ref))?.s3 ?? this.#s3.grants;
+    return await getObject(ref, expected, { s3: this.#s3.s3, grants, maxBytes, signal });
+  }
+
+  /** The grants for a reference to an upload. If undefined, the other grants decide, and name the fix. */
+  async #uploadGrants(ref: string): Promise<UploadGrants | undefined> {
+    const uploads = this.#uploads;
+    if (!uploads || !isUploadUri(ref)) return undefined;
+    try {
+      if (/^s3:/i.test(ref)) uploads.s3.check(ref);
+      else await uploads.files.resolve(ref);
+      return uploads;
+    } catch {
+      return undefined;
+    }
   }
 
   async #readFile(url: URL, expected: Expected, signal: AbortSignal): Promise<Uint8Array> {
     if (signal.aborted) throw aborted(signal.reason);
-    await using handle = await this.#grants.open(url.href);
+    const grants = (await this.#uploadGrants(url.href))?.files ?? this.#grants;
+    await using handle = await grants.open(url.href);
     const shown = showUrl(url);
     const maxFileBytes = Math.min(this.#limits.maxFileBytes, expected.maxBytes ?? Number.POSITIVE_INFINITY);
     const { size } = await handle.stat();

@@ -145,6 +145,11 @@ export function uploadEndedKey(upload: string, seconds: number): string {
   return `${UPLOADS_FOLDER}${upload}/ended-${seconds}`;
 }
 
+/** Whether a URI can be that of an uploaded image, in any output. */
+export function isUploadUri(uri: string): boolean {
+  return /\/_uploads\/[0-9a-f]{16}\/\d{4}$/.test(uri);
+}
+
 /** @returns undefined if the key is not one of an upload */
 export function parseUploadKey(
   key: string,

@@ -138,7 +138,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
 /** What fetches and decodes images, one for all models. `opening` closes what is opened. */
 function openImages(grants: WorkerGrants, s3: S3, config: Config, opening: AsyncDisposableStack) {
   const { allowPrivate, decodeBytes: budgetBytes, decodeMs: timeoutMs, poolThreads: threads } = config;
-  const fetcher = new Fetcher({ grants: grants.files, s3, s3Grants: grants.s3, allowPrivate });
+  const fetcher = new Fetcher({ grants: grants.files, s3, s3Grants: grants.s3, uploads: grants.uploads, allowPrivate });
   opening.defer(() => fetcher.close());
   return { fetcher, decoder: new ImageDecoder({ budgetBytes, timeoutMs, threads }) };
 }

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import pLimit from "p-limit";
-import { UPLOADS_FOLDER, uploadKey, uploadRunKey } from "../../schemas/names.ts";
+import { uploadKey, uploadRunKey } from "../../schemas/names.ts";
 import type { Body, ObjectStore } from "../../storage/store.ts";
 
 /** Images of a request that are written at a time. */
@@ -64,9 +64,4 @@ export class Upload {
     this.#keys.push(key);
     return key;
   }
-}
-
-/** Whether a reference names an upload in a store. Only the route that stored it may name it. */
-export function isUploadIn(store: Pick<ObjectStore, "uri">, reference: string): boolean {
-  return reference.startsWith(store.uri + UPLOADS_FOLDER);
 }

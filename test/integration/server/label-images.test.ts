@@ -86,6 +86,23 @@ test("an upload of files is stored and labeled, with fields before and after the
   );
 });
 
+test("a worker that may only write an output reads the uploads in it, and nothing else", async () => {
+  await using api = await TestApi.open({ ...OPTIONS, worker: false });
+  const output = join(api.pipeline.folder, "output");
+  const roots = { files: [], s3: [], outputs: [] };
+  await api.pipeline.worker({ outputRoots: [output] }, { models: ["tiny-image"], roots });
+  const body = await jsonOf(await upload(api, [["frog.jpg", FROG]]));
+  assert.deepEqual(verdicts(body.items), [["frog.jpg", "frog"]]);
+  const producer = await api.pipeline.producer({ output: api.deps.store.uri });
+  const frog = pathToFileURL(join(EXAMPLES, "frog-on-forest-floor.jpg")).href;
+  const images = [`${api.deps.store.uri}single-${body.run}.jsonl`, frog];
+  const other = await producer.submit({ model: "tiny-image", images });
+  assert.deepEqual(verdicts(await Array.fromAsync(other.rows())), [
+    ["#0", "NOT_GRANTED"],
+    ["#1", "NOT_GRANTED"],
+  ]);
+});
+
 test("a repeated upload with an Idempotency-Key gives the same run", async () => {
   await using api = await TestApi.open(OPTIONS);
   const headers = { ...WAIT, "idempotency-key": "photos-1" };

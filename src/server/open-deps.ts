@@ -12,6 +12,7 @@ import { RunIndex } from "../runs/run-index.ts";
 import { DEFAULT_SLICE_ITEMS } from "../schemas/job.ts";
 import { openStore } from "../storage/open.ts";
 import type { S3 } from "../storage/s3/s3.ts";
+import { checkTargets } from "../webhooks/endpoints.ts";
 import { openWebhooks } from "../webhooks/service.ts";
 import type { ServerDeps } from "./deps.ts";
 import { KeyCache } from "./keys/key-cache.ts";
@@ -63,7 +64,10 @@ export async function openDeps(options: ServerOptions, opening: AsyncDisposableS
   });
   opening.defer(() => producer.close());
   const runIndex = new RunIndex(redis);
-  const accepter = await openAccepter({ redis: address, producer, index: runIndex, s3, log, accept: config.accept });
+  const accepter = await openAccepter({
+    ...{ redis: address, producer, index: runIndex, s3, log, accept: config.accept },
+    checkTargets: (targets) => checkTargets(targets, config),
+  });
   opening.defer(() => accepter.close());
   const settle = (run: string, id: string) => accepter.settleDelivery(run, id);
   const webhooks = await openWebhooks({ config, redis: address, state, log, settle });

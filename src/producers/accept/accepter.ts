@@ -1,6 +1,7 @@
 import type { Logger } from "../../logger.ts";
 import type { RunIndex } from "../../runs/run-index.ts";
 import type { Accepted } from "../../schemas/enrichment/accepted.ts";
+import type { ResultTarget } from "../../schemas/enrichment/target.ts";
 import type { RedisProducer } from "../client/redis-producer.ts";
 import type { Run } from "../client/run.ts";
 import type { ServerSubmission } from "../client/server-submission.ts";
@@ -30,6 +31,8 @@ export type AccepterDeps = {
   producer: RedisProducer;
   index: RunIndex;
   keeper: Keeper;
+  /** Throws for a target that this server cannot deliver to. */
+  checkTargets(targets: readonly ResultTarget[]): void;
   log: Logger;
 };
 
@@ -46,11 +49,11 @@ export class Accepter {
   /**
    * Queues a submission without keeping it: for a caller that waits for the rows, and asks again if it gets none. `keep` makes it survive;
    * call it before the answer 202. `run.wait()` does not settle after that.
-   * @throws LabelmillError as {@link RedisProducer.prepare} and `submit`
+   * @throws LabelmillError as {@link RedisProducer.prepare} and `submit`; WEBHOOK_UNKNOWN, WEBHOOK_UNSIGNED, URL_REFUSED for a target
    */
   async start({ submission, owner, run }: Acceptable): Promise<Started> {
     const { producer, keeper } = this.#deps;
-    const single = await producer.prepare({ ...submission, run });
+    const single = await this.#prepare(submission, run);
     if (run !== undefined && (await producer.endOf(single)))
       return { run: producer.watch(single), keep: async () => {}, withdraw: async () => {} };
     const started = await producer.start(single);
@@ -66,11 +69,11 @@ export class Accepter {
   /**
    * Accepts a submission. Resolves when it survives the death of every process.
    * @returns the run. It costs nothing until it is waited for
-   * @throws LabelmillError as {@link RedisProducer.prepare} and `submit`; STORE_FAILED, ACCEPT_UNCONFIRMED
+   * @throws LabelmillError as `start`; STORE_FAILED, ACCEPT_UNCONFIRMED
    */
   async accept({ submission, owner, run }: Acceptable): Promise<Run> {
     const { producer, keeper } = this.#deps;
-    const single = await producer.prepare({ ...submission, run });
+    const single = await this.#prepare(submission, run);
     if (run === undefined || !(await producer.endOf(single))) {
       const record = recordOf(single, owner);
       await keeper.keep(record, () => producer.enqueue(single));
@@ -106,6 +109,11 @@ export class Accepter {
   /** Ends the timers. What was accepted stays kept. */
   close(): Promise<void> {
     return this.#deps.keeper.close();
+  }
+
+  async #prepare(submission: ServerSubmission, run: string | undefined): Promise<Single> {
+    this.#deps.checkTargets(submission.results ?? []);
+    return await this.#deps.producer.prepare({ ...submission, run });
   }
 
   /** Lists an accepted run for its owner. The run is safe by then: a list in Redis may lack it. */

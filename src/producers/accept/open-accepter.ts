@@ -2,6 +2,7 @@ import type { Logger } from "../../logger.ts";
 import { AofConfirmation } from "../../redis/aof.ts";
 import type { RedisAddress } from "../../redis/connect.ts";
 import type { RunIndex } from "../../runs/run-index.ts";
+import type { ResultTarget } from "../../schemas/enrichment/target.ts";
 import { KEY_PREFIX } from "../../schemas/names.ts";
 import type { S3 } from "../../storage/s3/s3.ts";
 import type { RedisProducer } from "../client/redis-producer.ts";
@@ -21,6 +22,8 @@ export type AccepterOptions = {
   index: RunIndex;
   s3: S3 | undefined;
   log: Logger;
+  /** Throws for a target that this server cannot deliver to. */
+  checkTargets(targets: readonly ResultTarget[]): void;
   /** What keeps accepted submissions. */
   accept: "store" | "redis";
 };
@@ -29,9 +32,10 @@ export type AccepterOptions = {
  * Opens the accepter of a server, and begins to replay what earlier servers accepted.
  * @throws LabelmillError STORE_FAILED; REDIS_UNFIT if `accept` is `redis` and Redis cannot keep what is accepted
  */
-export async function openAccepter({ redis, producer, index, s3, log, accept }: AccepterOptions): Promise<Accepter> {
+export async function openAccepter(options: AccepterOptions): Promise<Accepter> {
+  const { redis, producer, index, s3, log, accept, checkTargets } = options;
   const keeper = accept === "redis" ? await openAof(redis) : await openJournal({ producer, index, s3, log });
-  const accepter = new Accepter({ producer, index, keeper, log });
+  const accepter = new Accepter({ producer, index, keeper, log, checkTargets });
   accepter.replay(new AbortController().signal).catch((error: unknown) => {
     log.warn({ err: error }, "accepted submissions not replayed yet");
   });

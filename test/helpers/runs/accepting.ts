@@ -28,7 +28,7 @@ export async function openAccepting(redis: RedisAddress, output: string): Promis
   const log = createLogger(process.env.LABELMILL_TEST_LOG ?? "silent", false);
   const keeper = await JournalKeeper.open({ producer, journal, index, log });
   opened.defer(() => keeper.close());
-  const accepter = new Accepter({ producer, index, keeper, log });
+  const accepter = new Accepter({ producer, index, keeper, log, checkTargets: () => {} });
   return { accepter, producer, index, journal, [Symbol.asyncDispose]: () => opened.disposeAsync() };
 }
 

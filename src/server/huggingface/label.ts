@@ -8,6 +8,7 @@ import type { ImageItem, TextItem } from "../../producers/client/submission.ts";
 import type { LabelScore, Row } from "../../schemas/row.ts";
 import type { Task } from "../../schemas/task.ts";
 import type { ServerDeps } from "../deps.ts";
+import { admit } from "../limits/admit.ts";
 import type { DeclaredModel } from "../models/declared-models.ts";
 import { labelsOfRows, problemOfFailure } from "./answer.ts";
 import { Patience } from "./patience.ts";
@@ -42,6 +43,7 @@ export async function labelForHf(
   left: AbortSignal,
 ): Promise<LabelScore[][] | LabelScore[]> {
   const model = name === undefined ? defaultFor(body, deps) : await modelNamed(name, deps);
+  await admit(deps, model.pin);
   const { content, topK, ...request } = readHfRequest(model.pin.task, body);
   const waitMs = waitForModel || request.waitForModel ? MODEL_WAIT_MS : deps.config.requestWait;
   const label = async (items: Items) => {

@@ -10,6 +10,7 @@ import { readUpload } from "../label/multipart.ts";
 import { checkReferences, hiddenStores } from "../label/references.ts";
 import { type ItemsToLabel, labelItems } from "../label/submit-items.ts";
 import { Upload } from "../label/uploads.ts";
+import { admit } from "../limits/admit.ts";
 import { findModel } from "../models/find-model.ts";
 import { Problem } from "../problems.ts";
 import { RowViewSchema } from "../runs/row-schema.ts";
@@ -55,6 +56,7 @@ function textRoute(app: App, deps: ServerDeps): void {
           `expected items of at most ${MAX_TEXT_BYTES} bytes of JSON, got ${bytes}: send fewer at a time, or POST /v1/runs`,
         );
       const model = await findModel(deps, options.model, "text-classification");
+      await admit(deps, model.pin);
       const run = await runIdOf(request, deps, bodyOf("text", request.body));
       return labelItems(request, reply, deps, { items: { texts: items }, model, options, run });
     },
@@ -93,6 +95,7 @@ async function labelImages(request: FastifyRequest, reply: FastifyReply, deps: S
   const references = contents.flatMap((each) => ("reference" in each ? [each] : []));
   await checkReferences(references, hiddenStores(deps));
   const model = await findModel(deps, options.model, "image-classification");
+  await admit(deps, model.pin);
   const run = await runIdOf(request, deps, bodyOf("images", body));
   const upload = new Upload(deps.store, run);
   const images = contents.flatMap((each) => ("bytes" in each ? [each] : []));
@@ -122,6 +125,7 @@ async function readSubmission(request: FastifyRequest, deps: ServerDeps, upload:
   const digest = createHash("sha256");
   const { uris, names, options } = await readUpload(request, upload, digest, deps.config);
   const model = await findModel(deps, options.model, "image-classification");
+  await admit(deps, model.pin);
   const run = key === undefined ? upload.id : await runIdOf(request, deps, `upload:${digest.digest("hex")}`);
   await upload.belongsTo(run);
   const images = uris.map((image, at) => ({ image, ...(names[at] === undefined ? {} : { id: names[at] }) }));

@@ -1,5 +1,5 @@
 import { LabelmillError } from "../../errors.ts";
-import { Backlog } from "../../events/backlog.ts";
+import { waitForRoom } from "../../events/backlog.ts";
 import { QueueConsumer } from "../../events/sqs/consumer.ts";
 import { SqsQueue } from "../../events/sqs/queue.ts";
 import { WorkerRegistry } from "../../fleet/registry.ts";
@@ -48,11 +48,11 @@ export async function consumeSqs(
   open.defer(() => queue.close());
   const models = await declare(options, context, redis, signal);
   const deps = await openDeps({ config, log, redis, s3, output, state, models, stopping: signal }, open);
-  const backlog = new Backlog(deps.redis, deps.events.models);
+  const { backlog, events } = deps;
   const consumer = new QueueConsumer({
     queue,
-    handle: async (body) => void (await deps.events.receiveQueued(body)),
-    room: (until) => backlog.room(config.maxBacklogSeconds, until),
+    handle: async (body) => void (await events.receiveQueued(body)),
+    room: (until) => waitForRoom(backlog, events.models, config.maxBacklogSeconds, until),
     ...{ log, visibilityS: options.visibility },
   });
   interrupts?.handle({

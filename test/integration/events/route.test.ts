@@ -147,6 +147,23 @@ test("while Redis is lost, the sender gets a 503 and the message is not half acc
   assert.equal((await journal(api)).length, 1);
 });
 
+test("while items wait for too long, the sender gets a 429 and repeats its message later", async () => {
+  await using api = await openApi({ settings: { maxBacklogSeconds: 1 } });
+  const records = Array.from({ length: 30 }, (_, i) => {
+    const [record] = JSON.parse(fixture("minio")).Records;
+    record.s3.object.key = `photos/${i}.jpg`;
+    return record;
+  });
+  // No worker has measured the model, so ten items a second are assumed.
+  assert.equal((await api.post(PATH, { Records: records })).status, 200);
+  let answer = await api.post(PATH, JSON.parse(fixture("rustfs")));
+  // The estimate is reused for a second.
+  while (answer.status === 200) answer = await api.post(PATH, JSON.parse(fixture("rustfs")));
+  const seconds = Number(answer.headers.get("retry-after"));
+  assert.deepEqual(await problemOf(answer), [429, "BACKLOG_FULL"]);
+  assert.ok(seconds >= 1 && seconds <= 60);
+});
+
 test("a rule that cannot work stops the start of the server", async () => {
   const file = { rules: [{ ...rules[0], model: "unknown" }] };
   await assert.rejects(openApi({ file }), {

@@ -5,11 +5,6 @@ import type { ModelPin } from "../schemas/run.ts";
 /** How often a full backlog is looked at again. */
 const RECHECK_MS = 1_000;
 
-/** The longest wait of a new item of these models, in seconds. */
-export async function longestWait(backlog: Backlog, models: readonly ModelPin[]): Promise<number> {
-  return Math.max(0, ...(await Promise.all(models.map((model) => backlog.seconds(model)))));
-}
-
 /** Resolves when new items of these models wait at most this long. */
 export async function waitForRoom(
   backlog: Backlog,
@@ -17,5 +12,6 @@ export async function waitForRoom(
   maxSeconds: number,
   signal: AbortSignal,
 ): Promise<void> {
-  while ((await longestWait(backlog, models)) > maxSeconds) await delay(RECHECK_MS, undefined, { signal });
+  for (const model of models)
+    while ((await backlog.seconds(model)) > maxSeconds) await delay(RECHECK_MS, undefined, { signal });
 }

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { invalid, type ObjectEvent, s3Event } from "./object-event.ts";
+import { invalid, type ObjectEvent, s3Event, sequencerOf } from "./object-event.ts";
 import { fieldOf } from "./s3-records.ts";
 
 /** An object of Google Cloud Storage. Numbers of 64 bits are texts. */
@@ -36,6 +36,6 @@ export function parseGoogleObject({
     size: size == null ? undefined : Number(size),
     etag: md5Hash ? Buffer.from(md5Hash, "base64").toString("hex") : undefined,
     // Each write has a higher generation.
-    sequencer: generation == null ? undefined : BigInt(generation).toString(16),
+    sequencer: generation == null ? undefined : sequencerOf(BigInt(generation)),
   });
 }

@@ -75,6 +75,11 @@ export function decodeKey(encoded: string): string {
   }
 }
 
+/** A sequencer from a number that grows with each change. All have one length: shorter ones are compared from the left. */
+export function sequencerOf(number: bigint): string {
+  return number.toString(16).padStart(32, "0");
+}
+
 /** The error of a message that has an unknown form. The message does not show its content. */
 export function invalid(message: string): LabelmillError {
   return new LabelmillError("EVENT_INVALID", message);

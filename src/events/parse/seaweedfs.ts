@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { ignore, invalid, type ObjectEvent, oneEvent, type Parsed, s3Event } from "./object-event.ts";
+import { ignore, invalid, type ObjectEvent, oneEvent, type Parsed, s3Event, sequencerOf } from "./object-event.ts";
 import { fieldOf } from "./s3-records.ts";
 
 const EntrySchema = z.looseObject({
@@ -53,7 +53,7 @@ export function parseSeaweedFs(body: unknown): Parsed {
   const kind = kindOf(created);
   const { file_size: size } = entry.attributes ?? {};
   const { bucket, key } = place;
-  return oneEvent(s3Event({ kind, name, bucket, key, size, ...version, sequencer: sequencerOf(entry) }));
+  return oneEvent(s3Event({ kind, name, bucket, key, size, ...version, sequencer: changeOf(entry) }));
 }
 
 function kindOf(created: Entry | null | undefined): ObjectEvent["kind"] {
@@ -82,8 +82,8 @@ function extended({ extended: values }: Entry, name: string): string | undefined
 }
 
 /** The time of the change orders the events of an object. */
-function sequencerOf({ attributes }: Entry): string | undefined {
+function changeOf({ attributes }: Entry): string | undefined {
   const { mtime, mtime_ns: nanoseconds } = attributes ?? {};
   if (!mtime) return undefined;
-  return (BigInt(Math.trunc(mtime)) * NANOSECONDS + BigInt(Math.trunc(nanoseconds ?? 0))).toString(16);
+  return sequencerOf(BigInt(Math.trunc(mtime)) * NANOSECONDS + BigInt(Math.trunc(nanoseconds ?? 0)));
 }

@@ -1,17 +1,15 @@
 import type { FastifyRequest } from "fastify";
 import { z } from "zod";
 import { LabelmillError } from "../../errors.ts";
-import { longestWait } from "../../events/backlog.ts";
 import { parseJson } from "../../events/parse/message.ts";
 import { Access } from "../access.ts";
 import type { App, ServerDeps } from "../deps.ts";
+import { admit } from "../limits/admit.ts";
 import { Problem } from "../problems.ts";
 
 const PATH = "/v1/events/s3";
 /** Senders put at most 1 MB into a message. A caller without a key may send that much. */
 const MAX_BYTES = 1_000_000;
-/** The longest wait that a full backlog asks for. */
-const MAX_RETRY_S = 60;
 const JSON_TYPES = ["application/json", "application/cloudevents+json", "application/cloudevents-batch+json"];
 /** Errors of the message itself. A sender that repeats it gets the same answer. */
 const OF_MESSAGE: ReadonlySet<string> = new Set(["EVENT_INVALID", "EVENT_UNSIGNED", "EVENT_REPLAYED"]);
@@ -49,7 +47,7 @@ export function s3EventRoutes(app: App, deps: ServerDeps): void {
       async (request) => {
         const { body, headers } = request;
         try {
-          await refuseFullBacklog(deps);
+          for (const model of deps.events.models) await admit(deps, model);
           return await (isOfSns(request) ? deps.events.receiveSns(body) : deps.events.receive(body, headers));
         } catch (error) {
           throw retryLater(error);
@@ -80,16 +78,6 @@ function readBodies(routes: App): void {
 /** Whether a request says that it is of SNS, and signed. */
 function isOfSns({ headers }: FastifyRequest): boolean {
   return headers["x-amz-sns-message-type"] !== undefined && headers["x-amz-sns-rawdelivery"] !== "true";
-}
-
-/** @throws Problem 429 while new items of a rule would wait for too long. The sender repeats its message later */
-async function refuseFullBacklog({ events, backlog, config }: ServerDeps): Promise<void> {
-  const seconds = await longestWait(backlog, events.models);
-  const most = config.maxBacklogSeconds;
-  if (seconds > most)
-    throw new Problem(429, "BACKLOG_FULL", `items wait longer than --max-backlog-seconds (${most}): try again later`, {
-      "retry-after": String(Math.min(Math.ceil(seconds - most), MAX_RETRY_S)),
-    });
 }
 
 /** Senders repeat a message after a 503, and some do not after a status below 500. */

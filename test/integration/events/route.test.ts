@@ -161,7 +161,7 @@ test("while items wait for too long, the sender gets a 429 and repeats its messa
   while (answer.status === 200) answer = await api.post(PATH, JSON.parse(fixture("rustfs")));
   const seconds = Number(answer.headers.get("retry-after"));
   assert.deepEqual(await problemOf(answer), [429, "BACKLOG_FULL"]);
-  assert.ok(seconds >= 1 && seconds <= 60);
+  assert.ok(seconds >= 1 && seconds <= 600);
 });
 
 test("a rule that cannot work stops the start of the server", async () => {

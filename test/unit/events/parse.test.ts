@@ -131,7 +131,7 @@ test("SeaweedFS: paths of buckets are objects, the MD5 is the ETag, the time ord
     size: 102400,
     object: {
       etag: "d41d8cd98f00b204e9800998ecf8427e",
-      sequencer: (1764412530n * 1_000_000_000n + 123456789n).toString(16).toUpperCase(),
+      sequencer: (1764412530n * 1_000_000_000n + 123456789n).toString(16).padStart(32, "0").toUpperCase(),
     },
   });
 });
@@ -230,7 +230,7 @@ test("CloudEvents: an object of Google is read through S3, and its MD5 is the ET
     size: 352,
     object: {
       etag: "d41d8cd98f00b204e9800998ecf8427e",
-      sequencer: 1764411330123456n.toString(16).toUpperCase(),
+      sequencer: 1764411330123456n.toString(16).padStart(32, "0").toUpperCase(),
     },
     time: "2026-11-29T10:15:30.123456Z",
   });

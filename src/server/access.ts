@@ -7,6 +7,9 @@ import { Problem } from "./problems.ts";
 /** The longest key that is hashed. */
 const MAX_KEY_LENGTH = 512;
 
+/** Headers that proxies add. They are used to refuse requests only: any client can set them. */
+const FORWARDED = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip"];
+
 /** The caller of a route that authenticates its callers itself. */
 const UNKNOWN_CALLER: Caller = { owner: "", scopes: new Set() };
 
@@ -37,7 +40,7 @@ export class Access {
    */
   async callerOf(request: FastifyRequest, scope = request.routeOptions.config.scope): Promise<Caller> {
     if (isLoopback(this.#host) && !(await this.#keys.hasAny())) {
-      this.#refuseWebPages(request);
+      this.#refuseOthers(request);
       return scope === null ? UNKNOWN_CALLER : LOCAL_CALLER;
     }
     if (scope === null) return UNKNOWN_CALLER;
@@ -61,10 +64,12 @@ export class Access {
   }
 
   /**
-   * Without keys, a web page in a browser of this machine could send requests. Its own site is visible in `Host` if its name leads here
+   * Without keys, a proxy of this machine would open the server to others. It may add the headers by which it is noticed. A web page in a browser of this machine could send requests. Its own site is visible in `Host` if its name leads here
    * (DNS rebinding), else in `Origin` and `Sec-Fetch-Site`.
    */
-  #refuseWebPages({ headers }: FastifyRequest): void {
+  #refuseOthers({ headers }: FastifyRequest): void {
+    if (FORWARDED.some((name) => headers[name] !== undefined))
+      throw new Problem(403, "FORBIDDEN", "expected a program of this machine, got a request of a proxy: create a key");
     const url = URL.parse(`http://${headers.host ?? ""}`);
     const known = ["localhost", "127.0.0.1", "[::1]", hostInUrl(this.#host)];
     if (!url || headers.host?.includes("@") || !known.includes(url.hostname))
@@ -91,7 +96,6 @@ function hostInUrl(host: string): string {
   return isIP(host) === 6 ? `[${host}]` : host.toLowerCase();
 }
 
-/** `X-Forwarded-…` headers are not read: any client can set them. */
 function keyIn({ headers }: FastifyRequest): string | undefined {
   const bearer = /^Bearer +(\S+) *$/i.exec(headers.authorization ?? "")?.[1];
   const header = headers["x-api-key"];

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import type { AddressInfo } from "node:net";
-import { createServer } from "node:net";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { test } from "node:test";
 import { freePort } from "../../../src/redis/embedded/launch.ts";
 import { type RunningCommand, Workspace } from "../../helpers/cli.ts";
@@ -48,6 +47,36 @@ test("a connection that is open and idle does not delay the end", async () => {
   await (await fetch(`${url}/v1/workers`)).arrayBuffer();
   command.child.kill("SIGINT");
   assert.equal((await command.ended).code, 0);
+});
+
+/** A connection whose request never arrives completely. */
+async function openHalf(url: string): Promise<Socket> {
+  const { port, hostname } = new URL(url);
+  const socket = connect(Number(port), hostname).on("error", () => {});
+  await once(socket, "connect");
+  socket.write(
+    "POST /v1/label/text HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{",
+  );
+  // The server has read it when it answers the next one.
+  await (await fetch(`${url}/v1/workers`)).arrayBuffer();
+  return socket;
+}
+
+test("a request that never arrives is closed within the grace time, and a second signal ends the process before", async () => {
+  await using work = await Workspace.open();
+  const short = work.start([...SERVE, "--port", "0", "--grace-ms", "500"]);
+  const socket = await openHalf(await urlOf(short));
+  const closed = once(socket, "close");
+  short.child.kill("SIGTERM");
+  await closed;
+  assert.equal((await short.ended).code, 0);
+
+  const long = work.start([...SERVE, "--port", "0", "--grace-ms", "600000"]);
+  await openHalf(await urlOf(long));
+  const repeated = setInterval(() => long.child.kill("SIGTERM"), 300);
+  const { signal } = await long.ended;
+  clearInterval(repeated);
+  assert.equal(signal, "SIGTERM");
 });
 
 test("what prevents the start is an error with a code, and nothing keeps running", async () => {

@@ -120,7 +120,7 @@ test("the bootstrap key has all scopes, and requires keys on loopback too", asyn
   await assert.rejects(opened.access.callerOf(request({ "x-api-key": "another key" })), refusal(401, "UNAUTHORIZED"));
 });
 
-test("without keys, requests of web pages are refused: other names of this machine, and other sites", async () => {
+test("without keys, requests of proxies and web pages are refused: other names of this machine, and other sites", async () => {
   using opened = await open("127.0.0.1");
   const refused: Headers[] = [
     { host: "attacker.example:8080" },
@@ -131,6 +131,8 @@ test("without keys, requests of web pages are refused: other names of this machi
     { host: "" },
     { origin: "http://attacker.example" },
     { origin: "null" },
+    { "x-forwarded-for": "127.0.0.1" },
+    { forwarded: "for=127.0.0.1" },
     { origin: "http://localhost:3000" },
     { origin: "https://localhost:8080" },
     { "sec-fetch-site": "cross-site" },

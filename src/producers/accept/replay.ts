@@ -1,7 +1,8 @@
 import pLimit from "p-limit";
 import { LabelmillError } from "../../errors.ts";
 import type { Logger } from "../../logger.ts";
-import { readManifest, readRunFile } from "../../outputs/output.ts";
+import { readRunFile } from "../../outputs/output.ts";
+import { runEndEvent } from "../../outputs/run-end.ts";
 import { RunLedger } from "../../runs/ledger/ledger.ts";
 import { existingJobs, failedReason, type SingleState, singleStates } from "../../runs/queues/job-states.ts";
 import { planJobId } from "../../runs/queues/plan-queue.ts";
@@ -16,7 +17,7 @@ import type { Journal } from "./journal.ts";
 import type { Replayed } from "./keeper.ts";
 import { listAccepted } from "./list-accepted.ts";
 import { type PendingRun, pendingOf } from "./pending.ts";
-import { RunDeliveries } from "./run-deliveries.ts";
+import { deliveryIds, RunDeliveries } from "./run-deliveries.ts";
 
 /** Records read, or settled, at a time. */
 const AT_ONCE = 8;
@@ -26,6 +27,7 @@ const CHUNK = 200;
 export type ReplayDeps = { producer: RedisProducer; journal: Journal; index: RunIndex; log: Logger };
 
 type Single = Extract<PendingRun, { kind: "single" }>;
+type Planned = Extract<PendingRun, { kind: "run" }>;
 
 /** Compares the journal with Redis and the store: what Redis lost is queued again, what has ended is removed. */
 export class Replay {
@@ -131,7 +133,7 @@ export class Replay {
       ...singles.map((single, at) =>
         limit(() => this.#checkSingle(single, { ...states[at]!, delivered: delivered.get(single) }, signal)),
       ),
-      ...runs.map((run) => limit(() => this.#checkRun(run.run, run.output))),
+      ...runs.map((run) => limit(() => this.#checkRun(run))),
     ]);
     return {
       queued: outcomes.filter((outcome) => outcome === "queued").length,
@@ -178,20 +180,32 @@ export class Replay {
     return end;
   }
 
-  async #checkRun(run: string, output: string): Promise<keyof Replayed | "pending"> {
+  async #checkRun(pending: Planned): Promise<keyof Replayed | "pending"> {
+    const { run, output } = pending;
     const { producer, log } = this.#deps;
+    const delivered = (await this.#deliveries.done([pending])).get(pending);
+    if (delivered !== undefined) return delivered ? this.#settle(run) : "pending";
     const state = await this.#ledger.state(run);
-    if (state && isEnded(state)) return this.#settle(run);
-    const id = planJobId(run);
-    if (state && (await existingJobs(producer.redis, PLANS_QUEUE, [id])).has(id)) return "pending";
-    const store = await producer.openToRead(output);
-    if (!state && (await readManifest(store))) return this.#settle(run);
-    if ((await readRunFile(store))?.run !== run) {
-      log.error({ run, output }, "accepted run cannot be planned: its output has no such run");
+    if (state && !isEnded(state) && (await existingJobs(producer.redis, PLANS_QUEUE, [planJobId(run)])).size > 0)
+      return "pending";
+    const ended = state !== undefined && isEnded(state);
+    const open = () => producer.openToRead(output);
+    // A missing output of a run that has not ended may come back: the next replay looks again.
+    const store = ended ? await openIfExists(open) : await open();
+    const runFile = store && (await readRunFile(store));
+    if (!store || runFile?.run !== run) {
+      if (!ended) log.error({ run, output }, "accepted run cannot be planned: its output has no such run");
       return this.#settle(run);
     }
-    await producer.enqueuePlan(run, output);
+    const event = await runEndEvent(runFile, store, this.#ledger);
     const record = await this.#record(run);
+    if (event) {
+      const targets = runFile.settings.results ?? [];
+      pending.deliveries = deliveryIds(run, targets);
+      const left = record ? await this.#deliveries.queueOfRun(record, targets, event) : 0;
+      return left > 0 ? "pending" : this.#settle(run);
+    }
+    await producer.enqueuePlan(run, output);
     if (record) await this.#list(record);
     log.info({ run }, "accepted run queued again: Redis had lost its planning");
     return "queued";
@@ -201,5 +215,15 @@ export class Replay {
     await this.#deps.journal.remove(run);
     this.forget(run);
     return "settled";
+  }
+}
+
+/** @returns undefined if the place does not exist */
+async function openIfExists<T>(open: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await open();
+  } catch (error) {
+    if (error instanceof LabelmillError && error.code === "STORE_NOT_FOUND") return undefined;
+    throw error;
   }
 }

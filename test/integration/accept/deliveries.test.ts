@@ -1,8 +1,12 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { test } from "node:test";
+import { readManifest } from "../../../src/outputs/output.ts";
 import type { Journal } from "../../../src/producers/accept/journal.ts";
-import { webhookDeliveryId } from "../../../src/schemas/enrichment/delivery.ts";
+import { planFromRunFile } from "../../../src/producers/planning/plan-from-run-file.ts";
+import { type WebhookEvent, webhookDeliveryId } from "../../../src/schemas/enrichment/delivery.ts";
 import { collected, MODEL, openAccepting } from "../../helpers/runs/accepting.ts";
+import { writeTexts } from "../../helpers/runs/pipeline.ts";
 import { endOfRun, TestWebhooks } from "../../helpers/runs/test-webhooks.ts";
 import { verified, WebhookReceiver } from "../../helpers/servers/webhook-receiver.ts";
 
@@ -81,4 +85,41 @@ test("a record that is written after its delivery has ended is removed, and noth
   await accepter.replay(new AbortController().signal);
   assert.deepEqual(await collected(journal.runs()), []);
   assert.equal(receiver.received.length, 1);
+});
+
+test("the end of a planned run is delivered, and again after Redis lost the delivery", async () => {
+  await using webhooks = await TestWebhooks.open();
+  const { pipeline } = webhooks;
+  await using accepting = await openAccepting(pipeline.redis.address, pipeline.output("labels"));
+  const { accepter, journal } = accepting;
+  let status = 500;
+  await using receiver = await WebhookReceiver.start((response) => response.writeHead(status).end());
+  await webhooks.start({ waitsMs: [3_600_000], settle: (run, id) => accepter.settleDelivery(run, id) });
+  await pipeline.worker({ threads: 1 }, { plan: planFromRunFile });
+  const path = await writeTexts(join(pipeline.folder, "texts.csv"), 20);
+  const target = { to: "webhook" as const, url: receiver.url };
+  const request = { kind: "text" as const, path, model: MODEL, out: "run", settings: { results: [target] } };
+  const { runFile, store } = await pipeline.submit(request);
+  const { run } = runFile;
+  await accepter.acceptPlan({ run, output: store.uri, owner: "key1" });
+  await pipeline.ended(run);
+  const replay = () => accepter.replay(new AbortController().signal);
+  await replay();
+  await receiver.until(1);
+
+  await webhooks.redis.flushall();
+  status = 200;
+  await replay();
+  await receiver.until(2);
+  assert.equal(await webhooks.outcome({ id: webhookDeliveryId(run, target) }), undefined);
+  await replay();
+  assert.deepEqual(await collected(journal.runs()), []);
+  assert.deepEqual(new Set(receiver.ids()), new Set([webhookDeliveryId(run, target)]));
+  assert.equal(receiver.received.length, 2);
+  const { data } = verified(receiver.received[1]!, webhooks.secret) as WebhookEvent;
+  const manifest = await readManifest(store);
+  assert.deepEqual(
+    [data.run, data.state, data.rows, data.labels, data.output],
+    [run, "succeeded", 20, manifest?.labels, store.uri],
+  );
 });

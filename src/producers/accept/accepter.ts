@@ -16,6 +16,8 @@ export type Acceptable = {
   owner: string;
   /** The id of the run, if it follows from the submission: submitting it again finds the first run. Default: a random one. */
   run?: string | undefined;
+  /** No run has the given id yet, so its end is not looked for: that takes a request to the store. Default: false. */
+  isNew?: boolean | undefined;
 };
 
 /** A submission that is queued and not kept. */
@@ -51,10 +53,10 @@ export class Accepter {
    * call it before the answer 202. `run.wait()` does not settle after that.
    * @throws LabelmillError as {@link RedisProducer.prepare} and `submit`; WEBHOOK_UNKNOWN, WEBHOOK_UNSIGNED, URL_REFUSED for a target
    */
-  async start({ submission, owner, run }: Acceptable): Promise<Started> {
+  async start({ submission, owner, run, isNew }: Acceptable): Promise<Started> {
     const { producer, keeper } = this.#deps;
     const single = await this.#prepare(submission, run);
-    if (run !== undefined && (await producer.endOf(single)))
+    if (run !== undefined && !isNew && (await producer.endOf(single)))
       return { run: producer.watch(single), keep: async () => {}, withdraw: async () => {} };
     const started = await producer.start(single);
     const keep = async () => {
@@ -71,10 +73,10 @@ export class Accepter {
    * @returns the run. It costs nothing until it is waited for
    * @throws LabelmillError as `start`; STORE_FAILED, ACCEPT_UNCONFIRMED
    */
-  async accept({ submission, owner, run }: Acceptable): Promise<Run> {
+  async accept({ submission, owner, run, isNew }: Acceptable): Promise<Run> {
     const { producer, keeper } = this.#deps;
     const single = await this.#prepare(submission, run);
-    if (run === undefined || !(await producer.endOf(single))) {
+    if (run === undefined || isNew || !(await producer.endOf(single))) {
       const record = recordOf(single, owner);
       await keeper.keep(record, () => producer.enqueue(single));
       await this.#list(record);

@@ -8,6 +8,7 @@ import type { Row } from "../../schemas/row.ts";
 import type { ServerDeps } from "../deps.ts";
 import { type RunView, urlsOf } from "../runs/run-view.ts";
 import type { LabelOptions } from "./bodies.ts";
+import { idempotencyKeyOf } from "./idempotency-key.ts";
 import { parsePrefer } from "./prefer.ts";
 
 /** Items of a request, with their model. */
@@ -35,7 +36,8 @@ export async function labelItems(
   const { pin, labels } = model;
   const { topK, lane, results } = options;
   const submission = { ...items, model: pin.id, pin, topK: Math.min(topK, labels), lane, results };
-  const given = { submission, owner, run: id ?? newRunId() };
+  // Without a key, no earlier request has this id.
+  const given = { submission, owner, run: id ?? newRunId(), isNew: idempotencyKeyOf(request) === undefined };
   const { waitSeconds, applied } = parsePrefer(request.headers.prefer);
   if (applied !== undefined) reply.header("preference-applied", applied);
   const about = { model: { id: pin.id, digest: pin.digest }, lane };

@@ -46,6 +46,7 @@ export async function measureStraggler(
     ],
     measures: [
       unmarked("from the first idle worker to the end of the run, slice times", summarize(tails), "straggler_slices"),
+      unmarked("the same, in the worst round", summarize([Math.max(...tails)]), "straggler_slices.worst"),
     ],
     details: [],
   };

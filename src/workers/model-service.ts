@@ -4,6 +4,7 @@ import type { WorkerOptions as QueueWorkerOptions } from "bullmq";
 import type { Redis } from "ioredis";
 import type { Config } from "../config.ts";
 import type { Fetcher } from "../fetch/fetcher.ts";
+import { serving, WorkerRegistry } from "../fleet/registry.ts";
 import { type Device, kindOf } from "../inference/devices/device.ts";
 import { Engine, type EngineOptions } from "../inference/engine.ts";
 import type { Model } from "../inference/model/model.ts";
@@ -13,6 +14,7 @@ import { Turns } from "../runs/queues/fair-turns.ts";
 import { QueueWorker } from "../runs/queues/queue-worker.ts";
 import type { DeviceKind } from "../schemas/device.ts";
 import { LANES, type Lane, queueName, SERVED_JOB_VERSIONS } from "../schemas/names.ts";
+import { QueueBacklog } from "./queue/queue-backlog.ts";
 import { SliceConcurrency } from "./queue/slice-concurrency.ts";
 import { StageTimes } from "./registration/stage-times.ts";
 import type { SharedServices } from "./shared-services.ts";
@@ -82,7 +84,8 @@ function serveLane(
     const name = queueName(engine.model, lane, version);
     const inOthers = () => all.reduce((sum, { items }) => sum + items, -concurrency.items);
     const wanted = () => itemsWanted(engine, lane, config) - inOthers();
-    const concurrency = new SliceConcurrency(() => queue, wanted, config.concurrency);
+    const backlog = HAS_BACKLOG[lane] ? backlogOf(engine, redis, () => queue) : undefined;
+    const concurrency = new SliceConcurrency(() => queue, wanted, config.concurrency, backlog);
     all.push(concurrency);
     const turns = new Turns(redis, name);
     const context = { ...shared, ...wrapped, stages, load, concurrency, turns, served: engine.model };
@@ -93,6 +96,17 @@ function serveLane(
       log,
     );
     return queue;
+  });
+}
+
+/** Whether a lane's slices are left to other workers. Interactive slices are short, and gain more from a common batch. */
+const HAS_BACKLOG: Record<Lane, boolean> = { bulk: true, interactive: false };
+
+function backlogOf({ model }: Engine, redis: Redis, queue: () => QueueWorker): QueueBacklog {
+  const registry = new WorkerRegistry(redis);
+  return new QueueBacklog({
+    waiting: () => queue().countWaiting(),
+    workers: async () => serving(await registry.workers(), model.digest).length,
   });
 }
 

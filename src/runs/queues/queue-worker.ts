@@ -48,6 +48,13 @@ export class QueueWorker extends Worker {
     });
   }
 
+  /** The number of jobs that wait in the queue, without delayed ones. */
+  async countWaiting(): Promise<number> {
+    const redis = this.opts.connection as Redis;
+    const counts = await Promise.all([redis.llen(this.toKey("wait")), redis.zcard(this.toKey("prioritized"))]);
+    return counts[0] + counts[1];
+  }
+
   protected override createJob(fields: JobFields, id: string): Job {
     try {
       return super.createJob(fields, id);

@@ -102,3 +102,21 @@ test("at most --concurrency slices run at a time", async () => {
   worker.openGate();
   assert.equal((await running).state, "succeeded");
 });
+
+test("a worker leaves each other worker as many slices as it has itself", async () => {
+  await using pipeline = await TestPipeline.open();
+  const workers = [await holdingWorker(pipeline), await holdingWorker(pipeline)];
+  const path = await writeTexts(join(pipeline.folder, "texts.csv"), 12);
+  const settings = { sliceItems: 1, windowSlices: 200 };
+  const running = pipeline.run({ kind: "text", path, model: MODEL, out: "out" }, settings);
+  const takenBy = () => workers.map(({ taken }) => taken.length);
+  do await aFewRoundTrips(pipeline);
+  while (takenBy()[0]! + takenBy()[1]! < 4);
+  const inHand = takenBy();
+  const waiting = 12 - inHand[0]! - inHand[1]!;
+  for (const count of inHand) assert.ok(count <= 5, `${inHand} taken, ${waiting} waiting`);
+  assert.ok(waiting >= Math.min(...inHand), `${inHand} taken, ${waiting} waiting`);
+  for (const worker of workers) worker.openGate();
+  assert.equal((await running).state, "succeeded");
+  assert.equal(workers[0]!.taken.length + workers[1]!.taken.length, 12);
+});

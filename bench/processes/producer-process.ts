@@ -1,6 +1,7 @@
 /** A producer of the service: a program that submits single texts with the library, or a command that plans runs. */
 import { randomBytes } from "node:crypto";
 import { performance } from "node:perf_hooks";
+import { setTimeout as delay } from "node:timers/promises";
 import type { Config } from "../../src/config.ts";
 import type { Model } from "../../src/inference/model/model.ts";
 import { readManifest } from "../../src/outputs/output.ts";
@@ -34,6 +35,8 @@ export type LabelOrder = {
   splits?: boolean;
 };
 
+export type ArrivalOrder = { input: string; output: string; perSecond: number; seconds: number };
+
 /** Texts that are submitted concurrently if no caller waits for one. */
 const AT_A_TIME = 50;
 
@@ -54,16 +57,24 @@ const calls = {
     const times: number[] = [];
     const texts = (await readTexts(input)).values();
     const lane = async () => {
-      for (const text of texts) {
-        const startedAt = performance.now();
-        const run = await producer.submit({ model: started!.model.id, texts: [text] });
-        const { state } = await run.wait();
-        times.push(performance.now() - startedAt);
-        if (state !== "succeeded") throw new Error(`a text ended as ${state}`);
-      }
+      for (const text of texts) times.push(await timeOf(producer, text));
     };
     await Promise.all(Array.from({ length: atATime }, lane));
     return times;
+  },
+
+  /** Texts at random moments, whether earlier ones have ended or not: `perSecond` on average. @returns as `submit` */
+  arrive: async ({ input, output, perSecond, seconds }: ArrivalOrder) => {
+    const producer = await producerOf(output);
+    const texts = await readTexts(input);
+    const until = performance.now() + seconds * 1000;
+    const times: Promise<number>[] = [];
+    for (let at = performance.now(); ; ) {
+      at += (-Math.log(1 - Math.random()) / perSecond) * 1000;
+      if (at >= until) return await Promise.all(times);
+      await delay(Math.max(0, at - performance.now()));
+      times.push(timeOf(producer, texts[times.length % texts.length]!));
+    }
   },
 
   label: async ({ input, output, settings, runs = 1, splits = false }: LabelOrder): Promise<LabelRun> => {
@@ -110,6 +121,16 @@ const calls = {
   },
 };
 export type ProducerCalls = typeof calls;
+
+/** @returns milliseconds from `submit` until the end of the run of this text is reported */
+async function timeOf(producer: Producer, text: string): Promise<number> {
+  const startedAt = performance.now();
+  const run = await producer.submit({ model: started!.model.id, texts: [text] });
+  const { state } = await run.wait();
+  const ms = performance.now() - startedAt;
+  if (state !== "succeeded") throw new Error(`a text ended as ${state}`);
+  return ms;
+}
 
 async function producerOf(output: string): Promise<Producer> {
   const known = producers.get(output);

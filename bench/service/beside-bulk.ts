@@ -1,5 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { setTimeout } from "node:timers/promises";
+import { KEEP_COMING_MS } from "../../src/inference/interactive-flow.ts";
 import { openRedis } from "../../src/redis/connect.ts";
 import { RunLedger } from "../../src/runs/ledger/ledger.ts";
 import { shortTexts } from "../inputs/inputs.ts";
@@ -17,6 +18,8 @@ const SLICE_ITEMS = 250;
 /** Concurrent single texts. */
 const AT_A_TIME = 20;
 const SINGLES = 200;
+/** Single texts at random moments, on average. */
+const ARRIVALS_PER_SECOND = 20;
 const WINDOW_SLICES = 10_000;
 
 /** Single texts that are submitted during a run, and what that costs the run. */
@@ -47,7 +50,7 @@ export async function measureBesideBulk(
   });
   const singles = await maker.make(SINGLES);
   // Enough for all rounds, even if each side takes twice its time.
-  const big = await maker.make(Math.ceil(rate * seconds * MARGIN * rounds * 4));
+  const big = await maker.make(Math.ceil(rate * seconds * MARGIN * rounds * 8));
   const { run } = await producer.call("queue", { ...bulk, input: big.path });
   const connection = await openRedis({ url: redis }, "producer");
   open.defer(() => connection.disconnect());
@@ -55,7 +58,11 @@ export async function measureBesideBulk(
   const runs = await inTurn(
     rounds,
     {
-      alone: () => during(ledger, run, () => setTimeout(seconds * 1000)),
+      alone: async () => {
+        // Batches are short for a while after the last interactive item.
+        await setTimeout(KEEP_COMING_MS);
+        return during(ledger, run, () => setTimeout(seconds * 1000));
+      },
       beside: () =>
         during(ledger, run, async () => {
           const until = performance.now() + seconds * 1000;
@@ -64,17 +71,21 @@ export async function measureBesideBulk(
           while (performance.now() < until) times.push(...(await producer.call("submit", order)));
           return times;
         }),
+      arriving: () => {
+        const order = { input: singles.path, output: outputs.folder, perSecond: ARRIVALS_PER_SECOND, seconds };
+        return during(ledger, run, () => producer.call("arrive", order));
+      },
     },
-    (round, { alone, beside }) =>
+    (round, { alone, beside, arriving }) =>
       say(
-        `beside bulk: round ${round} of ${rounds}: ${shown(alone)} rows/s alone, ${shown(beside)} beside ${beside.result.length} singles, p99 ${percentile(beside.result, 0.99).toFixed(0)} ms`,
+        `beside bulk: round ${round} of ${rounds}: ${shown(alone)} rows/s alone, ${shownBeside(beside)}, ${shownBeside(arriving)} arriving`,
       ),
   );
   return {
     title: "Single texts during a run",
     about: [
-      `A run in slices of ${SLICE_ITEMS} texts with ${MODEL} on one worker, and beside it ${AT_A_TIME} concurrent single texts, at least ${number(SINGLES)} a side (all from`,
-      `\`${maker.from}\`). The table has the milliseconds from \`producer.submit\` until its end is reported, and the share of its rate that the run keeps.`,
+      `A run in slices of ${SLICE_ITEMS} texts with ${MODEL} on one worker, and beside it single texts (all from \`${maker.from}\`): ${AT_A_TIME} at a time, at least`,
+      `${number(SINGLES)} a side, each followed by the next one at once; and ${ARRIVALS_PER_SECOND} a second at random moments. The table has the milliseconds from \`producer.submit\` until its end is reported, and the share of its rate that the run keeps.`,
     ],
     measures: besideMeasures(runs),
     details: [],
@@ -90,7 +101,13 @@ async function during<T>(ledger: RunLedger, run: string, work: () => Promise<T>)
   return { items: after.rows - before!.rows, seconds: (performance.now() - at) / 1000, result };
 }
 
-type BesideRound = { alone: Rate; beside: Rate & { result: number[] } };
+type Beside = Rate & { result: number[] };
+type BesideRound = { alone: Rate; beside: Beside; arriving: Beside };
+
+function shownBeside(side: Beside): string {
+  const [p50, p99] = [0.5, 0.99].map((share) => percentile(side.result, share).toFixed(0));
+  return `${shown(side)} beside ${side.result.length} singles, p50 ${p50} ms, p99 ${p99} ms`;
+}
 
 function besideMeasures(runs: readonly BesideRound[]): Measure[] {
   const over = (figure: (round: BesideRound) => number) => summarize(runs.map(figure));
@@ -104,18 +121,32 @@ function besideMeasures(runs: readonly BesideRound[]): Measure[] {
     over((round) => rateOf(round.beside)),
     "beside_bulk.beside",
   );
-  const waited = (share: number, name: string) =>
+  const arriving = measure(
+    `beside ${ARRIVALS_PER_SECOND} arriving a second, rows/s`,
+    over((round) => rateOf(round.arriving)),
+    "beside_bulk.arriving",
+  );
+  const waited = (side: "beside" | "arriving", share: number, what: string, figure: string) =>
     unmarked(
-      `a single text, ${name}, ms`,
-      over((round) => percentile(round.beside.result, share)),
-      `single_beside_bulk_ms.${name}`,
+      what,
+      over((round) => percentile(round[side].result, share)),
+      figure,
     );
-  const kept = over((round) => rateOf(round.beside) / rateOf(round.alone));
+  const kept = (side: "beside" | "arriving") => over((round) => rateOf(round[side]) / rateOf(round.alone));
   return [
-    waited(0.5, "p50"),
-    waited(0.99, "p99"),
+    waited("beside", 0.5, `one of ${AT_A_TIME} texts at a time, p50, ms`, "single_beside_bulk_ms.p50"),
+    waited("beside", 0.99, `one of ${AT_A_TIME} texts at a time, p99, ms`, "single_beside_bulk_ms.p99"),
+    waited("arriving", 0.5, "one of the arriving texts, p50, ms", "arriving_beside_bulk_ms.p50"),
+    waited("arriving", 0.99, "one of the arriving texts, p99, ms", "arriving_beside_bulk_ms.p99"),
     alone,
     beside,
-    ratio("the run with single texts beside it ÷ alone", kept, [alone, beside], "bulk_beside_singles_vs_alone"),
+    arriving,
+    ratio(
+      `the run with ${AT_A_TIME} texts at a time ÷ alone`,
+      kept("beside"),
+      [alone, beside],
+      "bulk_beside_singles_vs_alone",
+    ),
+    ratio("the run with arriving texts ÷ alone", kept("arriving"), [alone, arriving], "bulk_beside_arriving_vs_alone"),
   ];
 }

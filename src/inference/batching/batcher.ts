@@ -1,6 +1,7 @@
 import { LabelmillError, toLabelmillError } from "../../errors.ts";
 import type { Lane } from "../../schemas/names.ts";
 import type { DeviceError } from "../devices/device-error.ts";
+import { InteractiveFlow } from "../interactive-flow.ts";
 import { BatchClaim } from "../sessions/batch-claim.ts";
 import type { RanBatch } from "../tuning/batch-budgets.ts";
 import type { BatchRules, CutReason } from "./batch.ts";
@@ -39,8 +40,6 @@ type Sent<T, R> = { cut: Cut<Held<T, R>>; claim: BatchClaim | undefined };
 const WORTH_A_THREAD = 1 / 2;
 /** Fewer waiting items stay for a busy thread whose batch ends within this time. A wait of this length is not noticeable. */
 const BUSY_THREAD_WAIT_MS = 25;
-/** Interactive items keep coming until none has arrived for this long. Batches of bulk items are short meanwhile. */
-export const KEEP_COMING_MS = 5_000;
 
 /**
  * Gathers items into batches and gives each item its own outcome. An idle thread gets a batch at once, unless few items wait and
@@ -57,8 +56,7 @@ export class Batcher<T, R> {
   #ready: (Sent<T, R> | undefined)[] = [];
   #running = 0;
   #batches = 0;
-  /** When the last interactive item arrived. */
-  #interactiveAt = Number.NEGATIVE_INFINITY;
+  readonly #flow: InteractiveFlow;
   /** Since when busy time is not counted yet. Valid while a batch runs. */
   #busySince = 0;
   /** Whether a cut is scheduled. */
@@ -69,6 +67,7 @@ export class Batcher<T, R> {
 
   constructor(options: BatcherOptions<T, R>) {
     this.#options = options;
+    this.#flow = new InteractiveFlow(options.now);
     this.#threads = new ThreadLoad(options.threads);
   }
 
@@ -111,7 +110,7 @@ export class Batcher<T, R> {
     };
     const held = items.map(({ length, value }, index) => ({ length, value: { value, call, index } }));
     call.drop = this.#lanes.add(lane, held);
-    if (lane === "interactive") this.#interactiveAt = this.#now();
+    if (lane === "interactive") this.#flow.note();
     const onAbort = () => this.#fail(call, aborted(signal));
     signal?.addEventListener("abort", onAbort, { once: true });
     this.#cutSoon();
@@ -165,12 +164,12 @@ export class Batcher<T, R> {
   #nextThread(): number | undefined {
     const { rules, batchesPerThread } = this.#options;
     const { thread, batches } = this.#threads.leastBusy();
-    const budget = this.#lanes.nextBudget(rules, this.#keepComing)!;
+    const budget = this.#lanes.nextBudget(rules, this.#flow.keepsComing)!;
     if (batches === 0) {
       const little = this.#lanes.cost < budget * WORTH_A_THREAD;
       return little && this.#threads.isIdleWithin(BUSY_THREAD_WAIT_MS, this.#now()) ? undefined : thread;
     }
-    if (this.#lanes.isInteractiveNext(rules, this.#keepComing)) {
+    if (this.#lanes.isInteractiveNext(rules, this.#flow.keepsComing)) {
       const overtaken = this.#overtake();
       if (overtaken !== undefined) return overtaken;
     }
@@ -205,16 +204,12 @@ export class Batcher<T, R> {
     return true;
   }
 
-  get #keepComing(): boolean {
-    return this.#now() - this.#interactiveAt < KEEP_COMING_MS;
-  }
-
   #now(): number {
     return this.#options.now?.() ?? performance.now();
   }
 
   async #send(thread: number): Promise<void> {
-    const cut = this.#lanes.cut(this.#options.rules, this.#keepComing);
+    const cut = this.#lanes.cut(this.#options.rules, this.#flow.keepsComing);
     const { entries, reason } = cut.batch;
     const paddedCost = cut.batch.cost(entries.length);
     const realCost = this.stats.countBatch(entries, paddedCost, reason);

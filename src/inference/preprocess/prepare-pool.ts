@@ -2,6 +2,8 @@ import { Piscina } from "piscina";
 import { abortable } from "../../abortable.ts";
 import { type ErrorCode, LabelmillError } from "../../errors.ts";
 import type { ItemError } from "../../schemas/item.ts";
+import type { Lane } from "../../schemas/names.ts";
+import { LanePermits } from "./lane-permits.ts";
 import type { PrepareAnswer, PrepareTask } from "./prepare-thread.ts";
 import { type Chunk, chunksOf, joinChunks } from "./text/chunks.ts";
 import { newProgress, type Progress, TextWatchdog, type TimeLimits } from "./text/text-watchdog.ts";
@@ -34,6 +36,8 @@ export type TokenizeOptions = {
   /** The run of the texts. Timeouts are counted for each run. */
   run?: string;
   signal?: AbortSignal;
+  /** Default: bulk. */
+  lane?: Lane;
 };
 
 /** The outcome of a chunk: its tokens, or the index and the error of the text that failed. */
@@ -41,7 +45,8 @@ type Outcome = { chunk: Chunk } | { failedAt: number; error: ItemError };
 
 /**
  * Threads that tokenize, so that the main thread, which handles Redis, never does. A slice is sent to them in chunks, one for each thread
- * at a time, so that a single text does not wait for a whole slice. A text on which the tokenizer does not end (regular expressions of
+ * at a time, so that a single text does not wait for a whole slice. While interactive texts keep coming, bulk texts leave one thread to
+ * them. A text on which the tokenizer does not end (regular expressions of
  * a model can cause that) gets an error row, and its thread is terminated. That is safe: these threads never have an ONNX session.
  */
 export class PreparePool {
@@ -51,9 +56,8 @@ export class PreparePool {
   readonly #limits: TimeLimits;
   /** Calls in progress: piscina's `close()` would terminate threads while they run. */
   readonly #running = new Set<Promise<unknown>>();
-  /** The progress memory of each idle thread. */
-  readonly #idle: Progress[];
-  readonly #waiting: ((progress: Progress) => void)[] = [];
+  /** The progress memory of each thread. */
+  readonly #permits: LanePermits<Progress>;
   /** Timeouts by run. The run with the earliest first timeout comes first. */
   readonly #timeouts = new Map<string, number>();
   #invalid: LabelmillError | undefined;
@@ -64,7 +68,7 @@ export class PreparePool {
     this.#threads = threads;
     this.#modelDir = modelDir;
     this.#limits = { textMs, loadMs };
-    this.#idle = Array.from({ length: threads }, newProgress);
+    this.#permits = new LanePermits(Array.from({ length: threads }, newProgress));
   }
 
   /** Starts the threads. Throws MODEL_INVALID if the tokenizer in `modelDir` cannot be loaded. */
@@ -126,17 +130,15 @@ export class PreparePool {
     }
   }
 
-  async #onThread(texts: readonly string[], { run = "", signal }: TokenizeOptions): Promise<Outcome> {
-    const progress = this.#idle.pop() ?? (await new Promise<Progress>((free) => this.#waiting.push(free)));
+  async #onThread(texts: readonly string[], { run = "", signal, lane = "bulk" }: TokenizeOptions): Promise<Outcome> {
+    const progress = await this.#permits.take(lane);
     try {
       if (this.#invalid) throw this.#invalid;
       this.#checkTimeouts(run);
       signal?.throwIfAborted();
       return await this.#limited(texts, run, progress);
     } finally {
-      const next = this.#waiting.shift();
-      if (next) next(progress);
-      else this.#idle.push(progress);
+      this.#permits.giveBack(progress, lane);
     }
   }
 
@@ -189,7 +191,7 @@ export class PreparePool {
   close(): Promise<void> {
     this.#closed ??= Promise.allSettled(this.#running).then(() =>
       // `close()` would wait for the threads of aborted calls.
-      this.#idle.length < this.#threads ? this.#pool.destroy() : this.#pool.close(),
+      this.#permits.idle < this.#threads ? this.#pool.destroy() : this.#pool.close(),
     );
     return this.#closed;
   }

@@ -56,7 +56,7 @@ function imageLabeler({ engine, fetcher, decoder, stages, inFlight, lane }: Imag
         if (image === undefined && data === undefined) return { error: NO_IMAGE };
         const bytes =
           data ?? (await stages.time("fetch", 1, () => fetcher.get(image!, signal, { what: "an image", object })));
-        const pixels = await stages.time("prepare", 1, () => decoder.decode(bytes, recipe!, signal));
+        const pixels = await stages.time("prepare", 1, () => decoder.decode(bytes, recipe!, signal, lane));
         const [outcome] = await engine.label([{ pixels }], topK, signal, onAnswers, lane);
         return outcome!;
       } catch (error) {

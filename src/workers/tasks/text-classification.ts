@@ -1,4 +1,3 @@
-import { availableParallelism } from "node:os";
 import type { Engine, Prepared } from "../../inference/engine.ts";
 import { PreparePool } from "../../inference/preprocess/prepare-pool.ts";
 import type { ItemError } from "../../schemas/item.ts";
@@ -10,13 +9,14 @@ import type { TaskSupport } from "./task-support.ts";
 
 /** Tokens of a text until the first texts are labeled. */
 const TYPICAL_TOKENS = 16;
-const MAX_TOKENIZER_THREADS = 2;
+/** Also on one core: one of them is left to interactive texts while these keep coming. */
+const TOKENIZER_THREADS = 2;
 
 export const textClassification: TaskSupport = {
   budget: (config) => config.textBudget,
   openLabeler: async ({ engine, stages, config }, opening) => {
-    const threads = Math.min(MAX_TOKENIZER_THREADS, availableParallelism());
-    const pool = await PreparePool.start({ modelDir: engine.model.dir, threads, textMs: config.textTimeoutMs });
+    const { textTimeoutMs: textMs } = config;
+    const pool = await PreparePool.start({ modelDir: engine.model.dir, threads: TOKENIZER_THREADS, textMs });
     opening.defer(() => pool.close());
     return (lane) => textLabeler({ engine, pool, stages, lane });
   },
@@ -32,7 +32,7 @@ function textLabeler({ engine, pool, stages, lane }: TextLabelerDeps): LabelItem
     const readable = items.filter(hasVisibleText);
     const texts = readable.map(({ text }) => text);
     if (texts.length === 0) return items.map((item) => ({ error: noVisibleText(item) }));
-    const piece = await stages.time("prepare", texts.length, () => pool.tokenize(texts, { run, signal }));
+    const piece = await stages.time("prepare", texts.length, () => pool.tokenize(texts, { run, signal, lane }));
     signal.throwIfAborted();
     const { ids, offsets, truncated, errors } = piece;
     const encoded = [...texts.keys()].filter((i) => !errors.has(i));

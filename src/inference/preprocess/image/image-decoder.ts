@@ -1,4 +1,5 @@
 import { LabelmillError } from "../../../errors.ts";
+import type { Lane } from "../../../schemas/names.ts";
 import type { ImageRecipe } from "../../model/image-recipe.ts";
 import { decodePicture, openPicture } from "./decode-image.ts";
 import { DecodeWatchdog } from "./decode-watchdog.ts";
@@ -59,13 +60,13 @@ export class ImageDecoder {
   }
 
   /**
-   * Decodes an image as `decodeImage` does.
+   * Decodes an image as `decodeImage` does. The lanes take turns, so that an interactive image does not wait for all bulk images.
    *
    * @throws LabelmillError IMAGE_TOO_LARGE, IMAGE_INVALID, IMAGE_TIMEOUT, or INFERENCE_FAILED (half of the threads are lost, or no
    * thread was free for too long); and the signal's reason
    */
-  async decode(bytes: Uint8Array, recipe: ImageRecipe, signal?: AbortSignal): Promise<Uint8Array> {
-    const slot = await this.#slots.take(1);
+  async decode(bytes: Uint8Array, recipe: ImageRecipe, signal?: AbortSignal, lane?: Lane): Promise<Uint8Array> {
+    const slot = await this.#slots.take(1, lane);
     let room: Release | undefined;
     let running: Promise<unknown> | undefined;
     try {
@@ -76,7 +77,7 @@ export class ImageDecoder {
         running = opening;
         return opening;
       });
-      room = await this.#room.take(picture.peakBytes);
+      room = await this.#room.take(picture.peakBytes, lane);
       signal?.throwIfAborted();
       return await this.#bounded((watchdog) => {
         const secondsLeft = () => Math.ceil(watchdog.beginPass() / 1000);

@@ -55,6 +55,21 @@ describe("the prepare pool", () => {
     assert.deepEqual(order, ["single", "slice"]);
   });
 
+  test("while interactive texts keep coming, one does not wait for bulk texts that occupy a thread", async (t) => {
+    const folder = await temporaryFolder();
+    t.after(() => folder[Symbol.asyncDispose]());
+    await writeSpinningTokenizer(folder.path, "pre-tokenizer");
+    const pool = await PreparePool.start({ modelDir: folder.path, threads: 2, textMs: 1_000 });
+    t.after(() => pool.close());
+    await pool.tokenize(["the first one"], { lane: "interactive" });
+    const order: string[] = [];
+    const bulk = [1, 2].map((at) => pool.tokenize([SPINS]).then(() => order.push(`bulk ${at}`)));
+    await pool.tokenize(["the second one"], { lane: "interactive" });
+    order.push("interactive");
+    await Promise.all(bulk);
+    assert.deepEqual(order, ["interactive", "bulk 1", "bulk 2"]);
+  });
+
   test("close() waits for calls in progress, and rejects new ones", async (t) => {
     const pool = await PreparePool.start({ modelDir: MODEL, threads: 2 });
     t.after(() => pool.close());

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { WeightedSemaphore } from "../../../../src/inference/preprocess/image/weighted-semaphore.ts";
+import type { Lane } from "../../../../src/schemas/names.ts";
 
 /** Whether a promise is settled after all ready callbacks have run. */
 async function isOpen(promise: Promise<unknown>): Promise<boolean> {
@@ -47,4 +48,35 @@ test("after close, waiting and new requests are rejected", async () => {
   semaphore.close(reason);
   await assert.rejects(waiting, reason);
   await assert.rejects(semaphore.take(1), reason);
+});
+
+test("the lanes take turns: interactive requests do not wait for all bulk requests, and bulk requests keep half", async () => {
+  const semaphore = new WeightedSemaphore(1);
+  const order: string[] = [];
+  const ask = (lane: Lane) => semaphore.take(1, lane).then((release) => ({ release, lane }));
+  const first = await ask("bulk");
+  const asked = [...Array<Lane>(3).fill("bulk"), ...Array<Lane>(5).fill("interactive")].map((lane) =>
+    ask(lane).then((granted) => {
+      order.push(granted.lane[0]!);
+      granted.release();
+    }),
+  );
+  first.release();
+  await Promise.all(asked);
+  assert.equal(order.join(""), "ibibibii");
+  assert.equal(semaphore.held, 0);
+});
+
+test("a heavy bulk request is not overtaken by interactive requests when it is its turn", async () => {
+  const semaphore = new WeightedSemaphore(10);
+  const small = await semaphore.take(5);
+  const heavy = semaphore.take(8);
+  const urgent = semaphore.take(6, "interactive");
+  const later = semaphore.take(2, "interactive");
+  small();
+  const release = await urgent;
+  assert.ok(await isOpen(heavy));
+  assert.ok(await isOpen(later), "it is the turn of the bulk request");
+  release();
+  await Promise.all([heavy, later]);
 });

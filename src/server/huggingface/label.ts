@@ -8,12 +8,13 @@ import type { ImageItem, TextItem } from "../../producers/client/submission.ts";
 import type { LabelScore, Row } from "../../schemas/row.ts";
 import type { Task } from "../../schemas/task.ts";
 import type { ServerDeps } from "../deps.ts";
+import { checkTextBytes } from "../label/text-bytes.ts";
+import { Upload } from "../label/uploads.ts";
 import { admit } from "../limits/admit.ts";
 import type { DeclaredModel } from "../models/declared-models.ts";
 import { labelsOfRows, problemOfFailure } from "./answer.ts";
 import { Patience } from "./patience.ts";
 import { type HfBody, readHfRequest } from "./request.ts";
-import { WaitingImage } from "./waiting-image.ts";
 
 /** How long a request with `wait_for_model` waits for its labels. The server closes connections that are silent for longer. */
 const MODEL_WAIT_MS = 100_000;
@@ -54,9 +55,17 @@ export async function labelForHf(
     const started = await deps.accepter.start({ submission, owner });
     return labelsOfRows(await rowsInTime(started, model, waitMs, deps, left));
   };
-  if ("texts" in content) return label({ texts: content.texts });
-  await using image = await WaitingImage.store(deps.store, content.image);
-  return (await label({ images: [image.uri] }))[0]!;
+  if ("texts" in content) {
+    checkTextBytes(content.texts);
+    return label({ texts: content.texts });
+  }
+  const upload = new Upload(deps.store);
+  try {
+    return (await label({ images: [await upload.add(0, content.image)] }))[0]!;
+  } finally {
+    // No run on record needs the image. If it cannot be removed, it is an old upload later.
+    await upload.remove().catch((err: unknown) => deps.log.debug({ err }, "uploaded image not removed"));
+  }
 }
 
 /** A declared model, or one that workers serve. The protocol names a repository of the hub without our prefix. */

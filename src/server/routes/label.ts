@@ -9,15 +9,12 @@ import { idempotencyKeyOf, LabelHeadersSchema, runIdOf } from "../label/idempote
 import { readUpload } from "../label/multipart.ts";
 import { checkReferences, hiddenStores } from "../label/references.ts";
 import { type ItemsToLabel, labelItems } from "../label/submit-items.ts";
+import { checkTextBytes } from "../label/text-bytes.ts";
 import { Upload } from "../label/uploads.ts";
 import { admit } from "../limits/admit.ts";
 import { findModel } from "../models/find-model.ts";
-import { Problem } from "../problems.ts";
 import { RowViewSchema } from "../runs/row-schema.ts";
 import { RunViewSchema } from "../runs/run-view.ts";
-
-/** The most bytes of the texts of a request: they are one slice. */
-const MAX_TEXT_BYTES = 1_000_000;
 
 const RESPONSE = {
   200: RunViewSchema.extend({ items: z.array(RowViewSchema) }).describe("The run has ended in the time of `Prefer`."),
@@ -48,13 +45,7 @@ function textRoute(app: App, deps: ServerDeps): void {
     },
     async (request, reply) => {
       const { items, ...options } = request.body;
-      const bytes = Buffer.byteLength(JSON.stringify(items));
-      if (bytes > MAX_TEXT_BYTES)
-        throw new Problem(
-          413,
-          "BODY_TOO_LARGE",
-          `expected items of at most ${MAX_TEXT_BYTES} bytes of JSON, got ${bytes}: send fewer at a time, or POST /v1/runs`,
-        );
+      checkTextBytes(items);
       const model = await findModel(deps, options.model, "text-classification");
       await admit(deps, model.pin);
       const run = await runIdOf(request, deps, bodyOf("text", request.body));

@@ -63,6 +63,8 @@ test("an image gets a flat list, with any content type but JSON, and as base64 i
     assert.equal(labels.length, 5);
     assert.equal(labels[0], "cat");
   }
+  // The image is stored only until the answer.
+  for await (const { key } of api.deps.store.list("_uploads/")) assert.fail(key);
   const untyped = await api.fetch("/", { method: "POST", body: new Blob([body]) });
   assert.equal((await labelsOf(untyped))[0], "cat");
   const base64 = { inputs: body.toString("base64"), parameters: { top_k: 2 } };
@@ -79,6 +81,7 @@ test("without a model in the path, the kind of the body chooses among the declar
 
 test("requests that cannot be answered are refused with a code, for clients of Hugging Face too", async () => {
   await using api = await TestApi.open({ models: BOTH, settings: { bodyLimit: 100_000 } });
+  await using roomy = await TestApi.open({ worker: false });
   const text = (body: unknown) => api.post("/models/tiny-sentiment", body).then(refusalOf);
   const send = (path: string, type: string, body: string | Buffer) =>
     api.fetch(path, { method: "POST", headers: { "content-type": type }, body }).then(refusalOf);
@@ -98,6 +101,8 @@ test("requests that cannot be answered are refused with a code, for clients of H
   assert.deepEqual(codeOf(await send("/models/tiny-image", "image/jpeg", "")), [400, "REQUEST_INVALID"]);
   const large = Buffer.alloc(100_001, 1);
   assert.deepEqual(codeOf(await send("/models/tiny-image", "image/jpeg", large)), [413, "BODY_TOO_LARGE"]);
+  const long = await roomy.post("/", { inputs: Array(50).fill("x".repeat(20_000)) }).then(refusalOf);
+  assert.deepEqual(codeOf(long), [413, "BODY_TOO_LARGE"]);
   assert.deepEqual(codeOf(await api.post("/models/none/such", { inputs: GOOD }).then(refusalOf)), [404, "NO_WORKER"]);
 });
 

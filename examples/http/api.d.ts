@@ -1038,7 +1038,13 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
-                        "text/event-stream": string;
+                        "text/event-stream": {
+                            /** @enum {string} */
+                            event: "progress" | "end" | "stopping";
+                            /** @description The run, as JSON. For `stopping`, its id alone. */
+                            data: string;
+                            id?: string;
+                        };
                     };
                 };
                 /** @description The client has read the end of the run. */

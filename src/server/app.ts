@@ -1,5 +1,6 @@
-import { type FastifyReply, fastify } from "fastify";
+import { type FastifyReply, type FastifyRequest, fastify } from "fastify";
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from "fastify-type-provider-zod";
+import { LabelmillError } from "../errors.ts";
 import { Access } from "./access.ts";
 import { AllowedMethods } from "./allowed-methods.ts";
 import type { Caller } from "./caller.ts";
@@ -54,8 +55,11 @@ function send(reply: FastifyReply, answer: Answer): FastifyReply {
 function answerErrors(app: App, deps: ServerDeps): void {
   const methods = new AllowedMethods();
   app.addHook("onRoute", ({ url, method }) => methods.add(url, [method].flat()));
-  app.setErrorHandler(async (error, { method, routeOptions }, reply) => {
-    const answer = answerOf(error);
+  app.setErrorHandler(async (error, request, reply) => {
+    const { method, routeOptions } = request;
+    // What is wrong with a request to no route, such as its body, does not matter.
+    const isForNoRoute = request.is404 && !(error instanceof LabelmillError);
+    const answer = answerOf(isForNoRoute ? unknownRoute(request, methods) : error);
     if (answer.body.code !== "INTERNAL") return send(reply, answer);
     // A command fails in many ways when Redis is lost.
     if (!(await deps.redisWatch.ask())) return send(reply, answerOf(redisLost()));
@@ -63,15 +67,16 @@ function answerErrors(app: App, deps: ServerDeps): void {
     return send(reply, answer);
   });
   app.setNotFoundHandler((request) => {
-    const path = request.url.split("?")[0]!;
-    const allowed = methods.of(path);
-    if (allowed.length === 0)
-      throw new Problem(404, "ROUTE_NOT_FOUND", "expected the path of a route: /openapi.json lists them");
-    const list = allowed.join(", ");
-    throw new Problem(405, "METHOD_NOT_ALLOWED", `expected one of the methods ${list}, got ${request.method}`, {
-      allow: list,
-    });
+    throw unknownRoute(request, methods);
   });
+}
+
+function unknownRoute({ url, method }: FastifyRequest, methods: AllowedMethods): Problem {
+  const allowed = methods.of(url.split("?")[0]!);
+  if (allowed.length === 0)
+    return new Problem(404, "ROUTE_NOT_FOUND", "expected the path of a route: /openapi.json lists them");
+  const list = allowed.join(", ");
+  return new Problem(405, "METHOD_NOT_ALLOWED", `expected one of the methods ${list}, got ${method}`, { allow: list });
 }
 
 function redisLost(): Problem {

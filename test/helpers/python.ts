@@ -44,14 +44,15 @@ export async function makeAside(place: string, make: (folder: string) => Promise
   }
 }
 
-/** Runs a program to its end. @returns the exit code, null if it could not start, and the end of its output */
+/** Runs a program to its end. @param cwd default: the folder of this process. @returns the exit code, null if it could not start, and the end of its output */
 export function runProgram(
   program: string,
   args: readonly string[],
   env: NodeJS.ProcessEnv = process.env,
+  cwd?: string,
 ): Promise<{ code: number | null; output: string }> {
   return new Promise((done) => {
-    const child = spawn(program, args, { env, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(program, args, { env, cwd, stdio: ["ignore", "pipe", "pipe"] });
     let output = "";
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding("utf8").on("data", (text: string) => {

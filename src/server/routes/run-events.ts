@@ -5,6 +5,13 @@ import { EventStream } from "../runs/event-stream.ts";
 import { RunReader } from "../runs/run-reader.ts";
 import { eventOf, watchRun } from "../runs/watch-run.ts";
 
+/** One event of the stream. */
+const EventSchema = z.object({
+  event: z.enum(["progress", "end", "stopping"]),
+  data: z.string().describe("The run, as JSON. For `stopping`, its id alone."),
+  id: z.string().optional(),
+});
+
 /** `GET /v1/runs/{run}/events`: the progress of a run as server-sent events. */
 export function runEventRoutes(app: App, deps: ServerDeps): void {
   app.get(
@@ -20,7 +27,7 @@ export function runEventRoutes(app: App, deps: ServerDeps): void {
         headers: z.object({ "last-event-id": z.string().max(100).optional() }),
         produces: ["text/event-stream"],
         response: {
-          200: { description: "The events.", content: { "text/event-stream": { schema: z.string() } } },
+          200: { description: "The events.", content: { "text/event-stream": { schema: EventSchema } } },
           204: z.null().describe("The client has read the end of the run."),
         },
       },

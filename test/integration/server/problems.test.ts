@@ -45,6 +45,9 @@ test("each invalid request gets its status and a problem document with a code", 
     [{ headers: JSON_TYPE, payload: { text: "unexpected" } }, 500, "INTERNAL", /^an unexpected error/],
     [{ url: "/%zz" }, 400, "REQUEST_INVALID", /escape/],
     [{ url: "/probe/x" }, 404, "ROUTE_NOT_FOUND", /./],
+    // Without a route, the method and the path decide, whatever else is wrong.
+    [{ url: "/probe/x", headers: JSON_TYPE, payload: "{" }, 404, "ROUTE_NOT_FOUND", /./],
+    [{ method: "QUERY" as "POST", payload: "x" }, 405, "METHOD_NOT_ALLOWED", /POST, got QUERY/],
     [{ method: "PUT", headers: JSON_TYPE, payload: "{}" }, 405, "METHOD_NOT_ALLOWED", /POST, got PUT/],
   ];
   for (const [init, status, code, detail] of cases) {

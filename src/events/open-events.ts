@@ -20,8 +20,8 @@ export type EventsOptions = {
   s3: S3;
   /** The secret of the server. */
   secret: string;
-  /** The URI of the output of the server. */
-  output: string;
+  /** The URIs of the stores of the server, whose objects are never labeled: its output, and its state. */
+  stores: readonly string[];
   /** A declared model by its name. */
   model: RuleContext["model"];
   sink: EventSink;
@@ -35,9 +35,9 @@ export type EventsOptions = {
  * @throws LabelmillError CONFIG_INVALID for a rule that cannot work
  */
 export function openBucketEvents(options: EventsOptions, opening: AsyncDisposableStack): BucketEvents {
-  const { config, log, redis, s3, secret, output, model, sink } = options;
+  const { config, log, redis, s3, secret, stores, model, sink } = options;
   const endpoints = new Set(config.webhooks.map(({ name }) => name));
-  const rules = new RuleSet(config.rules, { output, model, endpoints, canSignUrls: config.webhookSecrets.length > 0 });
+  const rules = new RuleSet(config.rules, { stores, model, endpoints, canSignUrls: config.webhookSecrets.length > 0 });
   const http = new HttpFetcher({ allowPrivate: config.allowPrivate, limits: SNS_LIMITS });
   opening.defer(() => http.close());
   const never = new AbortController().signal;

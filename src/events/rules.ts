@@ -20,8 +20,8 @@ export type EventRule = Omit<Rule, "output"> & {
 
 /** What rules may refer to. */
 export type RuleContext = {
-  /** The URI of the output of the server. */
-  output: string;
+  /** The URIs of the stores of the server: its output, and its state. */
+  stores: readonly string[];
   /** A declared model by its name. */
   model(name: string): { pin: ModelPin; labels: number } | undefined;
   /** The names of the declared webhook endpoints. */
@@ -50,7 +50,7 @@ export class RuleSet {
   /** @throws LabelmillError CONFIG_INVALID for a rule that can never work, or that would label its own results */
   constructor(rules: readonly Rule[], context: RuleContext) {
     this.rules = rules.map((rule) => checkRule(rule, context));
-    this.#own = new OwnOutputs([context.output, ...this.rules.flatMap(({ output }) => output ?? [])]);
+    this.#own = new OwnOutputs([...context.stores, ...this.rules.flatMap(({ output }) => output ?? [])]);
     for (const { name, match } of this.rules) {
       if (this.#own.has(match.bucket, match.prefix))
         throw wrong(name, "a prefix outside of all outputs, whose objects never match", "one inside of an output");

@@ -76,7 +76,7 @@ export async function openDeps(options: ServerOptions, opening: AsyncDisposableS
   const idempotency = new Idempotency(state, secret);
   const events = openBucketEvents(
     {
-      ...{ config, log, redis, s3, secret, output: store.uri, model: (name) => models.find(name) },
+      ...{ config, log, redis, s3, secret, stores: [store.uri, state.uri], model: (name) => models.find(name) },
       sink: new AcceptingSink({ config, log, redis, s3, accepter, output: producer.output }),
     },
     opening,

@@ -1,5 +1,12 @@
 import { randomBytes } from "node:crypto";
-import { CreateBucketCommand, PutBucketVersioningCommand, PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
+import {
+  CreateBucketCommand,
+  GetObjectCommand,
+  GetObjectTaggingCommand,
+  PutBucketVersioningCommand,
+  PutObjectCommand,
+  S3Client,
+} from "@aws-sdk/client-s3";
 
 /** An uploaded object in one version. */
 export type Upload = { key: string; versionId?: string; etag: string; sequencer: string };
@@ -34,6 +41,16 @@ export class UploadBucket {
       ...{ key, etag: ETag.replaceAll('"', ""), sequencer: this.#count.toString(16).padStart(16, "0").toUpperCase() },
       ...(VersionId ? { versionId: VersionId } : {}),
     };
+  }
+
+  async text(key: string): Promise<string> {
+    const { Body } = await this.#client.send(new GetObjectCommand({ Bucket: this.name, Key: key }));
+    return Body!.transformToString();
+  }
+
+  async tags(key: string): Promise<Record<string, string>> {
+    const { TagSet = [] } = await this.#client.send(new GetObjectTaggingCommand({ Bucket: this.name, Key: key }));
+    return Object.fromEntries(TagSet.map(({ Key = "", Value = "" }) => [Key, Value]));
   }
 
   /** The notification of S3 for uploads. */

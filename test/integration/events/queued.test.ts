@@ -22,7 +22,7 @@ function eventsOf(server: TestSns) {
     task: "image-classification" as const,
   };
   const rules = new RuleSet([rule], {
-    ...{ output: "s3://labels/", endpoints: new Set<string>(), canSignUrls: false },
+    ...{ stores: ["s3://labels/"], endpoints: new Set<string>(), canSignUrls: false },
     model: () => ({ pin, labels: 10 }),
   });
   const objects: AcceptedObject[] = [];

@@ -21,7 +21,7 @@ const rules = new RuleSet(
     { name: "blobs", match: { bucket: "host/container" }, kind: "image", model: "image" },
   ].map((rule) => RuleSchema.parse(rule)),
   {
-    output: "s3://labels/",
+    stores: ["s3://labels/"],
     model: (name) => ({ pin: pin(name === "image" ? "image-classification" : "text-classification"), labels: 2 }),
     endpoints: new Set(),
     canSignUrls: false,

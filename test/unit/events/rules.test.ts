@@ -14,7 +14,7 @@ const MODELS: Record<string, { pin: ModelPin; labels: number }> = {
   text: { pin: pin("text", "text-classification"), labels: 2 },
 };
 const context: RuleContext = {
-  output: "s3://labels/server/",
+  stores: ["s3://labels/server/", "s3://uploads/state/"],
   model: (name) => MODELS[name],
   endpoints: new Set(["crm"]),
   canSignUrls: true,
@@ -71,6 +71,7 @@ test("our own files have no rule: outputs of the server and of rules, parts, rec
   for (const key of [
     `labels/single-${run}.jsonl`,
     "labels/anything.jpg",
+    "state/keys/0123abcd.json",
     "labels/_accepted/x.json",
     "labels/_uploads/a.jpg",
     "photos/a.jpg.labels.json",

@@ -2,6 +2,9 @@ import { type WebhookDelivery, type WebhookEvent, webhookDelivery } from "../sch
 import type { ResultTarget } from "../schemas/enrichment/target.ts";
 import type { LabelEvent } from "../schemas/event.ts";
 
+/** Rows that are longer than this as JSON are left out of an event, in UTF-16 code units: Redis keeps thousands of events. */
+const MAX_ITEMS_LENGTH = 64 * 1024;
+
 /**
  * The webhook deliveries of the end of a single. The worker queues them when the single ends, and the server queues them
  * again if Redis lost them.
@@ -22,6 +25,12 @@ export function deliveriesOf(
   return targets.map((target) => webhookDelivery(event, target)).filter(({ id }) => !delivered.includes(id));
 }
 
+/** The event without its rows: what Redis keeps when it is delivered. */
+export function withoutItems(event: WebhookEvent): WebhookEvent {
+  const { items: _, ...data } = event.data;
+  return { ...event, data };
+}
+
 function eventOf(
   { run, output, part, model, rows, errors, labels, items, failed }: LabelEvent,
   at: Date,
@@ -33,7 +42,7 @@ function eventOf(
       ...{ run, state: failed ? "failed" : errors > 0 ? "finished_with_errors" : "succeeded", output },
       ...(failed ? {} : { part }),
       ...{ model, rows, errors, labels },
-      ...(items ? { items } : {}),
+      ...(items && JSON.stringify(items).length <= MAX_ITEMS_LENGTH ? { items } : {}),
       ...(failed ? { failed } : {}),
     },
   };

@@ -3,6 +3,7 @@ import { LabelmillError, messageOf } from "../errors.ts";
 import type { Poster } from "../fetch/post.ts";
 import type { Logger } from "../logger.ts";
 import { TransientError } from "../retry/transient-error.ts";
+import { withoutItems } from "../runs/deliveries.ts";
 import { delayJob, giveBack } from "../runs/queues/job-moves.ts";
 import { LogThrottle } from "../runs/queues/log-throttle.ts";
 import { RawPayload } from "../runs/queues/queue-worker.ts";
@@ -12,7 +13,7 @@ import { disabledEndpoint, disableEndpoint } from "./disabled-endpoints.ts";
 import type { EndpointCounts } from "./endpoint-counts.ts";
 import type { EndpointSlots } from "./endpoint-slots.ts";
 import { type Endpoint, resolveTarget, type WebhookSettings } from "./endpoints.ts";
-import { bodyOf, sendSigned } from "./send.ts";
+import { sendSigned } from "./send.ts";
 
 const GONE = 410;
 export type DeliverDeps = {
@@ -91,7 +92,7 @@ export class Deliverer {
 
   async #try(job: QueuedJob, token: string, delivery: WebhookDelivery, endpoint: Endpoint): Promise<void> {
     const { poster, state, timeoutMs, stop, log } = this.#deps;
-    const message = { id: delivery.id, body: bodyOf(delivery.event) };
+    const message = { id: delivery.id, body: Buffer.from(JSON.stringify(delivery.event)) };
     let status: number;
     try {
       status = await sendSigned(poster, endpoint, message, { timeoutMs, signal: stop });
@@ -156,11 +157,20 @@ export class Deliverer {
     if (endpoint)
       await this.#count((counts) => (dead === null ? counts.delivered(endpoint) : counts.failed(endpoint, dead, true)));
     if (dead === null) {
+      await this.#shrink(job, delivery);
       log.debug({ endpoint: name, run, delivery: id }, "webhook delivered");
       return;
     }
     log.error({ endpoint: name, run, delivery: id, reason: dead }, "webhook not delivered: moved to the dead letters");
     throw new UnrecoverableError(dead);
+  }
+
+  /** The queue keeps a delivered delivery for a day, so that it is not queued again. It needs no rows for that. */
+  async #shrink(job: QueuedJob, { event, ...delivery }: WebhookDelivery): Promise<void> {
+    if (!event.data.items) return;
+    await job.updateData({ ...delivery, event: withoutItems(event) }).catch((error: unknown) => {
+      this.#deps.log.debug({ err: error }, "the rows of a delivered webhook were not removed");
+    });
   }
 
   /** Does what needs the state store. If it is not available, the job is delayed, without using a try. */

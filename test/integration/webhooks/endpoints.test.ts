@@ -4,7 +4,6 @@ import { test } from "node:test";
 import { disabledEndpoints, enableEndpoint } from "../../../src/webhooks/disabled-endpoints.ts";
 import { EndpointCounts } from "../../../src/webhooks/endpoint-counts.ts";
 import { resolveTarget } from "../../../src/webhooks/endpoints.ts";
-import { MAX_BODY_BYTES } from "../../../src/webhooks/send.ts";
 import { endOfRun, TestWebhooks } from "../../helpers/runs/test-webhooks.ts";
 import { verified, WebhookReceiver } from "../../helpers/servers/webhook-receiver.ts";
 
@@ -136,18 +135,18 @@ test("a slow endpoint does not hold up others, and gets at most its places at a 
   assert.equal(slow.received.length, 40);
 });
 
-test("the rows are left out of a body that would be too large", async () => {
+test("the rows are sent, and removed from Redis when they are delivered", async () => {
   await using webhooks = await TestWebhooks.open();
   await using receiver = await WebhookReceiver.start();
   await webhooks.start();
-  const items = Array.from({ length: 16 }, (_, record) => ({
-    ...{ id: String(record), label: "POSITIVE", score: 1, labels: [{ label: "POSITIVE", score: 1 }] },
-    ...{ input: { note: "x".repeat(MAX_BODY_BYTES / 15) }, source: { uri: "submitted:", record } },
-  }));
-  const event = endOfRun(undefined, { rows: 16, items });
-  assert.equal(await webhooks.deliver(receiver.url, event), undefined);
+  const row = { id: "1", label: "POSITIVE", score: 1, labels: [{ label: "POSITIVE", score: 1 }] };
+  const items = [{ ...row, source: { uri: "submitted:", record: 0 } }];
+  const event = endOfRun(undefined, { items });
+  const { id } = await webhooks.add({ url: receiver.url }, event);
+  assert.equal(await webhooks.outcome({ id }), undefined);
+  assert.deepEqual(verified(receiver.received[0]!, webhooks.secret), event);
   const { items: _, ...data } = event.data;
-  assert.deepEqual(verified(receiver.received[0]!, webhooks.secret), { ...event, data });
+  assert.deepEqual((await webhooks.job(id)).data.event, { ...event, data });
 });
 
 test("deliveries, failed tries and dead letters are counted for each endpoint", async () => {

@@ -42,6 +42,16 @@ test("deliveries that are done are left out, and the ids of the others do not ch
   );
 });
 
+test("rows that are long are left out", () => {
+  const itemsOf = (length: number) => {
+    const row = { id: "1", label: "POSITIVE", score: 1, labels: [{ label: "POSITIVE", score: 1 }] };
+    const items = [{ ...row, input: { note: "x".repeat(length) }, source: { uri: "submitted:", record: 0 } }];
+    return deliveriesOf({ results }, { ...end, items })[0]!.event.data.items?.length;
+  };
+  assert.equal(itemsOf(64_000), 1);
+  assert.equal(itemsOf(66_000), undefined);
+});
+
 test("the state says whether rows are in error and whether the single failed", () => {
   const state = (change: Partial<LabelEvent>) => deliveriesOf({ results }, { ...end, ...change })[0]!.event.data;
   assert.equal(state({ errors: 1 }).state, "finished_with_errors");

@@ -1,3 +1,4 @@
+import { SIDECAR_ENDING } from "../schemas/enrichment/sidecar.ts";
 import {
   FILES_FILE,
   isDataFileKey,
@@ -14,7 +15,6 @@ import { parseS3Uri, type S3Place } from "../storage/s3/uri.ts";
 const FIXED_NAMES: ReadonlySet<string> = new Set([
   ...[RUN_FILE, PARTS_FILE, FILES_FILE, MANIFEST_FILE, SUCCESS_FILE, LOCK_FILE, JOURNAL_FILE],
 ]);
-const SIDECAR = ".labels.json";
 
 /** The outputs on S3 that this process writes to. */
 export class OwnOutputs {
@@ -38,7 +38,7 @@ export class OwnOutputs {
 export function isOwnName(key: string): boolean {
   const name = key.slice(key.lastIndexOf("/") + 1);
   return (
-    name.endsWith(SIDECAR) ||
+    name.endsWith(SIDECAR_ENDING) ||
     isPartKey(name) ||
     isDataFileKey(name) ||
     /^single-[0-9a-f]{16}\.jsonl$/.test(name) ||

@@ -42,6 +42,15 @@ export class GrantedS3 extends S3 {
     yield* this.#s3.list(bucket, prefix);
   }
 
+  override async tags(at: S3Place, versionId?: string): ReturnType<S3["tags"]> {
+    this.#check(at);
+    return this.#s3.tags(at, versionId);
+  }
+
+  override async setTags(): Promise<never> {
+    throw readOnly();
+  }
+
   override async put(): Promise<never> {
     throw readOnly();
   }

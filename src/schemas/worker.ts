@@ -114,6 +114,27 @@ export const OutageInfoSchema = z.object({
 });
 export type OutageInfo = z.infer<typeof OutageInfoSchema>;
 
+const count = z.int().nonnegative();
+
+/** What became of sidecars and tags since the start of the worker. */
+export const DeliveryCountsSchema = z.object({
+  /** `superseded`: a newer result exists. `refused`: they could not be written; the label is in the part. */
+  sidecars: z.object({ written: count, superseded: count, refused: count }),
+  /** `full`: the object had too many tags for both. */
+  tags: z.object({ written: count, superseded: count, refused: count, full: count }),
+  /** The last one that was refused. */
+  lastRefused: z
+    .object({
+      to: z.enum(["sidecar", "tags"]),
+      at: z.iso.datetime(),
+      uri: z.string(),
+      code: z.string(),
+      message: z.string(),
+    })
+    .optional(),
+});
+export type DeliveryCounts = z.infer<typeof DeliveryCountsSchema>;
+
 /** A worker as it registers every ten seconds. Unknown fields of newer workers are dropped. */
 export const WorkerInfoSchema = z.object({
   v: z.literal(SCHEMA_VERSION),
@@ -131,6 +152,8 @@ export const WorkerInfoSchema = z.object({
   s3Roots: z.array(z.string()),
   /** Omitted if all stores work, and by older workers. */
   outages: z.array(OutageInfoSchema).optional().catch(undefined),
+  /** Omitted before the first one, and by older workers. */
+  deliveries: DeliveryCountsSchema.optional().catch(undefined),
   /** The versions of jobs that it serves. Omitted by workers that serve version 2 alone. */
   jobVersions: z.array(z.int().positive()).max(100).optional().catch(undefined),
   /** Folders and `s3://` prefixes in which it may open outputs. Default: all of its roots. */

@@ -108,6 +108,6 @@ export const WORK_SETTINGS = {
   outputRoots: list(",")
     .optional()
     .describe(
-      "Folders and `s3://` prefixes that outputs may be in, besides the output of the command (separated by commas). If omitted, all of `fileRoots` and `s3Roots`, which are then writable.",
+      "Folders and `s3://` prefixes that outputs may be in, besides the output of the command (separated by commas). If omitted, all of `fileRoots` and `s3Roots`, which are then writable. Sidecars and tags need it explicitly.",
     ),
 };

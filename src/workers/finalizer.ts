@@ -7,10 +7,12 @@ import { FileEncoder } from "../rows/file-encoder.ts";
 import type { Compactions } from "../runs/compactions.ts";
 import type { RunLedger } from "../runs/ledger/ledger.ts";
 import { QueueWorker } from "../runs/queues/queue-worker.ts";
+import type { WebhookQueue } from "../runs/queues/webhook-queue.ts";
 import { type CompactJob, CompactJobSchema, type FinalizeJob, FinalizeJobSchema } from "../schemas/job.ts";
 import { runsQueue, SERVED_JOB_VERSIONS } from "../schemas/names.ts";
 import type { Outages } from "../storage/health/outages.ts";
 import type { ObjectStore } from "../storage/store.ts";
+import { deliverRunEnd } from "./deliver/run-end.ts";
 import { judgeFailure, outageDelayMs } from "./outages/outage-delay.ts";
 import { type DeadLetters, unreadableReason } from "./queue/dead-letters.ts";
 import { delayJob, giveBack, toLabelmillError } from "./queue/retry.ts";
@@ -24,6 +26,7 @@ export type FinalizerDeps = {
   ledger: RunLedger;
   compactions: Compactions;
   deadLetters: DeadLetters;
+  webhooks: WebhookQueue;
   outages: Outages;
   log: Logger;
 };
@@ -80,7 +83,7 @@ async function handleRunJob(
 async function work(
   { data }: QueuedJob,
   isCompaction: boolean,
-  { openOutput, ledger, compactions, encoder, log }: FinalizerDeps & { encoder: FileEncoder },
+  { openOutput, ledger, compactions, webhooks, encoder, log }: FinalizerDeps & { encoder: FileEncoder },
 ): Promise<void> {
   const { run, output } = data as CompactJob | FinalizeJob;
   const store = await openOutput(output);
@@ -90,6 +93,7 @@ async function work(
     log.info({ run, range: job.range }, "output files written");
   } else {
     const state = await finalizeRun(run, store, ledger, compactions, openOutput);
+    if (state) await deliverRunEnd({ run, state, store }, { ledger, webhooks });
     log.info({ run, state }, state ? "run closed" : "run cannot be closed yet");
   }
 }

@@ -14,6 +14,7 @@ import { plansQueue, SERVED_JOB_VERSIONS } from "../schemas/names.ts";
 import type { RunState } from "../schemas/run.ts";
 import type { S3 } from "../storage/s3/s3.ts";
 import type { ObjectStore } from "../storage/store.ts";
+import { deliverRunEnd } from "./deliver/run-end.ts";
 import { judgeFailure, outageDelayMs } from "./outages/outage-delay.ts";
 import { unreadableReason } from "./queue/dead-letters.ts";
 import { delayJob, giveBack, toLabelmillError } from "./queue/retry.ts";
@@ -51,7 +52,7 @@ export type PlannerDeps = {
   s3: S3;
   config: Config;
   grants: { files: FileGrants; s3: S3Grants };
-  shared: Pick<SharedServices, "ledger" | "deadLetters" | "outages" | "log">;
+  shared: Pick<SharedServices, "ledger" | "deadLetters" | "outages" | "webhooks" | "log">;
   openOutput: (uri: string) => Promise<ObjectStore>;
 };
 
@@ -88,10 +89,10 @@ async function handlePlan(
   deps: PlannerDeps,
   signal: AbortSignal,
 ): Promise<void> {
-  const { redis, shared } = deps;
+  const { redis, shared, openOutput } = deps;
   const { outages } = shared;
   const reason = unreadableReason(queued, PlanJobSchema);
-  if (reason !== undefined) throw await rejectRunJob(queued, reason, shared);
+  if (reason !== undefined) throw await rejectRunJob(queued, reason, { ...shared, openOutput });
   const { run, output } = queued.data as PlanJob;
   const outage = outages.of([output]);
   if (outage) return delayJob(queued, token, outageDelayMs(outage));
@@ -115,7 +116,7 @@ async function handlePlan(
       log.debug({ err: thrown }, "plan delayed: its store or Redis is unavailable");
       return await delayJob(queued, token, delayMs);
     }
-    throw await failedRunJob(queued, toLabelmillError(thrown), "run could not be planned", shared);
+    throw await failedRunJob(queued, toLabelmillError(thrown), "run could not be planned", { ...shared, openOutput });
   } finally {
     redis.off("close", onClose);
   }
@@ -141,5 +142,6 @@ async function planToItsEnd(
   // A caller may have resumed the run between its end and this check.
   do state = await abortable(plan(planDeps, run, signal), signal);
   while (!isEnded((await shared.ledger.state(run)) ?? state));
+  await abortable(deliverRunEnd({ run, state, store }, shared), signal);
   return state;
 }

@@ -7,6 +7,7 @@ import type { Channels } from "../runs/channels.ts";
 import { Compactions } from "../runs/compactions.ts";
 import { RunLedger } from "../runs/ledger/ledger.ts";
 import { FinalizerQueue } from "../runs/queues/finalizer-queue.ts";
+import { WebhookQueue } from "../runs/queues/webhook-queue.ts";
 import { SingleEnds } from "../runs/single-results.ts";
 import type { Outages } from "../storage/health/outages.ts";
 import type { CrashRecord } from "./crashes/crash-record.ts";
@@ -27,6 +28,7 @@ export type SharedServices = {
   isolation: Isolation;
   deadLetters: DeadLetters;
   events: ResultEvents;
+  webhooks: WebhookQueue;
   outages: Outages;
   outageBuffer: OutageBuffer;
   /** Queues the job that closes a run. All slices of the run must have ended. */
@@ -53,6 +55,8 @@ export async function openSharedServices(
 ): Promise<SharedServices> {
   const events = new ResultEvents(redis, config.resultsMaxWaiting);
   opening.defer(() => events.close());
+  const webhooks = new WebhookQueue(redis);
+  opening.defer(() => webhooks.close());
   const deadLetters = new DeadLetters(redis, log);
   opening.defer(() => deadLetters.close());
   const finalizers = new FinalizerQueue(redis, config);
@@ -67,6 +71,7 @@ export async function openSharedServices(
     isolation: new Isolation(),
     deadLetters,
     events,
+    webhooks,
     outages,
     outageBuffer: new OutageBuffer(config.heldBytes),
     finalize: (run, output) => finalizers.add(run, output),

@@ -19,6 +19,7 @@ import type { Outages } from "../storage/health/outages.ts";
 import type { S3 } from "../storage/s3/s3.ts";
 import { openConnections } from "./connections.ts";
 import type { CrashRecord } from "./crashes/crash-record.ts";
+import { Deliverer } from "./deliver/deliver.ts";
 import { serveRunJobs } from "./finalizer.ts";
 import { type ModelService, type ModelServiceDeps, openModelService, type WrappableSteps } from "./model-service.ts";
 import { openOutages } from "./outages/store-outages.ts";
@@ -91,7 +92,8 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   const { crashRecord, around = (steps) => steps, thread } = options;
   const shared = await openSharedServices({ redis, channels, id, config, outages, crashRecord, log }, opening);
   const outputs = new OutputStores(grants.outputs, s3);
-  const steps = sliceSteps({ ...shared, outputs, devices: reasonsByDevice(devices) });
+  const deliverer = new Deliverer({ s3, grants, stores: outputs, webhooks: shared.webhooks, outages, log });
+  const steps = sliceSteps({ ...shared, outputs, deliverer, devices: reasonsByDevice(devices) });
 
   const stop = new AbortController();
   const queueOptions = queueOptionsOf(redis, config);
@@ -120,7 +122,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   const failed = stopOnFailure(failures, queues, () => plans?.stop(), stop, log);
   const { granted } = grants;
   const registration = await register(
-    { id, redis, services, deviceReason: devices.why, granted, outages, log },
+    { id, redis, services, deviceReason: devices.why, granted, outages, deliveries: deliverer.counts, log },
     opening,
   );
   log.info({ worker: id, models: options.models.map((model) => model.id) }, "worker ready");

@@ -1,4 +1,7 @@
+import { isCurrent } from "../../fleet/registry.ts";
+import { JOB_VERSION } from "../../schemas/names.ts";
 import {
+  type DeliveryCounts,
   type ModelWork,
   type OutageInfo,
   type ServedModel,
@@ -9,18 +12,30 @@ import {
 import { clock, spoken } from "../../storage/health/outage-lines.ts";
 
 /** The lines of `status` about a worker: for each model a line, and indented lines about its work. */
-export function workerLines({ id, host, pid, models, deviceReason, outages = [] }: WorkerInfo): string[] {
+export function workerLines(worker: WorkerInfo): string[] {
+  const { id, host, pid, models, deviceReason, outages = [], deliveries } = worker;
   const lines = models.flatMap((model) => [
     `${id}  ${host}:${pid}  ${headOf(model)}`,
     ...(model.work ? workLines(model.work) : []).map((line) => `  ${line}`),
   ]);
   const device = deviceReason === undefined ? [] : [`  on ${models[0]!.device}: ${deviceReason}`];
-  return [...lines, ...device, ...outages.map((outage) => `  ${outageLine(outage)}`)];
+  const outdated = isCurrent(worker) ? [] : [`  takes no jobs of version ${JOB_VERSION}: update labelmill there`];
+  const delivered = deliveries ? [`  ${deliveryLine(deliveries)}`] : [];
+  return [...lines, ...device, ...outdated, ...delivered, ...outages.map((outage) => `  ${outageLine(outage)}`)];
 }
 
 function outageLine({ place, since, nextTryAt, reason, kept }: OutageInfo): string {
   const retry = spoken(Math.max(0, Date.parse(nextTryAt) - Date.now()));
   return `store ${place} has been unavailable since ${clock(new Date(since))}: ${reason}; ${kept} labeled slices kept, next try in ${retry}`;
+}
+
+function deliveryLine({ sidecars, tags, lastRefused }: DeliveryCounts): string {
+  const counts = Object.entries({ sidecars, tags }).map(([to, found]) => {
+    const some = Object.entries(found).flatMap(([what, count]) => (count > 0 ? [`${count} ${what}`] : []));
+    return some.length > 0 ? `${to}: ${some.join(", ")}` : "";
+  });
+  const refused = lastRefused ? `last refused: ${lastRefused.uri} (${lastRefused.code})` : "";
+  return [...counts, refused].filter((part) => part !== "").join(" · ");
 }
 
 function headOf({ id, digest, device, slots, itemsPerSecond, batches, items, held, work }: ServedModel): string {

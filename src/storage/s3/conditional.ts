@@ -1,6 +1,6 @@
 import { LabelmillError } from "../../errors.ts";
 import { s3Code, s3Status } from "./error.ts";
-import { etagIn, quotedEtag } from "./etag.ts";
+import { etagIn, quotedEtag } from "./found.ts";
 import type { RequestS3 } from "./upload.ts";
 import type { S3Place } from "./uri.ts";
 

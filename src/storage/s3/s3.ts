@@ -4,17 +4,17 @@ import { retry, Tries } from "../../retry/retry.ts";
 import { answeredAt, openS3Client, type S3Client, type S3Settings } from "./client.ts";
 import { putIf } from "./conditional.ts";
 import { type S3Operation, s3Code, s3Status } from "./error.ts";
-import { etagIn, quotedEtag } from "./etag.ts";
+import { foundOf, quotedEtag, type S3Found } from "./found.ts";
 import { type ByteRange, readPieces } from "./pieces.ts";
+import { readTags, type S3Tags, writeTags } from "./tagging.ts";
 import { S3_LIMITS, type S3Limits, s3Retry, throwIfAborted } from "./tries.ts";
 import { inPieces, PIECE_BYTES, type RequestS3, uploadPieces } from "./upload.ts";
 import { type S3Place, s3Uri } from "./uri.ts";
 
 export type { S3Settings } from "./client.ts";
+export type { S3Found } from "./found.ts";
 export { parseS3Uri, type S3Place, s3Uri } from "./uri.ts";
 
-/** `size` in bytes; `etag` without its quotes. */
-export type S3Found = { size: number; etag: string; modifiedAt: Date };
 /** An object at one moment. `readAt` is this moment by the server's clock. */
 export type S3Snapshot = S3Found & { bytes: Uint8Array; readAt: Date };
 
@@ -167,6 +167,16 @@ export class S3 {
     return Buffer.compare(bytes, body) === 0 ? now : null;
   }
 
+  /** The tags of an object, or of one version of it. */
+  async tags(at: S3Place, versionId?: string): Promise<S3Tags> {
+    return readTags(this.#requestFor(at), at, versionId);
+  }
+
+  /** Replaces all tags of an object, or of one version of it. */
+  async setTags(at: S3Place, tags: S3Tags, versionId?: string): Promise<void> {
+    await writeTags(this.#requestFor(at), at, tags, versionId);
+  }
+
   /** Deletes an object, if it exists. With `etag`, only this one, on a server that supports `If-Match`. */
   async delete(at: S3Place, etag?: string): Promise<void> {
     try {
@@ -282,14 +292,6 @@ export class S3 {
       client.send(new sdk.PutObjectCommand({ Bucket: at.bucket, Key: at.key, Body: body })),
     );
   }
-}
-
-function foundOf(answer: { ContentLength?: number; ETag?: string; LastModified?: Date }): S3Found {
-  return {
-    size: answer.ContentLength ?? 0,
-    etag: etagIn(answer.ETag),
-    modifiedAt: answer.LastModified ?? new Date(0),
-  };
 }
 
 function drop(body: Readable): void {

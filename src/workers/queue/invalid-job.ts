@@ -1,5 +1,6 @@
 import type { Job as QueuedJob, UnrecoverableError } from "bullmq";
 import { LabelmillError } from "../../errors.ts";
+import { ResultTargetsSchema } from "../../schemas/enrichment/target.ts";
 import type { LabelEvent } from "../../schemas/event.ts";
 import {
   EventsSchema,
@@ -53,7 +54,7 @@ export async function rejectJob(queued: QueuedJob, reason: string, deps: Rejecti
   return rejected;
 }
 
-type Address = Pick<Job, "run" | "slice" | "model" | "output" | "events" | "single">;
+type Address = Pick<Job, "run" | "slice" | "model" | "output" | "events" | "single" | "results">;
 
 /** Where to report the failure of a job that cannot be parsed, as far as the job says. Undefined if it names no run. */
 function readAddress({ id, data }: QueuedJob, model: ServedModel): Address | undefined {
@@ -66,7 +67,8 @@ function readAddress({ id, data }: QueuedJob, model: ServedModel): Address | und
   const output = typeof payload.output === "string" ? payload.output.slice(0, MAX_OUTPUT_LENGTH) : "";
   // The producer may want events, and an event too many is better than a missing one.
   const events = EventsSchema.catch("parts").parse(payload.events);
-  return { ...named, model, output, events, ...(isSingle ? { single: true } : {}) };
+  const results = ResultTargetsSchema.catch([]).parse(payload.results ?? []);
+  return { ...named, model, output, events, results, ...(isSingle ? { single: true } : {}) };
 }
 
 function eventOf(address: Address, error: LabelmillError): LabelEvent {

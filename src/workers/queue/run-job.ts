@@ -2,9 +2,19 @@ import { type Job as QueuedJob, UnrecoverableError } from "bullmq";
 import type { LabelmillError } from "../../errors.ts";
 import type { Logger } from "../../logger.ts";
 import type { RunLedger } from "../../runs/ledger/ledger.ts";
+import type { WebhookQueue } from "../../runs/queues/webhook-queue.ts";
 import { RunIdSchema } from "../../schemas/job.ts";
+import type { ObjectStore } from "../../storage/store.ts";
+import { deliverRunEnd } from "../deliver/run-end.ts";
 import type { DeadLetters } from "./dead-letters.ts";
 import { isLastAttempt } from "./retry.ts";
+
+export type RunJobDeps = {
+  ledger: RunLedger;
+  webhooks: WebhookQueue;
+  openOutput: (uri: string) => Promise<ObjectStore>;
+  log: Logger;
+};
 
 /**
  * Adds a job that plans or closes a run and cannot be parsed to the dead letters. The run that it names fails, so that
@@ -14,11 +24,11 @@ import { isLastAttempt } from "./retry.ts";
 export async function rejectRunJob(
   queued: QueuedJob,
   reason: string,
-  { ledger, deadLetters }: { ledger: RunLedger; deadLetters: DeadLetters },
+  deps: RunJobDeps & { deadLetters: DeadLetters },
 ): Promise<UnrecoverableError> {
-  const rejected = await deadLetters.add(queued, reason);
+  const rejected = await deps.deadLetters.add(queued, reason);
   const run = RunIdSchema.safeParse(queued.data?.run);
-  if (run.success) await ledger.failRun(run.data, rejected.message);
+  if (run.success) await failRun({ run: run.data, output: String(queued.data.output) }, rejected.message, deps);
   return rejected;
 }
 
@@ -31,13 +41,28 @@ export async function failedRunJob(
   queued: QueuedJob,
   error: LabelmillError,
   problem: string,
-  { ledger, log }: { ledger: RunLedger; log: Logger },
+  deps: RunJobDeps,
 ): Promise<Error> {
-  const { run } = queued.data as { run: string };
+  const { run, output } = queued.data as { run: string; output: string };
   const reason = `${error.code}: ${error.message}`;
   const isFinal = !error.retryable || isLastAttempt(queued);
-  log[isFinal ? "error" : "warn"]({ run, code: error.code, err: error }, problem);
+  deps.log[isFinal ? "error" : "warn"]({ run, code: error.code, err: error }, problem);
   if (!isFinal) return error;
-  await ledger.failRun(run, reason);
+  await failRun({ run, output }, reason, deps);
   return new UnrecoverableError(reason);
+}
+
+/** Fails a run, unless it has ended, and queues its webhooks as far as its output can be read. */
+async function failRun(
+  { run, output }: { run: string; output: string },
+  reason: string,
+  { ledger, webhooks, openOutput, log }: RunJobDeps,
+): Promise<void> {
+  await ledger.failRun(run, reason);
+  try {
+    const state = (await ledger.state(run)) ?? "failed";
+    await deliverRunEnd({ run, state, store: await openOutput(output) }, { ledger, webhooks });
+  } catch (error) {
+    log.warn({ run, err: error }, "webhooks of the failed run not queued");
+  }
 }

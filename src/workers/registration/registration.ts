@@ -8,6 +8,7 @@ import { SCHEMA_VERSION, SERVED_JOB_VERSIONS } from "../../schemas/names.ts";
 import type { ModelWork, ServedModel, StageTime, WorkerInfo } from "../../schemas/worker.ts";
 import { SOFTWARE } from "../../software.ts";
 import type { Outages } from "../../storage/health/outages.ts";
+import type { Counts } from "../deliver/delivery-counts.ts";
 import type { ModelService } from "../model-service.ts";
 import { BusyMeter } from "./busy-meter.ts";
 import type { StageTimes } from "./stage-times.ts";
@@ -20,6 +21,7 @@ export type RegistrationDeps = {
   deviceReason: string;
   granted: Granted;
   outages: Pick<Outages, "list">;
+  deliveries: Pick<Counts, "current">;
   log: Logger;
 };
 
@@ -85,8 +87,9 @@ export class Registration {
   }
 
   #info(): WorkerInfo {
-    const { id, services, deviceReason, granted, outages } = this.#deps;
+    const { id, services, deviceReason, granted, outages, deliveries } = this.#deps;
     const out = outages.list();
+    const delivered = deliveries.current;
     return {
       v: SCHEMA_VERSION,
       id,
@@ -100,6 +103,7 @@ export class Registration {
       fileRoots: [...granted.fileRoots],
       s3Roots: [...granted.s3Roots],
       ...(granted.outputRoots ? { outputRoots: [...granted.outputRoots] } : {}),
+      ...(delivered ? { deliveries: delivered } : {}),
       ...(out.length > 0 ? { outages: out } : {}),
     };
   }

@@ -17,7 +17,8 @@ import type { StageTimes } from "../registration/stage-times.ts";
  * 5. put:        write the part. The first write wins: if a part exists already, adopt it.
  * 6. commit:     record the part's receipt and update the run's counters in one atomic step. The last slice of a run
  *                queues the job that closes the run.
- * 7. publish:    notify the caller and add an event to the results queue.
+ * 7. deliver:    write the results of a single to sidecars and tags of its objects, and queue its webhooks.
+ * 8. publish:    notify the caller and add an event to the results queue.
  *
  * slice-steps.ts implements the steps. slice-attempt.ts adds `label` and what depends on the attempt.
  *
@@ -25,8 +26,10 @@ import type { StageTimes } from "../registration/stage-times.ts";
  * attempt adopts the part, commits the receipt of that part (not the receipt of its own rows), and publishes again.
  */
 export async function processSlice(job: Job, steps: TimedSteps, signal: AbortSignal): Promise<void> {
-  const part = await (job.single ? labelFirst(job, steps, signal) : adoptOrLabel(job, steps, signal));
+  const { isFirst, isLast } = steps.attempt;
+  const part = await (job.single && isFirst ? labelFirst(job, steps, signal) : adoptOrLabel(job, steps, signal));
   if ((await steps.stages.time("write", 1, () => steps.commit(job, part))) === "stray") return;
+  if (job.results?.length) await steps.deliver(job, part, { signal, isLast });
   await steps.publish(job, part);
 }
 
@@ -35,7 +38,7 @@ async function adoptOrLabel(job: Job, steps: TimedSteps, signal: AbortSignal): P
   return (await steps.adopt(store, job)) ?? write(store, job, await steps.label(job, signal), steps, signal);
 }
 
-/** The caller of a single waits, and an earlier part is rare: look for one only if the write finds that it exists. */
+/** The caller of a single waits, and no earlier attempt has written a part, unless the job was queued again. */
 async function labelFirst(job: Job, steps: TimedSteps, signal: AbortSignal): Promise<StoredPart> {
   const [store, rows] = await Promise.all([steps.openOutput(job.output), steps.label(job, signal)]);
   return write(store, job, rows, steps, signal);
@@ -67,6 +70,8 @@ export type SliceSteps = {
   encode(rows: readonly Row[]): Committed & { bytes: Uint8Array };
   /** Records the receipt and the run's counters once. `stray`: Redis does not count this slice. */
   commit(job: Job, part: StoredPart): Promise<"done" | "stray">;
+  /** Writes the result to the other places that the job names. @throws only what another attempt may not meet */
+  deliver(job: Job, part: StoredPart, attempt: DeliveryAttempt): Promise<void>;
   /** Reports the result. A retried job may report it again. */
   publish(job: Job, part: StoredPart): Promise<void>;
 };
@@ -74,8 +79,11 @@ export type SliceSteps = {
 /** The steps without `label`, which depends on the model. */
 export type OutputSteps = Omit<SliceSteps, "label">;
 
-/** The steps, and the totals to which their times are added. */
-export type TimedSteps = SliceSteps & { stages: StageTimes };
+/** The steps, and the totals to which their times are added. `attempt`: the first of the job, and the last one allowed. */
+export type TimedSteps = SliceSteps & { stages: StageTimes; attempt: { isFirst: boolean; isLast: boolean } };
+
+/** An attempt of a job. `isLast`: no other follows if this one fails. */
+export type DeliveryAttempt = { signal: AbortSignal; isLast: boolean };
 
 /** A part in the store. `own`: this attempt wrote it. `inferMs`: device time that this attempt used, in ms. */
 export type StoredPart = Committed & { rows: readonly Row[]; own?: true; inferMs?: number };

@@ -4,6 +4,7 @@ import type { AttemptRecord } from "../crashes/attempt-record.ts";
 import { CRASHES_UNTIL_ISOLATED } from "../crashes/crash-record.ts";
 import { crashCount, MAX_UNBLAMED_CRASHES, unblamedCrashCount } from "../crashes/evidence.ts";
 import { OutageAwareStore } from "../outages/outage-aware-store.ts";
+import { isLastAttempt } from "../queue/retry.ts";
 import type { ItemsInHand } from "../queue/slice-concurrency.ts";
 import { type LabelItems, labelIsolated, labelTogether } from "./label-items.ts";
 import { processSlice, type TimedSteps } from "./process-slice.ts";
@@ -60,7 +61,7 @@ export async function runAttempt(attempt: SliceAttempt, context: SliceContext): 
 
 /** @param leave lets isolated slices start before this one is done */
 function stepsOf(attempt: SliceAttempt, context: SliceContext, isIsolated: boolean, leave: () => void): TimedSteps {
-  const { record, inHand, stop, log } = attempt;
+  const { queued, record, inHand, stop, log } = attempt;
   const { steps, load, stages, outages, outageBuffer } = context;
   let inferMs = 0;
   const label: LabelItems = (items, job, signal) =>
@@ -72,6 +73,7 @@ function stepsOf(attempt: SliceAttempt, context: SliceContext, isIsolated: boole
   return {
     ...steps,
     stages,
+    attempt: { isFirst: queued.attemptsStarted === 1, isLast: isLastAttempt(queued) },
     openOutput: async (uri) => {
       const store = await abortable(steps.openOutput(uri), stop);
       // An isolated slice blocks all others, so its rows do not wait for a store. Rows that wait block no isolated

@@ -9,6 +9,7 @@ import type { SingleEnds } from "../../runs/single-results.ts";
 import type { Job } from "../../schemas/job.ts";
 import { PARTS_FOLDER } from "../../schemas/names.ts";
 import type { Row } from "../../schemas/row.ts";
+import type { Deliverer } from "../deliver/deliver.ts";
 import { committedEvent, type ResultEvents } from "../result-events.ts";
 import { existingPart } from "./existing-part.ts";
 import type { OutputStores } from "./output-stores.ts";
@@ -23,6 +24,7 @@ export type StepDeps = {
   singles: SingleEnds;
   compactions: Compactions;
   events: ResultEvents;
+  deliverer: Pick<Deliverer, "deliver">;
   /** Queues the job that closes a run. All slices of the run must have ended. */
   finalize: (run: string, output: string) => Promise<void>;
   /** The devices on which this worker runs its models. */
@@ -39,6 +41,7 @@ export function sliceSteps(deps: StepDeps): OutputSteps {
     adopt: existingPart,
     encode: encodePart,
     commit: (job, part) => commit(job, part, deps, strays),
+    deliver: (job, part, attempt) => deps.deliverer.deliver(job, part, attempt),
     publish: async (job, part) => {
       const event = committedEvent(job, part);
       // The caller of a single waits: notify it before the results queue.

@@ -9,6 +9,7 @@ export const KILL_STEPS = [
   "prepared",
   "labeled",
   "put",
+  "undelivered",
   "committed",
   "published",
   "file",
@@ -63,6 +64,10 @@ export function killAround(
       commit: async (job, part) => {
         dieAt("put", job.slice);
         return steps.commit(job, part);
+      },
+      deliver: async (job, part, attempt) => {
+        dieAt("undelivered", job.slice);
+        return steps.deliver(job, part, attempt);
       },
       publish: async (job, part) => {
         dieAt("committed", job.slice);

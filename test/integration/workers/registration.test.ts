@@ -17,6 +17,7 @@ test("beats do not pile up while Redis is unreachable, and the last one has the 
   const outages: OutageInfo[] = [];
   const registration = new Registration({
     ...{ id: "0123456789abcdef", registry, services: [], deviceReason: "a test", outages: { list: () => outages } },
+    deliveries: { current: undefined },
     granted: { fileRoots: [], s3Roots: [], outputRoots: undefined },
     log: createLogger("silent", false),
   });

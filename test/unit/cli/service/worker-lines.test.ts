@@ -46,6 +46,19 @@ test("values that are not measured yet, or not reported, are not invented", () =
   assert.equal(lines(undefined).length, 1);
 });
 
+test("sidecars and tags are counted, and a worker that takes no current jobs is named", () => {
+  const deliveries = {
+    sidecars: { written: 12, superseded: 1, refused: 0 },
+    tags: { written: 0, superseded: 0, refused: 2, full: 0 },
+    lastRefused: { to: "tags", at: "2026-11-29T12:00:00.000Z", uri: "s3://b/x", code: "NOT_GRANTED", message: "no" },
+  } as const;
+  const models = [servedModel({ work: undefined })];
+  assert.deepEqual(workerLines(workerInfo({ models, deliveries, jobVersions: undefined })).slice(1), [
+    "  takes no jobs of version 3: update labelmill there",
+    "  sidecars: 12 written, 1 superseded · tags: 2 refused · last refused: s3://b/x (NOT_GRANTED)",
+  ]);
+});
+
 test("a store that is not available is shown with the reason and the number of kept slices", () => {
   const since = new Date(2026, 10, 29, 12, 3, 10);
   const nextTryAt = new Date(Date.now() + 8_000).toISOString();

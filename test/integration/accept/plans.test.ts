@@ -1,9 +1,13 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
+import { setImmediate } from "node:timers/promises";
 import { verifyOutput } from "../../../src/outputs/verify/verify.ts";
 import { planFromRunFile } from "../../../src/producers/planning/plan-from-run-file.ts";
 import { RunLedger } from "../../../src/runs/ledger/ledger.ts";
+import { existingJobs } from "../../../src/runs/queues/job-states.ts";
+import { planJobId } from "../../../src/runs/queues/plan-queue.ts";
+import { PLANS_QUEUE } from "../../../src/schemas/names.ts";
 import { collected, MODEL, openAccepting } from "../../helpers/runs/accepting.ts";
 import { TestPipeline, writeTexts } from "../../helpers/runs/pipeline.ts";
 
@@ -50,6 +54,8 @@ test("an accepted run that ended before Redis was emptied is not planned again",
   await accepting.accepter.acceptPlan({ run, output: store.uri, owner: "k" });
   await pipeline.worker({ threads: 1 }, { plan: planFromRunFile });
   assert.equal(await pipeline.ended(run), "succeeded");
+  // A planner that still watches the run would begin it again.
+  while ((await existingJobs(redis, PLANS_QUEUE, [planJobId(run)])).size > 0) await setImmediate();
   await redis.flushall();
   assert.deepEqual(await accepting.accepter.replay(new AbortController().signal), { queued: 0, settled: 1 });
   assert.equal(await new RunLedger(redis).state(run), undefined);
@@ -65,7 +71,7 @@ test("a cancelled run stays cancelled after Redis lost it", async () => {
   const deadline = performance.now() + 10_000;
   while ((await collected(journal.runs())).length > 0) {
     assert.ok(performance.now() < deadline, "the record is left");
-    await new Promise((next) => setImmediate(next));
+    await setImmediate();
   }
   await redis.flushall();
   assert.deepEqual(await accepter.replay(new AbortController().signal), { queued: 0, settled: 0 });

@@ -215,7 +215,10 @@ export class RedisProducer implements Producer {
   async #submitRun(run: RunToSubmit): Promise<PlannedRun> {
     const deps = { redis: this.#redis, channels: this.#channels, s3: this.#s3, room: this.#room };
     const { sliceItems } = this.#options;
-    const { planned, ended } = await submitRun(run, { ...deps, sliceItems }, this.#closing.signal);
+    const before = this.#losses;
+    const asKnown = (error: unknown) =>
+      error instanceof LabelmillError || before === this.#losses ? error : this.#lost("submit", error);
+    const { planned, ended } = await submitRun(run, { ...deps, sliceItems, asKnown }, this.#closing.signal);
     this.#running.add(ended);
     ended.catch(() => {}).finally(() => this.#running.delete(ended));
     return planned;
@@ -237,6 +240,7 @@ export class RedisProducer implements Producer {
       channels: this.#channels,
       ends: this.#ends,
       openToRead: (uri) => this.openToRead(uri),
+      lost: (cause) => this.#lost("wait", cause),
     };
   }
 

@@ -18,8 +18,7 @@ export interface Run {
    * @returns The result, also for a run that failed or was cancelled.
    * @throws {@link LabelmillError} `ABORTED` if the producer is closed first. `RUN_FAILED` if the
    * job of a submission of one slice failed and left no result. A larger submission also throws
-   * what stops its planning, such as `REDIS_FULL`, `STORE_FAILED` or an error of the Redis
-   * connection.
+   * what stops its planning, such as `REDIS_FULL`, `REDIS_UNREACHABLE` or `STORE_FAILED`.
    */
   wait(): Promise<RunResult>;
   /**

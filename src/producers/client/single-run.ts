@@ -23,6 +23,8 @@ export type SingleRunDeps = {
   channels: Channels;
   ends: SingleEnds;
   openToRead: (uri: string) => Promise<ReadableStore>;
+  /** The error for a caller whose connection to Redis is lost. */
+  lost: (cause: unknown) => LabelmillError;
 };
 
 /** A submission that is one job. Its end arrives as a message, and is also polled. */
@@ -109,10 +111,16 @@ export class SingleRun implements Run {
   }
 
   async #ended(): Promise<SingleEnd> {
-    if (!this.#listening) {
+    if (this.#listening) return this.#end.promise;
+    try {
       await this.#listen();
       // The end may be there already.
       await this.#check();
+    } catch (error) {
+      // The next call tries again.
+      this.#stop();
+      this.#listening = undefined;
+      throw error instanceof LabelmillError ? error : this.#deps.lost(error);
     }
     return this.#end.promise;
   }

@@ -19,7 +19,15 @@ import type { ResolvedSubmission } from "./submission.ts";
 const SLICE_BYTES = 1_000_000;
 const WINDOW_SLICES = 32;
 
-export type SubmitRunDeps = { redis: Redis; channels: Channels; s3: S3; room: RedisRoom; sliceItems: number };
+export type SubmitRunDeps = {
+  redis: Redis;
+  channels: Channels;
+  s3: S3;
+  room: RedisRoom;
+  sliceItems: number;
+  /** The error for the caller, if an error is of a lost connection. */
+  asKnown: (error: unknown) => unknown;
+};
 
 export type RunToSubmit = Pick<ResolvedSubmission, "topK" | "lane" | "events"> & {
   run: string;
@@ -35,7 +43,7 @@ export type RunToSubmit = Pick<ResolvedSubmission, "topK" | "lane" | "events"> &
  */
 export async function submitRun(
   { run, output, source, pin, topK, lane = "bulk", events = "parts" }: RunToSubmit,
-  { redis, channels, s3, room, sliceItems }: SubmitRunDeps,
+  { redis, channels, s3, room, sliceItems, asKnown }: SubmitRunDeps,
   signal: AbortSignal,
 ): Promise<{ planned: PlannedRun; ended: Promise<unknown> }> {
   const store = await openStore(output, s3);
@@ -53,11 +61,15 @@ export async function submitRun(
   const changes = await RunChanges.open(channels, run);
   const slices = () => cutSubmission(source, sliceItems);
   const watched = planAndWatch({ run, ledger, planner, changes, slices, onProgress: () => {} }, signal);
-  const ended = watched.finally(async () => {
+  const rethrow = (error: unknown) => {
+    throw asKnown(error);
+  };
+  const ended = watched.catch(rethrow).finally(async () => {
     changes.close();
     await planner.close();
   });
-  return { planned: new PlannedRun(run, store, ended, ledger), ended };
+  const progress = (id: string) => ledger.progress(id).catch(rethrow);
+  return { planned: new PlannedRun(run, store, ended, { progress }), ended };
 }
 
 /** The slices of a submission, in order. */

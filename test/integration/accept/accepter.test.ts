@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -168,4 +169,40 @@ test("a job names the versions of its objects, its text files and where its resu
   await accepter.accept({ submission: image, owner: "rule:notes" });
   const nowhere = { model: MODEL, texts: ["a"], results: [{ to: "sidecar" as const }] };
   await assert.rejects(accepter.accept({ submission: nowhere, owner: "-" }), isError("USAGE", /sidecars only for/));
+});
+
+test("a wait for an accepted run rejects with REDIS_UNREACHABLE without a connection, and a later one gets the end", async () => {
+  await using pipeline = await TestPipeline.open();
+  await using accepting = await openAccepting({ url: pipeline.redis.url }, pipeline.output("labels"));
+  const { accepter, producer } = accepting;
+  const run = await accepter.accept({ submission: { model: MODEL, texts: ["good"] }, owner: "-" });
+  const closed = once(producer.redis, "close");
+  await pipeline.redis.kill();
+  await closed;
+  await assert.rejects(run.wait(), isError("REDIS_UNREACHABLE", /wait again/));
+  await pipeline.redis.restart();
+  if (producer.redis.status !== "ready") await once(producer.redis, "ready");
+  await pipeline.worker({ threads: 1 });
+  let rows: number | undefined;
+  while (rows === undefined)
+    rows = await run.wait().then(
+      ({ rows: found }) => found,
+      () => undefined,
+    );
+  assert.equal(rows, 1);
+});
+
+test("a submission that a full Redis refuses is not accepted, and leaves no record", async () => {
+  await using pipeline = await TestPipeline.open();
+  await using accepting = await openAccepting(pipeline.redis.address, pipeline.output("labels"));
+  const { accepter, journal, producer } = accepting;
+  const submission = { model: MODEL, texts: ["good"] };
+  const first = await accepter.accept({ submission, owner: "-", run: "0123456789abcdef" });
+  const redis = await pipeline.connection();
+  await redis.config("SET", "maxmemory", "1");
+  await assert.rejects(accepter.accept({ submission, owner: "-" }), isError("REDIS_FULL"));
+  // This one has a record already, so it is safe.
+  assert.equal((await accepter.accept({ submission, owner: "-", run: first.run })).run, first.run);
+  assert.deepEqual(await collected(journal.runs()), [first.run]);
+  assert.equal(producer.redis.status, "ready");
 });

@@ -263,3 +263,14 @@ test("subscribe without a connection rejects with REDIS_UNREACHABLE, and after c
     isError("ABORTED"),
   );
 });
+
+test("a wait for a run of several slices whose connection is lost rejects with REDIS_UNREACHABLE", async () => {
+  await using pipeline = await TestPipeline.open();
+  const producer = await pipeline.producer({ sliceItems: 1 });
+  const { id, revision, digest, dtype, task } = await loadBuiltIn(MODEL);
+  const pin = { id, revision, digest, dtype, task };
+  const run = await producer.submit({ model: MODEL, texts: new Array(200).fill("good"), pin });
+  const waiting = assert.rejects(run.wait(), isError("REDIS_UNREACHABLE", /submit again/));
+  await pipeline.redis.kill();
+  await waiting;
+});

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { test } from "node:test";
+import { LabelmillError } from "../../../src/errors.ts";
 import { ServedModels } from "../../../src/producers/client/served-models.ts";
 import { SingleRun } from "../../../src/producers/client/single-run.ts";
 import { RedisRoom } from "../../../src/producers/planning/redis-room.ts";
@@ -56,6 +57,7 @@ test("an end that arrives before the reply of the queue leaves no timer", async 
   const deps = {
     ...{ single: { job, lane: "interactive" as const }, queue: slow, channels, ends },
     room: new RedisRoom(redis, 1000, () => {}),
+    lost: () => new LabelmillError("REDIS_UNREACHABLE", "lost"),
     openToRead: () => Promise.reject(new Error("not needed")),
   };
   const single = await SingleRun.start(deps, new AbortController().signal);

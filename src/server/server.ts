@@ -54,9 +54,17 @@ export async function startServer(deps: ServerDeps): Promise<RunningServer> {
 
 async function closeApp(app: App, graceMs: number): Promise<void> {
   const late = setTimeout(() => app.server.closeAllConnections(), graceMs);
-  await app.close();
-  clearTimeout(late);
+  // Node closes connections that are idle now. Those of answers that end later would stay open until their keep-alive time is over.
+  const idle = setInterval(() => app.server.closeIdleConnections(), IDLE_CHECK_MS);
+  try {
+    await app.close();
+  } finally {
+    clearTimeout(late);
+    clearInterval(idle);
+  }
 }
+
+const IDLE_CHECK_MS = 50;
 
 const FIXES: Record<string, string> = {
   EADDRINUSE: "another process listens there: stop it, or set --port",

@@ -40,6 +40,7 @@ export async function serve(options: ServeOptions, context: CommandContext, sign
       "expected REDIS_URL, or --with-worker: the Redis server that this command starts has no other workers",
     );
   const places = placesOf(options.out, config);
+  const times = stopTimes(config.graceMs, options.withWorker === true);
   interrupts?.handle({ describe: () => "stopping: no request was taken yet" });
   await using open = new AsyncDisposableStack();
   const lost = new AbortController();
@@ -53,11 +54,12 @@ export async function serve(options: ServeOptions, context: CommandContext, sign
     await openStore(places.state, s3);
     const { redis, models } = await openWork(options, context, { places, s3, open, lost, signal });
     const { output, state } = places;
-    const deps = await openDeps({ config, log, redis, s3, output, state, models, stopping }, open);
+    const answers = { ...config, graceMs: times.answersMs };
+    const deps = await openDeps({ config: answers, log, redis, s3, output, state, models, stopping }, open);
     signal.throwIfAborted();
     server = await startServer(deps);
     const { url, close } = server;
-    open.defer(() => close(stopTimes(config.graceMs).requestsMs));
+    open.defer(() => close(times.requestsMs));
     interrupts?.handle({
       describe: () => `answering the waiting requests for at most ${config.graceMs / 1000} s`,
       graceMs: config.graceMs,
@@ -73,10 +75,13 @@ export async function serve(options: ServeOptions, context: CommandContext, sign
   throw lost.signal.reason;
 }
 
-/** Requests and slices share the grace time. Slices may run while requests wait for them. */
-function stopTimes(graceMs: number): { requestsMs: number; slicesMs: number } {
-  const requestsMs = Math.ceil(graceMs / 2);
-  return { requestsMs, slicesMs: Math.max(100, graceMs - requestsMs) };
+/**
+ * How the grace time is used. A worker in this process labels while requests wait for it, and finishes its slices then. Requests that wait
+ * for labels are answered before connections are closed.
+ */
+function stopTimes(graceMs: number, withWorker: boolean): { answersMs: number; requestsMs: number; slicesMs: number } {
+  const requestsMs = withWorker ? Math.ceil(graceMs / 2) : graceMs;
+  return { answersMs: Math.ceil(requestsMs * 0.8), requestsMs, slicesMs: Math.max(100, graceMs - requestsMs) };
 }
 
 function readiness(server: RunningServer | undefined, stopping: AbortSignal): true | NotReady {
@@ -107,7 +112,7 @@ async function openWork(
     redisOf(context, places, open, lost).finally(() => log.info(elapsed(), "Redis is ready")),
     loadOwnModels(names, context, signal).finally(() => log.info(elapsed(), "models are loaded")),
   ]);
-  const slices = { ...config, graceMs: stopTimes(config.graceMs).slicesMs };
+  const slices = { ...config, graceMs: stopTimes(config.graceMs, true).slicesMs };
   const worker = await startOwnWorker(own, { ...context, config: slices }, { redis, s3, output: places.output });
   open.defer(() => worker.close());
   log.info(elapsed(), "the worker is ready");

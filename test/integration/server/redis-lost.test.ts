@@ -47,3 +47,17 @@ test("keys are found while Redis is lost, and a wrong one gets 401", async () =>
   const right = await api.fetch("/v1/models", { headers: api.as("a") });
   assert.equal(right.status, 503);
 });
+
+test("a process that is busy for longer than Redis may take does not take Redis for lost", async () => {
+  await using api = await TestApi.open({ worker: false });
+  const { redisWatch } = api.deps;
+  let lost = 0;
+  redisWatch.onceLost(() => {
+    lost += 1;
+  });
+  const asked = redisWatch.ask();
+  const until = performance.now() + 2_500;
+  while (performance.now() < until);
+  assert.equal(await asked, true);
+  assert.equal(lost, 0);
+});

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Config } from "../../../src/config.ts";
@@ -184,4 +185,24 @@ test("the failure of a single can be read, and its owner is known after Redis wa
   assert.deepEqual([end.state, end.failed], ["failed", failed], JSON.stringify(end));
   const rows = await api.fetch(`${url}/rows`, { headers: as });
   assert.deepEqual([await rows.text(), rows.headers.get("link")], ["", null]);
+});
+
+test("the rows in error of a run are labeled again as a new run of its owner", async () => {
+  await using opened = await openApi();
+  const { api } = opened;
+  await api.pipeline.worker({ threads: 1 }, { plan: planFromRunFile });
+  const inputs = [join(api.pipeline.folder, "some.csv")];
+  await writeFile(inputs[0]!, "id,text\na,good\nb,\nc,bad\n");
+  const first = await jsonOf(await api.post("/v1/runs", { kind: "text", inputs, idColumn: "id" }, api.as("one")));
+  const end = await ended(api, first.run);
+  assert.deepEqual([end.state, end.rows, end.errors], ["finished_with_errors", 3, 1]);
+  const response = await act(api, first.url, "retry-errors");
+  const retry = await jsonOf(response);
+  assert.deepEqual([response.status, response.headers.get("location")], [202, retry.url]);
+  assert.equal(retry.output, `${first.output}_retries/1/`);
+  assert.deepEqual(
+    [(await ended(api, retry.run)).rows, await allRows(api, retry.run, 10)],
+    [1, { ids: ["b"], pages: 1 }],
+  );
+  await problem(await api.fetch(retry.url as string, { headers: api.as("two") }), 404, "RUN_UNKNOWN");
 });

@@ -93,7 +93,7 @@ async function work(
     log.info({ run, range: job.range }, "output files written");
   } else {
     const state = await finalizeRun(run, store, ledger, compactions, openOutput);
-    if (state) await deliverRunEnd({ run, state, store }, { ledger, webhooks });
+    if (state) await deliverRunEnd({ run, store }, { ledger, webhooks });
     log.info({ run, state }, state ? "run closed" : "run cannot be closed yet");
   }
 }

@@ -142,6 +142,6 @@ async function planToItsEnd(
   // A caller may have resumed the run between its end and this check.
   do state = await abortable(plan(planDeps, run, signal), signal);
   while (!isEnded((await shared.ledger.state(run)) ?? state));
-  await abortable(deliverRunEnd({ run, state, store }, shared), signal);
+  await abortable(deliverRunEnd({ run, store }, shared), signal);
   return state;
 }

@@ -160,7 +160,10 @@ export class Replay {
     const single = { job: record.job, lane: record.lane };
     const end =
       (await producer.endOf(single)) ?? (job === "failed" ? await this.#endFailed(record.job, queue) : undefined);
-    if (end) return (await this.#deliveries.queue(record, end)) > 0 ? "pending" : this.#settle(run);
+    // Redis lost the job after its part was written: the worker may have died before it wrote to the objects of the job.
+    const mayBeUndelivered = !ended && job !== "failed" && hasObjects(record.job);
+    if (end && !mayBeUndelivered)
+      return (await this.#deliveries.queue(record, end)) > 0 ? "pending" : this.#settle(run);
     await producer.enqueue(single);
     // Redis has lost the list of runs too.
     await this.#list(record);
@@ -216,6 +219,10 @@ export class Replay {
     this.forget(run);
     return "settled";
   }
+}
+
+function hasObjects({ results = [] }: Job): boolean {
+  return results.some(({ to }) => to !== "webhook");
 }
 
 /** @returns undefined if the place does not exist */

@@ -60,8 +60,7 @@ async function failRun(
 ): Promise<void> {
   await ledger.failRun(run, reason);
   try {
-    const state = (await ledger.state(run)) ?? "failed";
-    await deliverRunEnd({ run, state, store: await openOutput(output) }, { ledger, webhooks });
+    await deliverRunEnd({ run, store: await openOutput(output) }, { ledger, webhooks });
   } catch (error) {
     log.warn({ run, err: error }, "webhooks of the failed run not queued");
   }

@@ -1,12 +1,15 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
+import { pathToFileURL } from "node:url";
 import { readManifest } from "../../../src/outputs/output.ts";
 import type { Journal } from "../../../src/producers/accept/journal.ts";
 import { planFromRunFile } from "../../../src/producers/planning/plan-from-run-file.ts";
 import { type WebhookEvent, webhookDeliveryId } from "../../../src/schemas/enrichment/delivery.ts";
 import { collected, MODEL, openAccepting } from "../../helpers/runs/accepting.ts";
-import { writeTexts } from "../../helpers/runs/pipeline.ts";
+import { FAST, writeTexts } from "../../helpers/runs/pipeline.ts";
 import { endOfRun, TestWebhooks } from "../../helpers/runs/test-webhooks.ts";
 import { verified, WebhookReceiver } from "../../helpers/servers/webhook-receiver.ts";
 
@@ -49,6 +52,31 @@ test("a delivery that Redis lost is sent after the replay, and one that is done 
   assert.equal(good.received.length, 1);
   const { data } = verified(slow.received[1]!, webhooks.secret) as { data: { run: string; state: string } };
   assert.deepEqual([data.run, data.state], [run, "succeeded"]);
+});
+
+test("a sidecar whose job Redis lost after its part was written is written after the replay", async () => {
+  await using webhooks = await TestWebhooks.open();
+  const { pipeline } = webhooks;
+  await using accepting = await openAccepting(pipeline.redis.address, pipeline.output("labels"));
+  const { accepter, journal } = accepting;
+  const settings = { ...FAST, outputRoots: [pipeline.folder] };
+  const path = join(pipeline.folder, "x.txt");
+  await writeFile(path, "a great day");
+  const kills = [{ step: "undelivered" as const, slice: 0, times: 1 }];
+  const killed = await pipeline.spawnWorker({ model: MODEL, settings, kills });
+  const died = once(killed, "exit");
+  const submission = {
+    model: MODEL,
+    texts: [{ textFile: pathToFileURL(path).href }],
+    results: [{ to: "sidecar" as const }],
+  };
+  const { run } = await accepter.accept({ submission, owner: "key1" });
+  await died;
+  await webhooks.redis.flushall();
+  await pipeline.worker({ threads: 1, outputRoots: [pipeline.folder] });
+  await accepter.replay(new AbortController().signal);
+  await untilDelivered(journal, run, undefined);
+  assert.equal(JSON.parse(await readFile(`${path}.labels.json`, "utf8")).run, run);
 });
 
 test("a dead letter ends a delivery: the record is removed", async () => {

@@ -47,7 +47,7 @@ test("an error reply of a Redis that takes no writes at present is 503", () => {
   assert.equal(answerOf(reply("WRONGTYPE Operation against a key")).status, 500);
 });
 
-test("an unexpected error with a status of its own keeps it, without its message", () => {
+test("an unexpected error with a status keeps it, without its message", () => {
   const content = "a secret text";
   for (const [statusCode, status, code] of [
     [413, 413, "BODY_TOO_LARGE"],

@@ -681,7 +681,7 @@ export interface paths {
         put?: never;
         /**
          * Submit a run of a spec
-         * @description The spec is that of `labelmill run submit`. Inputs and the output must be granted to the workers.
+         * @description The spec is that of `labelmill run submit`, and may have `results`. Inputs and the output must be granted to the workers.
          */
         post: {
             parameters: {
@@ -786,6 +786,14 @@ export interface paths {
                         sliceTimeout?: number;
                         /** @description Price of a worker per hour. The manifest then has the cost of the run. */
                         pricePerHour?: number;
+                        /** @description The webhooks that get the end of the run: a declared endpoint, or a URL. */
+                        results?: {
+                            /** @enum {string} */
+                            to: "webhook";
+                            endpoint?: string;
+                            /** Format: uri */
+                            url?: string;
+                        }[];
                     };
                 };
             };

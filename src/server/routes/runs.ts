@@ -4,13 +4,12 @@ import { controlRun, type RunAction } from "../../producers/runs/control.ts";
 import { submitRetry } from "../../producers/runs/retry-errors.ts";
 import { RunLedger } from "../../runs/ledger/ledger.ts";
 import { RunIdSchema } from "../../schemas/job.ts";
-import { RunSpecSchema } from "../../schemas/spec.ts";
 import type { App, ServerDeps } from "../deps.ts";
 import { runIdOf, SubmitHeadersSchema } from "../label/idempotency-key.ts";
 import { Problem } from "../problems.ts";
 import { type KnownRun, RunReader } from "../runs/run-reader.ts";
 import { RunViewSchema } from "../runs/run-view.ts";
-import { submitSpecRoute } from "../runs/submit-spec-route.ts";
+import { RunBodySchema, submitSpecRoute } from "../runs/submit-spec-route.ts";
 
 const params = z.object({ run: RunIdSchema });
 
@@ -31,10 +30,10 @@ function submitRoute(app: App, deps: ServerDeps): void {
       schema: {
         summary: "Submit a run of a spec",
         description:
-          "The spec is that of `labelmill run submit`. Inputs and the output must be granted to the workers.",
+          "The spec is that of `labelmill run submit`, and may have `results`. Inputs and the output must be granted to the workers.",
         tags: ["runs"],
         headers: SubmitHeadersSchema,
-        body: RunSpecSchema,
+        body: RunBodySchema,
         response: { 202: RunViewSchema.describe("The run is accepted, and is not lost.") },
       },
       // The submission checks the spec: it names a wrong key and the nearest one.

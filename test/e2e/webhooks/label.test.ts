@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { test } from "node:test";
-import type { WebhookEvent } from "../../../src/schemas/enrichment/delivery.ts";
-import { webhookDeliveryId } from "../../../src/schemas/enrichment/delivery.ts";
+import { planFromRunFile } from "../../../src/producers/planning/plan-from-run-file.ts";
+import { type WebhookEvent, webhookDeliveryId } from "../../../src/schemas/enrichment/delivery.ts";
 import { newWebhookSecret } from "../../../src/webhooks/sign.ts";
+import { temporaryFolder, writeTexts } from "../../helpers/runs/pipeline.ts";
 import { TestApi } from "../../helpers/servers/api.ts";
 import { verified, WebhookReceiver } from "../../helpers/servers/webhook-receiver.ts";
 
@@ -56,4 +58,39 @@ test("a request with a webhook that the server cannot deliver gets a problem, an
     }
   }
   assert.deepEqual(await Array.fromAsync(api.deps.store.list(""), ({ key }) => key), []);
+});
+
+test("POST /v1/runs with webhooks: the end of the run is delivered, and a bad target is refused", async () => {
+  await using receiver = await WebhookReceiver.start();
+  const folder = await temporaryFolder();
+  await using opened = new AsyncDisposableStack();
+  opened.use(folder);
+  const texts = await writeTexts(join(folder.path, "texts.csv"), 30);
+  const api = opened.use(
+    await TestApi.open({
+      worker: false,
+      settings: { allowPrivate: true, fileRoots: [folder.path], sharedFiles: true },
+      file: { webhookSecrets: [ofUrls] },
+    }),
+  );
+  const spec = { kind: "text", inputs: [texts], idColumn: "id", sliceItems: 10 };
+  const bad = [
+    [{ to: "webhook", endpoint: "shop" }, "WEBHOOK_UNKNOWN"],
+    [{ to: "sidecar" }, "REQUEST_INVALID"],
+    [{ to: "webhook" }, "REQUEST_INVALID"],
+  ] as const;
+  for (const [target, code] of bad) {
+    const answer = await api.post("/v1/runs", { ...spec, results: [target] });
+    assert.deepEqual([answer.status, ((await answer.json()) as { code: string }).code], [400, code]);
+  }
+  const answer = await api.post("/v1/runs", { ...spec, results: [{ to: "webhook", url: receiver.url }] });
+  assert.equal(answer.status, 202, await answer.clone().text());
+  const { run } = (await answer.json()) as { run: string };
+  await api.pipeline.worker({ threads: 1, fileRoots: [folder.path] }, { plan: planFromRunFile });
+  assert.equal(await api.pipeline.ended(run), "succeeded");
+  await api.deps.accepter.replay(new AbortController().signal);
+  const [received] = await receiver.until(1);
+  const { data } = verified(received!, ofUrls) as WebhookEvent;
+  assert.deepEqual([data.run, data.state, data.rows, data.errors], [run, "succeeded", 30, 0]);
+  assert.equal(received!.headers["webhook-id"], webhookDeliveryId(run, { url: receiver.url }));
 });

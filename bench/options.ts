@@ -16,6 +16,8 @@ export const PARTS = [
   "beside_bulk",
   "slices",
   "memory",
+  "http_one_text",
+  "http_connections",
   "scale",
   "planning",
   "rows",

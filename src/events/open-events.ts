@@ -24,6 +24,8 @@ export type EventsOptions = {
   stores: readonly string[];
   /** A declared model by its name. */
   model: RuleContext["model"];
+  /** Checks the webhooks of rules. */
+  checkTargets: RuleContext["checkTargets"];
   sink: EventSink;
   /** Fetches a document of SNS. Default: through the guard. */
   fetchSns?: SnsOptions["fetch"];
@@ -35,9 +37,8 @@ export type EventsOptions = {
  * @throws LabelmillError CONFIG_INVALID for a rule that cannot work
  */
 export function openBucketEvents(options: EventsOptions, opening: AsyncDisposableStack): BucketEvents {
-  const { config, log, redis, s3, secret, stores, model, sink } = options;
-  const endpoints = new Set(config.webhooks.map(({ name }) => name));
-  const rules = new RuleSet(config.rules, { stores, model, endpoints, canSignUrls: config.webhookSecrets.length > 0 });
+  const { config, log, redis, s3, secret, stores, model, checkTargets, sink } = options;
+  const rules = new RuleSet(config.rules, { stores, model, checkTargets });
   const http = new HttpFetcher({ allowPrivate: config.allowPrivate, limits: SNS_LIMITS });
   opening.defer(() => http.close());
   const never = new AbortController().signal;

@@ -1,8 +1,9 @@
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { LabelmillError } from "../errors.ts";
+import { LabelmillError, messageOf } from "../errors.ts";
 import { parseS3Reference } from "../fetch/s3-grants.ts";
 import type { Rule } from "../schemas/enrichment/rule.ts";
+import type { ResultTarget } from "../schemas/enrichment/target.ts";
 import type { ModelPin } from "../schemas/run.ts";
 import type { Task } from "../schemas/task.ts";
 import { parseS3Uri } from "../storage/s3/uri.ts";
@@ -24,10 +25,8 @@ export type RuleContext = {
   stores: readonly string[];
   /** A declared model by its name. */
   model(name: string): { pin: ModelPin; labels: number } | undefined;
-  /** The names of the declared webhook endpoints. */
-  endpoints: ReadonlySet<string>;
-  /** Whether webhooks to URLs can be signed. */
-  canSignUrls: boolean;
+  /** Checks the webhooks of a rule. @throws LabelmillError if the server cannot send one of them */
+  checkTargets(targets: readonly ResultTarget[]): void;
 };
 
 /** Why an event has no rule. */
@@ -104,14 +103,14 @@ function checkRule({ output, ...rule }: Rule, context: RuleContext): EventRule {
     const key = JSON.stringify(target);
     if (targets.has(key)) throw wrong(name, "each target once", `${target.to} twice`);
     targets.add(key);
-    if (target.to !== "webhook") {
-      if (!onS3) throw wrong(name, `${target.to} only for objects on S3`, `the bucket ${match.bucket}`);
-      if (kind === "table") throw wrong(name, `${target.to} only for the kinds image and text`, kind);
-    } else if (target.endpoint !== undefined) {
-      if (!context.endpoints.has(target.endpoint))
-        throw wrong(name, "a webhook endpoint of the key webhooks", JSON.stringify(target.endpoint));
-    } else if (!context.canSignUrls)
-      throw wrong(name, "webhookSecrets (LABELMILL_WEBHOOK_SECRETS) for a webhook to a URL", "none");
+    if (target.to === "webhook") continue;
+    if (!onS3) throw wrong(name, `${target.to} only for objects on S3`, `the bucket ${match.bucket}`);
+    if (kind === "table") throw wrong(name, `${target.to} only for the kinds image and text`, kind);
+  }
+  try {
+    context.checkTargets(results);
+  } catch (error) {
+    throw new LabelmillError("CONFIG_INVALID", `rules: ${name}: ${messageOf(error)}`, { cause: error });
   }
   return { ...rule, pin, labels, ...(output === undefined ? {} : { output: outputUri(name, output) }) };
 }

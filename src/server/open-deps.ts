@@ -9,6 +9,7 @@ import { Backlog } from "../producers/client/backlog.ts";
 import { openProducer } from "../producers/client/redis-producer.ts";
 import { openRedis, type RedisAddress } from "../redis/connect.ts";
 import { RunIndex } from "../runs/run-index.ts";
+import type { ResultTarget } from "../schemas/enrichment/target.ts";
 import { DEFAULT_SLICE_ITEMS } from "../schemas/job.ts";
 import { openStore } from "../storage/open.ts";
 import type { S3 } from "../storage/s3/s3.ts";
@@ -22,8 +23,8 @@ import { UploadSweep } from "./label/upload-sweep.ts";
 import { RedisWatch } from "./limits/redis-watch.ts";
 import { type DeclaredModel, DeclaredModels } from "./models/declared-models.ts";
 
-/** How long a request waits for room in a Redis that is out of memory, in ms. */
-const FULL_MS = 2_000;
+/** A request waits no longer than this for room in a Redis that is out of memory, in ms. */
+const MAX_FULL_MS = 2_000;
 
 export type ServerOptions = {
   config: Config;
@@ -59,14 +60,15 @@ export async function openDeps(options: ServerOptions, opening: AsyncDisposableS
   opening.defer(() => keys.close());
   const models = new DeclaredModels(options.models);
   const producer = await openProducer(address, {
-    ...{ output: store.uri, s3, declared: options.models, fullMs: FULL_MS },
+    ...{ output: store.uri, s3, declared: options.models, fullMs: Math.min(config.fullMs, MAX_FULL_MS) },
     sliceItems: config.sliceItems ?? DEFAULT_SLICE_ITEMS,
   });
   opening.defer(() => producer.close());
   const runIndex = new RunIndex(redis);
+  const mayDeliver = (targets: readonly ResultTarget[]) => checkTargets(targets, config);
   const accepter = await openAccepter({
     ...{ redis: address, producer, index: runIndex, s3, log, accept: config.accept },
-    checkTargets: (targets) => checkTargets(targets, config),
+    checkTargets: mayDeliver,
   });
   opening.defer(() => accepter.close());
   const settle = (run: string, id: string) => accepter.settleDelivery(run, id);
@@ -76,7 +78,16 @@ export async function openDeps(options: ServerOptions, opening: AsyncDisposableS
   const idempotency = new Idempotency(state, secret);
   const events = openBucketEvents(
     {
-      ...{ config, log, redis, s3, secret, stores: [store.uri, state.uri], model: (name) => models.find(name) },
+      ...{
+        config,
+        log,
+        redis,
+        s3,
+        secret,
+        stores: [store.uri, state.uri],
+        model: (name) => models.find(name),
+        checkTargets: mayDeliver,
+      },
       sink: new AcceptingSink({ config, log, redis, s3, accepter, output: producer.output }),
     },
     opening,

@@ -92,7 +92,9 @@ export const WORK_SETTINGS = {
     ),
   fullMs: ms
     .default(DEFAULT_FULL_MS)
-    .describe("How long a submission waits for room in a Redis that is out of memory."),
+    .describe(
+      "How long a submission waits for room in a Redis that is out of memory. A request to `serve` waits for at most 2 s.",
+    ),
   textTimeoutMs: ms
     .default(10_000)
     .describe(

@@ -22,7 +22,8 @@ function eventsOf(server: TestSns) {
     task: "image-classification" as const,
   };
   const rules = new RuleSet([rule], {
-    ...{ stores: ["s3://labels/"], endpoints: new Set<string>(), canSignUrls: false },
+    stores: ["s3://labels/"],
+    checkTargets: () => {},
     model: () => ({ pin, labels: 10 }),
   });
   const objects: AcceptedObject[] = [];

@@ -24,7 +24,7 @@ async function openApi(t: TestContext): Promise<{ api: TestApi; sns: TestSns }> 
   const { accepter, store, models } = deps;
   deps.events = openBucketEvents(
     {
-      ...{ ...deps, stores: [store.uri], model: (name) => models.find(name) },
+      ...{ ...deps, stores: [store.uri], model: (name) => models.find(name), checkTargets: () => {} },
       sink: new AcceptingSink({ ...deps, accepter, output: store.uri }),
       fetchSns: (url) => sns.fetch(url),
     },

@@ -5,6 +5,7 @@ import { type RuleContext, RuleSet } from "../../../src/events/rules.ts";
 import { type Rule, RuleSchema } from "../../../src/schemas/enrichment/rule.ts";
 import type { ModelPin } from "../../../src/schemas/run.ts";
 import { s3Uri } from "../../../src/storage/s3/uri.ts";
+import { checkTargets, type WebhookSettings } from "../../../src/webhooks/endpoints.ts";
 
 const pin = (id: string, task: ModelPin["task"]): ModelPin => ({
   ...{ id, task, revision: "r", digest: "a".repeat(64), dtype: "fp32" },
@@ -13,11 +14,16 @@ const MODELS: Record<string, { pin: ModelPin; labels: number }> = {
   image: { pin: pin("image", "image-classification"), labels: 10 },
   text: { pin: pin("text", "text-classification"), labels: 2 },
 };
+const SECRET = `whsec_${Buffer.alloc(24, 7).toString("base64")}`;
+const WEBHOOKS: WebhookSettings = {
+  webhooks: [{ name: "crm", url: "https://example.com/crm", secrets: [SECRET] }],
+  webhookSecrets: [SECRET],
+  allowPrivate: false,
+};
 const context: RuleContext = {
   stores: ["s3://labels/server/", "s3://uploads/state/"],
   model: (name) => MODELS[name],
-  endpoints: new Set(["crm"]),
-  canSignUrls: true,
+  checkTargets: (targets) => checkTargets(targets, WEBHOOKS),
 };
 
 function rule(fields: Record<string, unknown>): Rule {
@@ -110,6 +116,7 @@ test("a rule that cannot work is refused, and the message names it", () => {
     [{ output: "file:///data/../etc" }, /`\.\.`/],
     [{ output: "https://example.com/" }, /a folder/],
     [{ results: [{ to: "webhook", endpoint: "unknown" }] }, /webhook endpoint/],
+    [{ results: [{ to: "webhook", url: "http://127.0.0.1/hook" }] }, /127\.0\.0\.1/],
     [{ results: [{ to: "sidecar" }, { to: "sidecar" }] }, /twice/],
     [{ match: azure, results: [{ to: "sidecar" }] }, /only for objects on S3/],
     [{ match: azure, results: [{ to: "tags" }] }, /only for objects on S3/],
@@ -120,7 +127,7 @@ test("a rule that cannot work is refused, and the message names it", () => {
       () => new RuleSet([rule(fields)], context),
       (error: { code: string; message: string }) => {
         assert.equal(error.code, "CONFIG_INVALID");
-        assert.match(error.message, /^rules: photos: expected /);
+        assert.match(error.message, /^rules: photos: /);
         assert.match(error.message, message);
         return true;
       },
@@ -128,7 +135,14 @@ test("a rule that cannot work is refused, and the message names it", () => {
     );
   }
   const url = rule({ results: [{ to: "webhook", url: "https://example.com/hook" }] });
-  assert.throws(() => new RuleSet([url], { ...context, canSignUrls: false }), /webhookSecrets/);
+  assert.throws(
+    () =>
+      new RuleSet([url], {
+        ...context,
+        checkTargets: (targets) => checkTargets(targets, { ...WEBHOOKS, webhookSecrets: [] }),
+      }),
+    /webhookSecrets/,
+  );
   assert.throws(() => new RuleSet([rule({}), rule({})], context), /a name that no other rule has/);
 });
 

@@ -9,7 +9,6 @@ export const KILL_STEPS = [
   "prepared",
   "labeled",
   "put",
-  "undelivered",
   "committed",
   "published",
   "file",
@@ -17,7 +16,8 @@ export const KILL_STEPS = [
   "manifest",
   "removed",
 ] as const;
-export type KillStep = (typeof KILL_STEPS)[number];
+/** `undelivered`: between the commit and the delivery of a single with results. The slices of a run have no such step. */
+export type KillStep = (typeof KILL_STEPS)[number] | "undelivered";
 
 /** Kill the process at `step` of slice `slice`, `times` times. Files keep the count across processes. */
 export type KillPoint = { step: KillStep; slice: number; times: number };

@@ -18,6 +18,7 @@ export const PARTS = [
   "memory",
   "http_one_text",
   "http_connections",
+  "uploads",
   "scale",
   "planning",
   "rows",

@@ -30,6 +30,8 @@ export const GOALS: readonly Goal[] = [
   { figure: "http_beyond_library_ms.p50", what: "one text by HTTP, beyond the library: median, ms", atMost: 3 },
   { figure: "http_late_percent", what: "requests 10 ms over the library's p99, %", atMost: 1 },
   { figure: "http_vs_command.memory", what: "64 connections, folder in memory ÷ `label text`", atLeast: 0.8 },
+  { figure: "upload_ms.p99", what: "an upload during a run, from event to sidecar: p99, ms", atMost: 2000 },
+  { figure: "bulk_beside_uploads_vs_alone", what: "a run with uploads beside it ÷ alone", atLeast: 0.5 },
   { figure: "http_vs_transformersjs", what: "64 connections ÷ Fastify around transformers.js", atLeast: 1 },
   { figure: "padding_efficiency.text_mixed", what: "real ÷ padded tokens, mixed lengths", atLeast: 0.95 },
   { figure: "rss_growth.text_1m", what: "memory over a million texts: last quarter ÷ second", atMost: 1.1 },

@@ -93,7 +93,7 @@ export async function measureBesideBulk(
 }
 
 /** Does work during a run. @returns the rows of the run in that time, and the result of the work */
-async function during<T>(ledger: RunLedger, run: string, work: () => Promise<T>): Promise<Rate & { result: T }> {
+export async function during<T>(ledger: RunLedger, run: string, work: () => Promise<T>): Promise<Rate & { result: T }> {
   const [before, at] = [await ledger.progress(run), performance.now()];
   const result = await work();
   const after = await ledger.progress(run);

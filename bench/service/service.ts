@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { startTestS3 } from "../../test/helpers/servers/s3-server.ts";
 import { measureConnections } from "../http/connections.ts";
 import { measureOneText } from "../http/one-text.ts";
+import { measureUploads } from "../http/uploads.ts";
 import { installPeers } from "../inputs/peers.ts";
 import type { BenchOptions } from "../options.ts";
 import type { Collected } from "../report/collected.ts";
@@ -11,7 +12,7 @@ import { measureLatency } from "./latency.ts";
 import { measureMemory } from "./memory.ts";
 import { measureThroughput } from "./throughput.ts";
 
-const WITH_S3 = { latency: measureLatency, throughput: measureThroughput } as const;
+const WITH_S3 = { latency: measureLatency, throughput: measureThroughput, uploads: measureUploads } as const;
 const WITHOUT_S3 = { beside_bulk: measureBesideBulk, slices: measureEmptySlices, memory: measureMemory } as const;
 
 /**

@@ -13,6 +13,7 @@ import { checkTextBytes } from "../label/text-bytes.ts";
 import { Upload } from "../label/uploads.ts";
 import { admit } from "../limits/admit.ts";
 import { findModel } from "../models/find-model.ts";
+import { Problem } from "../problems.ts";
 import { RowViewSchema } from "../runs/row-schema.ts";
 import { RunViewSchema } from "../runs/run-view.ts";
 
@@ -73,10 +74,13 @@ function imagesRoute(app: App, deps: ServerDeps): void {
         response: RESPONSE,
       },
     },
-    async (request, reply) =>
-      request.isMultipart()
-        ? labelUpload(request, reply, deps)
-        : labelImages(request, reply, deps, request.body as ImagesBody),
+    async (request, reply) => {
+      if (request.isMultipart()) return labelUpload(request, reply, deps);
+      // A request without a body and a content type is checked by none of the two schemas.
+      if (request.body === undefined)
+        throw new Problem(400, "REQUEST_INVALID", "body: expected JSON or an upload of files, got an empty body");
+      return labelImages(request, reply, deps, request.body as ImagesBody);
+    },
   );
 }
 

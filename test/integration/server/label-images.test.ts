@@ -162,6 +162,11 @@ test("a bad upload is refused before anything is queued, and leaves no file", as
   assert.deepEqual([await uploaded(api), await jsonOf(await api.fetch("/v1/runs"))], [[], { runs: [] }]);
 });
 
+test("a request without a body and a content type is refused", async () => {
+  await using api = await TestApi.open({ ...OPTIONS, worker: false });
+  await problem(await api.fetch("/v1/label/images", { method: "POST" }), 400, "REQUEST_INVALID", "no body");
+});
+
 test("a request cannot name what the server stores for others", async () => {
   await using api = await TestApi.open(OPTIONS);
   const first = await jsonOf(await upload(api, [["frog.jpg", FROG]]));

@@ -5,7 +5,7 @@ export const ObjectVersionSchema = z.strictObject({
   versionId: z.string().min(1).max(1024).optional(),
   /** Without quotes. */
   etag: z.string().min(1).max(1024).optional(),
-  /** Orders the events of one object: hexadecimal digits, compared from the right, of any length. */
+  /** Orders the events of one object: hexadecimal digits, padded with 0 at the right and compared as texts. */
   sequencer: z.string().min(1).max(128).optional(),
 });
 export type ObjectVersion = z.infer<typeof ObjectVersionSchema>;

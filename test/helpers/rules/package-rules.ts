@@ -32,9 +32,6 @@ export function undeclaredImports(
   });
 }
 
-/** Dependencies that the next commits use. Empty outside of such a series. */
-const NEXT = [...["@fastify/multipart"], ...["@aws-sdk/client-sqs"]];
-
 /** Dependencies without a use. A script may also use a development tool by its path, and tsconfig.json may name types. */
 export function unusedDependencies(modules: readonly Module[], manifest: Manifest, tsconfig: string): string[] {
   const importedBy = (prefix: string) =>
@@ -51,8 +48,8 @@ export function unusedDependencies(modules: readonly Module[], manifest: Manifes
     scripts.some((text) => text.includes(`node_modules/${name}/`)) ||
     types.some((type) => `@types/${type}` === name);
   return [
-    ...Object.keys(manifest.dependencies ?? {}).filter((name) => !bySources.has(name) && !NEXT.includes(name)),
-    ...Object.keys(manifest.devDependencies ?? {}).filter((name) => !isUsedTool(name) && !NEXT.includes(name)),
+    ...Object.keys(manifest.dependencies ?? {}).filter((name) => !bySources.has(name)),
+    ...Object.keys(manifest.devDependencies ?? {}).filter((name) => !isUsedTool(name)),
   ];
 }
 

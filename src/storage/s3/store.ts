@@ -8,10 +8,13 @@ import { parseS3Uri, type S3, type S3Place, s3Uri } from "./s3.ts";
 /** The ETag of no object. */
 const UNUSED_ETAG = "0".repeat(32);
 
-/** A reserved name, so that no object has it and no list shows it. */
-const PROBE_KEY = ".probe.0000000000000000.aside";
-
 type Probe = (s3: S3, at: S3Place) => Promise<boolean>;
+
+/** The probes of a bucket. Each has its own reserved name, so that they do not disturb each other, and no list shows it. */
+const PROBES = {
+  write: { key: ".probe.0000000000000000.aside", probe: probeWrite },
+  replace: { key: ".probe.0000000000000001.aside", probe: probeReplace },
+} satisfies Record<string, { key: string; probe: Probe }>;
 
 /** What is known of buckets: whether one refuses a second write, and whether one refuses to replace another object. Probed once. */
 const KNOWN = new WeakMap<S3, Map<string, Promise<boolean>>>();
@@ -43,7 +46,7 @@ export class S3Store implements ObjectStore {
    */
   static async open(s3: S3, uri: string): Promise<S3Store> {
     const root = rootOf(uri);
-    return new S3Store(s3, root, await probed(s3, root, "write", probeWrite));
+    return new S3Store(s3, root, await probed(s3, root, "write"));
   }
 
   /** @throws LabelmillError USAGE */
@@ -109,7 +112,7 @@ export class S3Store implements ObjectStore {
   }
 
   #refusesToReplace(): Promise<boolean> {
-    return probed(this.#s3, { bucket: this.#bucket, key: this.#root }, "replace", probeReplace);
+    return probed(this.#s3, { bucket: this.#bucket, key: this.#root }, "replace");
   }
 
   #at(key: string): S3Place {
@@ -123,11 +126,12 @@ function rootOf(uri: string): S3Place {
   return { bucket, key: key === "" || key.endsWith("/") ? key : `${key}/` };
 }
 
-function probed(s3: S3, { bucket, key }: S3Place, what: "write" | "replace", probe: Probe): Promise<boolean> {
+function probed(s3: S3, { bucket, key }: S3Place, what: keyof typeof PROBES): Promise<boolean> {
+  const { key: reserved, probe } = PROBES[what];
   const known = KNOWN.get(s3) ?? new Map<string, Promise<boolean>>();
   KNOWN.set(s3, known);
   const name = `${what} ${bucket}`;
-  const answer = known.get(name) ?? supports(() => probe(s3, { bucket, key: key + PROBE_KEY }));
+  const answer = known.get(name) ?? supports(() => probe(s3, { bucket, key: key + reserved }));
   known.set(name, answer);
   answer.catch(() => known.delete(name));
   return answer;

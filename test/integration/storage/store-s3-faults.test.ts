@@ -53,6 +53,16 @@ test("a store that is opened for reading sends no request at first, and then onl
   assert.deepEqual(new Set(methods), new Set(["GET"]));
 });
 
+test("the probes of a bucket have separate keys: one must not remove the object of another", async () => {
+  await using place = await makePlace();
+  const { store, proxy } = place;
+  const etag = await store.replaceIf("a", null, bytes("1"));
+  assert.ok(await store.replaceIf("a", etag, bytes("2")));
+  const written = proxy.requests.flatMap((request) => /^PUT .*(\.probe\.[0-9a-f]+)/.exec(request)?.[1] ?? []);
+  assert.equal(written.length, server.conditionalWrites ? 4 : 2, written.join(" "));
+  assert.equal(new Set(written).size, server.conditionalWrites ? 2 : 1, written.join(" "));
+});
+
 const ONCE: readonly Fault[] = ["error", "slow-down", "reset", "stall", "cut", "lost", "lie"];
 
 describe(`a failing S3 server (${server.name})`, () => {

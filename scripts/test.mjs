@@ -31,10 +31,10 @@ const GROUPS = [
     paths: ["test/integration"],
     concurrency: 2,
     testMs: 4 * MINUTE,
-    groupMs: 12 * MINUTE,
+    groupMs: 25 * MINUTE,
     s3: true,
   },
-  { name: "e2e", paths: ["test/e2e"], concurrency: 2, testMs: 4 * MINUTE, groupMs: 12 * MINUTE, s3: true },
+  { name: "e2e", paths: ["test/e2e"], concurrency: 2, testMs: 4 * MINUTE, groupMs: 25 * MINUTE, s3: true },
 ];
 
 /** The path of a unix socket has at most 108 bytes, so its folder must have a short path. */

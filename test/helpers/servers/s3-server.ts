@@ -94,9 +94,16 @@ async function start(choice: S3Choice): Promise<Started> {
   }
 }
 
+/** moto checks the condition of a write and writes in two steps, so that two of its threads may both succeed. The lock makes them one step. */
 const MOTO = `
 import threading
+from moto.s3.responses import S3Response
 from moto.server import ThreadedMotoServer
+put_object, lock = S3Response.put_object, threading.Lock()
+def put_object_alone(self):
+    with lock:
+        return put_object(self)
+S3Response.put_object = put_object_alone
 server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
 server.start()
 print(server.get_host_and_port()[1], flush=True)

@@ -2,7 +2,7 @@ import { LabelmillError } from "../../errors.ts";
 import { FileGrants } from "../../fetch/grants.ts";
 import { OutputGrants } from "../../fetch/output-grants.ts";
 import { S3Grants } from "../../fetch/s3-grants.ts";
-import { serving, WorkerRegistry } from "../../fleet/registry.ts";
+import { isCurrent, serving, WorkerRegistry } from "../../fleet/registry.ts";
 import type { RedisAddress } from "../../redis/connect.ts";
 import { withRedis } from "../../redis/with-redis.ts";
 import { JOB_VERSION } from "../../schemas/names.ts";
@@ -64,8 +64,9 @@ function notGranted(
 /** @param model with its digest, if it is known */
 export function noWorker(workers: readonly WorkerInfo[], model: { id: string; digest?: string }): LabelmillError {
   const digest = model.digest ?? "";
-  const isOutdated = workers.some(({ models }) =>
-    models.some((each) => each.id === model.id && each.digest.startsWith(digest)),
+  const isOutdated = workers.some(
+    (worker) =>
+      !isCurrent(worker) && worker.models.some((each) => each.id === model.id && each.digest.startsWith(digest)),
   );
   const others = workers.flatMap(({ models }) => models.map(({ id, digest }) => `${id}@${digest.slice(0, 8)}`));
   const there = isOutdated

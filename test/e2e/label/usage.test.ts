@@ -153,8 +153,8 @@ test("an unreachable or missing Redis is one error with its address and a fix, w
 });
 
 const UNKNOWN: [string[], string, string?][] = [
-  [["serve"], "serve"],
-  [["serve", "--help"], "serve"],
+  [["polish"], "polish"],
+  [["polish", "--help"], "polish"],
   [["help", "statsu"], "statsu", "status"],
   [["statsu", "-h"], "statsu", "status"],
   [["run", "foo", "--help"], "foo"],

@@ -47,7 +47,9 @@ async function setUp(server: TestSqs) {
       return notification(bucket, key, (await s3.head({ bucket, key })).etag);
     },
     parts: async () => (await readdir(work.file("labels"))).filter((name) => name.startsWith("single-")),
-    accepted: async () => await readdir(work.file("labels", "_accepted")).catch(() => []),
+    // Not the file that a killed writer leaves beside its object.
+    accepted: async () =>
+      (await readdir(work.file("labels", "_accepted")).catch(() => [])).filter((name) => !name.startsWith(".")),
     [Symbol.asyncDispose]: () => open.disposeAsync(),
   };
 }

@@ -61,7 +61,9 @@ for (const accept of ["store", "redis"] as const)
     const output = work.file("labelmill-data", "output");
     const rowsOf = async (run: string) =>
       (await readFile(join(output, `single-${run}.jsonl`), "utf8").catch(() => "")).split("\n").length - 1;
-    const records = () => readdir(join(output, "_accepted")).catch(() => []);
+    // A killed writer leaves a file beside its object, which a store removes after an hour.
+    const records = async () =>
+      (await readdir(join(output, "_accepted")).catch(() => [])).filter((name) => /^[0-9a-f]{16}\.json$/.test(name));
     let left = accepted;
     const deadline = performance.now() + 60_000;
     while ((left.length > 0 || (await records()).length > 0) && performance.now() < deadline) {

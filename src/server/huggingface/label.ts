@@ -1,7 +1,5 @@
 import { abortable } from "../../abortable.ts";
-
 import type { Started } from "../../producers/accept/accepter.ts";
-
 import type { Run } from "../../producers/client/run.ts";
 import type { ServerSubmission } from "../../producers/client/server-submission.ts";
 import type { ImageItem, TextItem } from "../../producers/client/submission.ts";

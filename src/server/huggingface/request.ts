@@ -50,7 +50,7 @@ export type HfRequest = {
  */
 export function readHfRequest(task: Task, body: HfBody | Uint8Array | undefined): HfRequest {
   if (task === "image-classification" && body instanceof Uint8Array) {
-    if (body.length === 0) throw noBody("the bytes of an image");
+    if (body.length === 0) throw emptyBody("the bytes of an image");
     return { content: { image: body }, topK: DEFAULT_TOP_K, waitForModel: false };
   }
   const { inputs, parameters, options } = body instanceof Uint8Array || !body ? parse(body) : body;
@@ -64,7 +64,7 @@ export function readHfRequest(task: Task, body: HfBody | Uint8Array | undefined)
 
 /** `curl -d` sends JSON as a form, and some clients send no content type. */
 function parse(body: Uint8Array | undefined): HfBody {
-  if (!body || body.length === 0) throw noBody('JSON such as {"inputs": "a text"}');
+  if (!body || body.length === 0) throw emptyBody('JSON such as {"inputs": "a text"}');
   let json: unknown;
   try {
     json = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(body));
@@ -86,7 +86,7 @@ function decode(inputs: string | readonly string[]): Uint8Array {
   return Buffer.from(base64, "base64");
 }
 
-function noBody(expected: string): Problem {
+function emptyBody(expected: string): Problem {
   return invalid(`body: expected ${expected}, got an empty body`);
 }
 

@@ -10,7 +10,6 @@ import { planFromRunFile } from "../../producers/planning/plan-from-run-file.ts"
 import { Planner, type SlicesFrom } from "../../producers/planning/planner.ts";
 import { RedisRoom } from "../../producers/planning/redis-room.ts";
 import { openRedis, type RedisAddress } from "../../redis/connect.ts";
-import { startEmbeddedRedis } from "../../redis/embedded/embedded.ts";
 import { lostRedis, noteLoss, rejectIfClosed } from "../../redis/with-redis.ts";
 import { Channels } from "../../runs/channels.ts";
 import { type RowError, RunLedger } from "../../runs/ledger/ledger.ts";
@@ -23,6 +22,7 @@ import type { S3 } from "../../storage/s3/s3.ts";
 import type { ObjectStore } from "../../storage/store.ts";
 import { CrashJournal } from "../../workers/crashes/crash-journal.ts";
 import { startWorker, type WorkerOptions } from "../../workers/worker.ts";
+import { openCommandRedis } from "../command-redis.ts";
 import type { Interrupts } from "../terminal/interrupts.ts";
 
 export type SessionOptions = {
@@ -67,7 +67,7 @@ export async function runSession(options: SessionOptions, signal: AbortSignal): 
   const { config, store, runFile } = options;
   await using open = new AsyncDisposableStack();
   const own = new AbortController();
-  const redis = await openRedisFor(options, open, own);
+  const redis = await openCommandRedis({ ...options, fix: "run the same command again" }, open, own);
   const losses = await openWorker(options, redis, open, own);
   await options.claim();
 
@@ -144,32 +144,4 @@ async function openWorker(
     lost.abort(new LabelmillError(code, `${message}; run the same command again`, { cause }));
   });
   return losses;
-}
-
-async function openRedisFor(
-  { config, environment, say }: SessionOptions,
-  open: AsyncDisposableStack,
-  lost: AbortController,
-): Promise<RedisAddress> {
-  if (config.redisUrl) {
-    const address = { url: config.redisUrl };
-    (await openRedis(address, "producer")).disconnect();
-    return address;
-  }
-  const server = await startEmbeddedRedis({ cacheDir: config.cacheDir, path: environment.path, say });
-  let closing = false;
-  open.defer(async () => {
-    closing = true;
-    await server.close();
-  });
-  void server.ended.then((reason) => {
-    if (!closing)
-      lost.abort(
-        new LabelmillError(
-          "REDIS_UNREACHABLE",
-          `the Redis server of this command ended (${reason}): run the same command again`,
-        ),
-      );
-  });
-  return server.address;
 }
